@@ -1,0 +1,49 @@
+# Every target sets itself up first (tools/setup.sh): all it needs is make and Python 3.10 to 3.13.
+
+COURSE := compare --preset offline
+LOCK_FLAGS :=
+
+# Other people's packages, and a virtual environment that happens to be active, stay out of ours.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHON
+
+# Where the home folder is missing or read-only, one under .venv stands in for it.
+ifneq ($(shell test -w "$$HOME" && echo writable),writable)
+export HOME := $(CURDIR)/.venv/home
+endif
+
+python := .venv/bin/python
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+course: setup ## run the course on the data that ships with it: no network, no GPU
+	@$(python) -m transfer_utils $(COURSE)
+
+test: setup ## run the tests
+	@$(python) -m pytest
+
+torture: setup ## repeat the fault tests with their large counts
+	@$(python) -m pytest -m torture
+
+lint: setup ## check style
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+
+format: setup ## put style right
+	@$(python) -m ruff check --fix .
+	@$(python) -m ruff format .
+
+tables: setup ## write the tables of options and presets into README.md again
+	@$(python) -m transfer_utils.config README.md
+
+lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade takes the newest (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv"; exit 1; }
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --all-extras --no-annotate \
+	    --custom-compile-command "make lock" $(LOCK_FLAGS) pyproject.toml -o requirements.lock
+
+setup: ## make .venv, or find it made
+	@sh tools/setup.sh
+
+.PHONY: help course test torture lint format tables lock setup

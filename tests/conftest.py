@@ -1,0 +1,117 @@
+"""Every test runs by itself: in a folder of its own, with caches of its own, without a network, at a repeatable seed."""
+
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+# Set before anything imports Keras or matplotlib, which read them once; child processes inherit them.
+CACHES = Path(tempfile.mkdtemp(prefix="transfer-utils-tests-"))
+BLOCKED = ("127.0.0.1", 9)  # the discard port: nothing listens there
+PROXY = "http://{}:{}".format(*BLOCKED)
+os.environ |= {
+    "TRANSFER_UTILS_CACHE": str(CACHES / "cache"),
+    "KERAS_HOME": str(CACHES / "keras"),
+    "MPLCONFIGDIR": str(CACHES / "matplotlib"),
+    "MPLBACKEND": "Agg",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    # A child process asks the proxy for whatever lies outside this machine, and finds none.
+    "http_proxy": PROXY,
+    "https_proxy": PROXY,
+    "HTTP_PROXY": PROXY,
+    "HTTPS_PROXY": PROXY,
+    "no_proxy": "localhost,127.0.0.1,::1",
+    "NO_PROXY": "localhost,127.0.0.1,::1",
+}
+
+ROOT = Path(__file__).parents[1]
+settings.register_profile(
+    "project",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "torture",
+    deadline=None,
+    max_examples=2000,
+    database=DirectoryBasedExampleDatabase(ROOT / ".hypothesis" / "examples"),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave the long repetitions out unless a marker is asked for, as ``make torture`` does."""
+    config.option.markexpr = config.option.markexpr or "not torture"
+    settings.load_profile("torture" if config.option.markexpr == "torture" else "project")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(CACHES, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+class NetworkBlocked(OSError):
+    """A test asked for something outside this machine. An OSError, because that is what a dead network raises."""
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def guard(address: object) -> None:
+        outside = isinstance(address, tuple) and (not _is_loopback(address[0]) or address[:2] == BLOCKED)
+        if outside:
+            raise NetworkBlocked(f"a test must not use the network, and this one asked for {address}")
+
+    def guarded(original):
+        def connect(self, address):
+            guard(address)
+            return original(self, address)
+
+        return connect
+
+    def getaddrinfo(host, port, *rest, **options):
+        guard((host, port))
+        return resolve(host, port, *rest, **options)
+
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
+
+
+def _is_loopback(host: object) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    return name in (None, "", "localhost", "::1", "0.0.0.0", "::") or str(name).startswith("127.")
+
+
+@pytest.fixture
+def small_record():
+    """Return the record of a small completed run: two stages of three epochs, three classes, ten test images each."""
+    from transfer_utils.config import preset
+    from transfer_utils.records import RunRecord, pack_bits
+
+    correct = [True] * 24 + [False] * 6
+    curve = {"loss": [1.2, 0.9, 0.7], "accuracy": [0.5, 0.6, 0.7], "val_loss": [1.3, 1.0, 0.9]}
+    curve |= {"val_accuracy": [0.45, 0.55, 0.65], "learning_rate": [1e-3] * 3, "seconds": [2.0, 1.5, 1.5]}
+    return RunRecord(
+        run_id="offline-0",
+        created="2026-03-01T12:00:00Z",
+        command="transfer-utils train --preset offline",
+        config=preset("offline").model_dump(),
+        dataset={"name": "photo-digits", "class_names": ["0", "1", "2"]},
+        curves={"stage1": curve, "stage2": curve},
+        metrics={"val_end2end": 0.78, "test_end2end": 0.8, "test_end2end_low": 0.63, "test_end2end_high": 0.9},
+        timing_sec={"stage1": 5.0, "stage2": 5.0, "total": 11.0},
+        confusion_matrix=[[8, 1, 1], [1, 8, 1], [1, 1, 8]],
+        test_correct=pack_bits(correct),
+    )

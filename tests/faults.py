@@ -1,0 +1,174 @@
+"""Play the faults that no test process survives itself: a writer killed at a random moment, and a full disk.
+
+    python faults.py FOLDER kill:record:300     kill 300 writers of a run record, look at the file after each
+    python faults.py FOLDER fill:keras:20       let the disk be full at 20 points of a model file, likewise
+
+Prints what happened as JSON, fault by fault. Files of all kinds are written by the functions of the package; the kinds ``naive`` and
+``naive-...`` are written in place, and show that the faults would be noticed.
+"""
+
+import itertools
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+class Kind(NamedTuple):
+    """How files of one kind are written, with a generation inside, and how the generation is read back."""
+
+    suffix: str
+    write: Callable[[Path, int], object]
+    read: Callable[[Path], int]
+
+
+def play(folder: Path, *faults: str) -> dict[str, dict[str, int]]:
+    """Play faults such as ``kill:record:300`` in one process of their own and return the counts of each."""
+    done = subprocess.run([sys.executable, __file__, str(folder), *faults], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def kill(kind: Kind, times: int, folder: Path) -> dict[str, int]:
+    """Kill ``times`` writers and count the files that were broken, those that had been replaced, and what is left over."""
+    path = folder / f"file{kind.suffix}"
+    kind.write(path, 0)
+    started = time.monotonic()
+    kind.write(path, 1)
+    longest_life = 4 * (time.monotonic() - started)
+    last, broken, replaced = 1, 0, 0
+    chance = random.Random(0)
+    for _ in range(times):
+        child = os.fork()
+        if child == 0:
+            _write_for_ever(kind, path, last)
+        time.sleep(chance.uniform(0, longest_life))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status), "the writer failed by itself"
+        generation = _generation(kind, path)
+        broken += generation < last
+        replaced += generation > last
+        last = max(last, generation)
+    kind.write(path, last + 1)
+    return {"broken": broken, "replaced": replaced, "left_over": len(os.listdir(folder)) - 1}
+
+
+def fill(kind: Kind, times: int, folder: Path) -> dict[str, int]:
+    """Let the disk be full at ``times`` points of a file; count lost files, silent failures, and what is left over."""
+    path = folder / f"file{kind.suffix}"
+    kind.write(path, 0)
+    lost = silent = 0
+    for room in range(0, path.stat().st_size, path.stat().st_size // times + 1):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+        try:
+            kind.write(path, 1)
+            silent += 1
+        except OSError:
+            pass  # what is expected: the caller is told
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        lost += _generation(kind, path) != 0
+    return {"lost": lost, "silent": silent, "left_over": len(os.listdir(folder)) - 1}
+
+
+def _write_for_ever(kind: Kind, path: Path, last: int) -> None:
+    try:
+        for generation in itertools.count(last + 1):
+            kind.write(path, generation)
+    finally:
+        os._exit(1)
+
+
+def _generation(kind: Kind, path: Path) -> int:
+    """Return the generation inside a file, or -1 for a file that is broken in whatever way."""
+    try:
+        return kind.read(path)
+    except Exception:
+        return -1
+
+
+def record_kind() -> Kind:
+    from transfer_utils.records import RunRecord, read_record
+
+    def write(path: Path, generation: int) -> None:
+        RunRecord(notes=[str(generation)] * 2000).save(path)
+
+    def read(path: Path) -> int:
+        notes = read_record(path).notes
+        return int(notes[0]) if notes == notes[:1] * 2000 else -1
+
+    return Kind(".json", write, read)
+
+
+def naive_kind() -> Kind:
+    def write(path: Path, generation: int) -> None:
+        with open(path, "w") as file:
+            json.dump({"notes": [str(generation)] * 2000}, file)
+
+    return Kind(".json", write, record_kind().read)
+
+
+def array_kind() -> Kind:
+    import numpy as np
+
+    from transfer_utils.files import replacing
+
+    def write(path: Path, generation: int) -> None:
+        with replacing(path) as temporary:
+            np.save(temporary, np.full((100, 1280), generation, np.float16))
+
+    def read(path: Path) -> int:
+        array = np.load(path)
+        return int(array[0, 0]) if np.ptp(array) == 0 else -1
+
+    return Kind(".npy", write, read)
+
+
+def model_kind(suffix: str, naive: bool = False) -> Kind:
+    import keras
+    import numpy as np
+
+    from transfer_utils.model_files import load_model, save_model
+
+    model = keras.Sequential([keras.layers.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(64)])
+
+    def write(path: Path, generation: int) -> None:
+        for variable in model.variables:
+            variable.assign(np.full(variable.shape, generation, "float32"))
+        if naive:
+            model.save(path)
+        else:
+            save_model(model, path)
+
+    def read(path: Path) -> int:
+        weights = np.concatenate([array.ravel() for array in load_model(path).get_weights()])
+        return int(weights[0]) if np.ptp(weights) == 0 else -1
+
+    return Kind(suffix, write, read)
+
+
+KINDS: dict[str, Callable[[], Kind]] = {
+    "record": record_kind,
+    "array": array_kind,
+    "keras": lambda: model_kind(".keras"),
+    "h5": lambda: model_kind(".h5"),
+    "naive": naive_kind,
+    "naive-keras": lambda: model_kind(".keras", naive=True),
+    "naive-h5": lambda: model_kind(".h5", naive=True),
+}
+
+if __name__ == "__main__":
+    counts = {}
+    for job in sys.argv[2:]:
+        fault, name, times = job.split(":")
+        place = Path(sys.argv[1], f"{fault}-{name}")
+        place.mkdir()
+        counts[f"{fault}:{name}"] = {"kill": kill, "fill": fill}[fault](KINDS[name](), int(times), place)
+    print(json.dumps(counts))

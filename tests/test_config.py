@@ -1,0 +1,188 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from transfer_utils.config import (
+    PLACES,
+    PRESET_PURPOSE,
+    PRESETS,
+    RunConfig,
+    options_table,
+    preset,
+    presets_table,
+    with_fresh_tables,
+)
+from transfer_utils.errors import UserError
+
+NAMES = sorted(RunConfig.model_fields)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["{}", "{0}", "%s", "\0"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def test_the_defaults_are_those_of_the_original_training_script():
+    config = preset("none")
+    names = ["n_unfreeze", "epochs_stage1", "epochs_stage2", "batch_size", "rotation", "zoom"]
+    names += ["width_shift", "height_shift", "json_output_path"]
+    assert [getattr(config, name) for name in names] == [0, 10, 10, 128, 15, 0.1, 0.1, 0.1, ""]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 16}, "image_size must be at least 32, got 16."),
+        ({"image_size": 513}, "image_size must be at most 512, got 513."),
+        ({"zoom": 1.0}, "zoom must be less than 1, got 1.0."),
+        ({"mixup_alpha": 0}, "mixup_alpha must be greater than 0, got 0."),
+        ({"n_unfreeze": -2}, "n_unfreeze must be at least -1, got -2."),
+        ({"batch_size": 1.5}, "batch_size must be a whole number, got 1.5."),
+        ({"batch_size": "many"}, "batch_size must be a whole number, got 'many'."),
+        ({"rotation": "far"}, "rotation must be a number, got 'far'."),
+        ({"rotation": float("nan")}, "rotation must be a finite number, got nan."),
+        ({"augment": "maybe"}, "augment must be true or false, got 'maybe'."),
+        ({"weights": 3}, "weights must be text, got 3."),
+        ({"seed": None}, "seed must be a whole number, got None."),
+        ({"dataset": "cifar"}, "dataset must be one of 'cifar10', 'photo-digits' or 'folder', got 'cifar'."),
+        ({"backbone": "InceptionV3", "image_size": 64}, "image_size must be at least 75 for InceptionV3, got 64."),
+        ({"weights": "letters", "alpha": 1.0}, "weights 'letters' fit backbone MobileNetV2 with alpha 0.35"),
+        ({"dataset": "folder"}, "data_dir must name an image folder when dataset is 'folder'"),
+        ({"dataset": "photo-digits", "data_dir": "x"}, "data_dir must be empty for photo-digits"),
+    ],
+)
+def test_a_wrong_value_names_the_option_what_was_expected_and_what_came(options, message):
+    with pytest.raises(UserError) as caught:
+        preset("none", **options)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "hint"),
+    [
+        ("none", {"batchsize": 64}, "'batch_size'"),
+        ("none", {"n_unfreze": 3}, "'n_unfreeze'"),
+        ("none", {"json_output": "x"}, "'json_output_path'"),
+        ("none", {"backbone": "MobilNetV2"}, "'MobileNetV2'"),
+        ("none", {"optimizer_stage2": "adamw"}, "'AdamW'"),
+        ("ofline", {}, "'offline'"),
+        ("cifar10_small", {}, "'cifar10-small'"),
+    ],
+)
+def test_a_mistyped_name_is_an_error_that_offers_the_nearest_one(name, options, hint):
+    with pytest.raises(UserError, match=f"Did you mean {hint}\\?"):
+        preset(name, **options)
+
+
+def test_several_wrong_values_are_all_named_at_once():
+    with pytest.raises(UserError) as caught:
+        preset("none", batch_size=0, zoom=2)
+    assert [line.split()[0] for line in str(caught.value).splitlines()] == ["batch_size", "zoom"]
+
+
+def test_a_long_value_is_cut_in_the_message():
+    with pytest.raises(UserError) as caught:
+        preset("none", batch_size="9" * 100_000 + "x")
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_number_too_long_for_python_to_print_is_an_ordinary_error(name):
+    with pytest.raises(UserError, match="bits"):
+        preset(10**5000) if name == "preset" else preset("none", **{name: 10**5000})
+
+
+@given(st.sampled_from([name for name in NAMES if name != "preset"]), VALUES)
+def test_any_value_of_any_option_gives_a_config_or_a_user_error(name, value):
+    try:
+        config = preset("none", **{name: value})
+    except UserError as error:
+        assert str(error)
+    else:
+        json.dumps(config.model_dump(), allow_nan=False)
+        assert len(config.fingerprint) == 12
+
+
+@given(VALUES)
+def test_any_value_for_the_preset_gives_a_config_or_a_user_error(value):
+    try:
+        assert preset(value).preset == value
+    except UserError as error:
+        assert "preset must be one of" in str(error)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_valid_and_any_option_overrides_it(name):
+    assert preset(name).preset == name
+    assert preset(name, batch_size=7).batch_size == 7
+
+
+def test_every_preset_says_what_it_is_for():
+    assert set(PRESET_PURPOSE) == set(PRESETS)
+
+
+def test_the_small_preset_is_the_large_one_with_fewer_labels():
+    differing = preset("cifar10-small").model_dump().items() - preset("cifar10").model_dump().items()
+    assert dict(differing) == {"preset": "cifar10-small", "labels_per_class": 500}
+
+
+def test_a_config_cannot_be_changed_afterwards():
+    with pytest.raises(ValidationError):
+        preset("none").seed = 1
+
+
+def test_the_fingerprint_ignores_places_and_the_presets_name_and_nothing_else():
+    usual = preset("none")
+    changed = {
+        "model": "baseline", "dataset": "photo-digits", "backbone": "ResNet50", "weights": "random", "head": "plain",
+        "optimizer_stage1": "SGD", "optimizer_stage2": "SGD", "schedule": "cosine", "batch_norm": "trained",
+        "engine": "keras", "alpha": 0.5, "data_dir": "elsewhere",
+    }  # fmt: skip
+    for name, field in RunConfig.model_fields.items():
+        if name == "preset":
+            continue
+        value = changed.get(name, not field.default if field.annotation is bool else None)
+        if value is None:
+            value = "elsewhere" if field.annotation is str else field.default + (1 if field.annotation is int else 0.01)
+        same = preset("none", **{name: value}).fingerprint == usual.fingerprint
+        assert same == (name in PLACES), name
+    assert RunConfig(preset="cifar10").fingerprint == usual.fingerprint
+
+
+def test_the_dataset_of_the_users_own_images_is_called_like_their_folder(tmp_path):
+    assert preset("none", dataset="folder", data_dir=str(tmp_path / "flowers")).dataset_name == "flowers"
+    assert preset("none", data_dir=str(tmp_path)).dataset_name == "cifar10"
+
+
+def test_every_option_has_help_a_group_and_a_row_in_the_table():
+    table = options_table()
+    for name, field in RunConfig.model_fields.items():
+        assert field.description and field.json_schema_extra["group"], name
+        assert f"| `--{name}` |" in table
+    assert table.count("\n") == len(RunConfig.model_fields) + 2
+    assert "| `--batch_size` | `128` | images | ≥ 1, ≤ 8192 | images per step |" in table
+    assert all(f"| `{name}` |" in presets_table() for name in PRESETS)
+
+
+def test_the_tables_of_the_readme_are_fresh():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert with_fresh_tables(text) == text, "README.md is stale: run `make tables`"
+
+
+def test_make_tables_replaces_what_stands_between_the_markers_and_nothing_else(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- presets -->\n<!-- /presets -->\nb\n<!-- options -->\nold\n<!-- /options -->\nc\n", "utf-8")
+    subprocess.run([sys.executable, "-m", "transfer_utils.config", str(page)], check=True)
+    start, end = f"<!-- presets -->\n{presets_table()}<!-- /presets -->", f"<!-- options -->\n{options_table()}<!-- /options -->"
+    assert page.read_text("utf-8") == f"a\n{start}\nb\n{end}\nc\n"
+
+
+def test_a_page_without_markers_is_refused():
+    with pytest.raises(UserError, match="options"):
+        with_fresh_tables("no tables here")

@@ -1,0 +1,193 @@
+"""The source task and its shipped weights."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from importlib import resources
+
+import numpy as np
+import pytest
+
+from transfer_utils import glyphs, scenes
+from transfer_utils.files import sha256_of
+
+SHIPPED = resources.files("transfer_utils") / "weights" / "letters_mobilenetv2_0.35.npz"
+
+
+@pytest.fixture(scope="module")
+def letters():
+    return glyphs.render_glyphs(300, seed=0)
+
+
+@pytest.fixture(scope="module")
+def base():
+    keras = pytest.importorskip("keras")
+    return keras.applications.MobileNetV2((64, 64, 3), 0.35, include_top=False, weights=None)
+
+
+@pytest.fixture()
+def small():
+    """Two layers, enough to be wrong in every way."""
+    keras = pytest.importorskip("keras")
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Input((3,)), keras.layers.Dense(4), keras.layers.BatchNormalization()]
+    return keras.Sequential(layers, name="small")
+
+
+def test_77_classes_and_no_digit():
+    assert len(glyphs.CLASSES) == 77
+    every = "".join(glyphs.CLASSES)
+    assert len(set(every)) == len(every)
+    assert every.isalpha()
+    assert not set(every) & set("0123456789OoIlοιΟΙ")
+
+
+def test_every_letter_has_a_shape_of_its_own_in_every_font():
+    for font in glyphs.FONTS:
+        shapes = {glyphs._distance_map(letter, font)[0].tobytes() for letter in "".join(glyphs.CLASSES)}
+        assert len(shapes) == len("".join(glyphs.CLASSES))  # a missing glyph would be drawn as the same box twice
+
+
+def test_letters_have_shape_dtype_and_names(letters):
+    images, labels, names = letters
+    assert images.shape == (300, 32, 32, 3) and images.dtype == np.uint8
+    assert labels.shape == (300,) and labels.dtype == np.int64 and set(labels) <= set(range(77))
+    assert len(names) == len(set(names)) == 77
+
+
+def test_same_seed_same_bytes_and_a_short_set_begins_a_long_one(letters):
+    images, labels, _ = glyphs.render_glyphs(40, seed=0)
+    np.testing.assert_array_equal(images, letters[0][:40])
+    np.testing.assert_array_equal(labels, letters[1][:40])
+    assert (glyphs.render_glyphs(40, seed=1)[0] != images).mean() > 0.5
+
+
+def test_source_scenes_come_from_left_halves_alone(monkeypatch):
+    asked = []
+    halves = scenes.photo_halves
+    monkeypatch.setattr(scenes, "photo_halves", lambda half: asked.append(half) or halves(half))
+    glyphs.render_glyphs(50, seed=2)
+    assert set(asked) == {"left"}
+    # Four in ten stand on noise.
+    assert 20 <= len(asked) <= 40
+
+
+def test_letters_have_the_strokes_of_the_digits():
+    from sklearn.datasets import load_digits
+
+    rng = np.random.default_rng(0)
+    counts = np.stack([glyphs._draw_letter(letters, rng) for letters in glyphs.CLASSES * 4])
+    digits = load_digits().images
+    assert counts.shape == (308, 8, 8) and counts.dtype == np.uint8 and counts.max() == 16
+    assert abs(counts.mean() - digits.mean()) < 1
+    assert abs((counts == 0).mean() - (digits == 0).mean()) < 0.1
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_too_few_letters_are_refused(n):
+    with pytest.raises(ValueError, match=f"n must be at least 1, got {n}"):
+        glyphs.render_glyphs(n)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "least"),
+    [("n_letters", 39, 40), ("epochs", 0, 1), ("image_size", 31, 32), ("batch_size", 0, 1)],
+)
+def test_options_below_their_limit_are_refused(tmp_path, option, value, least):
+    with pytest.raises(ValueError, match=f"{option} must be at least {least}, got {value}"):
+        glyphs.pretrain_backbone(tmp_path, **{option: value})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_tiny_pretraining_writes_weights_and_record(tmp_path, base):
+    calls = []
+    record = glyphs.pretrain_backbone(
+        tmp_path / "new", n_letters=200, epochs=1, image_size=32, progress=lambda *call: calls.append(call)
+    )
+    weights = tmp_path / "new" / "letters_mobilenetv2_0.35.npz"
+    assert sorted(path.name for path in weights.parent.iterdir()) == [weights.with_suffix(".json").name, weights.name]
+    assert json.loads(weights.with_suffix(".json").read_text()) == record
+    assert record["weights"] == {"file": weights.name, "sha256": sha256_of(weights)}
+    assert record["letters"] == {"train": 190, "validation": 10, "classes": 77}
+    assert len(record["curves"]["val_accuracy"]) == 1
+    assert calls[0] == ("letters", 200, 200) and calls[-1] == ("steps", 3, 3)
+    glyphs.load_weights_npz(base, weights)
+
+
+def test_weights_survive_the_file_in_float16(tmp_path, small):
+    saved = [np.asarray(weight) for weight in small.weights]
+    glyphs.save_weights_npz(small, tmp_path / "w.npz")
+    small.set_weights([np.zeros_like(values) for values in saved])
+    glyphs.load_weights_npz(small, tmp_path / "w.npz")
+    for before, after in zip(saved, small.weights, strict=True):
+        np.testing.assert_array_equal(before.astype(np.float16), np.asarray(after))
+    with np.load(tmp_path / "w.npz", allow_pickle=False) as file:
+        assert [key[:4] for key in file.files] == [f"{i:03d}/" for i in range(6)]
+        assert {file[key].dtype for key in file.files} == {np.dtype(np.float16)}
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e6])
+def test_weights_that_float16_cannot_hold_are_refused(tmp_path, small, value):
+    small.set_weights([np.full(weight.shape, value, np.float32) for weight in small.weights])
+    with pytest.raises(ValueError, match=r"000/.*kernel must be finite in float16"):
+        glyphs.save_weights_npz(small, tmp_path / "w.npz")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99])
+def test_a_truncated_file_is_refused_and_nothing_is_set(tmp_path, small, share):
+    path = tmp_path / "w.npz"
+    glyphs.save_weights_npz(small, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    before = [np.asarray(weight) for weight in small.weights]
+    with pytest.raises(ValueError, match=r"path must be a whole \.npz file"):
+        glyphs.load_weights_npz(small, path)
+    for old, new in zip(before, small.weights, strict=True):
+        np.testing.assert_array_equal(old, np.asarray(new))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda key, value: {}, "must hold 6 arrays, one per weight of small, got 5"),
+        (lambda key, value: {key: value.T}, r"must have shape \(3, 4\), got \(4, 3\)"),
+        (lambda key, value: {key: value * np.float16(np.inf)}, "must be finite floats"),
+        (lambda key, value: {key: value.astype(np.int64)}, "must be finite floats"),
+        (lambda key, value: {key: value.astype(object)}, r"path must be a whole \.npz file of plain arrays"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(tmp_path, small, change, message):
+    path = tmp_path / "w.npz"
+    glyphs.save_weights_npz(small, path)
+    with np.load(path) as file:
+        (key, first), *rest = [(key, file[key]) for key in file.files]
+    np.savez(path, **change(key, first), **dict(rest))
+    with pytest.raises(ValueError, match=message):
+        glyphs.load_weights_npz(small, path)
+
+
+def test_a_missing_file_is_named(tmp_path, small):
+    with pytest.raises(FileNotFoundError, match=r"none\.npz"):
+        glyphs.load_weights_npz(small, tmp_path / "none.npz")
+
+
+def test_shipped_weights_fit_and_are_not_random(base):
+    with resources.as_file(SHIPPED) as path:
+        assert path.stat().st_size < 2_000_000
+        glyphs.load_weights_npz(base, path)
+    means = [np.asarray(weight) for weight in base.weights if weight.path.endswith("moving_mean")]
+    assert all(np.abs(values).max() > 0 for values in means)  # they start at zero
+
+
+def test_shipped_record_is_of_the_shipped_weights_made_with_the_defaults():
+    with resources.as_file(SHIPPED) as path:
+        record = json.loads(path.with_suffix(".json").read_text())
+        assert record["weights"] == {"file": path.name, "sha256": sha256_of(path)}
+    parameters = inspect.signature(glyphs.pretrain_backbone).parameters
+    defaults = {name: parameters[name].default for name in parameters if name not in ("output_dir", "progress")}
+    assert record["options"] == defaults
+    assert record["letters"]["classes"] == 77
+    assert len(record["curves"]["val_accuracy"]) == defaults["epochs"]

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Make .venv hold exactly the packages of requirements.lock, and this package, editable. Called by every make target.
+# A stamp is written only after an install that went through, so a half-finished one is made again from nothing.
+set -eu
+cd "$(dirname "$0")/.."
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+find_python() { # the first that runs (a pyenv shim may exist and fail), fits, and can make a virtual environment
+    fits='import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))'
+    problem="Python 3.10 to 3.13 is needed and none was found: install one, or name it: make PYTHON=/path/to/python3.12"
+    for name in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.10 python; do
+        [ -n "$name" ] && "$name" -c "$fits" >/dev/null 2>&1 || continue
+        "$name" -c 'import venv, ensurepip' >/dev/null 2>&1 && return
+        problem="$name cannot make virtual environments; on Debian and Ubuntu: sudo apt install python3-venv"
+    done
+    fail "$problem"
+}
+
+folder=$(pwd)
+wanted="$folder $(cksum <requirements.lock)"
+if [ "$(cat .venv/packages.stamp 2>/dev/null)" != "$wanted" ] || ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+    find_python
+    version=$("$name" -c 'import platform; print(platform.python_version())')
+    echo "Installing the packages of requirements.lock into .venv, for Python $version (a few minutes, once) ..."
+    rm -rf .venv
+    "$name" -m venv .venv || fail "No virtual environment could be made in $folder/.venv (see above)."
+    mkdir -p .venv/home
+    # The lock is complete, so pip need not look for dependencies: --no-deps.
+    .venv/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock ||
+        fail "The packages could not be installed (see above). Check the network and 4 GB of disk, then try again."
+    echo "$wanted" >.venv/packages.stamp
+fi
+
+wanted=$(cksum <pyproject.toml)
+if [ "$(cat .venv/editable.stamp 2>/dev/null)" != "$wanted" ]; then
+    .venv/bin/python -m pip install --quiet --no-build-isolation --no-deps --editable . ||
+        fail "The package itself could not be installed (see above)."
+    echo "$wanted" >.venv/editable.stamp
+fi

@@ -1,0 +1,166 @@
+"""The command line: parse, call, print. Every flag comes from ``RunConfig``; nothing is computed here."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from transfer_utils import __version__
+from transfer_utils.config import RunConfig, preset
+from transfer_utils.errors import Diverged, UserError
+
+USER_ERROR, MACHINE_ERROR, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists the options of a run under the groups that ``RunConfig`` gives them."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            if row:
+                field = RunConfig.model_fields.get(parameter.name or "")
+                groups.setdefault(field.json_schema_extra["group"] if field else "command", []).append(row)
+        for name, rows in groups.items():
+            with formatter.section(f"Options: {name}"):
+                formatter.write_dl(rows)
+
+
+def run_options(command: Any) -> Any:
+    """Add one flag for every option of ``RunConfig``, and ``--quiet`` and ``--debug``; ``a_b`` may be written ``a-b``."""
+    for name, field in reversed(RunConfig.model_fields.items()):
+        declarations = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
+        flag = field.annotation is bool
+        if flag:
+            declarations = [f"{on}/--no-{on[2:]}" for on in declarations]
+        default = field.default if field.default != "" else "empty"
+        unit = field.json_schema_extra["unit"]
+        text = f"{field.description} [default: {default}{' ' + unit if unit else ''}]"
+        # Without a value of its own, so that the preset's is not overridden; types and limits are RunConfig's to check.
+        shape = {} if flag else {"type": str, "metavar": _metavar(field)}
+        command = click.option(*declarations, name, default=None, help=text, **shape)(command)
+    command = click.option("--debug", is_flag=True, help="show the traceback of an error")(command)
+    return click.option("--quiet", is_flag=True, help="print nothing but errors")(command)
+
+
+def _metavar(field: Any) -> str:
+    choices = getattr(field.annotation, "__args__", None)
+    return "|".join(choices) if choices else field.annotation.__name__.upper()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="transfer-utils")
+def cli() -> None:
+    """Transfer learning from a pretrained network to your images, with every number on record."""
+
+
+@cli.command(cls=GroupedCommand)
+@run_options
+def train(quiet: bool, debug: bool, **options: Any) -> None:
+    """Train one network in two stages (or the baseline), evaluate it, and record the run."""
+    config = _config(options)
+    from transfer_utils.experiment import run_experiment
+    from transfer_utils.progress import reporting
+
+    with reporting(quiet) as (progress, say):
+        run = run_experiment(config, progress=progress, say=say)
+        say(f"Recorded in {run.path}.")
+
+
+@cli.command(cls=GroupedCommand)
+@run_options
+def compare(quiet: bool, debug: bool, **options: Any) -> None:
+    """The whole story: transfer in two stages, the baseline from scratch, figures, and what it gained.
+
+    Without a preset: the defaults, but 20 epochs a stage and the last 30 layers unfrozen. A run that is already on record
+    with the same options is used again.
+    """
+    config = _config(options, epochs_stage1=20, epochs_stage2=20, n_unfreeze=30)
+    from transfer_utils.comparison import run_comparison
+    from transfer_utils.progress import reporting
+
+    with reporting(quiet) as (progress, say):
+        say(run_comparison(config, progress=progress, say=say))
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1, 1000), help="classes to print for each image")
+@click.option("--debug", is_flag=True, help="show the traceback of an error")
+def predict(model: Path, images: tuple[Path, ...], top: int, debug: bool) -> None:
+    """Print the likeliest classes of each IMAGE by a saved MODEL (.keras or .h5), with their probabilities."""
+    from transfer_utils.predict import predict_images
+
+    failed = 0
+    for path, answer in predict_images(model, images, top):
+        if isinstance(answer, UserError):
+            failed += 1
+            click.echo(f"Error: {answer}", err=True)
+        else:
+            click.echo(f"{path}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer))
+    if failed:
+        raise UserError(f"{failed} of {len(images)} images could not be read.")
+
+
+@cli.command()
+@click.option("--cache_dir", "--cache-dir", default="", help="folder of the cache; empty means the user's cache folder")
+@click.option("--debug", is_flag=True, help="show the traceback of an error")
+def doctor(cache_dir: str, debug: bool) -> None:
+    """Say what this machine has, what is cached, and what each preset would need here."""
+    from transfer_utils.doctor import examine
+
+    click.echo(examine(cache_dir))
+
+
+def _config(options: dict[str, Any], **without_preset: Any) -> RunConfig:
+    """Turn the flags that were given into a config; ``without_preset`` are a command's defaults where none is named."""
+    given = {name: value for name, value in options.items() if value is not None}
+    name = given.pop("preset", "none")
+    return preset(name, **({**without_preset, **given} if name == "none" else given))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, 1 (the machine), 2 (the user), 130 or 143 (interrupted)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        cli.main(arguments, prog_name="transfer-utils", standalone_mode=False)
+        return 0
+    except click.exceptions.Abort:
+        return _stopped(INTERRUPTED)
+    except KeyboardInterrupt:
+        return _stopped(INTERRUPTED)
+    except SystemExit as stop:
+        return _stopped(TERMINATED) if stop.code == TERMINATED else int(stop.code or 0)
+    except click.ClickException as error:
+        error.show()
+        return USER_ERROR
+    except (UserError, Diverged) as error:
+        return _failed(error, str(error), USER_ERROR, arguments)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return _failed(error, f"{reason} (--debug shows where)", MACHINE_ERROR, arguments)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _stopped(status: int) -> int:
+    click.echo("Interrupted. The same command goes on where this one stopped.", err=True)
+    return status
+
+
+def _failed(error: Exception, message: str, status: int, arguments: list[str]) -> int:
+    if "--debug" in arguments:
+        traceback.print_exception(error)
+    click.echo(f"Error: {message}", err=True)
+    return status
+

@@ -1,0 +1,309 @@
+"""Every option of a run, declared once.
+
+From ``RunConfig`` come the command-line flags, the notebook parameters, the ``config`` part of the run record and the
+options table in the README. An option is a field with a type, a default, limits, a unit and one sentence of help.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from transfer_utils.errors import UserError, nearest
+
+Backbone = Literal["MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "InceptionV3", "VGG16"]
+Optimizer = Literal["AdamW", "Adam", "SGD"]
+
+# What these options say changes where a run is kept, never what it computes.
+PLACES = ("output_dir", "json_output_path", "model_path", "cache_dir", "figures_dir")
+
+ALL_LAYERS = -1
+
+# Below these sides Keras refuses the backbone, or its last feature map has no pixel left.
+MINIMUM_SIZE = {"InceptionV3": 75}
+
+
+def _option(default: Any, group: str, help: str, unit: str = "", **limits: Any) -> Any:
+    """Declare one option: its default, the group it is listed under, one sentence of help and its unit."""
+    return Field(default, description=help, json_schema_extra={"group": group, "unit": unit}, **limits)
+
+
+class RunConfig(BaseModel):
+    """The options of one run. Immutable; an unknown name is an error that offers the nearest known one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    preset: str = _option("none", "what", "the named set of options this run started from")
+    model: Literal["transfer", "baseline"] = _option(
+        "transfer", "what", "the pretrained network, or the small CNN trained from scratch"
+    )
+    seed: int = _option(0, "what", "draws the split, the labels, the weights and the augmentation", ge=0, le=2**31 - 1)
+
+    dataset: Literal["cifar10", "photo-digits", "folder"] = _option("cifar10", "data", "which images")
+    data_dir: str = _option("", "data", "an image folder <split>/<class>/* or <class>/* to read instead of a download")
+    stored_size: int = _option(32, "data", "side at which images are stored and augmented", "px", ge=8, le=512)
+    labels_per_class: int = _option(0, "data", "labelled training images per class; 0 means all", "images", ge=0, le=10**9)
+
+    backbone: Backbone = _option("MobileNetV2", "network", "the pretrained network")
+    alpha: float = _option(0.35, "network", "width of MobileNetV2; the other backbones have one width", ge=0.1, le=2.0)
+    weights: str = _option("imagenet", "network", "'imagenet', 'letters', 'random', or the path of a weights file")
+    image_size: int = _option(160, "network", "side to which the network resizes its input", "px", ge=32, le=512)
+    head: Literal["batchnorm", "plain"] = _option(
+        "batchnorm", "network", "BatchNorm-Dense-Dropout-softmax, or Dense(256)-Dropout(0.5)-softmax"
+    )
+    hidden_units: int = _option(
+        256, "network", "units of the head's hidden layer; 0 leaves it out", "units", ge=0, le=4096
+    )
+    dropout: float = _option(0.3, "network", "dropout before the softmax of the batchnorm head", ge=0.0, lt=1.0)
+
+    n_unfreeze: int = _option(
+        0, "training", "last layers of the backbone trained in stage 2; -1 means all", "layers", ge=ALL_LAYERS, le=10_000
+    )
+    epochs_stage1: int = _option(10, "training", "epochs with the backbone frozen", "epochs", ge=0, le=10_000)
+    epochs_stage2: int = _option(10, "training", "epochs of fine-tuning the unfrozen layers", "epochs", ge=0, le=10_000)
+    batch_size: int = _option(128, "training", "images per step", "images", ge=1, le=8192)
+    optimizer_stage1: Optimizer = _option("AdamW", "training", "optimizer of stage 1 and of the baseline")
+    optimizer_stage2: Optimizer = _option("AdamW", "training", "optimizer of stage 2")
+    learning_rate_stage1: float = _option(1e-3, "training", "learning rate of stage 1 and of the baseline", gt=0, le=1e9)
+    learning_rate_stage2: float = _option(1e-5, "training", "learning rate of stage 2: low, or it forgets", gt=0, le=1e9)
+    weight_decay: float = _option(1e-4, "training", "decoupled weight decay of AdamW", ge=0, le=1)
+    label_smoothing: float = _option(0.1, "training", "share of each label spread over all classes", ge=0, lt=1)
+    schedule: Literal["plateau", "cosine"] = _option(
+        "plateau", "training", "learning rate of stage 2: halved when val_loss stalls, or warm-up and cosine"
+    )
+    patience: int = _option(
+        5, "training", "epochs without a better val_loss before a stage stops; 0 never stops", "epochs", ge=0, le=10_000
+    )
+    batch_norm: Literal["frozen", "trained"] = _option(
+        "frozen", "training", "BatchNorm of the unfrozen layers: inference mode, or trained at momentum 0.9"
+    )
+
+    augment: bool = _option(False, "augmentation", "draw each training image anew in stage 2")
+    rotation: float = _option(15.0, "augmentation", "largest rotation either way", "degrees", ge=0, le=180)
+    zoom: float = _option(0.1, "augmentation", "largest zoom in or out, as a fraction: 0.15 means 15 %", ge=0, lt=1)
+    width_shift: float = _option(0.1, "augmentation", "largest shift sideways, as a fraction of the width", ge=0, lt=1)
+    height_shift: float = _option(0.1, "augmentation", "largest shift up or down, as a fraction of the height", ge=0, lt=1)
+    horizontal_flip: bool = _option(True, "augmentation", "mirror half of the images (wrong for digits and letters)")
+    use_mixup: bool = _option(False, "augmentation", "blend pairs of training images and their labels in stage 2")
+    mixup_alpha: float = _option(0.2, "augmentation", "parameter of Mixup's Beta distribution", gt=0, le=10)
+    tta: bool = _option(False, "augmentation", "average the test predictions over the image and its mirrored view")
+
+    engine: Literal["auto", "litert", "keras"] = _option(
+        "auto", "speed", "what runs the frozen layers: LiteRT, Keras, or the faster one that works here"
+    )
+    views: int = _option(
+        8, "speed", "augmented views of each image that stage 2 caches; 0 augments every epoch anew", "views", ge=0, le=256
+    )
+
+    output_dir: str = _option("runs", "places", "folder that receives the run's own folder")
+    json_output_path: str = _option("", "places", "also write the run record to this file; empty writes no such log")
+    model_path: str = _option(
+        "", "places", "where the trained model goes (.keras or .h5); empty means <dataset>.h5 in this folder"
+    )
+    cache_dir: str = _option("", "places", "folder of decoded images and features; empty means the user's cache folder")
+    figures_dir: str = _option("", "places", "folder that receives the figures; empty means the run's own folder")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RunConfig:
+        smallest = MINIMUM_SIZE.get(self.backbone, 32)
+        if self.image_size < smallest:
+            raise ValueError(f"image_size must be at least {smallest} for {self.backbone}, got {self.image_size}")
+        if self.weights == "letters" and (self.backbone, self.alpha) != ("MobileNetV2", 0.35):
+            raise ValueError(
+                f"weights 'letters' fit backbone MobileNetV2 with alpha 0.35, got {self.backbone} with alpha {self.alpha:g}"
+            )
+        if self.dataset == "folder" and not self.data_dir:
+            raise ValueError("data_dir must name an image folder when dataset is 'folder', got an empty name")
+        if self.dataset == "photo-digits" and self.data_dir:
+            raise ValueError(f"data_dir must be empty for photo-digits, which are made on the spot, got {self.data_dir!r}")
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that name everything which decides what the run computes (not where it is kept)."""
+        decisive = self.model_dump(exclude=set(PLACES) | {"preset"})
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+
+    def changes(self) -> dict[str, Any]:
+        """Return the options whose value is not that of the preset (or, without one, the default)."""
+        start = preset(self.preset)
+        return {name: value for name, value in self if name != "preset" and value != getattr(start, name)}
+
+    def command(self, verb: str = "train") -> str:
+        """Return the command line that repeats this run."""
+        words = ["transfer-utils", verb] + (["--preset", self.preset] if self.preset != "none" else [])
+        for name, value in self.changes().items():
+            if isinstance(value, bool):
+                words.append(f"--{name}" if value else f"--no-{name}")
+            else:
+                words += [f"--{name}", str(value)]
+        return shlex.join(words)
+
+    @property
+    def dataset_name(self) -> str:
+        """The word that files and tables use: the dataset, or the folder's own name for the user's images."""
+        return Path(self.data_dir).resolve().name if self.dataset == "folder" else self.dataset
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "offline": {
+        "dataset": "photo-digits",
+        "weights": "letters",
+        "image_size": 64,
+        "labels_per_class": 20,
+        "hidden_units": 0,
+        "n_unfreeze": 30,
+        "epochs_stage1": 30,
+        "epochs_stage2": 30,
+        "batch_size": 32,
+        "learning_rate_stage2": 3e-4,
+        "augment": True,
+        "horizontal_flip": False,
+        "patience": 10,
+    },
+    "cifar10": {
+        "hidden_units": 0,
+        "n_unfreeze": 30,
+        "learning_rate_stage2": 1e-3,
+        "schedule": "cosine",
+        "augment": True,
+        "rotation": 0.0,
+        "zoom": 0.0,
+        "tta": True,
+    },
+    "cifar10-full": {
+        "alpha": 1.0,
+        "n_unfreeze": 30,
+        "epochs_stage2": 100,
+        "batch_size": 64,
+        "augment": True,
+        "rotation": 20.0,
+        "zoom": 0.15,
+        "patience": 10,
+        "tta": True,
+    },
+}
+PRESETS["cifar10-small"] = PRESETS["cifar10"] | {"labels_per_class": 500}
+
+PRESET_PURPOSE = {
+    "offline": "no network; minutes; the embedded default",
+    "cifar10": "two CPU cores",
+    "cifar10-small": "a quick look at real images",
+    "cifar10-full": "the published best configuration; a GPU",
+}
+
+
+def preset(name: str, **options: Any) -> RunConfig:
+    """Return the options of preset ``name`` (``"none"``: the bare defaults), overridden by ``options``.
+
+    Raises:
+        UserError: an unknown preset or option, or a value of the wrong type or outside its limits.
+    """
+    known = ("none", *PRESETS)
+    if name not in known:
+        raise UserError(f"preset must be one of {', '.join(known)}, got {_shown(name)}.{_near(name, known)}")
+    for key in options:
+        if key not in RunConfig.model_fields:
+            raise UserError(f"There is no option {_shown(key)}.{_near(key, RunConfig.model_fields)}")
+    try:
+        return RunConfig(**{**PRESETS.get(name, {}), **options, "preset": name})
+    except ValidationError as error:
+        raise UserError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    """Turn pydantic's report into lines such as ``image_size must be at least 32, got 16``."""
+    wording = {
+        "greater_than_equal": "at least {ge:g}",
+        "greater_than": "greater than {gt:g}",
+        "less_than_equal": "at most {le:g}",
+        "less_than": "less than {lt:g}",
+        "literal_error": "one of {expected}",
+        "finite_number": "a finite number",
+        "bool": "true or false",
+        "int": "a whole number",
+        "float": "a number",
+        "string": "text",
+    }
+    lines = []
+    for item in error.errors():
+        name, kind = ".".join(str(part) for part in item["loc"]), item["type"]
+        if not name:  # a rule over several options, already worded for the reader
+            lines.append(item["msg"].removeprefix("Value error, ") + ".")
+            continue
+        expected = wording.get(kind) or wording[kind.split("_")[0]]
+        hint = ""
+        if kind == "literal_error":
+            allowed = RunConfig.model_fields[name].annotation.__args__
+            hint = _near(item["input"], allowed)
+        lines.append(f"{name} must be {expected.format(**item.get('ctx', {}))}, got {_shown(item['input'])}.{hint}")
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    """Return ``repr(value)``, cut in the middle where it is long; Python itself refuses to print 5,000 digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"a number of {value.bit_length()} bits"
+    return text if len(text) <= 80 else f"{text[:40]}...{text[-20:]}"
+
+
+def _near(value: Any, known: Iterable[str]) -> str:
+    return nearest(value, known) if isinstance(value, str) and len(value) <= 80 else ""
+
+
+def options_table() -> str:
+    """Return the Markdown table of all options that stands in the README."""
+    rows = ["| option | default | unit | limits | what it does |", "|---|---|---|---|---|"]
+    for name, field in RunConfig.model_fields.items():
+        default = "(empty)" if field.default == "" else f"`{field.default}`"
+        unit = field.json_schema_extra["unit"]
+        rows.append(f"| `--{name}` | {default} | {unit} | {_limits(field)} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def presets_table() -> str:
+    """Return the Markdown table of the presets and the options each one sets."""
+    rows = ["| preset | for | what it sets |", "|---|---|---|"]
+    for name, options in PRESETS.items():
+        listed = ", ".join(f"`{key}={value}`" for key, value in options.items())
+        rows.append(f"| `{name}` | {PRESET_PURPOSE[name]} | {listed} |")
+    return "\n".join(rows) + "\n"
+
+
+def _limits(field: Any) -> str:
+    choices = getattr(field.annotation, "__args__", None)
+    if choices:
+        return ", ".join(str(choice) for choice in choices)
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    found = [(sign, getattr(limit, key)) for limit in field.metadata for key, sign in signs.items() if hasattr(limit, key)]
+    return ", ".join(f"{sign} {value:g}" for sign, value in found)
+
+
+def with_fresh_tables(text: str) -> str:
+    """Return ``text`` with both tables written anew between their markers, ``<!-- options -->`` and ``<!-- /options -->``.
+
+    Raises:
+        UserError: a pair of markers is missing.
+    """
+    for name, table in (("options", options_table()), ("presets", presets_table())):
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        head, opened, rest = text.partition(start)
+        _, closed, tail = rest.partition(end)
+        if not opened or not closed:
+            raise UserError(f"The table of {name} has no place: expected a line {start.strip()} and a line {end}.")
+        text = head + start + table + end + tail
+    return text
+
+
+if __name__ == "__main__":  # python -m transfer_utils.config README.md
+    for page in map(Path, sys.argv[1:]):
+        page.write_text(with_fresh_tables(page.read_text("utf-8")), "utf-8")

@@ -1,0 +1,92 @@
+"""The frame of the dashboard: which folder, which page, and looking out for runs that moved."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from transfer_utils.dashboard import drawing, plain, reading, state
+from transfer_utils.dashboard.pages import compare, one_run, runs, study
+
+SECONDS_BETWEEN_LOOKS = 2
+TITLE = "Transfer learning runs"
+PAGES = {
+    state.RUNS: runs.draw,
+    state.COMPARE: compare.draw,
+    state.ONE_RUN: one_run.draw,
+    state.STUDY: study.draw,
+}
+# Our own markup, no text from files: room at the top, figures of equal width, plain text in the font of the page.
+STYLE = """
+<style>
+.stApp { font-variant-numeric: tabular-nums; }
+.stMainBlockContainer { padding-top: 1.5rem; padding-bottom: 3rem; max-width: 1500px; }
+.stAppHeader { background: transparent; }
+[data-testid="stText"] { font-family: inherit; white-space: pre-wrap; overflow-wrap: anywhere; }
+.st-key-folder [data-testid="stText"] { font-size: 0.85rem; opacity: 0.65; }
+.st-key-headline [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }
+</style>
+"""
+
+
+def main() -> None:
+    """Draw the page that the address names."""
+    st.set_page_config(TITLE, "📈", layout="wide")
+    st.html(STYLE)
+    folder = Path(os.path.abspath(runs_folder()))
+    seen = reading.stamp(folder)
+    view = reading.read(folder, seen)
+    page = _header(view)
+    PAGES[page](view)
+    _watch(folder, seen)
+
+
+def runs_folder() -> str:
+    """Return the folder named by ``--runs``, by the environment, or ``runs`` in the current folder."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--runs", default=os.environ.get(reading.RUNS_VARIABLE, reading.DEFAULT_RUNS))
+    return parser.parse_known_args()[0].runs
+
+
+def _header(view: reading.View) -> str:
+    """Draw title, folder and navigation; return the key of the page to draw."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        with st.container(key="folder", gap=None, width="content"):
+            st.markdown(f"**{TITLE}**")
+            st.text(_state_of(view))
+        st.space("stretch")
+        page = st.segmented_control(
+            "Page",
+            list(PAGES),
+            default=state.RUNS,
+            required=True,
+            key=state.PAGE,
+            label_visibility="collapsed",
+            bind="query-params",
+        )
+        with st.popover("", icon=":material/photo_camera:", help="Saving charts"):
+            st.segmented_control(
+                "Save charts as",
+                drawing.FORMATS,
+                default=drawing.FORMATS[0],
+                required=True,
+                key=state.FORMAT,
+                bind="query-params",
+            )
+            st.caption("Point at a chart and press the camera in its corner.")
+    return page
+
+
+def _state_of(view: reading.View) -> str:
+    running = sum(row.status == "running" for row in view.rows)
+    return plain.text(view.folder.name) + (f" · {running} running" if running else "")
+
+
+@st.fragment(run_every=SECONDS_BETWEEN_LOOKS)
+def _watch(folder: Path, seen: reading.Stamp) -> None:
+    """Draw the whole page again when a record appeared, moved or vanished."""
+    if reading.stamp(folder) != seen:
+        st.rerun()

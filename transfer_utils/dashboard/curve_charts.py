@@ -1,0 +1,123 @@
+"""Training curves: accuracy and loss over epochs or time, for single runs and for means over runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from transfer_utils.dashboard import drawing, plain
+from transfer_utils.dashboard.history import STAGE_NAMES, History
+from transfer_utils.palette import SPLIT_DASHES
+
+PANELS = {"Accuracy": ("accuracy", "val_accuracy"), "Loss": ("loss", "val_loss")}
+MOST_BOUNDARIES = 3
+
+
+@dataclass
+class Line:
+    """One run or one group of runs in a chart of curves, and its place among the lines."""
+
+    name: str
+    history: History
+    place: int = 0
+
+
+def curves(lines: list[Line], against: str = "epoch", height: int = 380) -> go.Figure:
+    """Draw accuracy and loss side by side, training dashed and validation solid, with the start of each stage marked.
+
+    Args:
+        against: ``epoch``, or ``time`` for the seconds of training so far; a run that kept no times is left out.
+    """
+    figure = make_subplots(1, 2, subplot_titles=list(PANELS), horizontal_spacing=0.07)
+    for column, (training, validation) in enumerate(PANELS.values(), 1):
+        for line in lines:
+            for quantity, split in ((training, "training"), (validation, "validation")):
+                _add_line(figure, column, line, quantity, split, against)
+    _add_key(figure)
+    _mark_stages(figure, lines, against)
+    drawing.laid_out(figure, height + 22 * (len(lines) // 3), hovermode="closest")
+    figure.update_xaxes(title_text="epoch" if against == "epoch" else "seconds of training", rangemode="tozero")
+    figure.update_yaxes(tickformat=".0%", col=1)
+    return figure
+
+
+def learning_rate(line: Line, height: int = 200) -> go.Figure:
+    """Draw the learning rate of each epoch on a logarithmic axis."""
+    figure = go.Figure()
+    kept = line.history.kept()
+    rates = line.history.values["learning_rate"][kept]
+    figure.add_scatter(
+        x=line.history.epochs[kept],
+        y=np.where(rates > 0, rates, np.nan),
+        mode="lines",
+        line={"color": drawing.colour(0), "shape": "hv"},
+        hovertemplate="epoch %{x}: %{y:.2g}<extra></extra>",
+    )
+    drawing.laid_out(figure, height, showlegend=False, title="Learning rate")
+    figure.update_xaxes(title_text="epoch")
+    figure.update_yaxes(type="log", dtick=1, exponentformat="power")
+    return figure
+
+
+def _add_line(figure: go.Figure, column: int, line: Line, quantity: str, split: str, against: str) -> None:
+    history = line.history
+    kept = history.kept()
+    x = (history.epochs if against == "epoch" else history.seconds)[kept]
+    y = history.values[quantity][kept]
+    colour, symbol = drawing.colour(line.place), drawing.symbol(line.place)
+    shape = ".1%" if column == 1 else ".3f"
+    common = {"legendgroup": str(line.place), "row": 1, "col": column, "x": x}
+    if quantity in history.deviations and split == "validation":
+        deviation = np.nan_to_num(history.deviations[quantity][kept])
+        edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, **common}
+        figure.add_scatter(y=y - deviation, **edge)
+        figure.add_scatter(y=y + deviation, fill="tonexty", fillcolor=drawing.tinted(colour, 0.18), **edge)
+    figure.add_scatter(
+        y=y,
+        name=plain.label(line.name),
+        mode="lines+markers" if symbol or len(kept) == 1 else "lines",
+        line={"color": colour, "dash": SPLIT_DASHES[split], "width": 2.2 if split == "validation" else 1.4},
+        marker={"symbol": symbol or "circle", "size": 6},
+        opacity=1 if split == "validation" else 0.75,
+        showlegend=column == 1 and split == "validation",
+        hovertemplate=f"{split} %{{y:{shape}}}, {against} %{{x:.4g}}<extra>%{{fullData.name}}</extra>",
+        **common,
+    )
+
+
+def _add_key(figure: go.Figure) -> None:
+    """Say once what solid and dashed mean, apart from the colours."""
+    for split, dash in reversed(SPLIT_DASHES.items()):
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="lines",
+            name=split,
+            line={"color": drawing.NEUTRAL, "dash": dash, "width": 2},
+            legend="legend2",
+            row=1,
+            col=2,
+        )
+    figure.update_layout(legend2={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.16, "yanchor": "top"})
+
+
+def _mark_stages(figure: go.Figure, lines: list[Line], against: str) -> None:
+    """Draw a dotted line where a stage after the first begins; with many different places, none."""
+    places: dict[float, str] = {}
+    for line in lines:
+        for stage, start in list(line.history.starts.items())[1:]:
+            at = start - 0.5 if against == "epoch" else line.history.seconds[start - 2]
+            if np.isfinite(at):
+                places[round(float(at), 1)] = STAGE_NAMES.get(stage, plain.label(stage, 20))
+    if len(places) > MOST_BOUNDARIES:
+        return
+    for at, stage in places.items():
+        figure.add_vline(
+            x=at,
+            line={"color": drawing.NEUTRAL, "dash": "dot", "width": 1},
+            annotation={"text": stage, "font": {"size": 11, "color": drawing.NEUTRAL}, "yanchor": "bottom", "y": 0},
+            annotation_position="bottom right",
+        )

@@ -1,0 +1,123 @@
+"""The page "Compare": the chosen runs side by side, one by one or gathered in groups."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from transfer_utils.dashboard import curve_charts, drawing, option_charts, plain, state
+from transfer_utils.dashboard.curve_charts import Line
+from transfer_utils.dashboard.history import mean_history
+from transfer_utils.dashboard.reading import View
+from transfer_utils.dashboard.table import Group, Row, differing, group_by, group_by_configuration
+
+EACH, SEEDS = "each run", "configuration (mean over seeds)"
+PICKED = "picked"
+
+
+def draw(view: View) -> None:
+    """Draw the page."""
+    rows = _pick(view)
+    if not rows:
+        st.info("Choose runs here, or tick them on the page “Runs”.", icon=":material/checklist:")
+        return
+    groups, against = _gather(rows)
+    if len(groups) > drawing.MOST_LINES:
+        st.info(f"The first {drawing.MOST_LINES} of {len(groups)} are drawn; group the runs to see them all.")
+        groups = groups[: drawing.MOST_LINES]
+    _draw_curves(groups, against)
+    _draw_differences(rows)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _draw_results(groups)
+    with right:
+        _draw_time(groups)
+    _draw_parallel(rows)
+
+
+def _pick(view: View) -> list[Row]:
+    """Draw the list of chosen runs, which can be changed here too."""
+    st.session_state[PICKED] = [row.name for row in view.named(state.chosen())]
+    st.multiselect(
+        "Runs",
+        [row.name for row in view.rows],
+        key=PICKED,
+        on_change=lambda: state.choose(st.session_state[PICKED]),
+        placeholder="choose runs",
+    )
+    return view.named(state.chosen())
+
+
+def _gather(rows: list[Row]) -> tuple[list[Group], str]:
+    """Draw the controls; return what each line stands for, and whether it runs over epochs or time."""
+    options = [name for name in differing(rows) if name != "seed"]
+    left, right, _ = st.columns([2, 1, 1], vertical_alignment="bottom")
+    by = left.selectbox("One line for", [EACH, SEEDS, *options], key="group", bind="query-params")
+    against = right.segmented_control(
+        "Against", ["epoch", "time"], default="epoch", required=True, key="against", bind="query-params"
+    )
+    if by == EACH:
+        return [Group(row.name, [row]) for row in rows], against
+    groups = group_by_configuration(rows) if by == SEEDS else group_by(rows, by)
+    return groups, against
+
+
+def _draw_curves(groups: list[Group], against: str) -> None:
+    lines = [
+        Line(f"{group.name} ({group.size})" if len(group.rows) > 1 else group.name, mean_history(group.records), place)
+        for place, group in enumerate(groups)
+    ]
+    lines = [line for line in lines if len(line.history.epochs)]
+    if not lines:
+        st.info("None of these runs kept its curves.", icon=":material/timeline:")
+        return
+    drawing.show(
+        curve_charts.curves(lines, against), "compare-curves", "Accuracy and loss of the chosen runs, epoch by epoch"
+    )
+    if any(len(group.rows) > 1 for group in groups):
+        st.caption("Bands: ± one standard deviation over the runs of a group that got so far.")
+
+
+def _draw_differences(rows: list[Row]) -> None:
+    st.subheader("Options that differ")
+    options = differing(rows)
+    if not options:
+        st.caption("None: these runs differ in nothing that decides what they compute.")
+        return
+    rows = rows[: drawing.MOST_LINES]
+    columns = {"Option": options}
+    columns |= {row.name: [row.options.get(name, plain.MISSING) for name in options] for row in rows}
+    st.dataframe(
+        pd.DataFrame(columns),
+        hide_index=True,
+        key="differences",
+        alt="Options that differ",
+        column_config={"Option": st.column_config.TextColumn(pinned=True)},
+    )
+
+
+def _draw_results(groups: list[Group]) -> None:
+    st.subheader("Accuracy")
+    drawn = [group for group in groups if group.values("val_end2end") or group.values("test_end2end")]
+    if not drawn:
+        st.caption("None of these runs has finished.")
+        return
+    drawing.show(option_charts.results(groups), "compare-accuracy", "Validation and test accuracy of the chosen runs")
+    st.caption("Bars: 95 % interval of a single run, ± one standard deviation over several.")
+
+
+def _draw_time(groups: list[Group]) -> None:
+    st.subheader("Accuracy against time")
+    figure = option_charts.against_time(groups)
+    if figure is None:
+        st.caption("None of these runs has both a validation accuracy and a time.")
+        return
+    drawing.show(figure, "compare-time", "Validation accuracy against the time each run took")
+
+
+def _draw_parallel(rows: list[Row]) -> None:
+    figure = option_charts.parallel(rows)
+    if figure is not None:
+        st.subheader("All options at once")
+        st.caption("One line for each run; drag along an axis to keep the lines that pass there.")
+        drawing.show(figure, "compare-options", "Parallel coordinates of the options that differ")

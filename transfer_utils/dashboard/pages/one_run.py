@@ -1,0 +1,167 @@
+"""The page "One run": its curves, what it does on the test split, its options, its command and its files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from transfer_utils.dashboard import curve_charts, drawing, plain, result_charts, state
+from transfer_utils.dashboard.curve_charts import Line
+from transfer_utils.dashboard.history import history
+from transfer_utils.dashboard.reading import View
+from transfer_utils.dashboard.table import Row
+from transfer_utils.records import RECORD_NAME
+
+STATUS_COLOURS = {
+    "running": "blue",
+    "completed": "green",
+    "failed": "red",
+    "diverged": "orange",
+    "interrupted": "gray",
+}
+MOST_FILES = 200
+
+
+def draw(view: View) -> None:
+    """Draw the page."""
+    if not view.rows:
+        st.info("There is no run in this folder yet.", icon=":material/inbox:")
+        return
+    names = [row.name for row in view.rows]
+    name = st.selectbox("Run", names, key=state.RUN, bind="query-params", label_visibility="collapsed")
+    row = view.named([name])[0]
+    _draw_summary(row)
+    curves, results, options, files = st.tabs(
+        ["Curves", "Test split", "Options", "Files"], key="part", on_change="rerun", bind="query-params"
+    )
+    with curves:
+        _draw_curves(row)
+    with results:
+        _draw_results(row)
+    with options:
+        _draw_options(row)
+    with files:
+        _draw_files(row)
+
+
+def _draw_summary(row: Row) -> None:
+    record = row.record
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(row.status, color=STATUS_COLOURS[row.status])
+        st.text(" · ".join(word for word in (row.network, row.dataset, row.created) if word != plain.MISSING))
+    if record.error:
+        st.code(plain.text(record.error, 5000, lines=True), language=None, wrap_lines=True)
+    places = st.columns(4)
+    for place, (label, split) in zip(places, (("Validation accuracy", "val"), ("Test accuracy", "test")), strict=False):
+        metrics = record.metrics
+        low, high = metrics.get(f"{split}_low"), metrics.get(f"{split}_high")
+        interval = f"95 %: {100 * low:.1f}–{100 * high:.1f}" if low is not None and high is not None else None
+        place.metric(
+            label, plain.percent(metrics.get(f"{split}_end2end")), interval, delta_color="off", delta_arrow="off"
+        )
+    places[2].metric("Time", plain.duration(row.seconds))
+    parameters = plain.number(record.network.get("parameters"))
+    places[3].metric("Parameters", plain.MISSING if parameters is None else f"{parameters:,.0f}")
+    if record.command:
+        st.code(plain.text(record.command, 5000), language="bash", wrap_lines=True)
+
+
+def _draw_curves(row: Row) -> None:
+    known = history(row.record)
+    if not len(known.epochs):
+        st.caption("This run kept no curves.")
+        return
+    line = Line(row.name, known)
+    drawing.show(curve_charts.curves([line]), f"{row.name}-curves", "Accuracy and loss, epoch by epoch")
+    if known.has("learning_rate"):
+        drawing.show(curve_charts.learning_rate(line), f"{row.name}-learning-rate", "Learning rate, epoch by epoch")
+
+
+def _draw_results(row: Row) -> None:
+    counts = result_charts.confusion_counts(row.record)
+    by_class = result_charts.by_class(row.record)
+    reliability = result_charts.reliability(row.record.calibration)
+    if counts is None and by_class is None and reliability is None:
+        st.caption("This run kept nothing of its answers on the test split.")
+        return
+    left, right = st.columns(2, gap="medium")
+    if counts is not None:
+        with left:
+            st.subheader("Confusion matrix")
+            cells = st.segmented_control(
+                "Cells", ["counts", "share of the row"], default="counts", required=True, key="cells",
+                bind="query-params", label_visibility="collapsed",
+            )  # fmt: skip
+            drawing.show(
+                result_charts.confusion(counts, result_charts.class_names(row.record), cells != "counts"),
+                f"{row.name}-confusion",
+                "Confusion matrix: rows true, columns predicted",
+            )
+    with right:
+        if by_class is not None:
+            st.subheader("Precision and recall")
+            drawing.show(by_class, f"{row.name}-classes", "Precision and recall of each class")
+        if reliability is not None:
+            st.subheader("Reliability")
+            st.caption(f"Expected calibration error {plain.percent(row.record.calibration.get('ece'))}")
+            drawing.show(reliability, f"{row.name}-reliability", "Accuracy against confidence")
+
+
+def _draw_options(row: Row) -> None:
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("Options")
+        _show_pairs(row.config, "options")
+    with right:
+        st.subheader("Numbers")
+        _show_pairs({**row.record.metrics, **{f"seconds: {k}": v for k, v in row.record.timing_sec.items()}}, "numbers")
+        st.subheader("Where it ran")
+        record = row.record
+        _show_pairs(
+            {**record.dataset, **record.weights, **record.network, **record.machine, **record.versions}, "where"
+        )
+    if row.record.notes:
+        st.subheader("Notes")
+        for note in row.record.notes[:20]:
+            st.text(plain.text(note, 1000, lines=True))
+
+
+def _show_pairs(pairs: dict, key: str) -> None:
+    if not pairs:
+        st.caption("Nothing recorded.")
+        return
+    table = {"": [plain.text(name) for name in pairs], "value": [plain.text(value) for value in pairs.values()]}
+    st.dataframe(pd.DataFrame(table), hide_index=True, key=f"pairs {key}")
+
+
+def _draw_files(row: Row) -> None:
+    st.caption("The files in the folder of this run. Links are named, not followed.")
+    st.dataframe(pd.DataFrame(list_files(row)), hide_index=True, key="files")
+
+
+def list_files(row: Row) -> list[dict[str, str]]:
+    """Return name, size and time of change of the files in a run's own folder, without opening or following any."""
+    path = row.run.path
+    paths = sorted(path.parent.iterdir())[:MOST_FILES] if path.name == RECORD_NAME else [path]
+    return [{"File": plain.text(one.name), **_measure(one)} for one in paths]
+
+
+def _measure(path: Path) -> dict[str, str]:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return {"Size": "gone", "Changed": plain.MISSING}
+    kind = "link" if stat.S_ISLNK(status.st_mode) else "folder" if stat.S_ISDIR(status.st_mode) else ""
+    changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.st_mtime))
+    return {"Size": kind or _size(status.st_size), "Changed": changed}
+
+
+def _size(size: int) -> str:
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1000:.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:,.1f} MB"

@@ -1,0 +1,236 @@
+"""The page "Runs": every run in one table, the best configuration, and the files that could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from transfer_utils.dashboard import plain, state
+from transfer_utils.dashboard.history import history
+from transfer_utils.dashboard.reading import View
+from transfer_utils.dashboard.table import Best, Group, Row, best_configurations
+from transfer_utils.records import STATUSES
+
+FIRST_COMMAND = "transfer-utils compare --preset offline"
+ORDERS: dict[str, Callable[[Row], tuple]] = {
+    "validation accuracy": lambda row: (row.status != "running", -(row.metric("val_end2end") or -1)),
+    "test accuracy": lambda row: (-(row.metric("test_end2end") or -1),),
+    "newest": lambda row: tuple(-ord(letter) for letter in row.created),
+    "seconds": lambda row: (row.seconds is None, row.seconds or 0),
+    "name": lambda row: (),
+}
+SIGNS = {"running": "◔", "completed": "●", "failed": "✕", "diverged": "▲", "interrupted": "‖"}
+MOST_ROWS_SEEN, PIXELS_OF_LONG_TABLE = 16, 560
+MOST_BEST = 3
+
+
+def draw(view: View) -> None:
+    """Draw the page."""
+    if not view.rows:
+        _say_what_to_run_first(view)
+        _list_unreadable(view)
+        return
+    shown = [row for row in view.rows if row.name not in set(state.hidden())]
+    _show_best(shown)
+    found = _filtered(shown)
+    _offer_actions(view, found)
+    _show_table(found)
+    _list_unreadable(view)
+
+
+def _say_what_to_run_first(view: View) -> None:
+    with st.container(border=True):
+        st.subheader("No runs here yet")
+        st.markdown("Every run leaves a record in this folder and appears on this page while it goes on. Start with:")
+        st.code(FIRST_COMMAND, language="bash")
+        st.caption("It needs no download and takes a few minutes. Another folder of records: add `--runs FOLDER`.")
+
+
+def _show_best(rows: list[Row]) -> None:
+    found = best_configurations(rows)
+    for best in found[:MOST_BEST]:
+        with st.container(border=True):
+            _describe_best(best, several=len(found) > 1)
+
+
+def _describe_best(best: Best, several: bool) -> None:
+    words, validation, test = st.columns([4, 1, 1], vertical_alignment="center")
+    with words:
+        st.caption("Best configuration")
+        with st.container(key=f"headline {best.dataset}"):
+            st.text(f"{best.dataset}: {best.group.name}" if several else best.group.name)
+        st.caption(best.why)
+    for place, label, split in ((validation, "Validation", "val"), (test, "Test", "test")):
+        _show_mean(place, label, best.group, f"{split}_end2end")
+
+
+def _show_mean(place: st.delta_generator.DeltaGenerator, label: str, group: Group, metric: str) -> None:
+    deviation = group.deviation(metric)
+    spread = group.size if deviation is None else f"± {100 * deviation:.1f}, {group.size}"
+    place.metric(label, plain.percent(group.mean(metric)), spread, delta_color="off", delta_arrow="off")
+
+
+def _filtered(rows: list[Row]) -> list[Row]:
+    """Draw the filters and return the rows that pass, in the chosen order."""
+    search, status, dataset, order = st.columns([3, 2, 2, 2])
+    wanted = search.text_input(
+        "Search", key="search", bind="query-params", placeholder="name or option=value", icon=":material/search:"
+    )
+    statuses = status.multiselect("Status", STATUSES, key="status", bind="query-params", placeholder="any")
+    datasets = dataset.multiselect(
+        "Data", sorted({row.dataset for row in rows}), key="data", bind="query-params", placeholder="any"
+    )
+    by = order.selectbox("Sort by", list(ORDERS), key="sort", bind="query-params")
+    words = (wanted or "").lower().split()
+    found = [
+        row
+        for row in rows
+        if (not statuses or row.status in statuses)
+        and (not datasets or row.dataset in datasets)
+        and all(word in row.words for word in words)
+    ]
+    return sorted(found, key=ORDERS[by])
+
+
+def _offer_actions(view: View, found: list[Row]) -> None:
+    chosen, hidden = view.named(state.chosen()), state.hidden()
+    names = [row.name for row in chosen]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.text(f"{len(found)} of {len(view.rows)} runs" + (f", {len(chosen)} chosen" if chosen else ""))
+        st.space("stretch")
+        st.button(
+            "Compare", icon=":material/stacked_line_chart:", type="primary", disabled=not chosen,
+            on_click=state.open_page, args=(state.COMPARE,), help="Tick runs in the table first" if not chosen else None,
+        )  # fmt: skip
+        st.button(
+            "Open", icon=":material/open_in_full:", disabled=len(chosen) != 1,
+            on_click=state.open_page, args=(state.ONE_RUN, *names[:1]),
+        )  # fmt: skip
+        st.button(
+            "Hide", icon=":material/visibility_off:", disabled=not chosen, on_click=state.hide, args=(names,),
+        )  # fmt: skip
+        if hidden:
+            st.button(f"Show {len(hidden)} hidden", icon=":material/visibility:", on_click=state.show_all)
+        st.download_button(
+            "CSV", lambda: as_csv(chosen or found), "runs.csv", "text/csv", icon=":material/download:",
+            on_click="ignore", help="The chosen runs, or all that are listed when none is chosen",
+        )  # fmt: skip
+
+
+def _show_table(rows: list[Row]) -> None:
+    if not rows:
+        st.info("No run passes these filters.", icon=":material/filter_alt_off:")
+        return
+    names = [row.name for row in rows]
+    chosen = set(state.chosen())
+    # The browser reports the places of the ticked rows: another set or order of rows is another table.
+    key = f"table {hash(tuple(names))}"
+
+    def keep() -> None:
+        ticked = [names[place] for place in st.session_state[key].selection.rows]
+        state.choose([*(name for name in state.chosen() if name not in names or name in ticked), *ticked])
+
+    st.dataframe(
+        frame(rows),
+        key=key,
+        height="content" if len(rows) <= MOST_ROWS_SEEN else PIXELS_OF_LONG_TABLE,
+        hide_index=True,
+        column_config=COLUMNS,
+        placeholder="",
+        on_select=keep,
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": [place for place, name in enumerate(names) if name in chosen]}},
+        alt="Table of runs",
+    )
+
+
+COLUMNS = {
+    "Run": st.column_config.TextColumn(pinned=True),
+    "Validation": st.column_config.TextColumn(help="Final accuracy on the validation split, with its 95 % interval"),
+    "Curve": st.column_config.LineChartColumn(
+        width=110, y_min=0, y_max=1, help="Validation accuracy, epoch by epoch", color="#0072B2"
+    ),
+    "Test": st.column_config.TextColumn(help="Final accuracy on the test split, with its 95 % interval"),
+    "Unfrozen": st.column_config.TextColumn(help="Layers of the backbone that stage 2 trained"),
+    "Labels": st.column_config.TextColumn(help="Labelled training images per class"),
+    "Seconds": st.column_config.NumberColumn(format="%,d", help="Seconds, all phases together"),
+}
+
+
+def frame(rows: list[Row]) -> pd.DataFrame:
+    """Return the table of runs, ready to show."""
+    return pd.DataFrame(
+        {
+            "Run": [row.name for row in rows],
+            "Status": [f"{SIGNS[row.status]} {row.status}" for row in rows],
+            "Validation": [_padded(row.accuracy("val")) for row in rows],
+            "Curve": [_sparkline(row) for row in rows],
+            "Test": [_padded(row.accuracy("test")) for row in rows],
+            "Preset": [plain.text(row.config.get("preset"), 40) for row in rows],
+            "Network": [row.network for row in rows],
+            "Unfrozen": [row.unfrozen for row in rows],
+            "Augmentation": [row.augmentation for row in rows],
+            "Labels": [row.labels for row in rows],
+            "Seed": [plain.text(row.config.get("seed"), 20) for row in rows],
+            "Seconds": pd.array([row.seconds for row in rows], dtype="Float64"),
+            "Date": [row.created for row in rows],
+            "Data": [row.dataset for row in rows],
+        }
+    )
+
+
+def as_csv(rows: list[Row]) -> bytes:
+    """Return the rows with every metric and option as CSV that a spreadsheet opens (UTF-8 with a byte-order mark)."""
+    table = pd.DataFrame(
+        [
+            {
+                "run": row.name,
+                "status": row.status,
+                "created": row.created,
+                "seconds": row.seconds,
+                **{plain.text(name): plain.number(value) for name, value in row.record.metrics.items()},
+                **{f"config.{name}": plain.text(value) for name, value in row.config.items()},
+            }
+            for row in rows
+        ]
+    )
+    return table.map(_harmless).to_csv(index=False).encode("utf-8-sig")
+
+
+def _harmless(cell: object) -> object:
+    # A spreadsheet runs a text cell that begins like a formula.
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@" and cell[:1] else cell
+
+
+def _padded(words: str) -> str:
+    # Text sorts by its letters: a blank in front of 9.8 % puts it below 84.4 %.
+    return words.rjust(len(words) + 1) if words[1:2] == "." else "" if words == plain.MISSING else words
+
+
+def _sparkline(row: Row) -> list[float]:
+    curve = history(row.record).values["val_accuracy"]
+    return curve[np.isfinite(curve)][-100:].tolist()
+
+
+def _list_unreadable(view: View) -> None:
+    unreadable = view.unreadable
+    if not unreadable:
+        return
+    some = "1 file" if len(unreadable) == 1 else f"{len(unreadable)} files"
+    with st.expander(f"{some} could not be read", icon=":material/warning:", expanded=not view.rows):
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "File": [_place(path, view) for path in unreadable],
+                    "Reason": [plain.text(reason) for reason in unreadable.values()],
+                }
+            ),
+            hide_index=True,
+        )
+
+
+def _place(path: object, view: View) -> str:
+    return plain.text(str(path).removeprefix(f"{view.folder}/"))

@@ -1,0 +1,236 @@
+"""Runs as rows: what each one is called and reached, how runs differ, how they group, and which one is best."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transfer_utils.dashboard import plain
+from transfer_utils.dashboard.options import NOT_COMPARED, ORDER, REPEATS, normalised, phrase, said, sort_key
+from transfer_utils.palette import MODEL_NAMES
+from transfer_utils.records import RECORD_NAME, Listing, Run, RunRecord
+
+
+@dataclass(eq=False)
+class Row:
+    """One run and everything that tables and charts ask of it. ``name`` is unique in the folder and printable."""
+
+    name: str
+    run: Run
+
+    @property
+    def record(self) -> RunRecord:
+        return self.run.record
+
+    @property
+    def status(self) -> str:
+        return self.record.status
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The options under today's names."""
+        return normalised(self.record.config)
+
+    @cached_property
+    def options(self) -> dict[str, str]:
+        """The options that decide what the run computes, as text."""
+        return {name: said(name, value) for name, value in self.config.items() if name not in NOT_COMPARED}
+
+    @cached_property
+    def configuration(self) -> frozenset[tuple[str, str]]:
+        """The options without the seed: equal for runs that repeat each other."""
+        return frozenset((name, value) for name, value in self.options.items() if name not in REPEATS)
+
+    @property
+    def dataset(self) -> str:
+        given = self.record.dataset.get("name") or self.config.get("dataset")
+        if given == "folder":
+            given = Path(str(self.config.get("data_dir", ""))).name or given
+        return plain.text(given, 40)
+
+    @property
+    def network(self) -> str:
+        """The backbone, or what stands in for it."""
+        if self.config.get("model") == "baseline":
+            return MODEL_NAMES["baseline"]
+        return plain.text(self.config.get("backbone"), 40)
+
+    @property
+    def unfrozen(self) -> str:
+        return said("n_unfreeze", self.config.get("n_unfreeze"))
+
+    @property
+    def labels(self) -> str:
+        return said("labels_per_class", self.config.get("labels_per_class"))
+
+    @property
+    def augmentation(self) -> str:
+        """Augmentation and Mixup in a word."""
+        used = [word for name, word in (("augment", "yes"), ("use_mixup", "Mixup")) if self.config.get(name) is True]
+        if used:
+            return " + ".join(used)
+        return "no" if "augment" in self.config else plain.MISSING
+
+    def metric(self, name: str) -> float | None:
+        return plain.number(self.record.metrics.get(name))
+
+    def accuracy(self, split: str) -> str:
+        """The final model's accuracy on ``val`` or ``test``, with its interval where the record has one."""
+        metrics = self.record.metrics
+        return plain.with_interval(
+            metrics.get(f"{split}_end2end"), metrics.get(f"{split}_low"), metrics.get(f"{split}_high")
+        )
+
+    @property
+    def seconds(self) -> float | None:
+        return plain.number(self.record.timing_sec.get("total"))
+
+    @property
+    def created(self) -> str:
+        """The day and the minute the run began, as far as the record says."""
+        return plain.text(self.record.created[:16].replace("T", " ")) if self.record.created else plain.MISSING
+
+    @cached_property
+    def words(self) -> str:
+        """What the search looks through: the name, the status, the data and every ``option=value``."""
+        options = " ".join(f"{name}={plain.text(value)}" for name, value in self.config.items())
+        return f"{self.name} {self.status} {self.dataset} {self.network} {options}".lower()
+
+
+def make_rows(listing: Listing, root: Path) -> list[Row]:
+    """Name every run by its folder below ``root``; a log that stands alone goes by its file's name."""
+    rows: dict[str, Row] = {}
+    for run in listing.runs:
+        place = run.path.relative_to(root)
+        place = place.parent if place.name == RECORD_NAME else place.with_suffix("")
+        name = wanted = plain.text(root.resolve().name if place == Path() else place.as_posix())
+        count = 1
+        while name in rows:  # a folder and a log of the same name, or two names that print alike
+            count += 1
+            name = f"{wanted} ({count})"
+        rows[name] = Row(name, run)
+    return list(rows.values())
+
+
+def differing(rows: Iterable[Row]) -> list[str]:
+    """Return the options for which at least two rows state different values, the most telling first."""
+    values: dict[str, set[str]] = {}
+    for row in rows:
+        for name, value in row.options.items():
+            values.setdefault(name, set()).add(value)
+    return sorted(
+        (name for name, found in values.items() if len(found) > 1), key=lambda name: ORDER.get(name, len(ORDER))
+    )
+
+
+@dataclass
+class Group:
+    """Runs that belong together, and what sets them apart from the other groups, in words."""
+
+    name: str
+    rows: list[Row]
+
+    @property
+    def records(self) -> list[RunRecord]:
+        return [row.record for row in self.rows]
+
+    def values(self, metric: str) -> list[float]:
+        return [value for row in self.rows if (value := row.metric(metric)) is not None]
+
+    def mean(self, metric: str) -> float | None:
+        values = self.values(metric)
+        return statistics.fmean(values) if values else None
+
+    def deviation(self, metric: str) -> float | None:
+        """The sample standard deviation; one run has none."""
+        values = self.values(metric)
+        return statistics.stdev(values) if len(values) > 1 else None
+
+    def shown(self, metric: str) -> str:
+        """The mean and its standard deviation, in words."""
+        return plain.with_deviation(self.mean(metric), self.deviation(metric))
+
+    @property
+    def size(self) -> str:
+        """How many runs these are; runs that differ in the seed alone are called seeds."""
+        seeds = {row.options.get("seed") for row in self.rows}
+        alike = len({row.configuration for row in self.rows}) == 1
+        word = "seed" if alike and len(seeds) == len(self.rows) and None not in seeds else "run"
+        return f"{len(self.rows)} {word}{'s' if len(self.rows) > 1 else ''}"
+
+
+def group_by(rows: list[Row], option: str) -> list[Group]:
+    """Gather rows by the value of one option, in the order of the values."""
+    found: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: sort_key(option, row.config.get(option))):
+        found.setdefault(row.options.get(option, plain.MISSING), []).append(row)
+    return [Group(phrase(option, members[0].config.get(option)), members) for members in found.values()]
+
+
+def group_by_configuration(rows: list[Row]) -> list[Group]:
+    """Gather rows that differ in nothing but the seed, named by the options in which the groups differ."""
+    found: dict[frozenset, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.configuration, []).append(row)
+    telling = [name for name in differing(rows) if name not in REPEATS]
+    return [Group(describe(members[0], telling) or members[0].name, members) for members in found.values()]
+
+
+def describe(row: Row, options: list[str], most: int = 5) -> str:
+    """Return some options of a row in words, such as ``last 30 layers unfrozen · augmented``."""
+    told = [phrase(name, row.config[name]) for name in options if name in row.config]
+    return " · ".join(told[:most]) + (" · …" if len(told) > most else "")
+
+
+@dataclass
+class Family:
+    """Runs that are equal but for one option and the seed: their groups by its value, and what they share in words."""
+
+    name: str
+    groups: list[Group]
+
+
+def families(rows: list[Row], option: str) -> list[Family]:
+    """Find the runs that show what one option does, all else being equal; the family with most values first."""
+    found: dict[frozenset, list[Row]] = {}
+    for row in rows:
+        if option in row.options and row.metric("val_end2end") is not None:
+            found.setdefault(frozenset(item for item in row.configuration if item[0] != option), []).append(row)
+    kept = [members for members in found.values() if len({row.options[option] for row in members}) > 1]
+    kept.sort(key=lambda members: -len({row.options[option] for row in members}))
+    telling = [name for name in differing(members[0] for members in kept) if name not in {option, *REPEATS}]
+    return [Family(describe(members[0], telling), group_by(members, option)) for members in kept]
+
+
+@dataclass
+class Best:
+    """The configuration with the highest mean validation accuracy on one dataset, and why it is named."""
+
+    dataset: str
+    group: Group
+    why: str
+
+
+def best_configurations(rows: list[Row]) -> list[Best]:
+    """Name the best configuration for each dataset by validation accuracy; the test split has no say."""
+    finished = [row for row in rows if row.status == "completed" and row.metric("val_end2end") is not None]
+    found = []
+    for dataset in dict.fromkeys(row.dataset for row in finished):
+        groups = group_by_configuration([row for row in finished if row.dataset == dataset])
+        groups.sort(key=lambda group: group.mean("val_end2end"), reverse=True)
+        found.append(Best(dataset, groups[0], _why(groups)))
+    return found
+
+
+def _why(groups: list[Group]) -> str:
+    if len(groups) == 1:
+        return f"The only completed configuration, {groups[0].size}."
+    lead = 100 * (groups[0].mean("val_end2end") - groups[1].mean("val_end2end"))
+    return (
+        f"Highest validation accuracy of {len(groups)} configurations (mean of {groups[0].size}), "
+        f"{lead:.1f} points ahead of the next. The test accuracy had no say."
+    )

@@ -1,0 +1,320 @@
+"""Metrics with intervals: how good one model is, whether another is better, and how far to trust its confidence.
+
+Everything here takes arrays and gives plain Python numbers, ready for a run record. Probabilities have shape
+(n, classes) and rows that sum to 1; labels are integers of shape (n,).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy  # its parts load when first used, which keeps the import of this module quick
+
+from transfer_utils.errors import UserError
+
+SMALLEST_PROBABILITY = 1e-7  # the clip of Keras's cross-entropy, so that losses here and there are the same number
+ROW_SUM_TOLERANCE = 1e-3  # a float16 softmax over 1,000 classes is off by less
+TEMPERATURE_LIMITS = (0.05, 20.0)  # with no mistake to learn from, the best temperature would be 0
+
+
+def evaluate(
+    probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str], *, confidence: float = 0.95
+) -> dict[str, Any]:
+    """Measure predictions against the true labels.
+
+    Args:
+        probabilities: shape (n, classes), float, each row a distribution over the classes.
+        labels: shape (n,), integers in [0, classes).
+        class_names: one name a class, in the order of the columns.
+        confidence: coverage of the interval of the accuracy.
+
+    Returns:
+        ``accuracy`` with its Wilson interval ``low`` and ``high``; ``loss``, the mean cross-entropy in nats; ``ece``
+        (see ``calibration``); ``confusion_matrix``, counts of shape (classes, classes), rows true and columns
+        predicted; ``per_class``, for each class its ``name``, ``precision``, ``recall``, ``f1`` and ``support``.
+        A class that is absent from the labels has None for its three scores; so has the precision of a class that
+        was never predicted.
+
+    Raises:
+        UserError: no image, NaN, rows that are no distribution, a label out of range, or counts that differ.
+    """
+    probabilities, labels = _checked(probabilities, labels)
+    classes = probabilities.shape[1]
+    if len(class_names) != classes:
+        raise UserError(f"class_names must hold {classes} names, one a class, got {len(class_names)}")
+    predicted = probabilities.argmax(axis=1)
+    correct = int((predicted == labels).sum())
+    low, high = wilson_interval(correct, len(labels), confidence)
+    return {
+        "accuracy": correct / len(labels),
+        "low": low,
+        "high": high,
+        "loss": _cross_entropy(probabilities, labels),
+        "ece": calibration(probabilities, labels)["ece"],
+        "confusion_matrix": confusion_matrix(labels, predicted, classes).tolist(),
+        "per_class": _per_class(labels, predicted, class_names),
+    }
+
+
+def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the ends of Wilson's score interval (1927, without continuity correction) for the accuracy correct / n.
+
+    Raises:
+        UserError: ``n`` is below 1, or ``correct`` is not in [0, n].
+    """
+    if n < 1:
+        raise UserError(f"n must be at least 1 to give an accuracy, got {n}")
+    if not 0 <= correct <= n:
+        raise UserError(f"correct must be between 0 and n = {n}, got {correct}")
+    interval = scipy.stats.binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """Count pairs of true and predicted class: shape (n_classes, n_classes), int64, rows true, columns predicted.
+
+    Args:
+        labels: shape (n,), integers in [0, n_classes).
+        predicted: shape (n,), integers in [0, n_classes).
+
+    Raises:
+        UserError: no image, a class out of range, or counts that differ.
+    """
+    import sklearn.metrics  # here and below: two seconds that readers of records need not wait
+
+    labels = _checked_classes("labels", labels, n_classes)
+    predicted = _checked_classes("predicted", predicted, n_classes)
+    _same_count("predicted", predicted, "labels", labels)
+    return sklearn.metrics.confusion_matrix(labels, predicted, labels=range(n_classes))
+
+
+def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> dict[str, Any]:
+    """Compare how sure the model is with how often it is right (Guo et al. 2017, arXiv 1706.04599, section 2).
+
+    The predictions are sorted by confidence, the largest probability of their row, into bins of equal width over
+    [0, 1], each closed on its right.
+
+    Args:
+        probabilities: shape (n, classes), float.
+        labels: shape (n,), integers in [0, classes).
+        bins: number of bins.
+
+    Returns:
+        ``edges`` (bins + 1 numbers); per bin ``count`` and the mean ``confidence`` and ``accuracy``, None where the
+        bin is empty; ``ece`` and ``mce``, the expected and the maximum calibration error, in [0, 1].
+
+    Raises:
+        UserError: as in ``evaluate``, or fewer than one bin.
+    """
+    if bins < 1:
+        raise UserError(f"bins must be at least 1, got {bins}")
+    probabilities, labels = _checked(probabilities, labels)
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    bin_of = np.digitize(confidence, edges[1:-1], right=True)
+    count = np.bincount(bin_of, minlength=bins)
+    filled = count > 0
+    mean_confidence = np.bincount(bin_of, confidence, bins)[filled] / count[filled]
+    accuracy = np.bincount(bin_of, correct, bins)[filled] / count[filled]
+    gap = np.abs(accuracy - mean_confidence)
+    return {
+        "edges": edges.tolist(),
+        "confidence": _with_none(mean_confidence, filled),
+        "accuracy": _with_none(accuracy, filled),
+        "count": count.tolist(),
+        "ece": float(gap @ count[filled] / len(labels)),
+        "mce": float(gap.max()),
+    }
+
+
+def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Find the temperature that minimises the validation loss (Guo et al. 2017, arXiv 1706.04599, section 4.2).
+
+    Args:
+        probabilities: shape (n, classes), float: softmax outputs on the validation split, never on the test split.
+        labels: shape (n,), integers in [0, classes).
+
+    Returns:
+        The temperature for ``apply_temperature``, in [0.05, 20]: above 1 for a model that is too sure of itself, and
+        exactly 1 when no other value lowers the loss.
+
+    Raises:
+        UserError: as in ``evaluate``.
+    """
+    probabilities, labels = _checked(probabilities, labels)
+
+    def loss(log_temperature: float) -> float:
+        return _cross_entropy(apply_temperature(probabilities, math.exp(log_temperature)), labels)
+
+    found = scipy.optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURE_LIMITS), method="bounded")
+    return math.exp(found.x) if found.fun < loss(0.0) else 1.0
+
+
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return softmax(log(probabilities) / temperature), float64 of shape (n, classes).
+
+    The logarithms differ from the model's logits by one constant a row, which a softmax ignores. The predicted class
+    stays the same.
+
+    Raises:
+        UserError: the temperature is not positive and finite.
+    """
+    if not 0 < temperature < math.inf:
+        raise UserError(f"temperature must be positive and finite, got {temperature}")
+    # A probability that underflowed to 0 counts as the smallest one that float32 can hold.
+    logits = np.log(np.maximum(np.asarray(probabilities, float), np.finfo(np.float32).tiny))
+    return scipy.special.softmax(logits / temperature, axis=1)
+
+
+def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, Any]:
+    """Test whether two models err equally often on the same images (McNemar 1947, exact binomial, two-sided).
+
+    Args:
+        correct_a, correct_b: shape (n,), boolean: whether model a, and model b, is right on each image.
+
+    Returns:
+        The numbers of images that ``both``, ``only_a``, ``only_b`` and ``neither`` got right, and ``p_value``; 1.0
+        when the models never differ.
+
+    Raises:
+        UserError: no image, or counts that differ.
+    """
+    a, b = _checked_pair(correct_a, correct_b)
+    only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
+    differing = only_a + only_b
+    return {
+        "both": int((a & b).sum()),
+        "only_a": only_a,
+        "only_b": only_b,
+        "neither": int((~a & ~b).sum()),
+        "p_value": float(scipy.stats.binomtest(only_a, differing).pvalue) if differing else 1.0,
+    }
+
+
+def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray, confidence: float = 0.95) -> dict[str, float]:
+    """Measure by how much model a is more accurate than model b on the same images.
+
+    The interval is Wald's for paired proportions with the adjustment of Bonett and Price (2012, Statistical Methods in
+    Medical Research 21:479-488), one image added to each discordant count; Fagerland, Lydersen and Laake (2014,
+    Statistics in Medicine 33:2850-2875) recommend it.
+
+    Args:
+        correct_a, correct_b: shape (n,), boolean: whether model a, and model b, is right on each image.
+
+    Returns:
+        ``difference`` of the accuracies and the ends ``low`` and ``high`` of its interval, in percentage points.
+
+    Raises:
+        UserError: no image, or counts that differ.
+    """
+    a, b = _checked_pair(correct_a, correct_b)
+    only_a, only_b, n = (a & ~b).sum(), (~a & b).sum(), len(a)
+    share_a, share_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
+    centre = share_a - share_b
+    error = math.sqrt((share_a + share_b - centre**2) / (n + 2))
+    reach = scipy.stats.norm.ppf((1 + confidence) / 2) * error
+    return {
+        "difference": float(100 * (only_a - only_b) / n),
+        "low": float(100 * max(centre - reach, -1)),
+        "high": float(100 * min(centre + reach, 1)),
+    }
+
+
+def summarise_seeds(values: Sequence[float], confidence: float = 0.95) -> dict[str, float | int | None]:
+    """Summarise one number over repeated runs by its mean and Student's t interval of the mean.
+
+    Returns:
+        ``mean``, ``std`` (of the sample, n - 1), ``low``, ``high`` and ``n``; one run leaves all but the mean None.
+
+    Raises:
+        UserError: no value, or one that is not finite.
+    """
+    numbers = np.asarray(values, float)
+    if numbers.size == 0:
+        raise UserError("values must hold at least one number, got none")
+    if not np.isfinite(numbers).all():
+        raise UserError(f"values must be finite, got {values}")
+    n, mean = numbers.size, float(numbers.mean())
+    if n == 1:
+        return {"mean": mean, "std": None, "low": None, "high": None, "n": 1}
+    std = float(numbers.std(ddof=1))
+    reach = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n)
+    return {"mean": mean, "std": std, "low": mean - reach, "high": mean + reach, "n": n}
+
+
+def _cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    of_the_truth = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(of_the_truth, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)).mean())
+
+
+def _per_class(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    import sklearn.metrics
+
+    scores = sklearn.metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(len(class_names)), zero_division=np.nan
+    )
+    report = []
+    for name, *values, support in zip(class_names, *scores, strict=True):
+        known = (None if support == 0 or math.isnan(value) else float(value) for value in values)
+        named = dict(zip(("precision", "recall", "f1"), known, strict=True))
+        report.append({"name": str(name), **named, "support": int(support)})
+    return report
+
+
+def _with_none(values: np.ndarray, filled: np.ndarray) -> list[float | None]:
+    """Spread ``values`` over the filled bins, with None in the empty ones."""
+    remaining = iter(values.tolist())
+    return [next(remaining) if full else None for full in filled]
+
+
+def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities as float64, summing to 1 to the last digit, and the labels; or say what is wrong with them."""
+    probabilities = np.asarray(probabilities, float)
+    if probabilities.ndim != 2:
+        raise UserError(f"probabilities must have shape (n, classes), got {probabilities.shape}")
+    labels = _checked_classes("labels", labels, probabilities.shape[1])
+    _same_count("probabilities", probabilities, "labels", labels)
+    if np.isnan(probabilities).any():
+        row = int(np.isnan(probabilities).any(axis=1).argmax())
+        raise UserError(f"probabilities must be numbers, got NaN in row {row}: the training may have diverged")
+    sums = probabilities.sum(axis=1)
+    wrong = (np.abs(sums - 1) > ROW_SUM_TOLERANCE) | (probabilities < 0).any(axis=1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise UserError(
+            f"probabilities must be at least 0 and each row must sum to 1, got row {row} with smallest value "
+            f"{probabilities[row].min():.4g} and sum {sums[row]:.4g}: logits need a softmax first"
+        )
+    return probabilities / sums[:, None], labels
+
+
+def _checked_classes(name: str, values: np.ndarray, n_classes: int) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 1:
+        raise UserError(f"{name} must have shape (n,), got {values.shape}")
+    if values.size == 0:
+        raise UserError(f"{name} must hold at least one image, got none")
+    if values.dtype.kind not in "iu":
+        raise UserError(f"{name} must be integers, got {values.dtype}")
+    outside = (values < 0) | (values >= n_classes)
+    if outside.any():
+        index = int(outside.argmax())
+        raise UserError(f"{name} must be between 0 and {n_classes - 1}, got {values[index]} at position {index}")
+    return values
+
+
+def _checked_pair(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
+    _same_count("correct_a", a, "correct_b", b)
+    if a.size == 0:
+        raise UserError("correct_a must hold at least one image, got none")
+    return a, b
+
+
+def _same_count(name: str, values: np.ndarray, other_name: str, other: np.ndarray) -> None:
+    if len(values) != len(other):
+        raise UserError(f"{name} must be as many as {other_name}, got {len(values)} and {len(other)}")

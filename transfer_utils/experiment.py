@@ -1,0 +1,203 @@
+"""One run, from options to record: claim a folder, compute, and write down what came of it, whatever happens."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from transfer_utils.config import RunConfig
+from transfer_utils.errors import Diverged
+from transfer_utils.files import lock
+from transfer_utils.records import RECORD_NAME, Run, RunRecord, Status, load_runs, timestamp
+
+RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
+
+PACKAGES = ("transfer-utils", "keras", "tensorflow", "ai-edge-litert", "numpy", "scikit-learn")
+
+Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+
+
+@dataclass
+class Sitting:
+    """A run while it is computed: its options, folder and record, and where it reports to."""
+
+    config: RunConfig
+    folder: Path
+    record: RunRecord
+    progress: Progress | None = None
+    say: Say = print
+    _lock: FileLock | None = None
+    _started: float = field(default_factory=time.monotonic)
+    _earlier: float = 0.0
+
+    def save(self) -> None:
+        """Write the record, with the time spent so far, to the run's folder and to ``json_output_path``."""
+        self.record.timing_sec["total"] = round(self._earlier + time.monotonic() - self._started, 3)
+        self.record.machine["peak_memory_mb"] = _peak_memory_mb()
+        self.record.save(self.folder / RECORD_NAME)
+        if self.config.json_output_path:
+            self.record.save(self.config.json_output_path)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the seconds of a block to ``timing_sec[name]``, on top of what earlier sittings spent on it."""
+        before = self.record.timing_sec.get(name) or 0.0
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.record.timing_sec[name] = round(before + time.monotonic() - started, 3)
+
+
+def run_experiment(
+    config: RunConfig, *, reuse: bool = False, progress: Progress | None = None, say: Say = print
+) -> Run:
+    """Do what ``config`` asks: load, train, evaluate, save the model and the record. Resumes a run that was cut off.
+
+    Args:
+        reuse: return the completed run of the same options in ``output_dir``, where there is one with its model.
+        progress: called with (title, done, total) during long steps.
+        say: called with each line worth telling.
+
+    Returns:
+        The completed run.
+
+    Raises:
+        UserError: an option or file that the user can put right; ``Diverged``: the loss became NaN or infinite.
+        Whatever is raised, the record says ``failed``, ``diverged`` or ``interrupted`` first.
+    """
+    if reuse and (done := finished_run(config)):
+        say(f"{done.name} is on record with these options: used again.")
+        return done
+    sitting = _claim(config, progress, say)
+    from transfer_utils.phases import compute  # loads TensorFlow: after the folder is claimed and the options checked
+
+    try:
+        sitting.save()
+        compute(sitting)
+        _close(sitting, "completed")
+    except Diverged as error:
+        _close(sitting, "diverged", str(error))
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        _close(sitting, "interrupted")
+        raise
+    except Exception as error:
+        _close(sitting, "failed", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        sitting._lock.release()
+    return Run(sitting.record, sitting.folder / RECORD_NAME)
+
+
+def finished_run(config: RunConfig) -> Run | None:
+    """Return the newest completed run of the same options in ``output_dir`` that still has its model."""
+    runs = load_runs(config.output_dir).runs if Path(config.output_dir).is_dir() else []
+    for run in reversed(runs):
+        model = run.record.files.get("model")
+        same = run.record.status == "completed" and run.record.fingerprint == config.fingerprint
+        if same and model and (run.folder / model).is_file():
+            return run
+    return None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a run's numbers."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, object]:
+    """Return what the run's speed depends on: processor family, cores, memory in GB, operating system."""
+    from transfer_utils.engine import available_cores
+
+    memory = round(psutil.virtual_memory().total / 1e9, 1)
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cores": available_cores(),
+        "memory_gb": memory,
+    }
+
+
+def _claim(config: RunConfig, progress: Progress | None, say: Say) -> Sitting:
+    """Take over a run of the same options that was cut off, or claim a new folder; nobody else can have either."""
+    root = Path(config.output_dir)
+    root.mkdir(parents=True, exist_ok=True)
+    for run in load_runs(root).runs:
+        record = run.record
+        if record.status in RESUMABLE and record.fingerprint == config.fingerprint and run.path.name == RECORD_NAME:
+            held = lock(run.path, timeout=0)
+            try:
+                held.acquire()
+            except Timeout:
+                continue  # it is not cut off: another process is at it
+            say(f"Resuming {run.name}.")
+            record.status, record.error = "running", ""
+            record.config = config.model_dump()
+            earlier = record.timing_sec.get("total") or 0.0
+            return Sitting(config, run.folder, record, progress, say, held, _earlier=earlier)
+    folder, held = _new_folder(root, config)
+    record = RunRecord(
+        run_id=folder.name,
+        fingerprint=config.fingerprint,
+        status="running",
+        created=timestamp(),
+        command=config.command(),
+        config=config.model_dump(),
+        versions=versions(),
+        machine=machine(),
+    )
+    return Sitting(config, folder, record, progress, say, held)
+
+
+def _new_folder(root: Path, config: RunConfig) -> tuple[Path, FileLock]:
+    """Make the run's folder: a number that counts up, not a time, so that order survives a clock set back."""
+    start = config.preset if config.preset != "none" else config.dataset_name
+    while True:
+        numbers = [name.split("-")[0] for name in os.listdir(root)]
+        number = 1 + max((int(text) for text in numbers if text.isdecimal()), default=0)
+        folder = root / f"{number:04d}-{start}-{config.model}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue  # somebody was quicker: the next number
+        held = lock(folder / RECORD_NAME)
+        held.acquire()
+        return folder, held
+
+
+def _close(sitting: Sitting, status: Status, error: str = "") -> None:
+    sitting.record.status, sitting.record.error = status, error
+    try:
+        sitting.save()
+    except OSError as problem:
+        # On a full disk the record cannot say so; the error that is on its way up will.
+        sitting.say(f"The record could not be written: {problem}")
+        if status == "completed":
+            raise
+
+
+def _peak_memory_mb() -> int | None:
+    """Return the largest resident memory of this process so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20) if platform.system() == "Darwin" else peak / 1024)

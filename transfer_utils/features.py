@@ -1,0 +1,207 @@
+"""Run the frozen part once, and keep what it gives: memory-mapped float16, checked by its own hash, never half-written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from transfer_utils.augment import draw_view, training_view
+from transfer_utils.config import RunConfig
+from transfer_utils.data import Split
+from transfer_utils.engine import Engine, choose_engine
+from transfer_utils.errors import UserError
+from transfer_utils.files import cache_folder, lock, replacing, sha256_of, write_json
+from transfer_utils.weights import sha256_of_weights
+
+Progress = Callable[[str, int, int], None]
+
+# Part of every key: raise it when the meaning of a cached number changes.
+LAYOUT = 1
+
+CHUNK = 512  # images between two reports of progress
+
+DISK_RESERVE = 1 << 30  # bytes that a cache leaves free for everything else
+
+
+def extract_features(
+    model: keras.Model,
+    split: Split,
+    config: RunConfig,
+    *,
+    engine: Callable[[], Engine] | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Return the outputs of a frozen ``model`` on every image of ``split``, computed at the first call only.
+
+    Args:
+        model: pixels (n, side, side, 3), 0-255, to one tensor; its weights are part of the cache's key.
+        engine: gives an engine for ``model``, to share one between calls; called only when something is to be computed.
+
+    Returns:
+        A read-only memory map (n, ...) float16.
+    """
+    engine = engine or (lambda: Engine(model, config.engine))
+    return _cached(_key(model, split, config), split, engine, None, config, "features", progress)
+
+
+class BoundaryCache:
+    """The activations at the freeze boundary: of K augmented views of the training images, and of plain images.
+
+    Training the unfrozen tail on these costs a fraction of pushing every image through the frozen trunk each epoch.
+    Epoch ``e`` sees view ``e`` modulo K.
+
+    Args:
+        trunk: pixels (n, side, side, 3), 0-255, to boundary activations.
+        split: the training images.
+        n_classes: width of the one-hot labels.
+        views: K; without augmentation and Mixup every view is the same, and one is kept.
+    """
+
+    def __init__(
+        self, trunk: keras.Model, split: Split, n_classes: int, config: RunConfig, progress: Progress | None = None
+    ):
+        self._trunk, self._split, self._config, self._progress = trunk, split, config, progress
+        self._n_classes = n_classes
+        self._engine: Engine | None = None
+        self._key = _key(trunk, split, config)
+        changes = config.augment or config.use_mixup
+        self.views = max(1, min(config.views, config.epochs_stage2)) if changes else 1
+        self.size = len(split)
+        self.bytes_per_view = 2 * len(split) * int(np.prod(trunk.output.shape[1:]))
+
+    def view(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return one view: activations (n, ...) float16, memory-mapped, and labels (n, n_classes) float32."""
+        config, split = self._config, self._split
+        drawn = draw_view(len(split), config, number)
+
+        def draw(positions: np.ndarray) -> np.ndarray:
+            return training_view(split, positions, config, number, self._n_classes, drawn)[0]
+
+        options = {
+            name: getattr(config, name)
+            for name in ("seed", "augment", "rotation", "zoom", "width_shift", "height_shift", "horizontal_flip")
+            + ("use_mixup", "mixup_alpha")
+        }
+        key = _digest(self._key, json.dumps(options), str(number)) if drawn else self._key
+        activations = _cached(
+            key, split, self.engine, draw if drawn else None, config, f"view {number + 1} of {self.views}", self._progress
+        )
+        return activations, view_labels(split, drawn, self._n_classes)
+
+    def plain(self, split: Split) -> np.ndarray:
+        """Return the activations (n, ...) float16 of images as they are, such as the validation split."""
+        key = _key(self._trunk, split, self._config)
+        return _cached(key, split, self.engine, None, self._config, "validation activations", self._progress)
+
+    def engine(self) -> Engine:
+        """Return the trunk's engine, built when it is first needed."""
+        if self._engine is None:
+            self._engine = Engine(self._trunk, self._config.engine)
+        return self._engine
+
+
+def view_labels(split: Split, drawn: dict[str, np.ndarray], n_classes: int) -> np.ndarray:
+    """Return the labels (n, n_classes) float32 of a whole view, blended where Mixup blended its images."""
+    one_hot = np.eye(n_classes, dtype="float32")[split.labels]
+    if "partners" in drawn:
+        return drawn["share"] * one_hot + (1 - drawn["share"]) * one_hot[drawn["partners"]]
+    return one_hot
+
+
+def image_chunks(n: int, size: int = CHUNK) -> Iterator[np.ndarray]:
+    """Yield the positions 0 ... n - 1 in runs of at most ``size``."""
+    for start in range(0, n, size):
+        yield np.arange(start, min(start + size, n))
+
+
+def _cached(
+    key: str,
+    split: Split,
+    engine: Callable[[], Engine],
+    draw: Callable[[np.ndarray], np.ndarray] | None,
+    config: RunConfig,
+    title: str,
+    progress: Progress | None,
+) -> np.ndarray:
+    """Open the cache file of ``key``, building it first where it is missing or damaged; one process builds, all read."""
+    path = cache_folder(config.cache_dir) / "features" / f"{key}.npy"
+    with lock(path):
+        if not _intact(path):
+            _build(path, split, engine(), draw or split.take, title, progress)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _build(
+    path: Path,
+    split: Split,
+    engine: Engine,
+    draw: Callable[[np.ndarray], np.ndarray],
+    title: str,
+    progress: Progress | None,
+) -> None:
+    n = len(split)
+    check_disk(path.parent, 2 * n * int(np.prod(engine.shape)))
+    path.with_suffix(".json").unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        out = open_memmap(temporary, mode="w+", dtype="float16", shape=(n, *engine.shape))
+        for positions in image_chunks(n):
+            # float16 ends at 65,504; ReLU6 networks stay far below, an untrained one need not.
+            out[positions] = np.clip(engine(draw(positions)), -65504, 65504)
+            if progress:
+                progress(title, int(positions[-1]) + 1, n)
+        out.flush()
+        del out
+        digest = sha256_of(temporary)
+    write_json(path.with_suffix(".json"), {"sha256": digest, "engine": engine.kind})
+
+
+def _intact(path: Path) -> bool:
+    """Say whether a cache file and its hash are both there and agree."""
+    note = path.with_suffix(".json")
+    try:
+        return json.loads(note.read_text())["sha256"] == sha256_of(path)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Refuse to start writing what will not fit.
+
+    Raises:
+        UserError: ``needed`` bytes would leave less than the reserve on the disk of ``folder``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free - DISK_RESERVE:
+        raise UserError(
+            f"The cache in {folder} needs {needed / 1e9:.2f} GB more, and {free / 1e9:.2f} GB are free (1 GB stays "
+            "reserved). Lower --views or --image_size, name another disk with --cache_dir, or empty the cache."
+        )
+
+
+def _key(model: keras.Model, split: Split, config: RunConfig) -> str:
+    """Name everything that decides the outputs: network, weights, preprocessing, images, and which engine."""
+    structure = json.dumps(list(_structure(model)), sort_keys=True, default=str)
+    engine, _ = choose_engine(config.engine)
+    return _digest(str(LAYOUT), structure, sha256_of_weights(model), split.fingerprint, engine)
+
+
+def _structure(model: keras.Model) -> Iterator[tuple[str, dict]]:
+    """Yield kind and settings of every layer that computes; names are left out, since Keras counts them up."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _structure(layer)
+        elif not isinstance(layer, keras.layers.InputLayer):
+            skipped = ("name", "trainable", "dtype")
+            yield type(layer).__name__, {k: v for k, v in layer.get_config().items() if k not in skipped}
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

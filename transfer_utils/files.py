@@ -1,0 +1,135 @@
+"""Files that survive: atomic replacement, locks, checksums, and where the cache is.
+
+Nothing that matters is ever written in place. A reader sees the old file or the new one, whatever happens to the writer.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import psutil
+from filelock import FileLock
+
+CACHE_VARIABLE = "TRANSFER_UTILS_CACHE"
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``; when the block ends well, it becomes ``path`` in one step.
+
+    The temporary name keeps the suffix of ``path``, because Keras and NumPy choose the format by it. When the block
+    raises (a full disk, an interrupt), the temporary file is removed and the previous ``path`` is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Write ``content`` to ``path``, all of it or nothing."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write ``value`` to ``path`` as strict JSON (RFC 8259: no NaN), two spaces deep, ending in a newline.
+
+    Raises:
+        ValueError: ``value`` holds NaN or an infinity.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode("utf-8"))
+
+
+def lock(path: str | os.PathLike, timeout: float = -1) -> FileLock:
+    """Return the lock that guards ``path`` (the file ``<path>.lock``); the system frees it when its holder dies.
+
+    Args:
+        timeout: seconds to wait for another holder; -1 waits for ever, 0 does not wait.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(path.name + ".lock"), timeout=timeout)
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file's bytes, as 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def cache_folder(chosen: str = "") -> Path:
+    """Return the folder for decoded images, weights and features, made if need be.
+
+    The first that can be written of: ``chosen`` (the option ``cache_dir``), the environment variable
+    ``TRANSFER_UTILS_CACHE``, the user's cache folder, and a folder of the user's own under the temporary folder.
+    """
+    named = chosen or os.environ.get(CACHE_VARIABLE, "")
+    return _writable_folder(os.path.abspath(os.path.expanduser(named)) if named else "")
+
+
+def keras_home() -> Path:
+    """Return the folder of Keras's downloads, by Keras's own rule: KERAS_HOME, ~/.keras, or under /tmp."""
+    if home := os.environ.get("KERAS_HOME"):
+        return Path(home)
+    user = Path(os.path.expanduser("~"))
+    return (user if os.access(user, os.W_OK) else Path("/tmp")) / ".keras"
+
+
+@functools.cache
+def _writable_folder(named: str) -> Path:
+    fallback = Path(tempfile.gettempdir()) / f"transfer-utils-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    candidates = [Path(named)] if named else [Path(platformdirs.user_cache_dir("transfer-utils")), fallback]
+    for folder in candidates:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder == fallback and hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+                raise PermissionError("it belongs to somebody else")
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError as error:
+            problem = error
+    raise OSError(f"The cache folder {candidates[-1]} cannot be written: {problem}. Name another one with --cache_dir.")
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files for ``path`` whose writer was killed."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.([0-9]{{1,9}})-[0-9]+\.tmp{re.escape(path.suffix)}")
+    for leftover in path.parent.iterdir():
+        writer = name.fullmatch(leftover.name)
+        if writer and not psutil.pid_exists(int(writer[1])):
+            leftover.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Force a file or a folder to the disk; folders cannot be opened for this on Windows, and need not be."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,83 @@
+"""Saving and loading whole models: in one step, in safe mode, and never with foreign code."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+
+from transfer_utils.errors import UserError
+from transfer_utils.files import replacing
+from transfer_utils.weights import check_h5
+
+
+def save_model(model: keras.Model, path: str | Path) -> Path:
+    """Save a model as ``.keras`` or ``.h5`` in one step: a failed save leaves the previous file as it was.
+
+    Raises:
+        UserError: another suffix.
+    """
+    path = Path(path)
+    if path.suffix not in (".keras", ".h5"):
+        raise UserError(f"model_path must end in .keras or .h5, got {str(path)!r}.")
+    with replacing(path) as temporary:
+        model.save(temporary)
+    return path
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """Load a saved model, in safe mode, uncompiled; layers that run foreign code are refused before Keras sees them.
+
+    Raises:
+        UserError: no such file, no model, or a model with code, links or pickles in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no model file {path}.")
+    refuse_foreign_code(path)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises many kinds for a file that is no model
+        raise UserError(f"{path} cannot be loaded as a model: {str(error).splitlines()[0][:200]}") from None
+
+
+def refuse_foreign_code(path: Path) -> None:
+    """Read a model's description without building it, and refuse anything but layers that Keras itself brings.
+
+    Raises:
+        UserError: a Lambda layer, a class from outside Keras, a link to another file, or a file that is no model.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                extra = set(archive.namelist()) - {"config.json", "metadata.json", "model.weights.h5"}
+                if extra:
+                    raise UserError(f"{path} is refused: it holds {sorted(extra)[0]!r}, which no model needs.")
+                description = json.loads(archive.read("config.json"))
+        elif h5py.is_hdf5(path):
+            check_h5(path)
+            with h5py.File(path, "r") as file:
+                description = json.loads(file.attrs["model_config"])
+        else:
+            raise UserError(f"{path} is no Keras model: neither .keras nor .h5.")
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is no Keras model: {error}") from None
+    _refuse_in(description, path)
+
+
+def _refuse_in(value: object, path: Path) -> None:
+    if isinstance(value, dict):
+        module, name = value.get("module"), value.get("class_name")
+        foreign = isinstance(module, str) and module.split(".")[0] not in ("keras", "builtins")
+        if name in ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer") or (foreign and name):
+            raise UserError(f"{path} is refused: it holds {name!r}, code that is not Keras's own.")
+        for item in value.values():
+            _refuse_in(item, path)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_in(item, path)

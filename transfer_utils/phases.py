@@ -1,0 +1,234 @@
+"""What a run computes, phase by phase: the dataset, the two stages or the baseline, the evaluation, the saved model."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from transfer_utils import evaluation
+from transfer_utils.augment import tta_views
+from transfer_utils.config import RunConfig
+from transfer_utils.data import Dataset, Split, load_dataset
+from transfer_utils.engine import Engine, choose_engine
+from transfer_utils.errors import UserError
+from transfer_utils.features import BoundaryCache, extract_features, image_chunks
+from transfer_utils.model_files import load_model, save_model
+from transfer_utils.models import (
+    build_backbone,
+    build_baseline_cnn,
+    build_feature_extractor,
+    build_full_model,
+    build_tail,
+    build_top_classifier,
+    build_trunk,
+    split_at_freeze_boundary,
+    unfreeze_model_tail,
+)
+from transfer_utils.records import pack_bits
+from transfer_utils.training import Curves, run_stage1_training, run_stage2_finetuning, train_baseline
+
+if TYPE_CHECKING:
+    from transfer_utils.experiment import Sitting
+
+# Enough training images to see the train-validation gap to within a point.
+TRAIN_SAMPLE = 5000
+
+
+def compute(sitting: Sitting) -> None:
+    """Fill the record of ``sitting`` and leave the trained model beside it."""
+    config = sitting.config
+    keras.utils.set_random_seed(config.seed)
+    with sitting.phase("data"):
+        dataset = load_dataset(config, sitting.progress)
+    _describe(dataset, sitting)
+    model = _train_transfer(dataset, sitting) if config.model == "transfer" else _train_baseline(dataset, sitting)
+    with sitting.phase("saving"):
+        _save(model, dataset, sitting)
+    with sitting.phase("evaluation"):
+        _evaluate(model, dataset, sitting)
+
+
+def predict_probabilities(
+    engine: Engine, split: Split, config: RunConfig, *, tta: bool = False, progress=None, title: str = "evaluation"
+) -> np.ndarray:
+    """Return class probabilities (n, classes) float32 for a split; with ``tta`` the mean over its views."""
+    parts = []
+    for positions in image_chunks(len(split)):
+        images = split.take(positions)
+        views = tta_views(images, config.horizontal_flip) if tta else [images]
+        parts.append(np.mean([engine(view) for view in views], axis=0))
+        if progress:
+            progress(title, int(positions[-1]) + 1, len(split))
+    return np.concatenate(parts)
+
+
+def _describe(dataset: Dataset, sitting: Sitting) -> None:
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    sitting.record.dataset = {
+        "name": dataset.name,
+        "description": dataset.description,
+        "fingerprint": dataset.fingerprint,
+        "class_names": list(dataset.class_names),
+        "images": {name: len(split) for name, split in splits.items()},
+        "skipped": dataset.n_skipped,
+    }
+    sitting.record.notes = list(dataset.notes)
+    for note in dataset.notes:
+        sitting.say(note)
+    sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
+    sitting.say(f"{dataset.description}: {sizes} images, {len(dataset.class_names)} classes.")
+    sitting.save()
+
+
+def _train_transfer(dataset: Dataset, sitting: Sitting) -> keras.Model:
+    config, record, n_classes = sitting.config, sitting.record, len(dataset.class_names)
+    base, record.weights = build_backbone(config)
+    extractor = build_feature_extractor(config, base)
+    head = build_top_classifier(extractor.output.shape[-1], n_classes, config)
+    model = build_full_model(base, head, config)
+    kind, reason = choose_engine(config.engine)
+    record.network = {"backbone_layers": len(base.layers), "parameters": model.count_params(), "engine": kind}
+    width = f" alpha {config.alpha:g}" if config.backbone == "MobileNetV2" else ""
+    sitting.say(
+        f"{config.backbone}{width} at {config.image_size} px, weights from {record.weights['source']}: {len(base.layers)} "
+        f"layers, {base.count_params():,} weights, {extractor.output.shape[-1]:,} features. "
+        f"The frozen part runs on {kind} ({reason})."
+    )
+
+    with sitting.phase("features"):
+        engine = functools.cache(lambda: Engine(extractor, config.engine))
+        train, validation = (
+            extract_features(extractor, split, config, engine=engine, progress=sitting.progress)
+            for split in (dataset.train, dataset.validation)
+        )
+    with sitting.phase("stage1"):
+        record.network["trainable_stage1"] = _trainable(head)
+        run_stage1_training(
+            head, (train, _one_hot(dataset.train, n_classes)), (validation, _one_hot(dataset.validation, n_classes)),
+            config, **_hooks("stage1", sitting),
+        )
+    _tell("stage 1", record.curves.get("stage1", {}), sitting)
+    if config.n_unfreeze and config.epochs_stage2:
+        _fine_tune(base, head, model, dataset, sitting)
+    return model
+
+
+def _fine_tune(base: keras.Model, head: keras.Model, model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
+    config, record, n_classes = sitting.config, sitting.record, len(dataset.class_names)
+    unfrozen = unfreeze_model_tail(base, config.n_unfreeze, config.batch_norm)
+    if not unfrozen.weights:
+        raise UserError(f"None of the last {config.n_unfreeze} layers of {config.backbone} has weights: unfreeze more.")
+    sitting.say(f"Stage 2: {unfrozen}, besides the head.")
+    record.network["trainable_stage2"] = unfrozen.weights + _trainable(head)
+    labels = _one_hot(dataset.validation, n_classes)
+    trunk, tail = split_at_freeze_boundary(base) if config.views else (None, base)
+    if trunk is None:
+        with sitting.phase("stage2"):
+            pixels = dataset.validation.take()
+            run_stage2_finetuning(model, dataset.train, (pixels, labels), config, **_hooks("stage2", sitting))
+    else:
+        record.network["boundary"] = {"layer": trunk.layers[-1].name, "shape": list(trunk.output.shape[1:])}
+        cache = BoundaryCache(build_trunk(trunk, config), dataset.train, n_classes, config, sitting.progress)
+        with sitting.phase("boundary"):
+            activations = cache.plain(dataset.validation)
+            for number in range(cache.views):
+                cache.view(number)
+        with sitting.phase("stage2"):
+            tail_model = build_tail(tail, head)
+            run_stage2_finetuning(tail_model, cache, (activations, labels), config, **_hooks("stage2", sitting))
+    _tell("stage 2", record.curves["stage2"], sitting)
+
+
+def _train_baseline(dataset: Dataset, sitting: Sitting) -> keras.Model:
+    config, n_classes = sitting.config, len(dataset.class_names)
+    model = build_baseline_cnn(n_classes, config.stored_size)
+    sitting.record.network = {"parameters": model.count_params(), "trainable_stage1": _trainable(model)}
+    validation = (dataset.validation.take(), _one_hot(dataset.validation, n_classes))
+    with sitting.phase("baseline"):
+        train_baseline(model, dataset.train, validation, config, **_hooks("baseline", sitting))
+    _tell("baseline", sitting.record.curves["baseline"], sitting)
+    return model
+
+
+def _save(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
+    suffix = "" if sitting.config.model == "transfer" else "_baseline"
+    outside = Path(sitting.config.model_path or f"{dataset.name}{suffix}.h5")
+    save_model(model, sitting.folder / "model.keras")
+    save_model(model, outside)
+    sitting.record.files = {"model": "model.keras", "exported": str(outside)}
+    sitting.say(f"Saved the model as {outside}.")
+
+
+def _evaluate(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
+    """Write the metrics of the final model. The only place that reads the test split."""
+    config, record = sitting.config, sitting.record
+    # The saved file is what is judged, so that the numbers are true of it.
+    engine = Engine(load_model(sitting.folder / "model.keras"), config.engine)
+    names = list(dataset.class_names)
+
+    def judged(split: Split, title: str, tta: bool = False) -> tuple[dict, np.ndarray]:
+        found = predict_probabilities(engine, split, config, tta=tta, progress=sitting.progress, title=title)
+        return evaluation.evaluate(found, split.labels, names), found
+
+    sample = dataset.train.part(np.arange(min(TRAIN_SAMPLE, len(dataset.train))))
+    for key, split in (("train", sample), ("val", dataset.validation), ("test", dataset.test)):
+        result, probabilities = judged(split, f"evaluating on {key}")
+        record.metrics |= {
+            f"{key}_end2end": result["accuracy"],
+            f"{key}_low": result["low"],
+            f"{key}_high": result["high"],
+            f"{key}_loss": result["loss"],
+            f"{key}_ece": result["ece"],
+        }
+    record.confusion_matrix, record.per_class = result["confusion_matrix"], result["per_class"]
+    record.calibration = evaluation.calibration(probabilities, dataset.test.labels)
+    correct = probabilities.argmax(axis=1) == dataset.test.labels
+    record.test_correct = pack_bits(correct)
+    if config.tta:
+        for key, split in (("val", dataset.validation), ("test", dataset.test)):
+            result, _ = judged(split, f"evaluating on {key}, averaged views", tta=True)
+            record.metrics |= {
+                f"{key}_tta": result["accuracy"],
+                f"{key}_tta_low": result["low"],
+                f"{key}_tta_high": result["high"],
+            }
+    sitting.say(_summary(record.metrics))
+
+
+def _hooks(name: str, sitting: Sitting) -> dict:
+    """Return what a stage reports to: its checkpoint in the run's folder, the record after each epoch, the bar."""
+
+    def report(epoch: int, curves: Curves) -> None:
+        sitting.record.curves = {**sitting.record.curves, name: curves}
+        sitting.save()
+
+    return {"checkpoint": sitting.folder / f"checkpoint-{name}.npz", "report": report, "tick": sitting.progress}
+
+
+def _tell(title: str, curves: Curves, sitting: Sitting) -> None:
+    if curves.get("val_accuracy"):
+        best = int(np.argmin(curves["val_loss"]))
+        sitting.say(
+            f"{title}: validation accuracy {100 * curves['val_accuracy'][best]:.1f} % in epoch {best + 1} "
+            f"of {len(curves['val_accuracy'])}, {sum(curves['seconds']):.0f} s."
+        )
+
+
+def _summary(metrics: dict[str, float | None]) -> str:
+    line = f"Test accuracy {100 * metrics['test_end2end']:.1f} %"
+    line += f" (95 % interval {100 * metrics['test_low']:.1f} to {100 * metrics['test_high']:.1f})"
+    if metrics.get("test_tta") is not None:
+        line += f", {100 * metrics['test_tta']:.1f} % with test-time augmentation"
+    return line + "."
+
+
+def _trainable(model: keras.Model) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def _one_hot(split: Split, n_classes: int) -> np.ndarray:
+    return np.eye(n_classes, dtype="float32")[split.labels]

@@ -1,0 +1,304 @@
+"""The two stages and the baseline: one epoch loop, resumable to the bit, with Keras's own optimizers and callbacks.
+
+Every random choice of an epoch follows from the seed and the epoch's number, and everything that changes from epoch to
+epoch is in the checkpoint; so a run that was killed and started again ends with the weights of an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from transfer_utils.augment import draw_view, epoch_order, training_view
+from transfer_utils.config import RunConfig
+from transfer_utils.data import Split
+from transfer_utils.errors import Diverged
+from transfer_utils.features import BoundaryCache
+from transfer_utils.files import write_bytes
+
+WARM_UP = 0.1  # share of all steps over which the cosine schedule rises to its learning rate
+
+Batch = tuple[np.ndarray, np.ndarray]
+Curves = dict[str, list[float | None]]
+
+
+@dataclass
+class Stage:
+    """One training phase: what it is called and how it goes about it.
+
+    Attributes:
+        schedule: ``plateau`` halves the learning rate when ``val_loss`` stalls, ``cosine`` warms up and decays to 0.
+        patience: epochs without a better ``val_loss`` before it stops; 0 never stops. The best weights are kept.
+        checkpoint: the file it resumes from; None keeps none.
+        report: called after each epoch with its number and the curves so far.
+        tick: called after each step with (title, done, total).
+    """
+
+    name: str
+    epochs: int
+    optimizer: str
+    learning_rate: float
+    schedule: str
+    patience: int
+    batch_size: int
+    weight_decay: float
+    label_smoothing: float
+    seed: int
+    checkpoint: Path | None = None
+    report: Callable[[int, Curves], None] | None = None
+    tick: Callable[[str, int, int], None] | None = None
+
+
+def run_stage1_training(head: keras.Model, train: Batch, validation: Batch, config: RunConfig, **hooks) -> Curves:
+    """Train the head on features that were computed once, with the backbone frozen.
+
+    Args:
+        head: features (n, d) to probabilities (n, classes).
+        train, validation: features (n, d) and one-hot labels (n, classes).
+        hooks: ``checkpoint``, ``report`` and ``tick`` of ``Stage``.
+
+    Returns:
+        One number an epoch for loss, accuracy, val_loss, val_accuracy, learning_rate and seconds.
+
+    Raises:
+        Diverged: the loss became NaN or infinite.
+    """
+    stage = _stage("stage1", config, config.epochs_stage1, "plateau", **hooks)
+    return _fit(head, lambda epoch: train, len(train[1]), validation, stage)
+
+
+def run_stage2_finetuning(
+    model: keras.Model, train: Split | BoundaryCache, validation: Batch, config: RunConfig, **hooks
+) -> Curves:
+    """Fine-tune the unfrozen tail and the head at a low learning rate.
+
+    Args:
+        model: compiled by nobody yet; its trainable layers are those that ``unfreeze_model_tail`` left trainable. Takes
+            boundary activations when ``train`` is a ``BoundaryCache``, else pixels, augmented anew each epoch.
+        validation: inputs of ``model`` and one-hot labels (n, classes).
+
+    Returns, raises and hooks: as ``run_stage1_training``.
+    """
+    stage = _stage("stage2", config, config.epochs_stage2, config.schedule, **hooks)
+    if isinstance(train, BoundaryCache):
+        return _fit(model, lambda epoch: train.view(epoch % train.views), train.size, validation, stage)
+    return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
+
+
+def train_baseline(model: keras.Model, train: Split, validation: Batch, config: RunConfig, **hooks) -> Curves:
+    """Train the small CNN from scratch: same images, same augmentation, and the epochs of both stages together."""
+    stage = _stage("baseline", config, config.epochs_stage1 + config.epochs_stage2, "plateau", **hooks)
+    return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
+
+
+def build_optimizer(name: str, learning_rate: float, weight_decay: float) -> keras.optimizers.Optimizer:
+    """Return AdamW, Adam, or SGD with Nesterov momentum 0.9; only AdamW takes the weight decay."""
+    if name == "AdamW":
+        return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
+    if name == "Adam":
+        return keras.optimizers.Adam(learning_rate)
+    return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
+
+
+def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float) -> None:
+    """Compile for one-hot labels. The only place that does: ``trainable`` takes effect here."""
+    model.compile(
+        optimizer,
+        keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=False,  # XLA is several times slower for these networks on a CPU
+    )
+
+
+def _stage(name: str, config: RunConfig, epochs: int, schedule: str, **hooks) -> Stage:
+    second = name == "stage2"
+    return Stage(
+        name=name,
+        epochs=epochs,
+        optimizer=config.optimizer_stage2 if second else config.optimizer_stage1,
+        learning_rate=config.learning_rate_stage2 if second else config.learning_rate_stage1,
+        schedule=schedule,
+        patience=config.patience,
+        batch_size=config.batch_size,
+        weight_decay=config.weight_decay,
+        label_smoothing=config.label_smoothing,
+        seed=config.seed,
+        **hooks,
+    )
+
+
+def _fit(
+    model: keras.Model,
+    epoch_data: Callable[[int], Batch | Callable[[np.ndarray], Batch]],
+    n: int,
+    validation: Batch,
+    stage: Stage,
+) -> Curves:
+    """Train for ``stage.epochs`` or until ``val_loss`` stalls, resume where the checkpoint says, keep the best weights."""
+    compile_model(
+        model, build_optimizer(stage.optimizer, stage.learning_rate, stage.weight_decay), stage.label_smoothing
+    )
+    model.optimizer.build(model.trainable_variables)
+    callbacks = _callbacks(model, stage)
+    curves: Curves = {}
+    first = _restore(model, callbacks, curves, stage.checkpoint)
+    stop = callbacks[0]
+    steps = math.ceil(n / stage.batch_size)
+    for epoch in range(first, stage.epochs):
+        if stop.stopped_epoch:
+            break
+        started = time.monotonic()
+        model.reset_metrics()
+        logs: dict[str, float] = {}
+        for step, (x, y) in enumerate(_batches(epoch_data(epoch), epoch_order(n, stage.seed, epoch), stage.batch_size)):
+            if stage.schedule == "cosine":
+                model.optimizer.learning_rate.assign(_cosine(epoch * steps + step, stage.epochs * steps, stage))
+            logs = model.train_on_batch(x, y, return_dict=True)
+            if not math.isfinite(logs["loss"]):
+                raise Diverged(
+                    f"The loss of {stage.name} became {float(logs['loss'])} in epoch {epoch + 1}: "
+                    f"lower its learning rate, {stage.learning_rate:g}."
+                )
+            if stage.tick:
+                stage.tick(f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step + 1, steps)
+        row = {name: float(logs[name]) for name in ("loss", "accuracy")}
+        row |= _validate(model, validation, stage.batch_size)
+        row["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        row["seconds"] = time.monotonic() - started
+        for name, value in row.items():
+            curves.setdefault(name, []).append(value)
+        for callback in callbacks:
+            callback.on_epoch_end(epoch, row)
+        _save(model, callbacks, curves, stage.checkpoint)
+        if stage.report:
+            stage.report(epoch, curves)
+    if stop.best_weights is not None:
+        model.set_weights(stop.best_weights)
+    return curves
+
+
+def _batches(data: Batch | Callable[[np.ndarray], Batch], order: np.ndarray, size: int) -> Iterator[Batch]:
+    """Yield the shuffled batches of an epoch; the next one is prepared while the model learns from this one."""
+
+    def make(at: np.ndarray) -> Batch:
+        if callable(data):
+            return data(at)
+        # Sorted positions read a memory map from front to back; within a batch the order does not matter.
+        at = np.sort(at)
+        return np.asarray(data[0][at], "float32"), data[1][at]
+
+    pieces = [order[i : i + size] for i in range(0, len(order), size)]
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(make, pieces[0])
+        for piece in pieces[1:]:
+            ready, ahead = ahead, pool.submit(make, piece)
+            yield ready.result()
+        yield ahead.result()
+
+
+def _images(split: Split, n_classes: int, config: RunConfig) -> Callable[[int], Callable[[np.ndarray], Batch]]:
+    """Return, for an epoch, what draws its batches: every epoch is a view of its own."""
+
+    def of_epoch(epoch: int) -> Callable[[np.ndarray], Batch]:
+        drawn = draw_view(len(split), config, epoch)
+
+        def batch(positions: np.ndarray) -> Batch:
+            images, labels = training_view(split, positions, config, epoch, n_classes, drawn)
+            return images.astype("float32"), labels
+
+        return batch
+
+    return of_epoch
+
+
+def _validate(model: keras.Model, validation: Batch, batch_size: int) -> dict[str, float]:
+    """Return the mean loss and accuracy over the whole validation split."""
+    inputs, labels = validation
+    model.reset_metrics()
+    for i in range(0, len(labels), batch_size):
+        x = np.asarray(inputs[i : i + batch_size], "float32")
+        logs = model.test_on_batch(x, labels[i : i + batch_size], return_dict=True)
+    return {f"val_{name}": float(logs[name]) for name in ("loss", "accuracy")}
+
+
+def _cosine(step: int, steps: int, stage: Stage) -> float:
+    """Return the learning rate of a step: linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017)."""
+    warm = max(1, round(WARM_UP * steps))
+    if step < warm:
+        return stage.learning_rate * (step + 1) / warm
+    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def _callbacks(model: keras.Model, stage: Stage) -> list[keras.callbacks.Callback]:
+    """Return Keras's early stopping, which also keeps the best weights, and its plateau rule."""
+    stop = keras.callbacks.EarlyStopping(
+        monitor="val_loss", mode="min", patience=stage.patience or stage.epochs + 1, restore_best_weights=True
+    )
+    found: list[keras.callbacks.Callback] = [stop]
+    if stage.schedule == "plateau":
+        # Two tries at a lower rate before early stopping gives up.
+        patience = max(1, (stage.patience or 5) // 2)
+        found.append(keras.callbacks.ReduceLROnPlateau(monitor="val_loss", mode="min", factor=0.5, patience=patience))
+    for callback in found:
+        callback.set_model(model)
+        callback.on_train_begin()
+    return found
+
+
+def _save(model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, path: Path | None) -> None:
+    """Write everything that the next epoch depends on, in one step."""
+    if path is None:
+        return
+    arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(model))}
+    arrays |= {f"b{i}": value for i, value in enumerate(callbacks[0].best_weights or [])}
+    state = {"curves": curves, "callbacks": [_counters(callback) for callback in callbacks]}
+    arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def _restore(
+    model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, path: Path | None
+) -> int:
+    """Bring back what ``_save`` wrote and return the number of the next epoch; 0 where there is nothing to resume."""
+    if path is None or not path.exists():
+        return 0
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            arrays = {name: saved[name] for name in saved.files}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return 0  # written by another version, or on a disk that lost it: start this stage again
+    state = json.loads(arrays["state"].tobytes())
+    for i, variable in enumerate(_variables(model)):
+        variable.assign(arrays[f"v{i}"])
+    best = [arrays[f"b{i}"] for i in range(sum(name[0] == "b" for name in arrays))]
+    for callback, counters in zip(callbacks, state["callbacks"], strict=True):
+        vars(callback).update(counters)
+    callbacks[0].best_weights = best or None
+    curves.update(state["curves"])
+    return len(curves["loss"])
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    """Return weights, the state of random layers, and the optimizer's moments and step count."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _counters(callback: keras.callbacks.Callback) -> dict[str, float | int | None]:
+    """Return what a callback counts: its public attributes that are plain numbers."""
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in vars(callback).items()
+        if not name.startswith("_") and (value is None or isinstance(value, int | float | np.generic))
+    }
