@@ -1,4 +1,4 @@
-"""Every test runs by itself: in a folder of its own, with caches of its own, without a network, at a repeatable seed."""
+"""Every test runs by itself: in a folder of its own, with the session's own caches, without a network, repeatably."""
 
 import os
 import shutil

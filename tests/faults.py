@@ -3,8 +3,8 @@
     python faults.py FOLDER kill:record:300     kill 300 writers of a run record, look at the file after each
     python faults.py FOLDER fill:keras:20       let the disk be full at 20 points of a model file, likewise
 
-Prints what happened as JSON, fault by fault. Files of all kinds are written by the functions of the package; the kinds ``naive`` and
-``naive-...`` are written in place, and show that the faults would be noticed.
+Prints what happened as JSON, fault by fault. Files are written by the functions of the package; those of the kinds
+``naive...`` are written in place, and show that a fault would be noticed.
 """
 
 import itertools
@@ -19,6 +19,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+NOTES = 500  # in the records that are written, so that writing takes a while
+
 
 class Kind(NamedTuple):
     """How files of one kind are written, with a generation inside, and how the generation is read back."""
@@ -36,7 +39,7 @@ def play(folder: Path, *faults: str) -> dict[str, dict[str, int]]:
 
 
 def kill(kind: Kind, times: int, folder: Path) -> dict[str, int]:
-    """Kill ``times`` writers and count the files that were broken, those that had been replaced, and what is left over."""
+    """Kill ``times`` writers; count files that were broken, files that had been replaced, and what is left over."""
     path = folder / f"file{kind.suffix}"
     kind.write(path, 0)
     started = time.monotonic()
@@ -98,11 +101,11 @@ def record_kind() -> Kind:
     from transfer_utils.records import RunRecord, read_record
 
     def write(path: Path, generation: int) -> None:
-        RunRecord(notes=[str(generation)] * 2000).save(path)
+        RunRecord(notes=[str(generation)] * NOTES).save(path)
 
     def read(path: Path) -> int:
         notes = read_record(path).notes
-        return int(notes[0]) if notes == notes[:1] * 2000 else -1
+        return int(notes[0]) if notes == notes[:1] * NOTES else -1
 
     return Kind(".json", write, read)
 
@@ -110,7 +113,7 @@ def record_kind() -> Kind:
 def naive_kind() -> Kind:
     def write(path: Path, generation: int) -> None:
         with open(path, "w") as file:
-            json.dump({"notes": [str(generation)] * 2000}, file)
+            json.dump({"notes": [str(generation)] * NOTES}, file)
 
     return Kind(".json", write, record_kind().read)
 

@@ -52,7 +52,7 @@ def test_the_defaults_are_those_of_the_original_training_script():
         ({"seed": None}, "seed must be a whole number, got None."),
         ({"dataset": "cifar"}, "dataset must be one of 'cifar10', 'photo-digits' or 'folder', got 'cifar'."),
         ({"backbone": "InceptionV3", "image_size": 64}, "image_size must be at least 75 for InceptionV3, got 64."),
-        ({"weights": "letters", "alpha": 1.0}, "weights 'letters' fit backbone MobileNetV2 with alpha 0.35"),
+        ({"weights": "letters", "alpha": 1.0}, "weights 'letters' fit MobileNetV2 with alpha 0.35"),
         ({"dataset": "folder"}, "data_dir must name an image folder when dataset is 'folder'"),
         ({"dataset": "photo-digits", "data_dir": "x"}, "data_dir must be empty for photo-digits"),
     ],
@@ -179,8 +179,9 @@ def test_make_tables_replaces_what_stands_between_the_markers_and_nothing_else(t
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- presets -->\n<!-- /presets -->\nb\n<!-- options -->\nold\n<!-- /options -->\nc\n", "utf-8")
     subprocess.run([sys.executable, "-m", "transfer_utils.config", str(page)], check=True)
-    start, end = f"<!-- presets -->\n{presets_table()}<!-- /presets -->", f"<!-- options -->\n{options_table()}<!-- /options -->"
-    assert page.read_text("utf-8") == f"a\n{start}\nb\n{end}\nc\n"
+    presets = f"<!-- presets -->\n{presets_table()}<!-- /presets -->"
+    options = f"<!-- options -->\n{options_table()}<!-- /options -->"
+    assert page.read_text("utf-8") == f"a\n{presets}\nb\n{options}\nc\n"
 
 
 def test_a_page_without_markers_is_refused():

@@ -126,6 +126,13 @@ def test_a_class_with_too_few_images_is_named(load, counts, problem):
         load(counts)
 
 
+def test_a_source_with_a_wrong_label_is_refused(monkeypatch):
+    parts = {"train": part([9, 9, 9]), "test": part([3, 3])}
+    monkeypatch.setattr(data, "load_source", lambda *_: Source("", ["a", "b"], parts))
+    with pytest.raises(UserError, match=r"from 0 to 1, got 2 \(9 of 27"):
+        load_dataset(preset("offline"))
+
+
 def test_five_images_of_each_class_are_enough(load):
     assert load({"train": [5, 5, 5]}).counts() == {"train": [3, 3, 3], "validation": [1, 1, 1], "test": [1, 1, 1]}
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import shutil
+import socket
 import sys
 import tarfile
 import types
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import Timeout
 from PIL import Image
 
-from transfer_utils import sources
+from transfer_utils import files, sources
 from transfer_utils.config import preset
 from transfer_utils.errors import UserError
 from transfer_utils.sources import CIFAR10_ARCHIVE, CIFAR10_CLASSES, load_source
@@ -97,6 +99,19 @@ def test_a_download_is_tried_three_times(keras_with, cifar10):
     with pytest.raises(UserError, match="URL fetch failure: no network"):
         load_source(cifar10)
     assert len(tries) == 3
+
+
+def test_a_download_is_locked_and_waits_for_no_answer_for_ever(keras_with, cifar10, tmp_path):
+    def watched():
+        with pytest.raises(Timeout):
+            files.lock(tmp_path / "datasets" / CIFAR10_ARCHIVE, timeout=0).acquire()
+        assert socket.getdefaulttimeout() == sources.LONGEST_SILENCE
+        return the_data()
+
+    keras_with(watched)
+    load_source(cifar10)
+    assert socket.getdefaulttimeout() is None
+    files.lock(tmp_path / "datasets" / CIFAR10_ARCHIVE, timeout=0).acquire()
 
 
 def test_the_progress_bar_of_keras_stays_out_of_standard_output(keras_with, cifar10, capsys):

@@ -119,6 +119,35 @@ def doctor(cache_dir: str, debug: bool) -> None:
     click.echo(examine(cache_dir))
 
 
+@cli.command()
+@click.option("--output_dir", "--output-dir", default="weights", show_default=True, help="folder for weights and record")
+@click.option("--n_letters", "--n-letters", default=40_000, show_default=True, type=int, help="letters to draw")
+@click.option("--epochs", default=7, show_default=True, type=int, help="passes over the letters")
+@click.option("--seed", default=0, show_default=True, type=int, help="draws letters, weights and order")
+@click.option("--quiet", is_flag=True, help="print nothing but errors")
+@click.option("--debug", is_flag=True, help="show the traceback of an error")
+def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: bool, debug: bool) -> None:
+    """Make the backbone of the offline preset from nothing: draw letters on photographs, train, write the weights."""
+    from transfer_utils.glyphs import pretrain_backbone
+    from transfer_utils.progress import reporting
+
+    with reporting(quiet) as (progress, say):
+        record = pretrain_backbone(output_dir, n_letters=n_letters, epochs=epochs, seed=seed, progress=progress)
+        accuracy = record["curves"]["val_accuracy"][-1]
+        say(f"{record['weights']['file']}: {100 * accuracy:.1f} % of the held-out letters right; in {output_dir}.")
+
+
+@cli.command()
+@click.option("--runs", default="runs", show_default=True, help="folder of run records to show")
+@click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535), help="port on this machine")
+@click.option("--debug", is_flag=True, help="show the traceback of an error")
+def dashboard(runs: str, port: int, debug: bool) -> None:
+    """Compare recorded runs in the browser. Listens on this machine only; stop it with Ctrl-C."""
+    from transfer_utils.dashboard.launch import launch
+
+    sys.exit(launch(runs, port))
+
+
 def _config(options: dict[str, Any], **without_preset: Any) -> RunConfig:
     """Turn the flags that were given into a config; ``without_preset`` are a command's defaults where none is named."""
     given = {name: value for name, value in options.items() if value is not None}

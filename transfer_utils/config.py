@@ -49,7 +49,7 @@ class RunConfig(BaseModel):
     dataset: Literal["cifar10", "photo-digits", "folder"] = _option("cifar10", "data", "which images")
     data_dir: str = _option("", "data", "an image folder <split>/<class>/* or <class>/* to read instead of a download")
     stored_size: int = _option(32, "data", "side at which images are stored and augmented", "px", ge=8, le=512)
-    labels_per_class: int = _option(0, "data", "labelled training images per class; 0 means all", "images", ge=0, le=10**9)
+    labels_per_class: int = _option(0, "data", "labelled images per class; 0 means all", "images", ge=0, le=10**9)
 
     backbone: Backbone = _option("MobileNetV2", "network", "the pretrained network")
     alpha: float = _option(0.35, "network", "width of MobileNetV2; the other backbones have one width", ge=0.1, le=2.0)
@@ -63,16 +63,19 @@ class RunConfig(BaseModel):
     )
     dropout: float = _option(0.3, "network", "dropout before the softmax of the batchnorm head", ge=0.0, lt=1.0)
 
+    head_start: Literal["convex", "random"] = _option(
+        "convex", "training", "a head without hidden layer starts from the solved softmax regression, or from chance"
+    )
     n_unfreeze: int = _option(
-        0, "training", "last layers of the backbone trained in stage 2; -1 means all", "layers", ge=ALL_LAYERS, le=10_000
+        0, "training", "last layers of the backbone trained in stage 2; -1 means all", "layers", ge=-1, le=10_000
     )
     epochs_stage1: int = _option(10, "training", "epochs with the backbone frozen", "epochs", ge=0, le=10_000)
     epochs_stage2: int = _option(10, "training", "epochs of fine-tuning the unfrozen layers", "epochs", ge=0, le=10_000)
     batch_size: int = _option(128, "training", "images per step", "images", ge=1, le=8192)
     optimizer_stage1: Optimizer = _option("AdamW", "training", "optimizer of stage 1 and of the baseline")
     optimizer_stage2: Optimizer = _option("AdamW", "training", "optimizer of stage 2")
-    learning_rate_stage1: float = _option(1e-3, "training", "learning rate of stage 1 and of the baseline", gt=0, le=1e9)
-    learning_rate_stage2: float = _option(1e-5, "training", "learning rate of stage 2: low, or it forgets", gt=0, le=1e9)
+    learning_rate_stage1: float = _option(1e-3, "training", "learning rate of stage 1 and the baseline", gt=0, le=1e9)
+    learning_rate_stage2: float = _option(1e-5, "training", "learning rate of stage 2: low or it forgets", gt=0, le=1e9)
     weight_decay: float = _option(1e-4, "training", "decoupled weight decay of AdamW", ge=0, le=1)
     label_smoothing: float = _option(0.1, "training", "share of each label spread over all classes", ge=0, lt=1)
     schedule: Literal["plateau", "cosine"] = _option(
@@ -88,8 +91,8 @@ class RunConfig(BaseModel):
     augment: bool = _option(False, "augmentation", "draw each training image anew in stage 2")
     rotation: float = _option(15.0, "augmentation", "largest rotation either way", "degrees", ge=0, le=180)
     zoom: float = _option(0.1, "augmentation", "largest zoom in or out, as a fraction: 0.15 means 15 %", ge=0, lt=1)
-    width_shift: float = _option(0.1, "augmentation", "largest shift sideways, as a fraction of the width", ge=0, lt=1)
-    height_shift: float = _option(0.1, "augmentation", "largest shift up or down, as a fraction of the height", ge=0, lt=1)
+    width_shift: float = _option(0.1, "augmentation", "largest shift sideways, as a part of the width", ge=0, lt=1)
+    height_shift: float = _option(0.1, "augmentation", "largest shift up and down, as a part of the height", ge=0, lt=1)
     horizontal_flip: bool = _option(True, "augmentation", "mirror half of the images (wrong for digits and letters)")
     use_mixup: bool = _option(False, "augmentation", "blend pairs of training images and their labels in stage 2")
     mixup_alpha: float = _option(0.2, "augmentation", "parameter of Mixup's Beta distribution", gt=0, le=10)
@@ -99,7 +102,7 @@ class RunConfig(BaseModel):
         "auto", "speed", "what runs the frozen layers: LiteRT, Keras, or the faster one that works here"
     )
     views: int = _option(
-        8, "speed", "augmented views of each image that stage 2 caches; 0 augments every epoch anew", "views", ge=0, le=256
+        8, "speed", "augmented views of each image that stage 2 caches; 0 draws anew each epoch", "views", ge=0, le=256
     )
 
     output_dir: str = _option("runs", "places", "folder that receives the run's own folder")
@@ -117,12 +120,12 @@ class RunConfig(BaseModel):
             raise ValueError(f"image_size must be at least {smallest} for {self.backbone}, got {self.image_size}")
         if self.weights == "letters" and (self.backbone, self.alpha) != ("MobileNetV2", 0.35):
             raise ValueError(
-                f"weights 'letters' fit backbone MobileNetV2 with alpha 0.35, got {self.backbone} with alpha {self.alpha:g}"
+                f"weights 'letters' fit MobileNetV2 with alpha 0.35, got {self.backbone} with alpha {self.alpha:g}"
             )
         if self.dataset == "folder" and not self.data_dir:
             raise ValueError("data_dir must name an image folder when dataset is 'folder', got an empty name")
         if self.dataset == "photo-digits" and self.data_dir:
-            raise ValueError(f"data_dir must be empty for photo-digits, which are made on the spot, got {self.data_dir!r}")
+            raise ValueError(f"data_dir must be empty for photo-digits, which need no files, got {self.data_dir!r}")
         return self
 
     @property
@@ -284,12 +287,12 @@ def _limits(field: Any) -> str:
     if choices:
         return ", ".join(str(choice) for choice in choices)
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    found = [(sign, getattr(limit, key)) for limit in field.metadata for key, sign in signs.items() if hasattr(limit, key)]
-    return ", ".join(f"{sign} {value:g}" for sign, value in found)
+    found = [(sign, getattr(limit, key, None)) for limit in field.metadata for key, sign in signs.items()]
+    return ", ".join(f"{sign} {value:g}" for sign, value in found if value is not None)
 
 
 def with_fresh_tables(text: str) -> str:
-    """Return ``text`` with both tables written anew between their markers, ``<!-- options -->`` and ``<!-- /options -->``.
+    """Return ``text`` with both tables written anew, between ``<!-- options -->`` and ``<!-- /options -->`` and so on.
 
     Raises:
         UserError: a pair of markers is missing.

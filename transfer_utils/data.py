@@ -39,7 +39,7 @@ class Split:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 that names the images of the split and their order, 64 hex digits; what a cache of them is kept by."""
+        """SHA-256, 64 hex digits, of the images of the split in their order; what a cache of them is kept by."""
         digest = hashlib.sha256((self.store_sha256 or hashlib.sha256(self.take().tobytes()).hexdigest()).encode())
         digest.update(self.index.astype("<i8").tobytes())
         return digest.hexdigest()
@@ -175,6 +175,8 @@ def load_dataset(config: RunConfig, progress: Progress | None = None) -> Dataset
             is neither stored nor to be had, with what to put where.
     """
     source = load_source(config, progress)
+    for part in source.parts.values():
+        check_images_and_labels(part.images, part.labels, len(source.class_names))
     train, validation, test = _splits(source, config.seed)
     notes = source.notes + _missing_classes(source.class_names, validation=validation, test=test)
     if config.labels_per_class:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
@@ -92,19 +95,44 @@ def convert(model: keras.Model, batch_size: int) -> bytes:
     signature = tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.uint8)
     # The cast comes first: resized as uint8, pixels would be rounded twice.
     function = tf.function(lambda pixels: model(tf.cast(pixels, tf.float32), training=False))
-    # Frozen first: with variables in the graph, the converter leaves resize and convolutions outside XNNPACK.
-    frozen = convert_variables_to_constants_v2(function.get_concrete_function(signature))
-    # The other path, with the model given beside the graph, takes ten times longer for the same file, and says so less.
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    return tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
+    with _native_log_unless_error():
+        # Frozen first: with variables in the graph, the converter leaves resize and convolutions outside XNNPACK.
+        frozen = convert_variables_to_constants_v2(function.get_concrete_function(signature))
+        # Without the model beside the graph: the file is the same, and the conversion takes a tenth of the time.
+        return tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
 
 
-def _interpreter(content: bytes):
+def _interpreter(content: bytes) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=content, num_threads=available_cores())
-    interpreter.allocate_tensors()
+    with _native_log_unless_error():
+        interpreter = Interpreter(model_content=content, num_threads=available_cores())
+        interpreter.allocate_tensors()
     return interpreter
+
+
+@contextmanager
+def _native_log_unless_error() -> Iterator[None]:
+    """Hold back what native code writes to the error stream; show it when the block fails.
+
+    The converter and XNNPACK report every session there, past Python and past TF_CPP_MIN_LOG_LEVEL.
+    """
+    absl, sys_stderr = logging.getLogger("absl"), 2
+    level = absl.level
+    absl.setLevel(logging.ERROR)
+    kept = os.dup(sys_stderr)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), sys_stderr)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, sys_stderr)
+            os.close(kept)
+            absl.setLevel(level)
 
 
 def available_cores() -> int:

@@ -1,6 +1,6 @@
 """Files that survive: atomic replacement, locks, checksums, and where the cache is.
 
-Nothing that matters is ever written in place. A reader sees the old file or the new one, whatever happens to the writer.
+Nothing that matters is ever written in place. A reader sees the old file or the new, whatever happens to the writer.
 """
 
 from __future__ import annotations

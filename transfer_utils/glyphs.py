@@ -14,7 +14,6 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -163,8 +162,8 @@ def pretrain_backbone(
         "letters": {"train": train, "validation": n_letters - train, "classes": len(class_names)},
         "timing_sec": {"letters": rendered - start, "total": time.perf_counter() - start},
         "curves": {name: [float(value) for value in values] for name, values in history.items()},
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("numpy", "pillow", "matplotlib", "keras", keras.backend.backend())},
+        "versions": {"python": platform.python_version(), "numpy": np.__version__, "keras": keras.__version__}
+        | {"backend": keras.backend.backend()},
         "weights": {"file": weights.name, "sha256": sha256_of(weights)},
     }
     write_json(weights.with_suffix(".json"), record)
@@ -182,8 +181,8 @@ def save_weights_npz(base, path: str | Path) -> None:
     arrays = {}
     for key, weight in _keys(base).items():
         values = np.asarray(weight, np.float32)
-        half = values.astype(np.float16)
-        arrays[key] = half
+        with np.errstate(over="ignore"):  # the next lines say it better
+            arrays[key] = half = values.astype(np.float16)
         if not np.isfinite(half).all():
             raise ValueError(f"{key} must be finite in float16, got values up to {np.abs(values).max()}")
     with replacing(path) as temporary:

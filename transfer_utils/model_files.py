@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in (".keras", ".h5"):
         raise UserError(f"model_path must end in .keras or .h5, got {str(path)!r}.")
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Keras advises against .h5 at every save; the caller asked for it
     with replacing(path) as temporary:
         model.save(temporary)
     return path

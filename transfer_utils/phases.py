@@ -12,6 +12,7 @@ import numpy as np
 from transfer_utils import evaluation
 from transfer_utils.augment import tta_views
 from transfer_utils.config import RunConfig
+from transfer_utils.convex import solve_head, start_head
 from transfer_utils.data import Dataset, Split, load_dataset
 from transfer_utils.engine import Engine, choose_engine
 from transfer_utils.errors import UserError
@@ -28,11 +29,14 @@ from transfer_utils.models import (
     split_at_freeze_boundary,
     unfreeze_model_tail,
 )
+from transfer_utils.predict import name_classes
 from transfer_utils.records import pack_bits
-from transfer_utils.training import Curves, run_stage1_training, run_stage2_finetuning, train_baseline
+from transfer_utils.training import Batch, Curves, run_stage1_training, run_stage2_finetuning, train_baseline
 
 if TYPE_CHECKING:
     from transfer_utils.experiment import Sitting
+
+CHECKPOINT = "checkpoint-{}.npz"
 
 # Enough training images to see the train-validation gap to within a point.
 TRAIN_SAMPLE = 5000
@@ -105,16 +109,30 @@ def _train_transfer(dataset: Dataset, sitting: Sitting) -> keras.Model:
             extract_features(extractor, split, config, engine=engine, progress=sitting.progress)
             for split in (dataset.train, dataset.validation)
         )
+    labels = [_one_hot(split, n_classes) for split in (dataset.train, dataset.validation)]
     with sitting.phase("stage1"):
         record.network["trainable_stage1"] = _trainable(head)
-        run_stage1_training(
-            head, (train, _one_hot(dataset.train, n_classes)), (validation, _one_hot(dataset.validation, n_classes)),
-            config, **_hooks("stage1", sitting),
-        )
+        if config.head_start == "convex" and config.head == "batchnorm" and not config.hidden_units:
+            _start_from_solution(head, (train, labels[0]), (validation, labels[1]), sitting)
+        run_stage1_training(head, (train, labels[0]), (validation, labels[1]), config, **_hooks("stage1", sitting))
     _tell("stage 1", record.curves.get("stage1", {}), sitting)
     if config.n_unfreeze and config.epochs_stage2:
         _fine_tune(base, head, model, dataset, sitting)
     return model
+
+
+def _start_from_solution(head: keras.Model, train: Batch, validation: Batch, sitting: Sitting) -> None:
+    """Solve the linear head, unless the stage has already begun, and set the Keras head to the solution."""
+    if (sitting.folder / CHECKPOINT.format("stage1")).exists():
+        return
+    solved = solve_head(train, validation, sitting.config.label_smoothing)
+    start_head(head, solved)
+    hits = head.predict(np.asarray(validation[0], "float32"), verbose=0, batch_size=1024).argmax(1)
+    accuracy = float(np.mean(hits == validation[1].argmax(1)))
+    sitting.record.metrics["val_convex"] = accuracy
+    sitting.say(
+        f"Softmax regression on the frozen features: validation accuracy {100 * accuracy:.1f} % (L2 {solved.l2:.2g})."
+    )
 
 
 def _fine_tune(base: keras.Model, head: keras.Model, model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
@@ -159,6 +177,7 @@ def _save(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
     outside = Path(sitting.config.model_path or f"{dataset.name}{suffix}.h5")
     save_model(model, sitting.folder / "model.keras")
     save_model(model, outside)
+    name_classes(outside, list(dataset.class_names))
     sitting.record.files = {"model": "model.keras", "exported": str(outside)}
     sitting.say(f"Saved the model as {outside}.")
 
@@ -206,7 +225,7 @@ def _hooks(name: str, sitting: Sitting) -> dict:
         sitting.record.curves = {**sitting.record.curves, name: curves}
         sitting.save()
 
-    return {"checkpoint": sitting.folder / f"checkpoint-{name}.npz", "report": report, "tick": sitting.progress}
+    return {"checkpoint": sitting.folder / CHECKPOINT.format(name), "report": report, "tick": sitting.progress}
 
 
 def _tell(title: str, curves: Curves, sitting: Sitting) -> None:

@@ -299,15 +299,12 @@ def _parse(content: bytes) -> dict[str, Any]:
 
 def _refuse_unwritable(value: Any, room: int = DEEPEST_VALUE) -> None:
     """Refuse what ``json`` reads but no strict writer, terminal or page takes: deep nesting and broken Unicode."""
-    if room == 0:
-        raise UnreadableRecord("nested too deeply")
     if isinstance(value, str) and value != _unicode(value):
         raise UnreadableRecord("not Unicode text: half of a surrogate pair")
     if isinstance(value, list | dict):
-        for item in value:
-            _refuse_unwritable(item, room - 1)
-    if isinstance(value, dict):
-        for item in value.values():
+        if room == 0:
+            raise UnreadableRecord("nested too deeply")
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
             _refuse_unwritable(item, room - 1)
 
 

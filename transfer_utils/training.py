@@ -153,17 +153,21 @@ def _fit(
     curves: Curves = {}
     first = _restore(model, callbacks, curves, stage.checkpoint)
     stop = callbacks[0]
+    if not first:
+        # Where the stage begins counts as its first candidate: it never ends with weights worse than it was given.
+        stop.best, stop.best_weights = _validate(model, validation, stage.batch_size)["val_loss"], model.get_weights()
     steps = math.ceil(n / stage.batch_size)
     for epoch in range(first, stage.epochs):
         if stop.stopped_epoch:
             break
         started = time.monotonic()
-        model.reset_metrics()
-        logs: dict[str, float] = {}
+        means = _Means()
         for step, (x, y) in enumerate(_batches(epoch_data(epoch), epoch_order(n, stage.seed, epoch), stage.batch_size)):
             if stage.schedule == "cosine":
                 model.optimizer.learning_rate.assign(_cosine(epoch * steps + step, stage.epochs * steps, stage))
+            model.reset_metrics()
             logs = model.train_on_batch(x, y, return_dict=True)
+            means.add(logs, len(y))
             if not math.isfinite(logs["loss"]):
                 raise Diverged(
                     f"The loss of {stage.name} became {float(logs['loss'])} in epoch {epoch + 1}: "
@@ -171,7 +175,7 @@ def _fit(
                 )
             if stage.tick:
                 stage.tick(f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step + 1, steps)
-        row = {name: float(logs[name]) for name in ("loss", "accuracy")}
+        row = means.row()
         row |= _validate(model, validation, stage.batch_size)
         row["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
         row["seconds"] = time.monotonic() - started
@@ -224,11 +228,27 @@ def _images(split: Split, n_classes: int, config: RunConfig) -> Callable[[int], 
 def _validate(model: keras.Model, validation: Batch, batch_size: int) -> dict[str, float]:
     """Return the mean loss and accuracy over the whole validation split."""
     inputs, labels = validation
-    model.reset_metrics()
+    means = _Means()
     for i in range(0, len(labels), batch_size):
-        x = np.asarray(inputs[i : i + batch_size], "float32")
-        logs = model.test_on_batch(x, labels[i : i + batch_size], return_dict=True)
-    return {f"val_{name}": float(logs[name]) for name in ("loss", "accuracy")}
+        x, y = np.asarray(inputs[i : i + batch_size], "float32"), labels[i : i + batch_size]
+        model.reset_metrics()
+        means.add(model.test_on_batch(x, y, return_dict=True), len(y))
+    return means.row("val_")
+
+
+class _Means:
+    """Loss and accuracy averaged over the images of many batches, of which the last may be smaller."""
+
+    def __init__(self) -> None:
+        self._sums, self._n = {"loss": 0.0, "accuracy": 0.0}, 0
+
+    def add(self, logs: dict[str, float], n: int) -> None:
+        self._n += n
+        for name in self._sums:
+            self._sums[name] += n * float(logs[name])
+
+    def row(self, prefix: str = "") -> dict[str, float]:
+        return {prefix + name: total / self._n for name, total in self._sums.items()}
 
 
 def _cosine(step: int, steps: int, stage: Stage) -> float:

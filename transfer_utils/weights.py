@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 import zipfile
 from importlib import resources
 from pathlib import Path
@@ -78,7 +79,9 @@ def imagenet_weights(config: RunConfig) -> list[np.ndarray]:
             check_h5(path)
         for attempt in range(DOWNLOAD_ATTEMPTS):
             try:
-                donor = application(include_top=False, weights="imagenet", input_shape=(None, None, 3), **width)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # that no side was named, and those of 224 are taken: as meant
+                    donor = application(include_top=False, weights="imagenet", input_shape=(None, None, 3), **width)
                 break
             except Exception as error:  # Keras raises a plain Exception when an address cannot be reached
                 if path.exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from transfer_utils.dashboard import drawing, plain, reading, state
-from transfer_utils.dashboard.pages import compare, one_run, runs, study
+from transfer_utils.dashboard.pages import compare, one_run, runs, study, try_it
 
 SECONDS_BETWEEN_LOOKS = 2
 TITLE = "Transfer learning runs"
@@ -18,6 +18,7 @@ PAGES = {
     state.COMPARE: compare.draw,
     state.ONE_RUN: one_run.draw,
     state.STUDY: study.draw,
+    state.TRY_IT: try_it.draw,
 }
 # Our own markup, no text from files: room at the top, figures of equal width, plain text in the font of the page.
 STYLE = """
@@ -27,7 +28,7 @@ STYLE = """
 .stAppHeader { background: transparent; }
 [data-testid="stText"] { font-family: inherit; white-space: pre-wrap; overflow-wrap: anywhere; }
 .st-key-folder [data-testid="stText"] { font-size: 0.85rem; opacity: 0.65; }
-.st-key-headline [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }
+[class*="st-key-best"] [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }
 </style>
 """
 

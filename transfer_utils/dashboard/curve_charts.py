@@ -31,16 +31,19 @@ def curves(lines: list[Line], against: str = "epoch", height: int = 380) -> go.F
     Args:
         against: ``epoch``, or ``time`` for the seconds of training so far; a run that kept no times is left out.
     """
-    figure = make_subplots(1, 2, subplot_titles=list(PANELS), horizontal_spacing=0.07)
+    figure = make_subplots(1, 2, subplot_titles=[f"<b>{title}</b>" for title in PANELS], horizontal_spacing=0.07)
+    for title, axis in zip(figure.layout.annotations, figure.select_xaxes(), strict=True):
+        title.update(x=axis.domain[0], xanchor="left", font={"size": 14})
     for column, (training, validation) in enumerate(PANELS.values(), 1):
         for line in lines:
             for quantity, split in ((training, "training"), (validation, "validation")):
                 _add_line(figure, column, line, quantity, split, against)
     _add_key(figure)
     _mark_stages(figure, lines, against)
-    drawing.laid_out(figure, height + 22 * (len(lines) // 3), hovermode="closest")
+    drawing.lay_out(figure, height + 22 * (len(lines) // 3))
+    figure.update_layout(legend={"y": 1.1})
     figure.update_xaxes(title_text="epoch" if against == "epoch" else "seconds of training", rangemode="tozero")
-    figure.update_yaxes(tickformat=".0%", col=1)
+    figure.update_yaxes(tickformat=drawing.PERCENT, col=1)
     return figure
 
 
@@ -56,7 +59,7 @@ def learning_rate(line: Line, height: int = 200) -> go.Figure:
         line={"color": drawing.colour(0), "shape": "hv"},
         hovertemplate="epoch %{x}: %{y:.2g}<extra></extra>",
     )
-    drawing.laid_out(figure, height, showlegend=False, title="Learning rate")
+    drawing.lay_out(figure, height, legend=False)
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(type="log", dtick=1, exponentformat="power")
     return figure

@@ -18,6 +18,8 @@ SYMBOLS = (None, "circle", "diamond", "square")
 MOST_LINES = len(COLOURS) * len(SYMBOLS) // 2
 # Halfway between black and white, so that it reads on the light and on the dark page.
 NEUTRAL = "#808890"
+# Three digits at most, and no noughts that say nothing: 85%, 84.6%.
+PERCENT = ".3~p"
 BUTTONS = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]
 
 
@@ -37,18 +39,24 @@ def tinted(hexadecimal: str, share: float) -> str:
     return f"rgba({red},{green},{blue},{share})"
 
 
-def laid_out(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
-    """Give a figure the common margins, legend and hover text."""
+def lay_out(figure: go.Figure, height: int, legend: bool = True, **layout: Any) -> None:
+    """Give a figure the common margins, legend and hover text.
+
+    Args:
+        height: of the whole figure, in pixels, with 40 of them for a legend.
+        legend: whether there is one; without it the figure is that much lower.
+        layout: further properties of Plotly's layout.
+    """
     figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 40, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.08, "x": 0, "title": None, "itemsizing": "constant"},
+        height=height if legend else height - 32,
+        margin={"l": 8, "r": 8, "t": 40 if legend else 8, "b": 8},
+        showlegend=legend,
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None},
         hoverlabel={"namelength": -1},
         **layout,
     )
     figure.update_xaxes(automargin=True, zeroline=False)
     figure.update_yaxes(automargin=True, zeroline=False)
-    return figure
 
 
 def show(figure: go.Figure, name: str, alt: str) -> None:

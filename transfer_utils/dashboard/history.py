@@ -40,11 +40,6 @@ class History:
         return np.arange(n) if n <= MOST_POINTS else np.linspace(0, n - 1, MOST_POINTS).astype(int)
 
 
-def history(record: RunRecord) -> History:
-    """Return the curves of one run."""
-    return mean_history([record])
-
-
 def mean_history(records: list[RunRecord]) -> History:
     """Return the mean curves of several runs, stage by stage, each epoch over the runs that got that far."""
     stages = list(dict.fromkeys(stage for record in records for stage in record.curves))

@@ -54,6 +54,10 @@ def phrase(name: str, value: Any) -> str:
             return f"learning rate {words}"
         case "labels_per_class", int():
             return f"{words} labels" + ("" if words == "all" else " per class")
+        case "optimizer_stage1", str():
+            return f"{words} on the head"
+        case "optimizer_stage2", str():
+            return f"{words} in fine-tuning"
         case "image_size", int():
             return f"{words} px"
     return f"{plain.text(name, 40)} {words}"

@@ -35,6 +35,18 @@ def label(value: Any, longest: int = 60) -> str:
     return html.escape(text(value, longest), quote=False)
 
 
+def label_lines(parts: str, width: int = 30) -> str:
+    """Return words joined by `` · `` as one or two lines of a Plotly label."""
+    lines = [""]
+    for part in parts.split(" · "):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append(part)
+        else:
+            lines[-1] += f" · {part}" if lines[-1] else part
+    shown = [label(line, width + 4) for line in lines[:2]]
+    return "<br>".join(shown) + (" …" if len(lines) > 2 else "")
+
+
 def number(value: Any) -> float | None:
     """Return a finite number, or None for everything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -14,6 +14,7 @@ from transfer_utils.records import RunRecord
 
 RIGHT, WRONG = OKABE_ITO["blue"], OKABE_ITO["vermillion"]
 MOST_CLASSES = 200
+DEEPEST = 0.6  # opacity of the fullest cell: black text reads on it on the light page, white text on the dark one
 MOST_WRITTEN = 12  # classes up to which every cell shows its number
 
 
@@ -59,15 +60,20 @@ def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figu
             y=names,
             zmin=0,
             zmax=max(float(np.nanmax(part, initial=0)), 1e-9),
-            colorscale=[[0, drawing.tinted(hue, 0)], [1, drawing.tinted(hue, 0.9)]],
+            colorscale=[[0, drawing.tinted(hue, 0)], [1, drawing.tinted(hue, DEEPEST)]],
             showscale=False,
             hoverongaps=False,
             xgap=1,
             ygap=1,
-            texttemplate=("%{z:.0%}" if normalised else shape) if len(names) <= MOST_WRITTEN else None,
             hovertemplate=f"true %{{y}}<br>predicted %{{x}}<br>{shape}<extra></extra>",
         )
-    drawing.laid_out(figure, 120 + 36 * min(max(len(names), 3), 16))
+    if len(names) <= MOST_WRITTEN:
+        cells = [f"{value:.0%}" if normalised else f"{value:,.0f}" for value in shown.ravel()]
+        # A trace of text takes the colour of the page's text; a heatmap's own text does not know of the dark page.
+        figure.add_scatter(
+            x=names * len(names), y=np.repeat(names, len(names)), text=cells, mode="text", hoverinfo="skip"
+        )
+    drawing.lay_out(figure, 140 + 46 * min(max(len(names), 3), 14), legend=False)
     figure.update_xaxes(title_text="predicted", side="bottom", showgrid=False, type="category")
     figure.update_yaxes(title_text="true", autorange="reversed", showgrid=False, type="category")
     return figure
@@ -100,8 +106,8 @@ def by_class(record: RunRecord) -> go.Figure | None:
             customdata=names,
             hovertemplate=f"%{{customdata}}: {word} %{{x:.1%}}<extra></extra>",
         )
-    drawing.laid_out(figure, 110 + 30 * min(max(len(names), 3), 20))
-    figure.update_xaxes(tickformat=".0%")
+    drawing.lay_out(figure, 100 + 24 * min(max(len(names), 3), 24))
+    figure.update_xaxes(tickformat=drawing.PERCENT)
     figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", showgrid=False)
     return figure
 
@@ -126,7 +132,7 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         name="accuracy",
         marker={"color": drawing.tinted(RIGHT, 0.85), "line": {"width": 0}},
         customdata=np.stack([confidence, count], axis=1),
-        hovertemplate="%{customdata[1]:,.0f} images<br>confidence %{customdata[0]:.1%}<br>accuracy %{y:.1%}<extra></extra>",
+        hovertemplate="confidence %{customdata[0]:.1%}, accuracy %{y:.1%}, %{customdata[1]:,.0f} images<extra></extra>",
         row=1,
         col=1,
     )
@@ -161,10 +167,10 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         row=2,
         col=1,
     )
-    drawing.laid_out(figure, 420, barmode="overlay", bargap=0)
-    figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    drawing.lay_out(figure, 340, barmode="overlay", bargap=0)
+    figure.update_xaxes(range=[0, 1], tickformat=drawing.PERCENT)
     figure.update_xaxes(title_text="confidence", row=2)
-    figure.update_yaxes(range=[0, 1], tickformat=".0%", title_text="accuracy", row=1)
+    figure.update_yaxes(range=[0, 1], tickformat=drawing.PERCENT, title_text="accuracy", row=1)
     figure.update_yaxes(title_text="images", row=2, nticks=3)
     return figure
 

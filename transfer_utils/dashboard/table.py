@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_utils.dashboard import plain
+from transfer_utils.dashboard.history import History, mean_history
 from transfer_utils.dashboard.options import NOT_COMPARED, ORDER, REPEATS, normalised, phrase, said, sort_key
 from transfer_utils.palette import MODEL_NAMES
 from transfer_utils.records import RECORD_NAME, Listing, Run, RunRecord
@@ -55,12 +56,23 @@ class Row:
     @property
     def network(self) -> str:
         """The backbone, or what stands in for it."""
-        if self.config.get("model") == "baseline":
+        if self.from_scratch:
             return MODEL_NAMES["baseline"]
         return plain.text(self.config.get("backbone"), 40)
 
     @property
+    def from_scratch(self) -> bool:
+        return self.config.get("model") == "baseline"
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether the options ask for a second stage."""
+        return not self.from_scratch and bool(self.config.get("n_unfreeze")) and self.config.get("epochs_stage2") != 0
+
+    @property
     def unfrozen(self) -> str:
+        if self.from_scratch:
+            return plain.MISSING
         return said("n_unfreeze", self.config.get("n_unfreeze"))
 
     @property
@@ -88,6 +100,21 @@ class Row:
     @property
     def seconds(self) -> float | None:
         return plain.number(self.record.timing_sec.get("total"))
+
+    @cached_property
+    def history(self) -> History:
+        return mean_history([self.record])
+
+    @property
+    def epochs(self) -> int:
+        """The epochs that ran, over all stages."""
+        return len(self.history.epochs)
+
+    @property
+    def planned(self) -> int:
+        """The epochs that the options ask for: both stages, for the network from scratch too."""
+        stages = ["epochs_stage1", "epochs_stage2"] if self.from_scratch or self.fine_tunes else ["epochs_stage1"]
+        return int(sum(plain.number(self.config.get(name)) or 0 for name in stages))
 
     @property
     def created(self) -> str:
@@ -172,18 +199,35 @@ def group_by(rows: list[Row], option: str) -> list[Group]:
 
 
 def group_by_configuration(rows: list[Row]) -> list[Group]:
-    """Gather rows that differ in nothing but the seed, named by the options in which the groups differ."""
+    """Gather rows that differ in nothing but the seed, named by as few options as tell the groups apart."""
     found: dict[frozenset, list[Row]] = {}
     for row in rows:
         found.setdefault(row.configuration, []).append(row)
-    telling = [name for name in differing(rows) if name not in REPEATS]
-    return [Group(describe(members[0], telling) or members[0].name, members) for members in found.values()]
+    groups = [Group(members[0].name, members) for members in found.values()]
+    _name_apart(groups)
+    return groups
 
 
 def describe(row: Row, options: list[str], most: int = 5) -> str:
     """Return some options of a row in words, such as ``last 30 layers unfrozen · augmented``."""
-    told = [phrase(name, row.config[name]) for name in options if name in row.config]
+    unused = {"backbone", "n_unfreeze"} if row.from_scratch else set()
+    told = [phrase(name, row.config[name]) for name in options if name in row.config and name not in unused]
     return " · ".join(told[:most]) + (" · …" if len(told) > most else "")
+
+
+def _name_apart(groups: list[Group], besides: set[str] = REPEATS) -> None:
+    """Name each group by the options that set it apart: the most telling first, none that adds no distinction."""
+    firsts = [group.rows[0] for group in groups]
+    needed: list[str] = []
+    apart = 1
+    for name in differing(firsts):
+        if name not in besides:
+            now = len({tuple(row.options.get(one) for one in (*needed, name)) for row in firsts})
+            if now > apart:
+                needed.append(name)
+                apart = now
+    for group, row in zip(groups, firsts, strict=True):
+        group.name = describe(row, needed) or group.name
 
 
 @dataclass
@@ -202,16 +246,18 @@ def families(rows: list[Row], option: str) -> list[Family]:
             found.setdefault(frozenset(item for item in row.configuration if item[0] != option), []).append(row)
     kept = [members for members in found.values() if len({row.options[option] for row in members}) > 1]
     kept.sort(key=lambda members: -len({row.options[option] for row in members}))
-    telling = [name for name in differing(members[0] for members in kept) if name not in {option, *REPEATS}]
-    return [Family(describe(members[0], telling), group_by(members, option)) for members in kept]
+    names = [Group("", members) for members in kept]
+    _name_apart(names, {option, *REPEATS})
+    return [Family(group.name, group_by(group.rows, option)) for group in names]
 
 
 @dataclass
 class Best:
-    """The configuration with the highest mean validation accuracy on one dataset, and why it is named."""
+    """The configuration with the highest mean validation accuracy on one dataset, in words, and why it is named."""
 
     dataset: str
     group: Group
+    options: str
     why: str
 
 
@@ -220,9 +266,12 @@ def best_configurations(rows: list[Row]) -> list[Best]:
     finished = [row for row in rows if row.status == "completed" and row.metric("val_end2end") is not None]
     found = []
     for dataset in dict.fromkeys(row.dataset for row in finished):
-        groups = group_by_configuration([row for row in finished if row.dataset == dataset])
+        candidates = [row for row in finished if row.dataset == dataset]
+        groups = group_by_configuration(candidates)
         groups.sort(key=lambda group: group.mean("val_end2end"), reverse=True)
-        found.append(Best(dataset, groups[0], _why(groups)))
+        first = groups[0].rows[0]
+        telling = [name for name in differing(candidates) if name not in REPEATS]
+        found.append(Best(dataset, groups[0], describe(first, telling) or first.name, _why(groups)))
     return found
 
 

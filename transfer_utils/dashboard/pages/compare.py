@@ -51,7 +51,7 @@ def _pick(view: View) -> list[Row]:
 def _gather(rows: list[Row]) -> tuple[list[Group], str]:
     """Draw the controls; return what each line stands for, and whether it runs over epochs or time."""
     options = [name for name in differing(rows) if name != "seed"]
-    left, right, _ = st.columns([2, 1, 1], vertical_alignment="bottom")
+    left, right = st.columns([1, 1])
     by = left.selectbox("One line for", [EACH, SEEDS, *options], key="group", bind="query-params")
     against = right.segmented_control(
         "Against", ["epoch", "time"], default="epoch", required=True, key="against", bind="query-params"
@@ -89,10 +89,11 @@ def _draw_differences(rows: list[Row]) -> None:
     columns |= {row.name: [row.options.get(name, plain.MISSING) for name in options] for row in rows}
     st.dataframe(
         pd.DataFrame(columns),
-        hide_index=True,
         key="differences",
-        alt="Options that differ",
+        height="content",
+        hide_index=True,
         column_config={"Option": st.column_config.TextColumn(pinned=True)},
+        alt="Options that differ",
     )
 
 
@@ -119,5 +120,5 @@ def _draw_parallel(rows: list[Row]) -> None:
     figure = option_charts.parallel(rows)
     if figure is not None:
         st.subheader("All options at once")
-        st.caption("One line for each run; drag along an axis to keep the lines that pass there.")
+        st.caption("One line for each run, the stronger the better; point at a line to see which it is.")
         drawing.show(figure, "compare-options", "Parallel coordinates of the options that differ")

@@ -12,7 +12,6 @@ import streamlit as st
 
 from transfer_utils.dashboard import curve_charts, drawing, plain, result_charts, state
 from transfer_utils.dashboard.curve_charts import Line
-from transfer_utils.dashboard.history import history
 from transfer_utils.dashboard.reading import View
 from transfer_utils.dashboard.table import Row
 from transfer_utils.records import RECORD_NAME
@@ -24,7 +23,7 @@ STATUS_COLOURS = {
     "diverged": "orange",
     "interrupted": "gray",
 }
-MOST_FILES = 200
+MOST_FILES, MOST_NOTES, PIXELS_OF_LONG_TABLE = 200, 20, 700
 
 
 def draw(view: View) -> None:
@@ -72,7 +71,7 @@ def _draw_summary(row: Row) -> None:
 
 
 def _draw_curves(row: Row) -> None:
-    known = history(row.record)
+    known = row.history
     if not len(known.epochs):
         st.caption("This run kept no curves.")
         return
@@ -113,30 +112,29 @@ def _draw_results(row: Row) -> None:
 
 
 def _draw_options(row: Row) -> None:
+    record = row.record
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Options")
-        _show_pairs(row.config, "options")
+        _show_pairs("option", row.config, height=PIXELS_OF_LONG_TABLE)
     with right:
         st.subheader("Numbers")
-        _show_pairs({**row.record.metrics, **{f"seconds: {k}": v for k, v in row.record.timing_sec.items()}}, "numbers")
-        st.subheader("Where it ran")
-        record = row.record
-        _show_pairs(
-            {**record.dataset, **record.weights, **record.network, **record.machine, **record.versions}, "where"
-        )
-    if row.record.notes:
+        _show_pairs("metric", record.metrics)
+        _show_pairs("phase", {name: plain.duration(seconds) for name, seconds in record.timing_sec.items()})
+        st.subheader("Made of")
+        parts = ("dataset", "weights", "network", "machine", "versions")
+        _show_pairs("part", {f"{part}: {name}": v for part in parts for name, v in getattr(record, part).items()})
+    if record.notes:
         st.subheader("Notes")
-        for note in row.record.notes[:20]:
-            st.text(plain.text(note, 1000, lines=True))
+        st.text("\n".join(plain.text(note, 1000) for note in record.notes[:MOST_NOTES]))
 
 
-def _show_pairs(pairs: dict, key: str) -> None:
+def _show_pairs(heading: str, pairs: dict, height: int | str = "auto") -> None:
     if not pairs:
-        st.caption("Nothing recorded.")
+        st.caption(f"No {heading} recorded.")
         return
-    table = {"": [plain.text(name) for name in pairs], "value": [plain.text(value) for value in pairs.values()]}
-    st.dataframe(pd.DataFrame(table), hide_index=True, key=f"pairs {key}")
+    table = {heading: [plain.text(name) for name in pairs], "value": [plain.text(value) for value in pairs.values()]}
+    st.dataframe(pd.DataFrame(table), key=f"pairs {heading}", height=height, hide_index=True)
 
 
 def _draw_files(row: Row) -> None:

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from transfer_utils.dashboard import plain, state
-from transfer_utils.dashboard.history import history
+from transfer_utils.dashboard import drawing, plain, state
 from transfer_utils.dashboard.reading import View
 from transfer_utils.dashboard.table import Best, Group, Row, best_configurations
 from transfer_utils.records import STATUSES
@@ -51,8 +50,8 @@ def _say_what_to_run_first(view: View) -> None:
 
 def _show_best(rows: list[Row]) -> None:
     found = best_configurations(rows)
-    for best in found[:MOST_BEST]:
-        with st.container(border=True):
+    for place, best in enumerate(found[:MOST_BEST]):
+        with st.container(border=True, key=f"best {place}"):
             _describe_best(best, several=len(found) > 1)
 
 
@@ -60,8 +59,7 @@ def _describe_best(best: Best, several: bool) -> None:
     words, validation, test = st.columns([4, 1, 1], vertical_alignment="center")
     with words:
         st.caption("Best configuration")
-        with st.container(key=f"headline {best.dataset}"):
-            st.text(f"{best.dataset}: {best.group.name}" if several else best.group.name)
+        st.text(f"{best.dataset}: {best.options}" if several else best.options)
         st.caption(best.why)
     for place, label, split in ((validation, "Validation", "val"), (test, "Test", "test")):
         _show_mean(place, label, best.group, f"{split}_end2end")
@@ -98,12 +96,13 @@ def _filtered(rows: list[Row]) -> list[Row]:
 def _offer_actions(view: View, found: list[Row]) -> None:
     chosen, hidden = view.named(state.chosen()), state.hidden()
     names = [row.name for row in chosen]
+    none = "Tick runs in the table first" if not chosen else None
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.text(f"{len(found)} of {len(view.rows)} runs" + (f", {len(chosen)} chosen" if chosen else ""))
         st.space("stretch")
         st.button(
             "Compare", icon=":material/stacked_line_chart:", type="primary", disabled=not chosen,
-            on_click=state.open_page, args=(state.COMPARE,), help="Tick runs in the table first" if not chosen else None,
+            on_click=state.open_page, args=(state.COMPARE,), help=none,
         )  # fmt: skip
         st.button(
             "Open", icon=":material/open_in_full:", disabled=len(chosen) != 1,
@@ -138,7 +137,7 @@ def _show_table(rows: list[Row]) -> None:
         key=key,
         height="content" if len(rows) <= MOST_ROWS_SEEN else PIXELS_OF_LONG_TABLE,
         hide_index=True,
-        column_config=COLUMNS,
+        column_config=COLUMNS | {"Curve": _curve_column(rows)},
         placeholder="",
         on_select=keep,
         selection_mode="multi-row",
@@ -148,11 +147,8 @@ def _show_table(rows: list[Row]) -> None:
 
 
 COLUMNS = {
-    "Run": st.column_config.TextColumn(pinned=True),
+    "Run": st.column_config.TextColumn(pinned=True, width=170),
     "Validation": st.column_config.TextColumn(help="Final accuracy on the validation split, with its 95 % interval"),
-    "Curve": st.column_config.LineChartColumn(
-        width=110, y_min=0, y_max=1, help="Validation accuracy, epoch by epoch", color="#0072B2"
-    ),
     "Test": st.column_config.TextColumn(help="Final accuracy on the test split, with its 95 % interval"),
     "Unfrozen": st.column_config.TextColumn(help="Layers of the backbone that stage 2 trained"),
     "Labels": st.column_config.TextColumn(help="Labelled training images per class"),
@@ -184,34 +180,51 @@ def frame(rows: list[Row]) -> pd.DataFrame:
 
 def as_csv(rows: list[Row]) -> bytes:
     """Return the rows with every metric and option as CSV that a spreadsheet opens (UTF-8 with a byte-order mark)."""
-    table = pd.DataFrame(
-        [
-            {
-                "run": row.name,
-                "status": row.status,
-                "created": row.created,
-                "seconds": row.seconds,
-                **{plain.text(name): plain.number(value) for name, value in row.record.metrics.items()},
-                **{f"config.{name}": plain.text(value) for name, value in row.config.items()},
-            }
-            for row in rows
-        ]
+    table = [
+        {
+            "run": row.name,
+            "status": row.status,
+            "created": row.created,
+            "seconds": row.seconds,
+            **{f"metrics.{plain.text(name)}": value for name, value in row.record.metrics.items()},
+            **{f"config.{name}": value for name, value in row.config.items()},
+        }
+        for row in rows
+    ]
+    return (
+        pd.DataFrame([{name: _cell(value) for name, value in one.items()} for one in table])
+        .to_csv(index=False)
+        .encode("utf-8-sig")
     )
-    return table.map(_harmless).to_csv(index=False).encode("utf-8-sig")
 
 
-def _harmless(cell: object) -> object:
-    # A spreadsheet runs a text cell that begins like a formula.
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@" and cell[:1] else cell
+def _cell(value: object) -> object:
+    if isinstance(value, bool) or plain.number(value) is not None:
+        return value
+    words = "" if value is None else plain.text(value)
+    # A spreadsheet runs a text that begins like a formula.
+    return f"'{words}" if words.startswith(("=", "+", "-", "@")) else words
 
 
 def _padded(words: str) -> str:
-    # Text sorts by its letters: a blank in front of 9.8 % puts it below 84.4 %.
-    return words.rjust(len(words) + 1) if words[1:2] == "." else "" if words == plain.MISSING else words
+    # Text sorts by its letters: blanks in front of 9.8 % put it below 84.4 %, and that below 100.0 %.
+    return "" if words == plain.MISSING else " " * (3 - len(words.split(".")[0])) + words
+
+
+def _curve_column(rows: list[Row]) -> dict:
+    """Give all the small curves one scale, from the lowest to the highest accuracy among them."""
+    values = [value for row in rows for value in _sparkline(row)]
+    return st.column_config.LineChartColumn(
+        width=110,
+        y_min=min(values, default=0.0),
+        y_max=max(values, default=1.0),
+        color=drawing.colour(0),
+        help="Validation accuracy, epoch by epoch, all on one scale",
+    )
 
 
 def _sparkline(row: Row) -> list[float]:
-    curve = history(row.record).values["val_accuracy"]
+    curve = row.history.values["val_accuracy"]
     return curve[np.isfinite(curve)][-100:].tolist()
 
 

@@ -1,20 +1,167 @@
-"""The page "Study": what each choice does, all else being equal, drawn from the runs that are there."""
+"""The page "Study": the six stages of the recipe, each drawn from the runs that are there."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+import plotly.graph_objects as go
 import streamlit as st
 
-from transfer_utils.dashboard import drawing, option_charts
+from transfer_utils.dashboard import drawing, option_charts, study_charts
+from transfer_utils.dashboard.options import REPEATS, said
 from transfer_utils.dashboard.reading import View
-from transfer_utils.dashboard.table import differing, families
+from transfer_utils.dashboard.table import Family, Group, Row, differing, families, group_by_configuration
 
 STUDY_COMMAND = "transfer-utils sweep studies/six_stages.yaml"
+MOST_FAMILIES, MOST_BARS = 6, 8
+METRICS = {"validation": "val", "test": "test"}
+
+
+class Finding(NamedTuple):
+    """A chart and what it says in one sentence."""
+
+    figure: go.Figure
+    says: str
+
+
+class Question(NamedTuple):
+    """One question of the study, and how runs and a split (``val`` or ``test``) answer it; None when they cannot."""
+
+    title: str
+    asks: str
+    answer: Callable[[list[Row], str], Finding | None]
 
 
 def draw(view: View) -> None:
     """Draw the page."""
-    for option in differing(view.rows):
-        found = families(view.rows, option)
-        if found:
-            st.subheader(option)
-            drawing.show(option_charts.one_option(found[:6], option, "val"), f"study-{option}", "x")
+    rows, split = _choose(view)
+    answered = [(question, question.answer(rows, split)) for question in QUESTIONS]
+    drawn = [(question, finding) for question, finding in answered if finding]
+    for start in range(0, len(drawn), 2):
+        pair = drawn[start : start + 2]
+        for place, (question, finding) in zip(st.columns(2), pair, strict=False):
+            with place.container(border=True, height="stretch"):
+                _draw_finding(question, finding)
+    _draw_other_option(rows, split)
+    _say_what_is_missing([question.title for question, finding in answered if finding is None])
+
+
+def _choose(view: View) -> tuple[list[Row], str]:
+    """Draw the controls; return the runs on the chosen data, and the split."""
+    left, right, _ = st.columns([2, 2, 3], vertical_alignment="bottom")
+    datasets = list(dict.fromkeys(row.dataset for row in view.rows if row.metric("val_end2end") is not None))
+    dataset = left.selectbox("Data", datasets, key="study_data", bind="query-params", placeholder="no finished run")
+    split = right.segmented_control(
+        "Accuracy", list(METRICS), default="validation", required=True, key="split", bind="query-params"
+    )
+    return [row for row in view.rows if row.dataset == dataset], METRICS[split]
+
+
+def _draw_finding(question: Question, finding: Finding) -> None:
+    st.subheader(question.title)
+    st.caption(question.asks)
+    drawing.show(finding.figure, f"study {question.title}", question.asks)
+    st.text(finding.says)
+
+
+def _draw_other_option(rows: list[Row], split: str) -> None:
+    """Let the reader look at any further option that the runs vary on its own."""
+    others = [name for name in differing(rows) if name not in REPEATS | ASKED and families(rows, name)]
+    if not others:
+        return
+    with st.container(border=True):
+        st.subheader("Any other option")
+        option = st.selectbox("Option", others, key="option", bind="query-params", label_visibility="collapsed")
+        finding = _vary(option)(rows, split)
+        drawing.show(finding.figure, f"study {option}", f"Accuracy by {option}, all else being equal")
+        st.text(finding.says)
+
+
+def _say_what_is_missing(titles: list[str]) -> None:
+    if titles:
+        st.caption(f"No runs yet that answer: {' · '.join(titles)}. They come with")
+        st.code(STUDY_COMMAND, language="bash")
+
+
+def _vary(option: str) -> Callable[[list[Row], str], Finding | None]:
+    """Return an answer from runs that are equal but for one option and the seed."""
+
+    def answer(rows: list[Row], split: str) -> Finding | None:
+        found = [family for family in families(rows, option) if _known(family, split)][:MOST_FAMILIES]
+        if not found:
+            return None
+        says = _best_and_worst(found[0], split)
+        lost = sorted({said(option, row.config.get(option)) for row in rows if row.status == "diverged"})
+        return Finding(
+            study_charts.one_option(found, option, split), says + (f" Diverged: {', '.join(lost[:5])}." if lost else "")
+        )
+
+    return answer
+
+
+def _known(family: Family, split: str) -> list[Group]:
+    """Return the groups that have the accuracy in question, from the lowest to the highest."""
+    metric = f"{split}_end2end"
+    return sorted((group for group in family.groups if group.values(metric)), key=lambda group: group.mean(metric))
+
+
+def _best_and_worst(family: Family, split: str) -> str:
+    known = _known(family, split)
+    told = [f"{group.name}, {group.shown(f'{split}_end2end')}" for group in (known[-1], known[0])]
+    return f"Best: {told[0]}. Worst: {told[1]}" + (f" ({family.name})." if family.name else ".")
+
+
+def _start(rows: list[Row], split: str) -> Finding | None:
+    """Set the network from scratch beside the frozen one, both trained on all labels."""
+    known = [row for row in rows if row.labels in ("all", "–") and row.metric(f"{split}_end2end") is not None]
+    scratch = [row for row in known if row.from_scratch]
+    frozen = [row for row in known if not row.from_scratch and not row.fine_tunes]
+    if not scratch or not frozen:
+        return None
+    groups = group_by_configuration(scratch + frozen)[:MOST_BARS]
+    best = {
+        part: max((g.mean(f"{split}_end2end") for g in groups if g.rows[0].from_scratch is part), default=0.0)
+        for part in (True, False)
+    }
+    says = f"Frozen features: {100 * (best[False] - best[True]):+.1f} points over the network from scratch."
+    return Finding(option_charts.results(groups, ("train", split)), says)
+
+
+def _average_views(rows: list[Row], split: str) -> Finding | None:
+    tried = [row for row in rows if row.metric("test_tta") is not None and row.metric("test_end2end") is not None]
+    if not tried:
+        return None
+    mean = sum(100 * (row.metric("test_tta") - row.metric("test_end2end")) for row in tried) / len(tried)
+    return Finding(
+        study_charts.averaging_views(_best_few(tried)), f"{mean:+.1f} points on average over {len(tried)} runs."
+    )
+
+
+def _stop_early(rows: list[Row], split: str) -> Finding | None:
+    stopped = [row for row in rows if row.status == "completed" and 0 < row.epochs < row.planned]
+    if not stopped:
+        return None
+    share = sum(row.epochs for row in stopped) / sum(row.planned for row in stopped)
+    says = f"{len(stopped)} runs stopped early, after {100 * share:.0f} % of their epochs."
+    return Finding(study_charts.epochs_used(_best_few(stopped)), says)
+
+
+def _best_few(rows: list[Row]) -> list[Group]:
+    """Return the configurations of highest validation accuracy, named by what sets these few apart."""
+    groups = sorted(group_by_configuration(rows), key=lambda group: -(group.mean("val_end2end") or 0))
+    return group_by_configuration([row for group in groups[:MOST_BARS] for row in group.rows])
+
+
+QUESTIONS = (
+    Question("1 · Start", "What do frozen features give? Training beside the split shows the overfitting.", _start),
+    Question("2 · Optimizer of the head", "Does it matter while the backbone is frozen?", _vary("optimizer_stage1")),
+    Question("3 · Unfreezing depth", "How many of the last layers should stage 2 train?", _vary("n_unfreeze")),
+    Question("4 · Learning rate", "Where does it forget, and where does it learn?", _vary("learning_rate_stage2")),
+    Question("5 · Augmentation", "What do images that are drawn anew add?", _vary("augment")),
+    Question("6 · Averaged views", "What does test-time augmentation add?", _average_views),
+    Question("6 · Early stopping", "How many epochs does it save?", _stop_early),
+    Question("Label efficiency", "Where does transfer pay, and where no more?", _vary("labels_per_class")),
+    Question("Image size", "What does a larger input buy?", _vary("image_size")),
+)
+ASKED = {"optimizer_stage1", "n_unfreeze", "learning_rate_stage2", "augment", "labels_per_class", "image_size"}

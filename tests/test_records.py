@@ -1,0 +1,302 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from faults import play
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from transfer_utils import records
+from transfer_utils.records import (
+    DEEPEST_VALUE,
+    LARGEST_RECORD,
+    RunRecord,
+    UnreadableRecord,
+    load_runs,
+    pack_bits,
+    read_record,
+    save_results_as_json,
+    unpack_bits,
+)
+
+OLD_LOG = {
+    "config": {"base_model": "MobileNetV2", "n_unfreeze": 30, "augment": "True", "batch_size": 64},
+    "metrics": {"val_end2end": 0.9228, "test_end2end": 0.9156},
+    "timing_sec": {"total": 937.45},
+    "curves": {},
+    "confusion_matrix": [[922, 5]],
+}
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+KEYS = st.sampled_from([*RunRecord.model_fields, "model_config", "model_fields_set", "save", "__class__", "__dict__"])
+
+
+def test_what_is_saved_is_read_back(small_record, tmp_path):
+    path = save_results_as_json(small_record, tmp_path / "0001-offline" / "run.json")
+    assert read_record(path) == small_record
+    assert load_runs(tmp_path).runs[0].name == "0001-offline"
+
+
+def test_a_dictionary_of_results_becomes_a_record_with_null_for_every_number_that_is_not_finite(tmp_path):
+    results = {
+        "metrics": {"test_end2end": np.float32("nan"), "val_end2end": np.float64(0.5)},
+        "curves": {"stage1": {"loss": np.array([1.0, np.inf])}},
+        "confusion_matrix": np.array([[1, 2], [3, 4]]),
+        "config": {"learning_rate": float("-inf"), "notes": ("a", "b")},
+    }
+    text = save_results_as_json(results, tmp_path / "run.json").read_text("utf-8")
+    value = json.loads(text, parse_constant=pytest.fail)
+    assert value["metrics"] == {"test_end2end": None, "val_end2end": 0.5}
+    assert value["curves"] == {"stage1": {"loss": [1.0, None]}}
+    assert value["confusion_matrix"] == [[1, 2], [3, 4]]
+    assert value["config"] == {"learning_rate": None, "notes": ["a", "b"]}
+
+
+def test_results_of_the_wrong_type_are_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(UnreadableRecord, match="confusion_matrix"):
+        save_results_as_json({"confusion_matrix": "big"}, tmp_path / "run.json")
+    assert not os.listdir(tmp_path)
+
+
+def test_a_file_name_that_is_not_utf8_does_not_stop_a_record_from_being_written(tmp_path):
+    record = RunRecord(notes=[os.fsdecode(b"skipped caf\xe9.jpg")], config={os.fsdecode(b"\xff"): 1})
+    record.save(tmp_path / "run.json")
+    assert read_record(tmp_path / "run.json").notes == ["skipped caf?.jpg"]
+
+
+def test_a_log_of_the_original_script_is_a_record(tmp_path):
+    (tmp_path / "old.json").write_text(json.dumps(OLD_LOG))
+    record = read_record(tmp_path / "old.json")
+    assert record.status == "completed"
+    assert record.metrics["test_end2end"] == 0.9156
+    assert record.confusion_matrix == [[922, 5]]
+    assert record.config == OLD_LOG["config"]
+
+
+def test_the_flat_curves_of_an_old_log_are_put_under_one_stage_and_its_words_under_null(tmp_path):
+    old = {"curves": {"accuracy": [0.5, 0.6]}, "metrics": {"best": "stage 2", "test_end2end": 0.9}, "comment": "mine"}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    record = read_record(tmp_path / "old.json")
+    assert record.curves == {"training": {"accuracy": [0.5, 0.6]}}
+    assert record.metrics == {"best": None, "test_end2end": 0.9}
+    assert record.comment == "mine"
+
+
+VISIT = """
+import pathlib, shutil, sys
+from transfer_utils.records import RunRecord
+folder = pathlib.Path(sys.argv[1])
+while True:
+    RunRecord().save(folder / "run.json")
+    shutil.rmtree(folder)
+"""
+
+HOSTILE = {
+    "empty": (b"", "empty"),
+    "blank": (b" \n", "empty"),
+    "truncated": (json.dumps(OLD_LOG).encode()[:-9], "not JSON"),
+    "byte order mark": (b"\xef\xbb\xbf{}", "not JSON"),
+    "UTF-16": ("{}".encode("utf-16"), "not UTF-8"),
+    "Latin-1": ('{"command": "caf\xe9"}'.encode("latin-1"), "not UTF-8"),
+    "a list": (b"[]", "JSON object, got list"),
+    "NaN": (b'{"metrics": {"test_end2end": NaN}}', "NaN is no JSON number"),
+    "infinity": (b'{"config": {"x": -Infinity}}', "-Infinity is no JSON number"),
+    "1e999": (b'{"metrics": {"test_end2end": 1e999}}', "1e999 is no JSON number"),
+    "5,000 digits": (b'{"config": {"seed": 1' + b"0" * 5000 + b"}}", "not JSON"),
+    "400 digits": (b'{"metrics": {"a": 1' + b"0" * 400 + b"}}", "metrics.a"),
+    "100 brackets": (b'{"config": {"a": ' + b"[" * 100 + b"]" * 100 + b"}}", "nested too deeply"),
+    "100,000 brackets": (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+    "half a surrogate pair": (b'{"config": {"a": "\\ud800"}}', "not Unicode"),
+    "half a surrogate pair in a key": (b'{"\\udcff": 1}', "not Unicode"),
+    "unknown status": (b'{"status": "<script>"}', "status"),
+    "curves of words": (b'{"curves": {"stage1": {"loss": ["low"]}}}', "curves.stage1.loss.0"),
+    "config is a list": (b'{"config": []}', "config"),
+    "ragged matrix": (b'{"confusion_matrix": [[1, 2], [3]]}', "equal length"),
+    "negative count": (b'{"confusion_matrix": [[-1]]}', "confusion_matrix.0.0"),
+    "count beyond 2**53": (b'{"confusion_matrix": [[1' + b"0" * 30 + b"]]}", "confusion_matrix.0.0"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_that_is_no_record_is_listed_with_the_reason_and_the_others_are_shown(name, small_record, tmp_path):
+    content, reason = HOSTILE[name]
+    (tmp_path / "bad.json").write_bytes(content)
+    small_record.save(tmp_path / "good" / "run.json")
+    listing = load_runs(tmp_path)
+    assert [run.name for run in listing.runs] == ["good"]
+    assert list(listing.unreadable) == [tmp_path / "bad.json"]
+    assert reason in listing.unreadable[tmp_path / "bad.json"]
+
+
+def test_a_record_may_be_as_deep_as_said_and_no_deeper(tmp_path):
+    for brackets in (DEEPEST_VALUE - 2, DEEPEST_VALUE - 1):
+        (tmp_path / f"{brackets}.json").write_text('{"config": {"a": ' + "[" * brackets + "1" + "]" * brackets + "}}")
+    read_record(tmp_path / f"{DEEPEST_VALUE - 2}.json").save(tmp_path / "again.json")
+    with pytest.raises(UnreadableRecord, match="deeply"):
+        read_record(tmp_path / f"{DEEPEST_VALUE - 1}.json")
+
+
+@given(st.binary(max_size=200) | st.dictionaries(KEYS, JSON, max_size=4).map(lambda value: json.dumps(value).encode()))
+@example(b'{"curves": {"loss": [1], "stage1": 3}}')
+@example(b'{"curves": {"stage1": {"loss": [true, "0.5", null]}}}')
+def test_any_bytes_are_a_record_that_can_be_saved_and_shown_or_unreadable(content):
+    with open("fuzzed.json", "wb") as file:
+        file.write(content)
+    try:
+        record = read_record("fuzzed.json")
+    except UnreadableRecord as error:
+        str(error).encode("utf-8")
+    else:
+        record.save("again.json")
+        again = read_record("again.json")
+        assert again.model_dump(exclude={"updated"}) == record.model_dump(exclude={"updated"})
+
+
+@given(st.data())
+def test_a_record_with_a_changed_or_cut_piece_is_still_a_record_or_unreadable(data):
+    content = bytearray(json.dumps(OLD_LOG | {"curves": {"stage1": {"loss": [0.5, 0.25]}}}).encode())
+    start = data.draw(st.integers(0, len(content) - 1))
+    content[start : start + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=5))
+    with open("fuzzed.json", "wb") as file:
+        file.write(content)
+    try:
+        read_record("fuzzed.json")
+    except UnreadableRecord as error:
+        str(error).encode("utf-8")
+
+
+@pytest.mark.parametrize("size", [LARGEST_RECORD + 1, 1 << 30])
+def test_a_file_that_is_too_large_is_not_read(size, tmp_path):
+    with open(tmp_path / "huge.json", "wb") as file:
+        file.truncate(size)
+    assert f"{size} bytes" in load_runs(tmp_path).unreadable[tmp_path / "huge.json"]
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_listed_and_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    assert load_runs(tmp_path).unreadable == {tmp_path / "pipe.json": "not a regular file"}
+
+
+def test_links_that_lead_out_are_listed_and_links_to_folders_are_not_followed(small_record, tmp_path):
+    runs = tmp_path / "runs"
+    small_record.save(runs / "good" / "run.json")
+    small_record.save(tmp_path / "outside" / "run.json")
+    (runs / "up").mkdir()
+    (runs / "up" / "run.json").symlink_to("../../outside/run.json")
+    (runs / "away").symlink_to(tmp_path / "outside")
+    (runs / "circle").symlink_to(runs)
+    (runs / "itself.json").symlink_to("itself.json")
+    (runs / "nowhere.json").symlink_to("missing.json")
+    listing = load_runs(runs)
+    assert [run.name for run in listing.runs] == ["good"]
+    assert set(listing.unreadable) == {runs / "up" / "run.json", runs / "itself.json"}
+    assert all("leads out" in reason or "symbolic link" in reason for reason in listing.unreadable.values())
+
+
+def test_a_folder_that_is_itself_a_link_and_one_that_is_missing_are_both_fine(small_record, tmp_path):
+    small_record.save(tmp_path / "real" / "a" / "run.json")
+    (tmp_path / "runs").symlink_to("real")
+    assert [run.name for run in load_runs(tmp_path / "runs").runs] == ["a"]
+    assert not load_runs(tmp_path / "missing").runs
+
+
+def test_what_cannot_be_listed_is_named(tmp_path):
+    (tmp_path / "runs").touch()
+    assert "Not a directory" in load_runs(tmp_path / "runs").unreadable[tmp_path / "runs"]
+
+
+def test_records_lie_up_to_three_folders_down_and_hidden_folders_are_left_alone(small_record, tmp_path):
+    for place in ("a", "a/b", "a/b/c", "a/b/c/d", ".trash", "a/.b"):
+        small_record.save(tmp_path / place / "run.json")
+    (tmp_path / "a" / "other.json").write_text("{}")
+    assert [str(run.folder.relative_to(tmp_path)) for run in load_runs(tmp_path).runs] == ["a/b/c", "a/b", "a"]
+
+
+def test_a_log_beside_the_folder_of_its_run_counts_once_and_a_log_of_another_run_counts(small_record, tmp_path):
+    small_record.save(tmp_path / "0001" / "run.json")
+    small_record.save(tmp_path / "log.json")
+    RunRecord(run_id="other").save(tmp_path / "other.json")
+    RunRecord().save(tmp_path / "nameless.json")
+    assert [run.name for run in load_runs(tmp_path).runs] == ["0001", "nameless", "other"]
+
+
+def test_hostile_names_are_kept_as_text(tmp_path):
+    name = "<script>alert(1)<|script> **bold** \x1b[31m"
+    RunRecord(run_id=name, dataset={"class_names": [name]}).save(tmp_path / name / "run.json")
+    RunRecord(run_id="b").save(tmp_path / os.fsdecode(b"caf\xe9") / "run.json")
+    runs = {run.name: run for run in load_runs(tmp_path).runs}
+    assert set(runs) == {name, "caf?"}
+    assert runs[name].record.dataset == {"class_names": [name]}
+
+
+def test_a_record_that_is_caught_half_written_is_read_again(small_record, tmp_path, monkeypatch):
+    small_record.save(tmp_path / "log.json")
+    whole = (tmp_path / "log.json").read_bytes()
+    (tmp_path / "log.json").write_bytes(whole[:100])
+    monkeypatch.setattr(records.time, "sleep", lambda seconds: (tmp_path / "log.json").write_bytes(whole))
+    assert load_runs(tmp_path).runs[0].record == small_record
+
+
+def test_a_record_that_vanishes_while_it_is_read_is_left_out(tmp_path, monkeypatch):
+    (tmp_path / "log.json").write_bytes(b"{")
+    monkeypatch.setattr(records.time, "sleep", lambda seconds: (tmp_path / "log.json").unlink())
+    listing = load_runs(tmp_path)
+    assert (listing.runs, listing.unreadable) == ([], {})
+
+
+def test_records_that_come_and_go_disturb_nobody(small_record, tmp_path):
+    small_record.save(tmp_path / "good" / "run.json")
+    visitor = subprocess.Popen([sys.executable, "-c", VISIT, str(tmp_path / "brief")])
+    try:
+        seen = set()
+        while len(seen) < 2:  # both with the visitor and without it
+            for _ in range(50):
+                listing = load_runs(tmp_path)
+                names = [run.name for run in listing.runs]
+                assert names in (["good"], ["brief", "good"]) and not listing.unreadable
+                seen.add(len(names))
+    finally:
+        visitor.kill()
+        visitor.wait()
+
+
+def test_order_is_by_name_when_the_clock_runs_backwards(small_record, tmp_path, monkeypatch):
+    years = iter((2027, 2026, 2025))
+    monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((next(years), 3, 1, 12, 0, 0, 0, 60, 0)))
+    stamps = []
+    for number in range(3):
+        small_record.save(tmp_path / f"{number:04d}-offline" / "run.json")
+        stamps.append(small_record.updated)
+    assert stamps == sorted(stamps, reverse=True)
+    assert [run.name for run in load_runs(tmp_path).runs] == ["0000-offline", "0001-offline", "0002-offline"]
+
+
+def test_a_killed_writer_leaves_the_old_record_or_the_new_one(tmp_path):
+    counts = play(tmp_path, "kill:record:300", "kill:naive:20")
+    assert counts["kill:record"]["broken"] == counts["kill:record"]["left_over"] == 0
+    assert counts["kill:record"]["replaced"] > 0
+    assert counts["kill:naive"]["broken"] > 0, "the test would not notice a broken record"
+
+
+def test_a_full_disk_is_reported_and_leaves_the_old_record(tmp_path):
+    assert play(tmp_path, "fill:record:20")["fill:record"] == {"lost": 0, "silent": 0, "left_over": 0}
+
+
+@given(st.lists(st.booleans(), max_size=70))
+def test_bits_survive_packing(bits):
+    assert unpack_bits(pack_bits(np.array(bits, bool)), len(bits)).tolist() == bits
+
+
+@pytest.mark.parametrize(("text", "reason"), [("!", "base64"), ("AA==", "at least 9 bits, got 8"), ("ü", "base64")])
+def test_bits_that_are_none_are_refused(text, reason):
+    with pytest.raises(UnreadableRecord, match=reason):
+        unpack_bits(text, 9)

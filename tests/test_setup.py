@@ -1,0 +1,267 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+SYSTEMS = (("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64"))
+
+# Versions that carry known fixes; see the changelogs of the packages.
+SAFE = ("keras>=3.13.2; python_version >= '3.11'", "keras>=3.12.1", "streamlit>=1.54", "jupyter_server>=2.18")
+SAFE = (*SAFE, "filelock>=3.20.3")
+
+# Rooms that read records or declare options: they start fast, and work where TensorFlow does not.
+LIGHT = ("", ".cli", ".config", ".errors", ".evaluation", ".experiment", ".files", ".plotting", ".records")
+HEAVY = ("keras", "tensorflow", "matplotlib.pyplot", "sklearn")
+HELP = "import runpy; sys.argv = ['_', '--help']; runpy.run_module('transfer_utils', run_name='__main__')"
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def locked() -> list[tuple[Requirement, int]]:
+    """Return every pin of the lock with the number of its hashes."""
+    text = re.sub(r"^\s*#.*$", "", (ROOT / "requirements.lock").read_text("utf-8"), flags=re.MULTILINE)
+    pins = [pin.split("--hash=sha256:") for pin in text.replace("\\\n", " ").splitlines() if pin.strip()]
+    return [(Requirement(pin[0].strip()), len(pin) - 1) for pin in pins]
+
+
+def environments() -> list[dict[str, str]]:
+    return [
+        {
+            "python_version": python,
+            "python_full_version": f"{python}.9",
+            "sys_platform": platform,
+            "platform_system": system,
+            "platform_machine": machine,
+            "os_name": "posix",
+            "implementation_name": "cpython",
+            "platform_python_implementation": "CPython",
+        }
+        for python in PYTHONS
+        for platform, system, machine in SYSTEMS
+    ]
+
+
+def applies(requirement: Requirement, environment: dict[str, str]) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate(environment | {"extra": ""})
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def unmet(wanted: list[Requirement]) -> list[str]:
+    """Return what the lock does not pin, on some system that we support, at an allowed version."""
+    pins, missing = [pin for pin, _ in locked()], []
+    for environment in environments():
+        versions = {plain(pin.name): next(iter(pin.specifier)).version for pin in pins if applies(pin, environment)}
+        for requirement in wanted:
+            version = versions.get(plain(requirement.name))
+            allowed = version and requirement.specifier.contains(version, prereleases=True)
+            if applies(requirement, environment) and not allowed:
+                missing.append(f"{requirement} on {environment['python_version']}: {version}")
+    return missing
+
+
+def test_the_lock_pins_every_dependency_and_extra_on_every_system():
+    wanted = [
+        *project()["dependencies"],
+        *(line for extra in project()["optional-dependencies"].values() for line in extra),
+    ]
+    assert unmet([Requirement(line) for line in wanted]) == []
+
+
+def test_the_lock_pins_one_version_with_hashes_of_each_package():
+    for pin, hashes in locked():
+        assert [specifier.operator for specifier in pin.specifier] == ["=="], pin
+        assert hashes > 0, pin
+
+
+def test_the_locked_versions_carry_the_known_fixes():
+    assert unmet([Requirement(line) for line in SAFE]) == []
+
+
+def test_a_pin_that_is_missing_or_too_old_would_be_noticed():
+    assert len(unmet([Requirement("no-such-package"), Requirement("keras>=99; python_version >= '3.13'")])) == 15
+
+
+def test_the_lock_is_complete_so_that_pip_need_not_look_for_dependencies():
+    check = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout
+
+
+def test_conda_and_binder_install_the_same_lock_on_a_python_that_we_support():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
+    python, pip, by_pip = environment["dependencies"]
+    assert SpecifierSet(project()["requires-python"]).contains(python.removeprefix("python=") + ".0")
+    assert (pip, by_pip) == ("pip", {"pip": ["-r requirements.lock"]})
+    assert "--no-deps --editable ." in (ROOT / "postBuild").read_text("utf-8")
+
+
+def test_every_python_that_is_supported_is_one_that_setup_accepts():
+    supported = SpecifierSet(project()["requires-python"])
+    assert [minor for minor in range(8, 17) if supported.contains(f"3.{minor}.5")] == [10, 11, 12, 13]
+    assert "(3, 10) <= sys.version_info[:2] <= (3, 13)" in (ROOT / "tools" / "setup.sh").read_text("utf-8")
+
+
+@pytest.mark.parametrize("code", [*(f"import transfer_utils{room}" for room in LIGHT), HELP], ids=[*LIGHT, "help"])
+def test_what_only_declares_or_reads_loads_nothing_heavy(code):
+    watched = f"import atexit, json, sys; atexit.register(lambda: print(json.dumps([*sys.modules])))\n{code}"
+    done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, check=True)
+    assert not set(HEAVY) & set(json.loads(done.stdout.splitlines()[-1]))
+
+
+class TestSetup:
+    """``tools/setup.sh`` with interpreters that only pretend, in a folder with spaces in its name."""
+
+    @pytest.fixture
+    def checkout(self, tmp_path) -> Path:
+        folder = tmp_path / "a check out"
+        (folder / "tools").mkdir(parents=True)
+        shutil.copy(ROOT / "tools" / "setup.sh", folder / "tools")
+        (folder / "requirements.lock").write_text("one\n")
+        (folder / "pyproject.toml").write_text("two\n")
+        (folder / "bin").mkdir()
+        for tool in ("sh", "cat", "cksum", "dirname", "mkdir", "rm", "chmod"):
+            (folder / "bin" / tool).symlink_to(shutil.which(tool))
+        return folder
+
+    def python(
+        self, checkout: Path, name: str, version: str = "3, 12, 1", venv: bool = True, pip: str = "exit 0"
+    ) -> None:
+        """Put a pretended interpreter on the path; the one in the environment that it makes notes its pip commands."""
+        real = f'exec "{sys.executable}" -c "import sys; sys.version_info = ({version}); $2"'
+        made = f'case "$*" in *"pip install"*) echo "$*" >>pip.log; {pip};; esac'
+        (checkout / "bin" / name).write_text(f"""#!/bin/sh
+case "$*" in
+    *ensurepip*) {"exit 0" if venv else "exit 1"};;
+    *"-m venv"*) mkdir -p .venv/bin; echo '#!/bin/sh
+{made}' >.venv/bin/python; chmod +x .venv/bin/python;;
+    *python_version*) echo {version.replace(", ", ".")};;
+    *) {real};;
+esac
+""")
+        (checkout / "bin" / name).chmod(0o755)
+
+    def set_up(self, checkout: Path, **variables: str) -> subprocess.CompletedProcess:
+        command = ["sh", str(checkout / "tools" / "setup.sh")]
+        return subprocess.run(command, env={"PATH": str(checkout / "bin")} | variables, capture_output=True, text=True)
+
+    def installs(self, checkout: Path) -> list[str]:
+        log = checkout / "pip.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return ["lock" if "--require-hashes" in line else "package" for line in lines]
+
+    def test_it_installs_once(self, checkout):
+        self.python(checkout, "python3")
+        first, second = self.set_up(checkout), self.set_up(checkout)
+        assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+        assert "for Python 3.12.1" in first.stdout and second.stdout == ""
+        assert self.installs(checkout) == ["lock", "package"]
+
+    def test_a_new_lock_is_installed_from_nothing_and_a_new_project_file_without_that(self, checkout):
+        self.python(checkout, "python3")
+        self.set_up(checkout)
+        self.installs(checkout)
+        (checkout / "pyproject.toml").write_text("changed\n")
+        self.set_up(checkout)
+        assert self.installs(checkout) == ["package"]
+        (checkout / ".venv" / "old").touch()
+        (checkout / "requirements.lock").write_text("changed\n")
+        self.set_up(checkout)
+        assert self.installs(checkout) == ["lock", "package"]
+        assert not (checkout / ".venv" / "old").exists()
+
+    def test_a_folder_that_was_moved_is_set_up_again(self, checkout):
+        self.python(checkout, "python3")
+        self.set_up(checkout)
+        self.installs(checkout)
+        moved = checkout.rename(checkout.parent / "else where")
+        self.set_up(moved)
+        assert self.installs(moved) == ["lock", "package"]
+
+    @pytest.mark.parametrize("death", ["exit 1", "kill -9 $PPID; exit 1"])
+    def test_a_half_finished_install_is_not_taken_for_a_finished_one(self, checkout, death):
+        self.python(checkout, "python3", pip=death)
+        assert self.set_up(checkout).returncode != 0
+        assert self.installs(checkout) == ["lock"]
+        self.python(checkout, "python3")
+        assert self.set_up(checkout).returncode == 0
+        assert self.installs(checkout) == ["lock", "package"]
+
+    def test_an_interpreter_that_does_not_run_or_does_not_fit_is_passed_over(self, checkout):
+        self.python(checkout, "python3", "3, 9, 2")
+        self.python(checkout, "python3.13", "3, 13, 0")
+        (checkout / "bin" / "python3.12").write_text(
+            "#!/bin/sh\necho pyenv: python3.12: command not found >&2\nexit 127\n"
+        )
+        (checkout / "bin" / "python3.12").chmod(0o755)
+        (checkout / "bin" / "python3.13").rename(checkout / "bin" / "python3.11")
+        done = self.set_up(checkout)
+        assert "for Python 3.13.0" in done.stdout, done.stderr
+        assert done.stderr == ""
+
+    def test_the_interpreter_that_is_named_comes_first(self, checkout):
+        self.python(checkout, "python3")
+        self.python(checkout, "my python", "3, 10, 4")
+        assert "for Python 3.10.4" in self.set_up(checkout, PYTHON=str(checkout / "bin" / "my python")).stdout
+
+    @pytest.mark.parametrize("version", ["3, 9, 18", "3, 14, 0", "2, 7, 18"])
+    def test_without_a_fitting_python_there_is_one_clear_sentence(self, checkout, version):
+        self.python(checkout, "python3", version)
+        done = self.set_up(checkout)
+        assert done.returncode != 0 and done.stdout == ""
+        assert done.stderr.startswith("Python 3.10 to 3.13 is needed") and done.stderr.count("\n") == 1
+
+    def test_without_the_means_to_make_environments_the_missing_package_is_named(self, checkout):
+        self.python(checkout, "python3", venv=False)
+        done = self.set_up(checkout)
+        assert done.returncode != 0
+        assert "apt install python3-venv" in done.stderr and done.stderr.count("\n") == 1
+        self.python(checkout, "python3.11", "3, 11, 2")
+        assert self.set_up(checkout).returncode == 0
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_the_automatic_check_fails_when_a_test_does(status, tmp_path):
+    (tmp_path / "make").write_text(f'#!/bin/sh\necho "$PWD make $*"\nexit {status}\n')
+    (tmp_path / "make").chmod(0o755)
+    path = f"{tmp_path}:/usr/bin:/bin"
+    done = subprocess.run([str(ROOT / ".ci" / "run")], env={"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == status
+    assert done.stdout == f"{ROOT} make test\n"
+
+
+def test_every_target_of_the_makefile_is_in_its_help():
+    text = (ROOT / "Makefile").read_text("utf-8")
+    targets = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split()
+    listed = subprocess.run(
+        ["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, check=True
+    )
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == targets
+
+
+def test_a_home_that_cannot_be_written_is_replaced_and_one_that_can_is_kept(tmp_path):
+    (tmp_path / "file").touch()
+    shown, makefile = tmp_path / "shown.mk", str(ROOT / "Makefile").replace(" ", "\\ ")
+    shown.write_text(f'include {makefile}\nshow: ; @echo "$$HOME"\n')
+    for home, expected in ((tmp_path, tmp_path), (tmp_path / "file" / "none", tmp_path / ".venv" / "home"), ("", None)):
+        command = ["make", "--no-print-directory", "-f", str(shown), "show"]
+        done = subprocess.run(command, env={"PATH": "/usr/bin:/bin", "HOME": str(home)}, capture_output=True, text=True)
+        assert done.stdout.strip() == str(expected or tmp_path / ".venv" / "home"), done.stderr

@@ -1,0 +1,88 @@
+"""Small things that train in a moment: sixty pictures of two classes, and a backbone of a dozen layers."""
+
+import functools
+
+import numpy as np
+from conftest import CACHES
+from PIL import Image
+
+from transfer_utils.config import RunConfig, preset
+
+SIDE = 32
+PER_CLASS = {"train": 20, "validation": 5, "test": 5}
+CLASSES = ["rings", "stripes"]
+
+# Every split is a whole number of batches, so that each function is traced for one shape alone.
+OPTIONS = {
+    "dataset": "folder",
+    "weights": "random",
+    "image_size": SIDE,
+    "hidden_units": 0,
+    "n_unfreeze": 3,
+    "epochs_stage1": 2,
+    "epochs_stage2": 2,
+    "batch_size": 10,
+    "learning_rate_stage2": 1e-3,
+    "augment": True,
+    "views": 2,
+}
+
+
+def config(**options) -> RunConfig:
+    """Return the options of a run that takes seconds."""
+    return preset("none", **{"data_dir": image_folder(), **OPTIONS, **options})
+
+
+@functools.cache
+def image_folder() -> str:
+    """Return a folder of PNG pictures, ``<split>/<class>/<n>.png``, which is made once in a session."""
+    rng = np.random.default_rng(0)
+    down, across = np.mgrid[:SIDE, :SIDE]
+    for split, count in PER_CLASS.items():
+        for name in CLASSES:
+            folder = CACHES / "shapes" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                distance = across if name == "stripes" else np.hypot(down - rng.integers(SIDE), across - SIDE // 2)
+                light = 127 + 80 * np.sin(distance * rng.uniform(0.7, 1.3))
+                pixels = light[..., None] + rng.normal(0, 25, (SIDE, SIDE, 3)) + rng.uniform(-40, 40, 3)
+                Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(folder / f"{number}.png")
+    return str(CACHES / "shapes")
+
+
+def backbone(input_shape: tuple[int, int, int] = (SIDE, SIDE, 3), **ignored):
+    """Build what ``keras.applications.MobileNetV2`` builds, but small: Conv, BatchNorm, ReLU6 and one residual block.
+
+    The last three layers are a Conv, a BatchNorm and a ReLU; the last place that every path goes through is before them.
+    """
+    import keras
+    from keras import layers
+
+    pixels = keras.Input(input_shape)
+    x = layers.Conv2D(8, 3, strides=4, padding="same", use_bias=False, name="conv_1")(pixels)
+    x = layers.BatchNormalization(momentum=0.999, name="norm_1")(x)
+    x = layers.ReLU(6, name="relu_1")(x)
+    branch = layers.Conv2D(8, 1, use_bias=False, name="conv_2")(x)
+    branch = layers.BatchNormalization(momentum=0.999, name="norm_2")(branch)
+    x = layers.Add(name="add")([x, branch])
+    x = layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False, name="conv_3")(x)
+    x = layers.BatchNormalization(momentum=0.999, name="norm_3")(x)
+    x = layers.ReLU(6, name="relu_3")(x)
+    return keras.Model(pixels, x, name="tiny")
+
+
+def use_backbone(monkeypatch) -> None:
+    """Let ``MobileNetV2`` mean ``backbone`` until the end of a test."""
+    import keras
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", backbone)
+
+
+def weights_of(model) -> dict[str, np.ndarray]:
+    """Return a copy of all weights of a model, by their path."""
+    return {weight.path: np.array(weight) for weight in model.weights}
+
+
+def moved(before: dict[str, np.ndarray], model) -> set[str]:
+    """Return the paths of the weights that are no longer what they were, to the bit."""
+    return {path for path, value in weights_of(model).items() if value.tobytes() != before[path].tobytes()}

@@ -1,0 +1,115 @@
+"""What this machine has, what is cached, and what each preset would need here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from transfer_utils.config import PRESET_PURPOSE, PRESETS, RunConfig, preset
+from transfer_utils.experiment import machine, versions
+from transfer_utils.files import cache_folder, keras_home
+from transfer_utils.sources import CIFAR10_ARCHIVE
+
+# Measured on two cores of a server processor, in images a second: decoding once, the frozen trunk at 160 px and alpha
+# 0.35 (LiteRT), and training the last 30 layers on cached activations. Used for estimates only.
+TRUNK_RATE, TAIL_RATE, REFERENCE_CORES = 1500, 1200, 2
+REFERENCE_PIXELS, REFERENCE_ALPHA = 160 * 160, 0.35
+
+IMAGES = {"cifar10": 50_000, "photo-digits": 1_257}
+BOUNDARY_BYTES = 2 * 5 * 5 * 56  # of one image behind the last 30 layers at 160 px, float16
+
+
+def examine(cache_dir: str = "") -> str:
+    """Return the report of ``transfer-utils doctor`` as plain text."""
+    console = Console(width=110, file=open(os.devnull, "w"), record=True)  # noqa: SIM115
+    for table in (_versions(), _machine(cache_dir), _downloads(), _presets()):
+        console.print(table)
+        console.print()
+    return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=bool(columns), box=None, pad_edge=False)
+    for column in columns or ("", ""):
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _versions() -> Table:
+    table = _table("Versions")
+    for name, version in versions().items():
+        table.add_row(name, version)
+    # PEP 706: without this filter an archive can write outside its folder; the patched Pythons have it.
+    safe = "yes" if hasattr(tarfile, "data_filter") else "no: update Python, archives could write outside their folder"
+    table.add_row("safe tar extraction", safe)
+    return table
+
+
+def _machine(cache_dir: str) -> Table:
+    import keras
+
+    table, facts, cache = _table("This machine"), machine(), cache_folder(cache_dir)
+    gpus = keras.distribution.list_devices("gpu")
+    table.add_row("system", f"{facts['system']} {facts['processor']}, Python at {sys.prefix}")
+    table.add_row("cores", str(facts["cores"]))
+    table.add_row("memory", f"{facts['memory_gb']} GB, {psutil.virtual_memory().available / 1e9:.1f} GB free")
+    table.add_row("disk for the cache", f"{shutil.disk_usage(cache).free / 1e9:.1f} GB free at {cache}")
+    table.add_row("cache", f"{_size(cache) / 1e9:.2f} GB; it may be deleted at any time")
+    table.add_row("GPU", ", ".join(gpus) or "none; none is needed")
+    return table
+
+
+def _downloads() -> Table:
+    from transfer_utils.weights import imagenet_path
+
+    table, seen = _table("Downloads"), set()
+    for name in PRESETS:
+        config = preset(name)
+        if config.weights == "imagenet" and (path := imagenet_path(config)) not in seen:
+            seen.add(path)
+            table.add_row(f"{config.backbone} {config.alpha:g}", _presence(path))
+    table.add_row("CIFAR-10", _presence(keras_home() / "datasets" / CIFAR10_ARCHIVE))
+    table.add_row("letters weights", "shipped with the package")
+    return table
+
+
+def _presets() -> Table:
+    table = _table("Presets on this machine, about", "preset", "for", "both stages", "disk", "memory")
+    for name in PRESETS:
+        seconds, disk, memory = estimate(preset(name))
+        minutes = f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+        table.add_row(name, PRESET_PURPOSE[name], minutes, f"{disk / 1e9:.1f} GB", f"{memory / 1e9:.1f} GB")
+    return table
+
+
+def estimate(config: RunConfig) -> tuple[float, float, float]:
+    """Return about how many seconds, bytes of disk and bytes of memory a run of ``config`` takes on this machine."""
+    images = IMAGES.get(config.dataset, 10_000)
+    train = min(0.8 * images, 10 * config.labels_per_class or images)
+    held_out = 0.2 * images + (10_000 if config.dataset == "cifar10" else 540)
+    work = config.image_size**2 / REFERENCE_PIXELS * (config.alpha / REFERENCE_ALPHA) ** 1.5
+    rate = max(1, int(machine()["cores"])) / REFERENCE_CORES / work
+    views = max(1, min(config.views, config.epochs_stage2)) if config.augment else 1
+    fine_tuned = bool(config.n_unfreeze and config.epochs_stage2)
+    passes = train + held_out * (1 + 2 * config.tta) + (views * train + held_out if fine_tuned else 0)
+    epochs = config.epochs_stage2 if fine_tuned else 0
+    seconds = 30 + passes / (TRUNK_RATE * rate) + epochs * (train / (TAIL_RATE * rate) + held_out / (3 * TAIL_RATE * rate))
+    scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
+    disk = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out)
+    disk += (views * train + held_out) * BOUNDARY_BYTES * scale if fine_tuned else 0
+    return seconds, disk, 1.2e9 + 0.3 * min(disk, 2e9)
+
+
+def _presence(path: Path) -> str:
+    return f"cached in {path.parent}" if path.exists() else f"not here yet: {path.name} goes to {path.parent}"
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

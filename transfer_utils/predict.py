@@ -1,0 +1,68 @@
+"""A saved model on images of any kind: the likeliest classes and their probabilities."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from transfer_utils.engine import Engine
+from transfer_utils.errors import UserError
+from transfer_utils.files import write_json
+from transfer_utils.images import BadImage, decode_image
+from transfer_utils.model_files import load_model
+from transfer_utils.records import RECORD_NAME, UnreadableRecord, read_record
+
+Answer = list[tuple[str, float]]
+
+
+def predict_images(model_path: Path, images: Iterable[Path], top: int = 3) -> Iterator[tuple[Path, Answer | UserError]]:
+    """Yield for each image its ``top`` likeliest classes with probabilities, or the error that it could not be read.
+
+    Images are cut and resized as those of an image folder are. Class names come from the run record beside the model,
+    or from what ``name_classes`` wrote beside it; without either the classes are numbered.
+
+    Raises:
+        UserError: the model cannot be loaded.
+    """
+    model = load_model(model_path)
+    engine, side = Engine(model), model.inputs[0].shape[1]
+    names = class_names(model_path, model.outputs[0].shape[-1])
+    for path in images:
+        try:
+            pixels = decode_image(path, side)
+        except BadImage as error:
+            yield path, error
+            continue
+        yield path, top_classes(engine(pixels[None])[0], names, top)
+
+
+def top_classes(probabilities: np.ndarray, names: list[str], top: int) -> Answer:
+    """Return the ``top`` likeliest classes of probabilities (classes,), best first."""
+    best = np.argsort(probabilities)[::-1][:top]
+    return [(names[i], float(probabilities[i])) for i in best]
+
+
+def name_classes(model_path: Path, names: list[str]) -> None:
+    """Write the class names beside a model that stands outside its run's folder, as ``<model>.classes.json``."""
+    write_json(_names_path(model_path), names)
+
+
+def class_names(model_path: Path, n_classes: int) -> list[str]:
+    """Return the names of a model's classes, in the order of its outputs."""
+    found: list[str] = []
+    try:
+        if _names_path(model_path).is_file():
+            found = json.loads(_names_path(model_path).read_text("utf-8"))
+        elif (model_path.parent / RECORD_NAME).is_file():
+            found = read_record(model_path.parent / RECORD_NAME).dataset.get("class_names", [])
+    except (UnreadableRecord, ValueError) as error:
+        raise UserError(f"The class names beside {model_path} cannot be read: {error}") from None
+    fits = isinstance(found, list) and len(found) == n_classes
+    return [str(name) for name in found] if fits else [f"class {i}" for i in range(n_classes)]
+
+
+def _names_path(model_path: Path) -> Path:
+    return model_path.with_name(model_path.name + ".classes.json")
