@@ -35,8 +35,8 @@ format: setup ## put style right
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
 
-tables: setup ## write the tables of options and presets into README.md again
-	@$(python) -m transfer_utils.config README.md
+tables: setup ## write the tables of results, presets and options into README.md again
+	@$(python) -m transfer_utils.readme README.md runs
 
 lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade takes the newest (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv"; exit 1; }

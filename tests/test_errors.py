@@ -8,6 +8,7 @@ from transfer_utils.errors import UserError, nearest
     [
         ("batchsize", " Did you mean 'batch_size'?"),
         ("epoch_stage1", " Did you mean 'epochs_stage1'?"),
+        ("BATCH_SIZE", " Did you mean 'batch_size'?"),
         ("qqq", ""),
         ("", ""),
     ],

@@ -225,8 +225,9 @@ def test_a_log_beside_the_folder_of_its_run_counts_once_and_a_log_of_another_run
     small_record.save(tmp_path / "0001" / "run.json")
     small_record.save(tmp_path / "log.json")
     RunRecord(run_id="other").save(tmp_path / "other.json")
+    RunRecord().save(tmp_path / "0002" / "run.json")
     RunRecord().save(tmp_path / "nameless.json")
-    assert [run.name for run in load_runs(tmp_path).runs] == ["0001", "nameless", "other"]
+    assert [run.name for run in load_runs(tmp_path).runs] == ["0001", "0002", "nameless", "other"]
 
 
 def test_hostile_names_are_kept_as_text(tmp_path):

@@ -80,7 +80,7 @@ def use_backbone(monkeypatch) -> None:
 
 def weights_of(model) -> dict[str, np.ndarray]:
     """Return a copy of all weights of a model, by their path."""
-    return {weight.path: np.array(weight) for weight in model.weights}
+    return {weight.path: weight.numpy().copy() for weight in model.weights}
 
 
 def moved(before: dict[str, np.ndarray], model) -> set[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -71,6 +70,9 @@ class RunConfig(BaseModel):
     )
     epochs_stage1: int = _option(10, "training", "epochs with the backbone frozen", "epochs", ge=0, le=10_000)
     epochs_stage2: int = _option(10, "training", "epochs of fine-tuning the unfrozen layers", "epochs", ge=0, le=10_000)
+    epochs_baseline: int = _option(
+        0, "training", "epochs of the baseline; 0 means those of both stages together", "epochs", ge=0, le=10_000
+    )
     batch_size: int = _option(128, "training", "images per step", "images", ge=1, le=8192)
     optimizer_stage1: Optimizer = _option("AdamW", "training", "optimizer of stage 1 and of the baseline")
     optimizer_stage2: Optimizer = _option("AdamW", "training", "optimizer of stage 2")
@@ -130,8 +132,11 @@ class RunConfig(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits that name everything which decides what the run computes (not where it is kept)."""
-        decisive = self.model_dump(exclude=set(PLACES) | {"preset"})
+        """Twelve hex digits that name everything which decides what the run computes (not where it is kept).
+
+        Options at their default are left out, so that an option added later changes no older run's name.
+        """
+        decisive = self.model_dump(exclude=set(PLACES) | {"preset"}, exclude_defaults=True)
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
     def changes(self) -> dict[str, Any]:
@@ -165,6 +170,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "n_unfreeze": 30,
         "epochs_stage1": 30,
         "epochs_stage2": 30,
+        "epochs_baseline": 200,
         "batch_size": 32,
         "learning_rate_stage2": 3e-4,
         "augment": True,
@@ -191,6 +197,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "zoom": 0.15,
         "patience": 10,
         "tta": True,
+        "views": 0,
     },
 }
 PRESETS["cifar10-small"] = PRESETS["cifar10"] | {"labels_per_class": 500}
@@ -289,24 +296,3 @@ def _limits(field: Any) -> str:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     found = [(sign, getattr(limit, key, None)) for limit in field.metadata for key, sign in signs.items()]
     return ", ".join(f"{sign} {value:g}" for sign, value in found if value is not None)
-
-
-def with_fresh_tables(text: str) -> str:
-    """Return ``text`` with both tables written anew, between ``<!-- options -->`` and ``<!-- /options -->`` and so on.
-
-    Raises:
-        UserError: a pair of markers is missing.
-    """
-    for name, table in (("options", options_table()), ("presets", presets_table())):
-        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        head, opened, rest = text.partition(start)
-        _, closed, tail = rest.partition(end)
-        if not opened or not closed:
-            raise UserError(f"The table of {name} has no place: expected a line {start.strip()} and a line {end}.")
-        text = head + start + table + end + tail
-    return text
-
-
-if __name__ == "__main__":  # python -m transfer_utils.config README.md
-    for page in map(Path, sys.argv[1:]):
-        page.write_text(with_fresh_tables(page.read_text("utf-8")), "utf-8")

@@ -272,7 +272,7 @@ def _with_none(values: np.ndarray, filled: np.ndarray) -> list[float | None]:
 
 
 def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probabilities as float64, summing to 1 to the last digit, and the labels; or say what is wrong with them."""
+    """Return the probabilities as float64, rows scaled to sum to 1, and the labels; or say what is wrong with them."""
     probabilities = np.asarray(probabilities, float)
     if probabilities.ndim != 2:
         raise UserError(f"probabilities must have shape (n, classes), got {probabilities.shape}")

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from transfer_utils.config import RunConfig
 from transfer_utils.errors import Diverged
 from transfer_utils.files import lock
-from transfer_utils.records import RECORD_NAME, Run, RunRecord, Status, load_runs, timestamp
+from transfer_utils.records import RECORD_NAME, Run, RunRecord, Status, load_runs, read_record, timestamp
 
 RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
 
@@ -80,10 +80,10 @@ def run_experiment(
         say(f"{done.name} is on record with these options: used again.")
         return done
     sitting = _claim(config, progress, say)
-    from transfer_utils.phases import compute  # loads TensorFlow: after the folder is claimed and the options checked
-
     try:
         sitting.save()
+        from transfer_utils.phases import compute  # loads TensorFlow: seconds, in which an interrupt is noted already
+
         compute(sitting)
         _close(sitting, "completed")
     except Diverged as error:
@@ -139,19 +139,23 @@ def _claim(config: RunConfig, progress: Progress | None, say: Say) -> Sitting:
     """Take over a run of the same options that was cut off, or claim a new folder; nobody else can have either."""
     root = Path(config.output_dir)
     root.mkdir(parents=True, exist_ok=True)
+    options = {"base_model": config.backbone, **config.model_dump()}  # base_model: what old logs call the backbone
     for run in load_runs(root).runs:
-        record = run.record
-        if record.status in RESUMABLE and record.fingerprint == config.fingerprint and run.path.name == RECORD_NAME:
-            held = lock(run.path, timeout=0)
-            try:
-                held.acquire()
-            except Timeout:
-                continue  # it is not cut off: another process is at it
-            say(f"Resuming {run.name}.")
-            record.status, record.error = "running", ""
-            record.config = config.model_dump()
-            earlier = record.timing_sec.get("total") or 0.0
-            return Sitting(config, run.folder, record, progress, say, held, _earlier=earlier)
+        if not _cut_off(run.record, config) or run.path.name != RECORD_NAME:
+            continue
+        held = lock(run.path, timeout=0)
+        try:
+            held.acquire()
+        except Timeout:
+            continue  # it is not cut off: another process is at it
+        record = read_record(run.path)  # again: who had the lock may have completed the run in the meantime
+        if not _cut_off(record, config):
+            held.release()
+            continue
+        say(f"Resuming {run.name}.")
+        record.status, record.error, record.config = "running", "", options
+        earlier = record.timing_sec.get("total") or 0.0
+        return Sitting(config, run.folder, record, progress, say, held, _earlier=earlier)
     folder, held = _new_folder(root, config)
     record = RunRecord(
         run_id=folder.name,
@@ -159,11 +163,15 @@ def _claim(config: RunConfig, progress: Progress | None, say: Say) -> Sitting:
         status="running",
         created=timestamp(),
         command=config.command(),
-        config=config.model_dump(),
+        config=options,
         versions=versions(),
         machine=machine(),
     )
     return Sitting(config, folder, record, progress, say, held)
+
+
+def _cut_off(record: RunRecord, config: RunConfig) -> bool:
+    return record.status in RESUMABLE and record.fingerprint == config.fingerprint
 
 
 def _new_folder(root: Path, config: RunConfig) -> tuple[Path, FileLock]:

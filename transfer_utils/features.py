@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 
 from transfer_utils.augment import draw_view, training_view
 from transfer_utils.config import RunConfig
@@ -150,14 +150,15 @@ def _build(
     check_disk(path.parent, 2 * n * int(np.prod(engine.shape)))
     path.with_suffix(".json").unlink(missing_ok=True)
     with replacing(path) as temporary:
-        out = open_memmap(temporary, mode="w+", dtype="float16", shape=(n, *engine.shape))
-        for positions in image_chunks(n):
-            # float16 ends at 65,504; ReLU6 networks stay far below, an untrained one need not.
-            out[positions] = np.clip(engine(draw(positions)), -65504, 65504)
-            if progress:
-                progress(title, int(positions[-1]) + 1, n)
-        out.flush()
-        del out
+        # Written, not mapped: on a full disk a write raises OSError, where a mapped page ends the process.
+        with open(temporary, "wb") as file:
+            header = {"descr": "<f2", "fortran_order": False, "shape": (n, *engine.shape)}
+            write_array_header_1_0(file, header)
+            for positions in image_chunks(n):
+                # float16 ends at 65,504; ReLU6 networks stay far below, an untrained one need not.
+                file.write(np.clip(engine(draw(positions)), -65504, 65504).astype("<f2").tobytes())
+                if progress:
+                    progress(title, int(positions[-1]) + 1, n)
         digest = sha256_of(temporary)
     write_json(path.with_suffix(".json"), {"sha256": digest, "engine": engine.kind})
 
@@ -167,7 +168,7 @@ def _intact(path: Path) -> bool:
     note = path.with_suffix(".json")
     try:
         return json.loads(note.read_text())["sha256"] == sha256_of(path)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

@@ -10,15 +10,13 @@ import itertools
 import os
 import platform
 import time
-import zipfile
-import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from transfer_utils.files import replacing, sha256_of, write_json
+from transfer_utils.files import sha256_of, write_json
 from transfer_utils.scenes import SIDE, fractal_noise, paint, place, recoloured_crop, smooth
 
 # Each string is one class and names it by its first letter. Letters that are the same shape at the same height share a
@@ -114,6 +112,8 @@ def pretrain_backbone(
             raise ValueError(f"{name} must be at least {least}, got {options[name]}")
     import keras
 
+    from transfer_utils.weights import save_weights_npz
+
     start = time.perf_counter()
     images, labels, class_names = render_glyphs(n_letters, seed, progress)
     rendered = time.perf_counter()
@@ -168,50 +168,6 @@ def pretrain_backbone(
     }
     write_json(weights.with_suffix(".json"), record)
     return record
-
-
-def save_weights_npz(base, path: str | Path) -> None:
-    """Write a Keras model's weights to `path`, atomically: one float16 array per weight, "000/<its path>" in order.
-
-    Variances below float16's least number become 0, which makes no difference beside BatchNorm's epsilon of 1e-3.
-
-    Raises:
-        ValueError: a weight is not finite, or is too large for float16.
-    """
-    arrays = {}
-    for key, weight in _keys(base).items():
-        values = np.asarray(weight, np.float32)
-        with np.errstate(over="ignore"):  # the next lines say it better
-            arrays[key] = half = values.astype(np.float16)
-        if not np.isfinite(half).all():
-            raise ValueError(f"{key} must be finite in float16, got values up to {np.abs(values).max()}")
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
-
-
-def load_weights_npz(base, path: str | Path) -> None:
-    """Set a Keras model's weights from a file that `save_weights_npz` wrote; nothing is set unless all of it is right.
-
-    Order and shapes decide; the names are for the reader, since they may change between versions of Keras.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, or the number, a shape or a value of its arrays is not as expected.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = [file[key] for key in sorted(file.files)]
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, zlib.error) as error:
-        raise ValueError(f"path must be a whole .npz file of plain arrays, got {path}: {error}") from error
-    weights = _keys(base)
-    if len(arrays) != len(weights):
-        raise ValueError(f"{path} must hold {len(weights)} arrays, one per weight of {base.name}, got {len(arrays)}")
-    for (key, weight), array in zip(weights.items(), arrays, strict=True):
-        if array.shape != tuple(weight.shape):
-            raise ValueError(f"{key} in {path} must have shape {tuple(weight.shape)}, got {array.shape}")
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise ValueError(f"{key} in {path} must be finite floats, got {array.dtype}, not all finite")
-    base.set_weights([array.astype(np.float32) for array in arrays])
 
 
 def _draw_letter(letters: str, rng: np.random.Generator) -> np.ndarray:
@@ -288,8 +244,3 @@ def _report_steps(progress: Callable[[str, int, int], None], steps: int):
 
     done = itertools.count(1)
     return LambdaCallback(on_train_batch_end=lambda batch, logs: progress("steps", next(done), steps))
-
-
-def _keys(base) -> dict:
-    """Return the weights of a Keras model, in order, each under the key that it has in the file."""
-    return {f"{i:03d}/{weight.path}": weight for i, weight in enumerate(base.weights)}

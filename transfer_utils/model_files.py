@@ -14,6 +14,8 @@ from transfer_utils.errors import UserError
 from transfer_utils.files import replacing
 from transfer_utils.weights import check_h5
 
+LARGEST_DESCRIPTION = 16 << 20  # bytes; those of our backbones take under one megabyte
+
 
 def save_model(model: keras.Model, path: str | Path) -> Path:
     """Save a model as ``.keras`` or ``.h5`` in one step: a failed save leaves the previous file as it was.
@@ -53,23 +55,29 @@ def refuse_foreign_code(path: Path) -> None:
         UserError: a Lambda layer, a class from outside Keras, a link to another file, or a file that is no model.
     """
     try:
-        if zipfile.is_zipfile(path):
+        # By the name, as Keras does: a file can be both formats at once, and harmless in the one that is looked at.
+        if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
                 extra = set(archive.namelist()) - {"config.json", "metadata.json", "model.weights.h5"}
                 if extra:
                     raise UserError(f"{path} is refused: it holds {sorted(extra)[0]!r}, which no model needs.")
+                size = archive.getinfo("config.json").file_size
+                if size > LARGEST_DESCRIPTION:
+                    raise UserError(f"{path} is refused: a description of {size} bytes; no model needs that.")
+                with archive.open("model.weights.h5") as inside:
+                    check_h5(path, inside)
                 description = json.loads(archive.read("config.json"))
-        elif h5py.is_hdf5(path):
+        elif path.suffix == ".h5":
             check_h5(path)
             with h5py.File(path, "r") as file:
                 description = json.loads(file.attrs["model_config"])
         else:
-            raise UserError(f"{path} is no Keras model: neither .keras nor .h5.")
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, UserError):
-            raise
+            raise UserError(f"{path} is no Keras model: its name must end in .keras or .h5.")
+        _refuse_in(description, path)
+    except UserError:
+        raise
+    except (KeyError, ValueError, TypeError, OSError, RecursionError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no Keras model: {error}") from None
-    _refuse_in(description, path)
 
 
 def _refuse_in(value: object, path: Path) -> None:

@@ -201,7 +201,9 @@ def _constant(value: np.ndarray) -> keras.initializers.Initializer:
 
 
 def _backbone_of(pixels: keras.KerasTensor, base: keras.Model, config: RunConfig) -> keras.KerasTensor:
-    x = layers.Resizing(config.image_size, config.image_size, name="resize")(pixels)
+    # Keras gives Resizing training=True by default, and the layers after it take that over: dropout would be at work in
+    # every plain call of the model.
+    x = layers.Resizing(config.image_size, config.image_size, name="resize")(pixels, training=False)
     for layer in build_preprocessing(config.backbone):
         x = layer(x)
     return base(x)

@@ -112,9 +112,10 @@ def _train_transfer(dataset: Dataset, sitting: Sitting) -> keras.Model:
     labels = [_one_hot(split, n_classes) for split in (dataset.train, dataset.validation)]
     with sitting.phase("stage1"):
         record.network["trainable_stage1"] = _trainable(head)
+        data, hooks = ((train, labels[0]), (validation, labels[1])), _hooks("stage1", sitting)
         if config.head_start == "convex" and config.head == "batchnorm" and not config.hidden_units:
-            _start_from_solution(head, (train, labels[0]), (validation, labels[1]), sitting)
-        run_stage1_training(head, (train, labels[0]), (validation, labels[1]), config, **_hooks("stage1", sitting))
+            hooks["begin"] = functools.partial(_start_from_solution, head, *data, sitting)
+        run_stage1_training(head, *data, config, **hooks)
     _tell("stage 1", record.curves.get("stage1", {}), sitting)
     if config.n_unfreeze and config.epochs_stage2:
         _fine_tune(base, head, model, dataset, sitting)
@@ -122,9 +123,7 @@ def _train_transfer(dataset: Dataset, sitting: Sitting) -> keras.Model:
 
 
 def _start_from_solution(head: keras.Model, train: Batch, validation: Batch, sitting: Sitting) -> None:
-    """Solve the linear head, unless the stage has already begun, and set the Keras head to the solution."""
-    if (sitting.folder / CHECKPOINT.format("stage1")).exists():
-        return
+    """Solve the linear head and set the Keras head to the solution."""
     solved = solve_head(train, validation, sitting.config.label_smoothing)
     start_head(head, solved)
     hits = head.predict(np.asarray(validation[0], "float32"), verbose=0, batch_size=1024).argmax(1)
@@ -168,7 +167,7 @@ def _train_baseline(dataset: Dataset, sitting: Sitting) -> keras.Model:
     validation = (dataset.validation.take(), _one_hot(dataset.validation, n_classes))
     with sitting.phase("baseline"):
         train_baseline(model, dataset.train, validation, config, **_hooks("baseline", sitting))
-    _tell("baseline", sitting.record.curves["baseline"], sitting)
+    _tell("baseline", sitting.record.curves.get("baseline", {}), sitting)
     return model
 
 
@@ -229,12 +228,14 @@ def _hooks(name: str, sitting: Sitting) -> dict:
 
 
 def _tell(title: str, curves: Curves, sitting: Sitting) -> None:
-    if curves.get("val_accuracy"):
-        best = int(np.argmin(curves["val_loss"]))
-        sitting.say(
-            f"{title}: validation accuracy {100 * curves['val_accuracy'][best]:.1f} % in epoch {best + 1} "
-            f"of {len(curves['val_accuracy'])}, {sum(curves['seconds']):.0f} s."
-        )
+    """Say how a stage went: its epoch of least validation loss."""
+    if not curves:
+        return
+    best = int(np.argmin(curves["val_loss"]))
+    sitting.say(
+        f"{title}: validation accuracy {100 * curves['val_accuracy'][best]:.1f} % in the best of "
+        f"{len(curves['val_accuracy'])} epochs, {sum(curves['seconds']):.0f} s."
+    )
 
 
 def _summary(metrics: dict[str, float | None]) -> str:

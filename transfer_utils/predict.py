@@ -11,7 +11,7 @@ import numpy as np
 from transfer_utils.engine import Engine
 from transfer_utils.errors import UserError
 from transfer_utils.files import write_json
-from transfer_utils.images import BadImage, decode_image
+from transfer_utils.images import decode_image
 from transfer_utils.model_files import load_model
 from transfer_utils.records import RECORD_NAME, UnreadableRecord, read_record
 
@@ -33,7 +33,7 @@ def predict_images(model_path: Path, images: Iterable[Path], top: int = 3) -> It
     for path in images:
         try:
             pixels = decode_image(path, side)
-        except BadImage as error:
+        except UserError as error:
             yield path, error
             continue
         yield path, top_classes(engine(pixels[None])[0], names, top)

@@ -110,7 +110,7 @@ def recoloured_crop(rng: np.random.Generator) -> np.ndarray:
     """Return a background of the source task: a crop of a left half with other scale, orientation and colours.
 
     Crops of 16 to 128 px become 32 px; channels are permuted, half the time inverted, and scaled and shifted apart.
-    The variety is the point: with crops as they are, features learnt here do not carry over to other photographs.
+    The variety is the point: what is learnt here must not depend on these two photographs.
 
     Returns:
         float64 (32, 32, 3), 0-255.

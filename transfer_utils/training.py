@@ -40,6 +40,7 @@ class Stage:
         schedule: ``plateau`` halves the learning rate when ``val_loss`` stalls, ``cosine`` warms up and decays to 0.
         patience: epochs without a better ``val_loss`` before it stops; 0 never stops. The best weights are kept.
         checkpoint: the file it resumes from; None keeps none.
+        begin: called before the first epoch, but not when the stage resumes.
         report: called after each epoch with its number and the curves so far.
         tick: called after each step with (title, done, total).
     """
@@ -55,6 +56,7 @@ class Stage:
     label_smoothing: float
     seed: int
     checkpoint: Path | None = None
+    begin: Callable[[], None] | None = None
     report: Callable[[int, Curves], None] | None = None
     tick: Callable[[str, int, int], None] | None = None
 
@@ -65,7 +67,7 @@ def run_stage1_training(head: keras.Model, train: Batch, validation: Batch, conf
     Args:
         head: features (n, d) to probabilities (n, classes).
         train, validation: features (n, d) and one-hot labels (n, classes).
-        hooks: ``checkpoint``, ``report`` and ``tick`` of ``Stage``.
+        hooks: ``checkpoint``, ``begin``, ``report`` and ``tick`` of ``Stage``.
 
     Returns:
         One number an epoch for loss, accuracy, val_loss, val_accuracy, learning_rate and seconds.
@@ -96,8 +98,14 @@ def run_stage2_finetuning(
 
 
 def train_baseline(model: keras.Model, train: Split, validation: Batch, config: RunConfig, **hooks) -> Curves:
-    """Train the small CNN from scratch: same images, same augmentation, and the epochs of both stages together."""
-    stage = _stage("baseline", config, config.epochs_stage1 + config.epochs_stage2, "plateau", **hooks)
+    """Train the small CNN from scratch on the same images with the same augmentation, and keep its best epoch.
+
+    It gets every chance: all of its epochs, by default as many as both stages have, and a learning rate that decays to
+    zero over them. Early stopping would end it while it still learns little from an epoch, as it does from few labels.
+    """
+    epochs = config.epochs_baseline or config.epochs_stage1 + config.epochs_stage2
+    stage = _stage("baseline", config, epochs, "cosine", **hooks)
+    stage.patience = 0
     return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
 
 
@@ -154,8 +162,12 @@ def _fit(
     first = _restore(model, callbacks, curves, stage.checkpoint)
     stop = callbacks[0]
     if not first:
+        if stage.begin:
+            stage.begin()
         # Where the stage begins counts as its first candidate: it never ends with weights worse than it was given.
         stop.best, stop.best_weights = _validate(model, validation, stage.batch_size)["val_loss"], model.get_weights()
+    elif stage.report:
+        stage.report(first - 1, curves)  # whoever was cut off between the checkpoint and the report did not hear of it
     steps = math.ceil(n / stage.batch_size)
     for epoch in range(first, stage.epochs):
         if stop.stopped_epoch:
@@ -168,15 +180,12 @@ def _fit(
             model.reset_metrics()
             logs = model.train_on_batch(x, y, return_dict=True)
             means.add(logs, len(y))
-            if not math.isfinite(logs["loss"]):
-                raise Diverged(
-                    f"The loss of {stage.name} became {float(logs['loss'])} in epoch {epoch + 1}: "
-                    f"lower its learning rate, {stage.learning_rate:g}."
-                )
+            _refuse_divergence("loss", float(logs["loss"]), epoch, stage)
             if stage.tick:
                 stage.tick(f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step + 1, steps)
         row = means.row()
         row |= _validate(model, validation, stage.batch_size)
+        _refuse_divergence("validation loss", row["val_loss"], epoch, stage)
         row["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
         row["seconds"] = time.monotonic() - started
         for name, value in row.items():
@@ -189,6 +198,14 @@ def _fit(
     if stop.best_weights is not None:
         model.set_weights(stop.best_weights)
     return curves
+
+
+def _refuse_divergence(what: str, loss: float, epoch: int, stage: Stage) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(
+            f"The {what} of {stage.name} became {loss} in epoch {epoch + 1}: "
+            f"lower its learning rate, {stage.learning_rate:g}."
+        )
 
 
 def _batches(data: Batch | Callable[[np.ndarray], Batch], order: np.ndarray, size: int) -> Iterator[Batch]:
@@ -294,14 +311,19 @@ def _restore(
     """Bring back what ``_save`` wrote and return the number of the next epoch; 0 where there is nothing to resume."""
     if path is None or not path.exists():
         return 0
+    variables = _variables(model)
     try:
         with np.load(path, allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in saved.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return 0  # written by another version, or on a disk that lost it: start this stage again
-    state = json.loads(arrays["state"].tobytes())
-    for i, variable in enumerate(_variables(model)):
-        variable.assign(arrays[f"v{i}"])
+        state = json.loads(arrays["state"].tobytes())
+        values = [arrays[f"v{i}"] for i in range(len(variables))]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return 0  # on a disk that lost a part of it: start this stage again
+    shapes = [tuple(variable.shape) for variable in variables]
+    if [value.shape for value in values] != shapes or len(state["callbacks"]) != len(callbacks):
+        return 0  # written by another version of the libraries
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
     best = [arrays[f"b{i}"] for i in range(sum(name[0] == "b" for name in arrays))]
     for callback, counters in zip(callbacks, state["callbacks"], strict=True):
         vars(callback).update(counters)

@@ -13,7 +13,7 @@ import warnings
 import zipfile
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import keras
@@ -51,7 +51,7 @@ def load_weights(base: keras.Model, config: RunConfig) -> dict[str, str]:
         base.set_weights(imagenet_weights(config))
     elif config.weights == "letters":
         source = "photo-letters, shipped with the package"
-        with resources.as_file(resources.files("transfer_utils") / "weights" / LETTERS_FILE) as path:
+        with resources.as_file(resources.files("transfer_utils") / "letters" / LETTERS_FILE) as path:
             load_weights_file(base, path)
     else:
         path = Path(config.weights).expanduser()
@@ -118,7 +118,9 @@ def load_weights_file(base: keras.Model, path: Path) -> None:
         return
     check_h5(path)
     try:
-        base.load_weights(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about groups that hold nothing; whatever misses a number is an error
+            base.load_weights(path)
     except Exception as error:  # h5py and Keras raise many kinds for a file that does not fit
         raise UserError(f"{path} does not hold the weights of this backbone: {_first_line(error)}") from None
     for weight in base.weights:
@@ -127,11 +129,12 @@ def load_weights_file(base: keras.Model, path: Path) -> None:
 
 
 def save_weights_npz(base: keras.Model, path: Path) -> None:
-    """Write all weights as one compressed ``.npz``: float16, except where float16 would lose small variances."""
+    """Write all weights as one compressed ``.npz``: float16, but float32 where a number is too large for that."""
     arrays = {}
     for i, weight in enumerate(base.weights):
         value = keras.ops.convert_to_numpy(weight).astype(np.float32)
-        half = value.astype(np.float16)
+        with np.errstate(over="ignore"):
+            half = value.astype(np.float16)
         exact = np.allclose(half.astype(np.float32), value, rtol=2e-3, atol=1e-6)
         arrays[f"{i:03d}/{weight.path}"] = half if exact else value
     with replacing(path) as temporary:
@@ -162,8 +165,11 @@ def load_weights_npz(base: keras.Model, path: Path) -> None:
     base.set_weights(values)
 
 
-def check_h5(path: Path) -> None:
+def check_h5(path: Path, content: BinaryIO | None = None) -> None:
     """Refuse an HDF5 file that is damaged or that points outside itself (external links or storage).
+
+    Args:
+        content: the HDF5 file itself, open, where ``path`` is an archive that holds it.
 
     Raises:
         UserError: with the reason; a damaged download is moved aside first, so that the next run fetches it anew.
@@ -179,13 +185,15 @@ def check_h5(path: Path) -> None:
             item = group[key]
             if isinstance(item, h5py.Group):
                 look(f"{name}/{key}", item)
+            elif not isinstance(item, h5py.Dataset):
+                raise UserError(f"{path} is refused: {name}/{key} is neither a group nor numbers.")
             elif item.external or item.is_virtual:
                 raise UserError(f"{path} is refused: {name}/{key} keeps its numbers in another file.")
             else:
                 item[()]  # a truncated file fails here, not in the middle of a training
 
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(content or path, "r") as file:
             look("", file)
     except UserError:
         raise
@@ -205,7 +213,7 @@ def sha256_of_weights(model: keras.Model) -> str:
 
 def _damaged(path: Path, error: Exception) -> UserError:
     """Move a damaged download out of the way and say so."""
-    message = f"The weights file {path} is damaged ({_first_line(error)})."
+    message = f"{path} is damaged ({_first_line(error)})."
     if path.parent == keras_home() / "models":
         aside = path.with_name(path.name + ".damaged")
         path.replace(aside)

@@ -88,5 +88,6 @@ def _mean(table: np.ndarray) -> np.ndarray:
 def _deviation(table: np.ndarray) -> np.ndarray:
     """Return the sample standard deviation of each column, NaN where fewer than two runs have a value."""
     count = np.isfinite(table).sum(axis=0)
-    squares = np.nansum((table - _mean(table)) ** 2, axis=0)
+    with np.errstate(over="ignore"):  # a record may hold 1e308; the chart leaves out what is infinite
+        squares = np.nansum((table - _mean(table)) ** 2, axis=0)
     return np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)

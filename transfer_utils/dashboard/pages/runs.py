@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 
 import numpy as np
@@ -14,12 +16,13 @@ from transfer_utils.dashboard.table import Best, Group, Row, best_configurations
 from transfer_utils.records import STATUSES
 
 FIRST_COMMAND = "transfer-utils compare --preset offline"
-ORDERS: dict[str, Callable[[Row], tuple]] = {
-    "validation accuracy": lambda row: (row.status != "running", -(row.metric("val_end2end") or -1)),
-    "test accuracy": lambda row: (-(row.metric("test_end2end") or -1),),
-    "newest": lambda row: tuple(-ord(letter) for letter in row.created),
-    "seconds": lambda row: (row.seconds is None, row.seconds or 0),
-    "name": lambda row: (),
+ORDERS: dict[str, Callable[[list[Row]], list[Row]]] = {
+    "validation accuracy": lambda rows: sorted(rows, key=lambda row: (row.status != "running", -_or_zero(row, "val"))),
+    "test accuracy": lambda rows: sorted(rows, key=lambda row: -_or_zero(row, "test")),
+    # Runs are numbered as they begin, and the clock may have been set back since.
+    "newest": lambda rows: sorted(rows, key=lambda row: row.record.run_id, reverse=True),
+    "seconds": lambda rows: sorted(rows, key=lambda row: (row.seconds is None, row.seconds)),
+    "name": lambda rows: sorted(rows, key=lambda row: row.name),
 }
 SIGNS = {"running": "◔", "completed": "●", "failed": "✕", "diverged": "▲", "interrupted": "‖"}
 MOST_ROWS_SEEN, PIXELS_OF_LONG_TABLE = 16, 560
@@ -90,7 +93,11 @@ def _filtered(rows: list[Row]) -> list[Row]:
         and (not datasets or row.dataset in datasets)
         and all(word in row.words for word in words)
     ]
-    return sorted(found, key=ORDERS[by])
+    return ORDERS[by](found)
+
+
+def _or_zero(row: Row, split: str) -> float:
+    return row.metric(f"{split}_end2end") or 0.0
 
 
 def _offer_actions(view: View, found: list[Row]) -> None:
@@ -180,7 +187,7 @@ def frame(rows: list[Row]) -> pd.DataFrame:
 
 def as_csv(rows: list[Row]) -> bytes:
     """Return the rows with every metric and option as CSV that a spreadsheet opens (UTF-8 with a byte-order mark)."""
-    table = [
+    lines = [
         {
             "run": row.name,
             "status": row.status,
@@ -191,11 +198,11 @@ def as_csv(rows: list[Row]) -> bytes:
         }
         for row in rows
     ]
-    return (
-        pd.DataFrame([{name: _cell(value) for name, value in one.items()} for one in table])
-        .to_csv(index=False)
-        .encode("utf-8-sig")
-    )
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
+    return file.getvalue().encode("utf-8-sig")
 
 
 def _cell(value: object) -> object:

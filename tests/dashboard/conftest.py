@@ -1,0 +1,77 @@
+"""Folders of sample runs, and the pages of the dashboard drawn over a folder without a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from . import samples
+
+pytest.importorskip("streamlit", reason="the extra 'dashboard' is not installed")
+from streamlit.testing.v1 import AppTest
+
+SCRIPT = Path(__file__).parents[2] / "dashboard.py"
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of twelve runs of every kind and two old logs; read it, and leave it as it is."""
+    return samples.write_samples(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the runs of a whole study; read it, and leave it as it is."""
+    return samples.write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def draw(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """Return a function that draws a page over a folder, with the choices that its address would hold."""
+
+    def draw(folder: Path, page: str = "Runs", **address: str | list[str]) -> AppTest:
+        monkeypatch.setenv("TRANSFER_UTILS_RUNS", str(folder))
+        app = AppTest.from_file(str(SCRIPT), default_timeout=60)
+        app.query_params.update({"page": page, **address})
+        return app.run()
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def model_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a run that kept its model: three classes at 8 px, which answers by the mean colour."""
+    import keras
+    import numpy as np
+
+    from transfer_utils.model_files import save_model
+    from transfer_utils.records import RunRecord
+
+    folder = tmp_path_factory.mktemp("models") / "0001-colours"
+    pixels = keras.Input((8, 8, 3))
+    maps = keras.layers.Conv2D(3, 1, use_bias=False, name="maps")(keras.layers.Rescaling(1 / 255)(pixels))
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    model = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(pooled))
+    model.set_weights([np.eye(3, dtype="float32")[None, None], 9 * np.eye(3, dtype="float32"), np.zeros(3, "float32")])
+    folder.mkdir()
+    save_model(model, folder / "model.keras")
+    dataset = {"name": "colours", "class_names": ["<b>red</b>", "green", "blue"]}
+    record = RunRecord(files={"model": "model.keras"}, dataset=dataset, config={"model": "transfer", "image_size": 32})
+    record.save(folder / "run.json")
+    return folder.parent
+
+
+@pytest.fixture
+def picture() -> bytes:
+    """Return a PNG of 40 x 20 px whose right half is red, on blue."""
+    import io
+
+    from PIL import Image
+
+    image = Image.new("RGB", (40, 20), (0, 0, 255))
+    image.paste((255, 0, 0), (18, 0, 40, 20))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()

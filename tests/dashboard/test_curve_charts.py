@@ -1,0 +1,64 @@
+import numpy as np
+
+from transfer_utils.dashboard.curve_charts import Line, curves, learning_rate
+from transfer_utils.dashboard.history import mean_history
+from transfer_utils.records import RunRecord
+
+STAGE1 = {"loss": [1.0, 0.8], "accuracy": [0.5, 0.6], "val_loss": [1.1, 0.9], "val_accuracy": [0.4, 0.5]}
+STAGE1 |= {"seconds": [2.0, 2.0], "learning_rate": [1e-3, 0.0]}
+STAGE2 = {"val_accuracy": [0.7], "accuracy": [0.8], "seconds": [10.0]}
+
+
+def line(*records, name="a <b>run</b>", place=0):
+    return Line(name, mean_history(list(records)), place)
+
+
+def drawn(figure, name):
+    """Return the lines of that name that hold points."""
+    return [trace for trace in figure.data if trace.name == name and trace.x[0] is not None]
+
+
+def test_training_is_dashed_and_validation_solid_in_the_colour_of_the_run():
+    figure = curves([line(RunRecord(curves={"stage1": STAGE1})), line(RunRecord(curves={"stage1": STAGE1}), place=1)])
+    [first, second] = [{trace.line.color for trace in figure.data if trace.legendgroup == str(i)} for i in (0, 1)]
+    assert len(first) == len(second) == 1 and first != second
+    assert [trace.line.dash for trace in drawn(figure, "a &lt;b&gt;run&lt;/b&gt;")][:2] == ["dash", "solid"]
+    key = {trace.name: trace.line.dash for trace in figure.data if trace.x[0] is None}
+    assert key == {"validation": "solid", "training": "dash"}
+
+
+def test_both_stages_are_on_one_axis_with_the_boundary_marked():
+    figure = curves([line(RunRecord(curves={"stage1": STAGE1, "stage2": STAGE2}))])
+    assert [shape.x0 for shape in figure.layout.shapes] == [2.5, 2.5]  # accuracy and loss
+    assert [note.text for note in figure.layout.annotations][2:] == ["stage 2", "stage 2"]
+    validation = next(trace for trace in figure.data if trace.yaxis == "y" and trace.line.dash == "solid")
+    assert list(validation.x) == [1, 2, 3] and list(validation.y) == [0.4, 0.5, 0.7]
+
+
+def test_over_time_the_boundary_lies_where_the_first_stage_ended():
+    figure = curves([line(RunRecord(curves={"stage1": STAGE1, "stage2": STAGE2}))], against="time")
+    assert figure.layout.shapes[0].x0 == 4.0
+    assert list(figure.data[0].x) == [2.0, 4.0, 14.0]
+    assert figure.layout.xaxis.title.text == "seconds of training"
+
+
+def test_several_runs_have_a_band_of_one_deviation():
+    records = [RunRecord(curves={"stage1": {"val_accuracy": [value]}}) for value in (0.4, 0.6)]
+    figure = curves([line(*records)])
+    low, high = figure.data[1].y[0], figure.data[2].y[0]
+    np.testing.assert_allclose([low, high], [0.5 - np.std([0.4, 0.6], ddof=1), 0.5 + np.std([0.4, 0.6], ddof=1)])
+    assert figure.data[2].fill == "tonexty"
+
+
+def test_many_different_boundaries_are_not_drawn():
+    lines = []
+    for n in range(1, 6):
+        stages = {"stage1": {"loss": [1.0] * n}, "stage2": {"loss": [1.0]}}
+        lines.append(line(RunRecord(curves=stages), place=n))
+    assert len(curves(lines).layout.shapes) == 0
+
+
+def test_a_learning_rate_of_zero_leaves_a_gap_on_the_logarithmic_axis():
+    figure = learning_rate(line(RunRecord(curves={"stage1": STAGE1})))
+    np.testing.assert_equal(figure.data[0].y, [1e-3, np.nan])
+    assert figure.layout.yaxis.type == "log"

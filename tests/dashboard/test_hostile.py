@@ -1,0 +1,312 @@
+"""Folders that something went wrong with, or that somebody means ill with: every page stands and shows the good run."""
+
+import json
+import os
+import stat
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transfer_utils.dashboard import curve_charts, option_charts, reading, result_charts
+from transfer_utils.dashboard.pages import study
+from transfer_utils.dashboard.pages.one_run import list_files
+from transfer_utils.dashboard.pages.runs import as_csv, frame
+from transfer_utils.dashboard.pages.try_it import model_file
+from transfer_utils.dashboard.table import (
+    Group,
+    Row,
+    best_configurations,
+    differing,
+    group_by,
+    group_by_configuration,
+)
+from transfer_utils.records import Run, RunRecord, UnreadableRecord, read_record
+
+from .samples import OLD_LOG, write_run
+from .test_plain import JSON
+
+SCRIPT = "<script>document.title='taken'</script>"
+MARKUP = "**bold** [link](http://example.org) :red[red] $x^2$ # head `code` ![](http://example.org/x.png)"
+
+UNREADABLE = {
+    "empty": b"",
+    "blank": b"  \n",
+    "truncated": json.dumps(OLD_LOG).encode()[:100],
+    "latin-1": '{"error": "é"}'.encode("latin-1"),
+    "utf-16": '{"a": 1}'.encode("utf-16"),
+    "nan": b'{"metrics": {"val_end2end": NaN}}',
+    "infinity": b'{"metrics": {"val_end2end": -Infinity}}',
+    "1e999": b'{"metrics": {"val_end2end": 1e999}}',
+    "deep": b'{"config": {"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+    "list": b"[1, 2]",
+    "word": b'"run"',
+    "number": b"7",
+    "null": b"null",
+    "half-a-pair": b'{"config": {"a": "\\ud800"}}',
+    "long-number": b'{"config": {"a": ' + b"9" * 5000 + b"}}",
+    "binary": bytes(range(256)),
+    "status": {"status": "excellent"},
+    "config-list": {"config": [1]},
+    "metrics-word": {"metrics": "good"},
+    "metrics-huge": {"metrics": {"val_end2end": 10**400}},
+    "curves-word": {"curves": {"stage1": {"loss": ["a"]}}},
+    "matrix-ragged": {"confusion_matrix": [[1, 2], [3]]},
+    "matrix-word": {"confusion_matrix": [["a"]]},
+    "per-class-list": {"per_class": [[1]]},
+    "notes-number": {"notes": [1]},
+    "files-number": {"files": {"model": 1}},
+    "run-id-number": {"run_id": 7},
+}
+READABLE = {
+    "nothing": {},
+    "old": OLD_LOG,
+    "flat-curves": {"curves": {"accuracy": [0.1, None], "val_accuracy": []}},
+    "odd-curves": {"curves": {"stage2": {"seconds": [1.0]}, SCRIPT: {"loss": [1.0, None, -5.0]}, "stage1": {}}},
+    "wild-curves": {"curves": {"stage1": {"loss": [1e308, -1e308], "accuracy": [5.0], "seconds": [-1.0, 1e308]}}},
+    "long-curves": {"curves": {"stage1": {"loss": [0.5] * 20_000}}},
+    "wild-metrics": {"metrics": {"val_end2end": 1e308, "test_end2end": -3, "val_low": "x", "test_tta": True}},
+    "hundreds": {"metrics": {"val_end2end": 92.28, "val_low": 91, "val_high": 93}},
+    "odd-times": {"timing_sec": {"total": -1e300, "other": "x"}},
+    "matrix-empty-rows": {"confusion_matrix": [[], []]},
+    "matrix-wide": {"confusion_matrix": [[1, 2, 3]]},
+    "matrix-huge": {"confusion_matrix": [[0] * 300] * 300},
+    "matrix-zero": {"confusion_matrix": [[0, 0], [0, 0]]},
+    "per-class-odd": {"per_class": [{}, {"name": SCRIPT, "precision": "?", "recall": 7}, {"name": None}]},
+    "calibration-odd": {"calibration": {"edges": [0, 1], "accuracy": ["x"], "confidence": [None], "count": [1]}},
+    "calibration-words": {"calibration": {"edges": "x", "ece": "?"}},
+    "classes-odd": {"dataset": {"class_names": [SCRIPT, 1, None], "name": ["x"]}, "confusion_matrix": [[1] * 3] * 3},
+    "config-odd": {"config": {"n_unfreeze": [1], "model": {"a": 1}, "": None, "augment": 3, "seed": "x" * 5000}},
+    "config-many": {"config": {f"option {i}": i for i in range(3000)}},
+    "config-long-number": {"config": {"a": 10**4000}},
+    "network-odd": {"network": {"parameters": "many"}},
+    "files-out": {"files": {"model": "../../outside.keras"}},
+    "files-nul": {"files": {"model": "a\x00.keras"}},
+    "script": {"run_id": SCRIPT, "command": SCRIPT, "config": {SCRIPT: SCRIPT, "dataset": SCRIPT, "backbone": SCRIPT}},
+    "markup": {"error": MARKUP, "command": MARKUP, "notes": [MARKUP], "config": {MARKUP: MARKUP}, "created": MARKUP},
+    "controls": {"error": "a\x00\x1b[31m\u202eb", "created": "\x07" * 16, "config": {"backbone": "\r\n\x08"}},
+}
+NAMES = {
+    "script": SCRIPT.replace("/", "|"),
+    "markup": MARKUP.replace("/", "|"),
+    "newline": "two\nlines",
+    "control": "a\x1b[31mb\x7f",
+    "direction": "a\u202eb",
+    "not-utf-8": os.fsdecode(b"a\xff\xfeb"),
+    "long": "n" * 240,
+    "blank": " ",
+    "star": "*?[a]",
+}
+
+
+def content(value):
+    return value if isinstance(value, bytes) else json.dumps(value).encode()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder that holds one good run."""
+    write_run(tmp_path / "runs" / "good", {}, "completed", 0)
+    return tmp_path / "runs"
+
+
+def stands(app):
+    """Check that a page was drawn without an error, and that nothing from a file acts as markup; return the page."""
+    assert [error.message for error in app.exception] == []
+    marked = [*app.markdown, *app.caption, *app.subheader, *app.info, *app.warning]
+    told = " ".join([*(element.value for element in marked), *(button.label for button in app.button)])
+    assert "script>" not in told and "**bold" not in told
+    return app
+
+
+def table(app):
+    return app.dataframe[0].value
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_is_no_record_is_listed_with_the_reason(folder, draw, case):
+    (folder / case).mkdir()
+    path = folder / case / "run.json"
+    path.write_bytes(content(UNREADABLE[case]))
+    os.utime(path, (0, 0))  # or the reader would wait a moment for whoever may be writing it
+    with pytest.raises(UnreadableRecord):
+        read_record(path)
+    app = stands(draw(folder))
+    assert list(table(app)["Run"]) == ["good"]
+    listed = app.dataframe[1].value
+    assert list(listed["File"]) == [f"{case}/run.json"]
+    assert len(listed["Reason"][0]) > 3
+
+
+@pytest.mark.parametrize("case", READABLE)
+def test_any_record_shows_as_well_as_it_can(folder, draw, case):
+    (folder / case).mkdir()
+    (folder / case / "run.json").write_bytes(content(READABLE[case]))
+    app = stands(draw(folder))
+    assert sorted(table(app)["Run"]) == sorted(["good", case])
+    stands(draw(folder, "One run", run=case))
+
+
+def test_all_odd_records_at_once_are_compared_and_studied(folder, draw):
+    for case, value in READABLE.items():
+        (folder / case).mkdir()
+        (folder / case / "run.json").write_bytes(content(value))
+    names = ["good", *READABLE]
+    for start in range(0, len(names), 6):
+        stands(draw(folder, "Compare", chosen=[*names[start : start + 6], "no such run"]))
+    stands(draw(folder, "Compare", chosen=names, group="configuration (mean over seeds)", against="time"))
+    stands(draw(folder, "Study"))
+    stands(draw(folder, "Try it"))
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_any_name_is_shown_as_text(folder, draw, case):
+    write_run(folder / NAMES[case], {"n_unfreeze": 3}, "completed", 1)
+    app = stands(draw(folder))
+    [name] = set(table(app)["Run"]) - {"good"}
+    assert name.isprintable()
+    one = stands(draw(folder, "One run", run=name))
+    assert one.selectbox(key="run").value == name
+
+
+def test_runs_of_any_name_are_compared(folder, draw):
+    for place, name in enumerate(NAMES.values()):
+        write_run(folder / name, {"n_unfreeze": place}, "completed", place)
+    names = list(table(draw(folder))["Run"])
+    app = stands(draw(folder, "Compare", chosen=names))
+    assert set(app.dataframe[0].value.columns) == {"Option", *names}
+
+
+def test_a_name_with_markup_reaches_the_page_word_for_word(folder, draw):
+    write_run(folder / NAMES["markup"], {"n_unfreeze": 3}, "completed", 1)
+    assert NAMES["markup"] in set(table(draw(folder))["Run"])
+
+
+def test_markup_in_a_record_stands_in_plain_blocks_only(folder, draw):
+    (folder / "markup").mkdir()
+    (folder / "markup" / "run.json").write_bytes(content(READABLE["markup"]))
+    app = stands(draw(folder, "One run", run="markup"))
+    assert [block.value for block in app.code] == [MARKUP, MARKUP]
+    assert MARKUP in [text.value for text in app.text]
+
+
+def test_links_and_pipes_are_not_followed(folder, draw):
+    outside = write_run(folder.parent / "outside", {}, "completed", 1)
+    (folder / "link").mkdir()
+    (folder / "link" / "run.json").symlink_to(outside)
+    (folder / "linked-folder").symlink_to(outside.parent)
+    (folder / "loop").symlink_to(folder)
+    (folder / "self").mkdir()
+    (folder / "self" / "run.json").symlink_to("run.json")
+    (folder / "pipe").mkdir()
+    os.mkfifo(folder / "pipe" / "run.json")
+    (folder / "folder" / "run.json").mkdir(parents=True)
+    app = stands(draw(folder))
+    assert list(table(app)["Run"]) == ["good"]
+    assert {"link/run.json", "self/run.json", "pipe/run.json"} <= set(app.dataframe[1].value["File"])
+
+
+def test_a_record_of_a_gigabyte_is_not_read(folder, draw):
+    (folder / "large").mkdir()
+    with open(folder / "large" / "run.json", "wb") as file:
+        file.truncate(1 << 30)
+    app = stands(draw(folder))
+    assert "bytes" in app.dataframe[1].value["Reason"][0]
+
+
+def test_a_record_that_vanishes_after_the_look_is_left_out(folder, draw, monkeypatch):
+    gone = write_run(folder / "gone", {}, "completed", 1)
+    look = reading.stamp
+
+    def look_and_lose(where):
+        seen = look(where)
+        gone.unlink(missing_ok=True)
+        return seen
+
+    monkeypatch.setattr(reading, "stamp", look_and_lose)
+    assert list(table(stands(draw(folder)))["Run"]) == ["good"]
+
+
+def test_a_model_outside_the_folder_of_its_run_is_not_used(tmp_path):
+    (tmp_path / "outside.keras").write_bytes(b"")
+    own = tmp_path / "run"
+    own.mkdir()
+    (own / "model.keras").write_bytes(b"")
+    (own / "link.keras").symlink_to(tmp_path / "outside.keras")
+    (own / "model.txt").write_bytes(b"")
+
+    def found(name):
+        return model_file(Row("run", Run(RunRecord(files={"model": name}), own / "run.json")))
+
+    assert found("model.keras") == own / "model.keras"
+    refused = ["../outside.keras", str(tmp_path / "outside.keras"), "link.keras", "model.txt", "no.keras", "", "a\0.h5"]
+    assert [name for name in refused if found(name)] == []
+
+
+def test_files_are_named_and_measured_but_never_opened(tmp_path):
+    path = write_run(tmp_path / "run", {}, "completed", 0)
+    (path.parent / "secret").symlink_to("/etc/passwd")
+    os.mkfifo(path.parent / "pipe")
+    (path.parent / "inner").mkdir()
+    os.chmod(path, stat.S_IWUSR)
+    listed = {one["File"]: one["Size"] for one in list_files(Row("run", Run(RunRecord(), path)))}
+    assert listed["secret"] == "link" and listed["inner"] == "folder" and listed["run.json"].endswith("kB")
+
+
+RECORDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "config": st.dictionaries(st.sampled_from(["n_unfreeze", "augment", "model", "seed", "x"]) | st.text(), JSON),
+        "metrics": st.dictionaries(st.sampled_from(["val_end2end", "test_end2end", "val_low", "test_tta"]), JSON),
+        "timing_sec": st.dictionaries(st.sampled_from(["total", "x"]), JSON),
+        "curves": st.dictionaries(
+            st.sampled_from(["stage1", "stage2", "baseline"]) | st.text(),
+            st.dictionaries(
+                st.sampled_from(["loss", "accuracy", "val_accuracy", "seconds", "learning_rate"]) | st.text(),
+                st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), max_size=5),
+            ),
+        ),
+        "confusion_matrix": st.integers(0, 4).flatmap(
+            lambda n: st.lists(st.lists(st.integers(0, 10**6), min_size=n, max_size=n), max_size=4)
+        ),
+        "per_class": st.lists(st.dictionaries(st.sampled_from(["name", "precision", "recall"]), JSON), max_size=4),
+        "calibration": st.dictionaries(
+            st.sampled_from(["edges", "confidence", "accuracy", "count", "ece"]), JSON | st.lists(st.floats(0, 1))
+        ),
+        "dataset": st.dictionaries(st.sampled_from(["name", "class_names"]), JSON),
+        "status": st.sampled_from(["running", "completed", "failed", "diverged", "interrupted"]),
+        "created": st.text(),
+    },
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(RECORDS, min_size=1, max_size=3))
+def test_whatever_the_records_hold_tables_and_charts_can_be_made(tmp_path_factory, values):
+    rows = []
+    for place, value in enumerate(values):
+        try:
+            record = RunRecord.model_validate(value)
+        except ValueError:
+            continue
+        rows.append(Row(f"run {place}", Run(record, tmp_path_factory.getbasetemp() / "run.json")))
+    best_configurations(rows)
+    frame(rows)
+    as_csv(rows)
+    groups = group_by_configuration(rows) + [Group(row.name, [row]) for row in rows]
+    figures = [option_charts.results(groups), option_charts.against_time(groups), option_charts.parallel(rows)]
+    for option in differing(rows):
+        group_by(rows, option)
+    for question in study.QUESTIONS:
+        finding = question.answer(rows, "val")
+        figures.append(finding and finding.figure)
+    for row in rows:
+        line = curve_charts.Line(row.name, row.history)
+        figures += [curve_charts.curves([line], "time"), curve_charts.learning_rate(line)]
+        figures += [result_charts.by_class(row.record), result_charts.reliability(row.record.calibration)]
+        counts = result_charts.confusion_counts(row.record)
+        if counts is not None:
+            figures.append(result_charts.confusion(counts, result_charts.class_names(row.record), True))
+    for figure in figures:
+        if figure is not None:
+            json.loads(figure.to_json())

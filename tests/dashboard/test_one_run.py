@@ -1,0 +1,48 @@
+import json
+
+
+def test_a_finished_run_shows_all_there_is(runs, draw):
+    app = draw(runs, "One run", run="depth-30-2")
+    assert [metric.value for metric in app.metric] == ["85.1 %", "84.4 %", "3 min 45 s", "423,000"]
+    assert app.metric[0].delta == "95 %: 84.4–85.8"
+    assert app.code[0].value.startswith("transfer-utils train --preset cifar10")
+    assert [heading.value for heading in app.subheader] == [
+        "Confusion matrix", "Precision and recall", "Reliability", "Options", "Numbers", "Made of",
+    ]  # fmt: skip
+    assert any(caption.value == "Expected calibration error 4.1 %" for caption in app.caption)
+    files = app.dataframe[-1].value
+    assert list(files["File"]) == ["run.json"]
+
+
+def test_the_confusion_matrix_shows_counts_or_shares(runs, draw):
+    def cells(address):
+        app = draw(runs, "One run", run="depth-30-2", part="Test split", **address)
+        charts = [json.loads(chart.proto.spec)["data"] for chart in app.get("plotly_chart")]
+        return next(traces[2]["text"] for traces in charts if traces[0]["type"] == "heatmap")
+
+    assert len(cells({})) == 100 and cells({})[0].isdecimal()
+    assert cells({"cells": "share of the row"})[0].endswith("%")
+
+
+def test_a_failed_run_says_why(runs, draw):
+    app = draw(runs, "One run", run="depth-all-0")
+    assert app.code[0].value.startswith("MemoryError: 12.4 GB")
+    assert [metric.value for metric in app.metric[:2]] == ["–", "–"]
+
+
+def test_an_old_log_shows_as_well_as_it_can(runs, draw):
+    app = draw(runs, "One run", run="old-log")
+    assert [metric.value for metric in app.metric] == ["92.3 %", "91.6 %", "15 min 37 s", "–"]
+    assert any(caption.value == "This run kept no curves." for caption in app.caption)
+    assert list(app.dataframe[-1].value["File"]) == ["old-log.json"]
+
+
+def test_another_run_can_be_picked(runs, draw):
+    app = draw(runs, "One run", run="depth-30-2")
+    app.selectbox(key="run").set_value("baseline-0").run()
+    assert not app.exception and app.metric[1].value == "69.3 %"
+
+
+def test_a_run_that_is_gone_gives_way_to_the_first(runs, draw):
+    app = draw(runs, "One run", run="no such run")
+    assert not app.exception and app.selectbox(key="run").value == "baseline-0"

@@ -1,0 +1,47 @@
+import pytest
+
+from transfer_utils.dashboard import option_charts, reading
+from transfer_utils.dashboard.table import Group, group_by_configuration
+
+
+@pytest.fixture
+def rows(runs):
+    view = reading.read(runs, reading.stamp(runs))
+    return lambda *names: view.named(names)
+
+
+def test_one_run_shows_its_interval_and_several_their_deviation(rows):
+    [one] = rows("depth-30-0")
+    group = Group("three", rows("depth-30-0", "depth-30-1", "depth-30-2"))
+    figure = option_charts.results([Group("one", [one]), group])
+    alone, several = figure.data[0], figure.data[1]
+    assert alone.x[0] == one.metric("val_end2end")
+    assert alone.x[0] - alone.error_x.arrayminus[0] == pytest.approx(one.metric("val_low"))
+    assert several.error_x.array[0] == several.error_x.arrayminus[0] == group.deviation("val_end2end")
+    assert {trace.marker.symbol for trace in figure.data} == {"circle", "diamond"}
+
+
+def test_accuracy_against_the_time_of_the_whole_run(rows):
+    [one] = rows("depth-30-0")
+    figure = option_charts.against_time([Group("one", [one]), Group("running", rows("depth-60-0"))])
+    assert [(list(trace.x), list(trace.y)) for trace in figure.data] == [([one.seconds], [one.metric("val_end2end")])]
+    assert option_charts.against_time([Group("running", rows("depth-60-0"))]) is None
+
+
+def test_parallel_lines_run_over_the_options_that_differ_to_the_accuracy(rows):
+    few = rows("depth-30-0", "depth-10-0", "depth-10-1", "depth-60-0")
+    figure = option_charts.parallel(few)
+    titles = [note.text for note in figure.layout.annotations if note.text.startswith("<b>")]
+    assert titles == ["<b>n_unfreeze</b>", "<b>augment</b>", "<b>validation</b>"]
+    assert len(figure.data) == 3  # the run that goes on has no accuracy yet
+    lines = {trace.name: trace for trace in figure.data}
+    assert lines["depth-30-0"].text[:2] == ("30", "yes")
+    assert lines["depth-30-0"].y[-1] == max(trace.y[-1] for trace in figure.data) == 1
+    assert lines["depth-10-0"].y[0] != lines["depth-10-1"].y[0]  # side by side, so that both are seen
+    assert option_charts.parallel(rows("depth-30-0", "depth-30-1")) is None
+    assert option_charts.parallel(rows("depth-30-0")) is None
+
+
+def test_groups_are_named_on_the_axis(rows):
+    groups = group_by_configuration(rows("depth-30-0", "depth-10-0"))
+    assert option_charts.results(groups).layout.yaxis.ticktext == ("last 30 layers unfrozen", "last 10 layers unfrozen")

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from transfer_utils.dashboard import result_charts
+from transfer_utils.records import RunRecord
+
+COUNTS = [[8, 2], [1, 9]]
+
+
+def test_confusion_shows_counts_and_shares_of_the_row():
+    counts = result_charts.confusion_counts(RunRecord(confusion_matrix=COUNTS))
+    figure = result_charts.confusion(counts, ["cat", "dog"], normalised=False)
+    wrong, right, cells = figure.data
+    np.testing.assert_equal(wrong.z, [[np.nan, 2], [1, np.nan]])
+    np.testing.assert_equal(right.z, [[8, np.nan], [np.nan, 9]])
+    assert list(cells.text) == ["8", "2", "1", "9"]
+    assert (cells.x[1], cells.y[1]) == ("dog", "cat")  # predicted, true
+    figure = result_charts.confusion(counts, ["cat", "dog"], normalised=True)
+    assert list(figure.data[2].text) == ["80%", "20%", "10%", "90%"]
+
+
+def test_a_class_without_images_has_no_shares():
+    figure = result_charts.confusion(np.array([[0.0, 0.0], [1.0, 9.0]]), ["cat", "dog"], normalised=True)
+    assert list(figure.data[2].text) == ["0%", "0%", "10%", "90%"]
+
+
+@pytest.mark.parametrize("matrix", [[], [[1, 2]], [[1] * 201] * 201])
+def test_what_is_no_confusion_matrix_is_not_drawn(matrix):
+    assert result_charts.confusion_counts(RunRecord(confusion_matrix=matrix)) is None
+
+
+def test_class_names_are_labels_and_tell_the_classes_apart():
+    names = result_charts.class_names
+    assert names(RunRecord(confusion_matrix=COUNTS, dataset={"class_names": ["<b>", "dog"]})) == ["&lt;b&gt;", "dog"]
+    assert names(RunRecord(confusion_matrix=COUNTS, dataset={"class_names": ["x", "x"]})) == ["0 x", "1 x"]
+    assert names(RunRecord(confusion_matrix=COUNTS, dataset={"class_names": ["one"]})) == ["0", "1"]
+    assert names(RunRecord(confusion_matrix=COUNTS, per_class=[{"name": "cat"}, {"name": "dog"}])) == ["cat", "dog"]
+
+
+def test_precision_and_recall_are_told_apart_by_their_markers():
+    scores = [{"name": "cat", "precision": 0.5, "recall": None}, {"name": "dog", "precision": "?", "recall": 0.75}]
+    figure = result_charts.by_class(RunRecord(per_class=scores))
+    precision, recall = figure.data[-2:]
+    assert list(precision.x) == [0.5, None] and list(recall.x) == [None, 0.75]
+    assert precision.marker.symbol != recall.marker.symbol
+    assert result_charts.by_class(RunRecord(per_class=[{"name": "cat"}])) is None
+
+
+def test_reliability():
+    bins = {"edges": [0.0, 0.5, 1.0], "confidence": [None, 0.8], "accuracy": [None, 0.7], "count": [0, 10]}
+    figure = result_charts.reliability(bins)
+    np.testing.assert_equal(figure.data[0].y, [np.nan, 0.7])
+    np.testing.assert_allclose(figure.data[1].y[1], 0.1)  # the gap stands on the accuracy
+    assert result_charts.reliability({**bins, "edges": [0.0, 1.0]}) is None
+    assert result_charts.reliability({**bins, "count": "ten"}) is None
+    assert result_charts.reliability({}) is None

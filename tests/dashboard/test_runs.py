@@ -1,0 +1,123 @@
+import csv
+import io
+
+import pytest
+
+from transfer_utils.dashboard import reading
+from transfer_utils.dashboard.pages.runs import as_csv
+from transfer_utils.records import RunRecord
+
+from .samples import write_run
+
+
+def table(app):
+    return app.dataframe[0].value.set_index("Run")
+
+
+def names(app):
+    return list(app.dataframe[0].value["Run"])
+
+
+def test_one_row_for_each_run_says_all_that_was_asked_for(runs, draw):
+    shown = table(draw(runs))
+    assert len(shown) == 14
+    best = shown.loc["depth-30-2"]
+    assert best["Status"].endswith("completed")
+    assert best["Validation"].strip() == "85.1 % (84.4–85.8)"
+    assert best["Test"].strip().startswith("84.4 %")
+    assert list(best[["Preset", "Network", "Unfrozen", "Augmentation", "Labels", "Seed", "Date", "Data"]]) == [
+        "cifar10", "MobileNetV2", "30", "yes", "all", "2", "2026-03-01 06:10", "CIFAR-10",
+    ]  # fmt: skip
+    assert best["Seconds"] == pytest.approx(224.75, abs=0.01)
+    assert len(best["Curve"]) == 20
+
+
+def test_every_status_has_a_sign_of_its_own(runs, draw):
+    words = {words.split()[1]: words.split()[0] for words in table(draw(runs))["Status"]}
+    assert set(words) == {"running", "completed", "diverged", "failed", "interrupted"}
+    assert len(set(words.values())) == 5
+
+
+def test_accuracies_sort_as_text(tmp_path, draw):
+    for name, accuracy in (("low", 0.098), ("middle", 0.844), ("high", 1.0)):
+        path = write_run(tmp_path / name, {}, "completed", 0)
+        RunRecord(metrics={"val_end2end": accuracy}).save(path)
+    shown = draw(tmp_path).dataframe[0].value.sort_values("Validation")
+    assert list(shown["Run"]) == ["low", "middle", "high"]
+
+
+def test_the_best_configuration_is_named_with_why(runs, draw):
+    app = draw(runs)
+    assert app.text[1].value.startswith("CIFAR-10: transfer learning · last 30 layers unfrozen · augmented")
+    assert any("3 seeds), 3.7 points ahead" in caption.value for caption in app.caption)
+    assert [(metric.label, metric.value) for metric in app.metric[:2]] == [("Validation", "84.8 %"), ("Test", "84.1 %")]
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ({"search": "depth-30 seed=1"}, ["depth-30-1"]),
+        ({"search": "N_UNFREEZE=60"}, ["depth-60-0"]),
+        ({"status": ["diverged", "failed"]}, ["depth-30-hot-0", "depth-all-0"]),
+        ({"data": "–"}, ["old-log", "old-log-with-curves"]),
+        ({"search": "nothing like it"}, None),
+    ],
+)
+def test_filters_live_in_the_address(runs, draw, address, found):
+    app = draw(runs, **address)
+    assert not app.exception
+    assert (sorted(names(app)) if app.dataframe else None) == found
+
+
+def test_runs_that_go_on_come_first_and_then_the_best(runs, draw):
+    assert names(draw(runs))[:2] == ["depth-60-0", "old-log-with-curves"]
+    assert names(draw(runs, sort="name"))[:2] == ["baseline-0", "depth-10-0"]
+    assert names(draw(runs, sort="newest"))[0] == "depth-all-0"
+    assert set(names(draw(runs, sort="newest"))[-2:]) == {"old-log", "old-log-with-curves"}
+    assert names(draw(runs, sort="test accuracy"))[2] == "depth-30-2"
+    assert names(draw(runs, sort="seconds"))[0] == "head-only-0"
+
+
+def test_the_newest_is_told_by_its_number_not_by_a_clock_that_ran_backwards(tmp_path, draw):
+    for number, day in (("0001", "2026-03-02T00:00:00Z"), ("0002", "2026-03-01T00:00:00Z")):
+        path = write_run(tmp_path / number, {}, "completed", 0)
+        RunRecord(run_id=number, created=day).save(path)
+    assert names(draw(tmp_path, sort="newest")) == ["0002", "0001"]
+
+
+def button(app, label):
+    return next(button for button in app.button if button.label == label)
+
+
+def test_chosen_runs_are_hidden_and_brought_back(runs, draw):
+    app = draw(runs, chosen=["depth-10-0", "depth-10-1"])
+    assert "14 of 14 runs, 2 chosen" in [text.value for text in app.text]
+    button(app, "Hide").click().run()
+    assert app.query_params["hidden"] == ["depth-10-0", "depth-10-1"] and "chosen" not in app.query_params
+    assert len(names(app)) == 12
+    button(app, "Show 2 hidden").click().run()
+    assert len(names(app)) == 14 and "hidden" not in app.query_params
+
+
+def test_a_chosen_run_is_opened_and_several_are_compared(runs, draw):
+    app = draw(runs, chosen=["depth-10-0"])
+    button(app, "Open").click().run()
+    assert app.segmented_control(key="page").value == "One run" and app.selectbox(key="run").value == "depth-10-0"
+    app = draw(runs, chosen=["depth-10-0", "baseline-0"])
+    assert button(app, "Open").disabled
+    button(app, "Compare").click().run()
+    assert app.multiselect(key="picked").value == ["depth-10-0", "baseline-0"]
+
+
+def test_csv_holds_every_metric_and_option_and_no_formula(tmp_path):
+    path = write_run(tmp_path / "one", {"n_unfreeze": -1}, "completed", 0)
+    write_run(tmp_path / "=1+1", {}, "running", 1)
+    record = RunRecord(metrics={"val_end2end": 0.5}, config={"a": "@SUM(1)", "b": -1, "c": True, "d": [1, 2]})
+    record.save(path)
+    content = as_csv(reading.read(tmp_path, reading.stamp(tmp_path)).rows)
+    assert content.startswith(b"\xef\xbb\xbf")
+    lines = {line["run"]: line for line in csv.DictReader(io.StringIO(content.decode("utf-8-sig")))}
+    assert set(lines) == {"one", "'=1+1"}
+    one = lines["one"]
+    assert (one["metrics.val_end2end"], one["config.a"], one["config.b"]) == ("0.5", "'@SUM(1)", "-1")
+    assert (one["config.c"], one["config.d"]) == ("True", "[1, 2]")

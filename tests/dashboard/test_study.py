@@ -1,0 +1,44 @@
+def headings(app):
+    return [heading.value for heading in app.subheader]
+
+
+def test_every_stage_is_drawn_from_the_runs_of_a_study(study, draw):
+    app = draw(study, "Study")
+    assert headings(app) == [
+        "1 · Start", "2 · Optimizer of the head", "3 · Unfreezing depth", "4 · Learning rate", "5 · Augmentation",
+        "6 · Averaged views", "Label efficiency", "Image size", "Any other option",
+    ]  # fmt: skip
+    told = [text.value for text in app.text]
+    assert any(words.startswith("Best: all layers unfrozen, 88.1 %") for words in told)
+    assert any("Worst: learning rate 0.1, 53.3 %" in words for words in told)
+    assert "+0.9 points on average over 69 runs." in told
+
+
+def test_what_no_run_answers_is_named_with_the_command_that_makes_it(study, runs, draw):
+    app = draw(study, "Study")
+    assert "6 · Early stopping" in app.caption[-1].value
+    assert app.code[-1].value == "transfer-utils sweep studies/six_stages.yaml"
+    assert "3 · Unfreezing depth" in draw(runs, "Study").caption[-1].value
+
+
+def test_validation_or_test_is_chosen_in_the_address(study, draw):
+    on_test = draw(study, "Study", split="test")
+    told = [text.value for text in on_test.text]
+    assert any(words.startswith("Best: all layers unfrozen, 87.3 %") for words in told)
+
+
+def test_any_further_option_can_be_looked_at(study, draw):
+    app = draw(study, "Study", option="batch_norm")
+    assert not app.exception and app.selectbox(key="option").value == "batch_norm"
+
+
+def test_early_stopping_is_told_from_the_epochs_that_ran(tmp_path, draw):
+    from transfer_utils.records import read_record
+
+    from .samples import write_run
+
+    path = write_run(tmp_path / "one", {"epochs_stage1": 8, "epochs_stage2": 12, "n_unfreeze": 10}, "completed", 0)
+    record = read_record(path)
+    record.curves["stage2"] = {name: values[:2] for name, values in record.curves["stage2"].items()}
+    record.save(path)
+    assert "1 runs stopped early, after 50 % of their epochs." in [t.value for t in draw(tmp_path, "Study").text]

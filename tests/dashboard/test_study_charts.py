@@ -1,0 +1,37 @@
+import pytest
+
+from transfer_utils.dashboard import reading, study_charts
+from transfer_utils.dashboard.table import families, group_by_configuration
+
+
+@pytest.fixture
+def rows(study):
+    return reading.read(study, reading.stamp(study)).rows
+
+
+def test_an_option_is_drawn_in_the_order_of_its_values(rows):
+    figure = study_charts.one_option(families(rows, "n_unfreeze"), "n_unfreeze", "val")
+    assert figure.layout.xaxis.ticktext == ("0", "10", "30", "60", "all")
+    assert list(figure.layout.xaxis.tickvals) == [0, 1, 2, 3, 4]
+    low, high, mean, each = figure.data
+    assert all(a <= b <= c for a, b, c in zip(low.y, mean.y, high.y, strict=True))
+    assert len(each.x) == 15  # five depths, three seeds
+
+
+def test_positive_numbers_over_decades_are_spaced_by_their_ratio(rows):
+    figure = study_charts.one_option(families(rows, "learning_rate_stage2"), "learning_rate_stage2", "test")
+    assert figure.layout.xaxis.type == "log"
+    assert list(figure.layout.xaxis.tickvals) == [1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
+    assert [trace.name for trace in figure.data if trace.name] == ["augmented", "not augmented"]
+
+
+def test_views_add_points(rows):
+    groups = group_by_configuration([row for row in rows if row.metric("test_tta") is not None])[:2]
+    figure = study_charts.averaging_views(groups)
+    assert [trace.x[0] for trace in figure.data] == pytest.approx([0.9, 0.9])
+
+
+def test_epochs_run_and_left_out_add_up_to_those_planned(rows):
+    groups = group_by_configuration(rows)[:2]
+    ran, left = study_charts.epochs_used(groups).data
+    assert [a + b for a, b in zip(ran.x, left.x, strict=True)] == [group.rows[0].planned for group in groups]

@@ -1,0 +1,224 @@
+"""What holds for every notebook of the course, read as a file."""
+
+import ast
+import html.parser
+import importlib
+import json
+import pkgutil
+import re
+import statistics
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import transfer_utils
+from transfer_utils.course import parameters_of
+from transfer_utils.exercises import ANSWER, CHECK, SOLUTION, exercise_of, serialised
+from transfer_utils.notebook import sentinel
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+COURSE = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+SOLUTIONS = sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
+EXERCISES = sorted(NOTEBOOKS.glob("exercises/*.ipynb"))
+EVERY = COURSE + SOLUTIONS + EXERCISES
+
+of_course = pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
+of_solutions = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+of_every = pytest.mark.parametrize("path", EVERY, ids=lambda path: f"{path.parent.name}-{path.stem}")
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def prose(path):
+    return "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def outputs(path):
+    return [output for cell in code(path) for output in cell.outputs]
+
+
+def texts(path):
+    """Return everything a reader of the notebook sees, but for the bytes of pictures."""
+    shown = [cell.source for cell in read(path).cells]
+    for output in outputs(path):
+        shown += [output.get("text", ""), *(str(value) for value in output.get("data", {}).values())]
+    return [re.sub(r"base64,[A-Za-z0-9+/=]+", "", text) for text in shown]
+
+
+@of_every
+def test_is_valid_and_every_cell_has_its_own_id(path):
+    raw = json.loads(path.read_text("utf-8"))
+    nbformat.validate(raw)
+    assert (raw["nbformat"], raw["nbformat_minor"]) >= (4, 5)
+    ids = [cell["id"] for cell in raw["cells"]]
+    assert len(ids) == len(set(ids))
+    assert raw["metadata"]["kernelspec"]["name"] == "python3"
+
+
+@of_every
+def test_has_one_cell_of_parameters_and_begins_with_them(path):
+    cells = code(path)
+    assert ["parameters" in tags(cell) for cell in cells] == [True] + [False] * (len(cells) - 1)
+    parameters = parameters_of(path)
+    preset = "cifar10" if path in COURSE else "offline"
+    shared = {"preset": preset, "seed": 0, "data_dir": "", "output_dir": "course"}
+    assert {name: parameters.get(name) for name in shared} == shared
+    assert "begin(" in cells[1].source
+
+
+@of_every
+def test_ends_with_the_line_the_course_looks_for(path):
+    assert code(path)[-1].source == f'finish("{path.stem}")'
+    assert path.stem in sentinel(path.stem)
+
+
+@of_every
+def test_names_no_place_of_one_machine(path):
+    absolute = re.compile(r"(?<![\w.:/<])/(home|tmp|root|work|mnt|opt|usr|var|Users|private)/|[A-Z]:\\\\")
+    assert [text for text in texts(path) if absolute.search(text)] == []
+
+
+@of_every
+def test_code_cells_are_short(path):
+    lines = [len(cell.source.splitlines()) for cell in code(path)]
+    assert max(lines) <= 20
+    assert statistics.median(lines) <= 6
+
+
+@of_every
+def test_defines_no_function_that_the_package_has(path):
+    ours = set()
+    for module in pkgutil.iter_modules(transfer_utils.__path__):
+        source = Path(transfer_utils.__path__[0], f"{module.name}.py")
+        if source.is_file():
+            ours |= _functions(source.read_text("utf-8"))
+    assert {"begin", "load_dataset"} <= ours
+    assert set().union(*(_functions(cell.source) for cell in code(path))) & ours == set()
+
+
+def _functions(source):
+    return {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
+
+
+class Pictures(html.parser.HTMLParser):
+    """Collects the alternative text of every picture; None where there is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.alts = []
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            self.alts.append(dict(attributes).get("alt"))
+
+
+@of_every
+def test_every_picture_has_an_alternative_text(path):
+    pictures = Pictures()
+    for output in outputs(path):
+        data = output.get("data", {})
+        assert "image/png" not in data, "a picture goes through show(figure, alt)"
+        pictures.feed(data.get("text/html", ""))
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            pictures.feed(cell.source)
+            pictures.alts += re.findall(r"!\[(.*?)\]", cell.source)
+    assert all(alt and alt.strip() for alt in pictures.alts)
+    drawn = [node for cell in code(path) for node in ast.walk(ast.parse(cell.source)) if _calls(node, "show")]
+    assert all(_text_of(node.args[1]) for node in drawn)
+
+
+@of_course
+def test_every_shown_figure_has_a_stable_name_of_its_own(path):
+    calls = [node for cell in code(path) for node in ast.walk(ast.parse(cell.source)) if _calls(node, "show")]
+    names = [keyword.value.value for node in calls for keyword in node.keywords if keyword.arg == "name"]
+    assert len(names) == len(calls)
+    assert len(set(names)) == len(names)
+    assert all(name.startswith(path.stem[:3]) for name in names)
+
+
+def _calls(node, name):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+
+
+def _text_of(node):
+    return not isinstance(node, ast.Constant) or bool(str(node.value).strip())
+
+
+@of_course
+def test_says_what_it_teaches_and_what_it_takes(path):
+    first = read(path).cells[0].source
+    assert "?" in first.splitlines()[0], "the title is a question"
+    for word in ("objectives", "prerequisites", "minutes", "memory"):
+        assert word in first.lower()
+    headings = [line.lower() for line in prose(path).splitlines() if line.startswith("#")]
+    assert any("recap" in line for line in headings)
+    assert f"exercises/{path.name}" in prose(path)
+
+
+@of_course
+def test_at_least_four_cells_have_outputs_that_are_compared(path):
+    assert sum("# NBVAL_CHECK_OUTPUT" in cell.source for cell in code(path)) >= 4
+
+
+@of_course
+def test_outputs_are_those_of_one_run_on_cifar10(path):
+    cells = code(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    opening = "".join(output.get("text", "") for output in cells[1].outputs)
+    assert re.search(r"CIFAR-10.*; preset cifar10; \d{4}-\d{2}-\d{2}\.", opening)
+    compared = [cell for cell in cells if "# NBVAL_CHECK_OUTPUT" in cell.source]
+    assert all(cell.outputs for cell in compared)
+
+
+@of_every
+def test_outputs_hold_no_noise_and_the_file_is_light(path):
+    for output in outputs(path):
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr"
+        assert not any("widget" in kind for kind in output.get("data", {}))
+        assert not re.search(r"[\r\x1b]|Warning:", output.get("text", ""))
+    assert path.stat().st_size <= 1_500_000
+
+
+@of_solutions
+def test_three_to_five_exercises_each_with_a_check_behind_it(path):
+    kinds = [next((tag for tag in tags(cell) if tag in (SOLUTION, CHECK)), "") for cell in code(path)]
+    assert 3 <= kinds.count(SOLUTION) <= 5
+    for place, kind in enumerate(kinds):
+        assert kind != SOLUTION or kinds[place + 1] == CHECK
+
+
+@of_solutions
+def test_the_exercise_is_the_one_generated_from_the_solution(path):
+    exercise = NOTEBOOKS / "exercises" / path.name
+    fresh = serialised(exercise_of(read(path)))
+    assert exercise.read_bytes() == fresh, "stale: run python -m transfer_utils.exercises"
+    assert SOLUTION not in {tag for cell in read(exercise).cells for tag in tags(cell)}
+    assert ANSWER in {tag for cell in read(exercise).cells for tag in tags(cell)}
+
+
+def test_every_notebook_has_its_exercises():
+    assert [path.name for path in SOLUTIONS] == [path.name for path in COURSE] == [path.name for path in EXERCISES]
+
+
+def test_what_notebooks_import_is_there():
+    """A name that was renamed in the package is found here in a second, not in a minute by running the notebook."""
+    for path in EVERY:
+        for cell in code(path):
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.ImportFrom) and node.module.startswith("transfer_utils"):
+                    module = importlib.import_module(node.module)
+                    missing = [alias.name for alias in node.names if not hasattr(module, alias.name)]
+                    assert missing == [], path.name

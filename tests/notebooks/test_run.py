@@ -1,0 +1,138 @@
+"""Every notebook runs in the offline preset: by papermill, by nbval, and its solutions against their checks.
+
+All share one folder, so that what papermill's run trained and cached is there for nbval's.
+"""
+
+import copy
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from transfer_utils.course import run_course
+from transfer_utils.exercises import CHECK, SOLUTION, skeleton
+from transfer_utils.headless import kernel_environment
+
+ROOT = Path(__file__).parents[2]
+COURSE = sorted(path.stem for path in ROOT.glob("notebooks/[0-9]*.ipynb"))
+SOLUTIONS = sorted(path.stem for path in ROOT.glob("notebooks/solutions/*.ipynb"))
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder with the notebooks and what nbval needs, outside the project."""
+    folder = tmp_path_factory.mktemp("course")
+    for part in ("notebooks", "tests/notebooks", "runs"):
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("course", "__pycache__"))
+    (folder / "course").mkdir()
+    (folder / "notebooks" / "course").symlink_to("../course")
+    return folder
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_papermill_runs_it(folder, monkeypatch, name):
+    monkeypatch.chdir(folder)
+    said = []
+    assert run_course("offline", [name], say=said.append, timeout=300) == 0, "\n".join(said)
+    errors = [
+        output.text
+        for cell in nbformat.read(folder / "course" / f"{name}.ipynb", as_version=4).cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.get("name") == "stderr"
+    ]
+    assert errors == []
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_nbval_runs_it_and_compares(folder, name):
+    done = nbval(folder / "notebooks" / f"{name}.ipynb", timeout=400)
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def nbval(notebook, timeout, *options):
+    """Run nbval over a notebook in a process group of its own, which is killed with its kernel when time is up."""
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", "-q", *options, str(notebook)]
+    with (
+        kernel_environment(),
+        subprocess.Popen(
+            command,
+            cwd=notebook.parent,
+            env={**os.environ, "TRANSFER_UTILS_PRESET": "offline"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            printed, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # the kernel sees that its parent is gone, and ends
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, printed)
+
+
+def test_nbval_notices_a_dead_kernel_at_once(folder):
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [nbformat.v4.new_code_cell("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")]
+    path = folder / "notebooks" / "dies.ipynb"
+    nbformat.write(notebook, path)
+    done = nbval(path, 120)  # nbval's own patience is 2,000 seconds
+    assert done.returncode == 1
+    assert "The kernel died." in done.stdout
+
+
+def test_nbval_compares_the_marked_cells_and_no_others(folder):
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [
+        nbformat.v4.new_code_cell("# NBVAL_CHECK_OUTPUT\nprint(1, '2026-03-01', '3 s')", execution_count=1),
+        nbformat.v4.new_code_cell("# NBVAL_CHECK_OUTPUT\nprint(1)", execution_count=2),
+        nbformat.v4.new_code_cell("print(1)", execution_count=3),
+    ]
+    stored = ("1 1999-12-31 77 s\n", "2\n", "2\n")
+    for cell, text in zip(notebook.cells, stored, strict=True):
+        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
+    path = folder / "notebooks" / "compared.ipynb"
+    nbformat.write(notebook, path)
+    done = nbval(path, 120)
+    assert done.returncode == 1
+    assert "1 failed, 2 passed" in done.stdout
+    assert "Cell 1" in done.stdout
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_solutions_pass_their_checks_and_empty_exercises_fail_them(folder, monkeypatch, name):
+    """Both run in one kernel: for each exercise the empty answer and its check, then the solution and its check."""
+    monkeypatch.chdir(folder)
+    notebook = nbformat.read(folder / "notebooks" / "solutions" / f"{name}.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    cells[0].source += '\npreset = "offline"'
+    with kernel_environment():
+        client = NotebookClient(nbformat.v4.new_notebook(), kernel_name="python3", timeout=300)
+        with client.setup_kernel(stderr=subprocess.DEVNULL):
+            for cell, check in zip(cells, [*cells[1:], None], strict=True):
+                if SOLUTION in cell.metadata.get("tags", []):
+                    assert CHECK in check.metadata.get("tags", [])
+                    execute(client, cell, skeleton(cell.source))
+                    with pytest.raises(CellExecutionError) as caught:
+                        execute(client, check)
+                    assert caught.value.ename == "NotYet", caught.value
+                execute(client, cell)
+
+
+def execute(client, cell, source=None):
+    cell = copy.deepcopy(cell)
+    cell.source = source or cell.source
+    client.nb.cells.append(cell)
+    client.execute_cell(cell, len(client.nb.cells) - 1)

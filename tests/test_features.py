@@ -1,0 +1,282 @@
+"""Caches: computed once, never believed when damaged, and never taken for those of another network or other images."""
+
+import functools
+import os
+import random
+import resource
+import shutil
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from transfer_utils import features
+from transfer_utils.augment import training_view
+from transfer_utils.data import Split
+from transfer_utils.errors import UserError
+from transfer_utils.features import BoundaryCache, check_disk, extract_features
+from transfer_utils.models import build_feature_extractor, build_trunk, split_at_freeze_boundary, unfreeze_model_tail
+
+N = 40
+
+
+class MeanColour:
+    """An engine whose features are the mean colour, and that counts the images it has seen."""
+
+    kind, shape = "litert", (3,)
+
+    def __init__(self, pause: float = 0.0):
+        self.seen, self.pause = 0, pause
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        time.sleep(self.pause)
+        self.seen += len(images)
+        return mean_colour(images)
+
+
+def mean_colour(images: np.ndarray) -> np.ndarray:
+    return images.mean(axis=(1, 2), dtype="float64").astype("float32")
+
+
+def never():
+    raise AssertionError("the engine was asked for")
+
+
+def split(seed: int = 0) -> Split:
+    images = np.random.default_rng(seed).integers(0, 256, (N, 32, 32, 3), dtype=np.uint8)
+    return Split(images, np.arange(N) % 2, np.arange(N))
+
+
+def extractor(**options) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build_feature_extractor(tiny.config(**options), tiny.backbone())
+
+
+network = functools.cache(extractor)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Return the folder of a cache of the test's own, and a function that extracts into it."""
+    folder = tmp_path / "cache"
+
+    def extract(engine=never, model=None, images=None, **options):
+        config = tiny.config(cache_dir=str(folder), **options)
+        return extract_features(model or network(), images or split(), config, engine=engine)
+
+    def file(suffix: str) -> Path:
+        return next((folder / "features").glob(f"*{suffix}"))
+
+    return SimpleNamespace(extract=extract, file=file, folder=folder / "features")
+
+
+def test_features_are_computed_once(cache):
+    engine, told = MeanColour(), []
+    first = cache.extract(lambda: engine)
+    again = cache.extract(never)
+    assert engine.seen == N
+    assert first.dtype == np.float16 and (first == mean_colour(split().take()).astype("float16")).all()
+    assert np.array_equal(first, again)
+    with pytest.raises(ValueError, match="read-only"):
+        again[0] = 0
+    config = tiny.config(cache_dir=str(cache.folder.parent))
+    extract_features(network(), split(1), config, engine=lambda: engine, progress=lambda *args: told.append(args))
+    assert told == [("features", N, N)]
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def halve(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize(
+    "damage", [flip, halve, Path.unlink, lambda path: path.write_bytes(b""), lambda path: path.write_text("[]")]
+)
+def test_a_damaged_cache_is_noticed_and_computed_again(cache, suffix, damage):
+    first = np.array(cache.extract(lambda: MeanColour()))
+    damage(cache.file(suffix))
+    engine = MeanColour()
+    assert (cache.extract(lambda: engine) == first).all()
+    assert engine.seen == N
+    cache.extract(never)
+
+
+def other_weights() -> keras.Model:
+    model = extractor()
+    model.weights[0].assign(model.weights[0] + 1e-6)
+    return model
+
+
+def another_relu() -> keras.Model:
+    model = extractor()
+    model.get_layer("tiny").get_layer("relu_3").max_value = 5
+    return model
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": other_weights},
+        {"model": lambda: extractor(backbone="EfficientNetB0")},  # the same weights behind another preprocessing
+        {"model": another_relu},
+        {"images": lambda: split(1)},
+        {"images": lambda: split().part(np.arange(N - 1))},
+        {"images": lambda: split().part(np.arange(N)[::-1])},
+        {"engine": "keras"},
+        {"layout": 2},
+    ],
+    ids=["weights", "preprocessing", "structure", "images", "fewer", "order", "engine", "layout"],
+)
+def test_a_cache_of_anything_else_is_not_used(cache, monkeypatch, other):
+    def key(**options) -> str:
+        model, images = options.get("model", network), options.get("images", split)
+        return features._key(model(), images(), tiny.config(engine=options.get("engine", "litert")))
+
+    first = key()
+    if "layout" in other:
+        monkeypatch.setattr(features, "LAYOUT", other["layout"])
+    assert key(**other) != first
+
+
+def test_the_size_of_the_images_inside_the_network_is_part_of_the_key():
+    config = tiny.config(image_size=48)
+    larger = build_feature_extractor(config, tiny.backbone((48, 48, 3)))
+    larger.set_weights(network().get_weights())
+    assert features._key(larger, split(), config) != features._key(network(), split(), tiny.config())
+
+
+def test_what_the_features_do_not_depend_on_is_not_part_of_the_key(cache):
+    cache.extract(lambda: MeanColour())
+    labels = Split(split().store, 1 - split().labels, split().index)
+    cache.extract(never, model=extractor())  # the same network built again, under other names
+    cache.extract(never, images=labels, seed=3, epochs_stage1=9, batch_size=7, dropout=0.1, learning_rate_stage1=1.0)
+
+
+@pytest.fixture
+def trunk():
+    config, base = tiny.config(engine="keras"), tiny.backbone()
+    unfreeze_model_tail(base, 3)
+    return build_trunk(split_at_freeze_boundary(base)[0], config)
+
+
+def test_a_view_holds_what_the_trunk_gives_for_the_augmented_images(trunk, tmp_path):
+    config = tiny.config(engine="keras", use_mixup=True, cache_dir=str(tmp_path))
+    cache = BoundaryCache(trunk, split(), 2, config)
+    for number in (0, 1):
+        images, labels = training_view(split(), np.arange(N), config, number, 2)
+        activations, found = cache.view(number)
+        assert np.array_equal(found, labels)
+        wanted = trunk(images).numpy()
+        assert activations.dtype == np.float16 and np.abs(activations - wanted).max() < 1e-3 * np.abs(wanted).max()
+    assert np.array_equal(cache.plain(split()), trunk(split().take()).numpy().astype("float16"))
+    assert cache.bytes_per_view == activations.nbytes
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *({name: value} for name, value in {"rotation": 14.0, "zoom": 0.2, "width_shift": 0.2}.items()),
+        *({name: value} for name, value in {"height_shift": 0.2, "horizontal_flip": False, "seed": 1}.items()),
+        *({name: value} for name, value in {"use_mixup": True, "augment": False, "view": 1}.items()),
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_view_of_another_draw_is_not_used(trunk, tmp_path, monkeypatch, other):
+    engine = MeanColour()
+    monkeypatch.setattr(BoundaryCache, "engine", lambda self: engine)
+
+    def see(view: int = 0, **options) -> int:
+        engine.seen = 0
+        config = tiny.config(engine="litert", cache_dir=str(tmp_path), **options)
+        BoundaryCache(trunk, split(), 2, config).view(view)
+        return engine.seen
+
+    assert (see(), see(), see(learning_rate_stage2=1.0)) == (N, 0, 0)
+    assert see(**other) == N
+
+
+def test_mixup_views_depend_on_its_parameter(trunk, tmp_path, monkeypatch):
+    engine = MeanColour()
+    monkeypatch.setattr(BoundaryCache, "engine", lambda self: engine)
+    for alpha in (0.2, 0.4, 0.2):
+        config = tiny.config(cache_dir=str(tmp_path), use_mixup=True, mixup_alpha=alpha)
+        BoundaryCache(trunk, split(), 2, config).view(0)
+    assert engine.seen == 2 * N
+
+
+@pytest.mark.parametrize(
+    ("options", "views"),
+    [
+        ({"views": 8, "epochs_stage2": 3}, 3),
+        ({"views": 2, "epochs_stage2": 3}, 2),
+        ({"views": 8, "augment": False}, 1),
+        ({"views": 8, "augment": False, "use_mixup": True, "epochs_stage2": 5}, 5),
+    ],
+)
+def test_there_are_no_more_views_than_are_seen(trunk, options, views):
+    assert BoundaryCache(trunk, split(), 2, tiny.config(**options)).views == views
+
+
+def test_what_does_not_fit_on_the_disk_is_not_begun(cache, monkeypatch):
+    reserve = features.DISK_RESERVE
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=reserve + 2 * N * 3 - 1))
+    with pytest.raises(UserError, match=r"needs 0.00 GB more, and 1.07 GB are free .* --views .* --cache_dir"):
+        cache.extract(lambda: MeanColour())
+    assert not list(cache.folder.glob("*.npy"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=reserve + 2 * N * 3))
+    check_disk(cache.folder, 2 * N * 3)
+    cache.extract(lambda: MeanColour())
+
+
+def test_a_disk_that_is_full_half_way_is_an_error_and_leaves_nothing_to_believe(cache, monkeypatch):
+    monkeypatch.setattr(features, "CHUNK", 7)
+    before = cache.extract(lambda: MeanColour(), images=split(1))
+    kept = sorted(os.listdir(cache.folder))
+    for room in (0, 10, 130, 200, 300):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+        try:
+            with pytest.raises(OSError):
+                cache.extract(lambda: MeanColour())
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert [name for name in sorted(os.listdir(cache.folder)) if not name.endswith(".lock")] == [
+            name for name in kept if not name.endswith(".lock")
+        ]
+    assert np.array_equal(cache.extract(never, images=split(1)), before)
+    cache.extract(lambda: MeanColour())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_cache_whose_writer_was_killed_is_built_again_and_never_half_read(cache, monkeypatch):
+    monkeypatch.setattr(features, "CHUNK", 2)
+    monkeypatch.setattr(features, "_key", lambda *ignored: "key")  # the child must not touch TensorFlow
+    expected, chance, again = mean_colour(split().take()).astype("float16"), random.Random(0), 0
+    for _ in range(12):
+        shutil.rmtree(cache.folder, ignore_errors=True)
+        child = os.fork()
+        if child == 0:
+            try:
+                cache.extract(lambda: MeanColour(0.002))
+                time.sleep(60)
+            finally:
+                os._exit(1)
+        time.sleep(chance.uniform(0.01, 0.12))
+        os.kill(child, signal.SIGKILL)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "the writer failed by itself"
+        engine = MeanColour()
+        assert np.array_equal(cache.extract(lambda engine=engine: engine), expected)
+        assert not list(cache.folder.glob("*.tmp*")), "what the killed writer left is still there"
+        again += engine.seen > 0
+    assert again > 0, "no kill was early enough to matter"

@@ -1,0 +1,192 @@
+"""How many labels each way of learning needs: a linear probe on frozen features, and the CNN from scratch.
+
+Both see the same drawn images, and the same half of the validation split chooses (the probe's L2, the CNN's best
+epoch); the other half judges. The test split is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from transfer_utils.config import RunConfig
+from transfer_utils.errors import UserError
+from transfer_utils.experiment import Progress, run_experiment
+from transfer_utils.palette import MODEL_NAMES
+
+LEVELS = (5, 20, 100, 500)
+
+# A handful of images is shown again and again, each time augmented anew: validating after every two steps would cost
+# more than the steps.
+STEPS_PER_EPOCH = 16
+
+CHUNK = 500  # images that the CNN judges at once
+
+
+class Measured(NamedTuple):
+    """One model trained on one draw of labels.
+
+    Attributes:
+        model: ``transfer`` or ``baseline``.
+        labels: labelled images per class; the mean over the classes where all are taken.
+        draw: number of the draw.
+        accuracy: fraction of the judging half of the validation split.
+    """
+
+    model: str
+    labels: int
+    draw: int
+    accuracy: float
+
+
+def measure_label_efficiency(
+    config: RunConfig, levels: Iterable[int] = LEVELS, draws: int = 3, progress: Progress | None = None
+) -> list[Measured]:
+    """Train both models at each number of labels per class, on several draws, and once on all labels.
+
+    The CNN on all labels is the baseline run of the same options in ``output_dir``, trained now where there is none;
+    its best epoch was chosen by the whole validation split.
+
+    Args:
+        config: its ``labels_per_class`` is not used.
+        levels: labels per class; those that the smallest class does not have are left out.
+        draws: how often the labelled images are drawn; a smaller number of labels is part of a larger one.
+        progress: called with (title, done, total).
+
+    Raises:
+        UserError: a level or the number of draws is below 1.
+    """
+    levels = sorted(set(levels))
+    if not levels or levels[0] < 1:
+        raise UserError(f"levels must be numbers of at least 1, got {levels}")
+    if draws < 1:
+        raise UserError(f"draws must be at least 1, got {draws}")
+    from transfer_utils.data import load_dataset
+    from transfer_utils.features import extract_features
+    from transfer_utils.models import build_feature_extractor
+
+    config = config.model_copy(update={"model": "transfer", "labels_per_class": 0})
+    dataset = load_dataset(config)
+    extractor = build_feature_extractor(config)
+    known = np.asarray(extract_features(extractor, dataset.train, config, progress=progress))
+    held_out = np.asarray(extract_features(extractor, dataset.validation, config, progress=progress))
+    one_hot = np.eye(len(dataset.class_names), dtype="float32")
+    choosing, judging = slice(0, None, 2), slice(1, None, 2)  # the split is shuffled, so that both halves are alike
+    truth = dataset.validation.labels[judging]
+    chosen_by = held_out[choosing], one_hot[dataset.validation.labels[choosing]]
+    pixels = dataset.validation.take()
+
+    measured = []
+
+    def note(model: str, labels: int, draw: int, probabilities: np.ndarray) -> None:
+        measured.append(Measured(model, labels, draw, float(np.mean(probabilities.argmax(1) == truth))))
+
+    per_class = np.bincount(dataset.train.labels)
+    tasks = [(level, draw) for level in levels if level < per_class.min() for draw in range(draws)]
+    for done, (level, draw) in enumerate(tasks):
+        positions = draw_labels(dataset.train.labels, level, config.seed, draw)
+        train = known[positions], one_hot[dataset.train.labels[positions]]
+        note("transfer", level, draw, _probe(train, chosen_by, held_out[judging], config))
+        fitted = _scratch(dataset, positions, (pixels[choosing].astype("float32"), chosen_by[1]), config, draw)
+        note("baseline", level, draw, _predict(fitted, pixels[judging]))
+        if progress:
+            progress("label efficiency", done + 1, len(tasks))
+    every = round(float(per_class.mean()))
+    note("transfer", every, 0, _probe((known, one_hot[dataset.train.labels]), chosen_by, held_out[judging], config))
+    note("baseline", every, 0, _predict(_scratch_on_all(config), pixels[judging]))
+    return measured
+
+
+def draw_labels(labels: np.ndarray, level: int, seed: int, draw: int) -> np.ndarray:
+    """Return the sorted positions of ``level`` images of each class; a smaller level gives a part of a larger one.
+
+    Args:
+        labels: int (n,).
+    """
+    kept = []
+    for label in np.unique(labels):
+        order = np.random.default_rng([seed, draw, label]).permutation(np.flatnonzero(labels == label))
+        kept.append(order[:level])
+    return np.sort(np.concatenate(kept))
+
+
+def summarise(measured: Sequence[Measured]) -> dict[str, dict[int, tuple[float, float, float]]]:
+    """Return by model and by labels per class the mean accuracy over the draws, the lowest and the highest."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for one in measured:
+        found.setdefault(one.model, {}).setdefault(one.labels, []).append(one.accuracy)
+    return {
+        model: {labels: (float(np.mean(all_)), min(all_), max(all_)) for labels, all_ in sorted(by_labels.items())}
+        for model, by_labels in found.items()
+    }
+
+
+def verdict(measured: Sequence[Measured]) -> str:
+    """Say from the numbers what the pretrained features are worth in labels, and where they stop paying."""
+    found = summarise(measured)
+    transfer, baseline = found["transfer"], found["baseline"]
+    levels = list(transfer)
+    gaps = {level: 100 * (transfer[level][0] - baseline[level][0]) for level in levels}
+    lines = [
+        f"With {levels[0]:,} labels per class the frozen features are {_ahead(gaps[levels[0]])}; "
+        f"with all {levels[-1]:,}, {_ahead(gaps[levels[-1]])}."
+    ]
+    enough = next((level for level in levels if baseline[level][0] >= transfer[levels[0]][0]), None)
+    name = MODEL_NAMES["baseline"]
+    if enough is None:
+        lines.append(f"The {name} does not reach, with any number of labels here, what they reach with {levels[0]:,}.")
+    else:
+        lines.append(f"The {name} first reaches what they reach with {levels[0]:,} when it has {enough:,} per class.")
+    # Ahead for sure: even the worst draw of one beats the best draw of the other.
+    sure = [level for level in levels if transfer[level][1] > baseline[level][2]]
+    if not sure:
+        lines.append("At no number of labels does their worst draw beat its best one.")
+    elif sure[-1] == levels[-1]:
+        lines.append("With all labels they are still ahead: within these data they do not stop paying.")
+    else:
+        lines.append(
+            f"Up to {sure[-1]:,} per class their worst draw beats its best; with more labels it no longer does."
+        )
+    return " ".join(lines)
+
+
+def _ahead(gap: float) -> str:
+    return f"{abs(gap):.1f} points {'ahead' if gap >= 0 else 'behind'}"
+
+
+def _probe(train, chosen_by, features: np.ndarray, config: RunConfig) -> np.ndarray:
+    """Return the scores (m, classes) of the solved linear head on ``features`` (m, d)."""
+    from transfer_utils.convex import solve_head
+
+    head = solve_head(train, chosen_by, config.label_smoothing)
+    return (features.astype("float32") - head.mean) / head.deviation @ head.kernel + head.bias
+
+
+def _scratch(dataset, positions: np.ndarray, validation, config: RunConfig, draw: int):
+    """Return the CNN trained on these positions of the training split, its best epoch chosen by ``validation``."""
+    import keras
+
+    from transfer_utils.models import build_baseline_cnn
+    from transfer_utils.training import train_baseline
+
+    positions = np.resize(positions, max(len(positions), STEPS_PER_EPOCH * config.batch_size))
+    config = config.model_copy(update={"seed": config.seed + draw})
+    keras.utils.set_random_seed(config.seed)
+    model = build_baseline_cnn(len(dataset.class_names), config.stored_size)
+    train_baseline(model, dataset.train.part(positions), validation, config)
+    return model
+
+
+def _scratch_on_all(config: RunConfig):
+    from transfer_utils.model_files import load_model
+
+    run = run_experiment(config.model_copy(update={"model": "baseline"}), reuse=True, say=lambda line: None)
+    return load_model(run.folder / run.record.files["model"])
+
+
+def _predict(model, pixels: np.ndarray) -> np.ndarray:
+    # Called as it is: compiling a graph for each of many small networks would take longer than running them.
+    parts = [pixels[i : i + CHUNK].astype("float32") for i in range(0, len(pixels), CHUNK)]
+    return np.concatenate([np.asarray(model(part, training=False)) for part in parts])

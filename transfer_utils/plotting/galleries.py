@@ -1,0 +1,144 @@
+"""Images in rows: classes, augmented views, mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from transfer_utils.errors import UserError
+from transfer_utils.plotting.style import MOST_CLASSES, WIDTH, bare, canvas, plain, styled
+
+TILE = 0.75  # inches: a picture of 32 px is recognised, and eight of them fit a page
+MISTAKES_A_ROW = 6
+
+
+@styled
+def plot_class_grid(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], per_class: int = 8) -> Figure:
+    """Draw the first images of each class, one row a class.
+
+    Args:
+        images: shape (n, height, width, 3), pixels in 0-255.
+        labels: shape (n,), integers that index ``class_names``.
+        class_names: one name a class; the first 20 are drawn.
+        per_class: images a row; a class with fewer leaves holes.
+
+    Raises:
+        UserError: images of another shape or range, or labels that are not as many.
+    """
+    images, labels = _pixels("images", images, 4), np.asarray(labels)
+    _same_count("labels", labels, images)
+    shown = [plain(name) for name in class_names[:MOST_CLASSES]]
+    rows = [images[np.flatnonzero(labels == index)[:per_class]] for index in range(len(shown))]
+    more = "" if len(shown) == len(class_names) else f" (the first {len(shown)} of {len(class_names)} classes)"
+    figure, axes = _tiled(rows, per_class, left=1.4)
+    axes.set_yticks(_centres(images.shape[1], images, len(rows)), shown)
+    axes.set_title(f"Images of each class{more}")
+    return figure
+
+
+@styled
+def plot_augmented(images: np.ndarray, views: np.ndarray) -> Figure:
+    """Draw images beside their augmented views: one row an image, the original first.
+
+    Args:
+        images: shape (n, height, width, 3), pixels in 0-255.
+        views: shape (n, v, height, width, 3), pixels in 0-255.
+
+    Raises:
+        UserError: another shape or range, or views of another number of images.
+    """
+    images, views = _pixels("images", images, 4), _pixels("views", views, 5)
+    _same_count("views", views, images)
+    columns = ["original", *(f"view {number}" for number in range(1, views.shape[1] + 1))]
+    figure, axes = _tiled(np.concatenate([images[:, None], views], axis=1), len(columns), left=0.2)
+    axes.set_xticks(_centres(images.shape[2], images, len(columns)), columns)
+    axes.xaxis.tick_top()
+    return figure
+
+
+@styled
+def plot_mistakes(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str], n: int = 12
+) -> Figure:
+    """Draw the wrong answers the model was surest of, the surest first, each under what it said and the truth.
+
+    Args:
+        images: shape (m, height, width, 3), pixels in 0-255.
+        labels: shape (m,), integers that index ``class_names``.
+        probabilities: shape (m, classes).
+        class_names: one name a class.
+        n: number of images at most.
+
+    Raises:
+        UserError: images of another shape or range, or labels or probabilities that are not as many.
+    """
+    images, labels, probabilities = _pixels("images", images, 4), np.asarray(labels), np.asarray(probabilities)
+    _same_count("labels", labels, images)
+    _same_count("probabilities", probabilities, images)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:n]
+    rows = -(-len(chosen) // MISTAKES_A_ROW)
+    figure = Figure((WIDTH, 1.85 * rows + 0.5), layout="constrained")
+    title = "The wrong answers the model was surest of" if len(chosen) else "No wrong answer"
+    figure.suptitle(title, x=0.012, ha="left")
+    panels = figure.subplots(rows, MISTAKES_A_ROW, squeeze=False).flat if rows else []
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, index in zip(figure.axes, chosen, strict=False):
+        axes.imshow(images[index], interpolation="nearest")
+        said, true = (plain(class_names[which], 12) for which in (predicted[index], labels[index]))
+        axes.set_title(f"{said}, {100 * confidence[index]:.0f} %\ntruth: {true}", fontsize=8.5, fontweight="normal")
+    return figure
+
+
+def _tiled(rows: Sequence[np.ndarray], columns: int, left: float) -> tuple[Figure, Axes]:
+    """Lay rows of images out on white as one picture, which draws many times faster than one axes each.
+
+    Args:
+        rows: arrays of shape (at most columns, height, width, 3), uint8.
+        columns: images in a full row.
+        left: inches for the names of the rows.
+    """
+    height, width = rows[0].shape[1:3]
+    gap = _gap(rows[0])
+    sheet = np.full((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            down, across = row * (height + gap), column * (width + gap)
+            sheet[down : down + height, across : across + width] = image
+    figure, axes = canvas(TILE * columns + left, TILE * len(rows) * height / width + 0.5)
+    axes.imshow(sheet, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    bare(axes)
+    return figure, axes
+
+
+def _centres(side: int, images: np.ndarray, count: int) -> np.ndarray:
+    return (side - 1) / 2 + (side + _gap(images)) * np.arange(count)
+
+
+def _gap(images: np.ndarray) -> int:
+    """Return the white pixels between two images: a sixteenth of their height."""
+    return max(1, images.shape[1] // 16)
+
+
+def _pixels(name: str, images: np.ndarray, dimensions: int) -> np.ndarray:
+    """Return images as uint8, or say what is wrong with them."""
+    images = np.asarray(images)
+    if images.ndim != dimensions or images.shape[-1] != 3 or 0 in images.shape:
+        shape = "(n, height, width, 3)" if dimensions == 4 else "(n, v, height, width, 3)"
+        raise UserError(f"{name} must have shape {shape} and hold at least one image, got {images.shape}")
+    if images.dtype == np.uint8:
+        return images
+    if 0 < images.max() <= 1 or images.min() < 0:
+        raise UserError(f"{name} must have pixels in 0-255, got values from {images.min():.3g} to {images.max():.3g}")
+    return np.clip(np.rint(images), 0, 255).astype(np.uint8)
+
+
+def _same_count(name: str, values: np.ndarray, images: np.ndarray) -> None:
+    if len(values) != len(images):
+        raise UserError(f"{name} must be as many as images, got {len(values)} and {len(images)}")
