@@ -25,7 +25,7 @@ test: setup ## run the tests
 	@$(python) -m pytest
 
 torture: setup ## repeat the fault tests with their large counts
-	@$(python) -m pytest -m torture
+	@$(python) -m pytest -m "torture or hypothesis" --hypothesis-profile=torture
 
 lint: setup ## check style
 	@$(python) -m ruff check .

@@ -22,8 +22,8 @@ os.environ |= {
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
 # A child process asks the proxy for whatever lies outside this machine, and finds none.
-os.environ |= {name: PROXY for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
-os.environ |= {name: "localhost,127.0.0.1,::1" for name in ("no_proxy", "NO_PROXY")}
+os.environ |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), PROXY)
+os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1")
 
 ROOT = Path(__file__).parents[1]
 settings.register_profile(
@@ -40,12 +40,12 @@ settings.register_profile(
     database=DirectoryBasedExampleDatabase(ROOT / ".hypothesis" / "examples"),
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.load_profile("project")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave the long repetitions out unless a marker is asked for, as ``make torture`` does."""
+    """Leave the long repetitions out unless markers are asked for, as ``make torture`` does."""
     config.option.markexpr = config.option.markexpr or "not torture"
-    settings.load_profile("torture" if config.option.markexpr == "torture" else "project")
 
 
 def pytest_unconfigure() -> None:

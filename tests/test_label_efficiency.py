@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import tiny
 
+import transfer_utils.data
+import transfer_utils.training
+from transfer_utils.data import load_dataset
 from transfer_utils.errors import UserError
+from transfer_utils.experiment import run_experiment
 from transfer_utils.label_efficiency import Measured, draw_labels, measure_label_efficiency, summarise, verdict
+from transfer_utils.model_files import load_model
 
 LABELS = np.repeat([0, 1, 2], 30)
 
@@ -74,10 +79,29 @@ def test_both_models_are_measured_at_every_level_there_is_and_on_all_labels(monk
     assert all(0 <= one.accuracy <= 1 for one in found)
 
 
+def test_a_finished_run_on_all_labels_is_judged_instead_of_trained_again(monkeypatch):
+    tiny.use_backbone(monkeypatch)
+    config = tiny.config(epochs_stage1=1, epochs_stage2=0)
+    run = run_experiment(config.model_copy(update={"model": "baseline"}), say=lambda line: None)
+    trained = []
+    fit = transfer_utils.training.train_baseline
+
+    def counted(model, train, *rest):
+        trained.append(len(train))
+        return fit(model, train, *rest)
+
+    monkeypatch.setattr(transfer_utils.training, "train_baseline", counted)
+    monkeypatch.setattr(transfer_utils.label_efficiency, "LEAST_STEPS", 3)
+    with_run = measure_label_efficiency(config, (2,), 1, on_all=run)
+    assert trained == [30], "three steps of ten images, drawn from four"
+    dataset = load_dataset(config)
+    model = load_model(run.folder / run.record.files["model"])
+    right = np.asarray(model(dataset.validation.take()[1::2])).argmax(1) == dataset.validation.labels[1::2]
+    assert with_run[-1] == Measured("baseline", 20, 0, pytest.approx(right.mean()))
+
+
 def test_the_half_that_chooses_does_not_judge(monkeypatch):
     """With the judging half's labels turned round, nothing but the verdict may change: right becomes wrong."""
-    import transfer_utils.data
-
     tiny.use_backbone(monkeypatch)
     options = {"levels": (10,), "draws": 1}
     config = tiny.config(epochs_stage1=1, epochs_stage2=0)

@@ -1,9 +1,10 @@
 """Small things that train in a moment: sixty pictures of two classes, and a backbone of a dozen layers."""
 
 import functools
+import signal
+import sys
 
 import numpy as np
-from conftest import CACHES
 from PIL import Image
 
 from transfer_utils.config import RunConfig, preset
@@ -36,6 +37,8 @@ def config(**options) -> RunConfig:
 @functools.cache
 def image_folder() -> str:
     """Return a folder of PNG pictures, ``<split>/<class>/<n>.png``, which is made once in a session."""
+    from conftest import CACHES  # here: a process that only wants the backbone has caches already
+
     rng = np.random.default_rng(0)
     down, across = np.mgrid[:SIDE, :SIDE]
     for split, count in PER_CLASS.items():
@@ -86,3 +89,13 @@ def weights_of(model) -> dict[str, np.ndarray]:
 def moved(before: dict[str, np.ndarray], model) -> set[str]:
     """Return the paths of the weights that are no longer what they were, to the bit."""
     return {path for path, value in weights_of(model).items() if value.tobytes() != before[path].tobytes()}
+
+
+if __name__ == "__main__":  # the command line, with the small backbone
+    import keras
+
+    from transfer_utils.cli import main
+
+    keras.applications.MobileNetV2 = backbone
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests themselves run in the background
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Augmentation, Mixup and test-time views, all at the stored side, where they cost a hundredth of what they would later.
+"""Augmentation, Mixup and test-time views, all at the stored side, where they cost a hundredth of what they do later.
 
 What is drawn for an image depends on the seed, the view and the image's position alone: not on batches, threads or
 interruptions. A resumed run therefore sees the same pictures as an undisturbed one.
@@ -55,7 +55,7 @@ def mixup(n: int, config: RunConfig, view: int) -> tuple[np.ndarray, np.ndarray]
     """Draw Mixup's partners and shares (Zhang et al. 2018, arXiv 1710.09412).
 
     Returns:
-        partners (n,) int, a permutation, and shares (n, 1) float32 in [0.5, 1]: the part that an image itself keeps. The
+        partners (n,) int, a permutation, and shares (n, 1) float32 in [0.5, 1]: the part that an image keeps. The
         larger of lambda and 1 - lambda is taken, which is the same mixture with the pair in the other order.
     """
     rng = _generator(config.seed, _MIXUP, view)
@@ -70,7 +70,9 @@ def blend(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarra
     return np.rint(mixed).astype(first.dtype) if first.dtype == np.uint8 else mixed.astype(first.dtype)
 
 
-def training_view(split, positions: np.ndarray, config: RunConfig, view: int, n_classes: int, drawn: dict | None = None):
+def training_view(
+    split, positions: np.ndarray, config: RunConfig, view: int, n_classes: int, drawn: dict | None = None
+):
     """Return the images and labels of one view of a training split, at ``positions``.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -33,7 +34,7 @@ class GroupedCommand(click.Command):
 
 
 def run_options(command: Any) -> Any:
-    """Add one flag for every option of ``RunConfig``, and ``--quiet`` and ``--debug``; ``a_b`` may be written ``a-b``."""
+    """Add a flag for every option of ``RunConfig``, ``--quiet`` and ``--debug``; ``a_b`` may be written ``a-b``."""
     for name, field in reversed(RunConfig.model_fields.items()):
         declarations = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
         flag = field.annotation is bool
@@ -78,8 +79,8 @@ def train(quiet: bool, debug: bool, **options: Any) -> None:
 def compare(quiet: bool, debug: bool, **options: Any) -> None:
     """The whole story: transfer in two stages, the baseline from scratch, figures, and what it gained.
 
-    Without a preset: the defaults, but 20 epochs a stage and the last 30 layers unfrozen. A run that is already on record
-    with the same options is used again.
+    Without a preset: the defaults, but 20 epochs a stage and the last 30 layers unfrozen. A run that is on record with
+    the same options is used again.
     """
     config = _config(options, epochs_stage1=20, epochs_stage2=20, n_unfreeze=30)
     from transfer_utils.comparison import run_comparison
@@ -90,12 +91,49 @@ def compare(quiet: bool, debug: bool, **options: Any) -> None:
 
 
 @cli.command()
+@click.option("--preset", default="offline", show_default=True, help="options that the notebooks start from")
+@click.option(
+    "--notebook", "notebooks", multiple=True, help="run this one only, such as 04; may be given several times"
+)
+@click.option("--parameter", "-p", "parameters", multiple=True, nargs=2, metavar="NAME VALUE", help="set a parameter")
+@click.option("--output_dir", "--output-dir", default="course", show_default=True, help="folder of the executed copies")
+@click.option("--timeout", default=1800.0, show_default=True, type=click.FloatRange(1), help="seconds a cell may take")
+@click.option("--publish", is_flag=True, help="write outputs and figures back into the project (preset cifar10)")
+@click.option("--quiet", is_flag=True, help="print nothing but errors")
+@click.option("--debug", is_flag=True, help="show the traceback of an error")
+def course(
+    preset: str,
+    notebooks: tuple[str, ...],
+    parameters: tuple[tuple[str, str], ...],
+    output_dir: str,
+    timeout: float,
+    publish: bool,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Run the notebooks in order, each in a kernel of its own, and keep the executed copies."""
+    from transfer_utils import course as room
+    from transfer_utils.progress import reporting
+
+    with reporting(quiet) as (progress, say):
+        shared = {"progress": progress, "say": say, "timeout": timeout}
+        if publish:
+            status = room.publish(notebooks, output_dir, **shared)
+        else:
+            status = room.run_course(preset, notebooks, dict(parameters), output_dir, **shared)
+    sys.exit(status)
+
+
+@cli.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--top", default=3, show_default=True, type=click.IntRange(1, 1000), help="classes to print for each image")
+@click.option(
+    "--top", default=3, show_default=True, type=click.IntRange(1, 1000), help="classes to print for each image"
+)
 @click.option("--debug", is_flag=True, help="show the traceback of an error")
 def predict(model: Path, images: tuple[Path, ...], top: int, debug: bool) -> None:
     """Print the likeliest classes of each IMAGE by a saved MODEL (.keras or .h5), with their probabilities."""
+    from transfer_utils.images import printable
     from transfer_utils.predict import predict_images
 
     failed = 0
@@ -104,7 +142,7 @@ def predict(model: Path, images: tuple[Path, ...], top: int, debug: bool) -> Non
             failed += 1
             click.echo(f"Error: {answer}", err=True)
         else:
-            click.echo(f"{path}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer))
+            click.echo(f"{printable(os.fspath(path))}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer))
     if failed:
         raise UserError(f"{failed} of {len(images)} images could not be read.")
 
@@ -120,7 +158,9 @@ def doctor(cache_dir: str, debug: bool) -> None:
 
 
 @cli.command()
-@click.option("--output_dir", "--output-dir", default="weights", show_default=True, help="folder for weights and record")
+@click.option(
+    "--output_dir", "--output-dir", default="weights", show_default=True, help="folder for weights and record"
+)
 @click.option("--n_letters", "--n-letters", default=40_000, show_default=True, type=int, help="letters to draw")
 @click.option("--epochs", default=7, show_default=True, type=int, help="passes over the letters")
 @click.option("--seed", default=0, show_default=True, type=int, help="draws letters, weights and order")
@@ -159,6 +199,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 (the machine), 2 (the user), 130 or 143 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a file's name need not be printable
     try:
         cli.main(arguments, prog_name="transfer-utils", standalone_mode=False)
         return 0
@@ -192,4 +234,3 @@ def _failed(error: Exception, message: str, status: int, arguments: list[str]) -
         traceback.print_exception(error)
     click.echo(f"Error: {message}", err=True)
     return status
-

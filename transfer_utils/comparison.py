@@ -22,16 +22,12 @@ def run_comparison(config: RunConfig, *, progress: Progress | None = None, say: 
     Returns:
         The analysis, Markdown, whose every number is from the two records.
     """
-    runs = {
-        name: run_experiment(
-            config.model_copy(update={"model": name, **({} if name == "transfer" else {"model_path": ""})}),
-            reuse=True,
-            progress=progress,
-            say=say,
-        )
-        for name in ("transfer", "baseline")
-    }
-    transfer, baseline = runs["transfer"], runs["baseline"]
+    # What was named for one model must not be overwritten by the other.
+    beside = {"model_path": "", "json_output_path": _beside(config.json_output_path)}
+    transfer, baseline = (
+        run_experiment(config.model_copy(update=changes), reuse=True, progress=progress, say=say)
+        for changes in ({"model": "transfer"}, {"model": "baseline", **beside})
+    )
     figures = draw_comparison(transfer, baseline, Path(config.figures_dir) if config.figures_dir else transfer.folder)
     text = analysis(transfer.record, baseline.record)
     write_bytes(transfer.folder / ANALYSIS_NAME, text.encode())
@@ -78,7 +74,9 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
     ]
     if transfer.metrics.get("test_tta") is not None:
         averaged = "test accuracy, averaged views"
-        lines.append(_row(averaged, transfer, baseline, lambda r: _percent(r, "test_tta", "test_tta_low", "test_tta_high")))
+        lines.append(
+            _row(averaged, transfer, baseline, lambda r: _percent(r, "test_tta", "test_tta_low", "test_tta_high"))
+        )
     lines += [
         _row("validation accuracy", transfer, baseline, lambda r: _percent(r, "val_end2end", "val_low", "val_high")),
         _row("train less validation accuracy", transfer, baseline, _gap),
@@ -87,13 +85,19 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
         _row("seconds in all", transfer, baseline, lambda r: f"{r.timing_sec['total']:.0f}"),
         _row("weights", transfer, baseline, lambda r: f"{r.network['parameters']:,}"),
         "",
-        f"Transfer gains {gain['difference']:.1f} points on test (95 % interval {gain['low']:.1f} to {gain['high']:.1f}). "
-        f"Of the images that one model gets right and the other wrong, transfer has {test['only_a']:,} and the baseline "
-        f"{test['only_b']:,} (exact McNemar test, p = {_p_value(test['p_value'])}).",
+        f"Transfer gains {gain['difference']:.1f} points on test "
+        f"(95 % interval {gain['low']:.1f} to {gain['high']:.1f}). "
+        f"Of the images that one model gets right and the other wrong, transfer has {test['only_a']:,} "
+        f"and the baseline {test['only_b']:,} (exact McNemar test, p = {_p_value(test['p_value'])}).",
         "",
         _catching_up(transfer, baseline),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _beside(path: str) -> str:
+    """Return where the baseline's log goes: ``a/b_baseline.json`` for ``a/b.json``."""
+    return str(Path(path).with_name(f"{Path(path).stem}_baseline{Path(path).suffix}")) if path else ""
 
 
 def _row(title: str, transfer: RunRecord, baseline: RunRecord, cell: Callable[[RunRecord], str]) -> str:

@@ -36,7 +36,9 @@ def examine(cache_dir: str = "") -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=bool(columns), box=None, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", show_header=bool(columns), box=None, pad_edge=False
+    )
     for column in columns or ("", ""):
         table.add_column(column, overflow="fold")
     return table
@@ -100,7 +102,9 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     fine_tuned = bool(config.n_unfreeze and config.epochs_stage2)
     passes = train + held_out * (1 + 2 * config.tta) + (views * train + held_out if fine_tuned else 0)
     epochs = config.epochs_stage2 if fine_tuned else 0
-    seconds = 30 + passes / (TRUNK_RATE * rate) + epochs * (train / (TAIL_RATE * rate) + held_out / (3 * TAIL_RATE * rate))
+    seconds = (
+        30 + passes / (TRUNK_RATE * rate) + epochs * (train / (TAIL_RATE * rate) + held_out / (3 * TAIL_RATE * rate))
+    )
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
     disk = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out)
     disk += (views * train + held_out) * BOUNDARY_BYTES * scale if fine_tuned else 0

@@ -156,9 +156,7 @@ def _claim(config: RunConfig, progress: Progress | None, say: Say) -> Sitting:
         record.status, record.error, record.config = "running", "", options
         earlier = record.timing_sec.get("total") or 0.0
         return Sitting(config, run.folder, record, progress, say, held, _earlier=earlier)
-    folder, held = _new_folder(root, config)
     record = RunRecord(
-        run_id=folder.name,
         fingerprint=config.fingerprint,
         status="running",
         created=timestamp(),
@@ -167,6 +165,8 @@ def _claim(config: RunConfig, progress: Progress | None, say: Say) -> Sitting:
         versions=versions(),
         machine=machine(),
     )
+    folder, held = _new_folder(root, config)  # last: a folder without a record would tell nobody anything
+    record.run_id = folder.name
     return Sitting(config, folder, record, progress, say, held)
 
 

@@ -1,4 +1,4 @@
-"""Run the frozen part once, and keep what it gives: memory-mapped float16, checked by its own hash, never half-written."""
+"""Run the frozen part once and keep what it gives: memory-mapped float16, checked by its hash, never half-written."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ Progress = Callable[[str, int, int], None]
 
 # Part of every key: raise it when the meaning of a cached number changes.
 LAYOUT = 1
+
+# The options that decide what a view shows.
+DRAWN_BY = ("seed", "augment", "rotation", "zoom", "width_shift", "height_shift", "horizontal_flip")
+DRAWN_BY += ("use_mixup", "mixup_alpha")
 
 CHUNK = 512  # images between two reports of progress
 
@@ -84,14 +88,16 @@ class BoundaryCache:
         def draw(positions: np.ndarray) -> np.ndarray:
             return training_view(split, positions, config, number, self._n_classes, drawn)[0]
 
-        options = {
-            name: getattr(config, name)
-            for name in ("seed", "augment", "rotation", "zoom", "width_shift", "height_shift", "horizontal_flip")
-            + ("use_mixup", "mixup_alpha")
-        }
+        options = {name: getattr(config, name) for name in DRAWN_BY}
         key = _digest(self._key, json.dumps(options), str(number)) if drawn else self._key
         activations = _cached(
-            key, split, self.engine, draw if drawn else None, config, f"view {number + 1} of {self.views}", self._progress
+            key,
+            split,
+            self.engine,
+            draw if drawn else None,
+            config,
+            f"view {number + 1} of {self.views}",
+            self._progress,
         )
         return activations, view_labels(split, drawn, self._n_classes)
 
@@ -130,7 +136,7 @@ def _cached(
     title: str,
     progress: Progress | None,
 ) -> np.ndarray:
-    """Open the cache file of ``key``, building it first where it is missing or damaged; one process builds, all read."""
+    """Open the cache file of ``key``; where it is missing or damaged, one process builds it first and all read it."""
     path = cache_folder(config.cache_dir) / "features" / f"{key}.npy"
     with lock(path):
         if not _intact(path):

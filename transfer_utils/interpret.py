@@ -1,4 +1,4 @@
-"""What a network sees: feature maps, Grad-CAM, similarity of layers, and what each depth is good for.
+"""What a network sees: feature maps, Grad-CAM, the images that excite a channel, and what each depth is good for.
 
 Models here take 0-255 pixels: what ``build_full_model``, ``build_feature_extractor`` or ``build_baseline_cnn`` gives.
 Layers are named as in the backbone, or in the model itself where it has none.
@@ -6,7 +6,7 @@ Layers are named as in the backbone, or in the model itself where it has none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -20,9 +20,7 @@ from transfer_utils.evaluation import wilson_interval
 from transfer_utils.features import extract_features
 
 MAPS_BATCH = 32  # images whose maps are computed at once
-CKA_ROWS = 1024  # rows made float64 at once
 PROBE_HOLD_OUT = 0.2  # share of the training images that chooses the probe's L2 strength
-TSNE_COMPONENTS, TSNE_PERPLEXITY = 50, 30  # van der Maaten & Hinton 2008, JMLR 9, section 4
 
 
 class Probe(NamedTuple):
@@ -192,67 +190,6 @@ def most_activating(strength: np.ndarray, k: int = 8) -> np.ndarray:
         Positions (channels, min(k, n)) int.
     """
     return np.argsort(-np.asarray(strength), axis=0, kind="stable")[:k].T
-
-
-def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
-    """Compare two representations of the same images (linear CKA, Kornblith et al. 2019, arXiv 1905.00414, section 3).
-
-    Unchanged by rotating, mirroring or scaling either of them. In its feature-space form it needs a matrix of
-    d_a x d_b numbers, never one of n x n.
-
-    Args:
-        a, b: (n, d_a) and (n, d_b).
-
-    Returns:
-        A number in [0, 1]: 1 for the same representation; NaN where one of them does not vary.
-
-    Raises:
-        UserError: not two matrices with one row an image.
-    """
-    a, b = np.asarray(a), np.asarray(b)
-    if a.ndim != 2 or b.ndim != 2 or len(a) != len(b) or not len(a):
-        raise UserError(f"a and b must have shapes (n, d_a) and (n, d_b), got {a.shape} and {b.shape}.")
-    scale = np.linalg.norm(_covariance(a, a)) * np.linalg.norm(_covariance(b, b))
-    return float(np.linalg.norm(_covariance(a, b)) ** 2 / scale) if scale > 0 else float("nan")
-
-
-def cka_matrix(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return ``linear_cka`` of every layer of ``before`` (rows) with every layer of ``after`` (columns), float64."""
-    return np.array([[linear_cka(a, b) for b in after.values()] for a in before.values()])
-
-
-def embed_2d(features: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Lay features out in the plane by PCA to 50 dimensions and t-SNE, neighbours beside neighbours.
-
-    Only neighbourhoods mean something in it: not the distances between groups, nor their sizes or places.
-
-    Args:
-        features: (n, d), n at least 5; a few thousand take half a minute.
-
-    Returns:
-        (n, 2) float32.
-
-    Raises:
-        UserError: fewer than five rows.
-    """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
-    features = np.asarray(features, "float32")
-    if features.ndim != 2 or len(features) < 5:
-        raise UserError(f"features must have shape (n, d) with n at least 5, got {features.shape}.")
-    reduced = PCA(min(TSNE_COMPONENTS, *features.shape), random_state=seed).fit_transform(features)
-    perplexity = min(TSNE_PERPLEXITY, (len(features) - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
-
-
-def _covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the sum over rows of centred ``a`` times centred ``b``, (d_a, d_b) float64, a few rows at a time."""
-    mean_a, mean_b = (x.mean(axis=0, dtype="float64") for x in (a, b))
-    total = np.zeros((a.shape[1], b.shape[1]))
-    for i in range(0, len(a), CKA_ROWS):
-        total += (a[i : i + CKA_ROWS] - mean_a).T @ (b[i : i + CKA_ROWS] - mean_b)
-    return total
 
 
 def _checked(model: keras.Model, images: np.ndarray) -> np.ndarray:

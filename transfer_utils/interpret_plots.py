@@ -1,4 +1,4 @@
-"""What ``interpret``, ``anatomy`` and ``corruptions`` find, drawn in the style of ``plotting`` and returned."""
+"""What the rooms that look inside a network find, drawn in the style of ``plotting`` and returned as a ``Figure``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def plot_feature_maps(maps: Mapping[str, np.ndarray], image: np.ndarray | None =
     """
     rows = list(maps.items())
     columns = max(values.shape[-1] for _, values in rows) + (image is not None)
-    figure = Figure((WIDTH, 1.12 * len(rows) * 8.5 / columns + 0.3), layout="constrained")
+    figure = Figure((WIDTH, 7.4 * len(rows) / columns + 0.3), layout="constrained")
     for line, (name, values) in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
         for axes in line:
             axes.set(xticks=[], yticks=[])
@@ -111,7 +111,9 @@ def plot_probes(probes: Mapping[str, Sequence[Any]], chance: float) -> Figure:
         low, high = zip(*((probe.low, probe.high) for probe in found), strict=True)
         axes.fill_between(range(len(found)), low, high, color=SERIES[place], alpha=0.18, linewidth=0)
     axes.axhline(chance, label="guessing", **DOTTED)
-    axes.set_xticks(range(len(found)), [f"{p.layer}\n({p.channels})" for p in found], rotation=35, ha="right")
+    axes.set_xticks(
+        range(len(found)), [f"{p.layer} ({p.channels})" for p in found], rotation=30, ha="right", fontsize=8
+    )
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(xlabel="layer (channels), from the input to the end", ylabel="validation accuracy")
@@ -125,7 +127,7 @@ def plot_embedding(points: Mapping[str, np.ndarray], labels: np.ndarray, class_n
     """Draw embeddings side by side, a colour and a marker for each class; the axes have no unit and no meaning.
 
     Args:
-        points: by title, (n, 2) as ``interpret.embed_2d`` gives.
+        points: by title, (n, 2) as ``similarity.embed_2d`` gives.
         labels: (n,), integers that index ``class_names``; the first ten classes are drawn.
     """
     labels = np.asarray(labels)
@@ -151,7 +153,7 @@ def plot_costs(costs: Sequence[Any]) -> Figure:
     for axes, (field, label), scale, colour in zip(panels, quantities.items(), (1e3, 1e6), SERIES, strict=False):
         values = np.array([getattr(cost, field) for cost in costs]) / scale
         bars = axes.barh(range(len(costs)), values, 0.72, color=colour)
-        axes.bar_label(bars, [f"{value:,.1f}" for value in values], padding=3, fontsize=8)
+        axes.bar_label(bars, [f"{value:,.3g}" for value in values], padding=3, fontsize=8)
         axes.set_xlim(0, 1.2 * values.max())
         ruled(axes)
         axes.grid(False, axis="y")
@@ -202,7 +204,7 @@ def plot_positions(image: np.ndarray, grids: Mapping[str, int]) -> Figure:
 
 @styled
 def plot_cka(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], labels: tuple[str, str]) -> Figure:
-    """Draw the similarity of layers, as ``interpret.cka_matrix`` gives it.
+    """Draw the similarity of layers, as ``similarity.cka_matrix`` gives it.
 
     Args:
         matrix: (rows, columns) in [0, 1].
@@ -248,18 +250,19 @@ def plot_grad_cam(images: np.ndarray, heatmaps: Mapping[str, np.ndarray], titles
 
 
 @styled
-def plot_corruptions(accuracy: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+def plot_corruptions(accuracy: Mapping[str, Mapping[str, Sequence[float]]], severities: Sequence[int]) -> Figure:
     """Draw accuracy against the severity of each corruption, one panel a kind.
 
     Args:
-        accuracy: by kind, by model, fractions for severity 0 (the image as it is) and up.
+        accuracy: by kind, by model, a fraction for each severity.
+        severities: 0 is the image as it is.
     """
     figure = Figure((WIDTH, 3.3), layout="constrained")
     panels: Sequence[Axes] = figure.subplots(1, len(accuracy), sharey=True, squeeze=False)[0]
     for axes, (kind, lines) in zip(panels, accuracy.items(), strict=True):
         for place, (label, values) in enumerate(lines.items()):
             look = {"color": SERIES[place], "linestyle": DASHES[place], "marker": MARKERS[place], "markersize": 5}
-            axes.plot(range(len(values)), values, label=label, **look)
+            axes.plot(severities, values, label=label, **look)
         ruled(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(title=kind, xlabel="severity", ylim=(0, 1))

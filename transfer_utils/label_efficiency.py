@@ -6,6 +6,7 @@ epoch); the other half judges. The test split is not touched.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -13,14 +14,14 @@ import numpy as np
 
 from transfer_utils.config import RunConfig
 from transfer_utils.errors import UserError
-from transfer_utils.experiment import Progress, run_experiment
+from transfer_utils.experiment import Progress
 from transfer_utils.palette import MODEL_NAMES
+from transfer_utils.records import Run
 
 LEVELS = (5, 20, 100, 500)
 
-# A handful of images is shown again and again, each time augmented anew: validating after every two steps would cost
-# more than the steps.
-STEPS_PER_EPOCH = 16
+# Of the CNN's training, on however few images: they are shown again and again, each time augmented anew.
+LEAST_STEPS = 200
 
 CHUNK = 500  # images that the CNN judges at once
 
@@ -42,17 +43,20 @@ class Measured(NamedTuple):
 
 
 def measure_label_efficiency(
-    config: RunConfig, levels: Iterable[int] = LEVELS, draws: int = 3, progress: Progress | None = None
+    config: RunConfig,
+    levels: Iterable[int] = LEVELS,
+    draws: int = 3,
+    *,
+    on_all: Run | None = None,
+    progress: Progress | None = None,
 ) -> list[Measured]:
     """Train both models at each number of labels per class, on several draws, and once on all labels.
-
-    The CNN on all labels is the baseline run of the same options in ``output_dir``, trained now where there is none;
-    its best epoch was chosen by the whole validation split.
 
     Args:
         config: its ``labels_per_class`` is not used.
         levels: labels per class; those that the smallest class does not have are left out.
         draws: how often the labelled images are drawn; a smaller number of labels is part of a larger one.
+        on_all: a finished run of the CNN on all labels of the same data, to judge its model instead of training another.
         progress: called with (title, done, total).
 
     Raises:
@@ -65,9 +69,10 @@ def measure_label_efficiency(
         raise UserError(f"draws must be at least 1, got {draws}")
     from transfer_utils.data import load_dataset
     from transfer_utils.features import extract_features
+    from transfer_utils.model_files import load_model
     from transfer_utils.models import build_feature_extractor
 
-    config = config.model_copy(update={"model": "transfer", "labels_per_class": 0})
+    config = config.model_copy(update={"labels_per_class": 0})
     dataset = load_dataset(config)
     extractor = build_feature_extractor(config)
     known = np.asarray(extract_features(extractor, dataset.train, config, progress=progress))
@@ -84,18 +89,20 @@ def measure_label_efficiency(
         measured.append(Measured(model, labels, draw, float(np.mean(probabilities.argmax(1) == truth))))
 
     per_class = np.bincount(dataset.train.labels)
-    tasks = [(level, draw) for level in levels if level < per_class.min() for draw in range(draws)]
+    every = round(float(per_class.mean()))
+    tasks = [(level, draw) for level in levels if level < per_class.min() for draw in range(draws)] + [(every, 0)]
     for done, (level, draw) in enumerate(tasks):
-        positions = draw_labels(dataset.train.labels, level, config.seed, draw)
+        positions = draw_labels(dataset.train.labels, level, config.seed, draw) if level < every else slice(None)
         train = known[positions], one_hot[dataset.train.labels[positions]]
         note("transfer", level, draw, _probe(train, chosen_by, held_out[judging], config))
-        fitted = _scratch(dataset, positions, (pixels[choosing].astype("float32"), chosen_by[1]), config, draw)
+        if level == every and on_all:
+            fitted = load_model(on_all.folder / on_all.record.files["model"])
+        else:
+            validation = pixels[choosing].astype("float32"), chosen_by[1]
+            fitted = _scratch(dataset.train.part(positions), validation, config, draw)
         note("baseline", level, draw, _predict(fitted, pixels[judging]))
         if progress:
             progress("label efficiency", done + 1, len(tasks))
-    every = round(float(per_class.mean()))
-    note("transfer", every, 0, _probe((known, one_hot[dataset.train.labels]), chosen_by, held_out[judging], config))
-    note("baseline", every, 0, _predict(_scratch_on_all(config), pixels[judging]))
     return measured
 
 
@@ -164,26 +171,21 @@ def _probe(train, chosen_by, features: np.ndarray, config: RunConfig) -> np.ndar
     return (features.astype("float32") - head.mean) / head.deviation @ head.kernel + head.bias
 
 
-def _scratch(dataset, positions: np.ndarray, validation, config: RunConfig, draw: int):
-    """Return the CNN trained on these positions of the training split, its best epoch chosen by ``validation``."""
+def _scratch(train, validation, config: RunConfig, draw: int):
+    """Return the CNN trained on a split, its best epoch chosen by ``validation``."""
     import keras
 
     from transfer_utils.models import build_baseline_cnn
     from transfer_utils.training import train_baseline
 
-    positions = np.resize(positions, max(len(positions), STEPS_PER_EPOCH * config.batch_size))
     config = config.model_copy(update={"seed": config.seed + draw})
+    epochs = config.epochs_baseline or config.epochs_stage1 + config.epochs_stage2
+    least = math.ceil(LEAST_STEPS / epochs) * config.batch_size
     keras.utils.set_random_seed(config.seed)
-    model = build_baseline_cnn(len(dataset.class_names), config.stored_size)
-    train_baseline(model, dataset.train.part(positions), validation, config)
+    model = build_baseline_cnn(validation[1].shape[1], config.stored_size)
+    shown = np.resize(np.arange(len(train)), max(least, len(train)))
+    train_baseline(model, train.part(shown), validation, config)
     return model
-
-
-def _scratch_on_all(config: RunConfig):
-    from transfer_utils.model_files import load_model
-
-    run = run_experiment(config.model_copy(update={"model": "baseline"}), reuse=True, say=lambda line: None)
-    return load_model(run.folder / run.record.files["model"])
 
 
 def _predict(model, pixels: np.ndarray) -> np.ndarray:

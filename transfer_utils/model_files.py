@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import zipfile
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import h5py
 import keras
+from keras.src.legacy.saving import legacy_h5_format
 
 from transfer_utils.errors import UserError
-from transfer_utils.files import replacing
+from transfer_utils.files import replacing, write_bytes
 from transfer_utils.weights import check_h5
 
 LARGEST_DESCRIPTION = 16 << 20  # bytes; those of our backbones take under one megabyte
@@ -26,9 +28,18 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in (".keras", ".h5"):
         raise UserError(f"model_path must end in .keras or .h5, got {str(path)!r}.")
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Keras advises against .h5 at every save; the caller asked for it
-    with replacing(path) as temporary:
-        model.save(temporary)
+    logging.getLogger("absl").setLevel(
+        logging.ERROR
+    )  # Keras advises against .h5 at every save; the caller asked for it
+    if path.suffix == ".h5":
+        # HDF5 brings the process down when its file cannot grow (a full disk): it writes to memory, we to the disk.
+        image = io.BytesIO()
+        with h5py.File(image, "w") as file:
+            legacy_h5_format.save_model_to_hdf5(model, file)
+        write_bytes(path, image.getvalue())
+    else:
+        with replacing(path) as temporary:
+            model.save(temporary)
     return path
 
 

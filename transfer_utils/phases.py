@@ -98,8 +98,8 @@ def _train_transfer(dataset: Dataset, sitting: Sitting) -> keras.Model:
     record.network = {"backbone_layers": len(base.layers), "parameters": model.count_params(), "engine": kind}
     width = f" alpha {config.alpha:g}" if config.backbone == "MobileNetV2" else ""
     sitting.say(
-        f"{config.backbone}{width} at {config.image_size} px, weights from {record.weights['source']}: {len(base.layers)} "
-        f"layers, {base.count_params():,} weights, {extractor.output.shape[-1]:,} features. "
+        f"{config.backbone}{width} at {config.image_size} px, weights from {record.weights['source']}: "
+        f"{len(base.layers)} layers, {base.count_params():,} weights, {extractor.output.shape[-1]:,} features. "
         f"The frozen part runs on {kind} ({reason})."
     )
 
@@ -132,6 +132,7 @@ def _start_from_solution(head: keras.Model, train: Batch, validation: Batch, sit
     sitting.say(
         f"Softmax regression on the frozen features: validation accuracy {100 * accuracy:.1f} % (L2 {solved.l2:.2g})."
     )
+    sitting.save()  # before the first checkpoint: a sitting that resumes from one does not come here
 
 
 def _fine_tune(base: keras.Model, head: keras.Model, model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:

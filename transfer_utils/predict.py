@@ -25,10 +25,13 @@ def predict_images(model_path: Path, images: Iterable[Path], top: int = 3) -> It
     or from what ``name_classes`` wrote beside it; without either the classes are numbered.
 
     Raises:
-        UserError: the model cannot be loaded.
+        UserError: the model cannot be loaded, or takes something else than images.
     """
     model = load_model(model_path)
-    engine, side = Engine(model), model.inputs[0].shape[1]
+    shapes, side = [tensor.shape for tensor in (*model.inputs, *model.outputs)], model.inputs[0].shape[1]
+    if [len(shape) for shape in shapes] != [4, 2] or side is None or shapes[0] != (None, side, side, 3):
+        raise UserError(f"{model_path} must take square colour images and give probabilities, got the shapes {shapes}.")
+    engine = Engine(model)
     names = class_names(model_path, model.outputs[0].shape[-1])
     for path in images:
         try:

@@ -19,7 +19,12 @@ def results_table(runs: list[Run]) -> str:
     for run in runs:
         record = run.record
         if run.path.name == RECORD_NAME and record.status == "completed":
-            cells = [record.dataset["description"], _network(run), *_accuracies(run), f"{record.timing_sec['total'] / 60:.1f}"]
+            cells = [
+                record.dataset["description"],
+                _network(run),
+                *_accuracies(run),
+                f"{record.timing_sec['total'] / 60:.1f}",
+            ]
             rows.append("| " + " | ".join([*cells, f"`{record.command}`"]) + " |")
     return "\n".join(rows) + "\n"
 

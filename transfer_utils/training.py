@@ -152,7 +152,7 @@ def _fit(
     validation: Batch,
     stage: Stage,
 ) -> Curves:
-    """Train for ``stage.epochs`` or until ``val_loss`` stalls, resume where the checkpoint says, keep the best weights."""
+    """Train for ``stage.epochs`` or until ``val_loss`` stalls, from the checkpoint on; keep the best weights."""
     compile_model(
         model, build_optimizer(stage.optimizer, stage.learning_rate, stage.weight_decay), stage.label_smoothing
     )
@@ -305,9 +305,7 @@ def _save(model: keras.Model, callbacks: list[keras.callbacks.Callback], curves:
     write_bytes(path, buffer.getvalue())
 
 
-def _restore(
-    model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, path: Path | None
-) -> int:
+def _restore(model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, path: Path | None) -> int:
     """Bring back what ``_save`` wrote and return the number of the next epoch; 0 where there is nothing to resume."""
     if path is None or not path.exists():
         return 0

@@ -56,7 +56,9 @@ def load_weights(base: keras.Model, config: RunConfig) -> dict[str, str]:
     else:
         path = Path(config.weights).expanduser()
         if not path.is_file():
-            raise UserError(f"weights must be 'imagenet', 'letters', 'random' or an existing file, got {config.weights!r}.")
+            raise UserError(
+                f"weights must be 'imagenet', 'letters', 'random' or an existing file, got {config.weights!r}."
+            )
         source = path.name
         load_weights_file(base, path)
     digest = sha256_of_weights(base)
@@ -68,8 +70,8 @@ def load_weights(base: keras.Model, config: RunConfig) -> dict[str, str]:
 def imagenet_weights(config: RunConfig) -> list[np.ndarray]:
     """Return the ImageNet weights of the backbone, downloaded under a lock at first use.
 
-    MobileNetV2 has other weights for each of the sides 96, 128, 160, 192 and 224. All our runs take those of 224, at any
-    side, so that runs at different sides differ in the side alone.
+    MobileNetV2 has other weights for each of the sides 96, 128, 160, 192 and 224. All our runs take those of 224, at
+    any side, so that runs at different sides differ in the side alone.
     """
     application = getattr(keras.applications, config.backbone)
     width = {"alpha": config.alpha} if config.backbone == "MobileNetV2" else {}
@@ -230,8 +232,9 @@ def _remember(config: RunConfig, digest: str) -> None:
         known = seen.setdefault(name, digest)
         if known != digest:
             raise UserError(
-                f"The weights in {imagenet_path(config)} are not those of their first use here: SHA-256 {digest[:12]}…, "
-                f"before {known[:12]}…. If you changed the file on purpose, remove its line from {memory}."
+                f"The weights in {imagenet_path(config)} are not those of their first use here: "
+                f"SHA-256 {digest[:12]}…, before {known[:12]}…. "
+                f"If you changed the file on purpose, remove its line from {memory}."
             )
         write_json(memory, seen)
 

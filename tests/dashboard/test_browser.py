@@ -142,7 +142,7 @@ def test_two_runs_are_picked_compared_and_one_is_hidden(page):
     expect(page.get_by_text("8 of 15 runs, 2 chosen")).to_be_visible()
     assert re.search(r"chosen=depth-10-0&chosen=depth-30-0", page.url)
 
-    page.get_by_role("button", name="Compare").click()
+    page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_text("Options that differ")).to_be_visible()
     settled(page)
     differences = [row[-3:] for row in cells(page)]
@@ -150,7 +150,7 @@ def test_two_runs_are_picked_compared_and_one_is_hidden(page):
     assert len(differences) == 3  # the head and the two options that differ
 
     opened(page, "search=depth-&sort=name&chosen=depth-10-0")
-    page.get_by_role("button", name="Hide").click()
+    page.get_by_role("button", name="Hide", exact=True).click()
     expect(page.get_by_text("7 of 15 runs", exact=True)).to_be_visible()
     assert "hidden=depth-10-0" in page.url and "chosen" not in page.url
     assert not any("depth-10-0" in row for row in cells(page))

@@ -32,6 +32,16 @@ def test_any_further_option_can_be_looked_at(study, draw):
     assert not app.exception and app.selectbox(key="option").value == "batch_norm"
 
 
+def test_a_value_at_which_a_run_diverged_is_named_where_it_has_no_point(tmp_path, draw):
+    from .samples import write_run
+
+    for place, (rate, status) in enumerate(((1e-3, "completed"), (1e-4, "completed"), (1.0, "diverged"))):
+        write_run(tmp_path / f"run{place}", {"n_unfreeze": 10, "learning_rate_stage2": rate}, status, place)
+    write_run(tmp_path / "other", {"n_unfreeze": 30, "learning_rate_stage2": 2.0}, "diverged", 3)
+    [told] = [text.value for text in draw(tmp_path, "Study").text if text.value.startswith("Best")]
+    assert told.endswith("Diverged: 1.")
+
+
 def test_early_stopping_is_told_from_the_epochs_that_ran(tmp_path, draw):
     from transfer_utils.records import read_record
 

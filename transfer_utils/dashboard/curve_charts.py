@@ -61,7 +61,7 @@ def learning_rate(line: Line, height: int = 200) -> go.Figure:
     )
     drawing.lay_out(figure, height, legend=False)
     figure.update_xaxes(title_text="epoch")
-    figure.update_yaxes(type="log", dtick=1, exponentformat="power")
+    figure.update_yaxes(type="log", dtick=1, exponentformat="power", title_text="learning rate")
     return figure
 
 
@@ -104,7 +104,7 @@ def _add_key(figure: go.Figure) -> None:
             row=1,
             col=2,
         )
-    figure.update_layout(legend2={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.16, "yanchor": "top"})
+    figure.update_layout(legend2={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.18, "yanchor": "top"})
 
 
 def _mark_stages(figure: go.Figure, lines: list[Line], against: str) -> None:

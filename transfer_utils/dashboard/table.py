@@ -46,6 +46,10 @@ class Row:
         """The options without the seed: equal for runs that repeat each other."""
         return frozenset((name, value) for name, value in self.options.items() if name not in REPEATS)
 
+    def without(self, option: str) -> frozenset[tuple[str, str]]:
+        """The configuration but for one option: equal for runs that show what this option does."""
+        return self.configuration - {(option, self.options.get(option, ""))}
+
     @property
     def dataset(self) -> str:
         given = self.record.dataset.get("name") or self.config.get("dataset")
@@ -239,13 +243,13 @@ class Family:
 
 
 def families(rows: list[Row], option: str) -> list[Family]:
-    """Find the runs that show what one option does, all else being equal; the family with most values first."""
+    """Find the runs that show what one option does, all else being equal: first those with the most values."""
     found: dict[frozenset, list[Row]] = {}
     for row in rows:
         if option in row.options and row.metric("val_end2end") is not None:
-            found.setdefault(frozenset(item for item in row.configuration if item[0] != option), []).append(row)
+            found.setdefault(row.without(option), []).append(row)
     kept = [members for members in found.values() if len({row.options[option] for row in members}) > 1]
-    kept.sort(key=lambda members: -len({row.options[option] for row in members}))
+    kept.sort(key=lambda members: (-len({row.options[option] for row in members}), members[0].from_scratch))
     names = [Group("", members) for members in kept]
     _name_apart(names, {option, *REPEATS})
     return [Family(group.name, group_by(group.rows, option)) for group in names]

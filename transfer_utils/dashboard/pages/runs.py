@@ -35,7 +35,8 @@ def draw(view: View) -> None:
         _say_what_to_run_first(view)
         _list_unreadable(view)
         return
-    shown = [row for row in view.rows if row.name not in set(state.hidden())]
+    hidden = set(state.hidden())
+    shown = [row for row in view.rows if row.name not in hidden]
     _show_best(shown)
     found = _filtered(shown)
     _offer_actions(view, found)
@@ -62,7 +63,8 @@ def _describe_best(best: Best, several: bool) -> None:
     words, validation, test = st.columns([4, 1, 1], vertical_alignment="center")
     with words:
         st.caption("Best configuration")
-        st.text(f"{best.dataset}: {best.options}" if several else best.options)
+        data = "Data not recorded" if best.dataset == plain.MISSING else best.dataset
+        st.text(f"{data}: {best.options}" if several else best.options)
         st.caption(best.why)
     for place, label, split in ((validation, "Validation", "val"), (test, "Test", "test")):
         _show_mean(place, label, best.group, f"{split}_end2end")
@@ -232,7 +234,7 @@ def _curve_column(rows: list[Row]) -> dict:
 
 def _sparkline(row: Row) -> list[float]:
     curve = row.history.values["val_accuracy"]
-    return curve[np.isfinite(curve)][-100:].tolist()
+    return np.round(curve[np.isfinite(curve)][-100:], 4).tolist()
 
 
 def _list_unreadable(view: View) -> None:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from transfer_utils.dashboard import drawing, option_charts, study_charts
-from transfer_utils.dashboard.options import REPEATS, said
+from transfer_utils.dashboard.options import REPEATS
 from transfer_utils.dashboard.reading import View
 from transfer_utils.dashboard.table import Family, Group, Row, differing, families, group_by_configuration
 
@@ -91,11 +91,8 @@ def _vary(option: str) -> Callable[[list[Row], str], Finding | None]:
         found = [family for family in families(rows, option) if _known(family, split)][:MOST_FAMILIES]
         if not found:
             return None
-        says = _best_and_worst(found[0], split)
-        lost = sorted({said(option, row.config.get(option)) for row in rows if row.status == "diverged"})
-        return Finding(
-            study_charts.one_option(found, option, split), says + (f" Diverged: {', '.join(lost[:5])}." if lost else "")
-        )
+        says = _best_and_worst(found[0], split) + _diverged(found, option, rows)
+        return Finding(study_charts.one_option(found, option, split), says)
 
     return answer
 
@@ -110,6 +107,13 @@ def _best_and_worst(family: Family, split: str) -> str:
     known = _known(family, split)
     told = [f"{group.name}, {group.shown(f'{split}_end2end')}" for group in (known[-1], known[0])]
     return f"Best: {told[0]}. Worst: {told[1]}" + (f" ({family.name})." if family.name else ".")
+
+
+def _diverged(found: list[Family], option: str, rows: list[Row]) -> str:
+    """Name the values at which a run of the drawn families diverged, and so has no point in the chart."""
+    drawn = {group.rows[0].without(option) for family in found for group in family.groups}
+    lost = {row.options.get(option, "") for row in rows if row.status == "diverged" and row.without(option) in drawn}
+    return f" Diverged: {', '.join(sorted(lost))}." if lost else ""
 
 
 def _start(rows: list[Row], split: str) -> Finding | None:

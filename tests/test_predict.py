@@ -1,0 +1,85 @@
+"""Predictions: by name where names are to be had, for every image that can be read, whatever the others are."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from transfer_utils.errors import UserError
+from transfer_utils.images import decode_image
+from transfer_utils.model_files import save_model
+from transfer_utils.predict import class_names, name_classes, predict_images, top_classes
+from transfer_utils.records import RunRecord
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """Return the file of a model that tells dark from light."""
+    pixels = keras.Input((32, 32, 3))
+    light = keras.layers.Rescaling(1 / 255)(keras.layers.GlobalAveragePooling2D()(pixels))
+    network = keras.Model(pixels, keras.layers.Dense(3, activation="softmax", name="head")(light))
+    network.get_layer("head").set_weights([np.array([[-4.0, 0, 4]] * 3), np.array([6.0, 0, -6])])
+    return save_model(network, tmp_path_factory.mktemp("model") / "model.keras")
+
+
+@pytest.fixture(autouse=True)
+def _images():
+    Image.new("RGB", (50, 40), "black").save("dark.png")
+    Image.new("L", (20, 20), 255).save("light.png")
+    Path("odd.png").write_text("no picture")
+    Path("folder.png").mkdir()
+
+
+def test_every_image_that_can_be_read_is_answered_and_the_others_say_why(model):
+    names = ["dark.png", "odd.png", "missing.png", "folder.png", "light.png"]
+    answers = dict(predict_images(model, [Path(name) for name in names], top=2))
+    assert [str(path) for path in answers] == names
+    assert [[name for name, _ in answers[Path(n)]] for n in ("dark.png", "light.png")] == [
+        ["class 0", "class 1"],
+        ["class 2", "class 1"],
+    ]
+    for name in names[1:4]:
+        assert isinstance(answers[Path(name)], UserError) and name in str(answers[Path(name)])
+
+
+def test_the_probabilities_are_those_of_the_model(model):
+    (_, answer), *_ = predict_images(model, [Path("dark.png")], top=1000)
+    logits = decode_image("dark.png", 32).mean(axis=(0, 1)) / 255 @ np.array([[-4.0, 0, 4]] * 3) + [6, 0, -6]
+    assert np.allclose([share for _, share in answer], np.sort(np.exp(logits) / np.exp(logits).sum())[::-1], atol=1e-3)
+
+
+def test_the_likeliest_classes_come_first():
+    assert top_classes(np.array([0.2, 0.5, 0.3]), ["a", "b", "c"], 2) == [("b", 0.5), ("c", 0.3)]
+
+
+def test_names_come_from_beside_the_model_then_from_the_record_then_they_are_numbers(tmp_path):
+    path = tmp_path / "model.keras"
+    assert class_names(path, 3) == ["class 0", "class 1", "class 2"]
+    RunRecord(dataset={"class_names": ["x", "y", "z"]}).save(tmp_path / "run.json")
+    assert class_names(path, 3) == ["x", "y", "z"]
+    name_classes(path, ["a", "b", "c"])
+    assert class_names(path, 3) == ["a", "b", "c"]
+    assert class_names(path, 2) == ["class 0", "class 1"], "the names of another model"
+
+
+@pytest.mark.parametrize("name", ["model.keras.classes.json", "run.json"])
+def test_names_that_cannot_be_read_are_an_error_that_names_the_model(tmp_path, name):
+    (tmp_path / name).write_text("{")
+    with pytest.raises(UserError, match="The class names beside .*model.keras cannot be read"):
+        class_names(tmp_path / "model.keras", 2)
+
+
+@pytest.mark.parametrize("names", [{"0": "a"}, "ab", 7])
+def test_names_that_are_no_list_are_not_used(tmp_path, names):
+    (tmp_path / "model.keras.classes.json").write_text(json.dumps(names))
+    assert class_names(tmp_path / "model.keras", 2) == ["class 0", "class 1"]
+
+
+def test_a_model_that_takes_no_pictures_is_refused_by_name(tmp_path):
+    path = save_model(keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)]), tmp_path / "other.keras")
+    with pytest.raises(UserError, match="other.keras must take square colour images and give probabilities"):
+        list(predict_images(path, [Path("dark.png")]))
