@@ -39,9 +39,7 @@ def parts(transforms: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize(
-    "option", ["rotation", "zoom", "width_shift", "height_shift"]
-)
+@pytest.mark.parametrize("option", ["rotation", "zoom", "width_shift", "height_shift"])
 def test_each_option_reaches_its_limit_and_not_beyond(option):
     limit = {"rotation": 20.0, "zoom": 0.15, "width_shift": 0.25, "height_shift": 0.25}[option]
     found = parts(build_augmentation(still(**{option: limit}), 4000, 0))

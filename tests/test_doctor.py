@@ -15,10 +15,20 @@ def test_the_report_names_versions_the_machine_the_caches_and_every_preset(tmp_p
     report = examine(str(tmp_path / "cache"))
     for title in ("Versions", "This machine", "Downloads", "Presets on this machine"):
         assert title in report
-    for word in ("python", "keras", "tensorflow", "cores", "memory", "GB free at", "GPU", "safe tar extraction", *PRESETS):
+    for word in (
+        "python",
+        "keras",
+        "tensorflow",
+        "cores",
+        "memory",
+        "GB free at",
+        "GPU",
+        "safe tar extraction",
+        *PRESETS,
+    ):
         assert word in report
     assert "MobileNetV2 0.35" in report and "MobileNetV2 1" in report
-    assert str(tmp_path / "cache") in report.replace("\n", "").replace(" ", "") or len(str(tmp_path)) > 60
+    assert "".join(str(tmp_path / "cache").split()) in "".join(report.split()), "a long path is folded, not cut"
 
 
 def test_it_says_what_is_cached_and_where_the_rest_goes():

@@ -94,6 +94,9 @@ class TestEvaluate:
     def test_a_sure_mistake_costs_a_finite_loss_the_same_as_in_keras(self):
         assert evaluate(np.eye(2), np.array([1, 0]), "ab")["loss"] == pytest.approx(-np.log(1e-7))
 
+    def test_rows_that_miss_1_by_rounding_are_scaled_to_it(self):
+        assert evaluate(np.array([[1.0004, 0.0]], np.float32), np.array([1]), "ab")["ece"] == 1.0
+
     def test_one_image_is_enough(self):
         assert evaluate(np.array([[0.1, 0.9]]), np.array([1]), "ab")["accuracy"] == 1.0
 
@@ -215,6 +218,11 @@ class TestTemperature:
 
     def test_above_one_makes_the_model_less_sure(self):
         assert apply_temperature([[0.8, 0.2]], 2.0) == pytest.approx(np.array([[2 / 3, 1 / 3]]))
+
+    def test_a_probability_that_underflowed_to_zero_is_a_very_small_one(self):
+        with np.errstate(all="raise"):
+            sure = apply_temperature(np.eye(2, dtype=np.float32), 2.0)
+        assert 0 < sure[0, 1] < 1e-18
 
     @pytest.mark.parametrize("temperature", [0, -1, np.nan, np.inf])
     def test_a_temperature_that_is_none_is_refused(self, temperature):

@@ -91,7 +91,9 @@ def test_a_completed_run_has_the_record_that_old_logs_had_and_more(undisturbed):
     assert phases_timed | {"total"} == set(record["timing_sec"])
     assert sum(record["timing_sec"][name] for name in phases_timed) <= record["timing_sec"]["total"] + 0.01
     assert record["network"]["boundary"] == {"layer": "add", "shape": [8, 8, 8]}
-    assert record["network"]["trainable_stage1"] < record["network"]["trainable_stage2"] < record["network"]["parameters"]
+    assert (
+        record["network"]["trainable_stage1"] < record["network"]["trainable_stage2"] < record["network"]["parameters"]
+    )
     assert record["dataset"]["images"] == {"train": 40, "validation": 10, "test": 10}
     assert record["dataset"]["class_names"] == tiny.CLASSES
     assert len(record["dataset"]["fingerprint"]) == len(record["weights"]["sha256"]) == 64
@@ -115,7 +117,9 @@ def test_its_numbers_are_those_of_the_saved_model_on_the_test_images(undisturbed
 @pytest.mark.slow
 def test_the_record_can_be_read_while_the_run_goes_on(undisturbed):
     assert [record.status for record in undisturbed.records[:-2]] == ["running"] * (len(undisturbed.records) - 2)
-    seen = [tuple(len(record.curves.get(f"stage{i}", {}).get("loss", [])) for i in (1, 2)) for record in undisturbed.records]
+    seen = [
+        tuple(len(record.curves.get(f"stage{i}", {}).get("loss", [])) for i in (1, 2)) for record in undisturbed.records
+    ]
     epochs = [(i, 0) for i in range(1, EPOCHS + 1)] + [(EPOCHS, i) for i in range(1, EPOCHS + 1)]
     assert [pair for pair in dict.fromkeys(seen) if pair != (0, 0)] == epochs
     totals = [record.timing_sec["total"] for record in undisturbed.records]
@@ -342,7 +346,9 @@ SMALL, REAL = [str(Path(tiny.__file__))], ["-m", "transfer_utils"]
 
 
 def start(program: list[str], options: RunConfig) -> subprocess.Popen:
-    flags = [word for name, value in options.changes().items() if name != "augment" for word in (f"--{name}", str(value))]
+    flags = [
+        word for name, value in options.changes().items() if name != "augment" for word in (f"--{name}", str(value))
+    ]
     command = [sys.executable, *program, "train", "--augment", *flags]
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -61,7 +61,11 @@ def test_a_step_with_the_head_leaves_every_weight_and_statistic_of_the_frozen_ba
     [
         (0, "trained", set()),
         (3, "frozen", {"conv_3/kernel"}),
-        (3, "trained", {"conv_3/kernel", *(f"norm_3/{w}" for w in ("gamma", "beta", "moving_mean", "moving_variance"))}),
+        (
+            3,
+            "trained",
+            {"conv_3/kernel", *(f"norm_3/{w}" for w in ("gamma", "beta", "moving_mean", "moving_variance"))},
+        ),
         (ALL_LAYERS, "frozen", {f"conv_{i}/kernel" for i in (1, 2, 3)}),
     ],
 )

@@ -14,7 +14,9 @@ from transfer_utils.phases import predict_probabilities
 
 
 def pictures(n: int) -> Split:
-    return Split(np.random.default_rng(0).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8), np.zeros(n, int), np.arange(n))
+    return Split(
+        np.random.default_rng(0).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8), np.zeros(n, int), np.arange(n)
+    )
 
 
 def colours(images: np.ndarray) -> np.ndarray:
@@ -26,7 +28,9 @@ def colours(images: np.ndarray) -> np.ndarray:
 
 def test_predictions_are_the_same_whatever_the_chunks():
     n, told = CHUNK + 3, []
-    found = predict_probabilities(colours, pictures(n), tiny.config(), progress=lambda *args: told.append(args), title="t")
+    found = predict_probabilities(
+        colours, pictures(n), tiny.config(), progress=lambda *args: told.append(args), title="t"
+    )
     assert np.array_equal(found, colours(pictures(n).take()))
     assert told == [("t", CHUNK, n), ("t", n, n)]
 
@@ -84,8 +88,8 @@ def test_a_run_without_a_trunk_trains_on_pixels_and_reads_the_test_images_last(g
 
 @pytest.mark.slow
 def test_the_baseline_is_trained_on_pixels_for_the_epochs_of_both_stages_or_its_own(guarded):
-    for options, epochs in (({}, 3), ({"epochs_baseline": 1}, 1), ({"epochs_stage1": 0, "epochs_stage2": 0}, 0)):
-        config = tiny.config(**{"model": "baseline", "epochs_stage1": 1, "epochs_stage2": 2, **options})
+    for options, epochs in (({"epochs_baseline": 1}, 1), ({"epochs_stage1": 1}, 3), ({"epochs_stage2": 0}, 0)):
+        config = tiny.config(**{"model": "baseline", "epochs_stage1": 0, **options})
         record = run_experiment(config, say=lambda line: None).record
         assert len(record.curves.get("baseline", {}).get("loss", [])) == epochs
         assert record.files["exported"] == "shapes_baseline.h5" and record.status == "completed"
@@ -118,5 +122,4 @@ def test_a_linear_head_starts_from_the_solved_regression_also_when_its_checkpoin
     record = run_experiment(tiny.config(seed=1, **options), say=lambda line: None).record
     assert len(solved) == 3 and "val_convex" in record.metrics
     run_experiment(tiny.config(head_start="random", **options), say=lambda line: None)
-    run_experiment(tiny.config(hidden_units=4, **options), say=lambda line: None)
     assert len(solved) == 3

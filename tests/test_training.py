@@ -50,7 +50,9 @@ def head(**options) -> keras.Model:
 def stage1(validation=None, model=None, hooks=None, train=None, **options):
     """Run stage 1 on made-up features and return the head and the curves."""
     config, model = tiny.config(**{"patience": 0, **options}), model or head(**options)
-    return model, run_stage1_training(model, train or features(), validation or features(10, 1), config, **(hooks or {}))
+    return model, run_stage1_training(
+        model, train or features(), validation or features(10, 1), config, **(hooks or {})
+    )
 
 
 def loss_of(model: keras.Model, data) -> float:
@@ -168,7 +170,7 @@ EPOCHS = 4
 
 
 def from_features(**hooks):
-    return *stage1(epochs_stage1=EPOCHS, learning_rate_stage1=0.05, patience=2, hooks=hooks),
+    return (*stage1(epochs_stage1=EPOCHS, learning_rate_stage1=0.05, patience=2, hooks=hooks),)
 
 
 def pictures() -> Split:

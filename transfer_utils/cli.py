@@ -142,7 +142,9 @@ def predict(model: Path, images: tuple[Path, ...], top: int, debug: bool) -> Non
             failed += 1
             click.echo(f"Error: {answer}", err=True)
         else:
-            click.echo(f"{printable(os.fspath(path))}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer))
+            click.echo(
+                f"{printable(os.fspath(path))}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer)
+            )
     if failed:
         raise UserError(f"{failed} of {len(images)} images could not be read.")
 
@@ -216,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, Diverged) as error:
         return _failed(error, str(error), USER_ERROR, arguments)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
         return _failed(error, f"{reason} (--debug shows where)", MACHINE_ERROR, arguments)
 
 

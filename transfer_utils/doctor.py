@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from transfer_utils.config import PRESET_PURPOSE, PRESETS, RunConfig, preset
-from transfer_utils.experiment import machine, versions
 from transfer_utils.files import cache_folder, keras_home
+from transfer_utils.machine import machine, versions
 from transfer_utils.sources import CIFAR10_ARCHIVE
 
 # Measured on two cores of a server processor, in images a second: decoding once, the frozen trunk at 160 px and alpha

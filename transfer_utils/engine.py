@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from transfer_utils.errors import UserError
+from transfer_utils.machine import available_cores
 
 # Small batches keep a batch's activations in the processor's cache.
 LITERT_BATCH = 16
@@ -133,11 +134,6 @@ def _native_log_unless_error() -> Iterator[None]:
             os.dup2(kept, sys_stderr)
             os.close(kept)
             absl.setLevel(level)
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _litert_missing() -> str:

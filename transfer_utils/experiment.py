@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 from filelock import FileLock, Timeout
 
 from transfer_utils.config import RunConfig
 from transfer_utils.errors import Diverged
 from transfer_utils.files import lock
+from transfer_utils.machine import machine, peak_memory_mb, versions
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, Status, load_runs, read_record, timestamp
 
 RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
-
-PACKAGES = ("transfer-utils", "keras", "tensorflow", "ai-edge-litert", "numpy", "scikit-learn")
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -43,7 +39,7 @@ class Sitting:
     def save(self) -> None:
         """Write the record, with the time spent so far, to the run's folder and to ``json_output_path``."""
         self.record.timing_sec["total"] = round(self._earlier + time.monotonic() - self._started, 3)
-        self.record.machine["peak_memory_mb"] = _peak_memory_mb()
+        self.record.machine["peak_memory_mb"] = peak_memory_mb()
         self.record.save(self.folder / RECORD_NAME)
         if self.config.json_output_path:
             self.record.save(self.config.json_output_path)
@@ -111,30 +107,6 @@ def finished_run(config: RunConfig) -> Run | None:
     return None
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a run's numbers."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def machine() -> dict[str, object]:
-    """Return what the run's speed depends on: processor family, cores, memory in GB, operating system."""
-    from transfer_utils.engine import available_cores
-
-    memory = round(psutil.virtual_memory().total / 1e9, 1)
-    return {
-        "system": platform.system(),
-        "processor": platform.machine(),
-        "cores": available_cores(),
-        "memory_gb": memory,
-    }
-
-
 def _claim(config: RunConfig, progress: Progress | None, say: Say) -> Sitting:
     """Take over a run of the same options that was cut off, or claim a new folder; nobody else can have either."""
     root = Path(config.output_dir)
@@ -199,13 +171,3 @@ def _close(sitting: Sitting, status: Status, error: str = "") -> None:
         sitting.say(f"The record could not be written: {problem}")
         if status == "completed":
             raise
-
-
-def _peak_memory_mb() -> int | None:
-    """Return the largest resident memory of this process so far; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1 << 20) if platform.system() == "Darwin" else peak / 1024)

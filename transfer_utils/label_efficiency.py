@@ -56,7 +56,7 @@ def measure_label_efficiency(
         config: its ``labels_per_class`` is not used.
         levels: labels per class; those that the smallest class does not have are left out.
         draws: how often the labelled images are drawn; a smaller number of labels is part of a larger one.
-        on_all: a finished run of the CNN on all labels of the same data, to judge its model instead of training another.
+        on_all: a finished run of the CNN on all labels of these data, whose model is judged instead of a new one.
         progress: called with (title, done, total).
 
     Raises:

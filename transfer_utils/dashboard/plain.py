@@ -32,7 +32,7 @@ def text(value: Any, longest: int = LONGEST, lines: bool = False) -> str:
 
 def label(value: Any, longest: int = 60) -> str:
     """Return one value for a Plotly label, which would read ``<b>`` and ``&lt;`` as markup."""
-    return text(value, longest)
+    return html.escape(text(value, longest), quote=False)
 
 
 def label_lines(parts: str, width: int = 30) -> str:

@@ -58,19 +58,20 @@ def _draw(records: Mapping[str, RunRecord], title: str) -> Figure:
 
 def _draw_quantity(axes: Axes, quantity: str, records: Mapping[str, RunRecord]) -> None:
     missing = []
+    longest = max(sum(epochs for epochs, _ in _stages(record)) for record in records.values())
+    size = 4 if longest <= 30 else 2
     for model, split in _lines(records):
         values = _joined(records[model], quantity if split == "training" else f"val_{quantity}")
         if np.isnan(values).all():
             missing.append(f"{MISSING}: {MODEL_NAMES[model]}, {split}")
         # The marker keeps an epoch in sight that stands alone between gaps.
-        axes.plot(
-            np.arange(1, len(values) + 1), values, markersize=4 if len(values) <= 30 else 2, **_look(model, split)
-        )
+        axes.plot(np.arange(1, len(values) + 1), values, markersize=size, **_look(model, split))
     for record in records.values():
         for epoch in _boundaries(record):
             axes.axvline(epoch + 0.5, **DOTTED)
     ruled(axes)
     axes.set_title(quantity.capitalize())
+    axes.set_xlim(0.5, max(longest, 1) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if len(missing) == 2 * len(records):
         axes.text(0.5, 0.5, MISSING, ha="center", va="center", color=NOTE, transform=axes.transAxes)
