@@ -108,8 +108,8 @@ def test_compare_has_more_epochs_and_unfreezes_unless_a_preset_says_otherwise(as
         ("train --preset ofline", "got 'ofline'. Did you mean 'offline'?"),
         ("train --optimizer_stage1 adamw", "got 'adamw'. Did you mean 'AdamW'?"),
         (
-            "train --image_size 16 --alpha 9",
-            "alpha must be at most 2, got '9'.\nimage_size must be at least 32, got '16'.",
+            "train --image_size 16 --zoom 2",
+            "image_size must be at least 32, got '16'.\nzoom must be less than 1, got '2'.",
         ),
         ("train extra", "unexpected extra argument (extra)"),
         ("trian", "No such command 'trian'. (Did you mean"),
@@ -133,7 +133,7 @@ def test_what_the_user_can_put_right_is_said_in_words_and_exits_2(capsys, monkey
         (
             OSError(28, "No space left on device"),
             1,
-            "Error: OSError: [Errno 28] No space left on device (--debug shows",
+            "Error: OSError: [Errno 28] No space left on device (--debug",
         ),
         (MemoryError(), 1, "Error: MemoryError (--debug shows where)\n"),
         (RuntimeError("a\nb"), 1, "Error: RuntimeError: a (--debug shows where)\n"),

@@ -66,7 +66,7 @@ def test_the_engine_is_the_one_asked_for_or_the_faster_one_that_works_here(here)
     assert choose_engine("litert") == ("litert", "as asked")
     here(missing="it has no wheel")
     assert choose_engine("auto") == ("keras", "it has no wheel")
-    with pytest.raises(UserError, match="engine must be 'keras' or 'auto' here, got 'litert': it has no wheel."):
+    with pytest.raises(UserError, match=r"engine must be 'keras' or 'auto' here, got 'litert': it has no wheel\."):
         choose_engine("litert")
 
 

@@ -23,6 +23,7 @@ from transfer_utils.models import (
 )
 from transfer_utils.training import build_optimizer, compile_model
 
+NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 SMALLEST = {"MobileNetV2": 32, "InceptionV3": 75}
 
 
@@ -64,7 +65,7 @@ def test_a_step_with_the_head_leaves_every_weight_and_statistic_of_the_frozen_ba
         (
             3,
             "trained",
-            {"conv_3/kernel", *(f"norm_3/{w}" for w in ("gamma", "beta", "moving_mean", "moving_variance"))},
+            {"conv_3/kernel", *(f"norm_3/{name}" for name in NORM)},
         ),
         (ALL_LAYERS, "frozen", {f"conv_{i}/kernel" for i in (1, 2, 3)}),
     ],

@@ -14,9 +14,8 @@ from transfer_utils.phases import predict_probabilities
 
 
 def pictures(n: int) -> Split:
-    return Split(
-        np.random.default_rng(0).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8), np.zeros(n, int), np.arange(n)
-    )
+    images = np.random.default_rng(0).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
+    return Split(images, np.zeros(n, int), np.arange(n))
 
 
 def colours(images: np.ndarray) -> np.ndarray:
@@ -28,9 +27,8 @@ def colours(images: np.ndarray) -> np.ndarray:
 
 def test_predictions_are_the_same_whatever_the_chunks():
     n, told = CHUNK + 3, []
-    found = predict_probabilities(
-        colours, pictures(n), tiny.config(), progress=lambda *args: told.append(args), title="t"
-    )
+    hooks = {"progress": lambda *args: told.append(args), "title": "t"}
+    found = predict_probabilities(colours, pictures(n), tiny.config(), **hooks)
     assert np.array_equal(found, colours(pictures(n).take()))
     assert told == [("t", CHUNK, n), ("t", n, n)]
 
@@ -97,7 +95,7 @@ def test_the_baseline_is_trained_on_pixels_for_the_epochs_of_both_stages_or_its_
 
 @pytest.mark.slow
 def test_layers_without_weights_cannot_be_fine_tuned(guarded):
-    with pytest.raises(UserError, match="None of the last 2 layers of MobileNetV2 has weights: unfreeze more."):
+    with pytest.raises(UserError, match="None of the last 2 layers of MobileNetV2 has weights: unfreeze more"):
         run_experiment(tiny.config(n_unfreeze=2, epochs_stage1=0), say=lambda line: None)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
 from transfer_utils.errors import UserError
@@ -69,7 +68,7 @@ def test_names_come_from_beside_the_model_then_from_the_record_then_they_are_num
 @pytest.mark.parametrize("name", ["model.keras.classes.json", "run.json"])
 def test_names_that_cannot_be_read_are_an_error_that_names_the_model(tmp_path, name):
     (tmp_path / name).write_text("{")
-    with pytest.raises(UserError, match="The class names beside .*model.keras cannot be read"):
+    with pytest.raises(UserError, match=r"The class names beside .*model\.keras cannot be read"):
         class_names(tmp_path / "model.keras", 2)
 
 
@@ -81,5 +80,5 @@ def test_names_that_are_no_list_are_not_used(tmp_path, names):
 
 def test_a_model_that_takes_no_pictures_is_refused_by_name(tmp_path):
     path = save_model(keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)]), tmp_path / "other.keras")
-    with pytest.raises(UserError, match="other.keras must take square colour images and give probabilities"):
+    with pytest.raises(UserError, match=r"other\.keras must take square colour images and give probabilities"):
         list(predict_images(path, [Path("dark.png")]))

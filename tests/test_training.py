@@ -50,9 +50,8 @@ def head(**options) -> keras.Model:
 def stage1(validation=None, model=None, hooks=None, train=None, **options):
     """Run stage 1 on made-up features and return the head and the curves."""
     config, model = tiny.config(**{"patience": 0, **options}), model or head(**options)
-    return model, run_stage1_training(
-        model, train or features(), validation or features(10, 1), config, **(hooks or {})
-    )
+    train, validation = train or features(), validation or features(10, 1)
+    return model, run_stage1_training(model, train, validation, config, **(hooks or {}))
 
 
 def loss_of(model: keras.Model, data) -> float:

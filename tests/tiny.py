@@ -56,7 +56,7 @@ def image_folder() -> str:
 def backbone(input_shape: tuple[int, int, int] = (SIDE, SIDE, 3), **ignored):
     """Build what ``keras.applications.MobileNetV2`` builds, but small: Conv, BatchNorm, ReLU6 and one residual block.
 
-    The last three layers are a Conv, a BatchNorm and a ReLU; the last place that every path goes through is before them.
+    The last three layers are a Conv, a BatchNorm and a ReLU; every path goes through the place before them.
     """
     import keras
     from keras import layers

@@ -145,9 +145,11 @@ class RunConfig(BaseModel):
         return {name: value for name, value in self if name != "preset" and value != getattr(start, name)}
 
     def command(self, verb: str = "train") -> str:
-        """Return the command line that repeats this run."""
+        """Return the command line that repeats this run, wherever its results are to go."""
         words = ["transfer-utils", verb] + (["--preset", self.preset] if self.preset != "none" else [])
         for name, value in self.changes().items():
+            if name in PLACES:
+                continue
             if isinstance(value, bool):
                 words.append(f"--{name}" if value else f"--no-{name}")
             else:

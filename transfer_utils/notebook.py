@@ -135,7 +135,8 @@ def _config(name: str, **options: Any) -> RunConfig:
     config = preset(name, **options)
     folder = os.environ.get(DATA_VARIABLE)
     if folder and not config.data_dir and config.dataset != "photo-digits":
-        print(f"{DATA_VARIABLE} is set: images from there.")
+        if not os.environ.get(FIGURES_VARIABLE):  # what is published says which images these are
+            print(f"{DATA_VARIABLE} is set: images from there.")
         config = preset(name, **{**options, "data_dir": folder})
     return config
 
@@ -144,6 +145,11 @@ def _settle_down() -> None:
     """Keep what is no result out of the outputs, and draw in the style of the course."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for library in ("absl", "tensorflow"):
-        logging.getLogger(library).setLevel(logging.ERROR)
+        # A filter, because TensorFlow sets the level of its logger when it is imported into IPython.
+        logging.getLogger(library).addFilter(_is_error)
     warnings.filterwarnings("ignore", module="keras|tensorflow")
     matplotlib.rcParams.update(STYLE | {"axes.prop_cycle": cycler(color=SERIES)})
+
+
+def _is_error(entry: logging.LogRecord) -> bool:
+    return entry.levelno >= logging.ERROR

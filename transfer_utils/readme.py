@@ -11,20 +11,15 @@ from transfer_utils.records import RECORD_NAME, Run, load_runs
 
 
 def results_table(runs: list[Run]) -> str:
-    """Return one row a completed run: data, network, accuracies with their intervals, time, and the command."""
+    """Return one row a completed run: data, network, accuracies with their intervals, and the command."""
     rows = [
-        "| data | network | validation | test | test, averaged views | minutes | command |",
-        "|---|---|---|---|---|---|---|",
+        "| data | network | validation | test | test, averaged views | command |",
+        "|---|---|---|---|---|---|",
     ]
     for run in runs:
         record = run.record
         if run.path.name == RECORD_NAME and record.status == "completed":
-            cells = [
-                record.dataset["description"],
-                _network(run),
-                *_accuracies(run),
-                f"{record.timing_sec['total'] / 60:.1f}",
-            ]
+            cells = [record.dataset["description"], _network(run), *_accuracies(run)]
             rows.append("| " + " | ".join([*cells, f"`{record.command}`"]) + " |")
     return "\n".join(rows) + "\n"
 

@@ -44,14 +44,13 @@ def test_papermill_runs_it(folder, monkeypatch, name):
     monkeypatch.chdir(folder)
     said = []
     assert run_course("offline", [name], say=said.append, timeout=300) == 0, "\n".join(said)
-    errors = [
-        output.text
+    outputs = [
+        output
         for cell in nbformat.read(folder / "course" / f"{name}.ipynb", as_version=4).cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if output.get("name") == "stderr"
+        for output in cell.get("outputs", [])
     ]
-    assert errors == []
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+    assert [output.text for output in outputs if "warning:" in output.get("text", "").lower()] == []
 
 
 @pytest.mark.parametrize("name", COURSE)

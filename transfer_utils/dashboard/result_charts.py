@@ -32,7 +32,7 @@ def class_names(record: RunRecord) -> list[str]:
 def confusion_counts(record: RunRecord) -> np.ndarray | None:
     """Return the confusion matrix as float64 of shape (n, n), or None without a square one of a size to draw."""
     rows = record.confusion_matrix
-    if not rows or len(rows) > MOST_CLASSES or False:
+    if not rows or len(rows) > MOST_CLASSES or any(len(row) != len(rows) for row in rows):
         return None
     numbers = [[plain.number(count) for count in row] for row in rows]
     return np.array(numbers, float)

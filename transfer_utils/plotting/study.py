@@ -30,7 +30,7 @@ def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]
     for axes, (option, values), colour in zip(panels, effects.items(), SERIES * len(heights), strict=False):
         for place, records in enumerate(values.values()):
             for number, record in enumerate(records):
-                _draw_run(axes, place + 0.12 * (number - (len(records) - 1) / 2), record, colour)
+                _draw_run(axes, place + 0.24 * (number - (len(records) - 1) / 2), record, colour)
         axes.set_yticks(range(len(values)), [plain(name, 40) for name in values])
         axes.set_ylim(len(values) - 0.5, -0.5)
         axes.set_title(plain(option, 40))
