@@ -1,6 +1,6 @@
 # Every target sets itself up first (tools/setup.sh): all it needs is make and Python 3.10 to 3.13.
 
-COURSE := compare --preset offline
+COURSE := course --preset offline
 LOCK_FLAGS :=
 
 # Other people's packages, and a virtual environment that happens to be active, stay out of ours.
@@ -20,6 +20,9 @@ help: ## print this list
 
 course: setup ## run the course on the data that ships with it: no network, no GPU
 	@$(python) -m transfer_utils $(COURSE)
+
+publish: setup ## run the notebooks on CIFAR-10 and keep their outputs and figures (DATA_DIR=folder instead of a download)
+	@TRANSFER_UTILS_DATA_DIR="$(DATA_DIR)" $(python) -m transfer_utils course --publish
 
 test: setup ## run the tests
 	@$(python) -m pytest
@@ -46,4 +49,4 @@ lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade take
 setup: ## make .venv, or find it made
 	@sh tools/setup.sh
 
-.PHONY: help course test torture lint format tables lock setup
+.PHONY: help course publish test torture lint format tables lock setup

@@ -367,7 +367,6 @@ def wait_for(process: subprocess.Popen, stage: str, epochs: int) -> None:
 def test_a_command_that_was_stopped_or_killed_goes_on_and_ends_as_an_undisturbed_one(undisturbed):
     chance, path = random.Random(0), Path("runs/0001-shapes-transfer") / RECORD_NAME
     for number, stage, epochs, code, status in (
-        (signal.SIGINT, "stage1", 2, 130, "interrupted"),
         (signal.SIGTERM, "stage1", 5, 143, "interrupted"),
         (signal.SIGKILL, "stage2", 2, -9, "running"),
         (signal.SIGKILL, "stage2", 5, -9, "running"),

@@ -1,7 +1,9 @@
 """The epoch loop: it learns, keeps its best, stops, says so when it diverges, and resumes to the bit."""
 
 import functools
+import io
 import math
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -239,7 +241,7 @@ def killed_at(train, moments: list[tuple[str, int]], path) -> tuple:
     ("train", "moments"),
     [
         (from_features, [("report", 1), ("report", 2), ("report", 2)]),
-        (from_features, [("tick", 3), ("tick", 7), ("tick", 4), ("tick", 1), ("tick", 5)]),
+        (from_features, [("tick", 3), ("tick", 7), ("tick", 5)]),
         (from_boundary, [("tick", 6), ("report", 2), ("tick", 1)]),
         (from_pixels, [("tick", 6), ("report", 2)]),
         (from_nothing, [("report", 2), ("tick", 6)]),
@@ -268,45 +270,45 @@ def test_a_stage_that_stopped_early_stays_stopped(tmp_path):
     assert again == first
 
 
-def empty(path):
-    path.write_bytes(b"")
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-200])
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def garbage(path):
-    path.write_text("no archive")
-
-
-def of_another_kind(path):
-    np.savez(path, numbers=np.ones(3))
-
-
-def of_another_network(path):
-    path.unlink()
-    stage1(epochs_stage1=1, hidden_units=4, hooks={"checkpoint": path})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("damage", [empty, cut, flip, garbage, of_another_kind, of_another_network])
-def test_a_damaged_checkpoint_starts_the_stage_again(tmp_path, damage):
-    path = tmp_path / "checkpoint.npz"
+@functools.cache
+def checkpoint(train) -> bytes:
+    """Return what a stage leaves that is cut off after its first epoch."""
+    path = Path("first-epoch.npz")
     with pytest.raises(KeyboardInterrupt):
-        from_features(checkpoint=path, report=raise_interrupt)
-    damage(path)
-    ticks = []
-    result = from_features(checkpoint=path, tick=lambda *args: ticks.append(args))
-    assert outcome(*result) == undisturbed(from_features)
-    assert len(ticks) == EPOCHS * N // 10
+        train(checkpoint=path, report=raise_interrupt)
+    return path.read_bytes()
 
 
 def raise_interrupt(*args):
     raise KeyboardInterrupt
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def of_another_kind(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, numbers=np.ones(3))
+    return buffer.getvalue()
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[:-200],
+    "flipped": flipped,
+    "no archive": lambda content: b"no archive",
+    "of another kind": of_another_kind,
+    "of another network": lambda content: checkpoint(from_nothing),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_checkpoint_starts_the_stage_again(tmp_path, damage):
+    path, ticks = tmp_path / "checkpoint.npz", []
+    path.write_bytes(damage(checkpoint(from_features)))
+    result = from_features(checkpoint=path, tick=lambda *args: ticks.append(args))
+    assert outcome(*result) == undisturbed(from_features)
+    assert len(ticks) == EPOCHS * N // 10

@@ -1,7 +1,6 @@
 """Small things that train in a moment: sixty pictures of two classes, and a backbone of a dozen layers."""
 
 import functools
-import signal
 import sys
 
 import numpy as np
@@ -97,5 +96,4 @@ if __name__ == "__main__":  # the command line, with the small backbone
     from transfer_utils.cli import main
 
     keras.applications.MobileNetV2 = backbone
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests themselves run in the background
     sys.exit(main())

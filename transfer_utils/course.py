@@ -150,18 +150,17 @@ def _fitting(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(name: str, value: Any, own: Any) -> Any:
     """Return ``value`` as the type of ``own``, the value in the notebook."""
+    read = value
     if isinstance(value, str) and not isinstance(own, str):
         try:
-            value = (
-                {"true": True, "false": False}.get(value.lower()) if isinstance(own, bool) else ast.literal_eval(value)
-            )
+            read = ast.literal_eval(value.title() if isinstance(own, bool) else value)
         except (SyntaxError, ValueError):
-            raise UserError(f"{name} must be like {own!r}, got {value!r}.") from None
-    if isinstance(own, float) and type(value) is int:
-        value = float(value)
-    if type(value) is not type(own):
+            read = None
+    if isinstance(own, float) and type(read) is int:
+        read = float(read)
+    if type(read) is not type(own):
         raise UserError(f"{name} must be like {own!r}, got {value!r}.")
-    return value
+    return read
 
 
 def _check_names(plan: Mapping[Path, Mapping[str, Any]], wanted: Mapping[str, Any]) -> None:
@@ -179,13 +178,9 @@ def _run(path: Path, given: dict, output_dir: str, progress: Progress | None, sa
     copy.parent.mkdir(parents=True, exist_ok=True)
     running, started = Running(path.stem, progress), time.monotonic()
     problem = run_notebook(path, copy, given, running, timeout)
-    where = f"{path.stem}: cell {running.cell} of {running.cells}, {time.monotonic() - started:.0f} s"
-    say(f"{where}, failed" if problem else where)
-    return (
-        f"{path.stem} failed in cell {running.cell} of {running.cells}: {problem}\n  As far as it came: {copy}"
-        if problem
-        else ""
-    )
+    place = f"cell {running.cell} of {running.cells}"
+    say(f"{path.stem}: {place}, {time.monotonic() - started:.0f} s" + (", failed" if problem else ""))
+    return f"{path.stem} failed in {place}: {problem}\n  As far as it came: {copy}" if problem else ""
 
 
 def _write_back(path: Path, output_dir: Path) -> str:

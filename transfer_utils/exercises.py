@@ -69,10 +69,11 @@ def _kept(source: str) -> Iterator[str]:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             yield from lines[statement.lineno - 1 : statement.end_lineno]
         elif isinstance(statement, ast.FunctionDef):
-            docstring = ast.get_docstring(statement) is not None
             first = statement.body[0]
-            yield from lines[statement.lineno - 1 : first.end_lineno if docstring else first.lineno - 1]
-            yield "    ..."
+            end = first.end_lineno if ast.get_docstring(statement) is not None else first.lineno - 1
+            while lines[end - 1].lstrip().startswith("#"):  # a comment on the way to the answer
+                end -= 1
+            yield from [*lines[statement.lineno - 1 : end], "    ..."]
         elif isinstance(statement, ast.Assign):
             nodes = [node for target in statement.targets for node in ast.walk(target)]
             names = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]

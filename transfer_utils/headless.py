@@ -41,6 +41,8 @@ class Running:
     def starts(self, notebook: NotebookNode, index: int) -> None:
         """Note that the cell at ``index`` of all the notebook's cells starts; only those with code are counted."""
         code = [cell.cell_type == "code" for cell in notebook.cells]
+        if not code[index]:
+            return
         self.cell, self.cells = sum(code[: index + 1]), sum(code)
         if self.progress:
             self.progress(self.name, self.cell - 1, self.cells)
@@ -74,7 +76,9 @@ def run_notebook(path: Path, copy: Path, parameters: Mapping[str, Any], running:
     # In a thread of its own: in the main thread nbclient would take over Ctrl-C and SIGTERM.
     with ThreadPoolExecutor(1) as pool:
         options = {"engine_name": ENGINE, "running": running, "progress_bar": False, "execution_timeout": timeout}
-        work = pool.submit(papermill.execute_notebook, path, copy, parameters, kernel_name="python3", **options)
+        work = pool.submit(
+            papermill.execute_notebook, path, copy, parameters, kernel_name="python3", language="python", **options
+        )
         try:
             executed = work.result()
         except papermill.PapermillExecutionError as error:

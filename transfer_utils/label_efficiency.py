@@ -21,7 +21,7 @@ from transfer_utils.records import Run
 LEVELS = (5, 20, 100, 500)
 
 # Of the CNN's training, on however few images: they are shown again and again, each time augmented anew.
-LEAST_STEPS = 200
+LEAST_STEPS = 100
 
 CHUNK = 500  # images that the CNN judges at once
 

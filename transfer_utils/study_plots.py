@@ -15,6 +15,7 @@ from transfer_utils.plotting.style import DOTTED, PERCENT, WIDTH, bare, canvas, 
 from transfer_utils.records import RunRecord
 from transfer_utils.timeline import timeline
 
+MOST_MARKERS = 40  # along one line: more of them hide it
 LINES = {"transfer": "-", "baseline": "--"}
 
 
@@ -55,6 +56,7 @@ def plot_accuracy_over_time(transfer: RunRecord, baseline: RunRecord) -> Figure:
     for model, record in (("transfer", transfer), ("baseline", baseline)):
         moments = timeline(record)
         look = {"color": MODEL_COLOURS[model], "linestyle": LINES[model], "marker": MARKERS[model], "markersize": 4}
+        look["markevery"] = max(1, len(moments) // MOST_MARKERS)
         axes.plot(
             [moment.seconds for moment in moments],
             [moment.val_accuracy for moment in moments],
@@ -65,7 +67,7 @@ def plot_accuracy_over_time(transfer: RunRecord, baseline: RunRecord) -> Figure:
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("seconds since the start")
     axes.set_ylabel("validation accuracy")
-    axes.set_title("Accuracy by time; a marker is the end of an epoch")
+    axes.set_title("Accuracy by time")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from transfer_utils.records import RunRecord
 
-# What a stage cannot begin without; by the names of ``timing_sec``.
-BEFORE = {"stage1": ("features",), "stage2": ("boundary",)}
+# What a stage cannot begin without, by its name in ``timing_sec``.
+BEFORE = {"stage1": "features", "stage2": "boundary"}
 
 
 class Moment(NamedTuple):
@@ -23,8 +23,8 @@ class Moment(NamedTuple):
 def timeline(record: RunRecord) -> list[Moment]:
     """Return the ends of all epochs of a run, in order.
 
-    The seconds hold what came before the first epoch of a stage: computing features and boundary activations, solving
-    the linear head. Features from a cache cost nothing here, just as they cost the run nothing.
+    The seconds are those of the epochs, of computing features and boundary activations, and of solving the linear head
+    before the first epoch of stage 1; writing checkpoints is left out. What came from a cache took the run no time.
     """
     moments: list[Moment] = []
     passed = 0.0
@@ -33,8 +33,9 @@ def timeline(record: RunRecord) -> list[Moment]:
         seconds = np.array(curves.get("seconds", [])[: len(accuracy)], float)
         if len(seconds) < len(accuracy):
             continue  # an old log: nobody knows when
-        passed += sum(record.timing_sec.get(name) or 0.0 for name in BEFORE.get(stage, ()))
-        passed += max(0.0, (record.timing_sec.get(stage) or 0.0) - float(seconds.sum()))
+        passed += record.timing_sec.get(BEFORE.get(stage, "")) or 0.0
+        if stage == "stage1":
+            passed += max(0.0, (record.timing_sec.get(stage) or 0.0) - float(seconds.sum()))
         for took, reached in zip(seconds, accuracy, strict=True):
             passed += float(took)
             moments.append(Moment(len(moments) + 1, passed, float(reached)))

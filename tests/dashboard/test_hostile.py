@@ -9,18 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transfer_utils.dashboard import curve_charts, option_charts, reading, result_charts
+from transfer_utils.dashboard.groups import Group, best_configurations, group_by, group_by_configuration
 from transfer_utils.dashboard.pages import study
 from transfer_utils.dashboard.pages.one_run import list_files
 from transfer_utils.dashboard.pages.runs import as_csv, frame
 from transfer_utils.dashboard.pages.try_it import model_file
-from transfer_utils.dashboard.table import (
-    Group,
-    Row,
-    best_configurations,
-    differing,
-    group_by,
-    group_by_configuration,
-)
+from transfer_utils.dashboard.table import Row, differing
 from transfer_utils.records import Run, RunRecord, UnreadableRecord, read_record
 
 from .samples import OLD_LOG, write_run
@@ -144,7 +138,7 @@ def test_any_record_shows_as_well_as_it_can(folder, draw, case):
     (folder / case / "run.json").write_bytes(content(READABLE[case]))
     app = stands(draw(folder))
     assert sorted(table(app)["Run"]) == sorted(["good", case])
-    stands(draw(folder, "One run", run=case))
+    stands(draw(folder, "One run", run=case, part="Options" if "config" in READABLE[case] else "Test split"))
 
 
 def test_all_odd_records_at_once_are_compared_and_studied(folder, draw):
@@ -185,7 +179,7 @@ def test_a_name_with_markup_reaches_the_page_word_for_word(folder, draw):
 def test_markup_in_a_record_stands_in_plain_blocks_only(folder, draw):
     (folder / "markup").mkdir()
     (folder / "markup" / "run.json").write_bytes(content(READABLE["markup"]))
-    app = stands(draw(folder, "One run", run="markup"))
+    app = stands(draw(folder, "One run", run="markup", part="Options"))
     assert [block.value for block in app.code] == [MARKUP, MARKUP]
     assert MARKUP in [text.value for text in app.text]
 
@@ -280,7 +274,7 @@ RECORDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings().max_examples // 5)  # one example draws some twenty charts
 @given(st.lists(RECORDS, min_size=1, max_size=3))
 def test_whatever_the_records_hold_tables_and_charts_can_be_made(tmp_path_factory, values):
     rows = []

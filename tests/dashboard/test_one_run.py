@@ -1,17 +1,25 @@
 import json
 
 
-def test_a_finished_run_shows_all_there_is(runs, draw):
+def test_a_finished_run_shows_what_it_reached_and_the_command_that_repeats_it(runs, draw):
     app = draw(runs, "One run", run="depth-30-2")
     assert [metric.value for metric in app.metric] == ["85.1 %", "84.4 %", "3 min 45 s", "423,000"]
     assert app.metric[0].delta == "95 %: 84.4–85.8"
     assert app.code[0].value.startswith("transfer-utils train --preset cifar10")
-    assert [heading.value for heading in app.subheader] == [
-        "Confusion matrix", "Precision and recall", "Reliability", "Options", "Numbers", "Made of",
-    ]  # fmt: skip
+    assert len(app.get("plotly_chart")) == 2  # the curves and the learning rate
+
+
+def test_every_part_of_a_finished_run_can_be_opened(runs, draw):
+    app = draw(runs, "One run", run="depth-30-2", part="Test split")
+    assert [heading.value for heading in app.subheader] == ["Confusion matrix", "Precision and recall", "Reliability"]
     assert any(caption.value == "Expected calibration error 4.1 %" for caption in app.caption)
-    files = app.dataframe[-1].value
-    assert list(files["File"]) == ["run.json"]
+    app = draw(runs, "One run", run="depth-30-2", part="Options")
+    options, metrics, phases, made_of = (table.value for table in app.dataframe)
+    assert dict(options.to_numpy())["n_unfreeze"] == "30"
+    assert dict(phases.to_numpy())["total"] == "3 min 45 s"
+    assert "test_end2end" in set(metrics["metric"]) and "versions: keras" in set(made_of["part"])
+    app = draw(runs, "One run", run="depth-30-2", part="Files")
+    assert list(app.dataframe[0].value["File"]) == ["run.json"]
 
 
 def test_the_confusion_matrix_shows_counts_or_shares(runs, draw):
@@ -34,7 +42,10 @@ def test_an_old_log_shows_as_well_as_it_can(runs, draw):
     app = draw(runs, "One run", run="old-log")
     assert [metric.value for metric in app.metric] == ["92.3 %", "91.6 %", "15 min 37 s", "–"]
     assert any(caption.value == "This run kept no curves." for caption in app.caption)
-    assert list(app.dataframe[-1].value["File"]) == ["old-log.json"]
+    app = draw(runs, "One run", run="old-log", part="Files")
+    assert list(app.dataframe[0].value["File"]) == ["old-log.json"]
+    app = draw(runs, "One run", run="old-log", part="Test split")
+    assert len(app.get("plotly_chart")) == 1 and not app.exception
 
 
 def test_another_run_can_be_picked(runs, draw):

@@ -1,7 +1,7 @@
 import pytest
 
 from transfer_utils.dashboard import option_charts, reading
-from transfer_utils.dashboard.table import Group, group_by_configuration
+from transfer_utils.dashboard.groups import Group, group_by_configuration
 
 
 @pytest.fixture

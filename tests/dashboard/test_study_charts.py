@@ -1,7 +1,7 @@
 import pytest
 
 from transfer_utils.dashboard import reading, study_charts
-from transfer_utils.dashboard.table import families, group_by_configuration
+from transfer_utils.dashboard.groups import families, group_by_configuration
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from transfer_utils.dashboard import drawing, plain
+from transfer_utils.dashboard.groups import Group
 from transfer_utils.dashboard.options import REPEATS, sort_key
-from transfer_utils.dashboard.table import Group, Row, differing
+from transfer_utils.dashboard.table import Row, differing
 
 MOST_AXES, MOST_LINES_ACROSS, MOST_MARKS = 7, 150, 12
 SPLITS = {"train": ("training", "square"), "val": ("validation", "circle"), "test": ("test", "diamond")}

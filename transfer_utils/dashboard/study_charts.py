@@ -6,9 +6,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from transfer_utils.dashboard import drawing, plain
+from transfer_utils.dashboard.groups import Family, Group
 from transfer_utils.dashboard.option_charts import SPLITS
 from transfer_utils.dashboard.options import sort_key
-from transfer_utils.dashboard.table import Family, Group
 
 
 def one_option(families: list[Family], option: str, split: str) -> go.Figure:

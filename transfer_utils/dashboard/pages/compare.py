@@ -7,9 +7,10 @@ import streamlit as st
 
 from transfer_utils.dashboard import curve_charts, drawing, option_charts, plain, state
 from transfer_utils.dashboard.curve_charts import Line
+from transfer_utils.dashboard.groups import Group, group_by, group_by_configuration
 from transfer_utils.dashboard.history import mean_history
 from transfer_utils.dashboard.reading import View
-from transfer_utils.dashboard.table import Group, Row, differing, group_by, group_by_configuration
+from transfer_utils.dashboard.table import Row, differing
 
 EACH, SEEDS = "each run", "configuration (mean over seeds)"
 PICKED = "picked"

@@ -35,17 +35,12 @@ def draw(view: View) -> None:
     name = st.selectbox("Run", names, key=state.RUN, bind="query-params", label_visibility="collapsed")
     row = view.named([name])[0]
     _draw_summary(row)
-    curves, results, options, files = st.tabs(
-        ["Curves", "Test split", "Options", "Files"], key="part", on_change="rerun", bind="query-params"
-    )
-    with curves:
-        _draw_curves(row)
-    with results:
-        _draw_results(row)
-    with options:
-        _draw_options(row)
-    with files:
-        _draw_files(row)
+    parts = {"Curves": _draw_curves, "Test split": _draw_results, "Options": _draw_options, "Files": _draw_files}
+    tabs = st.tabs(list(parts), key="part", on_change="rerun", bind="query-params")
+    for tab, draw_part in zip(tabs, parts.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw_part(row)
 
 
 def _draw_summary(row: Row) -> None:

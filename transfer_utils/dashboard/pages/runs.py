@@ -11,8 +11,9 @@ import pandas as pd
 import streamlit as st
 
 from transfer_utils.dashboard import drawing, plain, state
+from transfer_utils.dashboard.groups import Best, Group, best_configurations
 from transfer_utils.dashboard.reading import View
-from transfer_utils.dashboard.table import Best, Group, Row, best_configurations
+from transfer_utils.dashboard.table import Row
 from transfer_utils.records import STATUSES
 
 FIRST_COMMAND = "transfer-utils compare --preset offline"
@@ -246,13 +247,9 @@ def _list_unreadable(view: View) -> None:
         st.dataframe(
             pd.DataFrame(
                 {
-                    "File": [_place(path, view) for path in unreadable],
+                    "File": [plain.text(path.relative_to(view.folder).as_posix()) for path in unreadable],
                     "Reason": [plain.text(reason) for reason in unreadable.values()],
                 }
             ),
             hide_index=True,
         )
-
-
-def _place(path: object, view: View) -> str:
-    return plain.text(str(path).removeprefix(f"{view.folder}/"))

@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from transfer_utils.dashboard import drawing, option_charts, study_charts
+from transfer_utils.dashboard.groups import Family, Group, families, group_by_configuration
 from transfer_utils.dashboard.options import REPEATS
 from transfer_utils.dashboard.reading import View
-from transfer_utils.dashboard.table import Family, Group, Row, differing, families, group_by_configuration
+from transfer_utils.dashboard.table import Row, differing
 
 STUDY_COMMAND = "transfer-utils sweep studies/six_stages.yaml"
 MOST_FAMILIES, MOST_BARS = 6, 8

@@ -52,7 +52,7 @@ def draw(view: View) -> None:
     try:
         with st.spinner("Loading the model and looking at the image …"):
             answer = ask(*models[name], upload.getvalue())
-    except ZeroDivisionError as error:
+    except UserError as error:
         st.warning("This did not work:", icon=":material/image_not_supported:")
         st.text(plain.text(str(error), 1000, lines=True))
         return
