@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from transfer_utils.errors import UserError
-from transfer_utils.similarity import cka_matrix, embed_2d, linear_cka
+from transfer_utils.similarity import cka_matrix, embed_2d, linear_cka, neighbour_agreement
 
 
 def rng():
@@ -52,3 +52,13 @@ def test_embed_2d_keeps_neighbours_together_and_repeats_itself():
     np.testing.assert_array_equal(found, embed_2d(features))
     with pytest.raises(UserError, match=r"n at least 5, got \(4, 3\)"):
         embed_2d(np.zeros((4, 3)))
+
+
+def test_neighbour_agreement_counts_the_nearest_other_image():
+    places = np.array([[0.0], [1.0], [5.0], [6.2], [6.3]])
+    assert neighbour_agreement(places, np.array([0, 0, 1, 0, 0])) == 0.8
+    assert neighbour_agreement(np.zeros((2, 3)), np.array([0, 1])) == 0  # an image is not its own neighbour
+    with pytest.raises(UserError, match="one label each, got 5 and 4"):
+        neighbour_agreement(places, np.zeros(4))
+    with pytest.raises(UserError, match="two images or more"):
+        neighbour_agreement(places[:1], np.zeros(1))

@@ -198,9 +198,9 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, Any]:
 def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray, confidence: float = 0.95) -> dict[str, float]:
     """Measure by how much model a is more accurate than model b on the same images.
 
-    The interval is Wald's for paired proportions with the adjustment of Bonett and Price (2012, Statistical Methods in
-    Medical Research 21:479-488), one image added to each discordant count; Fagerland, Lydersen and Laake (2014,
-    Statistics in Medicine 33:2850-2875) recommend it.
+    The interval is Wald's for paired proportions with the adjustment of Bonett and Price (2012, Journal of
+    Educational and Behavioral Statistics 37:479-488), one image added to each discordant count;
+    Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33:2850-2875) recommend it.
 
     Args:
         correct_a, correct_b: shape (n,), boolean: whether model a, and model b, is right on each image.

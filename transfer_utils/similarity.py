@@ -68,6 +68,26 @@ def embed_2d(features: np.ndarray, seed: int = 0) -> np.ndarray:
         return tsne.fit_transform(reduced)
 
 
+def neighbour_agreement(features: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of images whose nearest other image, by Euclidean distance, is of their own class.
+
+    Args:
+        features: (n, d), n at least 2.
+        labels: (n,).
+
+    Raises:
+        UserError: fewer than two rows, or labels of another number.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    features, labels = np.asarray(features), np.asarray(labels)
+    if len(features) < 2 or len(features) != len(labels):
+        raise UserError(f"There must be two images or more, one label each, got {len(features)} and {len(labels)}.")
+    # Without a query of its own, scikit-learn leaves each point out of its own neighbours.
+    nearest = NearestNeighbors(n_neighbors=1).fit(features).kneighbors(return_distance=False)[:, 0]
+    return float((labels[nearest] == labels).mean())
+
+
 def _covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the sum over rows of centred ``a`` times centred ``b``, (d_a, d_b) float64, a few rows at a time."""
     mean_a, mean_b = (x.mean(axis=0, dtype="float64") for x in (a, b))
