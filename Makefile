@@ -27,6 +27,9 @@ publish: setup ## run the notebooks on CIFAR-10 and keep their outputs and figur
 test: setup ## run the tests
 	@$(python) -m pytest
 
+notebooks: setup ## run every notebook, by papermill and by nbval, and the solutions of its exercises
+	@$(python) -m pytest -m course tests/notebooks
+
 torture: setup ## repeat the fault tests with their large counts
 	@$(python) -m pytest -m "torture or hypothesis" --hypothesis-profile=torture
 
@@ -49,4 +52,4 @@ lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade take
 setup: ## make .venv, or find it made
 	@sh tools/setup.sh
 
-.PHONY: help course publish test torture lint format tables lock setup
+.PHONY: help course publish test notebooks torture lint format tables lock setup

@@ -44,8 +44,8 @@ settings.load_profile("project")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave the long repetitions out unless markers are asked for, as ``make torture`` does."""
-    config.option.markexpr = config.option.markexpr or "not torture"
+    """Leave out what takes long, unless markers are asked for, as ``make torture`` and ``make notebooks`` do."""
+    config.option.markexpr = config.option.markexpr or "not torture and not course"
 
 
 def pytest_unconfigure() -> None:
