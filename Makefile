@@ -28,7 +28,10 @@ test: setup ## run the tests
 	@$(python) -m pytest
 
 notebooks: setup ## run every notebook, by papermill and by nbval, and the solutions of its exercises
-	@$(python) -m pytest -m course tests/notebooks
+	@$(python) -m pytest -m course
+
+browser: setup ## drive the dashboard in a real Chromium
+	@$(python) -m pytest -m browser
 
 torture: setup ## repeat the fault tests with their large counts
 	@$(python) -m pytest -m "torture or hypothesis" --hypothesis-profile=torture
@@ -52,4 +55,4 @@ lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade take
 setup: ## make .venv, or find it made
 	@sh tools/setup.sh
 
-.PHONY: help course publish test notebooks torture lint format tables lock setup
+.PHONY: help course publish test notebooks browser torture lint format tables lock setup

@@ -44,8 +44,8 @@ settings.load_profile("project")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out what takes long, unless markers are asked for, as ``make torture`` and ``make notebooks`` do."""
-    config.option.markexpr = config.option.markexpr or "not torture and not course"
+    """Leave out what takes long, unless markers are asked for, as ``make torture`` does."""
+    config.option.markexpr = config.option.markexpr or "not torture and not course and not browser"
 
 
 def pytest_unconfigure() -> None:

@@ -15,6 +15,8 @@ from transfer_utils.course import choose_notebooks, notebooks_folder, parameters
 from transfer_utils.errors import UserError
 from transfer_utils.headless import kernel_environment
 
+pytestmark = pytest.mark.course  # a kernel a test
+
 PARAMETERS = 'preset = "cifar10"\noutput_dir = "course"\nseed = 0\nrate = 0.5\nnames = ["a"]\nfast = False'
 
 

@@ -26,6 +26,7 @@ QUIET = (
 )  # fmt: skip
 
 pytestmark = [
+    pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here (Debian: apt-get install chromium)"),
 ]
