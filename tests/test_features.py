@@ -268,11 +268,11 @@ def test_a_cache_whose_writer_was_killed_is_built_again_and_never_half_read(cach
         child = os.fork()
         if child == 0:
             try:
-                cache.extract(lambda: MeanColour(0.002))
+                cache.extract(lambda: MeanColour(0.01))
                 time.sleep(60)
             finally:
                 os._exit(1)
-        time.sleep(chance.uniform(0.01, 0.12))
+        time.sleep(chance.uniform(0.01, 0.3))  # the writer takes 0.2 s
         os.kill(child, signal.SIGKILL)
         assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "the writer failed by itself"
         engine = MeanColour()

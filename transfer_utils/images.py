@@ -168,7 +168,7 @@ def _read(path: str | os.PathLike, name: str) -> bytes:
             size = os.fstat(file.fileno()).st_size
             if size > LARGEST_FILE:
                 raise BadImage(f"{name}: {size >> 20} MiB; at most {LARGEST_FILE >> 20} MiB are read")
-            return file.read(LARGEST_FILE)
+            return file.read(size)  # not the limit: as much memory as is asked for is taken at once
     except OSError as error:
         raise UserError(f"{name}: the file cannot be read: {error.strerror}.") from error
 

@@ -270,7 +270,7 @@ def _read_bounded(path: Path) -> bytes:
             raise UnreadableRecord("not a regular file")
         if status.st_size > LARGEST_RECORD:
             raise UnreadableRecord(f"{status.st_size} bytes; a record has at most {LARGEST_RECORD}")
-        return file.read(LARGEST_RECORD + 1)
+        return file.read(status.st_size)
 
 
 def _parse(content: bytes) -> dict[str, Any]:
