@@ -160,7 +160,7 @@ def _build(
         with open(temporary, "wb") as file:
             header = {"descr": "<f2", "fortran_order": False, "shape": (n, *engine.shape)}
             write_array_header_1_0(file, header)
-            for positions in image_chunks(n):
+            for positions in image_chunks(n, CHUNK):
                 # float16 ends at 65,504; ReLU6 networks stay far below, an untrained one need not.
                 file.write(np.clip(engine(draw(positions)), -65504, 65504).astype("<f2").tobytes())
                 if progress:
