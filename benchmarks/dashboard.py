@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.dashboard.samples import write_study
 from transfer_utils.dashboard.launch import command
@@ -107,7 +107,7 @@ def click_around(browser: Browser, address: str, runs: int, repeats: int) -> dic
 
     def click(name: str, act: Callable[[], object], see: Callable[[], object]) -> None:
         seconds.setdefault(name, []).append(timed(act, see))
-        expect(page.locator('[data-test-script-state="notRunning"]')).to_have_count(1)
+        page.wait_for_selector('[data-test-script-state="notRunning"]')
         page.wait_for_timeout(300)  # let the last drawing end, so that it is not counted twice
 
     def type_in(words: str) -> None:
@@ -121,18 +121,18 @@ def click_around(browser: Browser, address: str, runs: int, repeats: int) -> dic
         click(
             "click: tick a run",
             lambda spot=spot: page.mouse.click(*spot),
-            lambda chosen=chosen: expect(chosen).to_be_visible(),
+            lambda chosen=chosen: chosen.wait_for(),
         )
     for _ in range(repeats):
         click(
             "click: search",
             lambda: type_in("seed=0"),
-            lambda: expect(page.get_by_text(f"{runs // 3} of {runs} runs")).to_be_visible(),
+            lambda: page.get_by_text(f"{runs // 3} of {runs} runs").wait_for(),
         )
         click(
             "click: search",
             lambda: type_in(""),
-            lambda: expect(page.get_by_text(f"{runs} of {runs} runs")).to_be_visible(),
+            lambda: page.get_by_text(f"{runs} of {runs} runs").wait_for(),
         )
         for name, sight in (
             ("Compare", "Options that differ"),
@@ -143,8 +143,8 @@ def click_around(browser: Browser, address: str, runs: int, repeats: int) -> dic
                 f"click: open {name}",
                 lambda name=name: pages.get_by_role("radio", name=name, exact=True).click(),
                 lambda sight=sight: (
-                    expect(page.get_by_text(sight, exact=True).first).to_be_visible(),
-                    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(),
+                    page.get_by_text(sight, exact=True).first.wait_for(),
+                    page.locator(".js-plotly-plot .main-svg").first.wait_for(),
                 ),
             )
         click(
@@ -157,8 +157,8 @@ def click_around(browser: Browser, address: str, runs: int, repeats: int) -> dic
 
 
 def wait_for_table(page: Page, runs: int) -> None:
-    expect(page.get_by_text(f"{runs} of {runs} runs").first).to_be_visible()
-    expect(page.get_by_test_id("stDataFrame").first.locator("td").first).to_be_attached()
+    page.get_by_text(f"{runs} of {runs} runs").first.wait_for()
+    page.get_by_test_id("stDataFrame").first.locator("td").first.wait_for(state="attached")
 
 
 def timed(act: Callable[[], object], see: Callable[[], object]) -> float:
@@ -178,7 +178,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", help="also write the JSON to this file")
     options = parser.parse_args()
-    expect.set_options(timeout=60_000)
     found = measure(options.runs, options.repeats)
     print(json.dumps(found, indent=2))
     if options.output:

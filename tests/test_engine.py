@@ -1,7 +1,5 @@
 """Both engines compute the same, for any number of images; which one runs has a reason that can be read."""
 
-import os
-
 import keras
 import numpy as np
 import pytest
@@ -51,7 +49,7 @@ def here(monkeypatch):
     """Return a function that says what this machine has."""
 
     def here(missing: str = "", gpu: bool = False) -> None:
-        monkeypatch.setattr(engine, "_litert_missing", lambda: missing)
+        monkeypatch.setattr(engine, "litert_missing", lambda: missing)
         monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: ["gpu:0"] if gpu else [])
 
     return here
@@ -76,18 +74,3 @@ def test_litert_is_missing_without_its_package_or_with_another_backend(monkeypat
     monkeypatch.undo()
     monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
     assert choose_engine("auto")[1] == "ai-edge-litert has no wheel for this machine"
-
-
-def test_native_messages_are_held_back_and_shown_when_something_fails(capfd):
-    def chatter() -> None:
-        os.write(2, b"from native code")
-
-    with engine._native_log_unless_error():
-        chatter()
-    assert capfd.readouterr().err == ""
-    with pytest.raises(RuntimeError), engine._native_log_unless_error():
-        chatter()
-        raise RuntimeError
-    assert capfd.readouterr().err == "from native code"
-    chatter()
-    assert capfd.readouterr().err == "from native code", "the error stream was not given back"

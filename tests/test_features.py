@@ -103,6 +103,7 @@ def halve(path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [flip, halve, Path.unlink, lambda path: path.write_bytes(b""), lambda path: path.write_text("[]")]
 )
+@pytest.mark.fault(14)
 def test_a_damaged_cache_is_noticed_and_computed_again(cache, suffix, damage):
     first = np.array(cache.extract(lambda: MeanColour()))
     damage(cache.file(suffix))
@@ -138,6 +139,7 @@ def another_relu() -> keras.Model:
     ],
     ids=["weights", "preprocessing", "structure", "images", "fewer", "order", "engine", "layout"],
 )
+@pytest.mark.fault(15)
 def test_a_cache_of_anything_else_is_not_used(cache, monkeypatch, other):
     def key(**options) -> str:
         model, images = options.get("model", network), options.get("images", split)
@@ -149,6 +151,7 @@ def test_a_cache_of_anything_else_is_not_used(cache, monkeypatch, other):
     assert key(**other) != first
 
 
+@pytest.mark.fault(15)
 def test_the_size_of_the_images_inside_the_network_is_part_of_the_key():
     config = tiny.config(image_size=48)
     larger = build_feature_extractor(config, tiny.backbone((48, 48, 3)))
@@ -192,6 +195,7 @@ def test_a_view_holds_what_the_trunk_gives_for_the_augmented_images(trunk, tmp_p
     ],
     ids=lambda other: next(iter(other)),
 )
+@pytest.mark.fault(15)
 def test_a_view_of_another_draw_is_not_used(trunk, tmp_path, monkeypatch, other):
     engine = MeanColour()
     monkeypatch.setattr(BoundaryCache, "engine", lambda self: engine)
@@ -206,6 +210,7 @@ def test_a_view_of_another_draw_is_not_used(trunk, tmp_path, monkeypatch, other)
     assert see(**other) == N
 
 
+@pytest.mark.fault(15)
 def test_mixup_views_depend_on_its_parameter(trunk, tmp_path, monkeypatch):
     engine = MeanColour()
     monkeypatch.setattr(BoundaryCache, "engine", lambda self: engine)
@@ -228,6 +233,7 @@ def test_there_are_no_more_views_than_are_seen(trunk, options, views):
     assert BoundaryCache(trunk, split(), 2, tiny.config(**options)).views == views
 
 
+@pytest.mark.fault(5)
 def test_what_does_not_fit_on_the_disk_is_not_begun(cache, monkeypatch):
     reserve = features.DISK_RESERVE
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=reserve + 2 * N * 3 - 1))
@@ -237,6 +243,21 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(cache, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=reserve + 2 * N * 3))
     check_disk(cache.folder, 2 * N * 3)
     cache.extract(lambda: MeanColour())
+
+
+@pytest.mark.fault(5)
+def test_views_that_do_not_fit_on_the_disk_are_refused_with_the_number_that_does(trunk, tmp_path, monkeypatch):
+    cache = BoundaryCache(trunk, split(), 2, tiny.config(cache_dir=str(tmp_path), epochs_stage2=4, views=4))
+    room = lambda views: features.DISK_RESERVE + views * cache.bytes_per_view  # noqa: E731
+    for fitting, advice in ((3, "3 fit: --views 3"), (0, "not one fits")):
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder, n=fitting: SimpleNamespace(free=room(n)))
+        with pytest.raises(UserError, match=rf"4 cached views need .* GB more .*: {advice};"):
+            cache.bytes_needed()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=room(4)))
+    assert cache.bytes_needed() == 4 * cache.bytes_per_view
+    cache.view(0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=room(3)))
+    assert cache.bytes_needed() == 3 * cache.bytes_per_view, "what is cached needs no room"
 
 
 def test_a_disk_that_is_full_half_way_is_an_error_and_leaves_nothing_to_believe(cache, monkeypatch):
@@ -259,6 +280,7 @@ def test_a_disk_that_is_full_half_way_is_an_error_and_leaves_nothing_to_believe(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.fault(3)
 def test_a_cache_whose_writer_was_killed_is_built_again_and_never_half_read(cache, monkeypatch):
     monkeypatch.setattr(features, "CHUNK", 2)
     monkeypatch.setattr(features, "_key", lambda *ignored: "key")  # the child must not touch TensorFlow

@@ -24,6 +24,8 @@ Optimizer = Literal["AdamW", "Adam", "SGD"]
 PLACES = ("output_dir", "json_output_path", "model_path", "cache_dir", "figures_dir")
 
 ALL_LAYERS = -1
+MODEL_SUFFIXES = (".keras", ".h5")
+NO_COPY = "none"  # as model_path: the model stays in the run's folder
 
 # Below these sides Keras refuses the backbone, or its last feature map has no pixel left.
 MINIMUM_SIZE = {"InceptionV3": 75}
@@ -107,10 +109,14 @@ class RunConfig(BaseModel):
         8, "speed", "augmented views of each image that stage 2 caches; 0 draws anew each epoch", "views", ge=0, le=256
     )
 
+    export: Literal["none", "float32", "float16", "int8", "all"] = _option(
+        "none", "speed", "also write the trained model as a LiteRT file of this precision, judged on the test split"
+    )
+
     output_dir: str = _option("runs", "places", "folder that receives the run's own folder")
     json_output_path: str = _option("", "places", "also write the run record to this file; empty writes no such log")
     model_path: str = _option(
-        "", "places", "where the trained model goes (.keras or .h5); empty means <dataset>.h5 in this folder"
+        "", "places", "copy of the model (.keras or .h5); empty: <dataset>.h5 in this folder; 'none': no copy"
     )
     cache_dir: str = _option("", "places", "folder of decoded images and features; empty means the user's cache folder")
     figures_dir: str = _option("", "places", "folder that receives the figures; empty means the run's own folder")
@@ -146,15 +152,19 @@ class RunConfig(BaseModel):
 
     def command(self, verb: str = "train") -> str:
         """Return the command line that repeats this run, wherever its results are to go."""
-        words = ["transfer-utils", verb] + (["--preset", self.preset] if self.preset != "none" else [])
+        return shlex.join(["transfer-utils", verb, *self.arguments(without=PLACES)])
+
+    def arguments(self, without: Iterable[str] = ()) -> list[str]:
+        """Return the words of a command line that say exactly these options, but for those named in ``without``."""
+        words = ["--preset", self.preset] if self.preset != "none" else []
         for name, value in self.changes().items():
-            if name in PLACES:
+            if name in without:
                 continue
             if isinstance(value, bool):
                 words.append(f"--{name}" if value else f"--no-{name}")
             else:
                 words += [f"--{name}", str(value)]
-        return shlex.join(words)
+        return words
 
     @property
     def dataset_name(self) -> str:

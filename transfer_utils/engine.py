@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import keras
 import numpy as np
 
 from transfer_utils.errors import UserError
-from transfer_utils.machine import available_cores
+from transfer_utils.litert import LiteRT, convert
 
 # Small batches keep a batch's activations in the processor's cache.
 LITERT_BATCH = 16
@@ -38,7 +32,7 @@ class Engine:
         self.kind, self.reason = choose_engine(kind)
         self.shape = tuple(model.outputs[0].shape[1:])
         self._model = model
-        self._run = self._litert(model) if self.kind == "litert" else None
+        self._run = LiteRT(convert(model, LITERT_BATCH)) if self.kind == "litert" else None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8."""
@@ -49,25 +43,7 @@ class Engine:
                     for i in range(0, len(images), KERAS_BATCH)
                 ]
             )
-        results = np.empty((len(images), *self.shape), "float32")
-        for i in range(0, len(images), LITERT_BATCH):
-            batch = images[i : i + LITERT_BATCH]
-            results[i : i + len(batch)] = self._run(batch)
-        return results
-
-    def _litert(self, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-        interpreter = _interpreter(convert(model, LITERT_BATCH))
-        source = interpreter.get_input_details()[0]["index"]
-        target = interpreter.get_output_details()[0]["index"]
-        padded = np.zeros((LITERT_BATCH, *model.inputs[0].shape[1:]), "uint8")
-
-        def run(batch: np.ndarray) -> np.ndarray:
-            padded[: len(batch)] = batch
-            interpreter.set_tensor(source, padded)
-            interpreter.invoke()
-            return interpreter.get_tensor(target)[: len(batch)]
-
-        return run
+        return self._run(images)
 
 
 def choose_engine(kind: str) -> tuple[str, str]:
@@ -76,7 +52,7 @@ def choose_engine(kind: str) -> tuple[str, str]:
     Raises:
         UserError: LiteRT was asked for and is not to be had.
     """
-    missing = _litert_missing()
+    missing = litert_missing()
     if kind == "litert" and missing:
         raise UserError(f"engine must be 'keras' or 'auto' here, got 'litert': {missing}.")
     if kind != "auto":
@@ -88,55 +64,8 @@ def choose_engine(kind: str) -> tuple[str, str]:
     return "litert", "the fastest on a CPU"
 
 
-def convert(model: keras.Model, batch_size: int) -> bytes:
-    """Convert ``model`` to a LiteRT file that takes uint8 pixels (batch_size, side, side, 3) and gives float32."""
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    signature = tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.uint8)
-    # The cast comes first: resized as uint8, pixels would be rounded twice.
-    function = tf.function(lambda pixels: model(tf.cast(pixels, tf.float32), training=False))
-    with _native_log_unless_error():
-        # Frozen first: with variables in the graph, the converter leaves resize and convolutions outside XNNPACK.
-        frozen = convert_variables_to_constants_v2(function.get_concrete_function(signature))
-        # Without the model beside the graph: the file is the same, and the conversion takes a tenth of the time.
-        return tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
-
-
-def _interpreter(content: bytes) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
-
-    with _native_log_unless_error():
-        interpreter = Interpreter(model_content=content, num_threads=available_cores())
-        interpreter.allocate_tensors()
-    return interpreter
-
-
-@contextmanager
-def _native_log_unless_error() -> Iterator[None]:
-    """Hold back what native code writes to the error stream; show it when the block fails.
-
-    The converter and XNNPACK report every session there, past Python and past TF_CPP_MIN_LOG_LEVEL.
-    """
-    absl, sys_stderr = logging.getLogger("absl"), 2
-    level = absl.level
-    absl.setLevel(logging.ERROR)
-    kept = os.dup(sys_stderr)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), sys_stderr)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
-            raise
-        finally:
-            os.dup2(kept, sys_stderr)
-            os.close(kept)
-            absl.setLevel(level)
-
-
-def _litert_missing() -> str:
+def litert_missing() -> str:
+    """Return why LiteRT cannot be used here; empty where it can."""
     if keras.backend.backend() != "tensorflow":
         return f"the converter needs the tensorflow backend of Keras, this is {keras.backend.backend()}"
     if importlib.util.find_spec("ai_edge_litert") is None:

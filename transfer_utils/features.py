@@ -75,8 +75,8 @@ class BoundaryCache:
         self._n_classes = n_classes
         self._engine: Engine | None = None
         self._key = _key(trunk, split, config)
-        changes = config.augment or config.use_mixup
-        self.views = max(1, min(config.views, config.epochs_stage2)) if changes else 1
+        self._changes = config.augment or config.use_mixup
+        self.views = max(1, min(config.views, config.epochs_stage2)) if self._changes else 1
         self.size = len(split)
         self.bytes_per_view = 2 * len(split) * int(np.prod(trunk.output.shape[1:]))
 
@@ -88,10 +88,8 @@ class BoundaryCache:
         def draw(positions: np.ndarray) -> np.ndarray:
             return training_view(split, positions, config, number, self._n_classes, drawn)[0]
 
-        options = {name: getattr(config, name) for name in DRAWN_BY}
-        key = _digest(self._key, json.dumps(options), str(number)) if drawn else self._key
         activations = _cached(
-            key,
+            self._view_key(number),
             split,
             self.engine,
             draw if drawn else None,
@@ -100,6 +98,32 @@ class BoundaryCache:
             self._progress,
         )
         return activations, view_labels(split, drawn, self._n_classes)
+
+    def bytes_needed(self) -> int:
+        """Return how many bytes of disk the views take that are not cached yet.
+
+        Raises:
+            UserError: the disk has no room for them; the message names how many views would fit.
+        """
+        folder = cache_folder(self._config.cache_dir) / "features"
+        folder.mkdir(parents=True, exist_ok=True)
+        missing = sum(not (folder / f"{self._view_key(number)}.npy").exists() for number in range(self.views))
+        free = shutil.disk_usage(folder).free - DISK_RESERVE
+        fitting = self.views - missing + max(0, free) // self.bytes_per_view
+        if fitting < self.views:
+            advice = f"{fitting} fit: --views {fitting}" if fitting else "not one fits"
+            raise UserError(
+                f"{self.views} cached views need {missing * self.bytes_per_view / 1e9:.2f} GB more in {folder}, where "
+                f"{max(0, free) / 1e9:.2f} GB are free besides the 1 GB that stays reserved: {advice}; or lower "
+                "--image_size, or name another disk with --cache_dir."
+            )
+        return missing * self.bytes_per_view
+
+    def _view_key(self, number: int) -> str:
+        if not self._changes:
+            return self._key
+        options = {name: getattr(self._config, name) for name in DRAWN_BY}
+        return _digest(self._key, json.dumps(options), str(number))
 
     def plain(self, split: Split) -> np.ndarray:
         """Return the activations (n, ...) float16 of images as they are, such as the validation split."""

@@ -11,12 +11,14 @@ import numpy as np
 
 from transfer_utils import evaluation
 from transfer_utils.augment import tta_views
-from transfer_utils.config import RunConfig
+from transfer_utils.config import NO_COPY, RunConfig
 from transfer_utils.convex import solve_head, start_head
 from transfer_utils.data import Dataset, Split, load_dataset
-from transfer_utils.engine import Engine, choose_engine
+from transfer_utils.engine import Engine, choose_engine, litert_missing
 from transfer_utils.errors import UserError
 from transfer_utils.features import BoundaryCache, extract_features, image_chunks
+from transfer_utils.files import write_bytes
+from transfer_utils.litert import LiteRT, convert
 from transfer_utils.model_files import load_model, save_model
 from transfer_utils.models import (
     build_backbone,
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint-{}.npz"
 
+PRECISIONS = ("float32", "float16", "int8")
+
+# Images that int8 is calibrated on: the converter's guide asks for a hundred to five hundred.
+CALIBRATION = 500
+
 # Enough training images to see the train-validation gap to within a point.
 TRAIN_SAMPLE = 5000
 
@@ -45,6 +52,7 @@ TRAIN_SAMPLE = 5000
 def compute(sitting: Sitting) -> None:
     """Fill the record of ``sitting`` and leave the trained model beside it."""
     config = sitting.config
+    _precisions(config)  # what cannot be exported is said before hours of training
     keras.utils.set_random_seed(config.seed)
     with sitting.phase("data"):
         dataset = load_dataset(config, sitting.progress)
@@ -151,6 +159,8 @@ def _fine_tune(base: keras.Model, head: keras.Model, model: keras.Model, dataset
     else:
         record.network["boundary"] = {"layer": trunk.layers[-1].name, "shape": list(trunk.output.shape[1:])}
         cache = BoundaryCache(build_trunk(trunk, config), dataset.train, n_classes, config, sitting.progress)
+        if needed := cache.bytes_needed():
+            sitting.say(f"{cache.views} views of each training image go through the frozen part: {needed / 1e9:.2f} GB.")
         with sitting.phase("boundary"):
             activations = cache.plain(dataset.validation)
             for number in range(cache.views):
@@ -174,12 +184,34 @@ def _train_baseline(dataset: Dataset, sitting: Sitting) -> keras.Model:
 
 def _save(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
     suffix = "" if sitting.config.model == "transfer" else "_baseline"
-    outside = Path(sitting.config.model_path or f"{dataset.name}{suffix}.h5")
     save_model(model, sitting.folder / "model.keras")
+    sitting.record.files = {"model": "model.keras"}
+    for precision in _precisions(sitting.config):
+        name = f"model-{precision}.tflite"
+        write_bytes(sitting.folder / name, convert(model, 1, precision, _calibration(dataset.train)))
+        name_classes(sitting.folder / name, list(dataset.class_names))
+        sitting.record.files[precision] = name
+    if sitting.config.model_path == NO_COPY:
+        return
+    outside = Path(sitting.config.model_path or f"{dataset.name}{suffix}.h5")
     save_model(model, outside)
     name_classes(outside, list(dataset.class_names))
-    sitting.record.files = {"model": "model.keras", "exported": str(outside)}
+    sitting.record.files["exported"] = str(outside)
     sitting.say(f"Saved the model as {outside}.")
+
+
+def _precisions(config: RunConfig) -> tuple[str, ...]:
+    """Return the precisions of the LiteRT files that the run is to leave."""
+    if config.export == "none":
+        return ()
+    if missing := litert_missing():
+        raise UserError(f"export must be 'none' here, got {config.export!r}: {missing}.")
+    return PRECISIONS if config.export == "all" else (config.export,)
+
+
+def _calibration(split: Split) -> np.ndarray:
+    """Return training images, spread over the split, that show the converter the range of every activation."""
+    return split.take(np.linspace(0, len(split) - 1, min(CALIBRATION, len(split))).astype(int))
 
 
 def _evaluate(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
@@ -189,8 +221,8 @@ def _evaluate(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
     engine = Engine(load_model(sitting.folder / "model.keras"), config.engine)
     names = list(dataset.class_names)
 
-    def judged(split: Split, title: str, tta: bool = False) -> tuple[dict, np.ndarray]:
-        found = predict_probabilities(engine, split, config, tta=tta, progress=sitting.progress, title=title)
+    def judged(split: Split, title: str, *, tta: bool = False, by: Engine | LiteRT = engine) -> tuple[dict, np.ndarray]:
+        found = predict_probabilities(by, split, config, tta=tta, progress=sitting.progress, title=title)
         return evaluation.evaluate(found, split.labels, names), found
 
     sample = dataset.train.part(np.arange(min(TRAIN_SAMPLE, len(dataset.train))))
@@ -215,6 +247,18 @@ def _evaluate(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
                 f"{key}_tta_low": result["low"],
                 f"{key}_tta_high": result["high"],
             }
+    for precision in _precisions(config):
+        file = sitting.folder / record.files[precision]
+        exported = LiteRT(file.read_bytes())
+        for key, split in (("val", dataset.validation), ("test", dataset.test)):
+            result, _ = judged(split, f"evaluating {file.name} on {key}", by=exported)
+            record.metrics |= {
+                f"{key}_{precision}": result["accuracy"],
+                f"{key}_{precision}_low": result["low"],
+                f"{key}_{precision}_high": result["high"],
+            }
+        accuracy, size = record.metrics[f"test_{precision}"], file.stat().st_size
+        sitting.say(f"{file}: {size / 1e6:.2f} MB, test accuracy {100 * accuracy:.1f} %.")
     sitting.say(_summary(record.metrics))
 
 

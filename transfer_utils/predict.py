@@ -12,6 +12,7 @@ from transfer_utils.engine import Engine
 from transfer_utils.errors import UserError
 from transfer_utils.files import write_json
 from transfer_utils.images import decode_image
+from transfer_utils.litert import LiteRT, load_exported
 from transfer_utils.model_files import load_model
 from transfer_utils.records import RECORD_NAME, UnreadableRecord, read_record
 
@@ -27,19 +28,27 @@ def predict_images(model_path: Path, images: Iterable[Path], top: int = 3) -> It
     Raises:
         UserError: the model cannot be loaded, or takes something else than images.
     """
-    model = load_model(model_path)
-    shapes, side = [tensor.shape for tensor in (*model.inputs, *model.outputs)], model.inputs[0].shape[1]
-    if [len(shape) for shape in shapes] != [4, 2] or side is None or shapes[0] != (None, side, side, 3):
-        raise UserError(f"{model_path} must take square colour images and give probabilities, got the shapes {shapes}.")
-    engine = Engine(model)
-    names = class_names(model_path, model.outputs[0].shape[-1])
+    classify, side = _classifier(model_path)
+    names = class_names(model_path, classify.shape[-1])
     for path in images:
         try:
             pixels = decode_image(path, side)
         except UserError as error:
             yield path, error
             continue
-        yield path, top_classes(engine(pixels[None])[0], names, top)
+        yield path, top_classes(classify(pixels[None])[0], names, top)
+
+
+def _classifier(path: Path) -> tuple[Engine | LiteRT, int]:
+    """Return what gives the probabilities of uint8 images, and the side that they must have."""
+    if path.suffix == ".tflite":
+        model = load_exported(path)
+        return model, model.side
+    model = load_model(path)
+    shapes, side = [tensor.shape for tensor in (*model.inputs, *model.outputs)], model.inputs[0].shape[1]
+    if [len(shape) for shape in shapes] != [4, 2] or side is None or shapes[0] != (None, side, side, 3):
+        raise UserError(f"{path} must take square colour images and give probabilities, got the shapes {shapes}.")
+    return Engine(model), side
 
 
 def top_classes(probabilities: np.ndarray, names: list[str], top: int) -> Answer:

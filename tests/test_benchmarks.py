@@ -1,0 +1,36 @@
+"""Pairs are fair: in turn, in an order that is reversed, and compared within their round."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.pairs import Timed, alternate, ratio
+
+
+def test_sides_take_turns_and_none_is_always_first():
+    order = []
+    found = alternate({name: lambda name=name: order.append(name) for name in "abc"}, 3, say=lambda line: None)
+    assert order == list("abccbaabc")
+    assert {name: len(side["seconds"]) for name, side in found.items()} == dict.fromkeys("abc", 3)
+
+
+def test_a_side_may_time_itself_and_the_ratio_is_taken_within_each_round():
+    plain, ours = iter([(10.0, "x"), (40.0, "y"), (30.0, "z")]), iter([(1.0, 1), (2.0, 2), (10.0, 3)])
+    found = alternate({"plain": lambda: Timed(*next(plain)), "ours": lambda: Timed(*next(ours))}, 3, lambda line: None)
+    assert found["plain"]["median"] == 30 and found["plain"]["results"] == ["x", "y", "z"]
+    assert ratio(found["plain"], found["ours"]) == {"median": 10, "low": 3, "high": 20}
+
+
+@pytest.mark.slow
+def test_the_command_measures_and_writes(tmp_path, monkeypatch):
+    from benchmarks import speed
+    from benchmarks.__main__ import main
+
+    monkeypatch.setattr(speed, "SINGLE_IMAGES", 2)
+    done = CliRunner().invoke(main, ["single_image", "--rounds", "1", "--output", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "single_image.json").read_text())["rows"]
+    assert [row["against"] for row in rows] == ["`model.predict`", "`model(x)`"]
+    assert all(row["ours"] > 0 and row["plain"] > 0 for row in rows)
+    assert CliRunner().invoke(main, ["no_such"]).exit_code == 2
