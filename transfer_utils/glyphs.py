@@ -74,8 +74,8 @@ def render_glyphs(
 def pretrain_backbone(
     output_dir: str | Path,
     *,
-    n_letters: int = 40_000,
-    epochs: int = 7,
+    n_letters: int = 80_000,
+    epochs: int = 8,
     image_size: int = 64,
     alpha: float = 0.35,
     batch_size: int = 64,
@@ -85,9 +85,10 @@ def pretrain_backbone(
 ) -> dict:
     """Train MobileNetV2 from random weights on `photo-letters` and write its backbone and a record of the run.
 
-    AdamW with a linear warm-up over the first epoch and a cosine decay to zero, label smoothing 0.1, and BatchNorm
-    momentum 0.9, since Keras's 0.999 would still hold the random start after so few steps. One letter in twenty is kept
-    for validation. Only Keras is called, so any of its backends will do; keep it under 3 GB: images stay uint8, 32x32.
+    AdamW with a linear warm-up over the first twentieth of the steps and a cosine decay to zero, label smoothing 0.1,
+    and BatchNorm momentum 0.9, since Keras's 0.999 would still hold the random start after so few steps. One letter in
+    twenty is kept for validation. Only Keras is called, so any of its backends will do; keep it under 3 GB: images stay
+    uint8, 32x32.
 
     Args:
         output_dir: where `letters_mobilenetv2_<alpha>.npz` and the record, `.json`, are written; made if missing.
@@ -134,8 +135,10 @@ def pretrain_backbone(
     )
     train = n_letters - n_letters // 20
     steps_per_epoch = -(-train // batch_size)
+    steps = epochs * steps_per_epoch
+    warm_up = max(1, steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, (epochs - 1) * steps_per_epoch or 1, warmup_target=learning_rate, warmup_steps=steps_per_epoch
+        0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
     )
     model.compile(
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=0.05),
@@ -151,7 +154,7 @@ def pretrain_backbone(
         batch_size=batch_size,
         epochs=epochs,
         validation_data=(images[train:], targets[train:]),
-        callbacks=[_report_steps(progress, epochs * steps_per_epoch)] if progress else [],
+        callbacks=[_report_steps(progress, steps)] if progress else [],
         verbose=0,
     ).history
     weights = Path(output_dir) / f"letters_mobilenetv2_{alpha}.npz"
