@@ -1,23 +1,30 @@
 """Take a picture of every page, light and dark, wide and narrow: to be looked at, and for the README.
 
 ``python -m tests.dashboard.screenshots OUT [--runs FOLDER] [--chosen NAME ...]``; without ``--runs``, over sample runs.
+``--readme`` takes the two pictures of the README alone (``make pictures``).
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
 
-from playwright.sync_api import Browser, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.dashboard import CHROMIUM, FLAGS, served
 
 from .samples import write_samples, write_study
 
-PAGES = ("Runs", "Compare", "One run", "Study", "Try it")
+PAGES = ("Runs", "Compare", "One run", "One run&part=Test split", "One run&part=Options", "Study", "Try it")
+README_PAGES, README_HEIGHT, COLOURS = ("Runs", "Compare"), 760, 128
 WIDTHS, THEMES, TALLEST = (1440, 800), ("light", "dark"), 4000
+DRAWN = """() => !document.querySelector('[data-testid="stSkeleton"], [data-stale="true"]')
+    && [...document.querySelectorAll('[data-testid="stPlotlyChart"]')]
+        .every(chart => !chart.offsetParent || chart.querySelector('.main-svg'))"""
 
 
 def main() -> None:
@@ -25,6 +32,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder that receives the pictures")
     parser.add_argument("--runs", help="folder of runs; sample runs when left out")
     parser.add_argument("--chosen", nargs="*", default=[], help="runs to compare; the first one is opened")
+    parser.add_argument("--readme", action="store_true", help="the two pictures of the README alone, shrunk")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made:
@@ -33,30 +41,52 @@ def main() -> None:
             options.chosen = ["depth-30-0", "depth-10-0", "baseline-0", "depth-60-0"]
         with served(options.runs or made) as address, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            for page in PAGES:
-                for width in WIDTHS:
-                    for theme in THEMES:
-                        path = options.out / f"dashboard-{page.lower().replace(' ', '-')}-{width}-{theme}.png"
-                        take(browser, f"{address}/?{_address(page, options.chosen)}", width, theme, path)
+            for page, width, theme in itertools.product(PAGES, WIDTHS, THEMES) if not options.readme else ():
+                word = page.lower().replace("&part=", "-").replace(" ", "-")
+                path = options.out / f"dashboard-{word}-{width}-{theme}.png"
+                take(browser, _address(address, page, options.chosen), width, theme, path)
+            for page in README_PAGES if options.readme else ():
+                path = options.out / f"dashboard_{page.lower()}.png"
+                take(browser, _address(address, page, options.chosen), WIDTHS[0], "light", path, README_HEIGHT)
+                _shrink(path)
             browser.close()
 
 
-def take(browser: Browser, address: str, width: int, theme: str, path: Path) -> None:
-    """Save a picture of the whole page at a width in pixels, in the light or the dark theme."""
+def take(browser: Browser, address: str, width: int, theme: str, path: Path, tallest: int = TALLEST) -> None:
+    """Save a picture of a page, in the light or the dark theme.
+
+    Args:
+        width: in pixels.
+        tallest: pixels from the top after which the picture is cut.
+    """
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+    page.set_default_timeout(120_000)
     page.goto(address)
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
-    page.wait_for_timeout(2000)  # for the charts to be drawn
+    _wait_until_drawn(page)
     height = page.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
-    page.set_viewport_size({"width": width, "height": min(height, TALLEST)})
-    page.wait_for_timeout(1000)
+    page.set_viewport_size({"width": width, "height": min(height, tallest)})
+    _wait_until_drawn(page)
+    page.wait_for_timeout(1000)  # the table on its canvas says nothing of when it is drawn
     page.screenshot(path=path)
     page.close()
 
 
-def _address(page: str, chosen: list[str]) -> str:
-    choice = [("page", page), *(("chosen", name) for name in chosen)]
-    return urlencode([*choice, ("run", chosen[0])] if chosen else choice)
+def _wait_until_drawn(page: Page) -> None:
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    page.wait_for_function(DRAWN)
+
+
+def _shrink(path: Path) -> None:
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def _address(server: str, page: str, chosen: list[str]) -> str:
+    name, _, part = page.partition("&part=")
+    choice = [("page", name), *(("chosen", one) for one in chosen)]
+    choice += [("part", part)] if part else []
+    choice += [("run", chosen[0])] if chosen else []
+    return f"{server}/?{urlencode(choice)}"
 
 
 if __name__ == "__main__":

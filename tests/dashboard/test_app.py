@@ -44,3 +44,10 @@ def test_a_run_that_moves_is_drawn_anew(tmp_path, draw):
     write_run(tmp_path / "two", {}, "running", 1)
     app.run()
     assert sorted(app.dataframe[0].value["Run"]) == ["one", "two"]
+
+
+def test_what_draws_charts_is_loaded_before_it_is_asked_for(runs, draw):
+    app = draw(runs)
+    assert not app.get("plotly_chart")  # the table comes first
+    assert len(app.run().get("plotly_chart")) == 1
+    assert not draw(runs, "Try it").run().get("plotly_chart")

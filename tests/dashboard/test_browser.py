@@ -200,6 +200,7 @@ def test_the_chosen_runs_are_saved_as_csv(page):
     assert [line.split(",")[0] for line in lines] == ["run", "depth-30-0", "baseline-0"]
 
 
+@pytest.mark.fault(30)
 def test_the_server_listens_to_this_machine_and_calls_nobody(server, page):
     opened(page, "page=Study")
     family = [server[1], *server[1].children(recursive=True)]

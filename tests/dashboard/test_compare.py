@@ -75,3 +75,13 @@ def test_charts_are_saved_in_the_chosen_format(runs, draw):
         app = draw(runs, "Compare", chosen=["depth-30-0"], format=form)
         [config, *_] = [json.loads(chart.proto.config) for chart in app.get("plotly_chart")]
         assert config["toImageButtonOptions"]["format"] == form.lower()
+
+
+def test_options_that_no_axis_is_left_for_are_told(study, draw):
+    def told(*chosen):
+        return [one.value for one in draw(study, "Compare", chosen=chosen).caption if "One line" in one.value]
+
+    [many] = told("mixup-s0", "scratch-5-s0", "side-96-s0", "batch-norm-trained-s0", "depth-0-s0")
+    assert "Drawn are the 7 most telling of " in many
+    [few] = told("depth-10-s0", "depth-30-s0")
+    assert "Drawn" not in few

@@ -58,6 +58,19 @@ def test_many_different_boundaries_are_not_drawn():
     assert len(curves(lines).layout.shapes) == 0
 
 
+def test_boundaries_of_one_name_are_named_once_at_the_last():
+    lines = [line(RunRecord(curves={"stage1": {"loss": [1.0] * n}, "stage2": STAGE2}), place=n) for n in (4, 3)]
+    figure = curves(lines)
+    assert sorted({shape.x0 for shape in figure.layout.shapes}) == [3.5, 4.5]
+    assert {note.x for note in figure.layout.annotations if note.text == "stage 2"} == {4.5}
+
+
+def test_a_learning_rate_that_all_but_vanishes_does_not_squeeze_the_rest():
+    rates = {"learning_rate": [1e-3, 1e-4, 1e-12]}
+    low, high = learning_rate(line(RunRecord(curves={"stage1": {**rates, "loss": [1.0] * 3}}))).layout.yaxis.range
+    assert low < -4 and high > -3 and high - low < 5
+
+
 def test_a_learning_rate_of_zero_leaves_a_gap_on_the_logarithmic_axis():
     figure = learning_rate(line(RunRecord(curves={"stage1": STAGE1})))
     np.testing.assert_equal(figure.data[0].y, [1e-3, np.nan])

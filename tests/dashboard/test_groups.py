@@ -72,3 +72,18 @@ def test_a_family_varies_one_option_and_nothing_else(study):
     assert len(depths.groups) == 5 and {group.size for group in depths.groups} == {"3 seeds"}
     assert [family.name for family in families(rows, "labels_per_class")] == ["transfer learning", "CNN from scratch"]
     assert families(rows, "dropout") == []
+
+
+def test_many_groups_are_named_by_what_each_does_unlike_most(tmp_path):
+    base = {"n_unfreeze": 30, "augment": True, "image_size": 160}
+    others = ({"n_unfreeze": 10}, {"augment": False}, {"image_size": 224}, {"n_unfreeze": 60, "augment": False})
+    for place, options in enumerate(({}, *others)):
+        write_run(tmp_path / f"run{place}", {**base, **options}, "completed", place)
+    rows = reading.read(tmp_path, reading.stamp(tmp_path)).rows
+    assert [group.name for group in group_by_configuration(rows)] == [
+        "last 30 layers unfrozen · augmented · 160 px",
+        "last 10 layers unfrozen",
+        "not augmented",
+        "224 px",
+        "last 60 layers unfrozen · not augmented",
+    ]

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -118,6 +119,7 @@ def table(app):
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
+@pytest.mark.fault(23)
 def test_what_is_no_record_is_listed_with_the_reason(folder, draw, case):
     (folder / case).mkdir()
     path = folder / case / "run.json"
@@ -133,6 +135,7 @@ def test_what_is_no_record_is_listed_with_the_reason(folder, draw, case):
 
 
 @pytest.mark.parametrize("case", READABLE)
+@pytest.mark.fault(23)
 def test_any_record_shows_as_well_as_it_can(folder, draw, case):
     (folder / case).mkdir()
     (folder / case / "run.json").write_bytes(content(READABLE[case]))
@@ -141,6 +144,7 @@ def test_any_record_shows_as_well_as_it_can(folder, draw, case):
     stands(draw(folder, "One run", run=case, part="Options" if "config" in READABLE[case] else "Test split"))
 
 
+@pytest.mark.fault(23)
 def test_all_odd_records_at_once_are_compared_and_studied(folder, draw):
     for case, value in READABLE.items():
         (folder / case).mkdir()
@@ -154,6 +158,7 @@ def test_all_odd_records_at_once_are_compared_and_studied(folder, draw):
 
 
 @pytest.mark.parametrize("case", NAMES)
+@pytest.mark.fault(24)
 def test_any_name_is_shown_as_text(folder, draw, case):
     write_run(folder / NAMES[case], {"n_unfreeze": 3}, "completed", 1)
     app = stands(draw(folder))
@@ -163,6 +168,7 @@ def test_any_name_is_shown_as_text(folder, draw, case):
     assert one.selectbox(key="run").value == name
 
 
+@pytest.mark.fault(24)
 def test_runs_of_any_name_are_compared(folder, draw):
     for place, name in enumerate(NAMES.values()):
         write_run(folder / name, {"n_unfreeze": place}, "completed", place)
@@ -171,11 +177,13 @@ def test_runs_of_any_name_are_compared(folder, draw):
     assert set(app.dataframe[0].value.columns) == {"Option", *names}
 
 
+@pytest.mark.fault(24)
 def test_a_name_with_markup_reaches_the_page_word_for_word(folder, draw):
     write_run(folder / NAMES["markup"], {"n_unfreeze": 3}, "completed", 1)
     assert NAMES["markup"] in set(table(draw(folder))["Run"])
 
 
+@pytest.mark.fault(24)
 def test_markup_in_a_record_stands_in_plain_blocks_only(folder, draw):
     (folder / "markup").mkdir()
     (folder / "markup" / "run.json").write_bytes(content(READABLE["markup"]))
@@ -184,6 +192,7 @@ def test_markup_in_a_record_stands_in_plain_blocks_only(folder, draw):
     assert MARKUP in [text.value for text in app.text]
 
 
+@pytest.mark.fault(25)
 def test_links_and_pipes_are_not_followed(folder, draw):
     outside = write_run(folder.parent / "outside", {}, "completed", 1)
     (folder / "link").mkdir()
@@ -200,6 +209,7 @@ def test_links_and_pipes_are_not_followed(folder, draw):
     assert {"link/run.json", "self/run.json", "pipe/run.json"} <= set(app.dataframe[1].value["File"])
 
 
+@pytest.mark.fault(23)
 def test_a_record_of_a_gigabyte_is_not_read(folder, draw):
     (folder / "large").mkdir()
     with open(folder / "large" / "run.json", "wb") as file:
@@ -208,6 +218,7 @@ def test_a_record_of_a_gigabyte_is_not_read(folder, draw):
     assert "bytes" in app.dataframe[1].value["Reason"][0]
 
 
+@pytest.mark.fault(26)
 def test_a_record_that_vanishes_after_the_look_is_left_out(folder, draw, monkeypatch):
     gone = write_run(folder / "gone", {}, "completed", 1)
     look = reading.stamp
@@ -221,6 +232,7 @@ def test_a_record_that_vanishes_after_the_look_is_left_out(folder, draw, monkeyp
     assert list(table(stands(draw(folder)))["Run"]) == ["good"]
 
 
+@pytest.mark.fault(25)
 def test_a_model_outside_the_folder_of_its_run_is_not_used(tmp_path):
     (tmp_path / "outside.keras").write_bytes(b"")
     own = tmp_path / "run"
@@ -237,6 +249,7 @@ def test_a_model_outside_the_folder_of_its_run_is_not_used(tmp_path):
     assert [name for name in refused if found(name)] == []
 
 
+@pytest.mark.fault(25)
 def test_files_are_named_and_measured_but_never_opened(tmp_path):
     path = write_run(tmp_path / "run", {}, "completed", 0)
     (path.parent / "secret").symlink_to("/etc/passwd")
@@ -245,6 +258,31 @@ def test_files_are_named_and_measured_but_never_opened(tmp_path):
     os.chmod(path, stat.S_IWUSR)
     listed = {one["File"]: one["Size"] for one in list_files(Row("run", Run(RunRecord(), path)))}
     assert listed["secret"] == "link" and listed["inner"] == "folder" and listed["run.json"].endswith("kB")
+
+
+@pytest.mark.fault(30)
+def test_a_file_outside_the_runs_folder_is_not_opened_whatever_a_record_names(folder, draw):
+    secret = folder.parent / "outside.keras"
+    secret.write_bytes(b"")
+    for name, model in (("up", "../../outside.keras"), ("absolute", str(secret)), ("linked", "link.keras")):
+        path = write_run(folder / name, {"n_unfreeze": 3, "model": "transfer"}, "completed", 1)
+        RunRecord.model_validate(read_record(path).model_dump() | {"files": {"model": model}}).save(path)
+    (folder / "linked" / "link.keras").symlink_to(secret)
+    opened: list[str] = []
+    watching = True
+
+    def watch(event: str, arguments: tuple) -> None:
+        if watching and event == "open" and isinstance(arguments[0], str | bytes):
+            opened.append(os.path.realpath(os.fsdecode(arguments[0])))
+
+    sys.addaudithook(watch)  # it stays for the rest of the process, and looks only while this test runs
+    for page in ("One run", "Try it"):
+        for run in ("up", "absolute", "linked"):
+            stands(draw(folder, page, run=run))
+    assert str(secret) not in opened and str(folder / "linked" / "run.json") in opened
+    secret.read_bytes()
+    watching = False
+    assert str(secret) in opened, "the test would not notice"
 
 
 RECORDS = st.fixed_dictionaries(
@@ -276,6 +314,7 @@ RECORDS = st.fixed_dictionaries(
 
 @settings(max_examples=settings().max_examples // 5)  # one example draws some twenty charts
 @given(st.lists(RECORDS, min_size=1, max_size=3))
+@pytest.mark.fault(23)
 def test_whatever_the_records_hold_tables_and_charts_can_be_made(tmp_path_factory, values):
     rows = []
     for place, value in enumerate(values):

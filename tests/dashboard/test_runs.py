@@ -25,7 +25,7 @@ def test_one_row_for_each_run_says_all_that_was_asked_for(runs, draw):
     assert best["Status"].endswith("completed")
     assert best["Validation"].strip() == "85.1 % (84.4–85.8)"
     assert best["Test"].strip().startswith("84.4 %")
-    assert list(best[["Preset", "Network", "Unfrozen", "Augmentation", "Labels", "Seed", "Date", "Data"]]) == [
+    assert list(best[["Preset", "Network", "Unfrozen", "Augmented", "Labels", "Seed", "Date", "Data"]]) == [
         "cifar10", "MobileNetV2", "30", "yes", "all", "2", "2026-03-01 06:10", "CIFAR-10",
     ]  # fmt: skip
     assert best["Seconds"] == pytest.approx(224.75, abs=0.01)
@@ -78,6 +78,7 @@ def test_runs_that_go_on_come_first_and_then_the_best(runs, draw):
     assert names(draw(runs, sort="seconds"))[0] == "head-only-0"
 
 
+@pytest.mark.fault(27)
 def test_the_newest_is_told_by_its_number_not_by_a_clock_that_ran_backwards(tmp_path, draw):
     for number, day in (("0001", "2026-03-02T00:00:00Z"), ("0002", "2026-03-01T00:00:00Z")):
         path = write_run(tmp_path / number, {}, "completed", 0)

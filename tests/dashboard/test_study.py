@@ -51,4 +51,4 @@ def test_early_stopping_is_told_from_the_epochs_that_ran(tmp_path, draw):
     record = read_record(path)
     record.curves["stage2"] = {name: values[:2] for name, values in record.curves["stage2"].items()}
     record.save(path)
-    assert "1 runs stopped early, after 50 % of their epochs." in [t.value for t in draw(tmp_path, "Study").text]
+    assert "1 run stopped early, after 50 % of the epochs planned." in [t.value for t in draw(tmp_path, "Study").text]

@@ -49,3 +49,11 @@ def test_where_a_run_is_kept_makes_no_difference(tmp_path):
     write_run(tmp_path / "a", {"output_dir": "here", "preset": "none"}, "completed", 0)
     write_run(tmp_path / "b", {"output_dir": "there", "preset": "cifar10"}, "completed", 0)
     assert differing(reading.read(tmp_path, reading.stamp(tmp_path)).rows) == []
+
+
+def test_the_network_from_scratch_may_have_epochs_of_its_own(tmp_path):
+    asked = {"model": "baseline", "epochs_stage1": 3, "epochs_stage2": 4}
+    for name, own in (("own", 200), ("shared", 0)):
+        write_run(tmp_path / name, {**asked, "epochs_baseline": own}, "completed", 0)
+    rows = reading.read(tmp_path, reading.stamp(tmp_path)).rows
+    assert {row.name: row.planned for row in rows} == {"own": 200, "shared": 7}

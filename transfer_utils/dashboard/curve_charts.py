@@ -13,7 +13,7 @@ from transfer_utils.dashboard.history import STAGE_NAMES, History
 from transfer_utils.palette import SPLIT_DASHES
 
 PANELS = {"Accuracy": ("accuracy", "val_accuracy"), "Loss": ("loss", "val_loss")}
-MOST_BOUNDARIES = 3
+MOST_BOUNDARIES, MOST_DECADES = 3, 4
 
 
 @dataclass
@@ -61,8 +61,17 @@ def learning_rate(line: Line, height: int = 200) -> go.Figure:
     )
     drawing.lay_out(figure, height, legend=False)
     figure.update_xaxes(title_text="epoch")
-    figure.update_yaxes(type="log", dtick=1, exponentformat="power", title_text="learning rate")
+    figure.update_yaxes(type="log", dtick=1, exponentformat="power", title_text="learning rate", range=_decades(rates))
     return figure
+
+
+def _decades(rates: np.ndarray) -> list[float] | None:
+    """Return the ends of a logarithmic axis; what a cosine falls to at its end does not squeeze all the rest."""
+    positive = rates[rates > 0]
+    if not len(positive):
+        return None
+    highest = np.log10(positive.max())
+    return [max(np.log10(positive.min()), highest - MOST_DECADES) - 0.2, highest + 0.2]
 
 
 def _add_line(figure: go.Figure, column: int, line: Line, quantity: str, split: str, against: str) -> None:
@@ -108,7 +117,7 @@ def _add_key(figure: go.Figure) -> None:
 
 
 def _mark_stages(figure: go.Figure, lines: list[Line], against: str) -> None:
-    """Draw a dotted line where a stage after the first begins; with many different places, none."""
+    """Draw a dotted line where a stage after the first begins, named at the last of them; with many places, none."""
     places: dict[float, str] = {}
     for line in lines:
         for stage, start in list(line.history.starts.items())[1:]:
@@ -117,10 +126,13 @@ def _mark_stages(figure: go.Figure, lines: list[Line], against: str) -> None:
                 places[round(float(at), 1)] = STAGE_NAMES.get(stage, plain.label(stage, 20))
     if len(places) > MOST_BOUNDARIES:
         return
+    named_at = {places[at]: at for at in sorted(places)}  # one name each: those of close neighbours would overlap
     for at, stage in places.items():
         figure.add_vline(
             x=at,
             line={"color": drawing.NEUTRAL, "dash": "dot", "width": 1},
-            annotation={"text": stage, "font": {"size": 11, "color": drawing.NEUTRAL}, "yanchor": "bottom", "y": 0},
+            annotation={"text": stage, "font": {"size": 11}, "yanchor": "bottom", "y": 0}
+            if named_at[stage] == at
+            else None,
             annotation_position="bottom right",
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 
 from transfer_utils.dashboard import plain
 from transfer_utils.dashboard.options import REPEATS, phrase, sort_key
 from transfer_utils.dashboard.table import Row, differing
 from transfer_utils.records import RunRecord
+
+LONGEST_NAME = 2  # options; a chart has room for two short lines
 
 
 @dataclass
@@ -73,7 +76,10 @@ def describe(row: Row, options: list[str], most: int = 5) -> str:
 
 
 def _name_apart(groups: list[Group], besides: set[str] = REPEATS) -> None:
-    """Name each group by the options that set it apart: the most telling first, none that adds no distinction."""
+    """Name each group by the options that set it apart: the most telling first, none that adds no distinction.
+
+    Where that takes many words, a group is named by what it alone does, and only the one that does as most in full.
+    """
     firsts = [group.rows[0] for group in groups]
     needed: list[str] = []
     apart = 1
@@ -83,8 +89,20 @@ def _name_apart(groups: list[Group], besides: set[str] = REPEATS) -> None:
             if now > apart:
                 needed.append(name)
                 apart = now
+    usual = _usual(firsts, needed) if len(needed) > LONGEST_NAME else {}
     for group, row in zip(groups, firsts, strict=True):
-        group.name = describe(row, needed) or group.name
+        special = [name for name in needed if name not in usual or row.options.get(name) != usual[name]]
+        group.name = describe(row, special) or describe(row, needed) or group.name
+
+
+def _usual(rows: list[Row], options: list[str]) -> dict[str, str | None]:
+    """Return the values that more than half of the rows share."""
+    usual = {}
+    for option in options:
+        [(value, count)] = Counter(row.options.get(option) for row in rows).most_common(1)
+        if count > len(rows) / 2:
+            usual[option] = value
+    return usual
 
 
 @dataclass
@@ -135,8 +153,9 @@ def best_configurations(rows: list[Row]) -> list[Best]:
 def _why(groups: list[Group]) -> str:
     if len(groups) == 1:
         return f"The only completed configuration, {groups[0].size}."
+    mean = "mean of " if len(groups[0].rows) > 1 else ""
     lead = 100 * (groups[0].mean("val_end2end") - groups[1].mean("val_end2end"))
     return (
-        f"Highest validation accuracy of {len(groups)} configurations (mean of {groups[0].size}), "
+        f"Highest validation accuracy of {len(groups)} configurations ({mean}{groups[0].size}), "
         f"{lead:.1f} points ahead of the next. The test accuracy had no say."
     )

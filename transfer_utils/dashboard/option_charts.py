@@ -72,15 +72,23 @@ def against_time(groups: list[Group]) -> go.Figure | None:
     return figure
 
 
+def axes(rows: list[Row]) -> list[str]:
+    """Return the options in which the finished runs differ, the most telling first; ``parallel`` has room for some."""
+    return [name for name in differing(_finished(rows)) if name not in REPEATS]
+
+
+def _finished(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row.metric("val_end2end") is not None]
+
+
 def parallel(rows: list[Row]) -> go.Figure | None:
     """Draw each run as a line across the options that differ, up to its validation accuracy: the better, the stronger.
 
     Drawn as plain lines: Plotly's own parallel coordinates need WebGL, which not every machine has, and cannot be
     saved as SVG. Returns None with fewer than two finished runs, or when nothing differs.
     """
-    rows = [row for row in rows if row.metric("val_end2end") is not None]
-    rows.sort(key=lambda row: row.metric("val_end2end"))
-    options = [name for name in differing(rows) if name not in REPEATS][:MOST_AXES]
+    rows = sorted(_finished(rows), key=lambda row: row.metric("val_end2end"))
+    options = axes(rows)[:MOST_AXES]
     if len(rows) < 2 or not options:
         return None
     rows = rows[-MOST_LINES_ACROSS:]
@@ -144,7 +152,7 @@ def _add_axis(figure: go.Figure, place: int, title: str, marks: list[tuple[float
             xanchor="left",
             xshift=4,
             yshift=9 if height else -9,
-            font={"size": 11, "color": drawing.NEUTRAL},
+            font={"size": 11},
         )
 
 

@@ -35,9 +35,12 @@ def stamp(folder: Path) -> Stamp:
     return tuple(seen)
 
 
-@dataclass
+@dataclass(eq=False)
 class View:
-    """What every page draws from: the runs of a folder as rows, and the files that could not be read."""
+    """What every page draws from: the runs of a folder as rows, and the files that could not be read.
+
+    The same view means the same files, so that what a page works out from it can be kept with it.
+    """
 
     folder: Path
     rows: list[Row]

@@ -81,7 +81,7 @@ def averaging_views(groups: list[Group]) -> go.Figure:
         figure.add_bar(
             x=[float(np.mean(gains))],
             y=[place],
-            error_x={"type": "data", "array": [float(np.std(gains, ddof=1)) if len(gains) > 1 else 0]},
+            error_x={"array": [np.std(gains, ddof=1)], "color": drawing.NEUTRAL} if len(gains) > 1 else None,
             orientation="h",
             marker={"color": drawing.colour(0)},
             hovertemplate=f"%{{x:+.1f}} points ({group.size})<extra></extra>",

@@ -115,7 +115,10 @@ class Row:
 
     @property
     def planned(self) -> int:
-        """The epochs that the options ask for: both stages, for the network from scratch too."""
+        """The epochs that the options ask for; the network from scratch has its own, or those of both stages."""
+        own = plain.number(self.config.get("epochs_baseline"))
+        if self.from_scratch and own:
+            return int(own)
         stages = ["epochs_stage1", "epochs_stage2"] if self.from_scratch or self.fine_tunes else ["epochs_stage1"]
         return int(sum(plain.number(self.config.get(name)) or 0 for name in stages))
 

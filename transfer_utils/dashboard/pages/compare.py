@@ -121,5 +121,8 @@ def _draw_parallel(rows: list[Row]) -> None:
     figure = option_charts.parallel(rows)
     if figure is not None:
         st.subheader("All options at once")
-        st.caption("One line for each run, the stronger the better; point at a line to see which it is.")
+        most = option_charts.MOST_AXES
+        options = len(option_charts.axes(rows))
+        left_out = f" Drawn are the {most} most telling of {options} options." if options > most else ""
+        st.caption(f"One line for each run, the stronger the better; point at a line to see which it is.{left_out}")
         drawing.show(figure, "compare-options", "Parallel coordinates of the options that differ")

@@ -62,7 +62,7 @@ def _draw_summary(row: Row) -> None:
     parameters = plain.number(record.network.get("parameters"))
     places[3].metric("Parameters", plain.MISSING if parameters is None else f"{parameters:,.0f}")
     if record.command:
-        st.code(plain.text(record.command, 5000), language="bash", wrap_lines=True)
+        st.code(plain.text(record.command, 5000), language=None, wrap_lines=True)
 
 
 def _draw_curves(row: Row) -> None:

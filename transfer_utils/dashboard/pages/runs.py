@@ -49,7 +49,7 @@ def _say_what_to_run_first(view: View) -> None:
     with st.container(border=True):
         st.subheader("No runs here yet")
         st.markdown("Every run leaves a record in this folder and appears on this page while it goes on. Start with:")
-        st.code(FIRST_COMMAND, language="bash")
+        st.code(FIRST_COMMAND, language=None)
         st.caption("It needs no download and takes a few minutes. Another folder of records: add `--runs FOLDER`.")
 
 
@@ -178,7 +178,7 @@ def frame(rows: list[Row]) -> pd.DataFrame:
             "Preset": [plain.text(row.config.get("preset"), 40) for row in rows],
             "Network": [row.network for row in rows],
             "Unfrozen": [row.unfrozen for row in rows],
-            "Augmentation": [row.augmentation for row in rows],
+            "Augmented": [row.augmentation for row in rows],
             "Labels": [row.labels for row in rows],
             "Seed": [plain.text(row.config.get("seed"), 20) for row in rows],
             "Seconds": pd.array([row.seconds for row in rows], dtype="Float64"),
@@ -225,7 +225,7 @@ def _curve_column(rows: list[Row]) -> dict:
     """Give all the small curves one scale, from the lowest to the highest accuracy among them."""
     values = [value for row in rows for value in _sparkline(row)]
     return st.column_config.LineChartColumn(
-        width=110,
+        width=90,
         y_min=min(values, default=0.0),
         y_max=max(values, default=1.0),
         color=drawing.colour(0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -36,8 +37,9 @@ class Question(NamedTuple):
 
 def draw(view: View) -> None:
     """Draw the page."""
-    rows, split = _choose(view)
-    answered = [(question, question.answer(rows, split)) for question in QUESTIONS]
+    dataset, split = _choose(view)
+    rows = _rows_on(view, dataset)
+    answered = _answers(view, dataset, split)
     drawn = [(question, finding) for question, finding in answered if finding]
     for start in range(0, len(drawn), 2):
         pair = drawn[start : start + 2]
@@ -48,15 +50,26 @@ def draw(view: View) -> None:
     _say_what_is_missing([question.title for question, finding in answered if finding is None])
 
 
-def _choose(view: View) -> tuple[list[Row], str]:
-    """Draw the controls; return the runs on the chosen data, and the split."""
-    left, right, _ = st.columns([2, 2, 3], vertical_alignment="bottom")
+def _choose(view: View) -> tuple[str | None, str]:
+    """Draw the controls; return the chosen data (None without any finished run), and ``val`` or ``test``."""
+    left, right, _ = st.columns([2, 2, 3], vertical_alignment="top")
     datasets = list(dict.fromkeys(row.dataset for row in view.rows if row.metric("val_end2end") is not None))
     dataset = left.selectbox("Data", datasets, key="study_data", bind="query-params", placeholder="no finished run")
     split = right.segmented_control(
         "Accuracy", list(METRICS), default="validation", required=True, key="split", bind="query-params"
     )
-    return [row for row in view.rows if row.dataset == dataset], METRICS[split]
+    return dataset, METRICS[split]
+
+
+def _rows_on(view: View, dataset: str | None) -> list[Row]:
+    return [row for row in view.rows if row.dataset == dataset]
+
+
+@functools.lru_cache(maxsize=8)
+def _answers(view: View, dataset: str | None, split: str) -> list[tuple[Question, Finding | None]]:
+    """Answer every question; kept, because nine charts over hundreds of runs take a while to make."""
+    rows = _rows_on(view, dataset)
+    return [(question, question.answer(rows, split)) for question in QUESTIONS]
 
 
 def _draw_finding(question: Question, finding: Finding) -> None:
@@ -82,7 +95,7 @@ def _draw_other_option(rows: list[Row], split: str) -> None:
 def _say_what_is_missing(titles: list[str]) -> None:
     if titles:
         st.caption(f"No runs yet that answer: {' · '.join(titles)}. They come with")
-        st.code(STUDY_COMMAND, language="bash")
+        st.code(STUDY_COMMAND, language=None)
 
 
 def _vary(option: str) -> Callable[[list[Row], str], Finding | None]:
@@ -148,7 +161,8 @@ def _stop_early(rows: list[Row], split: str) -> Finding | None:
     if not stopped:
         return None
     share = sum(row.epochs for row in stopped) / sum(row.planned for row in stopped)
-    says = f"{len(stopped)} runs stopped early, after {100 * share:.0f} % of their epochs."
+    runs = "1 run" if len(stopped) == 1 else f"{len(stopped)} runs"
+    says = f"{runs} stopped early, after {100 * share:.0f} % of the epochs planned."
     return Finding(study_charts.epochs_used(_best_few(stopped)), says)
 
 

@@ -38,7 +38,7 @@ def draw(view: View) -> None:
         with st.container(border=True):
             st.subheader("No saved model here")
             st.markdown("A finished run keeps its model in its folder. To make one:")
-            st.code(FIRST_COMMAND, language="bash")
+            st.code(FIRST_COMMAND, language=None)
         return
     left, right = st.columns(2, gap="medium")
     with left:
