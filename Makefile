@@ -33,8 +33,13 @@ notebooks: setup ## run every notebook, by papermill and by nbval, and the solut
 browser: setup ## drive the dashboard in a real Chromium
 	@$(python) -m pytest -m browser
 
+pictures: setup ## take the pictures of the dashboard in the README again
+	@$(python) -m tests.dashboard.screenshots figures --readme --runs runs \
+	    --chosen 0001-cifar10-transfer 0002-cifar10-baseline
+
 torture: setup ## repeat the fault tests with their large counts
-	@$(python) -m pytest -m "torture or hypothesis" --hypothesis-profile=torture
+	@$(python) -m pytest -m "(torture or hypothesis or fault) and not browser" --hypothesis-profile=torture \
+	    --tally docs/faults.json
 
 lint: setup ## check style
 	@$(python) -m ruff check .
@@ -46,6 +51,10 @@ format: setup ## put style right
 
 tables: setup ## write the tables of results, presets and options into README.md again
 	@$(python) -m transfer_utils.readme README.md runs
+	@$(python) tests/survival.py docs
+
+audit: setup ## look the locked versions up among the known vulnerabilities (needs a network)
+	@sh tools/audit.sh $(python)
 
 lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade takes the newest (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv"; exit 1; }
@@ -55,4 +64,4 @@ lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade take
 setup: ## make .venv, or find it made
 	@sh tools/setup.sh
 
-.PHONY: help course publish test notebooks browser torture lint format tables lock setup
+.PHONY: help course publish test notebooks browser pictures torture lint format tables audit lock setup

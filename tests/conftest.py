@@ -4,11 +4,13 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+from survival import Survival
 
 # Set before anything imports Keras or matplotlib, which read them once; child processes inherit them.
 CACHES = Path(tempfile.mkdtemp(prefix="transfer-utils-tests-"))
@@ -43,9 +45,15 @@ settings.register_profile(
 settings.load_profile("project")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tally", help="write what the tests of faults tried and lost to this file")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Leave out what takes long, unless markers are asked for, as ``make torture`` does."""
     config.option.markexpr = config.option.markexpr or "not torture and not course and not browser"
+    path = config.getoption("--tally")
+    config.pluginmanager.register(Survival(path and config.invocation_params.dir / path), "survival")
 
 
 def pytest_unconfigure() -> None:
@@ -55,6 +63,17 @@ def pytest_unconfigure() -> None:
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def tally(record_property) -> Callable[..., None]:
+    """Return a function that says how often the test of a fault tried, and how often something was lost."""
+
+    def tell(tried: int, lost: int = 0) -> None:
+        record_property("tried", tried)
+        record_property("lost", lost)
+
+    return tell
 
 
 class NetworkBlocked(OSError):

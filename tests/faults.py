@@ -20,7 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+LOSSES = ("broken", "lost", "silent", "left_over")
 NOTES = 500  # in the records that are written, so that writing takes a while
+SHORTEST_LIFE = 0.02  # seconds, so that a writer gets to write before it is killed, however quick it is
 
 
 class Kind(NamedTuple):
@@ -38,13 +40,21 @@ def play(folder: Path, *faults: str) -> dict[str, dict[str, int]]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def survived(counts: dict[str, dict[str, int]], tally: Callable[..., None]) -> bool:
+    """Tell ``tally`` what all faults but the naive ones tried and lost; return whether nothing was lost."""
+    results = [result for fault, result in counts.items() if "naive" not in fault]
+    lost = sum(result.get(name, 0) for result in results for name in LOSSES)
+    tally(sum(result["tried"] for result in results), lost)
+    return not lost
+
+
 def kill(kind: Kind, times: int, folder: Path) -> dict[str, int]:
     """Kill ``times`` writers; count files that were broken, files that had been replaced, and what is left over."""
     path = folder / f"file{kind.suffix}"
     kind.write(path, 0)
     started = time.monotonic()
     kind.write(path, 1)
-    longest_life = 4 * (time.monotonic() - started)
+    longest_life = max(4 * (time.monotonic() - started), SHORTEST_LIFE)
     last, broken, replaced = 1, 0, 0
     chance = random.Random(0)
     for _ in range(times):
@@ -60,25 +70,26 @@ def kill(kind: Kind, times: int, folder: Path) -> dict[str, int]:
         replaced += generation > last
         last = max(last, generation)
     kind.write(path, last + 1)
-    return {"broken": broken, "replaced": replaced, "left_over": len(os.listdir(folder)) - 1}
+    return {"tried": times, "broken": broken, "replaced": replaced, "left_over": len(os.listdir(folder)) - 1}
 
 
 def fill(kind: Kind, times: int, folder: Path) -> dict[str, int]:
     """Let the disk be full at ``times`` points of a file; count lost files, silent failures, and what is left over."""
     path = folder / f"file{kind.suffix}"
     kind.write(path, 0)
-    lost = silent = 0
+    tried = lost = silent = 0
     for room in range(0, path.stat().st_size, path.stat().st_size // times + 1):
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
         try:
             kind.write(path, 1)
-            silent += 1
+            silent += 1  # nobody was told
         except OSError:
             pass  # what is expected: the caller is told
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         lost += _generation(kind, path) != 0
-    return {"lost": lost, "silent": silent, "left_over": len(os.listdir(folder)) - 1}
+        tried += 1
+    return {"tried": tried, "lost": lost, "silent": silent, "left_over": len(os.listdir(folder)) - 1}
 
 
 def _write_for_ever(kind: Kind, path: Path, last: int) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from transfer_utils import cli, comparison, course, doctor, experiment, glyphs, phases, predict
+from transfer_utils import cli, comparison, course, doctor, experiment, glyphs, phases, predict, sweep
 from transfer_utils.cli import main
 from transfer_utils.config import PRESETS, RunConfig, preset
 from transfer_utils.dashboard import launch
@@ -118,6 +118,7 @@ def test_compare_has_more_epochs_and_unfreezes_unless_a_preset_says_otherwise(as
         ("train --weights none.h5 --dataset photo-digits --quiet", "or an existing file, got 'none.h5'."),
     ],
 )
+@pytest.mark.fault(29)
 def test_what_the_user_can_put_right_is_said_in_words_and_exits_2(capsys, monkeypatch, words, said):
     tiny.use_backbone(monkeypatch)
     assert main(words.split()) == 2
@@ -142,6 +143,7 @@ def test_what_the_user_can_put_right_is_said_in_words_and_exits_2(capsys, monkey
     ],
     ids=lambda value: type(value).__name__,
 )
+@pytest.mark.fault(6)
 def test_the_exit_status_says_whose_turn_it_is_and_only_debug_shows_where(capsys, monkeypatch, error, code, said):
     def fail(*args, **options):
         raise error
@@ -154,6 +156,7 @@ def test_the_exit_status_says_whose_turn_it_is_and_only_debug_shows_where(capsys
     assert ("in fail" in capsys.readouterr().err) == isinstance(error, Exception)
 
 
+@pytest.mark.fault(6)
 def test_a_signal_to_terminate_is_an_exit_that_can_be_tidied_up_after(monkeypatch):
     tidied = []
 
@@ -218,10 +221,11 @@ WORDS = st.sampled_from(
     [*FLAGS, "--top", "--port", "--epochs", "--quiet", "--debug", "--", "-p", "0", "1", "-1", "0.5"]
 )
 ARGUMENTS = st.lists(WORDS | st.text(max_size=8).filter(lambda text: "\0" not in text), max_size=6)
-COMMANDS = ["train", "compare", "course", "predict", "doctor", "pretrain", "dashboard"]
+COMMANDS = ["train", "compare", "sweep", "course", "predict", "doctor", "pretrain", "dashboard"]
 
 
 @given(command=st.sampled_from(COMMANDS), arguments=ARGUMENTS)
+@pytest.mark.fault(29)
 def test_whatever_is_typed_gets_an_answer_and_leaves_no_file(command, arguments):
     with pytest.MonkeyPatch.context() as patch:
         for room, verb in (
@@ -229,6 +233,7 @@ def test_whatever_is_typed_gets_an_answer_and_leaves_no_file(command, arguments)
             (comparison, "run_comparison"),
             (course, "run_course"),
             (course, "publish"),
+            (sweep, "run_sweep"),
             (doctor, "examine"),
             (glyphs, "pretrain_backbone"),
             (predict, "predict_images"),

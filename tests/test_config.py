@@ -53,6 +53,7 @@ def test_the_defaults_are_those_of_the_original_training_script():
         ({"dataset": "photo-digits", "data_dir": "x"}, "data_dir must be empty for photo-digits"),
     ],
 )
+@pytest.mark.fault(29)
 def test_a_wrong_value_names_the_option_what_was_expected_and_what_came(options, message):
     with pytest.raises(UserError) as caught:
         preset("none", **options)
@@ -71,6 +72,7 @@ def test_a_wrong_value_names_the_option_what_was_expected_and_what_came(options,
         ("cifar10_small", {}, "'cifar10-small'"),
     ],
 )
+@pytest.mark.fault(29)
 def test_a_mistyped_name_is_an_error_that_offers_the_nearest_one(name, options, hint):
     with pytest.raises(UserError, match=f"Did you mean {hint}\\?"):
         preset(name, **options)

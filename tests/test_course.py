@@ -15,8 +15,6 @@ from transfer_utils.course import choose_notebooks, notebooks_folder, parameters
 from transfer_utils.errors import UserError
 from transfer_utils.headless import kernel_environment
 
-pytestmark = pytest.mark.course  # a kernel a test
-
 PARAMETERS = 'preset = "cifar10"\noutput_dir = "course"\nseed = 0\nrate = 0.5\nnames = ["a"]\nfast = False'
 
 
@@ -83,6 +81,7 @@ def test_notebooks_are_chosen_by_number_or_name_and_come_in_order(write):
         ("preset", "offlin", "Did you mean 'offline'"),
     ],
 )
+@pytest.mark.fault(29)
 def test_a_wrong_parameter_is_an_error_before_anything_runs(write, never_runs, name, value, message):
     write("01_one")
     with pytest.raises(UserError, match=message):
@@ -108,12 +107,14 @@ def test_parameters_reach_the_notebooks_that_have_them_as_the_type_they_have(wri
 
 
 @pytest.mark.parametrize("source", ["seed = 1 + x", "seed, rate = 1, 2", "import os", "seed ="])
+@pytest.mark.fault(29)
 def test_parameters_are_plain_literals(write, source):
     with pytest.raises(UserError, match="must be lines of the form"):
         parameters_of(write("01_one", parameters=source))
 
 
 @pytest.mark.slow
+@pytest.mark.course
 def test_a_notebook_runs_with_its_parameters_and_leaves_an_executed_copy(write, monkeypatch):
     monkeypatch.setenv("TRANSFER_UTILS_PRESET", "cifar10")
     write("01_one", "import os\nprint(preset, seed, os.environ.get('TRANSFER_UTILS_PRESET'))")
@@ -126,17 +127,22 @@ def test_a_notebook_runs_with_its_parameters_and_leaves_an_executed_copy(write, 
     assert os.environ["TRANSFER_UTILS_PRESET"] == "cifar10"
 
 
+HANGS = ("import time\ntime.sleep(600)", True, "failed in cell 4 of 6: it took longer than 8 s.")
+ENDS_EARLY = ("x = 1", False, "failed in cell 5 of 5: it ended without the line")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "finished", "failure"),
     [
         ("x = {}['lost']", True, "failed in cell 4 of 6: KeyError: 'lost'"),
-        ("import time\ntime.sleep(600)", True, "failed in cell 4 of 6: it took longer than 8 s."),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", True, "failed in cell 4 of 6: its kernel died"),
-        ("x = 1", False, "failed in cell 5 of 5: it ended without the line"),
+        pytest.param(*HANGS, marks=pytest.mark.course),
+        pytest.param(*ENDS_EARLY, marks=pytest.mark.course),
     ],
-    ids=["raises", "hangs", "dies", "ends early"],
+    ids=["raises", "dies", "hangs", "ends early"],
 )
+@pytest.mark.fault(28)
 def test_a_failing_notebook_is_named_with_cell_and_error_and_its_copy_kept(write, body, finished, failure):
     write("01_bad", "print('so far')", body, "print('not reached')", finished=finished)
     said = []
@@ -149,6 +155,8 @@ def test_a_failing_notebook_is_named_with_cell_and_error_and_its_copy_kept(write
 
 
 @pytest.mark.slow
+@pytest.mark.course
+@pytest.mark.fault(28)
 def test_the_notebooks_behind_a_failing_one_still_run(write):
     write("01_bad", "1 / 0")
     write("02_good", "print('good')")
@@ -159,7 +167,9 @@ def test_the_notebooks_behind_a_failing_one_still_run(write):
 
 
 @pytest.mark.slow
+@pytest.mark.course
 @pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit")])
+@pytest.mark.fault(6, 28)
 def test_an_interrupt_stops_the_course_and_its_kernel(write, tmp_path, number, ends):
     write("01_long", "import os, time\nprint(os.getpid(), file=open('kernel', 'w'), flush=True)\ntime.sleep(600)")
     write("02_next", "open('next', 'w')")
@@ -190,6 +200,7 @@ def _wait_for(path, process):
 
 
 @pytest.mark.slow
+@pytest.mark.course
 def test_a_home_that_cannot_be_written_is_no_hindrance(write, tmp_path, monkeypatch):
     (tmp_path / "home").write_text("a file, so that nothing can be made below it")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -208,6 +219,7 @@ def test_the_environment_is_put_back(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.course
 def test_publish_writes_outputs_back_without_notes_of_machine_and_moment(write, tmp_path):
     path = write("01_one", "print('shown')", "import os\nprint(os.environ['TRANSFER_UTILS_FIGURES'][-7:])")
     sources = [cell.source for cell in nbformat.read(path, as_version=4).cells]
@@ -221,6 +233,8 @@ def test_publish_writes_outputs_back_without_notes_of_machine_and_moment(write, 
 
 
 @pytest.mark.slow
+@pytest.mark.course
+@pytest.mark.fault(28)
 def test_publish_keeps_the_former_outputs_of_a_notebook_that_fails_or_warns(write):
     paths = [write("01_bad", "1 / 0"), write("02_warns", "import sys\nprint('beware', file=sys.stderr)")]
     before = [path.read_bytes() for path in paths]

@@ -121,11 +121,13 @@ def test_more_labels_than_there_are_keeps_all_and_says_so(load):
         ({"train": [2, 2], "test": [1, 1]}, "4 images are too few .* five of each class are enough"),
     ],
 )
+@pytest.mark.fault(18)
 def test_a_class_with_too_few_images_is_named(load, counts, problem):
     with pytest.raises(UserError, match=problem):
         load(counts)
 
 
+@pytest.mark.fault(17)
 def test_a_source_with_a_wrong_label_is_refused(monkeypatch):
     parts = {"train": part([9, 9, 9]), "test": part([3, 3])}
     monkeypatch.setattr(data, "load_source", lambda *_: Source("", ["a", "b"], parts))
@@ -137,6 +139,7 @@ def test_five_images_of_each_class_are_enough(load):
     assert load({"train": [5, 5, 5]}).counts() == {"train": [3, 3, 3], "validation": [1, 1, 1], "test": [1, 1, 1]}
 
 
+@pytest.mark.fault(18)
 def test_a_class_that_is_missing_from_the_test_split_is_noted(load):
     dataset = load({"train": [10, 10], "validation": [0, 3], "test": [4, 0]})
     assert dataset.counts()["test"] == [4, 0]
@@ -203,6 +206,7 @@ def test_preprocessing_scales_pixels_and_labels(dtype, column):
 
 
 @pytest.mark.parametrize("scaled", [images() / 255, images() / 127.5 - 1, np.zeros((4, 8, 8, 3))])
+@pytest.mark.fault(21)
 def test_pixels_that_are_scaled_already_are_refused_with_the_rule(scaled):
     with pytest.raises(UserError, match=r"pixels of 0 to 255.*scaled to \[(0|-1), 1\] already"):
         preprocess_data(scaled.astype(np.float32), np.zeros(4, int), 2)
@@ -222,6 +226,7 @@ def test_pixels_that_are_scaled_already_are_refused_with_the_rule(scaled):
         (images()[:3], "got 3 images and 4 labels"),
     ],
 )
+@pytest.mark.fault(21)
 def test_pixels_that_are_none_are_refused(pixels, problem):
     with pytest.raises(UserError, match=problem):
         check_images_and_labels(pixels, np.zeros(4, int), 2)
@@ -237,17 +242,20 @@ def test_pixels_that_are_none_are_refused(pixels, problem):
         (["cat"] * 4, "must be integers"),
     ],
 )
+@pytest.mark.fault(17)
 def test_labels_that_are_none_are_refused(labels, problem):
     with pytest.raises(UserError, match=problem):
         check_images_and_labels(images(), labels, 3)
 
 
+@pytest.mark.fault(18)
 def test_no_images_at_all_are_refused():
     with pytest.raises(UserError, match="at least one image"):
         preprocess_data(images(0), np.zeros(0, int))
 
 
 @given(labels=st.lists(st.integers(-3, 12), min_size=4, max_size=4), n_classes=st.integers(1, 10))
+@pytest.mark.fault(17)
 def test_labels_pass_exactly_when_they_are_in_range(labels, n_classes):
     if all(0 <= label < n_classes for label in labels):
         assert check_images_and_labels(images(), labels, n_classes).tolist() == labels

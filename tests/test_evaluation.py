@@ -78,6 +78,7 @@ class TestEvaluate:
         assert cat == {"name": "cat", "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2}
         assert dog == {"name": "dog", "precision": pytest.approx(2 / 3), "recall": 1.0, "f1": 0.8, "support": 2}
 
+    @pytest.mark.fault(18)
     def test_a_class_that_is_absent_from_the_labels_has_no_scores(self):
         nothing = {"name": "emu", "precision": None, "recall": None, "f1": None, "support": 0}
         assert self.found["per_class"][2] == nothing
@@ -97,6 +98,7 @@ class TestEvaluate:
     def test_rows_that_miss_1_by_rounding_are_scaled_to_it(self):
         assert evaluate(np.array([[1.0004, 0.0]], np.float32), np.array([1]), "ab")["ece"] == 1.0
 
+    @pytest.mark.fault(18)
     def test_one_image_is_enough(self):
         assert evaluate(np.array([[0.1, 0.9]]), np.array([1]), "ab")["accuracy"] == 1.0
 
@@ -136,6 +138,7 @@ good = {"probabilities": np.full((3, 2), 0.5), "labels": np.array([0, 1, 1]), "c
         ({"class_names": "abc"}, "class_names must hold 2 names, one a class, got 3"),
     ],
 )
+@pytest.mark.fault(17)
 def test_what_cannot_be_evaluated_is_refused_by_name_and_value(change, message):
     evaluate(**good)
     with pytest.raises(UserError, match=message):

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import random
-import shlex
 import signal
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from transfer_utils.errors import Diverged, UserError
 from transfer_utils.experiment import finished_run, run_experiment
 from transfer_utils.files import lock
 from transfer_utils.model_files import load_model
-from transfer_utils.records import RECORD_NAME, RunRecord, read_record, unpack_bits
+from transfer_utils.records import RECORD_NAME, RunRecord, load_runs, read_record, unpack_bits
 from transfer_utils.weights import sha256_of_weights
 
 EPOCHS = 12
@@ -144,6 +143,7 @@ def test_a_finished_run_is_used_again_where_that_is_asked_for(undisturbed, monke
 
 
 @pytest.mark.slow
+@pytest.mark.fault(4)
 def test_a_run_that_is_interrupted_again_and_again_ends_as_an_undisturbed_one(undisturbed, tmp_path):
     moments = [
         "features",
@@ -200,6 +200,7 @@ def failing(error):
     ],
     ids=lambda value: type(value).__name__,
 )
+@pytest.mark.fault(6)
 def test_whatever_ends_a_run_is_on_record_and_goes_on_to_the_caller(computing, error, status, text):
     computing(failing(error))
     with pytest.raises(type(error)) as raised:
@@ -214,6 +215,7 @@ def test_whatever_ends_a_run_is_on_record_and_goes_on_to_the_caller(computing, e
 
 
 @pytest.mark.slow
+@pytest.mark.fault(16)
 def test_a_learning_rate_that_is_far_too_high_makes_a_run_diverge(tmp_path):
     wild = config(learning_rate_stage1=1e9, optimizer_stage1="SGD", head_start="random", hidden_units=8)
     with pytest.raises(Diverged, match="lower its learning rate, 1e"):
@@ -224,6 +226,7 @@ def test_a_learning_rate_that_is_far_too_high_makes_a_run_diverge(tmp_path):
     assert "NaN" not in content and "Infinity" not in content
 
 
+@pytest.mark.fault(6)
 def test_an_interrupt_while_the_libraries_are_loaded_is_on_record(monkeypatch):
     class Interrupted:
         def find_spec(self, name, *rest):
@@ -238,6 +241,7 @@ def test_an_interrupt_while_the_libraries_are_loaded_is_on_record(monkeypatch):
     assert read_record("runs/0001-shapes-transfer/run.json").status == "interrupted"
 
 
+@pytest.mark.fault(6)
 def test_the_lock_is_free_after_the_end_whatever_it_was(computing):
     for error in (KeyboardInterrupt(), UserError("no"), None):
         computing(failing(error) if error else lambda sitting: None)
@@ -247,6 +251,7 @@ def test_the_lock_is_free_after_the_end_whatever_it_was(computing):
             pass
 
 
+@pytest.mark.fault(5)
 def test_a_disk_that_is_full_at_the_end_is_no_completed_run(computing, monkeypatch):
     said, save = [], RunRecord.save
 
@@ -265,6 +270,7 @@ def test_a_disk_that_is_full_at_the_end_is_no_completed_run(computing, monkeypat
     assert sum("The record could not be written" in line for line in said) == 3
 
 
+@pytest.mark.fault(27)
 def test_time_is_summed_over_the_sittings_by_a_clock_that_never_runs_backwards(computing, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr(experiment, "time", SimpleNamespace(monotonic=lambda: clock[0]))
@@ -293,6 +299,7 @@ def claim(**options):
     return sitting
 
 
+@pytest.mark.fault(7)
 def test_a_run_that_somebody_is_at_is_left_alone_and_one_that_was_cut_off_is_taken_over():
     first, second = claim(), claim()
     assert (first.folder.name, second.folder.name) == ("0001-shapes-transfer", "0002-shapes-transfer")
@@ -305,6 +312,7 @@ def test_a_run_that_somebody_is_at_is_left_alone_and_one_that_was_cut_off_is_tak
         sitting._lock.release()
 
 
+@pytest.mark.fault(7)
 def test_a_run_that_was_completed_while_it_was_looked_at_is_not_taken_over(monkeypatch):
     stale = claim()
     look = experiment.load_runs
@@ -324,6 +332,7 @@ def test_a_run_that_was_completed_while_it_was_looked_at_is_not_taken_over(monke
         late._lock.release()
 
 
+@pytest.mark.fault(7)
 def test_of_many_that_start_at_once_each_has_a_folder_of_its_own():
     with ThreadPoolExecutor(16) as pool:
         sittings = list(pool.map(lambda _: claim(), range(32)))
@@ -331,6 +340,48 @@ def test_of_many_that_start_at_once_each_has_a_folder_of_its_own():
     assert sorted(os.listdir("runs")) == sorted(sitting.folder.name for sitting in sittings)
     for sitting in sittings:
         sitting._lock.release()
+
+
+CLAIM = """
+import sys
+from transfer_utils.config import preset
+from transfer_utils.experiment import _claim
+sitting = _claim(preset("offline"), None, print)
+sitting.save()
+print(sitting.folder.name, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.fault(7)
+def test_of_many_processes_with_the_same_output_folder_each_has_a_run_of_its_own():
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", CLAIM], **pipes) for _ in range(6)]
+    names = [process.stdout.readline().strip() for process in processes]  # all of them are at their runs now
+    for process in processes:
+        process.communicate()
+    assert sorted(names) == [f"{i:04d}-offline-transfer" for i in range(1, 7)] == sorted(os.listdir("runs"))
+    assert {run.name: run.record.run_id for run in load_runs("runs").runs} == {name: name for name in names}
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ({"model_path": "model.pb"}, r"model_path must end in .keras or .h5, got 'model.pb'"),
+        ({"model_path": "folder.h5"}, "model_path must be a file, got 'folder.h5', which is a folder"),
+        ({"model_path": "file/model.h5"}, "model_path must lie in a folder, and 'file' is a file"),
+        ({"json_output_path": "folder.h5"}, "json_output_path must be a file"),
+        ({"json_output_path": "file/a/log.json"}, "json_output_path must lie in a folder, and 'file' is a file"),
+        ({"output_dir": "file"}, "output_dir must lie in a folder, and 'file' is a file"),
+    ],
+)
+def test_places_that_results_cannot_have_are_refused_before_anything_is_computed(computing, places, message):
+    Path("folder.h5").mkdir()
+    Path("file").touch()
+    computing(lambda sitting: pytest.fail("it was computed"))
+    with pytest.raises(UserError, match=message):
+        run_experiment(config(**places), say=quiet)
+    assert sorted(os.listdir()) == ["file", "folder.h5"]
 
 
 def test_folders_are_numbered_after_the_last_one_whatever_else_is_there():
@@ -347,7 +398,7 @@ SMALL, REAL = [str(Path(tiny.__file__))], ["-m", "transfer_utils"]
 
 
 def start(program: list[str], options: RunConfig) -> subprocess.Popen:
-    command = [sys.executable, *program, *shlex.split(options.command())[1:]]
+    command = [sys.executable, *program, "train", *options.arguments()]
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environment, **pipes)
@@ -364,9 +415,11 @@ def wait_for(process: subprocess.Popen, stage: str, epochs: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault(4, 6)
 def test_a_command_that_was_stopped_or_killed_goes_on_and_ends_as_an_undisturbed_one(undisturbed):
     chance, path = random.Random(0), Path("runs/0001-shapes-transfer") / RECORD_NAME
     for number, stage, epochs, code, status in (
+        (signal.SIGINT, "stage1", 2, 130, "interrupted"),
         (signal.SIGTERM, "stage1", 5, 143, "interrupted"),
         (signal.SIGKILL, "stage2", 2, -9, "running"),
         (signal.SIGKILL, "stage2", 5, -9, "running"),
@@ -389,25 +442,42 @@ def test_a_command_that_was_stopped_or_killed_goes_on_and_ends_as_an_undisturbed
     assert outcome(path.parent) == outcome(undisturbed.run.folder)
 
 
+@pytest.mark.slow
+@pytest.mark.fault(31)
+def test_the_same_seed_gives_the_same_weights_in_three_processes_and_another_seed_gives_others(undisturbed):
+    processes = [start(SMALL, config(output_dir=folder, model_path=f"{folder}.keras")) for folder in "ab"]
+    for process in processes:
+        out, err = process.communicate()
+        assert "Recorded in " in out, err
+    other = run_experiment(config(seed=1), say=quiet).folder
+    files = [folder / "model.keras" for folder in (undisturbed.run.folder, *Path().glob("[ab]/*"), other)]
+    hashes = [sha256_of_weights(load_model(path)) for path in files]
+    assert hashes[0] == hashes[1] == hashes[2] != hashes[3]
+
+
 @pytest.mark.torture
-def test_twenty_five_kills_of_the_real_command_change_nothing(monkeypatch):
+@pytest.mark.fault(4)
+def test_twenty_five_kills_of_the_real_command_change_nothing(monkeypatch, tally, times=25):
     monkeypatch.undo()  # the real backbone in this process too
-    options = config(alpha=0.1, n_unfreeze=30, epochs_stage1=40, epochs_stage2=40)
-    chance, kills = random.Random(0), 0
-    while kills < 25:
-        process = start(REAL, options)
+    options = config(alpha=0.1, n_unfreeze=30, epochs_stage1=60, epochs_stage2=60)
+    chance, kills, runs = random.Random(0), 0, 1
+
+    def go_on() -> subprocess.Popen:
+        return start(REAL, options.model_copy(update={"output_dir": f"runs{runs}", "cache_dir": f"cache{runs}"}))
+
+    while kills < times:
+        process = go_on()
         try:
-            process.wait(chance.uniform(8, 25))
+            process.wait(chance.uniform(0, 15))
         except subprocess.TimeoutExpired:
             process.kill()
             kills += 1
-        assert "Traceback" not in "".join(process.communicate())
-        if process.returncode == 0:
-            break
-    while process.returncode:
-        process = start(REAL, options)
-        process.communicate()
-    assert kills > 3
-    (run,) = Path("runs").iterdir()
-    undisturbed = run_experiment(options.model_copy(update={"output_dir": "other"}), say=quiet)
-    assert outcome(run) == outcome(undisturbed.folder)
+        out, err = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL) and "Traceback" not in err, err
+        runs += process.returncode == 0  # it was over before it could be killed: the next one
+    out, err = go_on().communicate()
+    assert "Recorded in " in out, err
+    undisturbed = outcome(run_experiment(options.model_copy(update={"output_dir": "other"}), say=quiet).folder)
+    lost = sum(outcome(next(Path(f"runs{n}").iterdir())) != undisturbed for n in range(1, runs + 1))
+    tally(kills, lost)
+    assert not lost

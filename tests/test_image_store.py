@@ -73,6 +73,7 @@ def test_the_second_time_nothing_is_decoded(folder, tmp_path, monkeypatch):
     assert first.sha256 == second.sha256
 
 
+@pytest.mark.fault(15)
 def test_another_side_or_a_changed_file_is_another_store(folder, tmp_path):
     before = decode_folder(listed(folder), 8, tmp_path / "cache")
     assert decode_folder(listed(folder), 16, tmp_path / "cache").images.shape == (6, 16, 16, 3)
@@ -83,6 +84,7 @@ def test_another_side_or_a_changed_file_is_another_store(folder, tmp_path):
     assert after.sha256 != before.sha256
 
 
+@pytest.mark.fault(20)
 def test_bad_files_are_skipped_counted_and_named(folder, tmp_path):
     for number in range(3, 15):
         (folder / "cat" / f"{number:02}.png").write_bytes(b"no picture")
@@ -93,6 +95,7 @@ def test_bad_files_are_skipped_counted_and_named(folder, tmp_path):
         assert store.skipped[0].startswith("cat/03.png: not a picture")
 
 
+@pytest.mark.fault(20)
 def test_a_folder_of_bad_files_only_is_an_error(folder, tmp_path):
     for path in folder.glob("*/*.png"):
         path.write_bytes(b"")
@@ -109,6 +112,7 @@ def test_a_file_that_vanishes_is_not_remembered_as_bad(folder, tmp_path):
     assert not list((tmp_path / "cache").glob("*.npy"))
 
 
+@pytest.mark.fault(5)
 def test_a_disk_with_too_little_room_is_refused_before_decoding(folder, tmp_path, monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(6 * 8 * 8 * 3 - 1))
@@ -119,6 +123,7 @@ def test_a_disk_with_too_little_room_is_refused_before_decoding(folder, tmp_path
 
 
 @pytest.mark.parametrize("part", [".npy", ".labels.npy", ".json"])
+@pytest.mark.fault(14)
 def test_a_flipped_byte_anywhere_is_caught_and_the_store_rebuilt(tmp_path, part):
     place = tmp_path / "store"
     open_or_build(place, 8, chunks)
@@ -132,6 +137,7 @@ def test_a_flipped_byte_anywhere_is_caught_and_the_store_rebuilt(tmp_path, part)
 
 @pytest.mark.parametrize("part", [".npy", ".labels.npy", ".json"])
 @pytest.mark.parametrize("left", [0.0, 0.5, None])
+@pytest.mark.fault(14)
 def test_a_truncated_or_missing_part_is_rebuilt(tmp_path, part, left):
     place = tmp_path / "store"
     open_or_build(place, 8, chunks)
@@ -144,6 +150,7 @@ def test_a_truncated_or_missing_part_is_rebuilt(tmp_path, part, left):
     assert_whole(open_or_build(place, 8, must_not_build))
 
 
+@pytest.mark.fault(14)
 def test_a_note_with_other_contents_is_not_believed(tmp_path):
     place = tmp_path / "store"
     open_or_build(place, 8, chunks)
@@ -152,6 +159,7 @@ def test_a_note_with_other_contents_is_not_believed(tmp_path):
         assert_whole(open_or_build(place, 8, chunks))
 
 
+@pytest.mark.fault(5)
 def test_a_failed_build_leaves_nothing_to_be_read(tmp_path):
     def full_disk():
         yield from list(chunks())[:2]
@@ -165,6 +173,7 @@ def test_a_failed_build_leaves_nothing_to_be_read(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("moment", ["between chunks", "before the labels", "before the note"])
+@pytest.mark.fault(3)
 def test_a_killed_builder_leaves_a_store_that_is_rebuilt(tmp_path, monkeypatch, moment):
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -202,6 +211,7 @@ def open_in_a_process(place: Path) -> str:
     return store.sha256
 
 
+@pytest.mark.fault(8)
 def test_of_eight_processes_one_builds_and_all_read_the_same(tmp_path):
     with multiprocessing.get_context("spawn").Pool(8) as pool:
         seen = pool.map(open_in_a_process, [tmp_path / "store"] * 8, chunksize=1)
@@ -209,6 +219,43 @@ def test_of_eight_processes_one_builds_and_all_read_the_same(tmp_path):
     assert (tmp_path / "built").read_text() == "x"
 
 
+def open_many(folder: Path, rounds: int, reads: int, barrier, opened) -> None:
+    """Want the same ``rounds`` stores as others at the same moments; tell how many were built here, and what was read."""
+    built, seen = 0, []
+
+    def counted():
+        nonlocal built
+        built += 1
+        yield from chunks()
+
+    for number in range(rounds):
+        barrier.wait(60)
+        assert_whole(open_or_build(folder / f"{number}", 8, counted))
+        for _ in range(reads):
+            store = open_or_build(folder / f"{number}", 8, must_not_build)
+            assert_whole(store)
+            seen.append(store.sha256)
+    opened.put((built, len(seen), sorted(set(seen))))
+
+
+@pytest.mark.torture
+@pytest.mark.fault(8)
+def test_eight_processes_read_fifty_stores_ten_thousand_times(tmp_path, tally, rounds=50, reads=25):
+    context = multiprocessing.get_context("spawn")
+    barrier, opened = context.Barrier(8), context.Queue()
+    workers = [context.Process(target=open_many, args=(tmp_path, rounds, reads, barrier, opened)) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    told = [opened.get(timeout=500) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert sum(built for built, *_ in told) == rounds
+    assert [(n, len(hashes)) for _, n, hashes in told] == [(rounds * reads, 1)] * 8
+    assert len({hashes[0] for *_, hashes in told}) == 1
+    tally(8 * rounds * reads)
+
+
+@pytest.mark.fault(22)
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path, monkeypatch):
     monkeypatch.setattr(image_store, "CHUNK_BYTES", 100 * 32 * 32 * 3)
     peaks = []

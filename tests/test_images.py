@@ -47,6 +47,7 @@ def noise(width: int = 32, height: int = 32, seed: int = 0) -> Image.Image:
     side=st.sampled_from([8, 32]),
 )
 @example(kind_and_mode=("PNG", "I;16"), width=40, height=31, side=32)
+@pytest.mark.fault(19)
 def test_every_mode_and_size_becomes_an_rgb_square(kind_and_mode, width, height, side):
     kind, mode = kind_and_mode
     image = Image.new(mode, (width, height), (GREY | COLOURS)[mode])
@@ -68,6 +69,7 @@ def test_a_path_and_its_bytes_give_the_same(tmp_path):
     np.testing.assert_array_equal(decode_image(tmp_path / "a.png", 32), decode_image(encoded(image), 32))
 
 
+@pytest.mark.fault(19)
 def test_16_bit_values_are_scaled_and_not_clipped():
     levels = np.array([[0, 257, 32768, 65535]] * 4, np.uint16)
     pixels = decode_image(encoded(Image.fromarray(levels)), 4)
@@ -75,6 +77,7 @@ def test_16_bit_values_are_scaled_and_not_clipped():
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+@pytest.mark.fault(19)
 def test_transparent_pixels_are_laid_on_white(mode):
     image = Image.new("RGBA", (8, 8), (0, 0, 0, 0)).convert(mode)
     options = {"transparency": image.getpixel((0, 0))} if mode == "P" else {}
@@ -82,6 +85,7 @@ def test_transparent_pixels_are_laid_on_white(mode):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+@pytest.mark.fault(19)
 def test_the_first_frame_of_an_animation_counts(kind):
     red, blue = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -98,6 +102,7 @@ def test_the_exif_orientation_is_applied():
 
 
 @pytest.mark.parametrize("lying", [True, False])
+@pytest.mark.fault(20)
 def test_a_picture_that_is_not_square_gives_its_middle(lying):
     stripes = np.zeros((32, 96, 3), np.uint8)
     stripes[:, 32:64] = [0, 255, 0]
@@ -111,6 +116,7 @@ def test_shrinking_averages_what_it_leaves_out():
     assert np.abs(pixels.astype(int) - 127).max() < 10
 
 
+@pytest.mark.fault(20)
 def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(monkeypatch):
     sizes = []
     monkeypatch.setattr(images, "_centre", lambda image, whole=images._centre: sizes.append(image.size) or whole(image))
@@ -121,6 +127,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(("width", "height"), [(9000, 8000), (12000, 12000), (60000, 60000)])
+@pytest.mark.fault(20)
 def test_an_image_bomb_is_refused_by_its_header(width, height):
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -131,6 +138,7 @@ def test_an_image_bomb_is_refused_by_its_header(width, height):
         decode_image(bomb, 32, name="bomb.png")
 
 
+@pytest.mark.fault(20)
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     noise().save(tmp_path / "a.png")
     monkeypatch.setattr(images, "LARGEST_FILE", 1000)
@@ -149,6 +157,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
         (encoded(Image.new("F", (8, 8)), "TIFF"), "floats"),
     ],
 )
+@pytest.mark.fault(20)
 def test_a_bad_image_is_named_with_the_reason(tmp_path, content, reason):
     (tmp_path / "bad.png").write_bytes(content)
     with pytest.raises(BadImage, match=rf"bad\.png: .*{reason}"):
@@ -157,6 +166,7 @@ def test_a_bad_image_is_named_with_the_reason(tmp_path, content, reason):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @given(data=st.data(), kind=st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"]))
+@pytest.mark.fault(20)
 def test_damaged_bytes_give_a_picture_or_a_bad_image(data, kind):
     content = bytearray(encoded(noise(), kind))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -230,6 +240,7 @@ def test_a_folder_beside_the_splits_is_said_not_to_be_read(tmp_path):
         (["train/a/1.png", "val/a/1.png", "valid/a/1.png"], "one folder for the validation split, got val and valid"),
     ],
 )
+@pytest.mark.fault(18)
 def test_a_folder_that_cannot_be_used_says_why(tmp_path, paths, problem):
     with pytest.raises(UserError, match=problem):
         list_image_folder(lay_out(tmp_path, *paths))

@@ -49,6 +49,7 @@ def test_a_model_path_has_one_of_two_suffixes(tmp_path, name):
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.fault(5)
 def test_a_save_that_fails_half_way_leaves_the_model_that_was_there(tmp_path, monkeypatch, suffix):
     path = save_model(network(), tmp_path / f"model{suffix}")
     before = path.read_bytes()
@@ -66,6 +67,7 @@ def test_a_save_that_fails_half_way_leaves_the_model_that_was_there(tmp_path, mo
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"PK\x05\x06" + bytes(18), b"no model"])
+@pytest.mark.fault(13)
 def test_what_is_no_model_is_refused_by_name(tmp_path, suffix, content):
     path = tmp_path / f"odd{suffix}"
     path.write_bytes(content)
@@ -75,6 +77,7 @@ def test_what_is_no_model_is_refused_by_name(tmp_path, suffix, content):
 
 @pytest.mark.parametrize("share", [0.3, 0.97])
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.fault(13)
 def test_a_truncated_model_is_refused_by_name(tmp_path, suffix, share):
     path = save_model(network(), tmp_path / f"cut{suffix}")
     os.truncate(path, int(share * path.stat().st_size))
@@ -239,6 +242,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("make", "suffix", "said"), HOSTILE, ids=[make.__name__ for make, *_ in HOSTILE])
+@pytest.mark.fault(13)
 def test_a_hostile_model_is_refused_and_does_no_harm(tmp_path, make, suffix, said):
     path, sentinel = tmp_path / f"hostile{suffix}", tmp_path / "sentinel"  # in the current folder
     path.write_bytes(make(path, sentinel))
@@ -250,6 +254,7 @@ def test_a_hostile_model_is_refused_and_does_no_harm(tmp_path, make, suffix, sai
 
 
 @pytest.mark.parametrize("make", [lambda_keras, lambda_h5, two_in_one])
+@pytest.mark.fault(13)
 def test_the_harm_is_real(tmp_path, make):
     path, sentinel = tmp_path / ("a.keras" if make is lambda_keras else "a.h5"), tmp_path / "sentinel"
     path.write_bytes(make(path, sentinel))

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ from conftest import ROOT
 
 from transfer_utils.config import options_table, presets_table
 from transfer_utils.errors import UserError
-from transfer_utils.readme import results_table, with_fresh_tables
+from transfer_utils.readme import BENCHMARKS, SPEED, dashboard_table, results_table, speed_table, with_fresh_tables
 from transfer_utils.records import load_runs
 
 PAGE = """# A page
@@ -18,6 +19,10 @@ old
 <!-- /options -->
 <!-- results -->
 <!-- /results -->
+<!-- dashboard -->
+<!-- /dashboard -->
+<!-- speed -->
+<!-- /speed -->
 end
 """
 
@@ -34,6 +39,9 @@ def test_make_tables_replaces_what_stands_between_the_markers_and_nothing_else(s
     expected = PAGE.replace("old\n", "")
     tables = {"presets": presets_table(), "options": options_table()}
     tables["results"] = results_table(load_runs(tmp_path / "runs").runs)
+    tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
+    speed = [BENCHMARKS / f"{name}.json" for name in SPEED]
+    tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in speed if file.exists()])
     for name, table in tables.items():
         expected = expected.replace(f"<!-- {name} -->\n", f"<!-- {name} -->\n{table}")
     assert (tmp_path / "page.md").read_text("utf-8") == expected
@@ -44,3 +52,24 @@ def test_make_tables_replaces_what_stands_between_the_markers_and_nothing_else(s
 def test_a_page_without_a_marker_is_refused(missing):
     with pytest.raises(UserError, match=missing.strip("<!-/ >")):
         with_fresh_tables(PAGE.replace(missing, ""), [])
+
+
+def test_how_long_the_reader_of_the_dashboard_waits_stands_beside_the_aim():
+    spread = {"median": 1.234, "slowest": 2, "n": 5}
+    measured = {"runs": 504, "cores": 2, "targets": {"first paint": 3.0}, "first paint": spread, "load before": 0.1}
+    assert dashboard_table(measured).splitlines() == [
+        "| over 504 runs, on 2 cores | median | slowest | aim |",
+        "|---|---|---|---|",
+        "| first paint | 1.23 s | 2.00 s | 3 s |",
+    ]
+
+
+def test_speed_stands_with_its_spread_its_aim_and_the_accuracy_of_both_sides():
+    row = {"what": "head", "against": "AdamW", "unit": "images/s", "plain": 1234.4, "ours": 9876.0, "target": 6}
+    row |= {"ratio": {"median": 8.04, "low": 7.5, "high": 9}, "val_accuracy": {"plain": [0.5, 0.7], "ours": [0.65]}}
+    run = row | {"what": "run", "unit": "runs/s", "plain": 1 / 600, "ours": 1 / 60, "target": None}
+    del run["val_accuracy"]
+    assert speed_table([{"rows": [row]}, {"rows": [run]}]).splitlines()[2:] == [
+        "| head | AdamW | 1,234 images/s | 9,876 images/s | 8.0 (7.5–9.0) | 6 | 60.0 %, 65.0 % |",
+        "| run | AdamW | 600 s | 60 s | 8.0 (7.5–9.0) | – | – |",
+    ]

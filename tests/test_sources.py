@@ -79,6 +79,7 @@ def test_cifar10_at_another_side_is_made_from_what_is_stored(keras_with, cifar10
     assert steps == [("Resizing images", 60, 60)]
 
 
+@pytest.mark.fault(11)
 def test_a_download_is_tried_three_times(keras_with, cifar10):
     tries = []
 
@@ -145,6 +146,7 @@ def keras_folder(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.fault(11)
 def test_without_a_network_one_paragraph_says_what_to_put_where(keras_folder, cifar10):
     with pytest.raises(UserError) as caught:
         load_source(cifar10)
@@ -156,6 +158,7 @@ def test_without_a_network_one_paragraph_says_what_to_put_where(keras_folder, ci
 
 
 @pytest.mark.slow
+@pytest.mark.fault(12)
 def test_an_archive_with_a_wrong_hash_is_never_unpacked(keras_folder, cifar10, monkeypatch):
     from keras.src.utils import file_utils
 
@@ -172,6 +175,7 @@ def test_an_archive_with_a_wrong_hash_is_never_unpacked(keras_folder, cifar10, m
 
 
 @pytest.mark.slow
+@pytest.mark.fault(12)
 def test_the_unpacking_that_cifar10_goes_through_does_not_lead_out(tmp_path):
     from keras.src.utils.file_utils import extract_archive
 
@@ -229,6 +233,7 @@ def test_a_folder_of_other_classes_is_not_cifar10(tmp_path, cifar10):
         load_source(cifar10.model_copy(update={"data_dir": str(root)}))
 
 
+@pytest.mark.fault(20)
 def test_skipped_files_are_told_for_each_split(tmp_path):
     root = picture_folder(tmp_path / "pets", ["cat", "dog"])
     for number in range(5, 17):

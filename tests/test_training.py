@@ -135,11 +135,13 @@ def test_only_adamw_decays_the_weights():
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+@pytest.mark.fault(16)
 def test_a_loss_that_is_no_number_ends_the_stage(optimizer):
     with pytest.raises(Diverged, match=r"The loss of stage1 became nan in epoch \d+: lower its learning rate, 1e\+09."):
         stage1(learning_rate_stage1=1e9, optimizer_stage1=optimizer, epochs_stage1=30, hidden_units=16)
 
 
+@pytest.mark.fault(16)
 def test_features_that_are_no_numbers_end_the_stage():
     x, y = features()
     x[7] = np.nan
@@ -247,6 +249,7 @@ def killed_at(train, moments: list[tuple[str, int]], path) -> tuple:
         (from_nothing, [("report", 2), ("tick", 6)]),
     ],
 )
+@pytest.mark.fault(4)
 def test_a_stage_that_was_cut_off_ends_as_an_undisturbed_one(tmp_path, train, moments):
     assert killed_at(train, moments, tmp_path / "checkpoint.npz") == undisturbed(train)
 
@@ -306,6 +309,7 @@ DAMAGE = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.fault(4, 14)
 def test_a_damaged_checkpoint_starts_the_stage_again(tmp_path, damage):
     path, ticks = tmp_path / "checkpoint.npz", []
     path.write_bytes(damage(checkpoint(from_features)))

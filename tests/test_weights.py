@@ -104,6 +104,7 @@ def pickle(arrays):
         (pickle, "is not a weights file"),
     ],
 )
+@pytest.mark.fault(10)
 def test_arrays_that_do_not_fit_are_refused_and_change_nothing(tmp_path, change, said):
     path = tmp_path / "odd.npz"
     save_arrays(path, change)
@@ -117,6 +118,7 @@ def test_arrays_that_do_not_fit_are_refused_and_change_nothing(tmp_path, change,
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.97])
 @pytest.mark.parametrize("name", ["a.npz", "a.weights.h5", "a.h5"])
+@pytest.mark.fault(10)
 def test_a_truncated_file_is_named_and_not_trained_on(tmp_path, name, share):
     path, base = tmp_path / name, network()
     save = {"a.npz": save_weights_npz, "a.h5": keras.Model.save, "a.weights.h5": keras.Model.save_weights}
@@ -127,6 +129,7 @@ def test_a_truncated_file_is_named_and_not_trained_on(tmp_path, name, share):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.fault(10)
 def test_a_file_of_another_network_or_with_nan_is_refused(tmp_path, recwarn):
     another_network().save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(UserError, match="does not hold the weights of this backbone"):
@@ -170,6 +173,7 @@ def named_type(file, secret):
         (named_type, "/deep/kind is neither a group nor numbers"),
     ],
 )
+@pytest.mark.fault(13)
 def test_a_file_that_reaches_outside_itself_is_refused(tmp_path, harm, said):
     secret, path = tmp_path / "secret.h5", tmp_path / "hostile.weights.h5"
     with h5py.File(secret, "w") as file:
@@ -245,6 +249,7 @@ def test_keras_finds_the_weights_where_ours_looks_for_them(shelf, monkeypatch):
     assert sha256_of_weights(base) == digest
 
 
+@pytest.mark.fault(11)
 def test_without_a_network_one_paragraph_says_what_is_missing_and_where_it_goes(shelf, small, monkeypatch):
     pauses: list[float] = []
     monkeypatch.setattr(weights.time, "sleep", pauses.append)
@@ -259,6 +264,7 @@ def test_without_a_network_one_paragraph_says_what_is_missing_and_where_it_goes(
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.97])
+@pytest.mark.fault(10)
 def test_a_damaged_download_is_moved_aside_and_never_loaded(shelf, small, share):
     network().save(shelf)
     shelf.write_bytes(shelf.read_bytes()[: int(share * shelf.stat().st_size)])
@@ -275,6 +281,7 @@ def another_network() -> keras.Model:
 
 
 @pytest.mark.parametrize("wrong", [another_network, lambda: network(np.inf)], ids=["another network", "infinite"])
+@pytest.mark.fault(10)
 def test_a_download_that_is_whole_but_wrong_is_moved_aside_too(shelf, small, wrong):
     wrong().save(shelf)
     with pytest.raises(UserError, match=r"is damaged .* It was moved to"):
@@ -282,6 +289,7 @@ def test_a_download_that_is_whole_but_wrong_is_moved_aside_too(shelf, small, wro
     assert not shelf.exists()
 
 
+@pytest.mark.fault(10)
 def test_a_download_that_has_changed_since_its_first_use_is_reported(shelf, small):
     network().save(shelf)
     origin = load_weights(network(2.0), IMAGENET)

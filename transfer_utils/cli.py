@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +64,16 @@ def cli() -> None:
 
 @cli.command(cls=GroupedCommand)
 @run_options
-def train(quiet: bool, debug: bool, **options: Any) -> None:
+@click.option("--supervised", is_flag=True, hidden=True)  # one of a sweep: ends with it, and repeats no finished run
+def train(quiet: bool, debug: bool, supervised: bool, **options: Any) -> None:
     """Train one network in two stages (or the baseline), evaluate it, and record the run."""
+    _supervise(supervised)
     config = _config(options)
     from transfer_utils.experiment import run_experiment
     from transfer_utils.progress import reporting
 
     with reporting(quiet) as (progress, say):
-        run = run_experiment(config, progress=progress, say=say)
+        run = run_experiment(config, reuse=supervised, progress=progress, say=say)
         say(f"Recorded in {run.path}.")
 
 
@@ -91,6 +94,53 @@ def compare(quiet: bool, debug: bool, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--preset", default="", help="what the runs start from, instead of the study's own preset")
+@click.option("--data_dir", "--data-dir", default=None, help="image folder that every run reads")
+@click.option("--output_dir", "--output-dir", default="runs", show_default=True, help="folder that receives the runs")
+@click.option("--cache_dir", "--cache-dir", default=None, help="folder of the cache, as for train")
+@click.option("--groups", default="", help="only these groups of the study, such as depth,mixup")
+@click.option("--seeds", default="", help="only these seeds, such as 0,1")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="runs at a time")
+@click.option("--scheduler", default="", metavar="tcp://HOST:PORT", help="use the workers of this Dask scheduler")
+@click.option("--notebook", is_flag=True, help="do each run as notebook 04 and keep the executed copies")
+@click.option("--dry-run", "--dry_run", "dry", is_flag=True, help="list the runs with their time and disk, do nothing")
+@click.option("--quiet", is_flag=True, help="print nothing but errors")
+@click.option("--debug", is_flag=True, help="show the traceback of an error")
+def sweep(
+    study: Path,
+    preset: str,
+    groups: str,
+    seeds: str,
+    workers: int,
+    scheduler: str,
+    notebook: bool,
+    dry: bool,
+    quiet: bool,
+    debug: bool,
+    **overrides: Any,
+) -> None:
+    """Do every run of a STUDY (a YAML file) that is not on record yet. Start it again where it was stopped.
+
+    Each run is a process of its own. One that fails is named at the end and does not stop the others.
+    """
+    from transfer_utils.studies import load_study
+    from transfer_utils.sweep import plan, run_sweep
+    from transfer_utils.sweep_table import dry_run, watching
+
+    given = {name: value for name, value in overrides.items() if value is not None}
+    chosen = load_study(study, preset, **given).chosen(_words(groups), [_seed(word) for word in _words(seeds)])
+    if dry:
+        planned = plan(chosen)
+        planned.workers = workers
+        click.echo(dry_run(planned))
+        return
+    with watching(quiet) as (say, look):
+        status = run_sweep(chosen, workers=workers, scheduler=scheduler, notebook=notebook, say=say, look=look)
+    sys.exit(status)
+
+
+@cli.command()
 @click.option("--preset", default="offline", show_default=True, help="options that the notebooks start from")
 @click.option(
     "--notebook", "notebooks", multiple=True, help="run this one only, such as 04; may be given several times"
@@ -101,6 +151,7 @@ def compare(quiet: bool, debug: bool, **options: Any) -> None:
 @click.option("--publish", is_flag=True, help="write outputs and figures back into the project (preset cifar10)")
 @click.option("--quiet", is_flag=True, help="print nothing but errors")
 @click.option("--debug", is_flag=True, help="show the traceback of an error")
+@click.option("--supervised", is_flag=True, hidden=True)
 def course(
     preset: str,
     notebooks: tuple[str, ...],
@@ -110,8 +161,10 @@ def course(
     publish: bool,
     quiet: bool,
     debug: bool,
+    supervised: bool,
 ) -> None:
     """Run the notebooks in order, each in a kernel of its own, and keep the executed copies."""
+    _supervise(supervised)
     from transfer_utils import course as room
     from transfer_utils.progress import reporting
 
@@ -132,7 +185,7 @@ def course(
 )
 @click.option("--debug", is_flag=True, help="show the traceback of an error")
 def predict(model: Path, images: tuple[Path, ...], top: int, debug: bool) -> None:
-    """Print the likeliest classes of each IMAGE by a saved MODEL (.keras or .h5), with their probabilities."""
+    """Print the likeliest classes of each IMAGE by a saved MODEL (.keras, .h5, .tflite), with their probabilities."""
     from transfer_utils.images import printable
     from transfer_utils.predict import predict_images
 
@@ -163,8 +216,8 @@ def doctor(cache_dir: str, debug: bool) -> None:
 @click.option(
     "--output_dir", "--output-dir", default="weights", show_default=True, help="folder for weights and record"
 )
-@click.option("--n_letters", "--n-letters", default=40_000, show_default=True, type=int, help="letters to draw")
-@click.option("--epochs", default=7, show_default=True, type=int, help="passes over the letters")
+@click.option("--n_letters", "--n-letters", default=80_000, show_default=True, type=int, help="letters to draw")
+@click.option("--epochs", default=8, show_default=True, type=int, help="passes over the letters")
 @click.option("--seed", default=0, show_default=True, type=int, help="draws letters, weights and order")
 @click.option("--quiet", is_flag=True, help="print nothing but errors")
 @click.option("--debug", is_flag=True, help="show the traceback of an error")
@@ -180,6 +233,24 @@ def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: boo
 
 
 @cli.command()
+@click.option("--study", default="studies/six_stages.yaml", show_default=True, help="the study that the runs answer")
+@click.option("--runs", default="runs", show_default=True, help="folder of run records")
+@click.option(
+    "--output_dir", "--output-dir", default=".", show_default=True, help="folder of figures/, report/ and README.md"
+)
+@click.option("--medium", is_flag=True, help="also write the article for editors without tables, such as Medium's")
+@click.option("--quiet", is_flag=True, help="print nothing but errors")
+@click.option("--debug", is_flag=True, help="show the traceback of an error")
+def report(study: str, runs: str, output_dir: str, medium: bool, quiet: bool, debug: bool) -> None:
+    """Write figures, article and the README's tables of results from the records of a study's runs."""
+    from transfer_utils.progress import reporting
+    from transfer_utils.report import write_report
+
+    with reporting(quiet) as (_, say):
+        write_report(study, runs, output_dir, medium=medium, say=say)
+
+
+@cli.command()
 @click.option("--runs", default="runs", show_default=True, help="folder of run records to show")
 @click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535), help="port on this machine")
 @click.option("--debug", is_flag=True, help="show the traceback of an error")
@@ -188,6 +259,24 @@ def dashboard(runs: str, port: int, debug: bool) -> None:
     from transfer_utils.dashboard.launch import launch
 
     sys.exit(launch(runs, port))
+
+
+def _supervise(supervised: bool) -> None:
+    """End with the sweep that started this command, if one did."""
+    if supervised:
+        from transfer_utils.child import end_with_starter
+
+        end_with_starter()
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _seed(word: str) -> int:
+    if not word.isdecimal():
+        raise UserError(f"seeds must be whole numbers such as 0,1, got {word!r}")
+    return int(word)
 
 
 def _config(options: dict[str, Any], **without_preset: Any) -> RunConfig:
@@ -201,6 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 (the machine), 2 (the user), 130 or 143 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _terminate)
+    warnings.formatwarning = _plain_warning
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a file's name need not be printable
     try:
@@ -220,6 +310,10 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
         return _failed(error, f"{reason} (--debug shows where)", MACHINE_ERROR, arguments)
+
+
+def _plain_warning(message: Warning | str, *where: Any, **line: Any) -> str:
+    return f"Warning: {message}\n"
 
 
 def _terminate(number: int, frame: Any) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from transfer_utils.config import RunConfig
-from transfer_utils.errors import Diverged
+from transfer_utils.config import MODEL_SUFFIXES, NO_COPY, RunConfig
+from transfer_utils.errors import Diverged, UserError
 from transfer_utils.files import lock
 from transfer_utils.machine import machine, peak_memory_mb, versions
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, Status, load_runs, read_record, timestamp
@@ -61,7 +61,8 @@ def run_experiment(
     """Do what ``config`` asks: load, train, evaluate, save the model and the record. Resumes a run that was cut off.
 
     Args:
-        reuse: return the completed run of the same options in ``output_dir``, where there is one with its model.
+        reuse: return the completed run of the same options in ``output_dir``, where there is one with its model; where
+            another process that reuses is at it, wait for that.
         progress: called with (title, done, total) during long steps.
         say: called with each line worth telling.
 
@@ -72,10 +73,14 @@ def run_experiment(
         UserError: an option or file that the user can put right; ``Diverged``: the loss became NaN or infinite.
         Whatever is raised, the record says ``failed``, ``diverged`` or ``interrupted`` first.
     """
-    if reuse and (done := finished_run(config)):
-        say(f"{done.name} is on record with these options: used again.")
-        return done
-    sitting = _claim(config, progress, say)
+    with _alone(config, say) if reuse else nullcontext():
+        if reuse and (done := finished_run(config)):
+            say(f"{done.name} is on record with these options: used again.")
+            return done
+        return _run(_claim(config, progress, say))
+
+
+def _run(sitting: Sitting) -> Run:
     try:
         sitting.save()
         from transfer_utils.phases import compute  # loads TensorFlow: seconds, in which an interrupt is noted already
@@ -96,6 +101,21 @@ def run_experiment(
     return Run(sitting.record, sitting.folder / RECORD_NAME)
 
 
+@contextmanager
+def _alone(config: RunConfig, say: Say) -> Iterator[None]:
+    """Keep others that reuse runs away from runs of these options; wait where somebody else does."""
+    held = lock(Path(config.output_dir) / f".{config.fingerprint}", timeout=0)
+    try:
+        held.acquire()
+    except Timeout:
+        say("Another process is at a run of these options: waiting for it.")
+        held.acquire(timeout=-1)
+    try:
+        yield
+    finally:
+        held.release()
+
+
 def finished_run(config: RunConfig) -> Run | None:
     """Return the newest completed run of the same options in ``output_dir`` that still has its model."""
     runs = load_runs(config.output_dir).runs if Path(config.output_dir).is_dir() else []
@@ -109,6 +129,7 @@ def finished_run(config: RunConfig) -> Run | None:
 
 def _claim(config: RunConfig, progress: Progress | None, say: Say) -> Sitting:
     """Take over a run of the same options that was cut off, or claim a new folder; nobody else can have either."""
+    _check_places(config)
     root = Path(config.output_dir)
     root.mkdir(parents=True, exist_ok=True)
     options = {"base_model": config.backbone, **config.model_dump()}  # base_model: what old logs call the backbone
@@ -140,6 +161,25 @@ def _claim(config: RunConfig, progress: Progress | None, say: Say) -> Sitting:
     folder, held = _new_folder(root, config)  # last: a folder without a record would tell nobody anything
     record.run_id = folder.name
     return Sitting(config, folder, record, progress, say, held)
+
+
+def _check_places(config: RunConfig) -> None:
+    """Refuse names that results cannot have before hours are spent on the results.
+
+    Raises:
+        UserError: a file where a folder must be, a folder where a file must be, or a model file of unknown format.
+    """
+    model = "" if config.model_path == NO_COPY else config.model_path
+    if model and Path(model).suffix not in MODEL_SUFFIXES:
+        raise UserError(f"model_path must end in {' or '.join(MODEL_SUFFIXES)}, got {model!r}.")
+    for name, place in (("json_output_path", config.json_output_path), ("model_path", model)):
+        if place and Path(place).is_dir():
+            raise UserError(f"{name} must be a file, got {place!r}, which is a folder.")
+    places = {"output_dir": Path(config.output_dir, RECORD_NAME), "json_output_path": Path(config.json_output_path)}
+    for name, place in (places | {"model_path": Path(model)}).items():
+        for folder in place.parents:
+            if folder.exists() and not folder.is_dir():
+                raise UserError(f"{name} must lie in a folder, and {str(folder)!r} is a file.")
 
 
 def _cut_off(record: RunRecord, config: RunConfig) -> bool:

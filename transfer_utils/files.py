@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,11 @@ import psutil
 from filelock import FileLock
 
 CACHE_VARIABLE = "TRANSFER_UTILS_CACHE"
+
+# File systems that several machines share, on which a lock of one machine may not bind another (mount(8), psutil).
+NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "afpfs", "9p", "webdav", "davfs", "ncpfs"}
+NETWORK |= {"lustre", "gpfs", "beegfs", "ceph", "glusterfs", "ocfs2", "gfs2"}
+NETWORK |= {f"fuse.{name}" for name in ("sshfs", "glusterfs", "ceph", "davfs2", "rclone", "s3fs", "gcsfuse")}
 
 
 @contextmanager
@@ -66,10 +72,29 @@ def lock(path: str | os.PathLike, timeout: float = -1) -> FileLock:
 
     Args:
         timeout: seconds to wait for another holder; -1 waits for ever, 0 does not wait.
+
+    Warns:
+        UserWarning: the folder is on a network drive, where a lock may not hold.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if kind := network_drive(path.parent):
+        warnings.warn(
+            f"{path.parent} is on a network drive ({kind}), where locks may not hold: "
+            "let one machine at a time use it, or name a local folder with --output_dir or --cache_dir.",
+            stacklevel=2,
+        )
     return FileLock(path.with_name(path.name + ".lock"), timeout=timeout)
+
+
+@functools.cache
+def network_drive(folder: Path) -> str:
+    """Return the kind of network file system that ``folder`` is on, such as ``nfs4``, or an empty string."""
+    resolved = folder.resolve()
+    mounts = [(Path(mount.mountpoint), mount.fstype.lower()) for mount in psutil.disk_partitions(all=True)]
+    around = [mount for mount in mounts if resolved.is_relative_to(mount[0])]
+    kind = max(around, key=lambda mount: len(mount[0].parts), default=(None, ""))[1]
+    return kind if kind in NETWORK else ""
 
 
 def sha256_of(path: str | os.PathLike) -> str:

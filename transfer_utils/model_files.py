@@ -12,6 +12,7 @@ import h5py
 import keras
 from keras.src.legacy.saving import legacy_h5_format
 
+from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.errors import UserError
 from transfer_utils.files import replacing, write_bytes
 from transfer_utils.weights import check_h5
@@ -26,8 +27,8 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
         UserError: another suffix.
     """
     path = Path(path)
-    if path.suffix not in (".keras", ".h5"):
-        raise UserError(f"model_path must end in .keras or .h5, got {str(path)!r}.")
+    if path.suffix not in MODEL_SUFFIXES:
+        raise UserError(f"model_path must end in {' or '.join(MODEL_SUFFIXES)}, got {str(path)!r}.")
     logging.getLogger("absl").setLevel(
         logging.ERROR
     )  # Keras advises against .h5 at every save; the caller asked for it

@@ -160,7 +160,7 @@ def _fine_tune(base: keras.Model, head: keras.Model, model: keras.Model, dataset
         record.network["boundary"] = {"layer": trunk.layers[-1].name, "shape": list(trunk.output.shape[1:])}
         cache = BoundaryCache(build_trunk(trunk, config), dataset.train, n_classes, config, sitting.progress)
         if needed := cache.bytes_needed():
-            sitting.say(f"{cache.views} views of each training image go through the frozen part: {needed / 1e9:.2f} GB.")
+            sitting.say(f"{cache.views} views of each training image pass the frozen part: {needed / 1e9:.2f} GB.")
         with sitting.phase("boundary"):
             activations = cache.plain(dataset.validation)
             for number in range(cache.views):

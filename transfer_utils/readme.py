@@ -2,26 +2,73 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
-from transfer_utils.config import options_table, presets_table
+from transfer_utils.config import PRESETS, options_table, preset, presets_table
 from transfer_utils.errors import UserError
-from transfer_utils.records import RECORD_NAME, Run, load_runs
+from transfer_utils.records import RECORD_NAME, Run, RunRecord, load_runs
+from transfer_utils.studies import question
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks" / "results"
+SPEED = ("trunk", "head", "stage2_epoch", "end_to_end", "single_image")
 
 
 def results_table(runs: list[Run]) -> str:
-    """Return one row a completed run: data, network, accuracies with their intervals, and the command."""
+    """Return one row a completed run of a preset as it stands: data, network, accuracies with intervals, command."""
     rows = [
         "| data | network | validation | test | test, averaged views | command |",
         "|---|---|---|---|---|---|",
     ]
     for run in runs:
         record = run.record
-        if run.path.name == RECORD_NAME and record.status == "completed":
-            cells = [record.dataset["description"], _network(run), *_accuracies(run)]
+        if run.path.name == RECORD_NAME and record.status == "completed" and _is_a_preset(record.config):
+            cells = [_data(record), _network(run), *_accuracies(run)]
             rows.append("| " + " | ".join([*cells, f"`{record.command}`"]) + " |")
     return "\n".join(rows) + "\n"
+
+
+def dashboard_table(measured: dict[str, Any]) -> str:
+    """Return one row for each thing a reader of the dashboard does: the seconds until it is seen, and the aim."""
+    rows = [
+        f"| over {measured['runs']} runs, on {measured['cores']} cores | median | slowest | aim |",
+        "|---|---|---|---|",
+    ]
+    for kind, aim in measured["targets"].items():
+        found = {name: seconds for name, seconds in measured.items() if name.startswith(kind)}
+        rows += [
+            f"| {name} | {seconds['median']:.2f} s | {seconds['slowest']:.2f} s | {aim:g} s |"
+            for name, seconds in found.items()
+        ]
+    return "\n".join(rows) + "\n"
+
+
+def speed_table(measured: list[dict[str, Any]]) -> str:
+    """Return one row a comparison of ``benchmarks``: both rates, how many times faster with the spread, and the aim."""
+    rows = [
+        "| what | against | plain Keras | this package | times faster | aim | validation accuracy, plain and ours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in (row for file in measured for row in file["rows"]):
+        times, accuracy = row["ratio"], row.get("val_accuracy")
+        means = [f"{100 * mean(accuracy[side]):.1f} %" for side in ("plain", "ours")] if accuracy else []
+        cells = [
+            row["what"],
+            row["against"],
+            *(_rate(row[side], row["unit"]) for side in ("plain", "ours")),
+            f"{times['median']:.1f} ({times['low']:.1f}–{times['high']:.1f})",
+            f"{row['target']:g}" if row["target"] else "–",
+            ", ".join(means) or "–",
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _rate(rate: float, unit: str) -> str:
+    return f"{1 / rate:.0f} s" if unit == "runs/s" else f"{rate:,.0f} {unit}"
 
 
 def with_fresh_tables(text: str, runs: list[Run]) -> str:
@@ -31,6 +78,18 @@ def with_fresh_tables(text: str, runs: list[Run]) -> str:
         UserError: a pair of markers is missing.
     """
     tables = {"results": results_table(runs), "presets": presets_table(), "options": options_table()}
+    tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
+    measured = [BENCHMARKS / f"{name}.json" for name in SPEED]
+    tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in measured if file.exists()])
+    return with_tables(text, tables)
+
+
+def with_tables(text: str, tables: dict[str, str]) -> str:
+    """Return ``text`` with each table, by its name, in place of what stands between its markers.
+
+    Raises:
+        UserError: a pair of markers is missing.
+    """
     for name, table in tables.items():
         start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         head, opened, rest = text.partition(start)
@@ -39,6 +98,17 @@ def with_fresh_tables(text: str, runs: list[Run]) -> str:
             raise UserError(f"The table of {name} has no place: expected a line {start.strip()} and a line {end}.")
         text = head + start + table + end + tail
     return text
+
+
+def _is_a_preset(config: dict[str, Any]) -> bool:
+    """Say whether a run is a preset as it stands, of either model: what a study varies has tables of its own."""
+    asked = question(config) | {"model": "transfer"}
+    return any(asked == question(preset(name).model_dump()) for name in PRESETS)
+
+
+def _data(record: RunRecord) -> str:
+    labels = record.config.get("labels_per_class")
+    return record.dataset["description"] + (f", {labels:,} labels per class" if labels else "")
 
 
 def _network(run: Run) -> str:

@@ -120,6 +120,8 @@ def build_optimizer(name: str, learning_rate: float, weight_decay: float) -> ker
 
 def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float) -> None:
     """Compile for one-hot labels. The only place that does: ``trainable`` takes effect here."""
+    # One device has nothing to sum over, and TensorFlow never lets go of a graph in which it was done.
+    optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
     model.compile(
         optimizer,
         keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),

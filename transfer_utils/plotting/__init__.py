@@ -12,10 +12,12 @@ from transfer_utils.plotting.results import (
     plot_confusion_matrix,
     plot_reliability,
 )
+from transfer_utils.plotting.settings import plot_accuracy_by_setting, plot_size_and_time
 from transfer_utils.plotting.style import STYLE, save_figure, styled
 
 __all__ = [
     "STYLE",
+    "plot_accuracy_by_setting",
     "plot_accuracy_comparison",
     "plot_augmented",
     "plot_class_balance",
@@ -25,6 +27,7 @@ __all__ = [
     "plot_mistakes",
     "plot_model_comparison",
     "plot_reliability",
+    "plot_size_and_time",
     "save_figure",
     "styled",
 ]

@@ -1,0 +1,155 @@
+"""The list of faults that this project survives, and what the tests of each have tried and lost.
+
+A test says which faults it plays with ``@pytest.mark.fault(n)``, and with the fixture ``tally`` how often it did; without
+that its examples count, or itself once. ``make torture`` writes the counts; ``make tables`` makes the page of them:
+
+    python tests/survival.py docs
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+COUNTS, PAGE = "faults.json", "faults.md"
+START, END = "<!-- faults -->\n", "<!-- /faults -->"
+LEFT_OUT = {"torture", "course", "browser"}  # what ``make test`` leaves out
+
+
+class Fault(NamedTuple):
+    """What goes wrong, and what happens then."""
+
+    what: str
+    then: str
+
+
+FAULTS = {
+    1: Fault("killed while the run record is written", "the old record or the new one, always valid JSON"),
+    2: Fault("killed while a model is saved (.keras, .h5)", "the previous file still loads"),
+    3: Fault("killed while a cache is written", "the cache is built again, never half-read"),
+    4: Fault("killed in a stage or between two", "the same command goes on; the final weights are the same to the bit"),
+    5: Fault("disk full: record, model, cache", "exit status 1, a clear message, the previous file intact"),
+    6: Fault("Ctrl-C, SIGTERM", "the record says `interrupted`; exit status 130 or 143; no traceback"),
+    7: Fault("two runs with the same output folder", "both are kept, under different names"),
+    8: Fault("eight processes want the same cache", "one builds it, all read the same bytes"),
+    9: Fault("the holder of a lock is killed", "the lock is free"),
+    10: Fault("weights truncated, of another network, or no HDF5", "named, moved out of use, never trained on"),
+    11: Fault("no network and nothing cached", "one paragraph: what is missing, where to put it, what needs neither"),
+    12: Fault("archive with a wrong hash, links or paths that lead out", "refused; nothing is written outside"),
+    13: Fault("hostile model file (Lambda, pickle, links)", "refused; none of its code runs"),
+    14: Fault("a flipped byte in a cache", "a checksum catches it; it is built again"),
+    15: Fault("a cache of other weights, size, split or version", "another key: not used"),
+    16: Fault("the loss becomes NaN or infinite", "the run stops as `diverged`; the record holds null, not NaN"),
+    17: Fault("labels out of range, or fewer than images", "an error before training, with the value"),
+    18: Fault("a class missing from a split, an empty folder, one image", "a named error, or null for that class"),
+    19: Fault("grey, RGBA, CMYK, 16-bit, palette, animated images", "converted to RGB"),
+    20: Fault(
+        "odd shapes, 20 megapixels, image bombs, damaged files", "cut by rule; bad files are skipped and counted"
+    ),
+    21: Fault("pixels scaled to [0, 1] or [-1, 1] already", "an error that explains the 0–255 rule"),
+    22: Fault("three times as many images", "memory does not grow with them"),
+    23: Fault("a record that is damaged, foreign, deep or huge", "listed with the reason; good runs are still shown"),
+    24: Fault("markup or control characters in names", "shown as text"),
+    25: Fault("links, `..` and pipes in the runs folder", "nothing outside is read; nothing hangs"),
+    26: Fault("a record vanishes or changes while it is read", "read again, then left out"),
+    27: Fault("the clock runs backwards", "durations are monotonic; order is by number"),
+    28: Fault("a notebook fails, hangs, or its kernel dies", "named with its cell; the partial copy is kept"),
+    29: Fault("a mistyped option, or any other words", "an error before anything runs; the nearest name is offered"),
+    30: Fault("somebody else wants the dashboard", "it listens to this machine alone, and sends nothing anywhere"),
+    31: Fault("the same seed, machine and thread count", "the same SHA-256 of the weights, three times"),
+}
+
+
+class Survival:
+    """A pytest plugin that counts what the tests of each fault tried and lost, and writes it down where asked to."""
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self.tests: dict[int, list[pytest.Item]] = {}
+        self.counts: dict[int, dict[str, dict[str, int]]] = {}
+
+    @pytest.hookimpl(tryfirst=True)  # before any test is deselected
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            for number in faults_of(item):
+                self.tests.setdefault(number, []).append(item)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        """Count the examples of a property test."""
+        handle = getattr(item.obj, "hypothesis", None)
+        if not handle:
+            return (yield)
+        whole, examples = handle.inner_test, 0
+
+        @functools.wraps(whole)
+        def counted(*args, **options):
+            nonlocal examples
+            examples += 1
+            return whole(*args, **options)
+
+        handle.inner_test = counted
+        try:
+            return (yield)
+        finally:
+            handle.inner_test = whole
+            item.user_properties.append(("tried", examples))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+        report = yield
+        if report.when == "call" and not report.skipped or report.failed:
+            told = [(name, n) for name, n in item.user_properties if name in ("tried", "lost")] or [("tried", 1)]
+            if report.failed:
+                told.append(("lost", 1))
+            for number in faults_of(item):
+                title = item.obj.__name__.removeprefix("test_").replace("_", " ")
+                counts = self.counts.setdefault(number, {}).setdefault(title, {"tried": 0, "lost": 0})
+                for name, n in told:
+                    counts[name] += n
+        return report
+
+    def pytest_sessionfinish(self) -> None:
+        if self.path:
+            from transfer_utils.files import write_json
+            from transfer_utils.machine import machine, versions
+
+            counts = {str(number): self.counts[number] for number in sorted(self.counts)}
+            write_json(self.path, {"versions": versions(), "machine": machine(), "faults": counts})
+
+
+def faults_of(item: pytest.Item) -> list[int]:
+    """Return the numbers of the faults that a test plays."""
+    return sorted({number for mark in item.iter_markers("fault") for number in mark.args})
+
+
+def table(counts: dict[str, dict[str, dict[str, int]]]) -> str:
+    """Return the list of faults with the sums of ``counts``, and a sentence above it."""
+    rows, tried, lost, survived = [], 0, 0, 0
+    for number, fault in FAULTS.items():
+        told = counts.get(str(number), {}).values()
+        sums = [sum(count[name] for count in told) for name in ("tried", "lost")]
+        survived += bool(told) and sums[1] == 0
+        tried, lost = tried + sums[0], lost + sums[1]
+        cells = [f"{n:,}" for n in (len(told), *sums)] if told else ["–"] * 3
+        rows.append("| " + " | ".join([str(number), *fault, *cells]) + " |")
+    says = f"{survived} of {len(FAULTS)} faults survived; tried {tried:,} times; lost {lost:,} times."
+    head = "| | what goes wrong | what happens then | tests | tried | lost |\n|---|---|---|---:|---:|---:|"
+    return "\n".join([says, "", head, *rows, ""])
+
+
+def with_fresh_table(folder: Path) -> str:
+    """Return the page of faults in ``folder`` with its table written anew from the counts beside it."""
+    path = folder / COUNTS
+    counts = json.loads(path.read_text("utf-8"))["faults"] if path.exists() else {}
+    head, _, rest = (folder / PAGE).read_text("utf-8").partition(START)
+    return head + START + table(counts) + END + rest.partition(END)[2]
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    (place / PAGE).write_text(with_fresh_table(place), "utf-8")

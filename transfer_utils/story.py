@@ -1,0 +1,211 @@
+"""What the article says that is more than one number: rows of tables, and facts that need a look at several runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from transfer_utils.config import RunConfig
+from transfer_utils.evidence import Cell, Estimate, Evidence, difference
+from transfer_utils.palette import MODEL_NAMES
+from transfer_utils.records import RunRecord
+from transfer_utils.report_figures import CHOICES, depths
+from transfer_utils.verdicts import LOW_RATE, STANDARD_RATE, forgetting, frozen_features, pairs
+from transfer_utils.wording import duration, labels, layers, percent, points, rate, seeds
+
+# The groups that vary one option from the same starting point, with a title and the words for a value.
+TURNED = {
+    "depth": ("n_unfreeze", "layers unfrozen", layers),
+    "learning_rate": ("learning_rate_stage2", "learning rate of stage 2", rate),
+    "image_size": ("image_size", "image size", "{} px".format),
+    **{name: CHOICES[name] for name in ("mixup", "batch_norm", "head_start")},
+}
+
+
+class Choice(NamedTuple):
+    """What one option moves: its best and its worst value on validation, and how many points they are apart."""
+
+    title: str
+    best: str
+    worst: str
+    gap: Estimate
+    many: bool
+
+
+def turned(evidence: Evidence, names: Sequence[str] = tuple(TURNED)) -> list[Choice]:
+    """Return what each option moves that the study varies on its own, the most telling first."""
+    return sorted((choice(evidence, name) for name in names if name in evidence), key=lambda one: -one.gap.mean)
+
+
+def choice(evidence: Evidence, name: str) -> Choice:
+    """Return what the option of one group moves."""
+    option, title, word = (TURNED | CHOICES)[name]
+    best, worst, gap = pairs(evidence.cells[name])[0]
+    said = (word(getattr(cell.config, option)) for cell in (best, worst))
+    return Choice(title, *said, gap, len(evidence.cells[name]) > 2)
+
+
+def classes(record: RunRecord) -> dict[str, Any]:
+    """Return the best and the worst recognised class, and the most frequent mistake with its counterpart."""
+    known = [one for one in record.per_class if one["recall"] is not None]
+    counts = np.array(record.confusion_matrix)
+    np.fill_diagonal(counts, 0)
+    true, predicted = np.unravel_index(counts.argmax(), counts.shape)
+    names = record.dataset["class_names"]
+    return {
+        "best": max(known, key=lambda one: one["recall"]),
+        "worst": min(known, key=lambda one: one["recall"]),
+        "confused": {
+            "true": names[true],
+            "predicted": names[predicted],
+            "count": int(counts[true, predicted]),
+            "back": int(counts[predicted, true]),
+        },
+    }
+
+
+def confidence_gap(record: RunRecord) -> float:
+    """Return by how many points the mean confidence on test is above the accuracy; negative for a modest model."""
+    found = record.calibration
+    count = np.array(found["count"], float)
+    filled = count > 0
+    sure, right = (np.array(found[name], float)[filled] @ count[filled] for name in ("confidence", "accuracy"))
+    return float(100 * (sure - right) / count.sum())
+
+
+def best_epoch(record: RunRecord) -> dict[str, float]:
+    """Return the epoch of least validation loss in stage 1, and what the last one is by comparison."""
+    curve = record.curves["stage1"]
+    best = int(np.argmin(np.array(curve["val_loss"], float)))
+    return {
+        "epoch": best + 1,
+        "epochs": len(curve["val_loss"]),
+        "loss": curve["val_loss"][best],
+        "later_loss": curve["val_loss"][-1],
+        "train": curve["accuracy"][best],
+        "later_train": curve["accuracy"][-1],
+    }
+
+
+def depth_steps(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return what each further step of unfreezing adds on validation, in points; the step to all layers is apart."""
+    steps = [(name, cell) for name, cell in depths(evidence).items() if cell.config.n_unfreeze >= 0]
+    return [
+        {
+            "shallow": shallow,
+            "deep": deep,
+            "gap": difference(later.measured("val_end2end"), earlier.measured("val_end2end")),
+        }
+        for (shallow, earlier), (deep, later) in pairwise(steps)
+    ]
+
+
+def all_gap(evidence: Evidence) -> Estimate | None:
+    """Return what unfreezing all layers adds over the last 30, in points; None where the study does not ask."""
+    every, last = evidence.cell("depth_all"), evidence.cell("depth", n_unfreeze=30)
+    return difference(every.measured("val_end2end"), last.measured("val_end2end")) if every and last else None
+
+
+def forgets(evidence: Evidence) -> dict[str, Any] | None:
+    """Return how the aggressive fine-tuning went at both its rates; None where the study does not ask."""
+    cell = evidence.cell("aggressive", learning_rate_stage2=STANDARD_RATE)
+    if not cell:
+        return None
+    low = evidence.cell("aggressive", learning_rate_stage2=LOW_RATE)
+    end = _mean(cell.last("stage2"))
+    curves = [record.curves.get("stage2", {}).get("val_accuracy", []) for record in cell.records]
+    return {
+        "rate": STANDARD_RATE,
+        "low_rate": LOW_RATE,
+        "change": forgetting(evidence, cell),
+        "frozen": _mean(frozen_features(evidence, cell)),
+        "start": _mean(cell.last("stage1")),
+        "end": end,
+        "lowest": min([end, *(value for curve in curves for value in curve if value is not None)]),
+        "cure": difference(low.last("stage2"), cell.last("stage2")) if low else None,
+        "low_end": _mean(low.last("stage2")) if low else None,
+    }
+
+
+def stopping(evidence: Evidence) -> dict[str, Any] | None:
+    """Return what early stopping saved and what it cost; None where the study does not ask."""
+    cells = sorted(evidence.cells.get("early_stopping", []), key=lambda cell: cell.config.patience)
+    if len(cells) < 2:
+        return None
+    never, early = cells[:2]
+    epochs, every = early.epochs("stage2"), never.epochs("stage2")
+    return {
+        "patience": early.config.patience,
+        "epochs": epochs,
+        "all_epochs": every,
+        "saved": 1 - epochs / every,
+        "change": difference(early.measured("val_end2end"), never.measured("val_end2end")),
+    }
+
+
+def labels_worth(evidence: Evidence) -> str:
+    """Say from how many labels the CNN is as good as transfer learning is from the fewest."""
+    found = _by_labels(evidence)
+    few, many = min(found), max(found)
+    target = found[few]["transfer"].accuracy("test_end2end").mean
+    enough = next((n for n, pair in found.items() if pair["baseline"].accuracy("test_end2end").mean >= target), None)
+    said = f"From {few:,} labels per class, transfer learning gets {percent(target)} of the test images right"
+    if enough is None:
+        best = max(pair["baseline"].accuracy("test_end2end").mean for pair in found.values())
+        return f"{said}; the {MODEL_NAMES['baseline']} does not get there from {many:,} ({percent(best)} at best)."
+    return f"{said}; the {MODEL_NAMES['baseline']} first does so from {enough:,}."
+
+
+def label_rows(evidence: Evidence) -> list[list[str]]:
+    """Return a row for each number of labels: both accuracies on test, and the difference seed by seed."""
+    rows = []
+    for n, pair in _by_labels(evidence).items():
+        a, b = (pair[model].accuracy("test_end2end") for model in ("transfer", "baseline"))
+        gap = difference(*(pair[model].measured("test_end2end") for model in ("transfer", "baseline")))
+        rows.append([labels(n), percent(a), percent(b), points(gap)])
+    return rows
+
+
+def rows_of(cells: dict[str, Cell]) -> list[list[str]]:
+    """Return a row for each setting: accuracy on validation and on test, and from how many runs."""
+    return [
+        [name, percent(cell.accuracy()), percent(cell.accuracy("test_end2end")), seeds(len(cell.runs))]
+        for name, cell in cells.items()
+    ]
+
+
+def size_rows(evidence: Evidence) -> list[list[str]]:
+    """Return a row for each image size: accuracies, and the time to classify an image and to fine-tune."""
+    return [
+        [
+            f"{cell.config.image_size} px",
+            percent(cell.accuracy()),
+            percent(cell.accuracy("test_end2end")),
+            f"{cell.milliseconds():.1f}",
+            duration(cell.seconds("stage2")),
+        ]
+        for cell in evidence.cells["image_size"]
+    ]
+
+
+def starting_point(evidence: Evidence) -> RunConfig:
+    """Return the options that the groups vary one at a time: those of the first group that is not on all labels."""
+    for cells in evidence.cells.values():
+        for cell in cells:
+            if cell.config.labels_per_class:
+                return cell.config
+    return next(iter(evidence.cells.values()))[0].config
+
+
+def _by_labels(evidence: Evidence) -> dict[int, dict[str, Cell]]:
+    found: dict[int, dict[str, Cell]] = {}
+    for cell in evidence.cells["label_efficiency"]:
+        found.setdefault(cell.config.labels_per_class, {})[cell.config.model] = cell
+    return dict(sorted(found.items()))
+
+
+def _mean(measured: dict[int, Any]) -> float:
+    return float(np.mean([one.value for one in measured.values()]))
