@@ -1,7 +1,7 @@
 """The list of faults that this project survives, and what the tests of each have tried and lost.
 
-A test says which faults it plays with ``@pytest.mark.fault(n)``, and with the fixture ``tally`` how often it did; without
-that its examples count, or itself once. ``make torture`` writes the counts; ``make tables`` makes the page of them:
+A test says which faults it plays with ``@pytest.mark.fault(n)``, and with the fixture ``tally`` how often; without that
+its examples count, or itself once. ``make torture`` writes the counts, ``make tables`` the page of them:
 
     python tests/survival.py docs
 """
@@ -102,7 +102,7 @@ class Survival:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
         report = yield
-        if report.when == "call" and not report.skipped or report.failed:
+        if report.failed or (report.when == "call" and not report.skipped):
             told = [(name, n) for name, n in item.user_properties if name in ("tried", "lost")] or [("tried", 1)]
             if report.failed:
                 told.append(("lost", 1))

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from transfer_utils import cli, comparison, course, doctor, experiment, glyphs, phases, predict, sweep
+from transfer_utils import cli, comparison, course, doctor, experiment, glyphs, phases, predict, report, sweep
 from transfer_utils.cli import main
 from transfer_utils.config import PRESETS, RunConfig, preset
 from transfer_utils.dashboard import launch
@@ -221,7 +221,7 @@ WORDS = st.sampled_from(
     [*FLAGS, "--top", "--port", "--epochs", "--quiet", "--debug", "--", "-p", "0", "1", "-1", "0.5"]
 )
 ARGUMENTS = st.lists(WORDS | st.text(max_size=8).filter(lambda text: "\0" not in text), max_size=6)
-COMMANDS = ["train", "compare", "sweep", "course", "predict", "doctor", "pretrain", "dashboard"]
+COMMANDS = ["train", "compare", "sweep", "report", "course", "predict", "doctor", "pretrain", "dashboard"]
 
 
 @given(command=st.sampled_from(COMMANDS), arguments=ARGUMENTS)
@@ -234,6 +234,7 @@ def test_whatever_is_typed_gets_an_answer_and_leaves_no_file(command, arguments)
             (course, "run_course"),
             (course, "publish"),
             (sweep, "run_sweep"),
+            (report, "write_report"),
             (doctor, "examine"),
             (glyphs, "pretrain_backbone"),
             (predict, "predict_images"),

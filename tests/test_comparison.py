@@ -116,3 +116,5 @@ def test_both_runs_are_made_drawn_and_described(pair, monkeypatch, tmp_path):
     assert said == [f"Figures: {pictures[0]}, {pictures[1]}"]
     run_comparison(config.model_copy(update={"figures_dir": str(tmp_path / "figures"), "json_output_path": ""}))
     assert (tmp_path / "figures" / "model_comparison.png").is_file() and asked[-1].json_output_path == ""
+    run_comparison(config.model_copy(update={"model_path": "none"}), say=said.append)
+    assert [c.model_path for c in asked[-2:]] == ["none", "none"]

@@ -105,6 +105,11 @@ def test_a_completed_run_has_the_record_that_old_logs_had_and_more(undisturbed):
 
 
 @pytest.mark.slow
+def test_a_completed_run_keeps_no_checkpoints(undisturbed):
+    left = {path.name for path in undisturbed.run.folder.iterdir()}
+    assert "model.keras" in left and not {name for name in left if name.startswith("checkpoint")}
+
+
 def test_its_numbers_are_those_of_the_saved_model_on_the_test_images(undisturbed):
     record, test = undisturbed.run.record, load_dataset(config()).test
     for path in (undisturbed.run.folder / record.files["model"], undisturbed.folder / "model.h5"):

@@ -220,7 +220,7 @@ def test_of_eight_processes_one_builds_and_all_read_the_same(tmp_path):
 
 
 def open_many(folder: Path, rounds: int, reads: int, barrier, opened) -> None:
-    """Want the same ``rounds`` stores as others at the same moments; tell how many were built here, and what was read."""
+    """Want the same ``rounds`` stores as others do at the same moments; tell what was built here, and what read."""
     built, seen = 0, []
 
     def counted():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config import NO_COPY, RunConfig
 from transfer_utils.evaluation import difference_interval, mcnemar
 from transfer_utils.experiment import Progress, Say, run_experiment
 from transfer_utils.files import write_bytes
@@ -23,7 +23,8 @@ def run_comparison(config: RunConfig, *, progress: Progress | None = None, say: 
         The analysis, Markdown, whose every number is from the two records.
     """
     # What was named for one model must not be overwritten by the other.
-    beside = {"model_path": "", "json_output_path": _beside(config.json_output_path)}
+    model_path = NO_COPY if config.model_path == NO_COPY else ""
+    beside = {"model_path": model_path, "json_output_path": _beside(config.json_output_path)}
     transfer, baseline = (
         run_experiment(config.model_copy(update=changes), reuse=True, progress=progress, say=say)
         for changes in ({"model": "transfer"}, {"model": "baseline", **beside})

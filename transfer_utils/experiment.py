@@ -87,6 +87,8 @@ def _run(sitting: Sitting) -> Run:
 
         compute(sitting)
         _close(sitting, "completed")
+        for checkpoint in sitting.folder.glob("checkpoint-*"):
+            checkpoint.unlink()  # nothing is left to resume, and sixty runs of a sweep would keep gigabytes
     except Diverged as error:
         _close(sitting, "diverged", str(error))
         raise
