@@ -39,6 +39,14 @@ def test_averaged_predictions_are_the_mean_over_the_views(flip):
     found = predict_probabilities(colours, pictures(5), config, tta=True)
     assert np.allclose(found, np.mean([colours(view) for view in tta_views(images, flip)], axis=0))
     assert not np.allclose(found, colours(images), atol=1e-4), "one view is as good as all"
+    looks = []
+
+    def counted(view: np.ndarray) -> np.ndarray:
+        looks.append(view)
+        return colours(view)
+
+    again = predict_probabilities(counted, pictures(5), config, tta=True, known=colours(images))
+    assert np.array_equal(again, found) and len(looks) == len(tta_views(images, flip)) - 1
 
 
 class Guarded(Split):

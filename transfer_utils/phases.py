@@ -65,14 +65,27 @@ def compute(sitting: Sitting) -> None:
 
 
 def predict_probabilities(
-    engine: Engine, split: Split, config: RunConfig, *, tta: bool = False, progress=None, title: str = "evaluation"
+    engine: Engine | LiteRT,
+    split: Split,
+    config: RunConfig,
+    *,
+    tta: bool = False,
+    known: np.ndarray | None = None,
+    progress=None,
+    title: str = "evaluation",
 ) -> np.ndarray:
-    """Return class probabilities (n, classes) float32 for a split; with ``tta`` the mean over its views."""
+    """Return class probabilities (n, classes) float32 for a split; with ``tta`` the mean over its views.
+
+    Args:
+        known: those of the images as they are, their first view, where they have been computed before.
+    """
     parts = []
     for positions in image_chunks(len(split)):
         images = split.take(positions)
         views = tta_views(images, config.horizontal_flip) if tta else [images]
-        parts.append(np.mean([engine(view) for view in views], axis=0))
+        found = [] if known is None else [known[positions]]
+        found += [engine(view) for view in views[len(found) :]]
+        parts.append(np.mean(found, axis=0))
         if progress:
             progress(title, int(positions[-1]) + 1, len(split))
     return np.concatenate(parts)
@@ -221,13 +234,13 @@ def _evaluate(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
     engine = Engine(load_model(sitting.folder / "model.keras"), config.engine)
     names = list(dataset.class_names)
 
-    def judged(split: Split, title: str, *, tta: bool = False, by: Engine | LiteRT = engine) -> tuple[dict, np.ndarray]:
-        found = predict_probabilities(by, split, config, tta=tta, progress=sitting.progress, title=title)
+    def judged(split: Split, title: str, by: Engine | LiteRT = engine, **options) -> tuple[dict, np.ndarray]:
+        found = predict_probabilities(by, split, config, progress=sitting.progress, title=title, **options)
         return evaluation.evaluate(found, split.labels, names), found
 
-    sample = dataset.train.part(np.arange(min(TRAIN_SAMPLE, len(dataset.train))))
+    sample, plain = dataset.train.part(np.arange(min(TRAIN_SAMPLE, len(dataset.train)))), {}
     for key, split in (("train", sample), ("val", dataset.validation), ("test", dataset.test)):
-        result, probabilities = judged(split, f"evaluating on {key}")
+        result, plain[key] = judged(split, f"evaluating on {key}")
         record.metrics |= {
             f"{key}_end2end": result["accuracy"],
             f"{key}_low": result["low"],
@@ -236,12 +249,12 @@ def _evaluate(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
             f"{key}_ece": result["ece"],
         }
     record.confusion_matrix, record.per_class = result["confusion_matrix"], result["per_class"]
-    record.calibration = evaluation.calibration(probabilities, dataset.test.labels)
-    correct = probabilities.argmax(axis=1) == dataset.test.labels
+    record.calibration = evaluation.calibration(plain["test"], dataset.test.labels)
+    correct = plain["test"].argmax(axis=1) == dataset.test.labels
     record.test_correct = pack_bits(correct)
     if config.tta:
         for key, split in (("val", dataset.validation), ("test", dataset.test)):
-            result, _ = judged(split, f"evaluating on {key}, averaged views", tta=True)
+            result, _ = judged(split, f"evaluating on {key}, averaged views", tta=True, known=plain[key])
             record.metrics |= {
                 f"{key}_tta": result["accuracy"],
                 f"{key}_tta_low": result["low"],
