@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Callable
@@ -54,6 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.markexpr = config.option.markexpr or "not torture and not course and not browser"
     path = config.getoption("--tally")
     config.pluginmanager.register(Survival(path and config.invocation_params.dir / path), "survival")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what it puts in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # else the commands under test would ignore it too
 
 
 def pytest_unconfigure() -> None:

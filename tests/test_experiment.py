@@ -378,14 +378,21 @@ def test_of_many_processes_with_the_same_output_folder_each_has_a_run_of_its_own
         ({"json_output_path": "folder.h5"}, "json_output_path must be a file"),
         ({"json_output_path": "file/a/log.json"}, "json_output_path must lie in a folder, and 'file' is a file"),
         ({"output_dir": "file"}, "output_dir must lie in a folder, and 'file' is a file"),
+        ({"cache_dir": "file/cache"}, "cache_dir must lie in a folder, and 'file' is a file"),
+        ({"figures_dir": "file"}, "figures_dir must lie in a folder, and 'file' is a file"),
+        ({"output_dir": 300 * "x"}, "output_dir cannot be 'x*': File name too long"),
+        ({"cache_dir": 300 * "x"}, "cache_dir cannot be 'x*': File name too long"),
+        ({"model_path": f"{240 * 'x'}.keras"}, r"model_path cannot be 'x*\.keras': File name too long"),
+        ({"json_output_path": "a\0b"}, "json_output_path cannot be .*: embedded null byte"),
     ],
 )
-def test_places_that_results_cannot_have_are_refused_before_anything_is_computed(computing, places, message):
+@pytest.mark.parametrize("reuse", [False, True])
+def test_places_that_results_cannot_have_are_refused_before_anything_is_computed(computing, places, message, reuse):
     Path("folder.h5").mkdir()
     Path("file").touch()
     computing(lambda sitting: pytest.fail("it was computed"))
     with pytest.raises(UserError, match=message):
-        run_experiment(config(**places), say=quiet)
+        run_experiment(config(**places), reuse=reuse, say=quiet)
     assert sorted(os.listdir()) == ["file", "folder.h5"]
 
 
@@ -462,6 +469,7 @@ def test_the_same_seed_gives_the_same_weights_in_three_processes_and_another_see
 
 @pytest.mark.torture
 @pytest.mark.fault(4)
+@pytest.mark.timeout(3000)
 def test_twenty_five_kills_of_the_real_command_change_nothing(monkeypatch, tally, times=25):
     monkeypatch.undo()  # the real backbone in this process too
     options = config(alpha=0.1, n_unfreeze=30, epochs_stage1=60, epochs_stage2=60)

@@ -85,6 +85,16 @@ def test_rubbish_is_refused_by_name(model, tmp_path, content):
         load_exported(path)
 
 
+def test_damage_that_shows_only_when_a_file_runs_is_refused_by_name(model, tmp_path, monkeypatch):
+    def fail(self, images):
+        raise RuntimeError("Input tensor 4 lacks data")
+
+    (tmp_path / "odd.tflite").write_bytes(convert(model, 1))
+    monkeypatch.setattr(LiteRT, "__call__", fail)
+    with pytest.raises(UserError, match=r"odd\.tflite cannot be loaded as a model: Input tensor 4 lacks data"):
+        load_exported(tmp_path / "odd.tflite")
+
+
 def test_a_network_of_other_inputs_or_outputs_is_refused(tmp_path):
     flat, pixels = keras.Input((4,)), keras.Input((32, 32, 3))
     odd = keras.Model(flat, keras.layers.Dense(2)(flat))

@@ -274,8 +274,8 @@ def _words(text: str) -> list[str]:
 
 
 def _seed(word: str) -> int:
-    if not word.isdecimal():
-        raise UserError(f"seeds must be whole numbers such as 0,1, got {word!r}")
+    if not word.isdecimal() or len(word) > 10:
+        raise UserError(f"seeds must be whole numbers such as 0,1, got {word[:80]!r}.")
     return int(word)
 
 

@@ -118,7 +118,7 @@ def choose_notebooks(folder: Path, names: Iterable[str] = ()) -> list[Path]:
     chosen = set()
     for name in names:
         stem = Path(name).name.removesuffix(".ipynb")
-        number = f"{int(stem):02d}_" if stem.isdecimal() else ""
+        number = f"{stem.lstrip('0'):0>2}_" if stem.isdecimal() else ""
         found = [other for other in known if other == stem or (number and other.startswith(number))]
         if not found:
             raise UserError(f"notebook must be one of {', '.join(known)}, got {name!r}.{nearest(stem, known)}")

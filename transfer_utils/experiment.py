@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from transfer_utils.machine import machine, peak_memory_mb, versions
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, Status, load_runs, read_record, timestamp
 
 RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
+
+# As long as what temporary files and notes beside a file add to its name.
+ADDED = ".4194304-4194304.tmp.classes.json.lock"
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -73,6 +76,7 @@ def run_experiment(
         UserError: an option or file that the user can put right; ``Diverged``: the loss became NaN or infinite.
         Whatever is raised, the record says ``failed``, ``diverged`` or ``interrupted`` first.
     """
+    _check_places(config)
     with _alone(config, say) if reuse else nullcontext():
         if reuse and (done := finished_run(config)):
             say(f"{done.name} is on record with these options: used again.")
@@ -131,7 +135,6 @@ def finished_run(config: RunConfig) -> Run | None:
 
 def _claim(config: RunConfig, progress: Progress | None, say: Say) -> Sitting:
     """Take over a run of the same options that was cut off, or claim a new folder; nobody else can have either."""
-    _check_places(config)
     root = Path(config.output_dir)
     root.mkdir(parents=True, exist_ok=True)
     options = {"base_model": config.backbone, **config.model_dump()}  # base_model: what old logs call the backbone
@@ -169,19 +172,29 @@ def _check_places(config: RunConfig) -> None:
     """Refuse names that results cannot have before hours are spent on the results.
 
     Raises:
-        UserError: a file where a folder must be, a folder where a file must be, or a model file of unknown format.
+        UserError: a file where a folder must be, a folder where a file must be, a name that the system refuses, such as
+            one that is too long, or a model file of unknown format.
     """
     model = "" if config.model_path == NO_COPY else config.model_path
     if model and Path(model).suffix not in MODEL_SUFFIXES:
         raise UserError(f"model_path must end in {' or '.join(MODEL_SUFFIXES)}, got {model!r}.")
-    for name, place in (("json_output_path", config.json_output_path), ("model_path", model)):
-        if place and Path(place).is_dir():
+    files = {"json_output_path": config.json_output_path, "model_path": model}
+    folders = {"output_dir": config.output_dir, "figures_dir": config.figures_dir}
+    folders["cache_dir"] = os.path.expanduser(config.cache_dir)
+    for name, place in (files | folders).items():
+        if not place:
+            continue
+        if name in files and os.path.isdir(place):
             raise UserError(f"{name} must be a file, got {place!r}, which is a folder.")
-    places = {"output_dir": Path(config.output_dir, RECORD_NAME), "json_output_path": Path(config.json_output_path)}
-    for name, place in (places | {"model_path": Path(model)}).items():
-        for folder in place.parents:
-            if folder.exists() and not folder.is_dir():
+        path = Path(place) if name in files else Path(place, RECORD_NAME)
+        for folder in path.parents:
+            if os.path.exists(folder) and not os.path.isdir(folder):
                 raise UserError(f"{name} must lie in a folder, and {str(folder)!r} is a file.")
+        try:
+            with suppress(FileNotFoundError):
+                os.stat(f"{path}{ADDED}")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{name} cannot be {place!r}: {getattr(error, 'strerror', None) or error}.") from None
 
 
 def _cut_off(record: RunRecord, config: RunConfig) -> bool:

@@ -71,6 +71,7 @@ def load_exported(path: Path) -> LiteRT:
         raise UserError(f"There is no model file {path}.")
     try:
         model = LiteRT(path.read_bytes())
+        model(np.zeros((1, model.side, model.side, 3), "uint8"))  # some damage shows only when it runs
     except ImportError:
         raise UserError("ai-edge-litert has no wheel for this machine; give the .keras file instead.") from None
     except (ValueError, RuntimeError) as error:
