@@ -105,6 +105,9 @@ class RunConfig(BaseModel):
     engine: Literal["auto", "litert", "keras"] = _option(
         "auto", "speed", "what runs the frozen layers: LiteRT, Keras, or the faster one that works here"
     )
+    strategy: Literal["none", "mirrored"] = _option(
+        "none", "speed", "train on one device, or on all GPUs of this machine, each with its share of every batch"
+    )
     views: int = _option(
         8, "speed", "augmented views of each image that stage 2 caches; 0 draws anew each epoch", "views", ge=0, le=256
     )
@@ -120,6 +123,16 @@ class RunConfig(BaseModel):
     )
     cache_dir: str = _option("", "places", "folder of decoded images and features; empty means the user's cache folder")
     figures_dir: str = _option("", "places", "folder that receives the figures; empty means the run's own folder")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_one_machine(cls, options: Any) -> Any:
+        if isinstance(options, dict) and options.get("strategy") == "multiworker":
+            raise ValueError(
+                "strategy must be 'none' or 'mirrored', got 'multiworker': one run over several machines is not "
+                "supported; 'mirrored' takes all GPUs of one, and sweep --scheduler gives each machine runs of its own"
+            )
+        return options
 
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:

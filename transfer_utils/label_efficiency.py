@@ -175,6 +175,7 @@ def _scratch(train, validation, config: RunConfig, draw: int):
     """Return the CNN trained on a split, its best epoch chosen by ``validation``."""
     import keras
 
+    from transfer_utils import distribute
     from transfer_utils.models import build_baseline_cnn
     from transfer_utils.training import train_baseline
 
@@ -182,7 +183,8 @@ def _scratch(train, validation, config: RunConfig, draw: int):
     epochs = config.epochs_baseline or config.epochs_stage1 + config.epochs_stage2
     least = math.ceil(LEAST_STEPS / epochs) * config.batch_size
     keras.utils.set_random_seed(config.seed)
-    model = build_baseline_cnn(validation[1].shape[1], config.stored_size)
+    with distribute.scope(config):
+        model = build_baseline_cnn(validation[1].shape[1], config.stored_size)
     shown = np.resize(np.arange(len(train)), max(least, len(train)))
     train_baseline(model, train.part(shown), validation, config)
     return model

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from transfer_utils import evaluation
+from transfer_utils import distribute, evaluation
 from transfer_utils.augment import tta_views
 from transfer_utils.config import NO_COPY, RunConfig
 from transfer_utils.convex import solve_head, start_head
@@ -53,6 +53,8 @@ def compute(sitting: Sitting) -> None:
     """Fill the record of ``sitting`` and leave the trained model beside it."""
     config = sitting.config
     _precisions(config)  # what cannot be exported is said before hours of training
+    if names := distribute.devices(config):
+        sitting.say(f"Trained on {len(names)} devices, {', '.join(names)}; the frozen part runs on one.")
     keras.utils.set_random_seed(config.seed)
     with sitting.phase("data"):
         dataset = load_dataset(config, sitting.progress)
@@ -111,10 +113,12 @@ def _describe(dataset: Dataset, sitting: Sitting) -> None:
 
 def _train_transfer(dataset: Dataset, sitting: Sitting) -> keras.Model:
     config, record, n_classes = sitting.config, sitting.record, len(dataset.class_names)
-    base, record.weights = build_backbone(config)
+    with distribute.scope(config):
+        base, record.weights = build_backbone(config)
     extractor = build_feature_extractor(config, base)
-    head = build_top_classifier(extractor.output.shape[-1], n_classes, config)
-    model = build_full_model(base, head, config)
+    with distribute.scope(config):
+        head = build_top_classifier(extractor.output.shape[-1], n_classes, config)
+        model = build_full_model(base, head, config)
     kind, reason = choose_engine(config.engine)
     record.network = {"backbone_layers": len(base.layers), "parameters": model.count_params(), "engine": kind}
     width = f" alpha {config.alpha:g}" if config.backbone == "MobileNetV2" else ""
@@ -179,14 +183,16 @@ def _fine_tune(base: keras.Model, head: keras.Model, model: keras.Model, dataset
             for number in range(cache.views):
                 cache.view(number)
         with sitting.phase("stage2"):
-            tail_model = build_tail(tail, head)
+            with distribute.scope(config):
+                tail_model = build_tail(tail, head)
             run_stage2_finetuning(tail_model, cache, (activations, labels), config, **_hooks("stage2", sitting))
     _tell("stage 2", record.curves["stage2"], sitting)
 
 
 def _train_baseline(dataset: Dataset, sitting: Sitting) -> keras.Model:
     config, n_classes = sitting.config, len(dataset.class_names)
-    model = build_baseline_cnn(n_classes, config.stored_size)
+    with distribute.scope(config):
+        model = build_baseline_cnn(n_classes, config.stored_size)
     sitting.record.network = {"parameters": model.count_params(), "trainable_stage1": _trainable(model)}
     validation = (dataset.validation.take(), _one_hot(dataset.validation, n_classes))
     with sitting.phase("baseline"):

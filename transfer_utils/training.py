@@ -19,6 +19,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from transfer_utils import distribute
 from transfer_utils.augment import draw_view, epoch_order, training_view
 from transfer_utils.config import RunConfig
 from transfer_utils.data import Split
@@ -55,6 +56,7 @@ class Stage:
     weight_decay: float
     label_smoothing: float
     seed: int
+    strategy: str
     checkpoint: Path | None = None
     begin: Callable[[], None] | None = None
     report: Callable[[int, Curves], None] | None = None
@@ -120,8 +122,9 @@ def build_optimizer(name: str, learning_rate: float, weight_decay: float) -> ker
 
 def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float) -> None:
     """Compile for one-hot labels. The only place that does: ``trainable`` takes effect here."""
-    # One device has nothing to sum over, and TensorFlow never lets go of a graph in which it was done.
-    optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
+    if distribute.replicas(model) == 1:
+        # One device has nothing to sum over, and TensorFlow never lets go of a graph in which it was done.
+        optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
     model.compile(
         optimizer,
         keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
@@ -143,6 +146,7 @@ def _stage(name: str, config: RunConfig, epochs: int, schedule: str, **hooks) ->
         weight_decay=config.weight_decay,
         label_smoothing=config.label_smoothing,
         seed=config.seed,
+        strategy=config.strategy,
         **hooks,
     )
 
@@ -155,10 +159,12 @@ def _fit(
     stage: Stage,
 ) -> Curves:
     """Train for ``stage.epochs`` or until ``val_loss`` stalls, from the checkpoint on; keep the best weights."""
-    compile_model(
-        model, build_optimizer(stage.optimizer, stage.learning_rate, stage.weight_decay), stage.label_smoothing
-    )
-    model.optimizer.build(model.trainable_variables)
+    with distribute.scope_of(model):
+        compile_model(
+            model, build_optimizer(stage.optimizer, stage.learning_rate, stage.weight_decay), stage.label_smoothing
+        )
+        model.optimizer.build(model.trainable_variables)
+    distribute.start(model, validation, stage.strategy)
     callbacks = _callbacks(model, stage)
     curves: Curves = {}
     first = _restore(model, callbacks, curves, stage.checkpoint)
@@ -180,7 +186,7 @@ def _fit(
             if stage.schedule == "cosine":
                 model.optimizer.learning_rate.assign(_cosine(epoch * steps + step, stage.epochs * steps, stage))
             model.reset_metrics()
-            logs = model.train_on_batch(x, y, return_dict=True)
+            logs = model.train_on_batch(*distribute.shares(model, x, y), return_dict=True)
             means.add(logs, len(y))
             _refuse_divergence("loss", float(logs["loss"]), epoch, stage)
             if stage.tick:
@@ -199,6 +205,7 @@ def _fit(
             stage.report(epoch, curves)
     if stop.best_weights is not None:
         model.set_weights(stop.best_weights)
+    distribute.finish(model)
     return curves
 
 
@@ -251,7 +258,7 @@ def _validate(model: keras.Model, validation: Batch, batch_size: int) -> dict[st
     for i in range(0, len(labels), batch_size):
         x, y = np.asarray(inputs[i : i + batch_size], "float32"), labels[i : i + batch_size]
         model.reset_metrics()
-        means.add(model.test_on_batch(x, y, return_dict=True), len(y))
+        means.add(model.test_on_batch(*distribute.shares(model, x, y), return_dict=True), len(y))
     return means.row("val_")
 
 
