@@ -20,13 +20,13 @@ SPEED = ("trunk", "head", "stage2_epoch", "end_to_end", "single_image")
 def results_table(runs: list[Run]) -> str:
     """Return one row a completed run of a preset as it stands: data, network, accuracies with intervals, command."""
     rows = [
-        "| data | network | validation | test | test, averaged views | command |",
-        "|---|---|---|---|---|---|",
+        "| data | network | validation | test | test, averaged views | minutes | command |",
+        "|---|---|---|---|---|---|---|",
     ]
     for run in runs:
         record = run.record
         if run.path.name == RECORD_NAME and record.status == "completed" and _is_a_preset(record.config):
-            cells = [_data(record), _network(run), *_accuracies(run)]
+            cells = [_data(record), _network(run), *_accuracies(run), f"{record.timing_sec['total'] / 60:.1f}"]
             rows.append("| " + " | ".join([*cells, f"`{record.command}`"]) + " |")
     return "\n".join(rows) + "\n"
 
