@@ -203,7 +203,7 @@ WORLDS = {
     ),
     "a learning rate diverges": (
         lambda record: diverge(record) if record.config["learning_rate_stage2"] == 1e-2 else None,
-        ("In 3 of them the loss became infinite", "the worst 0.01, with 10.0 %"),
+        ("In 1 of them the loss became infinite", "the worst 0.01, with 10.0 %"),
     ),
     "the aggressive fine-tuning diverges": (
         lambda record: diverge(record) if record.config["batch_norm"] == "trained" else None,
@@ -314,7 +314,8 @@ def test_the_command_writes_the_report_without_tensorflow(runs, tmp_path):
     arguments = ["report", "--study", SIX_STAGES, "--runs", str(runs), "--output_dir", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "80 of 80 planned runs told" in done.stdout
+    planned = len(load_study(SIX_STAGES).planned())
+    assert f"{planned} of {planned} planned runs told" in done.stdout
     assert main(["report", "--runs", "nowhere", "--study", SIX_STAGES]) == 2
 
 
