@@ -21,7 +21,7 @@ from transfer_utils.images import BadImage, decode_image, list_image_folder, res
 GREY = {"1": 255, "L": 90, "LA": (90, 255), "P": 90, "PA": (90, 255), "I;16": 90 * 257, "I": 90 * 257}
 COLOURS = {"RGB": (90, 90, 90), "RGBA": (90, 90, 90, 255), "CMYK": (0, 0, 0, 165), "YCbCr": (90, 128, 128)}
 FILES = {
-    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"),
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
     "TIFF": ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I"),
     "JPEG": ("L", "RGB", "CMYK", "YCbCr"),
     "GIF": ("1", "L", "P", "RGB", "RGBA"),
