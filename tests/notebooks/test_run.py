@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]
 def folder(tmp_path_factory):
     """Return a folder with the notebooks and what nbval needs, outside the project."""
     folder = tmp_path_factory.mktemp("course")
-    for part in ("notebooks", "tests/notebooks", "runs"):
+    for part in ("notebooks", "tests/notebooks", "runs", "studies"):
         if (ROOT / part).is_dir():
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("course", "__pycache__"))
     (folder / "course").mkdir()
