@@ -219,6 +219,18 @@ def test_whatever_ends_a_run_is_on_record_and_goes_on_to_the_caller(computing, e
     assert (again.name, again.record.status, again.record.error) == (expected, "completed", "")
 
 
+def test_a_completed_run_stays_completed_when_its_checkpoints_cannot_be_removed(computing, monkeypatch):
+    def interrupt(path, **options):
+        raise KeyboardInterrupt
+
+    computing(lambda sitting: (sitting.folder / "checkpoint-stage1.npz").touch())
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(config(), say=quiet)
+    assert read_record("runs/0001-shapes-transfer/run.json").status == "completed"
+
+
 @pytest.mark.slow
 @pytest.mark.fault(16)
 def test_a_learning_rate_that_is_far_too_high_makes_a_run_diverge(tmp_path):

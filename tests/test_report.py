@@ -16,9 +16,9 @@ from report_samples import diverge, records_in, set_accuracies, set_last, write_
 from transfer_utils import report
 from transfer_utils.cli import main
 from transfer_utils.errors import UserError
-from transfer_utils.evidence import TRAIN_SAMPLE, gather
+from transfer_utils.evidence import TRAIN_SAMPLE, Cell, gather
 from transfer_utils.readme import with_tables
-from transfer_utils.records import load_runs, read_record
+from transfer_utils.records import Run, RunRecord, load_runs, read_record
 from transfer_utils.report import article, page, read_evidence, write_report
 from transfer_utils.studies import load_study
 
@@ -317,6 +317,17 @@ def test_the_command_writes_the_report_without_tensorflow(runs, tmp_path):
     planned = len(load_study(SIX_STAGES).planned())
     assert f"{planned} of {planned} planned runs told" in done.stdout
     assert main(["report", "--runs", "nowhere", "--study", SIX_STAGES]) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "looks"), [({"tta": False}, 1), ({"tta": True}, 2), ({"tta": True, "horizontal_flip": False}, 5)]
+)
+def test_the_time_of_one_image_counts_each_view_once(options, looks):
+    """As phases._evaluate does: the image as it is stands in for the first of the averaged views."""
+    record = RunRecord(config={"horizontal_flip": True, **options}, timing_sec={"evaluation": 3.0})
+    record.dataset = {"images": {"train": 100, "validation": 40, "test": 60}}
+    cell = Cell({}, load_study(SIX_STAGES).planned()[0].config, {0: Run(record, Path("run.json"))})
+    assert cell.milliseconds() == pytest.approx(3000 / (100 + looks * 100))
 
 
 def test_the_evaluation_reads_as_many_training_images_as_the_time_of_one_assumes():

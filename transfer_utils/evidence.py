@@ -233,8 +233,9 @@ def _milliseconds(run: Run) -> float:
     if not seconds:
         raise UserError(f"{run.path} must hold the seconds of the evaluation.")
     held_out = images["validation"] + images["test"]
-    views = 0 if not config["tta"] else 2 if config["horizontal_flip"] else 5  # see augment.tta_views
-    return 1000 * seconds / (min(TRAIN_SAMPLE, images["train"]) + (1 + views) * held_out)
+    # See augment.tta_views; the first view is the image as it is, which is classified once for both accuracies.
+    views = 1 if not config["tta"] else 2 if config["horizontal_flip"] else 5
+    return 1000 * seconds / (min(TRAIN_SAMPLE, images["train"]) + views * held_out)
 
 
 def _numbers(stage: Mapping[str, list[float | None]], name: str) -> list[float]:

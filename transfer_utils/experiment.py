@@ -91,8 +91,6 @@ def _run(sitting: Sitting) -> Run:
 
         compute(sitting)
         _close(sitting, "completed")
-        for checkpoint in sitting.folder.glob("checkpoint-*"):
-            checkpoint.unlink()  # nothing is left to resume, and sixty runs of a sweep would keep gigabytes
     except Diverged as error:
         _close(sitting, "diverged", str(error))
         raise
@@ -104,6 +102,9 @@ def _run(sitting: Sitting) -> Run:
         raise
     finally:
         sitting._lock.release()
+    # Not before: whatever stops this, the run is completed. Sixty runs of a sweep would keep gigabytes.
+    for checkpoint in sitting.folder.glob("checkpoint-*"):
+        checkpoint.unlink()
     return Run(sitting.record, sitting.folder / RECORD_NAME)
 
 
