@@ -16,7 +16,6 @@ from typing import NamedTuple
 import pytest
 
 COUNTS, PAGE = "faults.json", "faults.md"
-START, END = "<!-- faults -->\n", "<!-- /faults -->"
 LEFT_OUT = {"torture", "course", "browser"}  # what ``make test`` leaves out
 
 
@@ -144,10 +143,11 @@ def table(counts: dict[str, dict[str, dict[str, int]]]) -> str:
 
 def with_fresh_table(folder: Path) -> str:
     """Return the page of faults in ``folder`` with its table written anew from the counts beside it."""
+    from transfer_utils.readme import with_tables
+
     path = folder / COUNTS
     counts = json.loads(path.read_text("utf-8"))["faults"] if path.exists() else {}
-    head, _, rest = (folder / PAGE).read_text("utf-8").partition(START)
-    return head + START + table(counts) + END + rest.partition(END)[2]
+    return with_tables((folder / PAGE).read_text("utf-8"), {"faults": table(counts)})
 
 
 if __name__ == "__main__":

@@ -106,15 +106,14 @@ class BoundaryCache:
             UserError: the disk has no room for them; the message names how many views would fit.
         """
         folder = cache_folder(self._config.cache_dir) / "features"
-        folder.mkdir(parents=True, exist_ok=True)
         missing = sum(not (folder / f"{self._view_key(number)}.npy").exists() for number in range(self.views))
-        free = shutil.disk_usage(folder).free - DISK_RESERVE
-        fitting = self.views - missing + max(0, free) // self.bytes_per_view
+        room = max(0, _room(folder))
+        fitting = self.views - missing + room // self.bytes_per_view
         if fitting < self.views:
             advice = f"{fitting} fit: --views {fitting}" if fitting else "not one fits"
             raise UserError(
                 f"{self.views} cached views need {missing * self.bytes_per_view / 1e9:.2f} GB more in {folder}, where "
-                f"{max(0, free) / 1e9:.2f} GB are free besides the 1 GB that stays reserved: {advice}; or lower "
+                f"{room / 1e9:.2f} GB are free besides the 1 GB that stays reserved: {advice}; or lower "
                 "--image_size, or name another disk with --cache_dir."
             )
         return missing * self.bytes_per_view
@@ -208,13 +207,19 @@ def check_disk(folder: Path, needed: int) -> None:
     Raises:
         UserError: ``needed`` bytes would leave less than the reserve on the disk of ``folder``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free - DISK_RESERVE:
+    room = _room(folder)
+    if needed > room:
+        free = room + DISK_RESERVE
         raise UserError(
             f"The cache in {folder} needs {needed / 1e9:.2f} GB more, and {free / 1e9:.2f} GB are free (1 GB stays "
             "reserved). Lower --views or --image_size, name another disk with --cache_dir, or empty the cache."
         )
+
+
+def _room(folder: Path) -> int:
+    """Return how many bytes a cache may take in ``folder``, which is made; negative where the reserve is in use."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return shutil.disk_usage(folder).free - DISK_RESERVE
 
 
 def _key(model: keras.Model, split: Split, config: RunConfig) -> str:

@@ -207,7 +207,8 @@ def _save(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
     sitting.record.files = {"model": "model.keras"}
     for precision in _precisions(sitting.config):
         name = f"model-{precision}.tflite"
-        write_bytes(sitting.folder / name, convert(model, 1, precision, _calibration(dataset.train)))
+        calibration = _calibration(dataset.train) if precision == "int8" else None
+        write_bytes(sitting.folder / name, convert(model, 1, precision, calibration))
         name_classes(sitting.folder / name, list(dataset.class_names))
         sitting.record.files[precision] = name
     if sitting.config.model_path == NO_COPY:
