@@ -117,6 +117,16 @@ def test_the_cosine_schedule_warms_up_and_comes_down_to_nothing():
     assert np.allclose(curves["learning_rate"], rates[3::4])
 
 
+def test_a_cosine_schedule_comes_to_its_end_however_validation_goes():
+    for schedule, epochs in (("plateau", 2), ("cosine", 6)):
+        config = tiny.config(
+            schedule=schedule, epochs_stage2=6, learning_rate_stage2=0.1, patience=2, augment=False, views=0
+        )
+        split = Split(features()[0], np.arange(N) % 2, np.arange(N))
+        curves = run_stage2_finetuning(head(), split, wrong_features(), config)
+        assert len(curves["val_loss"]) == epochs, schedule
+
+
 @pytest.mark.parametrize("name", ["AdamW", "Adam", "SGD"])
 def test_both_stages_take_the_optimizer_and_the_rate_they_are_told(name):
     first, second = head(), head()

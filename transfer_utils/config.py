@@ -86,7 +86,12 @@ class RunConfig(BaseModel):
         "plateau", "training", "learning rate of stage 2: halved when val_loss stalls, or warm-up and cosine"
     )
     patience: int = _option(
-        5, "training", "epochs without a better val_loss before a stage stops; 0 never stops", "epochs", ge=0, le=10_000
+        5,
+        "training",
+        "epochs without a better val_loss before a stage stops, unless its schedule is cosine; 0 never stops",
+        "epochs",
+        ge=0,
+        le=10_000,
     )
     batch_norm: Literal["frozen", "trained"] = _option(
         "frozen", "training", "BatchNorm of the unfrozen layers: inference mode, or trained at momentum 0.9"

@@ -39,7 +39,8 @@ class Stage:
 
     Attributes:
         schedule: ``plateau`` halves the learning rate when ``val_loss`` stalls, ``cosine`` warms up and decays to 0.
-        patience: epochs without a better ``val_loss`` before it stops; 0 never stops. The best weights are kept.
+        patience: epochs without a better ``val_loss`` before ``plateau`` stops; 0 never stops. ``cosine`` has all of its
+            epochs: most of what it learns comes late, at the low rates. The best weights are kept either way.
         checkpoint: the file it resumes from; None keeps none.
         begin: called before the first epoch, but not when the stage resumes.
         report: called after each epoch with its number and the curves so far.
@@ -103,11 +104,10 @@ def train_baseline(model: keras.Model, train: Split, validation: Batch, config: 
     """Train the small CNN from scratch on the same images with the same augmentation, and keep its best epoch.
 
     It gets every chance: all of its epochs, by default as many as both stages have, and a learning rate that decays to
-    zero over them. Early stopping would end it while it still learns little from an epoch, as it does from few labels.
+    zero over them.
     """
     epochs = config.epochs_baseline or config.epochs_stage1 + config.epochs_stage2
     stage = _stage("baseline", config, epochs, "cosine", **hooks)
-    stage.patience = 0
     return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
 
 
@@ -141,7 +141,7 @@ def _stage(name: str, config: RunConfig, epochs: int, schedule: str, **hooks) ->
         optimizer=config.optimizer_stage2 if second else config.optimizer_stage1,
         learning_rate=config.learning_rate_stage2 if second else config.learning_rate_stage1,
         schedule=schedule,
-        patience=config.patience,
+        patience=config.patience if schedule == "plateau" else 0,
         batch_size=config.batch_size,
         weight_decay=config.weight_decay,
         label_smoothing=config.label_smoothing,
