@@ -112,6 +112,7 @@ def test_compare_has_more_epochs_and_unfreezes_unless_a_preset_says_otherwise(as
         ("trian", "No such command 'trian'. (Did you mean"),
         ("predict model.keras", "Missing argument 'IMAGES...'"),
         ("predict none.keras a.png", "There is no model file none.keras."),
+        (f"report --runs {'r' * 300}", "Too long a name for a file or folder here: rrr"),
         ("train --weights none.h5 --dataset photo-digits --quiet", "or an existing file, got 'none.h5'."),
     ],
 )

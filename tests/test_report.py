@@ -16,7 +16,7 @@ from report_samples import diverge, records_in, set_accuracies, set_last, write_
 from transfer_utils import report
 from transfer_utils.cli import main
 from transfer_utils.errors import UserError
-from transfer_utils.evidence import TRAIN_SAMPLE, Cell, gather
+from transfer_utils.evidence import Cell, gather
 from transfer_utils.readme import with_tables
 from transfer_utils.records import Run, RunRecord, load_runs, read_record
 from transfer_utils.report import article, page, read_evidence, write_report
@@ -328,11 +328,6 @@ def test_the_time_of_one_image_counts_each_view_once(options, looks):
     record.dataset = {"images": {"train": 100, "validation": 40, "test": 60}}
     cell = Cell({}, load_study(SIX_STAGES).planned()[0].config, {0: Run(record, Path("run.json"))})
     assert cell.milliseconds() == pytest.approx(3000 / (100 + looks * 100))
-
-
-def test_the_evaluation_reads_as_many_training_images_as_the_time_of_one_assumes():
-    source = (ROOT / "transfer_utils" / "phases.py").read_text("utf-8")
-    assert f"\nTRAIN_SAMPLE = {TRAIN_SAMPLE}\n" in source
 
 
 @pytest.mark.skipif(not (ROOT / report.ARTICLE).exists(), reason="the study is not on record yet")

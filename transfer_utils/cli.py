@@ -1,7 +1,8 @@
-"""The command line: parse, call, print. Every flag comes from ``RunConfig``; nothing is computed here."""
+"""The command line: parse, call, print. Nothing is computed here."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -15,45 +16,9 @@ import click
 from transfer_utils import __version__
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.errors import Diverged, UserError
+from transfer_utils.flags import GroupedCommand, run_options
 
 USER_ERROR, MACHINE_ERROR, INTERRUPTED, TERMINATED = 2, 1, 130, 143
-
-
-class GroupedCommand(click.Command):
-    """A command whose help lists the options of a run under the groups that ``RunConfig`` gives them."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            row = parameter.get_help_record(ctx)
-            if row:
-                field = RunConfig.model_fields.get(parameter.name or "")
-                groups.setdefault(field.json_schema_extra["group"] if field else "command", []).append(row)
-        for name, rows in groups.items():
-            with formatter.section(f"Options: {name}"):
-                formatter.write_dl(rows)
-
-
-def run_options(command: Any) -> Any:
-    """Add a flag for every option of ``RunConfig``, ``--quiet`` and ``--debug``; ``a_b`` may be written ``a-b``."""
-    for name, field in reversed(RunConfig.model_fields.items()):
-        declarations = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
-        flag = field.annotation is bool
-        if flag:
-            declarations = [f"{on}/--no-{on[2:]}" for on in declarations]
-        default = field.default if field.default != "" else "empty"
-        unit = field.json_schema_extra["unit"]
-        text = f"{field.description} [default: {default}{' ' + unit if unit else ''}]"
-        # Without a value of its own, so that the preset's is not overridden; types and limits are RunConfig's to check.
-        shape = {} if flag else {"type": str, "metavar": _metavar(field)}
-        command = click.option(*declarations, name, default=None, help=text, **shape)(command)
-    command = click.option("--debug", is_flag=True, help="show the traceback of an error")(command)
-    return click.option("--quiet", is_flag=True, help="print nothing but errors")(command)
-
-
-def _metavar(field: Any) -> str:
-    choices = getattr(field.annotation, "__args__", None)
-    return "|".join(choices) if choices else field.annotation.__name__.upper()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -308,6 +273,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, Diverged) as error:
         return _failed(error, str(error), USER_ERROR, arguments)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            return _failed(error, f"Too long a name for a file or folder here: {error.filename}", USER_ERROR, arguments)
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
         return _failed(error, f"{reason} (--debug shows where)", MACHINE_ERROR, arguments)
 

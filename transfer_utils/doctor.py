@@ -16,6 +16,7 @@ from transfer_utils.config import PRESET_PURPOSE, PRESETS, RunConfig, preset
 from transfer_utils.files import cache_folder, keras_home
 from transfer_utils.machine import machine, versions
 from transfer_utils.sources import CIFAR10_ARCHIVE
+from transfer_utils.wording import duration
 
 # Measured on two cores of a server processor, in images a second: decoding once, the frozen trunk at 160 px and alpha
 # 0.35 (LiteRT), and training the last 30 layers on cached activations. Used for estimates only.
@@ -86,8 +87,7 @@ def _presets() -> Table:
     table = _table("Presets on this machine, about", "preset", "for", "both stages", "disk", "memory")
     for name in PRESETS:
         seconds, disk, memory = estimate(preset(name))
-        minutes = f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
-        table.add_row(name, PRESET_PURPOSE[name], minutes, f"{disk / 1e9:.1f} GB", f"{memory / 1e9:.1f} GB")
+        table.add_row(name, PRESET_PURPOSE[name], duration(seconds), f"{disk / 1e9:.1f} GB", f"{memory / 1e9:.1f} GB")
     return table
 
 

@@ -15,6 +15,8 @@ import scipy  # its parts load when first used, which keeps the import of this m
 
 from transfer_utils.errors import UserError
 
+TRAIN_SAMPLE = 5000  # training images that a run is judged on, to see the train-validation gap to within a point
+
 SMALLEST_PROBABILITY = 1e-7  # the clip of Keras's cross-entropy, so that losses here and there are the same number
 ROW_SUM_TOLERANCE = 1e-3  # a float16 softmax over 1,000 classes is off by less
 TEMPERATURE_LIMITS = (0.05, 20.0)  # with no mistake to learn from, the best temperature would be 0

@@ -15,12 +15,11 @@ import numpy as np
 
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import difference_interval, summarise_seeds, wilson_interval
+from transfer_utils.evaluation import TRAIN_SAMPLE, difference_interval, summarise_seeds, wilson_interval
 from transfer_utils.records import Run, RunRecord, unpack_bits
 from transfer_utils.studies import Group, Study, find_run, question
 
 HEADLINE = "headline"
-TRAIN_SAMPLE = 5000  # training images that the evaluation of a run reads; phases.TRAIN_SAMPLE, which needs TensorFlow
 ENDS = {
     "val_end2end": ("val_low", "val_high"),
     "test_end2end": ("test_low", "test_high"),

@@ -59,13 +59,6 @@ def disk(configs: Iterable[RunConfig]) -> float:
     return sum(images.values()) + sum(computed.values())
 
 
-def duration(seconds: float) -> str:
-    """Return seconds as people say them: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def _like(config: RunConfig) -> str:
     return config.model_dump_json(exclude=NO_MATTER_OF_TIME)
 

@@ -45,9 +45,6 @@ PRECISIONS = ("float32", "float16", "int8")
 # Images that int8 is calibrated on: the converter's guide asks for a hundred to five hundred.
 CALIBRATION = 500
 
-# Enough training images to see the train-validation gap to within a point.
-TRAIN_SAMPLE = 5000
-
 
 def compute(sitting: Sitting) -> None:
     """Fill the record of ``sitting`` and leave the trained model beside it."""
@@ -245,7 +242,7 @@ def _evaluate(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
         found = predict_probabilities(by, split, config, progress=sitting.progress, title=title, **options)
         return evaluation.evaluate(found, split.labels, names), found
 
-    sample, plain = dataset.train.part(np.arange(min(TRAIN_SAMPLE, len(dataset.train)))), {}
+    sample, plain = dataset.train.part(np.arange(min(evaluation.TRAIN_SAMPLE, len(dataset.train)))), {}
     for key, split in (("train", sample), ("val", dataset.validation), ("test", dataset.test)):
         result, plain[key] = judged(split, f"evaluating on {key}")
         record.metrics |= {

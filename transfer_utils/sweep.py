@@ -212,7 +212,8 @@ def _arguments(config: RunConfig, notebook: bool) -> list[str]:
 
 def _is_told_by_the_notebook(config: RunConfig) -> bool:
     two_stages = config.model == "transfer" and config.n_unfreeze > 0 and config.epochs_stage2 > 0
-    return two_stages and config.head == "batchnorm" and not config.hidden_units
+    linear = config.head == "batchnorm" and not config.hidden_units
+    return two_stages and linear and config.strategy == "none"
 
 
 def _read(sweep: Sweep, jobs: list[Job]) -> None:

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from transfer_utils.forecast import disk, duration
+from transfer_utils.forecast import disk
 from transfer_utils.sweep import ENDED_BADLY, ON_RECORD, WAITING, Job, Look, Sweep
+from transfer_utils.wording import duration
 
 # Rows of a kind that a table shows at most, so that it fits on a screen.
 MOST_ENDED, MOST_WAITING = 8, 6

@@ -39,8 +39,8 @@ class Stage:
 
     Attributes:
         schedule: ``plateau`` halves the learning rate when ``val_loss`` stalls, ``cosine`` warms up and decays to 0.
-        patience: epochs without a better ``val_loss`` before ``plateau`` stops; 0 never stops. ``cosine`` has all of its
-            epochs: most of what it learns comes late, at the low rates. The best weights are kept either way.
+        patience: epochs without a better ``val_loss`` before ``plateau`` stops; 0 never stops. ``cosine`` has all its
+            epochs: much of what it learns comes late, at the low rates. The best weights are kept either way.
         checkpoint: the file it resumes from; None keeps none.
         begin: called before the first epoch, but not when the stage resumes.
         report: called after each epoch with its number and the curves so far.
