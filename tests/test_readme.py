@@ -48,6 +48,14 @@ def test_make_tables_replaces_what_stands_between_the_markers_and_nothing_else(s
     assert "digits on photographs" in tables["results"]
 
 
+def test_a_preset_has_one_row_that_of_its_newest_completed_run(small_record, tmp_path):
+    for number, (minutes, status) in enumerate([(9, "completed"), (6, "completed"), (3, "failed")]):
+        small_record.timing_sec["total"], small_record.status = 60.0 * minutes, status
+        small_record.save(tmp_path / f"{number:04d}" / "run.json")
+    [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
+    assert "| 6.0 |" in row
+
+
 @pytest.mark.parametrize("missing", ["<!-- presets -->", "<!-- /options -->", "<!-- results -->"])
 def test_a_page_without_a_marker_is_refused(missing):
     with pytest.raises(UserError, match=missing.strip("<!-/ >")):

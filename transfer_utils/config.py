@@ -190,6 +190,16 @@ class RunConfig(BaseModel):
         return Path(self.data_dir).resolve().name if self.dataset == "folder" else self.dataset
 
 
+_CIFAR10: dict[str, Any] = {
+    "hidden_units": 0,
+    "n_unfreeze": 30,
+    "schedule": "cosine",
+    "augment": True,
+    "rotation": 0.0,
+    "zoom": 0.0,
+    "tta": True,
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "offline": {
         "dataset": "photo-digits",
@@ -207,16 +217,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "horizontal_flip": False,
         "patience": 10,
     },
-    "cifar10": {
-        "hidden_units": 0,
-        "n_unfreeze": 30,
-        "learning_rate_stage2": 1e-3,
-        "schedule": "cosine",
-        "augment": True,
-        "rotation": 0.0,
-        "zoom": 0.0,
-        "tta": True,
+    "cifar10": _CIFAR10
+    | {
+        "epochs_stage1": 3,
+        "epochs_stage2": 7,
+        "epochs_baseline": 20,
+        "learning_rate_stage2": 5e-4,
+        "views": 4,
     },
+    "cifar10-small": _CIFAR10 | {"learning_rate_stage2": 1e-3, "labels_per_class": 500},
     "cifar10-full": {
         "alpha": 1.0,
         "n_unfreeze": 30,
@@ -230,8 +239,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "views": 0,
     },
 }
-PRESETS["cifar10-small"] = PRESETS["cifar10"] | {"labels_per_class": 500}
-
 PRESET_PURPOSE = {
     "offline": "no network; minutes; the embedded default",
     "cifar10": "two CPU cores",

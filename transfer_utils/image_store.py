@@ -22,6 +22,7 @@ import numpy as np
 from transfer_utils import files
 from transfer_utils.errors import UserError
 from transfer_utils.images import BadImage, ImageFiles, decode_image, printable
+from transfer_utils.machine import available_cores
 
 DECODER = 1  # counted up whenever decode_image gives other pixels, so that older stores are left alone
 LISTED = 10  # bad files that are named; the others are counted
@@ -108,7 +109,8 @@ def _decoded(listed: ImageFiles, side: int, progress: Progress | None) -> Iterat
 
     size = min(1024, max(BATCH, CHUNK_BYTES // (side * side * 3)))
     files_left, done = iter(listed), 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # Two for each core: one waits for the disk while the other decodes.
+    with ThreadPoolExecutor(2 * available_cores()) as pool:
         while chunk := list(itertools.islice(files_left, size)):
             batches = pool.map(decode, [chunk[start : start + BATCH] for start in range(0, len(chunk), BATCH)])
             results = list(itertools.chain.from_iterable(batches))

@@ -18,16 +18,20 @@ SPEED = ("trunk", "head", "stage2_epoch", "end_to_end", "single_image")
 
 
 def results_table(runs: list[Run]) -> str:
-    """Return one row a completed run of a preset as it stands: data, network, accuracies with intervals, command."""
+    """Return one row a preset: data, network, accuracies with intervals and command of its newest completed run."""
     rows = [
         "| data | network | validation | test | test, averaged views | minutes | command |",
         "|---|---|---|---|---|---|---|",
     ]
-    for run in runs:
+    newest = {
+        run.record.command: run
+        for run in runs
+        if run.path.name == RECORD_NAME and run.record.status == "completed" and _is_a_preset(run.record.config)
+    }
+    for command, run in newest.items():
         record = run.record
-        if run.path.name == RECORD_NAME and record.status == "completed" and _is_a_preset(record.config):
-            cells = [_data(record), _network(run), *_accuracies(run), f"{record.timing_sec['total'] / 60:.1f}"]
-            rows.append("| " + " | ".join([*cells, f"`{record.command}`"]) + " |")
+        cells = [_data(record), _network(run), *_accuracies(run), f"{record.timing_sec['total'] / 60:.1f}"]
+        rows.append("| " + " | ".join([*cells, f"`{command}`"]) + " |")
     return "\n".join(rows) + "\n"
 
 

@@ -6,11 +6,8 @@ epoch is in the checkpoint; so a run that was killed and started again ends with
 
 from __future__ import annotations
 
-import io
-import json
 import math
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,16 +18,15 @@ import numpy as np
 
 from transfer_utils import distribute
 from transfer_utils.augment import draw_view, epoch_order, training_view
+from transfer_utils.checkpoints import Curves, restore_checkpoint, save_checkpoint
 from transfer_utils.config import RunConfig
 from transfer_utils.data import Split
 from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
-from transfer_utils.files import write_bytes
 
 WARM_UP = 0.1  # share of all steps over which the cosine schedule rises to its learning rate
 
 Batch = tuple[np.ndarray, np.ndarray]
-Curves = dict[str, list[float | None]]
 
 
 @dataclass
@@ -167,7 +163,7 @@ def _fit(
     distribute.start(model, validation, stage.strategy)
     callbacks = _callbacks(model, stage)
     curves: Curves = {}
-    first = _restore(model, callbacks, curves, stage.checkpoint)
+    first = restore_checkpoint(model, callbacks, curves, stage.checkpoint)
     stop = callbacks[0]
     if not first:
         if stage.begin:
@@ -200,7 +196,7 @@ def _fit(
             curves.setdefault(name, []).append(value)
         for callback in callbacks:
             callback.on_epoch_end(epoch, row)
-        _save(model, callbacks, curves, stage.checkpoint)
+        save_checkpoint(model, callbacks, curves, stage.checkpoint)
         if stage.report:
             stage.report(epoch, curves)
     if stop.best_weights is not None:
@@ -299,55 +295,3 @@ def _callbacks(model: keras.Model, stage: Stage) -> list[keras.callbacks.Callbac
         callback.set_model(model)
         callback.on_train_begin()
     return found
-
-
-def _save(model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, path: Path | None) -> None:
-    """Write everything that the next epoch depends on, in one step."""
-    if path is None:
-        return
-    arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(model))}
-    arrays |= {f"b{i}": value for i, value in enumerate(callbacks[0].best_weights or [])}
-    state = {"curves": curves, "callbacks": [_counters(callback) for callback in callbacks]}
-    arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
-
-
-def _restore(model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, path: Path | None) -> int:
-    """Bring back what ``_save`` wrote and return the number of the next epoch; 0 where there is nothing to resume."""
-    if path is None or not path.exists():
-        return 0
-    variables = _variables(model)
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            arrays = {name: saved[name] for name in saved.files}
-        state = json.loads(arrays["state"].tobytes())
-        values = [arrays[f"v{i}"] for i in range(len(variables))]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return 0  # on a disk that lost a part of it: start this stage again
-    shapes = [tuple(variable.shape) for variable in variables]
-    if [value.shape for value in values] != shapes or len(state["callbacks"]) != len(callbacks):
-        return 0  # written by another version of the libraries
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-    best = [arrays[f"b{i}"] for i in range(sum(name[0] == "b" for name in arrays))]
-    for callback, counters in zip(callbacks, state["callbacks"], strict=True):
-        vars(callback).update(counters)
-    callbacks[0].best_weights = best or None
-    curves.update(state["curves"])
-    return len(curves["loss"])
-
-
-def _variables(model: keras.Model) -> list[keras.Variable]:
-    """Return weights, the state of random layers, and the optimizer's moments and step count."""
-    return [*model.variables, *model.optimizer.variables]
-
-
-def _counters(callback: keras.callbacks.Callback) -> dict[str, float | int | None]:
-    """Return what a callback counts: its public attributes that are plain numbers."""
-    return {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in vars(callback).items()
-        if not name.startswith("_") and (value is None or isinstance(value, int | float | np.generic))
-    }
