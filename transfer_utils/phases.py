@@ -118,6 +118,7 @@ def _train_transfer(dataset: Dataset, sitting: Sitting) -> keras.Model:
         model = build_full_model(base, head, config)
     kind, reason = choose_engine(config.engine)
     record.network = {"backbone_layers": len(base.layers), "parameters": model.count_params(), "engine": kind}
+    record.network["backend"] = keras.backend.backend()
     width = f" alpha {config.alpha:g}" if config.backbone == "MobileNetV2" else ""
     sitting.say(
         f"{config.backbone}{width} at {config.image_size} px, weights from {record.weights['source']}: "
@@ -191,6 +192,7 @@ def _train_baseline(dataset: Dataset, sitting: Sitting) -> keras.Model:
     with distribute.scope(config):
         model = build_baseline_cnn(n_classes, config.stored_size)
     sitting.record.network = {"parameters": model.count_params(), "trainable_stage1": _trainable(model)}
+    sitting.record.network["backend"] = keras.backend.backend()
     validation = (dataset.validation.take(), _one_hot(dataset.validation, n_classes))
     with sitting.phase("baseline"):
         train_baseline(model, dataset.train, validation, config, **_hooks("baseline", sitting))

@@ -1,0 +1,29 @@
+"""The same command on Keras's other backends, where one is installed: none is needed, so none is in the lock."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+from transfer_utils.records import load_runs
+
+SHORT = "train --preset offline --labels_per_class 5 --image_size 32 --epochs_stage1 1 --epochs_stage2 1 --quiet"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_both_stages_run_on_another_backend(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed (pip install {backend}, and run this test again)")
+    command = [sys.executable, "-m", "transfer_utils", *SHORT.split()]
+    done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [run] = load_runs("runs").runs
+    assert (run.record.status, run.record.network["backend"], run.record.network["engine"]) == (
+        "completed",
+        backend,
+        "keras",
+    )
+    assert len(run.record.curves["stage2"]["loss"]) == 1 and run.record.metrics["test_end2end"] > 0.1
