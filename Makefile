@@ -24,13 +24,13 @@ course: setup ## run the course on the data that ships with it: no network, no G
 publish: setup ## run the notebooks on CIFAR-10 and keep their outputs and figures (DATA_DIR=folder instead of a download)
 	@TRANSFER_UTILS_DATA_DIR="$(DATA_DIR)" $(python) -m transfer_utils course --publish
 
-test: setup ## run the tests
+test: setup ## run the tests, two at a time: the notebooks and a browser among them
 	@$(python) -m pytest -n 2 --dist loadfile
 
-notebooks: setup ## run every notebook, by papermill and by nbval, and the solutions of its exercises
+notebooks: setup ## of the tests, only: every notebook, by papermill and by nbval, and the solutions of its exercises
 	@$(python) -m pytest -m course
 
-browser: setup ## drive the dashboard in a real Chromium
+browser: setup ## of the tests, only: the dashboard and JupyterLab in a real Chromium
 	@$(python) -m pytest -m browser
 
 pictures: setup ## take the pictures of the dashboard in the README again

@@ -51,8 +51,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out what takes long, unless markers are asked for, as ``make torture`` does."""
-    config.option.markexpr = config.option.markexpr or "not torture and not course and not browser"
+    """Leave out the long repetitions, unless markers are asked for, as ``make torture`` does."""
+    config.option.markexpr = config.option.markexpr or "not torture"
     path = config.getoption("--tally")
     config.pluginmanager.register(Survival(path and config.invocation_params.dir / path), "survival")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what it puts in the background
