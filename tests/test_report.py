@@ -217,6 +217,22 @@ WORLDS = {
         ),
         ("after 30 epochs instead of 30, which saves none",),
     ),
+    "early stopping ends in the dip": (
+        lambda record: (
+            [values.__delitem__(slice(5, None)) for values in record.curves["stage2"].values()]
+            if record.config["epochs_stage2"] == 30 and record.config["patience"] == 5
+            else None
+        ),
+        ("after 5 epochs instead of 30", "the head alone is what remained"),
+    ),
+    "the head learns its images and nothing else": (
+        lambda record: (
+            record.curves["stage1"]["val_loss"].__setitem__(slice(None), [1.0] * 30)
+            if record.config["head"] == "plain" and record.config["epochs_stage1"] == 30
+            else None
+        ),
+        ("validation neither gains by it nor",),
+    ),
 }
 
 

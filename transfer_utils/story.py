@@ -142,6 +142,7 @@ def stopping(evidence: Evidence) -> dict[str, Any] | None:
         "epochs": epochs,
         "all_epochs": every,
         "saved": 1 - epochs / every,
+        "fell_back": epochs == early.config.patience,  # no epoch was better than the weights that stage 2 began with
         "change": difference(early.measured("val_end2end"), never.measured("val_end2end")),
     }
 
@@ -192,12 +193,12 @@ def size_rows(evidence: Evidence) -> list[list[str]]:
 
 
 def starting_point(evidence: Evidence) -> RunConfig:
-    """Return the options that the groups vary one at a time: those of the first group that is not on all labels."""
-    for cells in evidence.cells.values():
-        for cell in cells:
-            if cell.config.labels_per_class:
-                return cell.config
-    return next(iter(evidence.cells.values()))[0].config
+    """Return the options that the groups vary one at a time: of the first run with some labels only and a stage 2."""
+
+    def typical(config: RunConfig) -> tuple[bool, bool]:
+        return config.labels_per_class > 0, bool(config.n_unfreeze and config.epochs_stage2)
+
+    return max((cell.config for cells in evidence.cells.values() for cell in cells), key=typical)
 
 
 def _by_labels(evidence: Evidence) -> dict[int, dict[str, Cell]]:

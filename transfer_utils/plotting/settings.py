@@ -84,8 +84,8 @@ def plot_size_and_time(accuracies: Mapping[int, Sequence[float]], milliseconds: 
     left.set(xlabel="image size (px)", ylabel="validation accuracy", xticks=sizes)
     right.plot(times, mean, color=NOTE, linestyle=":", linewidth=1.2)
     right.errorbar(times, mean, [mean - low, high - mean], color=SERIES[1], marker="s", capsize=4, linestyle="none")
-    for time, value, size in zip(times, mean, sizes, strict=True):
-        right.annotate(f"{size} px", (time, value), (7, -12), textcoords="offset points")
+    for time, top, size in zip(times, high, sizes, strict=True):
+        right.annotate(f"{size} px", (time, top), (0, 5), textcoords="offset points", ha="center")
     right.set(xlabel="time to classify one image (ms)", ylabel="validation accuracy", xlim=(0, 1.2 * times.max()))
     for axes in (left, right):
         ruled(axes)
