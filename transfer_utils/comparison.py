@@ -10,6 +10,7 @@ from transfer_utils.evaluation import difference_interval, mcnemar
 from transfer_utils.experiment import Progress, Say, run_experiment
 from transfer_utils.files import write_bytes
 from transfer_utils.records import Run, RunRecord, unpack_bits
+from transfer_utils.timeline import first_reaching, timeline
 
 ANALYSIS_NAME = "comparison.md"
 
@@ -82,7 +83,7 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
         _row("validation accuracy", transfer, baseline, lambda r: _percent(r, "val_end2end", "val_low", "val_high")),
         _row("train less validation accuracy", transfer, baseline, _gap),
         _row("calibration error (ECE)", transfer, baseline, lambda r: f"{100 * r.metrics['test_ece']:.1f} %"),
-        _row("epochs trained", transfer, baseline, lambda r: str(len(_validation_curve(r)))),
+        _row("epochs trained", transfer, baseline, lambda r: str(len(timeline(r)))),
         _row("seconds in all", transfer, baseline, lambda r: f"{r.timing_sec['total']:.0f}"),
         _row("weights", transfer, baseline, lambda r: f"{r.network['parameters']:,}"),
         "",
@@ -116,26 +117,17 @@ def _gap(record: RunRecord) -> str:
 
 def _catching_up(transfer: RunRecord, baseline: RunRecord) -> str:
     """Say after how many epochs and seconds transfer is as good on validation as the baseline ever was."""
-    best = max(_validation_curve(baseline))
-    reached = next((i for i, value in enumerate(_validation_curve(transfer), 1) if value >= best), None)
+    ends = timeline(baseline)
+    best = max(moment.val_accuracy for moment in ends)
+    reached = first_reaching(transfer, best)
     said = f"The baseline's best validation accuracy of an epoch was {100 * best:.1f} %"
     if reached is None:
         return f"{said}; transfer did not reach it."
-    epochs = "in its first epoch" if reached == 1 else f"after {reached} epochs"
-    seconds = sum(_joined(transfer, "seconds")[:reached]) + (transfer.timing_sec.get("features") or 0.0)
-    took = sum(_joined(baseline, "seconds"))
+    epochs = "in its first epoch" if reached.epoch == 1 else f"after {reached.epoch} epochs"
     return (
-        f"{said}; transfer was as good {epochs}, {seconds:.0f} s of features and training, "
-        f"where the baseline's epochs took {took:.0f} s in all."
+        f"{said}; transfer was as good {epochs}, {reached.seconds:.0f} s of features and training, "
+        f"where the baseline's epochs took {ends[-1].seconds:.0f} s in all."
     )
-
-
-def _validation_curve(record: RunRecord) -> list[float]:
-    return _joined(record, "val_accuracy")
-
-
-def _joined(record: RunRecord, quantity: str) -> list[float]:
-    return [value for stage in record.curves.values() for value in stage.get(quantity, []) if value is not None]
 
 
 def _p_value(p: float) -> str:
