@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -85,9 +86,9 @@ def test_run_all_in_jupyterlab_comes_to_the_end_without_an_error(lab, name):
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(120_000)
         page.goto(f"{address}/lab/tree/notebooks/{path.name}?reset")
-        page.get_by_text("Python 3 (ipykernel)").first.wait_for()
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(state="attached")
         page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
         notebook = _saved_at_the_end(page, path, name)
         page.screenshot(path=folder / f"{name}.png")
         browser.close()
