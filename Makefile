@@ -30,7 +30,7 @@ test: setup ## run the tests, two at a time: the notebooks and a browser among t
 notebooks: setup ## of the tests, only: every notebook, by papermill and by nbval, and the solutions of its exercises
 	@$(python) -m pytest -m course
 
-browser: setup ## of the tests, only: the dashboard and JupyterLab in a real Chromium
+browser: setup ## of the tests, only: the dashboard in a real Chromium
 	@$(python) -m pytest -m browser
 
 pictures: setup ## take the pictures of the dashboard in the README again
