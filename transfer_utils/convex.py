@@ -49,8 +49,7 @@ def solve_head(
     x, y = np.asarray(train[0], "float32"), _smooth(train[1], label_smoothing)
     mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-3  # a feature that never moves must not blow up
     x = (x - mean) / deviation
-    # Along the principal axes the curvature is almost diagonal, so that a tenth of the steps will do.
-    variances, axes = np.linalg.eigh(x.T @ x / len(x))
+    variances, axes = _principal_axes(x)
     x = x @ axes
     x_val = (np.asarray(validation[0], "float32") - mean) / deviation @ axes
     y_val = _smooth(validation[1], label_smoothing)
@@ -71,6 +70,18 @@ def start_head(head: keras.Model, solved: LinearHead) -> None:
     variance = np.maximum(solved.deviation**2 - norm.epsilon, 0)
     norm.set_weights([np.ones_like(solved.mean), np.zeros_like(solved.mean), solved.mean, variance])
     dense.set_weights([solved.kernel, solved.bias])
+
+
+def _principal_axes(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variances (k,) along the principal axes of ``x`` (n, d), and the axes (d, k).
+
+    There the curvature of the loss is almost diagonal, so that a tenth of the steps will do. Few images span only n
+    axes; along all others L2 leaves the best kernel at zero, so they are left out.
+    """
+    if 2 * len(x) < x.shape[1]:  # with more, this takes longer than it saves
+        _, singular, axes = np.linalg.svd(x, full_matrices=False)
+        return singular**2 / len(x), axes.T
+    return np.linalg.eigh(x.T @ x / len(x))
 
 
 def _minimise(start: np.ndarray, x: np.ndarray, y: np.ndarray, l2: float, variances: np.ndarray) -> np.ndarray:

@@ -54,7 +54,8 @@ def measure_label_efficiency(
 
     Args:
         config: its ``labels_per_class`` is not used.
-        levels: labels per class; those that the smallest class does not have are left out.
+        levels: labels per class; those of which the smallest class does not have twice as many are left out, since
+            their draws would be nearly the same images.
         draws: how often the labelled images are drawn; a smaller number of labels is part of a larger one.
         on_all: a finished run of the CNN on all labels of these data, whose model is judged instead of a new one.
         progress: called with (title, done, total).
@@ -90,7 +91,7 @@ def measure_label_efficiency(
 
     per_class = np.bincount(dataset.train.labels)
     every = round(float(per_class.mean()))
-    tasks = [(level, draw) for level in levels if level < per_class.min() for draw in range(draws)] + [(every, 0)]
+    tasks = [(level, draw) for level in levels if 2 * level <= per_class.min() for draw in range(draws)] + [(every, 0)]
     for done, (level, draw) in enumerate(tasks):
         positions = draw_labels(dataset.train.labels, level, config.seed, draw) if level < every else slice(None)
         train = known[positions], one_hot[dataset.train.labels[positions]]

@@ -91,17 +91,20 @@ def convert(
             eight bits, with ranges that are measured on ``calibration``.
         calibration: uint8 (n, side, side, 3), a few hundred training images; needed for ``int8`` alone.
     """
+    import keras
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    signature = tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.uint8)
-    # The cast comes first: resized as uint8, pixels would be rounded twice.
-    function = tf.function(lambda pixels: model(tf.cast(pixels, tf.float32), training=False))
+    # As constants: with variables in the graph, the converter leaves resize and convolutions outside XNNPACK.
+    constants = [(weight, tf.constant(keras.ops.convert_to_numpy(weight))) for weight in model.variables]
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.uint8)])
+    def function(pixels: tf.Tensor) -> tf.Tensor:
+        with keras.StatelessScope(state_mapping=constants):
+            # The cast comes first: resized as uint8, pixels would be rounded twice.
+            return model(tf.cast(pixels, tf.float32), training=False)
+
     with _native_log_unless_error():
-        # Frozen first: with variables in the graph, the converter leaves resize and convolutions outside XNNPACK.
-        frozen = convert_variables_to_constants_v2(function.get_concrete_function(signature))
-        # Without the model beside the graph: the file is the same, and the conversion takes a tenth of the time.
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":

@@ -26,6 +26,8 @@ from transfer_utils.features import BoundaryCache
 
 WARM_UP = 0.1  # share of all steps over which the cosine schedule rises to its learning rate
 
+VALIDATION_BATCH = 128  # images at least, or a small network waits for Python more than it computes
+
 Batch = tuple[np.ndarray, np.ndarray]
 
 
@@ -250,9 +252,9 @@ def _images(split: Split, n_classes: int, config: RunConfig) -> Callable[[int], 
 def _validate(model: keras.Model, validation: Batch, batch_size: int) -> dict[str, float]:
     """Return the mean loss and accuracy over the whole validation split."""
     inputs, labels = validation
-    means = _Means()
-    for i in range(0, len(labels), batch_size):
-        x, y = np.asarray(inputs[i : i + batch_size], "float32"), labels[i : i + batch_size]
+    means, size = _Means(), max(batch_size, VALIDATION_BATCH)
+    for i in range(0, len(labels), size):
+        x, y = np.asarray(inputs[i : i + size], "float32"), labels[i : i + size]
         model.reset_metrics()
         means.add(model.test_on_batch(*distribute.shares(model, x, y), return_dict=True), len(y))
     return means.row("val_")
