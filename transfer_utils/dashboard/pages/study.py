@@ -38,7 +38,6 @@ class Question(NamedTuple):
 def draw(view: View) -> None:
     """Draw the page."""
     dataset, split = _choose(view)
-    rows = _rows_on(view, dataset)
     answered = _answers(view, dataset, split)
     drawn = [(question, finding) for question, finding in answered if finding]
     for start in range(0, len(drawn), 2):
@@ -46,7 +45,7 @@ def draw(view: View) -> None:
         for place, (question, finding) in zip(st.columns(2), pair, strict=False):
             with place.container(border=True, height="stretch"):
                 _draw_finding(question, finding)
-    _draw_other_option(rows, split)
+    _draw_other_option(view, dataset, split)
     _say_what_is_missing([question.title for question, finding in answered if finding is None])
 
 
@@ -79,15 +78,27 @@ def _draw_finding(question: Question, finding: Finding) -> None:
     st.text(finding.says)
 
 
-def _draw_other_option(rows: list[Row], split: str) -> None:
+@functools.lru_cache(maxsize=8)
+def _other_options(view: View, dataset: str | None) -> list[str]:
+    """Return the options that some runs vary on their own and that no question asks about."""
+    rows = _rows_on(view, dataset)
+    return [name for name in differing(rows) if name not in REPEATS | ASKED and families(rows, name)]
+
+
+@functools.lru_cache(maxsize=32)
+def _effect(view: View, dataset: str | None, option: str, split: str) -> Finding:
+    return _vary(option)(_rows_on(view, dataset), split)
+
+
+def _draw_other_option(view: View, dataset: str | None, split: str) -> None:
     """Let the reader look at any further option that the runs vary on its own."""
-    others = [name for name in differing(rows) if name not in REPEATS | ASKED and families(rows, name)]
+    others = _other_options(view, dataset)
     if not others:
         return
     with st.container(border=True):
         st.subheader("Any other option")
         option = st.selectbox("Option", others, key="option", bind="query-params", label_visibility="collapsed")
-        finding = _vary(option)(rows, split)
+        finding = _effect(view, dataset, option, split)
         drawing.show(finding.figure, f"study {option}", f"Accuracy by {option}, all else being equal")
         st.text(finding.says)
 
