@@ -25,7 +25,7 @@ publish: setup ## run the notebooks on CIFAR-10 and keep their outputs and figur
 	@TRANSFER_UTILS_DATA_DIR="$(DATA_DIR)" $(python) -m transfer_utils course --publish
 
 test: setup ## run the tests, two at a time: the notebooks and a browser among them
-	@$(python) -m pytest -n 2 --dist loadfile
+	@$(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 notebooks: setup ## of the tests, only: every notebook, by papermill and by nbval, and the solutions of its exercises
 	@$(python) -m pytest -m course

@@ -102,7 +102,7 @@ def first_paint(browser: Browser, address: str, runs: int) -> float:
 
 
 def click_around(browser: Browser, address: str, runs: int, repeats: int) -> dict[str, list[float]]:
-    """Time what a reader does most: tick a run, search, change the page, group the runs."""
+    """Time what a reader does most: tick a run, search, change the page."""
     page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
     page.goto(address)
     wait_for(page, f"{runs} of {runs} runs", CELL)

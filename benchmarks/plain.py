@@ -62,8 +62,8 @@ def augmented(split: Split, n_classes: int, config: RunConfig) -> tf.data.Datase
     )
 
 
-def fine_tune(model: keras.Model, data: tf.data.Dataset, steps: int, config: RunConfig, epochs: int) -> None:
-    """Fit the unfrozen layers with Keras's own loop, on the schedule of the recipe."""
+def fine_tune(model: keras.Model, data: tf.data.Dataset, steps: int, config: RunConfig, epochs: int) -> list[float]:
+    """Fit the unfrozen layers with Keras's own loop on the recipe's schedule; return the seconds of each epoch."""
     warm = max(1, round(WARM_UP * steps * epochs))
     rate = config.learning_rate_stage2
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -72,7 +72,10 @@ def fine_tune(model: keras.Model, data: tf.data.Dataset, steps: int, config: Run
     compile_model(
         model, build_optimizer(config.optimizer_stage2, schedule, config.weight_decay), config.label_smoothing
     )
-    model.fit(data, epochs=epochs, verbose=0)
+    ends = [time.perf_counter()]
+    clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
+    model.fit(data, epochs=epochs, verbose=0, callbacks=[clock])
+    return np.diff(ends).tolist()
 
 
 def recipe(train: Split, validation: Split, n_classes: int, config: RunConfig, batch: int) -> keras.Model:

@@ -57,7 +57,7 @@ def test_the_analysis_says_the_numbers_of_the_records(pair):
         "| seconds in all | 61 | 61 |",
         "| weights | 410,208 | 315,722 |",
         f"Transfer gains 30.0 points on test (95 % interval {gain['low']:.1f} to {gain['high']:.1f}).",
-        "transfer has 70 and the baseline 10 (exact McNemar test, p = less than 0.0001).",
+        "transfer has 70 and the baseline 10 (exact McNemar test, p < 0.0001).",
         # 4 s of features, 5 s of solving the head, two epochs of stage 1, 2 s at the boundary, and one epoch of stage 2
         "The baseline's best validation accuracy of an epoch was 48.0 %; transfer was as good after 3 epochs, "
         "20 s of features and training, where the baseline's epochs took 9 s in all.",

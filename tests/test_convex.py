@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tiny
 from sklearn.linear_model import LogisticRegression
 
-from transfer_utils.convex import solve_head
+from transfer_utils.convex import solve_head, start_head
+from transfer_utils.models import build_top_classifier
 
 CLASSES = 4
 
@@ -30,3 +32,15 @@ def test_the_head_is_scikit_learns(n, d):
     found = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
     assert np.abs(found - expected).max() < 0.03
     assert head.val_loss == pytest.approx(-expected[np.arange(100), labels[n:]].mean(), abs=5e-3)
+
+
+def test_the_keras_head_starts_from_the_solution_also_where_a_feature_hardly_moves():
+    x, labels = features(300, 10)
+    x[:, 0] *= 0.005 / x[:, 0].std()  # less than the BatchNorm's epsilon can tell from nothing
+    one_hot = np.eye(CLASSES)[labels]
+    solved = solve_head((x[:200], one_hot[:200]), (x[200:], one_hot[200:]))
+    head = build_top_classifier(10, CLASSES, tiny.config())
+    start_head(head, solved)
+    scores = (x - solved.mean) / solved.deviation @ solved.kernel + solved.bias
+    expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    assert head.predict_on_batch(x) == pytest.approx(expected, abs=1e-4)

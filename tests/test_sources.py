@@ -203,9 +203,11 @@ def test_the_unpacking_that_cifar10_goes_through_does_not_lead_out(tmp_path):
 
 def test_a_home_of_keras_that_cannot_be_written_is_not_the_one_that_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert sources._keras_datasets() == tmp_path / "datasets"
+    assert files.keras_home() == tmp_path
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "to" / "be" / "made"))
+    assert files.keras_home() == tmp_path / "to" / "be" / "made"
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert tmp_path not in sources._keras_datasets().parents
+    assert tmp_path not in files.keras_home().parents
 
 
 def picture_folder(root: Path, classes, suffix=".png", splits=("train", "test"), n=2) -> Path:

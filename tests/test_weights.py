@@ -1,6 +1,7 @@
 """Weights: exact through a file and back, and never taken from a file that is damaged, foreign or out to do harm."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -302,3 +303,38 @@ def test_a_download_that_has_changed_since_its_first_use_is_reported(shelf, smal
     assert json.loads(memory.read_text()) == {shelf.name: origin["sha256"]}
     memory.write_text("{}")
     assert load_weights(network(), IMAGENET)["sha256"] == sha256_of_weights(network(3.0))
+
+
+def test_pixels_are_normalised_by_the_weights_that_were_loaded(tmp_path):
+    """A Normalization layer computes with copies of its weights, which setting them alone leaves as they were."""
+    config = RunConfig(backbone="EfficientNetB0", weights="random", image_size=32)
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    base, _ = build_backbone(config)
+    values = base.get_weights()
+    values[0], values[1] = np.full(3, 0.4, "float32"), np.full(3, 0.05, "float32")
+    save = tmp_path / "weights.npz"
+    base.set_weights(values)
+    save_weights_npz(base, save)
+    load_weights_file(base, save)
+    base.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert np.array_equal(base(pixels).numpy(), again(pixels).numpy())
+
+
+def test_the_rescaling_of_efficientnetb0_is_folded_into_its_normalization():
+    donor = keras.Sequential(
+        [
+            keras.Input((4, 4, 3)),
+            keras.layers.Normalization(),
+            keras.layers.Rescaling([1 / math.sqrt(stddev) for stddev in (0.229, 0.224, 0.225)]),
+        ]
+    )
+    donor.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
+    donor.layers[0].finalize_state()
+    values = donor.get_weights()
+    weights._fold_in_rescaling(donor, values)
+    ours = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Normalization()])
+    weights._set_weights(ours, values)
+    pixels = np.random.default_rng(0).uniform(0, 1, (2, 4, 4, 3)).astype("float32")
+    assert ours(pixels).numpy() == pytest.approx(donor(pixels).numpy(), rel=1e-5)
+    assert ours(pixels).numpy() == pytest.approx((pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225], rel=1e-4)

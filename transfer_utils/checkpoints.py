@@ -63,9 +63,14 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
 
 
 def _counters(callback: keras.callbacks.Callback) -> dict[str, float | int | None]:
-    """Return what a callback counts: its public attributes that are plain numbers."""
+    """Return what a callback counts: its public attributes that are plain numbers.
+
+    Without ``min_delta``, whose sign Keras turns round at the first epoch of every sitting.
+    """
     return {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in vars(callback).items()
-        if not name.startswith("_") and (value is None or isinstance(value, int | float | np.generic))
+        if not name.startswith("_")
+        and name != "min_delta"
+        and (value is None or isinstance(value, int | float | np.generic))
     }

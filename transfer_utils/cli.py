@@ -181,9 +181,13 @@ def doctor(cache_dir: str, debug: bool) -> None:
 @click.option(
     "--output_dir", "--output-dir", default="weights", show_default=True, help="folder for weights and record"
 )
-@click.option("--n_letters", "--n-letters", default=80_000, show_default=True, type=int, help="letters to draw")
-@click.option("--epochs", default=8, show_default=True, type=int, help="passes over the letters")
-@click.option("--seed", default=0, show_default=True, type=int, help="draws letters, weights and order")
+@click.option(
+    "--n_letters", "--n-letters", default=80_000, show_default=True, type=click.IntRange(min=40), help="letters to draw"
+)
+@click.option("--epochs", default=8, show_default=True, type=click.IntRange(min=1), help="passes over the letters")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="draws letters, weights and order"
+)
 @click.option("--quiet", is_flag=True, help="print nothing but errors")
 @click.option("--debug", is_flag=True, help="show the traceback of an error")
 def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: bool, debug: bool) -> None:

@@ -90,7 +90,7 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
         f"Transfer gains {gain['difference']:.1f} points on test "
         f"(95 % interval {gain['low']:.1f} to {gain['high']:.1f}). "
         f"Of the images that one model gets right and the other wrong, transfer has {test['only_a']:,} "
-        f"and the baseline {test['only_b']:,} (exact McNemar test, p = {_p_value(test['p_value'])}).",
+        f"and the baseline {test['only_b']:,} (exact McNemar test, p {_p_value(test['p_value'])}).",
         "",
         _catching_up(transfer, baseline),
     ]
@@ -131,4 +131,4 @@ def _catching_up(transfer: RunRecord, baseline: RunRecord) -> str:
 
 
 def _p_value(p: float) -> str:
-    return f"{p:.2g}" if p >= 1e-4 else "less than 0.0001"
+    return f"= {p:.2g}" if p >= 1e-4 else "< 0.0001"

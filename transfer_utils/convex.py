@@ -68,7 +68,8 @@ def start_head(head: keras.Model, solved: LinearHead) -> None:
     """Set a Keras head of BatchNorm, Dropout and softmax to ``solved``: the standardisation goes into the BatchNorm."""
     norm, dense = head.get_layer("head_batchnorm"), head.get_layer("head")
     variance = np.maximum(solved.deviation**2 - norm.epsilon, 0)
-    norm.set_weights([np.ones_like(solved.mean), np.zeros_like(solved.mean), solved.mean, variance])
+    scale = np.sqrt(variance + norm.epsilon) / solved.deviation  # 1, but for features that hardly move
+    norm.set_weights([scale, np.zeros_like(solved.mean), solved.mean, variance])
     dense.set_weights([solved.kernel, solved.bias])
 
 

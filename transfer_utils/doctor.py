@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import shutil
 import sys
 import tarfile
@@ -18,18 +18,21 @@ from transfer_utils.machine import machine, versions
 from transfer_utils.sources import CIFAR10_ARCHIVE
 from transfer_utils.wording import duration
 
-# Measured on two cores of a server processor, in images a second: decoding once, the frozen trunk at 160 px and alpha
-# 0.35 (LiteRT), and training the last 30 layers on cached activations. Used for estimates only.
-TRUNK_RATE, TAIL_RATE, REFERENCE_CORES = 1500, 1200, 2
+# Measured on two cores of a server processor, in images a second, at 160 px and alpha 0.35: the frozen trunk on LiteRT.
+# Used for estimates only.
+TRUNK_RATE, REFERENCE_CORES = 1500, 2
 REFERENCE_PIXELS, REFERENCE_ALPHA = 160 * 160, 0.35
+# There too: up to so many unfrozen layers, bytes of an image's boundary activations (float16), and images a second that
+# are trained on them; with more layers, on the images themselves.
+TAILS = ((30, 2 * 5 * 5 * 56, 1900), (91, 2 * 10 * 10 * 24, 950))
+WHOLE_RATE = 200
 
 IMAGES = {"cifar10": 50_000, "photo-digits": 1_257}
-BOUNDARY_BYTES = 2 * 5 * 5 * 56  # of one image behind the last 30 layers at 160 px, float16
 
 
 def examine(cache_dir: str = "") -> str:
     """Return the report of ``transfer-utils doctor`` as plain text."""
-    console = Console(width=110, file=open(os.devnull, "w"), record=True)  # noqa: SIM115
+    console = Console(width=110, file=io.StringIO(), record=True)
     for table in (_versions(), _machine(cache_dir), _downloads(), _presets()):
         console.print(table)
         console.print()
@@ -98,17 +101,25 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     held_out = 0.2 * images + (10_000 if config.dataset == "cifar10" else 540)
     work = config.image_size**2 / REFERENCE_PIXELS * (config.alpha / REFERENCE_ALPHA) ** 1.5
     rate = max(1, int(machine()["cores"])) / REFERENCE_CORES / work
-    views = max(1, min(config.views, config.epochs_stage2)) if config.augment else 1
     fine_tuned = bool(config.n_unfreeze and config.epochs_stage2)
-    passes = train + held_out * (1 + 2 * config.tta) + (views * train + held_out if fine_tuned else 0)
     epochs = config.epochs_stage2 if fine_tuned else 0
-    seconds = (
-        30 + passes / (TRUNK_RATE * rate) + epochs * (train / (TAIL_RATE * rate) + held_out / (3 * TAIL_RATE * rate))
-    )
+    boundary, tail_rate = _tail(config)
+    views = max(1, min(config.views, config.epochs_stage2)) if config.augment else 1
+    cached = views * train + held_out if fine_tuned and boundary else 0
+    passes = train + held_out * (1 + 2 * config.tta) + cached
+    seconds = 30 + (passes / TRUNK_RATE + epochs * (train + held_out / 3) / tail_rate) / rate
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
-    disk = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out)
-    disk += (views * train + held_out) * BOUNDARY_BYTES * scale if fine_tuned else 0
+    disk = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale
     return seconds, disk, 1.2e9 + 0.3 * min(disk, 2e9)
+
+
+def _tail(config: RunConfig) -> tuple[int, int]:
+    """Return the bytes of an image at the freeze boundary, 0 where nothing is cached, and images trained a second."""
+    if config.views and config.n_unfreeze >= 0:
+        for layers, size, images_a_second in TAILS:
+            if config.n_unfreeze <= layers:
+                return size, images_a_second
+    return 0, WHOLE_RATE
 
 
 def _presence(path: Path) -> str:

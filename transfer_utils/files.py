@@ -117,11 +117,15 @@ def cache_folder(chosen: str = "") -> Path:
 
 
 def keras_home() -> Path:
-    """Return the folder of Keras's downloads, by Keras's own rule: KERAS_HOME, ~/.keras, or under /tmp."""
-    if home := os.environ.get("KERAS_HOME"):
-        return Path(home)
-    user = Path(os.path.expanduser("~"))
-    return (user if os.access(user, os.W_OK) else Path("/tmp")) / ".keras"
+    """Return the folder of Keras's downloads, by Keras's own rule: KERAS_HOME, ~/.keras, or a temporary one.
+
+    The temporary one also where the other cannot be written, even if the files are in it.
+    """
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    there = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
+    if os.access(there, os.W_OK):
+        return home
+    return Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()) / ".keras"
 
 
 @functools.cache

@@ -68,6 +68,8 @@ def measure_label_efficiency(
         raise UserError(f"levels must be numbers of at least 1, got {levels}")
     if draws < 1:
         raise UserError(f"draws must be at least 1, got {draws}")
+    if not config.baseline_epochs:
+        raise UserError("epochs_baseline must be at least 1 where both stages have no epochs, got 0")
     from transfer_utils.data import load_dataset
     from transfer_utils.features import extract_features
     from transfer_utils.model_files import load_model
@@ -137,10 +139,8 @@ def verdict(measured: Sequence[Measured]) -> str:
     transfer, baseline = found["transfer"], found["baseline"]
     levels = list(transfer)
     gaps = {level: 100 * (transfer[level][0] - baseline[level][0]) for level in levels}
-    lines = [
-        f"With {levels[0]:,} labels per class the frozen features are {_ahead(gaps[levels[0]])}; "
-        f"with all {levels[-1]:,}, {_ahead(gaps[levels[-1]])}."
-    ]
+    said = f"With {levels[0]:,} labels per class the frozen features are {_ahead(gaps[levels[0]])}"
+    lines = [f"{said}; with all {levels[-1]:,}, {_ahead(gaps[levels[-1]])}." if len(levels) > 1 else f"{said}."]
     enough = next((level for level in levels if baseline[level][0] >= transfer[levels[0]][0]), None)
     name = MODEL_NAMES["baseline"]
     if enough is None:
@@ -181,8 +181,7 @@ def _scratch(train, validation, config: RunConfig, draw: int):
     from transfer_utils.training import train_baseline
 
     config = config.model_copy(update={"seed": config.seed + draw})
-    epochs = config.epochs_baseline or config.epochs_stage1 + config.epochs_stage2
-    least = math.ceil(LEAST_STEPS / epochs) * config.batch_size
+    least = math.ceil(LEAST_STEPS / config.baseline_epochs) * config.batch_size
     keras.utils.set_random_seed(config.seed)
     with distribute.scope(config):
         model = build_baseline_cnn(validation[1].shape[1], config.stored_size)

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 
 from transfer_utils import label_efficiency, plotting, study_plots
 from transfer_utils.comparison import draw_comparison
-from transfer_utils.evidence import HEADLINE, Cell, Evidence
+from transfer_utils.evidence import HEADLINE, Cell, Evidence, estimate
 from transfer_utils.label_efficiency import Measured
 from transfer_utils.palette import MODEL_NAMES
 from transfer_utils.plotting.study import plot_option_effects
 from transfer_utils.records import RunRecord
+from transfer_utils.verdicts import frozen_features
 from transfer_utils.wording import layers, rate
 
 # The two that `transfer-utils compare` draws as well, with what stands in for the picture where it cannot be seen.
@@ -100,8 +101,9 @@ def _by_setting(cells: dict[str, Cell], setting: str, title: str) -> Figure:
 def _forgetting(evidence: Evidence) -> Figure:
     cells = evidence.cells["aggressive"]
     curves = {f"learning rate {rate(cell.config.learning_rate_stage2)}": _mean_curve(cell) for cell in cells}
-    if frozen := evidence.cell("depth", n_unfreeze=0):
-        curves["frozen features, solved head"] = [frozen.accuracy().mean] * max(map(len, curves.values()))
+    if evidence.cell("depth", n_unfreeze=0):
+        level = estimate(frozen_features(evidence, cells[0])).mean
+        curves["frozen features, solved head"] = [level] * max(map(len, curves.values()))
     return study_plots.plot_fine_tunings(curves)
 
 

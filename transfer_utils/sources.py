@@ -6,10 +6,8 @@ import contextlib
 import functools
 import hashlib
 import io
-import os
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -144,7 +142,7 @@ def _fetch_cifar10(progress: Progress | None) -> Iterator[Chunk]:
     """
     from keras.datasets import cifar10
 
-    place = _keras_datasets() / CIFAR10_ARCHIVE
+    place = files.keras_home() / "datasets" / CIFAR10_ARCHIVE
     # Keras prints its own progress bar; it must not mix with what a command prints.
     with contextlib.redirect_stdout(sys.stderr if progress else io.StringIO()), _impatient():
         for attempt in range(ATTEMPTS):
@@ -167,14 +165,6 @@ def _how_to_get_cifar10(place: Path, error: Exception) -> str:
         f"in the folder {place.parent} under the name {place.name}, by which Keras looks for it. Or name a folder of "
         "the images, <split>/<class>/*, with --data_dir; or take the images that need no network: --preset offline."
     )
-
-
-def _keras_datasets() -> Path:
-    """Return the folder that ``keras.utils.get_file`` uses: a temporary one where Keras's home cannot be written."""
-    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    if not os.access(home, os.W_OK):
-        home = Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()) / ".keras"
-    return home / "datasets"
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -30,7 +31,7 @@ def dry_run(sweep: Sweep) -> str:
         time = "" if job.ended else duration(sweep.forecast.seconds(job.config))
         name = f"{job.status} as {job.run.name}" if job.run else job.status
         table.add_row(job.label, name, time, ", ".join(job.groups))
-    console = Console(width=200, file=_Nowhere(), record=True)
+    console = Console(width=200, file=io.StringIO(), record=True)
     console.print(table)
     text = "\n".join(line.rstrip() for line in console.export_text().splitlines())
     return (
@@ -84,13 +85,3 @@ def _left(job: Job, sweep: Sweep) -> str:
     if job.ended:
         return ""
     return duration(max(0.0, sweep.forecast.seconds(job.config) - job.seconds))
-
-
-class _Nowhere:
-    """A file that forgets what is written to it."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        """There is nothing to flush."""

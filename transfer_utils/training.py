@@ -104,7 +104,7 @@ def train_baseline(model: keras.Model, train: Split, validation: Batch, config: 
     It gets every chance: all of its epochs, by default as many as both stages have, and a learning rate that decays to
     zero over them.
     """
-    epochs = config.epochs_baseline or config.epochs_stage1 + config.epochs_stage2
+    epochs = config.baseline_epochs
     stage = _stage("baseline", config, epochs, "cosine", **hooks)
     return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
 
@@ -252,7 +252,7 @@ def _images(split: Split, n_classes: int, config: RunConfig) -> Callable[[int], 
 def _validate(model: keras.Model, validation: Batch, batch_size: int) -> dict[str, float]:
     """Return the mean loss and accuracy over the whole validation split."""
     inputs, labels = validation
-    means, size = _Means(), max(batch_size, VALIDATION_BATCH)
+    means, size = _Means(), batch_size * math.ceil(VALIDATION_BATCH / batch_size)  # a multiple can be shared as well
     for i in range(0, len(labels), size):
         x, y = np.asarray(inputs[i : i + size], "float32"), labels[i : i + size]
         model.reset_metrics()

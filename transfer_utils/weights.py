@@ -48,7 +48,7 @@ def load_weights(base: keras.Model, config: RunConfig) -> dict[str, str]:
         source = f"random, seed {config.seed}"
     elif config.weights == "imagenet":
         source = "ImageNet, keras.applications"
-        base.set_weights(imagenet_weights(config))
+        _set_weights(base, imagenet_weights(config))
     elif config.weights == "letters":
         source = "photo-letters, shipped with the package"
         with resources.as_file(resources.files("transfer_utils") / "letters" / LETTERS_FILE) as path:
@@ -100,7 +100,21 @@ def imagenet_weights(config: RunConfig) -> list[np.ndarray]:
     values = donor.get_weights()
     if not all(np.isfinite(value).all() for value in values):
         raise _damaged(path, ValueError("it holds numbers that are not finite"))
+    if config.backbone == "EfficientNetB0":
+        _fold_in_rescaling(donor, values)
     return values
+
+
+def _fold_in_rescaling(donor: keras.Model, values: list[np.ndarray]) -> None:
+    """Multiply the variances that ``donor`` normalises pixels by, so that no Rescaling layer is needed behind.
+
+    Keras puts that layer into EfficientNetB0 with ImageNet weights alone (keras.applications.efficientnet); ours is
+    built without weights, and has none.
+    """
+    normalization = next(layer for layer in donor.layers if isinstance(layer, keras.layers.Normalization))
+    rescaling = donor.layers[donor.layers.index(normalization) + 1]
+    place = next(i for i, weight in enumerate(donor.weights) if weight is normalization.adapt_variance)
+    values[place] = values[place] / np.square(np.asarray(rescaling.scale, "float32")).reshape(values[place].shape)
 
 
 def imagenet_path(config: RunConfig) -> Path:
@@ -164,7 +178,15 @@ def load_weights_npz(base: keras.Model, path: Path) -> None:
     for weight, value in zip(base.weights, values, strict=True):
         if not np.isfinite(value).all():
             raise UserError(f"{path} is damaged: {weight.path} holds numbers that are not finite.")
+    _set_weights(base, values)
+
+
+def _set_weights(base: keras.Model, values: list[np.ndarray]) -> None:
+    """Set all weights; a Normalization layer, as in the EfficientNets, works from copies that are made anew."""
     base.set_weights(values)
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def check_h5(path: Path, content: BinaryIO | None = None) -> None:
@@ -218,7 +240,10 @@ def _damaged(path: Path, error: Exception) -> UserError:
     message = f"{path} is damaged ({_first_line(error)})."
     if path.parent == keras_home() / "models":
         aside = path.with_name(path.name + ".damaged")
-        path.replace(aside)
+        try:
+            path.replace(aside)
+        except OSError:
+            return UserError(f"{message} Put a good copy in its place.")
         message += f" It was moved to {aside.name}; run again to download it anew, or put a good copy in its place."
     return UserError(message)
 

@@ -52,3 +52,18 @@ def test_early_stopping_is_told_from_the_epochs_that_ran(tmp_path, draw):
     record.curves["stage2"] = {name: values[:2] for name, values in record.curves["stage2"].items()}
     record.save(path)
     assert "1 run stopped early, after 50 % of the epochs planned." in [t.value for t in draw(tmp_path, "Study").text]
+
+
+def test_an_option_says_so_where_no_run_has_the_accuracy_in_question(tmp_path, draw):
+    from transfer_utils.records import read_record
+
+    from .samples import write_run
+
+    for place, head in enumerate(("batchnorm", "plain")):
+        path = write_run(tmp_path / f"run{place}", {"n_unfreeze": 10, "head": head}, "completed", place)
+        record = read_record(path)
+        record.metrics = {name: value for name, value in record.metrics.items() if not name.startswith("test")}
+        record.save(path)
+    app = draw(tmp_path, "Study", split="test", option="head")
+    assert not app.exception
+    assert "No run has this accuracy yet." in [caption.value for caption in app.caption]

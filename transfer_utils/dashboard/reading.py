@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from transfer_utils.dashboard.table import Row, make_rows
 from transfer_utils.records import DEEPEST_FOLDER, load_runs
@@ -39,12 +40,19 @@ def stamp(folder: Path) -> Stamp:
 class View:
     """What every page draws from: the runs of a folder as rows, and the files that could not be read.
 
-    The same view means the same files, so that what a page works out from it can be kept with it.
+    The same view means the same files, so that what a page works out from it can be kept with it, in ``kept``.
     """
 
     folder: Path
     rows: list[Row]
     unreadable: dict[Path, str]
+    kept: dict[Hashable, Any] = field(default_factory=dict)
+
+    def keep(self, name: Hashable, work_out: Callable[[], Any]) -> Any:
+        """Return what ``work_out`` gives, worked out once for this view."""
+        if name not in self.kept:
+            self.kept[name] = work_out()
+        return self.kept[name]
 
     def named(self, names: Iterable[str]) -> list[Row]:
         """Return the rows of these names that are there, in the order of the names."""

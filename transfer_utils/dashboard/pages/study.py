@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -38,7 +37,8 @@ class Question(NamedTuple):
 def draw(view: View) -> None:
     """Draw the page."""
     dataset, split = _choose(view)
-    answered = _answers(view, dataset, split)
+    # Nine charts over hundreds of runs take a while to make.
+    answered = view.keep(("answers", dataset, split), lambda: _answers(_rows_on(view, dataset), split))
     drawn = [(question, finding) for question, finding in answered if finding]
     for start in range(0, len(drawn), 2):
         pair = drawn[start : start + 2]
@@ -64,10 +64,7 @@ def _rows_on(view: View, dataset: str | None) -> list[Row]:
     return [row for row in view.rows if row.dataset == dataset]
 
 
-@functools.lru_cache(maxsize=8)
-def _answers(view: View, dataset: str | None, split: str) -> list[tuple[Question, Finding | None]]:
-    """Answer every question; kept, because nine charts over hundreds of runs take a while to make."""
-    rows = _rows_on(view, dataset)
+def _answers(rows: list[Row], split: str) -> list[tuple[Question, Finding | None]]:
     return [(question, question.answer(rows, split)) for question in QUESTIONS]
 
 
@@ -78,27 +75,24 @@ def _draw_finding(question: Question, finding: Finding) -> None:
     st.text(finding.says)
 
 
-@functools.lru_cache(maxsize=8)
-def _other_options(view: View, dataset: str | None) -> list[str]:
+def _other_options(rows: list[Row]) -> list[str]:
     """Return the options that some runs vary on their own and that no question asks about."""
-    rows = _rows_on(view, dataset)
     return [name for name in differing(rows) if name not in REPEATS | ASKED and families(rows, name)]
-
-
-@functools.lru_cache(maxsize=32)
-def _effect(view: View, dataset: str | None, option: str, split: str) -> Finding:
-    return _vary(option)(_rows_on(view, dataset), split)
 
 
 def _draw_other_option(view: View, dataset: str | None, split: str) -> None:
     """Let the reader look at any further option that the runs vary on its own."""
-    others = _other_options(view, dataset)
+    rows = _rows_on(view, dataset)
+    others = view.keep(("other options", dataset), lambda: _other_options(rows))
     if not others:
         return
     with st.container(border=True):
         st.subheader("Any other option")
         option = st.selectbox("Option", others, key="option", bind="query-params", label_visibility="collapsed")
-        finding = _effect(view, dataset, option, split)
+        finding = view.keep(("effect", dataset, split, option), lambda: _vary(option)(rows, split))
+        if finding is None:
+            st.caption("No run has this accuracy yet.")
+            return
         drawing.show(finding.figure, f"study {option}", f"Accuracy by {option}, all else being equal")
         st.text(finding.says)
 
