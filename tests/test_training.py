@@ -189,7 +189,7 @@ def from_features(**hooks):
 
 def hardly_better(**hooks):
     """Train so slowly that no epoch counts as better, but all would if the difference that counts had another sign."""
-    return (*stage1(epochs_stage1=EPOCHS, learning_rate_stage1=1e-6, patience=3, head="plain", hooks=hooks),)
+    return (*stage1(epochs_stage1=EPOCHS, learning_rate_stage1=1e-7, patience=3, head="plain", hooks=hooks),)
 
 
 def pictures() -> Split:
