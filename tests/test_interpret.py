@@ -15,8 +15,9 @@ from transfer_utils.interpret import (
     most_activating,
     pooled_activations,
     probe_by_depth,
+    settle_batch_norm,
 )
-from transfer_utils.models import build_baseline_cnn, build_full_model, build_top_classifier
+from transfer_utils.models import build_baseline_cnn, build_feature_extractor, build_full_model, build_top_classifier
 
 
 def rng():
@@ -166,3 +167,20 @@ def test_most_activating_lists_the_strongest_images_of_each_channel():
     strength = np.array([[0.1, 5], [0.7, 1], [0.4, 3]])
     assert most_activating(strength, 2).tolist() == [[1, 2], [0, 2]]
     assert most_activating(strength, 9).shape == (2, 3)
+
+
+def test_batch_norm_is_settled_on_the_images_layer_after_layer_and_nothing_else_moves():
+    keras.utils.set_random_seed(0)
+    base = tiny.backbone()
+    model = build_feature_extractor(tiny.config(), base)
+    images = rng().integers(0, 256, (50, tiny.SIDE, tiny.SIDE, 3), dtype=np.uint8)
+    before = {weight.path: np.array(weight) for weight in model.weights}
+    norms = [layer for layer in base.layers if isinstance(layer, layers.BatchNormalization)]
+    momentum = [layer.momentum for layer in norms]
+    settle_batch_norm(model, images)
+    moved = {weight.path for weight in model.weights if not np.array_equal(before[weight.path], weight)}
+    assert moved and all("moving_" in path for path in moved) and not base.trainable
+    assert [layer.momentum for layer in norms] == momentum
+    for name, maps in feature_maps(model, images, [layer.name for layer in norms]).items():
+        assert maps.mean(axis=(0, 1, 2)) == pytest.approx(0, abs=1e-3), name
+        assert maps.std(axis=(0, 1, 2)) == pytest.approx(1, abs=0.02), name

@@ -174,6 +174,29 @@ def probe_by_depth(
     return probes
 
 
+def settle_batch_norm(model: keras.Model, images: np.ndarray) -> None:
+    """Set the moving statistics of every BatchNorm to those of ``images``, layer after layer; weights stay.
+
+    A network with random weights begins with means of 0 and variances of 1. Each block then makes the numbers smaller,
+    until a probe has nothing left to read.
+
+    Args:
+        model: a frozen network on 0-255 pixels, such as ``build_feature_extractor`` makes.
+        images: (n, side, side, 3), 0-255, some hundreds.
+    """
+    pixels = _checked(model, images).astype("float32")
+    base = next(step for step in _steps(model) if isinstance(step, keras.Model))
+    layers = [layer for layer in base.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    before = [layer.momentum for layer in layers]
+    base.trainable = True  # a frozen BatchNorm keeps its statistics, whatever training says
+    for layer in layers:
+        layer.momentum = 0.0
+    model(pixels, training=True)
+    for layer, momentum in zip(layers, before, strict=True):
+        layer.momentum = momentum
+    base.trainable = False
+
+
 def liveliest_channels(maps: np.ndarray, k: int = 8) -> np.ndarray:
     """Return the ``k`` channels of a map (h, w, channels) that differ most from place to place, the liveliest first."""
     return np.argsort(-np.asarray(maps).std(axis=(0, 1)), kind="stable")[:k]
