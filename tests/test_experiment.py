@@ -482,8 +482,9 @@ def test_the_same_seed_gives_the_same_weights_in_three_processes_and_another_see
 @pytest.mark.torture
 @pytest.mark.fault(4)
 @pytest.mark.timeout(3000)
-def test_twenty_five_kills_of_the_real_command_change_nothing(monkeypatch, tally, times=25):
+def test_twenty_five_kills_of_the_real_command_change_nothing(monkeypatch, tmp_path, tally, times=25):
     monkeypatch.undo()  # the real backbone in this process too
+    monkeypatch.chdir(tmp_path)  # which had been undone as well
     options = config(alpha=0.1, n_unfreeze=30, epochs_stage1=60, epochs_stage2=60)
     chance, kills, runs = random.Random(0), 0, 1
 
