@@ -85,7 +85,7 @@ def write_run(folder: Path, options: dict[str, Any], status: str, index: int) ->
         run_id=f"202603{1 + index // 24:02d}-{index % 24:02d}0000-{folder.name}",
         status=status,
         created=f"2026-03-{1 + index // 24:02d}T{index % 24:02d}:10:00Z",
-        command=f"transfer-utils train {' '.join(f'--{name} {value}' for name, value in options.items())}",
+        command=config.command(),
         config=config.model_dump(),
         dataset={"name": "CIFAR-10", "class_names": list(CLASSES), "n_train": 40_000, "n_test": N_TEST},
         weights={"name": config.weights, "sha256": "0" * 64},
