@@ -133,9 +133,8 @@ def forgetting(evidence: Evidence, cell: Cell) -> Estimate:
 def frozen_features(evidence: Evidence, cell: Cell) -> dict[int, Measured]:
     """Return the validation accuracies that ``forgetting`` sets the runs of ``cell`` beside, of the same seeds."""
     frozen = evidence.cell("depth", n_unfreeze=0)
-    if not frozen:
-        return cell.last("stage1")
-    return {seed: measured for seed, measured in frozen.measured("val_end2end").items() if seed in cell.runs}
+    known = frozen.measured("val_end2end") if frozen else {}
+    return {seed: measured for seed, measured in known.items() if seed in cell.runs} or cell.last("stage1")
 
 
 def averaged_views(evidence: Evidence) -> tuple[Cell, Estimate]:
