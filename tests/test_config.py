@@ -10,11 +10,10 @@ from transfer_utils.config import (
     PRESET_PURPOSE,
     PRESETS,
     RunConfig,
-    options_table,
     preset,
-    presets_table,
 )
 from transfer_utils.errors import UserError
+from transfer_utils.readme import options_table, presets_table
 
 NAMES = sorted(RunConfig.model_fields)
 VALUES = st.recursive(

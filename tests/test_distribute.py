@@ -42,7 +42,7 @@ def head_on_features(config: RunConfig) -> dict[str, np.ndarray]:
     data, gaps = [(x[part].astype("float16"), y[part]) for part in split], []
     # Asked after each epoch: in the end, the best weights are given to all devices.
     curves = run_stage1_training(head, *data, config, report=lambda epoch, curves: gaps.append(apart(head)))
-    assert not any(layer.synchronized for layer in distribute._normalising(head))
+    assert not any(layer.synchronized for layer in distribute.batch_norms(head))
     numbers = {k: np.array(v) for k, v in curves.items() if k != "seconds"}
     return {"weights": flat(head), "apart": np.array(gaps)} | numbers
 
@@ -118,7 +118,7 @@ def in_the_child(folder: str) -> None:
     keep("head-not-reduced", head_on_features(config("mirrored")))
     for kind in optimizers:
         kind._all_reduce_sum_gradients = whole[kind]
-    distribute._normalising = lambda model: iter(())
+    distribute.batch_norms = lambda model: iter(())
     keep("head-not-synchronised", head_on_features(config("mirrored")))
 
 

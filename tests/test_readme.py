@@ -5,9 +5,17 @@ import sys
 import pytest
 from conftest import ROOT
 
-from transfer_utils.config import options_table, presets_table
 from transfer_utils.errors import UserError
-from transfer_utils.readme import BENCHMARKS, SPEED, dashboard_table, results_table, speed_table, with_fresh_tables
+from transfer_utils.readme import (
+    BENCHMARKS,
+    SPEED,
+    dashboard_table,
+    options_table,
+    presets_table,
+    results_table,
+    speed_table,
+    with_fresh_tables,
+)
 from transfer_utils.records import load_runs
 
 PAGE = """# A page

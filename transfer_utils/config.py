@@ -320,31 +320,3 @@ def _shown(value: Any) -> str:
 
 def _near(value: Any, known: Iterable[str]) -> str:
     return nearest(value, known) if isinstance(value, str) and len(value) <= 80 else ""
-
-
-def options_table() -> str:
-    """Return the Markdown table of all options that stands in the README."""
-    rows = ["| option | default | unit | limits | what it does |", "|---|---|---|---|---|"]
-    for name, field in RunConfig.model_fields.items():
-        default = "(empty)" if field.default == "" else f"`{field.default}`"
-        unit = field.json_schema_extra["unit"]
-        rows.append(f"| `--{name}` | {default} | {unit} | {_limits(field)} | {field.description} |")
-    return "\n".join(rows) + "\n"
-
-
-def presets_table() -> str:
-    """Return the Markdown table of the presets and the options each one sets."""
-    rows = ["| preset | for | what it sets |", "|---|---|---|"]
-    for name, options in PRESETS.items():
-        listed = ", ".join(f"`{key}={value}`" for key, value in options.items())
-        rows.append(f"| `{name}` | {PRESET_PURPOSE[name]} | {listed} |")
-    return "\n".join(rows) + "\n"
-
-
-def _limits(field: Any) -> str:
-    choices = getattr(field.annotation, "__args__", None)
-    if choices:
-        return ", ".join(str(choice) for choice in choices)
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    found = [(sign, getattr(limit, key, None)) for limit in field.metadata for key, sign in signs.items()]
-    return ", ".join(f"{sign} {value:g}" for sign, value in found if value is not None)

@@ -7,7 +7,6 @@ time is saved. ``shares`` splits it first.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import keras
@@ -15,6 +14,7 @@ import numpy as np
 
 from transfer_utils.config import RunConfig
 from transfer_utils.errors import UserError
+from transfer_utils.models import batch_norms
 
 
 def devices(config: RunConfig) -> list[str]:
@@ -70,7 +70,7 @@ def start(model: keras.Model, batch: tuple[np.ndarray, np.ndarray], config_strat
         return
     # Keras makes the variables of loss and metrics at the first batch, and cannot from one that is split.
     model.test_on_batch(np.asarray(batch[0][:1], "float32"), batch[1][:1])
-    for layer in _normalising(model):
+    for layer in batch_norms(model):
         layer.synchronized = layer.trainable
 
 
@@ -96,7 +96,7 @@ def shares(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple:
 
 def finish(model: keras.Model) -> None:
     """Let BatchNorm be the usual one again: what other backends could not load is not to be saved."""
-    for layer in _normalising(model):
+    for layer in batch_norms(model):
         layer.synchronized = False
 
 
@@ -114,11 +114,3 @@ def _logical_devices() -> list[str]:
 
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return [device.name.removeprefix("/device:") for device in found]
-
-
-def _normalising(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            yield layer
-        elif hasattr(layer, "layers"):
-            yield from _normalising(layer)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import sys
 import tarfile
 from pathlib import Path
 
 import psutil
-from rich.console import Console
 from rich.table import Table
 
 from transfer_utils.config import PRESET_PURPOSE, PRESETS, RunConfig, preset
 from transfer_utils.files import cache_folder, keras_home
 from transfer_utils.machine import machine, versions
 from transfer_utils.sources import CIFAR10_ARCHIVE
-from transfer_utils.wording import duration
+from transfer_utils.wording import duration, plain_text
 
 # Measured on two cores of a server processor, in images a second, at 160 px and alpha 0.35: the frozen trunk on LiteRT.
 # Used for estimates only.
@@ -32,11 +30,7 @@ IMAGES = {"cifar10": 50_000, "photo-digits": 1_257}
 
 def examine(cache_dir: str = "") -> str:
     """Return the report of ``transfer-utils doctor`` as plain text."""
-    console = Console(width=110, file=io.StringIO(), record=True)
-    for table in (_versions(), _machine(cache_dir), _downloads(), _presets()):
-        console.print(table)
-        console.print()
-    return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
+    return plain_text(110, _versions(), _machine(cache_dir), _downloads(), _presets())
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -113,6 +113,7 @@ def pretrain_backbone(
             raise ValueError(f"{name} must be at least {least}, got {options[name]}")
     import keras
 
+    from transfer_utils.models import batch_norms
     from transfer_utils.weights import save_weights_npz
 
     start = time.perf_counter()
@@ -120,9 +121,8 @@ def pretrain_backbone(
     rendered = time.perf_counter()
     keras.utils.set_random_seed(seed)
     base = keras.applications.MobileNetV2((image_size, image_size, 3), alpha, include_top=False, weights=None)
-    for layer in base.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9
+    for layer in batch_norms(base):
+        layer.momentum = 0.9
     model = keras.Sequential(
         [
             keras.layers.Input((SIDE, SIDE, 3)),

@@ -18,6 +18,7 @@ from transfer_utils.data import Dataset, Split
 from transfer_utils.errors import UserError, nearest
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.features import extract_features
+from transfer_utils.models import batch_norms
 
 MAPS_BATCH = 32  # images whose maps are computed at once
 PROBE_HOLD_OUT = 0.2  # share of the training images that chooses the probe's L2 strength
@@ -186,7 +187,7 @@ def settle_batch_norm(model: keras.Model, images: np.ndarray) -> None:
     """
     pixels = _checked(model, images).astype("float32")
     base = next(step for step in _steps(model) if isinstance(step, keras.Model))
-    layers = [layer for layer in base.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = list(batch_norms(base))
     before = [layer.momentum for layer in layers]
     base.trainable = True  # a frozen BatchNorm keeps its statistics, whatever training says
     for layer in layers:

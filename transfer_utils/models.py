@@ -6,6 +6,7 @@ model, so that no caller can feed it the wrong range. Keras only: any Keras back
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
@@ -171,6 +172,15 @@ def unfreeze_model_tail(base_model: keras.Model, n_unfreeze: int, batch_norm: st
             layer.momentum = BATCH_NORM_MOMENTUM
     trained = [layer for layer in base_model.layers if layer.trainable_weights]
     return Unfrozen(len(trained), sum(int(np.prod(w.shape)) for layer in trained for w in layer.trainable_weights))
+
+
+def batch_norms(model: keras.Model) -> Iterator[layers.BatchNormalization]:
+    """Yield every BatchNorm of ``model``, also those of the models in it, in order."""
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            yield layer
+        elif hasattr(layer, "layers"):
+            yield from batch_norms(layer)
 
 
 def split_at_freeze_boundary(base: keras.Model) -> tuple[keras.Model | None, keras.Model]:

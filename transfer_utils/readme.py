@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from transfer_utils.config import PRESETS, options_table, preset, presets_table
+from transfer_utils.config import PRESET_PURPOSE, PRESETS, RunConfig, preset
 from transfer_utils.errors import UserError
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, load_runs
 from transfer_utils.studies import question
@@ -75,6 +75,25 @@ def _rate(rate: float, unit: str) -> str:
     return f"{1 / rate:.0f} s" if unit == "runs/s" else f"{rate:,.0f} {unit}"
 
 
+def options_table() -> str:
+    """Return the Markdown table of all options that stands in the README."""
+    rows = ["| option | default | unit | limits | what it does |", "|---|---|---|---|---|"]
+    for name, field in RunConfig.model_fields.items():
+        default = "(empty)" if field.default == "" else f"`{field.default}`"
+        unit = field.json_schema_extra["unit"]
+        rows.append(f"| `--{name}` | {default} | {unit} | {_limits(field)} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def presets_table() -> str:
+    """Return the Markdown table of the presets and the options each one sets."""
+    rows = ["| preset | for | what it sets |", "|---|---|---|"]
+    for name, options in PRESETS.items():
+        listed = ", ".join(f"`{key}={value}`" for key, value in options.items())
+        rows.append(f"| `{name}` | {PRESET_PURPOSE[name]} | {listed} |")
+    return "\n".join(rows) + "\n"
+
+
 def with_fresh_tables(text: str, runs: list[Run]) -> str:
     """Return ``text`` with every table written anew between its markers, ``<!-- name -->`` and ``<!-- /name -->``.
 
@@ -136,6 +155,15 @@ def _accuracies(run: Run) -> list[str]:
         else:
             cells.append(f"{100 * metrics[key]:.1f} % ({100 * metrics[low]:.1f}–{100 * metrics[high]:.1f})")
     return cells
+
+
+def _limits(field: Any) -> str:
+    choices = getattr(field.annotation, "__args__", None)
+    if choices:
+        return ", ".join(str(choice) for choice in choices)
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    found = [(sign, getattr(limit, key, None)) for limit in field.metadata for key, sign in signs.items()]
+    return ", ".join(f"{sign} {value:g}" for sign, value in found if value is not None)
 
 
 if __name__ == "__main__":  # python -m transfer_utils.readme README.md runs

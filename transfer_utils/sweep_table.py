@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from transfer_utils.forecast import disk
 from transfer_utils.sweep import ENDED_BADLY, ON_RECORD, WAITING, Job, Look, Sweep
-from transfer_utils.wording import duration
+from transfer_utils.wording import duration, plain_text
 
 # Rows of a kind that a table shows at most, so that it fits on a screen.
 MOST_ENDED, MOST_WAITING = 8, 6
@@ -31,12 +30,9 @@ def dry_run(sweep: Sweep) -> str:
         time = "" if job.ended else duration(sweep.forecast.seconds(job.config))
         name = f"{job.status} as {job.run.name}" if job.run else job.status
         table.add_row(job.label, name, time, ", ".join(job.groups))
-    console = Console(width=200, file=io.StringIO(), record=True)
-    console.print(table)
-    text = "\n".join(line.rstrip() for line in console.export_text().splitlines())
     return (
-        f"{text}\n\n{len(sweep.jobs)} runs, {len(to_do)} to do: about {duration(sweep.seconds_left)} with "
-        f"{sweep.workers} at a time, {disk(job.config for job in to_do) / 1e9:.1f} GB of cache."
+        f"{plain_text(200, table)}\n\n{len(sweep.jobs)} runs, {len(to_do)} to do: about {duration(sweep.seconds_left)} "
+        f"with {sweep.workers} at a time, {disk(job.config for job in to_do) / 1e9:.1f} GB of cache."
     )
 
 

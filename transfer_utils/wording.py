@@ -1,10 +1,22 @@
-"""Numbers and outcomes in the words of the article: one way to write each, whatever it turns out to be."""
+"""Numbers, tables and outcomes in words: one way to write each, whatever it turns out to be."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
+from rich.console import Console, RenderableType
+
 from transfer_utils.evidence import Estimate
+
+
+def plain_text(width: int, *tables: RenderableType) -> str:
+    """Return what rich draws in ``width`` columns as plain text, with a blank line between two tables."""
+    console = Console(width=width, file=io.StringIO(), record=True)
+    for table in tables:
+        console.print(table)
+        console.print()
+    return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
 
 
 def percent(found: Estimate | float) -> str:

@@ -37,15 +37,19 @@ class Question(NamedTuple):
 def draw(view: View) -> None:
     """Draw the page."""
     dataset, split = _choose(view)
+    rows = [row for row in view.rows if row.dataset == dataset]
     # Nine charts over hundreds of runs take a while to make.
-    answered = view.keep(("answers", dataset, split), lambda: _answers(_rows_on(view, dataset), split))
+    answered = view.keep(
+        ("answers", dataset, split),
+        lambda: [(question, question.answer(rows, split)) for question in QUESTIONS],
+    )
     drawn = [(question, finding) for question, finding in answered if finding]
     for start in range(0, len(drawn), 2):
         pair = drawn[start : start + 2]
         for place, (question, finding) in zip(st.columns(2), pair, strict=False):
             with place.container(border=True, height="stretch"):
                 _draw_finding(question, finding)
-    _draw_other_option(view, dataset, split)
+    _draw_other_option(view, rows, dataset, split)
     _say_what_is_missing([question.title for question, finding in answered if finding is None])
 
 
@@ -60,14 +64,6 @@ def _choose(view: View) -> tuple[str | None, str]:
     return dataset, METRICS[split]
 
 
-def _rows_on(view: View, dataset: str | None) -> list[Row]:
-    return [row for row in view.rows if row.dataset == dataset]
-
-
-def _answers(rows: list[Row], split: str) -> list[tuple[Question, Finding | None]]:
-    return [(question, question.answer(rows, split)) for question in QUESTIONS]
-
-
 def _draw_finding(question: Question, finding: Finding) -> None:
     st.subheader(question.title)
     st.caption(question.asks)
@@ -80,9 +76,8 @@ def _other_options(rows: list[Row]) -> list[str]:
     return [name for name in differing(rows) if name not in REPEATS | ASKED and families(rows, name)]
 
 
-def _draw_other_option(view: View, dataset: str | None, split: str) -> None:
-    """Let the reader look at any further option that the runs vary on its own."""
-    rows = _rows_on(view, dataset)
+def _draw_other_option(view: View, rows: list[Row], dataset: str | None, split: str) -> None:
+    """Let the reader look at any further option that the rows, those on ``dataset``, vary on its own."""
     others = view.keep(("other options", dataset), lambda: _other_options(rows))
     if not others:
         return
