@@ -15,6 +15,7 @@ from keras import layers
 
 from transfer_utils.config import ALL_LAYERS, RunConfig
 from transfer_utils.errors import UserError
+from transfer_utils.folding import fold_batch_norms, layer_inputs
 from transfer_utils.weights import load_weights
 
 # Keras's MobileNetV2 keeps momentum 0.999: after 1,000 small-batch steps its moving statistics still lag behind the
@@ -126,9 +127,12 @@ def build_trunk(trunk: keras.Model, config: RunConfig) -> keras.Model:
 
 
 def build_tail(tail: keras.Model, head: keras.Model) -> keras.Model:
-    """Put pooling and the head behind an unfrozen tail: boundary activations to probabilities; layers are shared."""
+    """Put pooling and the head behind an unfrozen tail: boundary activations to probabilities; layers are shared.
+
+    Made to be trained: the BatchNorms that are frozen by now are folded into the convolutions before them.
+    """
     boundary = keras.Input(tail.input.shape[1:], name="boundary")
-    return keras.Model(boundary, head(_pooled(tail(boundary))), name="tail_and_head")
+    return keras.Model(boundary, head(_pooled(fold_batch_norms(tail)(boundary))), name="tail_and_head")
 
 
 def build_baseline_cnn(n_classes: int = 10, side: int = 32) -> keras.Model:
@@ -227,18 +231,7 @@ def _last_use(base: keras.Model) -> dict[str, int]:
     """Return for each layer the position of the last layer that takes its output."""
     position = {layer.name: i for i, layer in enumerate(base.layers)}
     last = dict.fromkeys(position, 0)
-    for layer in base.get_config()["layers"]:
-        for source in _sources(layer["inbound_nodes"]):
-            last[source] = max(last[source], position[layer["name"]])
+    for name, inputs in layer_inputs(base).items():
+        for source in inputs:
+            last[source] = max(last[source], position[name])
     return last
-
-
-def _sources(value: object) -> list[str]:
-    """Collect the names of the layers that a serialised call takes its tensors from."""
-    if isinstance(value, dict):
-        if "keras_history" in value:
-            return [value["keras_history"][0]]
-        return [name for item in value.values() for name in _sources(item)]
-    if isinstance(value, list | tuple):
-        return [name for item in value for name in _sources(item)]
-    return []

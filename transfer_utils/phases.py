@@ -18,6 +18,7 @@ from transfer_utils.engine import Engine, choose_engine, litert_missing
 from transfer_utils.errors import UserError
 from transfer_utils.features import BoundaryCache, extract_features, image_chunks
 from transfer_utils.files import write_bytes
+from transfer_utils.folding import fold_batch_norms
 from transfer_utils.litert import LiteRT, convert
 from transfer_utils.model_files import load_model, save_model
 from transfer_utils.models import (
@@ -141,7 +142,7 @@ def _train_transfer(dataset: Dataset, sitting: Sitting) -> keras.Model:
         run_stage1_training(head, *data, config, **hooks)
     _tell("stage 1", record.curves.get("stage1", {}), sitting)
     if config.n_unfreeze and config.epochs_stage2:
-        _fine_tune(base, head, model, dataset, sitting)
+        _fine_tune(base, head, dataset, sitting)
     return model
 
 
@@ -158,7 +159,7 @@ def _start_from_solution(head: keras.Model, train: Batch, validation: Batch, sit
     sitting.save()  # before the first checkpoint: a sitting that resumes from one does not come here
 
 
-def _fine_tune(base: keras.Model, head: keras.Model, model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
+def _fine_tune(base: keras.Model, head: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
     config, record, n_classes = sitting.config, sitting.record, len(dataset.class_names)
     unfrozen = unfreeze_model_tail(base, config.n_unfreeze, config.batch_norm)
     if not unfrozen.weights:
@@ -170,7 +171,9 @@ def _fine_tune(base: keras.Model, head: keras.Model, model: keras.Model, dataset
     if trunk is None:
         with sitting.phase("stage2"):
             pixels = dataset.validation.take()
-            run_stage2_finetuning(model, dataset.train, (pixels, labels), config, **_hooks("stage2", sitting))
+            with distribute.scope(config):
+                whole = build_full_model(fold_batch_norms(base), head, config)
+            run_stage2_finetuning(whole, dataset.train, (pixels, labels), config, **_hooks("stage2", sitting))
     else:
         record.network["boundary"] = {"layer": trunk.layers[-1].name, "shape": list(trunk.output.shape[1:])}
         cache = BoundaryCache(build_trunk(trunk, config), dataset.train, n_classes, config, sitting.progress)
