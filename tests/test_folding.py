@@ -92,6 +92,14 @@ def test_a_batch_norm_that_learns_is_left_alone():
     assert folded_in(fold_batch_norms(base)) == ["norm_1", "norm_2"]
 
 
+def test_a_batch_norm_that_is_to_learn_after_all_is_refused():
+    base = convolutions()
+    folded = fold_batch_norms(base)
+    unfreeze_model_tail(base, -1, "trained")
+    with pytest.raises(ValueError, match="norm_1 was frozen when it was folded and is not now"):
+        folded(INPUTS)
+
+
 def test_a_convolution_that_has_an_activation_is_left_alone():
     assert folded_in(fold_batch_norms(convolutions(activation="relu"))) == ["norm_1"]
 

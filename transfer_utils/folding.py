@@ -15,7 +15,10 @@ class FoldedConvolution(layers.Layer):
 
     Args:
         convolution: a ``Conv2D`` or ``DepthwiseConv2D`` without an activation, channels last.
-        batch_norm: one that is not trainable.
+        batch_norm: one that is not trainable, nor will be.
+
+    Raises:
+        ValueError: it has become trainable by the time of a call.
     """
 
     def __init__(self, convolution: layers.Layer, batch_norm: layers.BatchNormalization) -> None:
@@ -25,6 +28,8 @@ class FoldedConvolution(layers.Layer):
 
     def call(self, maps: keras.KerasTensor) -> keras.KerasTensor:
         convolution, norm = self.convolution, self.batch_norm
+        if norm.trainable:
+            raise ValueError(f"{norm.name} was frozen when it was folded and is not now: fold the network again.")
         scale = ops.rsqrt(norm.moving_variance + norm.epsilon)
         if norm.gamma is not None:
             scale = scale * norm.gamma
