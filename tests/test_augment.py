@@ -71,6 +71,17 @@ def test_the_identity_leaves_every_byte():
     assert (apply_augmentation(pictures, build_augmentation(still(), 8, 0)) == pictures).all()
 
 
+@pytest.mark.parametrize("reach", [0.1, 0.99])
+def test_shifts_that_copy_pixels_and_the_resampling_of_keras_agree_to_the_byte(reach):
+    pictures, moves = images(65), still(width_shift=reach, height_shift=reach, horizontal_flip=True)
+    transforms = build_augmentation(moves, 65, 0)
+    copied = apply_augmentation(pictures, transforms)
+    transforms[64] = build_augmentation(still(rotation=20), 1, 0)[0]  # one that has to be resampled, and all are
+    resampled = apply_augmentation(pictures, transforms)
+    assert (copied[:64] == resampled[:64]).all()
+    assert (copied[:64] != pictures[:64]).any(axis=(1, 2, 3)).mean() > 0.9
+
+
 def test_mirroring_alone_reverses_the_columns():
     pictures = images(32)
     transforms = build_augmentation(still(horizontal_flip=True), 32, 0)

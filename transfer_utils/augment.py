@@ -43,12 +43,26 @@ def build_augmentation(config: RunConfig, n: int, view: int) -> np.ndarray:
 
 def apply_augmentation(images: np.ndarray, transforms: np.ndarray) -> np.ndarray:
     """Resample images (n, side, side, 3) uint8 by transforms (n, 8); what comes in from outside is mirrored."""
+    if np.all(np.abs(transforms[:, [0, 1, 3, 4]]) == (1, 0, 0, 1)):
+        return _shifted(images, transforms)
     import keras
 
     moved = keras.ops.image.affine_transform(
         images.astype("float32"), transforms, interpolation="bilinear", fill_mode="reflect", data_format="channels_last"
     )
     return np.clip(np.rint(keras.ops.convert_to_numpy(moved)), 0, 255).astype("uint8")
+
+
+def _shifted(images: np.ndarray, transforms: np.ndarray) -> np.ndarray:
+    """Do the same where images are only shifted and mirrored: whole pixels are copied, several times faster."""
+    side = images.shape[1]
+
+    def source(sign: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        at = np.rint(sign[:, None] * np.arange(side) + shift[:, None]).astype(int) % (2 * side)
+        return np.minimum(at, 2 * side - 1 - at)
+
+    columns, rows = source(transforms[:, 0], transforms[:, 2]), source(transforms[:, 4], transforms[:, 5])
+    return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def mixup(n: int, config: RunConfig, view: int) -> tuple[np.ndarray, np.ndarray]:
