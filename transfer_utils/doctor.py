@@ -22,8 +22,8 @@ TRUNK_RATE, REFERENCE_CORES = 1500, 2
 REFERENCE_PIXELS, REFERENCE_ALPHA = 160 * 160, 0.35
 # There too: up to so many unfrozen layers, bytes of an image's boundary activations (float16), and images a second that
 # are trained on them; with more layers, on the images themselves.
-TAILS = ((30, 2 * 5 * 5 * 56, 1900), (91, 2 * 10 * 10 * 24, 950))
-WHOLE_RATE = 200
+TAILS = ((30, 2 * 5 * 5 * 56, 2300), (91, 2 * 10 * 10 * 24, 1050))
+WHOLE_RATE = 300
 
 IMAGES = {"cifar10": 50_000, "photo-digits": 1_257}
 
