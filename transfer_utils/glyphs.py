@@ -113,7 +113,7 @@ def pretrain_backbone(
             raise ValueError(f"{name} must be at least {least}, got {options[name]}")
     import keras
 
-    from transfer_utils.models import batch_norms
+    from transfer_utils.models import BATCH_NORM_MOMENTUM, batch_norms
     from transfer_utils.weights import save_weights_npz
 
     start = time.perf_counter()
@@ -122,7 +122,7 @@ def pretrain_backbone(
     keras.utils.set_random_seed(seed)
     base = keras.applications.MobileNetV2((image_size, image_size, 3), alpha, include_top=False, weights=None)
     for layer in batch_norms(base):
-        layer.momentum = 0.9
+        layer.momentum = BATCH_NORM_MOMENTUM
     model = keras.Sequential(
         [
             keras.layers.Input((SIDE, SIDE, 3)),

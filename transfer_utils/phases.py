@@ -169,24 +169,20 @@ def _fine_tune(base: keras.Model, head: keras.Model, dataset: Dataset, sitting: 
     labels = _one_hot(dataset.validation, n_classes)
     trunk, tail = split_at_freeze_boundary(base) if config.views else (None, base)
     if trunk is None:
-        with sitting.phase("stage2"):
-            pixels = dataset.validation.take()
-            with distribute.scope(config):
-                whole = build_full_model(fold_batch_norms(base), head, config)
-            run_stage2_finetuning(whole, dataset.train, (pixels, labels), config, **_hooks("stage2", sitting))
+        train, inputs = dataset.train, dataset.validation.take()
     else:
         record.network["boundary"] = {"layer": trunk.layers[-1].name, "shape": list(trunk.output.shape[1:])}
-        cache = BoundaryCache(build_trunk(trunk, config), dataset.train, n_classes, config, sitting.progress)
-        if needed := cache.bytes_needed():
-            sitting.say(f"{cache.views} views of each training image pass the frozen part: {needed / 1e9:.2f} GB.")
+        train = BoundaryCache(build_trunk(trunk, config), dataset.train, n_classes, config, sitting.progress)
+        if needed := train.bytes_needed():
+            sitting.say(f"{train.views} views of each training image pass the frozen part: {needed / 1e9:.2f} GB.")
         with sitting.phase("boundary"):
-            activations = cache.plain(dataset.validation)
-            for number in range(cache.views):
-                cache.view(number)
-        with sitting.phase("stage2"):
-            with distribute.scope(config):
-                tail_model = build_tail(tail, head)
-            run_stage2_finetuning(tail_model, cache, (activations, labels), config, **_hooks("stage2", sitting))
+            inputs = train.plain(dataset.validation)
+            for number in range(train.views):
+                train.view(number)
+    with sitting.phase("stage2"):
+        with distribute.scope(config):
+            model = build_full_model(fold_batch_norms(base), head, config) if trunk is None else build_tail(tail, head)
+        run_stage2_finetuning(model, train, (inputs, labels), config, **_hooks("stage2", sitting))
     _tell("stage 2", record.curves["stage2"], sitting)
 
 
