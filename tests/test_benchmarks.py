@@ -22,6 +22,16 @@ def test_a_side_may_time_itself_and_the_ratio_is_taken_within_each_round():
     assert ratio(found["plain"], found["ours"]) == {"median": 10, "low": 3, "high": 20}
 
 
+def test_the_time_to_an_accuracy_ends_with_the_first_epoch_that_has_it():
+    from benchmarks.speed import seconds_until
+
+    curve = {"val_accuracy": [0.70, 0.78, 0.75, 0.80], "seconds": [10.0, 20.0, 20.0, 20.0]}
+    assert seconds_until(0.6, curve, 100) == 40, "what comes before the first epoch counts"
+    assert seconds_until(0.78, curve, 100) == 60
+    assert seconds_until(0.79, curve, 100) == 100
+    assert seconds_until(0.81, curve, 100) is None
+
+
 @pytest.mark.slow
 def test_the_command_measures_and_writes(tmp_path, monkeypatch):
     from benchmarks import speed
