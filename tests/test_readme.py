@@ -64,6 +64,21 @@ def test_a_preset_has_one_row_that_of_its_newest_completed_run(small_record, tmp
     assert "| 6.0 |" in row
 
 
+def test_the_seeds_of_a_preset_share_a_row_with_their_mean_and_its_interval(small_record, tmp_path):
+    for number, (seed, accuracy) in enumerate([(1, 0.80), (0, 0.30), (0, 0.82), (2, 0.84)]):
+        small_record.config["seed"], small_record.command = seed, f"train --seed {seed}"
+        small_record.metrics["test_end2end"], small_record.timing_sec["total"] = accuracy, 60.0 * (1 + number)
+        small_record.save(tmp_path / f"{number:04d}" / "run.json")
+    [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    # Student's t with 2 degrees of freedom: 4.303 times 2 points over the root of 3.
+    assert cells[2] == "3" and cells[4] == "82.0 % (77.0–87.0)" and cells[6:] == ["3.0", "`train --seed 0`"]
+    small_record.metrics["test_end2end"] = None
+    small_record.save(tmp_path / "0003" / "run.json")
+    [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
+    assert row.split("|")[5].strip() == "–", "a mean over the other two would pass for one over all"
+
+
 @pytest.mark.parametrize("missing", ["<!-- presets -->", "<!-- /options -->", "<!-- results -->"])
 def test_a_page_without_a_marker_is_refused(missing):
     with pytest.raises(UserError, match=missing.strip("<!-/ >")):

@@ -10,28 +10,29 @@ from typing import Any
 
 from transfer_utils.config import PRESET_PURPOSE, PRESETS, RunConfig, preset
 from transfer_utils.errors import UserError
+from transfer_utils.evaluation import summarise_seeds
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, load_runs
 from transfer_utils.studies import question
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks" / "results"
-SPEED = ("trunk", "head", "stage2_epoch", "end_to_end", "single_image")
+SPEED = ("trunk", "head", "stage2_epoch", "end_to_end", "end_to_end_all", "single_image")
 
 
 def results_table(runs: list[Run]) -> str:
-    """Return one row a preset: data, network, accuracies with intervals and command of its newest completed run."""
+    """Return one row a preset: data, network, accuracies over the seeds on record, command and minutes of the first."""
     rows = [
-        "| data | network | validation | test | test, averaged views | minutes | command |",
-        "|---|---|---|---|---|---|---|",
+        "| data | network | seeds | validation | test | test, averaged views | minutes | command |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    newest = {
-        run.record.command: run
-        for run in runs
-        if run.path.name == RECORD_NAME and run.record.status == "completed" and _is_a_preset(run.record.config)
-    }
-    for command, run in newest.items():
-        record = run.record
-        cells = [_data(record), _network(run), *_accuracies(run), f"{record.timing_sec['total'] / 60:.1f}"]
-        rows.append("| " + " | ".join([*cells, f"`{command}`"]) + " |")
+    newest: dict[str, dict[int, Run]] = {}
+    for run in runs:
+        if run.path.name == RECORD_NAME and run.record.status == "completed" and _is_a_preset(run.record.config):
+            newest.setdefault(repr(_beyond_seed(run.record.config)), {})[run.record.config["seed"]] = run
+    for seeds in newest.values():
+        first = seeds[min(seeds)]
+        cells = [_data(first.record), _network(first), str(len(seeds)), *_accuracies(list(seeds.values()))]
+        cells += [f"{first.record.timing_sec['total'] / 60:.1f}", f"`{first.record.command}`"]
+        rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 
 
@@ -125,8 +126,12 @@ def with_tables(text: str, tables: dict[str, str]) -> str:
 
 def _is_a_preset(config: dict[str, Any]) -> bool:
     """Say whether a run is a preset as it stands, of either model: what a study varies has tables of its own."""
-    asked = question(config) | {"model": "transfer"}
-    return any(asked == question(preset(name).model_dump()) for name in PRESETS)
+    asked = _beyond_seed(config) | {"model": "transfer"}
+    return any(asked == _beyond_seed(preset(name).model_dump()) for name in PRESETS)
+
+
+def _beyond_seed(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in question(config).items() if name != "seed"}
 
 
 def _data(record: RunRecord) -> str:
@@ -143,17 +148,21 @@ def _network(run: Run) -> str:
     return f"{config['backbone']}{width}, {config['weights']} weights, {tail}"
 
 
-def _accuracies(run: Run) -> list[str]:
-    metrics, cells = run.record.metrics, []
+def _accuracies(runs: list[Run]) -> list[str]:
+    """Return validation, test and averaged views: of one run with Wilson's interval, of several the mean with t's."""
+    cells = []
     for key, low, high in (
         ("val_end2end", "val_low", "val_high"),
         ("test_end2end", "test_low", "test_high"),
         ("test_tta", "test_tta_low", "test_tta_high"),
     ):
-        if metrics.get(key) is None:
+        found = [run.record.metrics.get(key) for run in runs]
+        if None in found:
             cells.append("–")
-        else:
-            cells.append(f"{100 * metrics[key]:.1f} % ({100 * metrics[low]:.1f}–{100 * metrics[high]:.1f})")
+            continue
+        over = summarise_seeds(found)
+        ends = (over["low"], over["high"]) if len(runs) > 1 else (runs[0].record.metrics[name] for name in (low, high))
+        cells.append(f"{100 * over['mean']:.1f} % ({'–'.join(f'{100 * end:.1f}' for end in ends)})")
     return cells
 
 
