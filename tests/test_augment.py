@@ -155,6 +155,20 @@ def test_each_epoch_visits_every_image_once_in_an_order_of_its_own():
     assert (epoch_order(40, 0, 0) == orders[0]).all()
 
 
+def test_the_averaged_views_are_shifted_and_mirrored_too_where_asked_for():
+    pictures = images(2)
+    views = augment.tta_views(pictures, horizontal_flip=True, shift=2)
+    assert len(views) == 10 and len({view.tobytes() for view in views}) == 10
+    assert {view[:, :, ::-1].tobytes() for view in views} == {view.tobytes() for view in views}
+    assert (views[2][:, 2:] == pictures[:, :-2]).all() and (views[2][:, :2] == pictures[:, 1::-1]).all()
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("shift", [0, 1, 3])
+def test_the_averaged_views_are_counted_without_making_them(flip, shift):
+    assert augment.tta_count(flip, shift) == len(augment.tta_views(images(1), flip, shift))
+
+
 def test_the_averaged_views_are_the_image_and_its_mirror_image_or_its_shifts_by_a_pixel():
     pictures = images(3)
     plain, mirrored = augment.tta_views(pictures, horizontal_flip=True)

@@ -49,6 +49,15 @@ def test_train_and_validation_are_a_stratified_80_to_20(load):
     assert dataset.counts() == {"train": [400, 200, 40], "validation": [100, 50, 10], "test": [10, 10, 10]}
 
 
+def test_another_share_is_set_apart_where_asked_for_and_refused_where_it_leaves_a_class_without_images(load):
+    parts = {"train": [500, 250], "test": [10, 10]}
+    assert load(parts, validation_share=0.1).counts()["validation"] == [50, 25]
+    with pytest.raises(UserError, match=r"too few to set 10% .* 10 of each class are enough"):
+        load({"train": [4, 4], "test": [1, 1]}, validation_share=0.1)
+    with pytest.raises(UserError, match=r"too few to set 90% .* 10 of each class are enough"):
+        load({"train": [4, 4], "test": [1, 1]}, validation_share=0.9)
+
+
 def test_a_folder_without_a_test_split_gives_a_fifth_of_all_to_it(load):
     assert load({"train": [500, 250]}).counts() == {"train": [320, 160], "validation": [80, 40], "test": [100, 50]}
 
@@ -118,7 +127,7 @@ def test_more_labels_than_there_are_keeps_all_and_says_so(load):
         ({"train": [9, 2]}, "'class 1' must have at least 3 images that can be read, got 2"),
         ({"train": [9, 1], "test": [1, 1]}, "'class 1' must have at least 2 images that can be read, got 1"),
         ({"train": [9, 0], "validation": [1, 1], "test": [1, 1]}, "'class 1' must have at least 1 images"),
-        ({"train": [2, 2], "test": [1, 1]}, "4 images are too few .* five of each class are enough"),
+        ({"train": [2, 2], "test": [1, 1]}, "4 images are too few .* 5 of each class are enough"),
     ],
 )
 @pytest.mark.fault(18)

@@ -62,6 +62,8 @@ def test_the_size_of_the_cache_is_that_of_its_files(tmp_path):
         ({"alpha": 1.0}, {"alpha": 0.35}),
         ({"labels_per_class": 0}, {"labels_per_class": 100}),
         ({"n_unfreeze": 30}, {"n_unfreeze": 0}),
+        ({"tta_shift": 2}, {"tta_shift": 0}),
+        ({"validation_share": 0.1}, {"validation_share": 0.3}),
     ],
 )
 def test_what_is_more_work_is_estimated_to_take_longer(more, less):

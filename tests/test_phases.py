@@ -33,11 +33,11 @@ def test_predictions_are_the_same_whatever_the_chunks():
     assert told == [("t", CHUNK, n), ("t", n, n)]
 
 
-@pytest.mark.parametrize("flip", [True, False])
-def test_averaged_predictions_are_the_mean_over_the_views(flip):
-    config, images = tiny.config(horizontal_flip=flip), pictures(5).take()
+@pytest.mark.parametrize(("flip", "shift"), [(True, 0), (True, 2), (False, 0)])
+def test_averaged_predictions_are_the_mean_over_the_views(flip, shift):
+    config, images = tiny.config(horizontal_flip=flip, tta_shift=shift), pictures(5).take()
     found = predict_probabilities(colours, pictures(5), config, tta=True)
-    assert np.allclose(found, np.mean([colours(view) for view in tta_views(images, flip)], axis=0))
+    assert np.allclose(found, np.mean([colours(view) for view in tta_views(images, flip, shift)], axis=0))
     assert not np.allclose(found, colours(images), atol=1e-4), "one view is as good as all"
     looks = []
 
@@ -46,7 +46,7 @@ def test_averaged_predictions_are_the_mean_over_the_views(flip):
         return colours(view)
 
     again = predict_probabilities(counted, pictures(5), config, tta=True, known=colours(images))
-    assert np.array_equal(again, found) and len(looks) == len(tta_views(images, flip)) - 1
+    assert np.array_equal(again, found) and len(looks) == len(tta_views(images, flip, shift)) - 1
 
 
 class Guarded(Split):

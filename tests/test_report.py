@@ -336,7 +336,13 @@ def test_the_command_writes_the_report_without_tensorflow(runs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "looks"), [({"tta": False}, 1), ({"tta": True}, 2), ({"tta": True, "horizontal_flip": False}, 5)]
+    ("options", "looks"),
+    [
+        ({"tta": False}, 1),
+        ({"tta": True}, 2),
+        ({"tta": True, "tta_shift": 2}, 10),
+        ({"tta": True, "horizontal_flip": False}, 5),
+    ],
 )
 def test_the_time_of_one_image_counts_each_view_once(options, looks):
     """As phases._evaluate does: the image as it is stands in for the first of the averaged views."""

@@ -127,16 +127,34 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     return _generator(seed, _ORDER, epoch).permutation(n)
 
 
-def tta_views(images: np.ndarray, horizontal_flip: bool) -> list[np.ndarray]:
-    """Return the views whose predictions are averaged: the image as it is and mirrored.
+def tta_views(images: np.ndarray, horizontal_flip: bool, shift: int = 0) -> list[np.ndarray]:
+    """Return the views whose predictions are averaged: the images as they are, mirrored, and both shifted.
 
-    Where mirroring changes the meaning (digits, letters), the image and its shifts by one pixel in four directions.
+    Args:
+        images: (n, height, width, 3).
+        horizontal_flip: whether to mirror; where that changes the meaning (digits, letters), the shifts are at least 1.
+        shift: pixels of the shifts up, down, left and right; 0 leaves them out.
     """
-    if horizontal_flip:
-        return [images, images[:, :, ::-1]]
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    side = images.shape[1]
-    return [padded[:, dy : dy + side, dx : dx + side] for dy, dx in ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))]
+    turned = [images, images[:, :, ::-1]] if horizontal_flip else [images]
+    if not (shift := _tta_shift(horizontal_flip, shift)):
+        return turned
+    height, width = images.shape[1:3]
+    views = list(turned)
+    for view in turned:
+        padded = np.pad(view, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="symmetric")
+        for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            top, left = shift * (1 + dy), shift * (1 + dx)
+            views.append(padded[:, top : top + height, left : left + width])
+    return views
+
+
+def tta_count(horizontal_flip: bool, shift: int = 0) -> int:
+    """Return how many views ``tta_views`` makes of an image."""
+    return (2 if horizontal_flip else 1) * (5 if _tta_shift(horizontal_flip, shift) else 1)
+
+
+def _tta_shift(horizontal_flip: bool, shift: int) -> int:
+    return shift if horizontal_flip else max(1, shift)
 
 
 def _generator(seed: int, stream: int, number: int) -> np.random.Generator:

@@ -50,6 +50,9 @@ class RunConfig(BaseModel):
     dataset: Literal["cifar10", "photo-digits", "folder"] = _option("cifar10", "data", "which images")
     data_dir: str = _option("", "data", "an image folder <split>/<class>/* or <class>/* to read instead of a download")
     stored_size: int = _option(32, "data", "side at which images are stored and augmented", "px", ge=8, le=512)
+    validation_share: float = _option(
+        0.2, "data", "part of the training images set apart for validation, where there is no such split", gt=0, lt=1
+    )
     labels_per_class: int = _option(0, "data", "labelled images per class; 0 means all", "images", ge=0, le=10**9)
 
     backbone: Backbone = _option("MobileNetV2", "network", "the pretrained network")
@@ -106,6 +109,14 @@ class RunConfig(BaseModel):
     use_mixup: bool = _option(False, "augmentation", "blend pairs of training images and their labels in stage 2")
     mixup_alpha: float = _option(0.2, "augmentation", "parameter of Mixup's Beta distribution", gt=0, le=10)
     tta: bool = _option(False, "augmentation", "average the test predictions over the image and its mirrored view")
+    tta_shift: int = _option(
+        0,
+        "augmentation",
+        "average them over shifts in four directions too; 1 where nothing is mirrored",
+        "px",
+        ge=0,
+        le=64,
+    )
 
     engine: Literal["auto", "litert", "keras"] = _option(
         "auto", "speed", "what runs the frozen layers: LiteRT, Keras, or the faster one that works here"

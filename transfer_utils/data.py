@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,6 @@ from transfer_utils.errors import UserError
 from transfer_utils.image_store import ImageStore, Progress
 from transfer_utils.sources import Source, load_source
 
-VALIDATION_SHARE = 0.2
 TEST_SHARE = 0.2  # of a folder that has no test split
 
 
@@ -162,10 +162,10 @@ def load_dataset(config: RunConfig, progress: Progress | None = None) -> Dataset
     """Load the dataset that ``config`` names, split it (stratified, by the seed), and keep the labels asked for.
 
     ``cifar10`` comes from ``data_dir`` or through Keras's download, ``folder`` from ``data_dir``, ``photo-digits`` is
-    drawn on the spot and has the same test split for every seed. A fifth of the training images becomes the validation
-    split where there is none, and before that, a fifth of all images the test split. ``labels_per_class`` then keeps
-    the first so many training images of each class in an order drawn by the seed: a smaller number gives a part of
-    what a larger one gives. Validation and test stay whole.
+    drawn on the spot and has the same test split for every seed. Where there is no test split, a fifth of all images
+    becomes it; where there is no validation split, ``validation_share`` of the training images.
+    ``labels_per_class`` then keeps the first so many training images of each class in an order drawn by the seed: a
+    smaller number gives a part of what a larger one gives. Validation and test stay whole.
 
     Args:
         progress: called with a description, the number done and the number in all while images are prepared.
@@ -177,7 +177,7 @@ def load_dataset(config: RunConfig, progress: Progress | None = None) -> Dataset
     source = load_source(config, progress)
     for part in source.parts.values():
         check_images_and_labels(part.images, part.labels, len(source.class_names))
-    train, validation, test = _splits(source, config.seed)
+    train, validation, test = _splits(source, config.validation_share, config.seed)
     notes = source.notes + _missing_classes(source.class_names, validation=validation, test=test)
     if config.labels_per_class:
         train, note = _fewer_labels(train, config.labels_per_class, config.seed, source.class_names)
@@ -212,7 +212,7 @@ def _check_pixels(images: np.ndarray) -> None:
         raise UserError(f"images must hold pixels of 0 to 255, got values from {low:g} to {high:g}.")
 
 
-def _splits(source: Source, seed: int) -> tuple[Split, Split, Split]:
+def _splits(source: Source, validation_share: float, seed: int) -> tuple[Split, Split, Split]:
     whole = {name: _whole(part) for name, part in source.parts.items()}
     train, validation, test = whole["train"], whole.get("validation"), whole.get("test")
     # One image of each class for every split that is still to be made, and one to train on.
@@ -223,7 +223,7 @@ def _splits(source: Source, seed: int) -> tuple[Split, Split, Split]:
     if test is None:
         train, test = _set_apart(train, TEST_SHARE, seed)
     if validation is None:
-        train, validation = _set_apart(train, VALIDATION_SHARE, seed)
+        train, validation = _set_apart(train, validation_share, seed)
     return train, validation, test
 
 
@@ -237,8 +237,9 @@ def _set_apart(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     try:
         kept, apart = train_test_split(np.arange(len(split)), test_size=share, random_state=seed, stratify=split.labels)
     except ValueError as error:
-        few = f"{len(split)} images are too few to set {share:.0%} of each class apart; five of each class are enough"
-        raise UserError(f"{few} ({error}).") from error
+        enough = math.ceil(round(1 / min(share, 1 - share), 6))
+        few = f"{len(split)} images are too few to set {share:.0%} of each class apart"
+        raise UserError(f"{few}; {enough} of each class are enough ({error}).") from error
     return split.part(kept), split.part(apart)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 from rich.table import Table
 
+from transfer_utils.augment import tta_count
 from transfer_utils.config import PRESET_PURPOSE, PRESETS, RunConfig, preset
 from transfer_utils.files import cache_folder, keras_home
 from transfer_utils.machine import machine, versions
@@ -91,8 +92,9 @@ def _presets() -> Table:
 def estimate(config: RunConfig) -> tuple[float, float, float]:
     """Return about how many seconds, bytes of disk and bytes of memory a run of ``config`` takes on this machine."""
     images = IMAGES.get(config.dataset, 10_000)
-    train = min(0.8 * images, 10 * config.labels_per_class or images)
-    held_out = 0.2 * images + (10_000 if config.dataset == "cifar10" else 540)
+    validation = config.validation_share * images
+    train = min(images - validation, 10 * config.labels_per_class or images)
+    held_out = validation + (10_000 if config.dataset == "cifar10" else 540)
     work = config.image_size**2 / REFERENCE_PIXELS * (config.alpha / REFERENCE_ALPHA) ** 1.5
     rate = max(1, int(machine()["cores"])) / REFERENCE_CORES / work
     fine_tuned = bool(config.n_unfreeze and config.epochs_stage2)
@@ -100,7 +102,8 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     boundary, tail_rate = _tail(config)
     views = max(1, min(config.views, config.epochs_stage2)) if config.augment else 1
     cached = views * train + held_out if fine_tuned and boundary else 0
-    passes = train + held_out * (1 + 2 * config.tta) + cached
+    looks = tta_count(config.horizontal_flip, config.tta_shift) if config.tta else 1
+    passes = train + held_out * (1 + looks) + cached
     seconds = 30 + (passes / TRUNK_RATE + epochs * (train + held_out / 3) / tail_rate) / rate
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
     disk = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale

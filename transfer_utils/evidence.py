@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from transfer_utils.augment import tta_count
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import TRAIN_SAMPLE, difference_interval, summarise_seeds, wilson_interval
@@ -232,8 +233,8 @@ def _milliseconds(run: Run) -> float:
     if not seconds:
         raise UserError(f"{run.path} must hold the seconds of the evaluation.")
     held_out = images["validation"] + images["test"]
-    # See augment.tta_views; the first view is the image as it is, which is classified once for both accuracies.
-    views = 1 if not config["tta"] else 2 if config["horizontal_flip"] else 5
+    # The first view is the image as it is, which is classified once for both accuracies.
+    views = tta_count(config["horizontal_flip"], config.get("tta_shift", 0)) if config["tta"] else 1
     return 1000 * seconds / (min(TRAIN_SAMPLE, images["train"]) + views * held_out)
 
 

@@ -20,7 +20,7 @@ CACHED_BY = {"seed", "backbone", "alpha", "weights", "image_size", "views"}
 CACHED_BY |= {
     name
     for name, field in RunConfig.model_fields.items()
-    if field.json_schema_extra["group"] in ("data", "augmentation") and name != "tta"
+    if field.json_schema_extra["group"] in ("data", "augmentation") and not name.startswith("tta")
 }
 
 

@@ -82,7 +82,7 @@ def predict_probabilities(
     parts = []
     for positions in image_chunks(len(split)):
         images = split.take(positions)
-        views = tta_views(images, config.horizontal_flip) if tta else [images]
+        views = tta_views(images, config.horizontal_flip, config.tta_shift) if tta else [images]
         found = [] if known is None else [known[positions]]
         found += [engine(view) for view in views[len(found) :]]
         parts.append(np.mean(found, axis=0))
