@@ -100,8 +100,7 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     fine_tuned = bool(config.n_unfreeze and config.epochs_stage2)
     epochs = config.epochs_stage2 if fine_tuned else 0
     boundary, tail_rate = _tail(config)
-    views = max(1, min(config.views, config.epochs_stage2)) if config.augment else 1
-    cached = views * train + held_out if fine_tuned and boundary else 0
+    cached = config.cached_views * train + held_out if fine_tuned and boundary else 0
     looks = tta_count(config.horizontal_flip, config.tta_shift) if config.tta else 1
     passes = train + held_out * (1 + looks) + cached
     seconds = 30 + (passes / TRUNK_RATE + epochs * (train + held_out / 3) / tail_rate) / rate

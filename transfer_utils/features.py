@@ -65,7 +65,7 @@ class BoundaryCache:
         trunk: pixels (n, side, side, 3), 0-255, to boundary activations.
         split: the training images.
         n_classes: width of the one-hot labels.
-        views: K; without augmentation and Mixup every view is the same, and one is kept.
+        config: its ``cached_views`` is K.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class BoundaryCache:
         self._engine: Engine | None = None
         self._key = _key(trunk, split, config)
         self._changes = config.augment or config.use_mixup
-        self.views = max(1, min(config.views, config.epochs_stage2)) if self._changes else 1
+        self.views = config.cached_views
         self.size = len(split)
         self.bytes_per_view = 2 * len(split) * int(np.prod(trunk.output.shape[1:]))
 
