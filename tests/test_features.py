@@ -136,8 +136,9 @@ def another_relu() -> keras.Model:
         {"images": lambda: split().part(np.arange(N)[::-1])},
         {"engine": "keras"},
         {"layout": 2},
+        {"backend": "jax", "engine": "keras"},
     ],
-    ids=["weights", "preprocessing", "structure", "images", "fewer", "order", "engine", "layout"],
+    ids=["weights", "preprocessing", "structure", "images", "fewer", "order", "engine", "layout", "backend"],
 )
 @pytest.mark.fault(15)
 def test_a_cache_of_anything_else_is_not_used(cache, monkeypatch, other):
@@ -145,9 +146,11 @@ def test_a_cache_of_anything_else_is_not_used(cache, monkeypatch, other):
         model, images = options.get("model", network), options.get("images", split)
         return features._key(model(), images(), tiny.config(engine=options.get("engine", "litert")))
 
-    first = key()
+    first = key(engine=other.get("engine", "litert")) if "backend" in other else key()
     if "layout" in other:
         monkeypatch.setattr(features, "LAYOUT", other["layout"])
+    if "backend" in other:
+        monkeypatch.setattr(keras.backend, "backend", lambda: other["backend"])
     assert key(**other) != first
 
 

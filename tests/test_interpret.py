@@ -127,6 +127,18 @@ def test_pooled_activations_are_the_maps_pooled(network, dataset, pool):
         np.testing.assert_allclose(found[name], getattr(maps[name], pool)((1, 2)), rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.fault(15)
+def test_one_layer_at_a_time_and_in_any_order_each_gets_its_own_activations(network, dataset):
+    """What is cached for one layer must not pass for another: the networks differ only in what is taken out."""
+    names = ["relu_1", "relu_3"]
+    together = pooled_activations(network, dataset.validation, tiny.config(), names)
+    turned = pooled_activations(network, dataset.validation, tiny.config(), names[::-1])
+    for name in names:
+        alone = pooled_activations(network, dataset.validation, tiny.config(), [name])[name]
+        for found in (turned[name], alone):
+            np.testing.assert_allclose(found, together[name], rtol=2e-3, atol=2e-3)
+
+
 def test_pooled_activations_refuse_another_pool(network, dataset):
     with pytest.raises(UserError, match="pool must be 'mean' or 'max', got 'sum'"):
         pooled_activations(network, dataset.validation, tiny.config(), ["relu_1"], "sum")

@@ -18,6 +18,7 @@ from transfer_utils.data import Split
 from transfer_utils.engine import Engine, choose_engine
 from transfer_utils.errors import UserError
 from transfer_utils.files import cache_folder, lock, replacing, sha256_of, write_json
+from transfer_utils.folding import tensors_in
 from transfer_utils.weights import sha256_of_weights
 
 Progress = Callable[[str, int, int], None]
@@ -223,20 +224,39 @@ def _room(folder: Path) -> int:
 
 
 def _key(model: keras.Model, split: Split, config: RunConfig) -> str:
-    """Name everything that decides the outputs: network, weights, preprocessing, images, and which engine."""
+    """Name everything that decides the outputs: network, weights, preprocessing, images, and what computes them."""
     structure = json.dumps(list(_structure(model)), sort_keys=True, default=str)
     engine, _ = choose_engine(config.engine)
+    if engine == "keras":
+        engine = f"keras on {keras.backend.backend()}"
     return _digest(str(LAYOUT), structure, sha256_of_weights(model), split.fingerprint, engine)
 
 
-def _structure(model: keras.Model) -> Iterator[tuple[str, dict]]:
-    """Yield kind and settings of every layer that computes; names are left out, since Keras counts them up."""
+def _structure(model: keras.Model) -> Iterator[tuple]:
+    """Yield kind, settings and inputs of every layer that computes, and what the network gives.
+
+    Names are left out, since Keras counts them up: a layer is known by its place.
+    """
+    described = model.get_config()
+    wired = described["layers"] if "output_layers" in described else []  # a Sequential model is wired by its order
+    place = {layer["name"]: number for number, layer in enumerate(wired)}
+    inputs = {layer["name"]: _placed(tensors_in(layer["inbound_nodes"]), place) for layer in wired}
     for layer in model.layers:
         if hasattr(layer, "layers"):
+            yield "network", inputs.get(layer.name)
             yield from _structure(layer)
         elif not isinstance(layer, keras.layers.InputLayer):
             skipped = ("name", "trainable", "dtype")
-            yield type(layer).__name__, {k: v for k, v in layer.get_config().items() if k not in skipped}
+            settings = {k: v for k, v in layer.get_config().items() if k not in skipped}
+            yield type(layer).__name__, inputs.get(layer.name), settings
+    if wired:
+        given = described["output_layers"]
+        given = [given] if isinstance(given[0], str) else given
+        yield "gives", _placed([(name, tensor) for name, _, tensor in given], place)
+
+
+def _placed(tensors: list[tuple[str, int]], place: dict[str, int]) -> list[tuple[int, int]]:
+    return [(place[name], tensor) for name, tensor in tensors]
 
 
 def _digest(*parts: str) -> str:

@@ -72,7 +72,9 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
 
 def layer_inputs(model: keras.Model) -> dict[str, list[str]]:
     """Return for each layer of ``model``, by name, the layers whose outputs it takes."""
-    return {layer["name"]: _names(layer["inbound_nodes"]) for layer in model.get_config()["layers"]}
+    return {
+        layer["name"]: [name for name, _ in tensors_in(layer["inbound_nodes"])] for layer in model.get_config()["layers"]
+    }
 
 
 def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:
@@ -98,12 +100,13 @@ def _is_matrix(convolution: layers.Conv2D) -> bool:
     return convolution.kernel_size == convolution.strides == (1, 1) and convolution.groups == 1
 
 
-def _names(value: object) -> list[str]:
-    """Collect the names of the layers that a serialised call takes its tensors from."""
+def tensors_in(value: object) -> list[tuple[str, int]]:
+    """Collect from a serialised call which tensors it takes: the name of the layer, and which of its outputs."""
     if isinstance(value, dict):
         if "keras_history" in value:
-            return [value["keras_history"][0]]
-        return [name for item in value.values() for name in _names(item)]
+            name, _, tensor = value["keras_history"]
+            return [(name, tensor)]
+        return [found for item in value.values() for found in tensors_in(item)]
     if isinstance(value, list | tuple):
-        return [name for item in value for name in _names(item)]
+        return [found for item in value for found in tensors_in(item)]
     return []
