@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,6 +175,40 @@ def test_a_run_that_is_interrupted_again_and_again_ends_as_an_undisturbed_one(un
     assert said[0] == "Resuming 0001-shapes-transfer." and os.listdir("runs") == ["0001-shapes-transfer"]
     assert outcome(run.folder) == outcome(undisturbed.run.folder)
     assert run.record.status == "completed"
+
+
+@pytest.mark.slow
+@pytest.mark.fault(4)
+@pytest.mark.parametrize("changed", ["images", "weights"])
+def test_a_run_whose_images_or_weights_were_changed_before_it_went_on_starts_again(tmp_path, changed):
+    """Else what was trained on might be in the test split that is drawn now, and the record would name the new ones."""
+    images, weights = tmp_path / "images", tmp_path / "own.weights.h5"
+    shutil.copytree(Path(tiny.image_folder()) / "train", images)
+    tiny.backbone().save_weights(weights)
+    options = config(data_dir=str(images), weights=str(weights), epochs_stage1=2, epochs_stage2=2, model_path="none")
+
+    def progress(title, done, total):
+        if title == "stage2, epoch 2 of 2":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(options, progress=progress, say=quiet)
+    if changed == "images":
+        for picture in (images / tiny.CLASSES[0]).glob("1*.png"):
+            shutil.copy(picture, picture.with_name(f"again-{picture.name}"))
+    else:
+        other = tiny.backbone()
+        other.set_weights([weight + 0.01 for weight in other.get_weights()])
+        other.save_weights(weights)
+    said = []
+    run = run_experiment(options, say=said.append)
+    assert said[0] == "Resuming 0001-images-transfer." and any("training starts again" in line for line in said)
+    assert finished_run(options).path == run.path
+    fresh = run_experiment(options.model_copy(update={"output_dir": "fresh"}), say=quiet)
+    assert outcome(run.folder) == outcome(fresh.folder)
+    if changed == "images":
+        next((images / tiny.CLASSES[0]).iterdir()).unlink()
+        assert finished_run(options) is None, "a run on other images is no answer"
 
 
 # How a run ends, without the computing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -46,6 +47,14 @@ class Sitting:
         self.record.save(self.folder / RECORD_NAME)
         if self.config.json_output_path:
             self.record.save(self.config.json_output_path)
+
+    def start_over(self, why: str) -> None:
+        """Forget what earlier sittings trained: it was on something else."""
+        for checkpoint in self.folder.glob("checkpoint-*"):
+            checkpoint.unlink()
+        self.record.curves, self.record.metrics, self.record.timing_sec = {}, {}, {}
+        self._earlier = 0.0
+        self.say(f"{why}: training starts again.")
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -124,14 +133,21 @@ def _alone(config: RunConfig, say: Say) -> Iterator[None]:
 
 
 def finished_run(config: RunConfig) -> Run | None:
-    """Return the newest completed run of the same options in ``output_dir`` that still has its model."""
+    """Return the newest completed run of the same options and images in ``output_dir`` that still has its model."""
     runs = load_runs(config.output_dir).runs if Path(config.output_dir).is_dir() else []
+    images = functools.cache(lambda: _fingerprint_of_images(config))
     for run in reversed(runs):
         model = run.record.files.get("model")
         same = run.record.status == "completed" and run.record.fingerprint == config.fingerprint
-        if same and model and (run.folder / model).is_file():
+        if same and model and (run.folder / model).is_file() and run.record.dataset.get("fingerprint") == images():
             return run
     return None
+
+
+def _fingerprint_of_images(config: RunConfig) -> str:
+    from transfer_utils.data import load_dataset  # here: what only claims a folder needs no images
+
+    return load_dataset(config).fingerprint
 
 
 def _claim(config: RunConfig, progress: Progress | None, say: Say) -> Sitting:

@@ -93,6 +93,9 @@ def predict_probabilities(
 
 def _describe(dataset: Dataset, sitting: Sitting) -> None:
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    if sitting.record.dataset.get("fingerprint", dataset.fingerprint) != dataset.fingerprint:
+        # The splits are drawn anew too: what was trained on may now be in the test split.
+        sitting.start_over("The images are not those that this run began with")
     sitting.record.dataset = {
         "name": dataset.name,
         "description": dataset.description,
@@ -111,8 +114,11 @@ def _describe(dataset: Dataset, sitting: Sitting) -> None:
 
 def _train_transfer(dataset: Dataset, sitting: Sitting) -> keras.Model:
     config, record, n_classes = sitting.config, sitting.record, len(dataset.class_names)
+    began = record.weights.get("sha256")
     with distribute.scope(config):
         base, record.weights = build_backbone(config)
+    if began and began != record.weights["sha256"]:
+        sitting.start_over(f"The weights of {config.weights} are not those that this run began with")
     extractor = build_feature_extractor(config, base)
     with distribute.scope(config):
         head = build_top_classifier(extractor.output.shape[-1], n_classes, config)
