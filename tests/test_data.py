@@ -65,6 +65,9 @@ def test_a_folder_without_a_test_split_gives_a_fifth_of_all_to_it(load):
 def test_a_validation_split_of_the_folder_s_own_is_used(load):
     dataset = load({"train": [50, 25], "validation": [5, 4], "test": [3, 2]})
     assert dataset.counts() == {"train": [50, 25], "validation": [5, 4], "test": [3, 2]}
+    again, other = (load({"train": [50, 25], "validation": [5, 4], "test": [3, 2]}, seed=seed) for seed in (0, 1))
+    assert set(dataset.train.labels[:20]) == {0, 1}, "the first images stand for all, as in the accuracy on training"
+    assert dataset.fingerprint == again.fingerprint != other.fingerprint
 
 
 @pytest.mark.parametrize("counts", [{"train": [60, 30]}, {"train": [60, 30], "test": [5, 5]}])

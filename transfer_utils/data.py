@@ -224,6 +224,10 @@ def _splits(source: Source, validation_share: float, seed: int) -> tuple[Split, 
         train, test = _set_apart(train, TEST_SHARE, seed)
     if validation is None:
         train, validation = _set_apart(train, validation_share, seed)
+    else:
+        # A folder lists class after class; where a few images stand for the split, they are its first.
+        rng = np.random.default_rng(seed)
+        train, validation = (split.part(rng.permutation(len(split))) for split in (train, validation))
     return train, validation, test
 
 
