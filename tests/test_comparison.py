@@ -8,6 +8,7 @@ import pytest
 from transfer_utils import comparison
 from transfer_utils.comparison import analysis, run_comparison
 from transfer_utils.config import preset
+from transfer_utils.errors import UserError
 from transfer_utils.evaluation import difference_interval, mcnemar
 from transfer_utils.records import RunRecord, pack_bits
 
@@ -90,6 +91,12 @@ def test_models_that_agree_on_every_image_gain_nothing(pair):
     transfer, _ = pair
     text = analysis(transfer, transfer)
     assert "Transfer gains 0.0 points" in text and "p = 1)" in text
+
+
+def test_a_comparison_without_epochs_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(UserError, match=r"epochs_baseline must be at least 1 .* got 0"):
+        run_comparison(preset("none", epochs_stage1=0, epochs_stage2=0, output_dir=str(tmp_path)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_both_runs_are_made_drawn_and_described(pair, monkeypatch, tmp_path):

@@ -136,6 +136,12 @@ def test_a_config_cannot_be_changed_afterwards():
         preset("none").seed = 1
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_cnn_from_scratch_has_at_least_the_epochs_of_both_stages(name):
+    config = preset(name)
+    assert config.baseline_epochs >= config.epochs_stage1 + config.epochs_stage2, "the comparison would be unfair"
+
+
 def test_the_fingerprint_ignores_places_and_the_presets_name_and_nothing_else():
     usual = preset("none")
     for name, field in RunConfig.model_fields.items():

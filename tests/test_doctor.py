@@ -62,6 +62,7 @@ def test_the_size_of_the_cache_is_that_of_its_files(tmp_path):
         ({"alpha": 1.0}, {"alpha": 0.35}),
         ({"labels_per_class": 0}, {"labels_per_class": 100}),
         ({"n_unfreeze": 30}, {"n_unfreeze": 0}),
+        ({"n_unfreeze": 120}, {"n_unfreeze": 91}),
         ({"tta_shift": 2}, {"tta_shift": 0}),
         ({"validation_share": 0.1}, {"validation_share": 0.3}),
     ],

@@ -251,16 +251,24 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(cache, monkeypatch):
 @pytest.mark.fault(5)
 def test_views_that_do_not_fit_on_the_disk_are_refused_with_the_number_that_does(trunk, tmp_path, monkeypatch):
     cache = BoundaryCache(trunk, split(), 2, tiny.config(cache_dir=str(tmp_path), epochs_stage2=4, views=4))
-    room = lambda views: features.DISK_RESERVE + views * cache.bytes_per_view  # noqa: E731
-    for fitting, advice in ((3, "3 fit: --views 3"), (0, "not one fits")):
-        monkeypatch.setattr(shutil, "disk_usage", lambda folder, n=fitting: SimpleNamespace(free=room(n)))
+    held_out = split(1).part(np.arange(N // 2))  # takes half of a view, and comes first
+
+    def free(views: float) -> None:
+        room = int(features.DISK_RESERVE + views * cache.bytes_per_view)
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=room))
+
+    for fitting, advice in ((4, "3 fit: --views 3"), (3.5, "3 fit: --views 3"), (0, "not one fits")):
+        free(fitting)
         with pytest.raises(UserError, match=rf"4 cached views need .* GB more .*: {advice};"):
-            cache.bytes_needed()
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=room(4)))
-    assert cache.bytes_needed() == 4 * cache.bytes_per_view
+            cache.bytes_needed(held_out)
+    free(4.5)
+    assert cache.bytes_needed(held_out) == 4.5 * cache.bytes_per_view
     cache.view(0)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=room(3)))
-    assert cache.bytes_needed() == 3 * cache.bytes_per_view, "what is cached needs no room"
+    free(3.5)
+    assert cache.bytes_needed(held_out) == 3.5 * cache.bytes_per_view, "what is cached needs no room"
+    cache.plain(held_out)
+    free(3)
+    assert cache.bytes_needed(held_out) == 3 * cache.bytes_per_view
 
 
 def test_a_disk_that_is_full_half_way_is_an_error_and_leaves_nothing_to_believe(cache, monkeypatch):

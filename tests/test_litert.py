@@ -104,6 +104,10 @@ def test_a_network_of_other_inputs_or_outputs_is_refused(tmp_path):
     (tmp_path / "maps.tflite").write_bytes(convert(keras.Model(pixels, keras.layers.Conv2D(2, 3)(pixels)), 1))
     with pytest.raises(UserError, match=r"maps.tflite must give probabilities, got the shape \(30, 30, 2\)"):
         load_exported(tmp_path / "maps.tflite")
+    bytes_out = keras.Model(pixels, keras.ops.cast(keras.layers.Flatten()(pixels)[:, :3], "uint8"))
+    (tmp_path / "bytes.tflite").write_bytes(convert(bytes_out, 1))
+    with pytest.raises(UserError, match=r"bytes.tflite .* gives uint8 .*uint8 \(1, 3\), not .* float32 numbers"):
+        load_exported(tmp_path / "bytes.tflite")
     with pytest.raises(UserError, match="There is no model file"):
         load_exported(tmp_path / "missing.tflite")
 

@@ -138,6 +138,18 @@ def test_where_everything_is_trained_there_is_no_trunk():
     assert split_at_freeze_boundary(base) == (None, base)
 
 
+def test_preprocessing_inside_a_backbone_is_no_trunk():
+    """EfficientNetB0 begins with a Normalization, which has weights: cached, it would be larger than the images."""
+    pixels = keras.Input((32, 32, 3))
+    scaled = keras.layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[1.0, 1.0, 1.0])(pixels)
+    base = keras.Model(pixels, keras.layers.Conv2D(4, 3)(keras.layers.ZeroPadding2D()(scaled)))
+    assert split_at_freeze_boundary(base) == (None, base)
+    adapted = keras.layers.Normalization()
+    adapted.build((None, 32, 32, 3))
+    base = keras.Model(pixels, keras.layers.Conv2D(4, 3)(adapted(pixels)))
+    assert split_at_freeze_boundary(base) == (None, base)
+
+
 def test_training_the_tail_trains_the_backbone():
     config, base = tiny.config(), tiny.backbone()
     head = build_top_classifier(16, 2, config)

@@ -18,6 +18,7 @@ from rich.console import Console
 from transfer_utils import cli, sweep
 from transfer_utils.child import run_child
 from transfer_utils.config import NO_COPY, RunConfig, preset
+from transfer_utils.data import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.files import lock
 from transfer_utils.forecast import Forecast, disk
@@ -380,7 +381,8 @@ def test_a_run_that_reuses_waits_for_another_that_is_at_it(monkeypatch):
     def finish_meanwhile(line: str) -> None:
         said.append(line)
         if len(said) == 1:
-            run = completed(options, files={"model": "model.keras"})
+            images = {"fingerprint": load_dataset(options).fingerprint}
+            run = completed(options, files={"model": "model.keras"}, dataset=images)
             (run.folder / "model.keras").touch()
             held.release()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from transfer_utils.config import NO_COPY, RunConfig
+from transfer_utils.errors import UserError
 from transfer_utils.evaluation import difference_interval, mcnemar
 from transfer_utils.experiment import Progress, Say, run_experiment
 from transfer_utils.files import write_bytes
@@ -22,7 +23,12 @@ def run_comparison(config: RunConfig, *, progress: Progress | None = None, say: 
 
     Returns:
         The analysis, Markdown, whose every number is from the two records.
+
+    Raises:
+        UserError: the baseline would have no epochs.
     """
+    if not config.baseline_epochs:
+        raise UserError("epochs_baseline must be at least 1 where both stages have no epochs, got 0")
     # What was named for one model must not be overwritten by the other.
     model_path = NO_COPY if config.model_path == NO_COPY else ""
     beside = {"model_path": model_path, "json_output_path": _beside(config.json_output_path)}

@@ -82,7 +82,13 @@ class RunConfig(BaseModel):
     optimizer_stage1: Optimizer = _option("AdamW", "training", "optimizer of stage 1 and of the baseline")
     optimizer_stage2: Optimizer = _option("AdamW", "training", "optimizer of stage 2")
     learning_rate_stage1: float = _option(1e-3, "training", "learning rate of stage 1 and the baseline", gt=0, le=1e9)
-    learning_rate_stage2: float = _option(1e-5, "training", "learning rate of stage 2: low or it forgets", gt=0, le=1e9)
+    learning_rate_stage2: float = _option(
+        1e-5,
+        "training",
+        "learning rate of stage 2: too high forgets, too low learns nothing; the presets have 3e-4 to 1e-3",
+        gt=0,
+        le=1e9,
+    )
     weight_decay: float = _option(1e-4, "training", "decoupled weight decay of AdamW", ge=0, le=1)
     label_smoothing: float = _option(0.1, "training", "share of each label spread over all classes", ge=0, lt=1)
     schedule: Literal["plateau", "cosine"] = _option(
@@ -100,13 +106,15 @@ class RunConfig(BaseModel):
         "frozen", "training", "BatchNorm of the unfrozen layers: inference mode, or trained at momentum 0.9"
     )
 
-    augment: bool = _option(False, "augmentation", "draw each training image anew in stage 2")
+    augment: bool = _option(False, "augmentation", "draw each training image anew, in stage 2 and for the baseline")
     rotation: float = _option(15.0, "augmentation", "largest rotation either way", "degrees", ge=0, le=180)
     zoom: float = _option(0.1, "augmentation", "largest zoom in or out, as a fraction: 0.15 means 15 %", ge=0, lt=1)
     width_shift: float = _option(0.1, "augmentation", "largest shift sideways, as a part of the width", ge=0, lt=1)
     height_shift: float = _option(0.1, "augmentation", "largest shift up and down, as a part of the height", ge=0, lt=1)
     horizontal_flip: bool = _option(True, "augmentation", "mirror half of the images (wrong for digits and letters)")
-    use_mixup: bool = _option(False, "augmentation", "blend pairs of training images and their labels in stage 2")
+    use_mixup: bool = _option(
+        False, "augmentation", "blend pairs of training images and their labels, in stage 2 and for the baseline"
+    )
     mixup_alpha: float = _option(0.2, "augmentation", "parameter of Mixup's Beta distribution", gt=0, le=10)
     tta: bool = _option(False, "augmentation", "average the test predictions over the image and its mirrored view")
     tta_shift: int = _option(
@@ -251,7 +259,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "n_unfreeze": 91,  # all behind block 6
         "epochs_stage1": 3,
         "epochs_stage2": 36,
-        "epochs_baseline": 20,
         "learning_rate_stage2": 1e-3,
         "weight_decay": 0.05,
         "use_mixup": True,  # without it, training goes on to 97 % and validation stays

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -21,9 +22,16 @@ from transfer_utils.wording import duration, plain_text
 # Used for estimates only.
 TRUNK_RATE, REFERENCE_CORES = 1500, 2
 REFERENCE_PIXELS, REFERENCE_ALPHA = 160 * 160, 0.35
-# There too: up to so many unfrozen layers, bytes of an image's boundary activations (float16), and images a second that
-# are trained on them; with more layers, on the images themselves.
-TAILS = ((30, 2 * 5 * 5 * 56, 2300), (91, 2 * 10 * 10 * 24, 1050))
+# There too: up to so many unfrozen layers, bytes of an image's boundary activations (float16) at the end of a block,
+# and images a second that are trained on them, from the third on by the share of multiply-adds. With more layers,
+# training is on the images themselves.
+TAILS = (
+    (30, 2 * 5 * 5 * 56, 2300),
+    (92, 2 * 10 * 10 * 24, 1050),
+    (119, 2 * 20 * 20 * 16, 700),
+    (144, 2 * 40 * 40 * 8, 500),
+    (152, 2 * 80 * 80 * 16, 350),
+)
 WHOLE_RATE = 300
 
 IMAGES = {"cifar10": 50_000, "photo-digits": 1_257}
@@ -54,16 +62,15 @@ def _versions() -> Table:
 
 
 def _machine(cache_dir: str) -> Table:
-    import keras
+    from transfer_utils.engine import gpus  # here: it loads the backend
 
     table, facts, cache = _table("This machine"), machine(), cache_folder(cache_dir)
-    gpus = keras.distribution.list_devices("gpu")
     table.add_row("system", f"{facts['system']} {facts['processor']}, Python at {sys.prefix}")
     table.add_row("cores", str(facts["cores"]))
     table.add_row("memory", f"{facts['memory_gb']} GB, {psutil.virtual_memory().available / 1e9:.1f} GB free")
     table.add_row("disk for the cache", f"{shutil.disk_usage(cache).free / 1e9:.1f} GB free at {cache}")
     table.add_row("cache", f"{_size(cache) / 1e9:.2f} GB; it may be deleted at any time")
-    table.add_row("GPU", ", ".join(gpus) or "none; none is needed")
+    table.add_row("GPU", ", ".join(gpus()) or "none; none is needed")
     return table
 
 
@@ -123,4 +130,8 @@ def _presence(path: Path) -> str:
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    size = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a run that is at it renames and removes files
+            size += file.stat().st_size if file.is_file() else 0
+    return size

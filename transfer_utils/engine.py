@@ -21,6 +21,7 @@ class Engine:
     Args:
         model: takes (n, side, side, 3) pixels, 0-255; gives one tensor.
         kind: ``"litert"``, ``"keras"``, or ``"auto"``: LiteRT unless there is a GPU or it is not to be had.
+        batch: images that LiteRT computes at a time; fewer cost as much.
 
     Attributes:
         kind: what runs, ``"litert"`` or ``"keras"``.
@@ -28,11 +29,11 @@ class Engine:
         shape: of one output, without the batch.
     """
 
-    def __init__(self, model: keras.Model, kind: str = "auto"):
+    def __init__(self, model: keras.Model, kind: str = "auto", batch: int = LITERT_BATCH):
         self.kind, self.reason = choose_engine(kind)
         self.shape = tuple(model.outputs[0].shape[1:])
         self._model = model
-        self._run = LiteRT(convert(model, LITERT_BATCH)) if self.kind == "litert" else None
+        self._run = LiteRT(convert(model, batch)) if self.kind == "litert" else None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8."""
@@ -59,7 +60,7 @@ def choose_engine(kind: str) -> tuple[str, str]:
         return kind, "as asked"
     if missing:
         return "keras", missing
-    if _has_gpu():
+    if gpus():
         return "keras", "there is a GPU"
     return "litert", "the fastest on a CPU"
 
@@ -73,5 +74,13 @@ def litert_missing() -> str:
     return ""
 
 
-def _has_gpu() -> bool:
-    return bool(keras.distribution.list_devices("gpu"))
+def gpus() -> list[str]:
+    """Return the names of the GPUs that Keras's backend sees."""
+    if keras.backend.backend() == "torch":  # which Keras cannot list
+        import torch
+
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    try:
+        return keras.distribution.list_devices("gpu")
+    except RuntimeError:  # JAX on a machine that has none
+        return []

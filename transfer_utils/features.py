@@ -100,15 +100,17 @@ class BoundaryCache:
         )
         return activations, view_labels(split, drawn, self._n_classes)
 
-    def bytes_needed(self) -> int:
-        """Return how many bytes of disk the views take that are not cached yet.
+    def bytes_needed(self, validation: Split) -> int:
+        """Return how many bytes of disk the views take, and the validation split, that are not cached yet.
 
         Raises:
             UserError: the disk has no room for them; the message names how many views would fit.
         """
         folder = cache_folder(self._config.cache_dir) / "features"
         missing = sum(not (folder / f"{self._view_key(number)}.npy").exists() for number in range(self.views))
-        room = max(0, _room(folder))
+        held_out = (folder / f"{_key(self._trunk, validation, self._config)}.npy").exists()
+        apart = 0 if held_out else self.bytes_per_view * len(validation) // len(self._split)
+        room = max(0, _room(folder) - apart)
         fitting = self.views - missing + room // self.bytes_per_view
         if fitting < self.views:
             advice = f"{fitting} fit: --views {fitting}" if fitting else "not one fits"
@@ -117,7 +119,7 @@ class BoundaryCache:
                 f"{room / 1e9:.2f} GB are free besides the 1 GB that stays reserved: {advice}; or lower "
                 "--image_size, or name another disk with --cache_dir."
             )
-        return missing * self.bytes_per_view
+        return missing * self.bytes_per_view + apart
 
     def _view_key(self, number: int) -> str:
         if not self._changes:

@@ -72,9 +72,8 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
 
 def layer_inputs(model: keras.Model) -> dict[str, list[str]]:
     """Return for each layer of ``model``, by name, the layers whose outputs it takes."""
-    return {
-        layer["name"]: [name for name, _ in tensors_in(layer["inbound_nodes"])] for layer in model.get_config()["layers"]
-    }
+    described = model.get_config()["layers"]
+    return {layer["name"]: [name for name, _ in tensors_in(layer["inbound_nodes"])] for layer in described}
 
 
 def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:

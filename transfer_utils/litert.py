@@ -43,8 +43,10 @@ class LiteRT:
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         shapes = [tuple(tensor["shape"].tolist()) for tensor in (*inputs, *outputs)]
         square = len(shapes[0]) == 4 and shapes[0][1] == shapes[0][2] and shapes[0][3] == 3
-        if len(shapes) != 2 or inputs[0]["dtype"] != np.uint8 or not square or len(shapes[1]) < 2:
-            raise ValueError(f"it takes and gives {', '.join(map(str, shapes))}, not square uint8 colour images")
+        types = [tensor["dtype"] for tensor in (*inputs, *outputs)]
+        if types != [np.uint8, np.float32] or not square or len(shapes[1]) < 2:
+            found = ", ".join(f"{kind.__name__} {shape}" for kind, shape in zip(types, shapes, strict=True))
+            raise ValueError(f"it takes and gives {found}, not square uint8 colour images and float32 numbers")
         self._source, self._target = inputs[0]["index"], outputs[0]["index"]
         self._batch = np.zeros(shapes[0], "uint8")
         self.side, self.shape = shapes[0][1], shapes[1][1:]

@@ -203,7 +203,9 @@ def split_at_freeze_boundary(base: keras.Model) -> tuple[keras.Model | None, ker
         if furthest <= i:
             cut = i
         furthest = max(furthest, last_use[names[i]])
-    if not any(layer.weights for layer in base.layers[: cut + 1]):
+    # Preprocessing that is part of a backbone, as of EfficientNet, is no trunk: caching it would save nothing.
+    computing = (layer for layer in base.layers[: cut + 1] if not isinstance(layer, layers.Normalization))
+    if not any(layer.weights for layer in computing):
         return None, base
     boundary = base.layers[cut].output
     return keras.Model(base.input, boundary, name="trunk"), keras.Model(boundary, base.output, name="tail")

@@ -179,7 +179,7 @@ def _fine_tune(base: keras.Model, head: keras.Model, dataset: Dataset, sitting: 
     else:
         record.network["boundary"] = {"layer": trunk.layers[-1].name, "shape": list(trunk.output.shape[1:])}
         train = BoundaryCache(build_trunk(trunk, config), dataset.train, n_classes, config, sitting.progress)
-        if needed := train.bytes_needed():
+        if needed := train.bytes_needed(dataset.validation):
             sitting.say(f"{train.views} views of each training image pass the frozen part: {needed / 1e9:.2f} GB.")
         with sitting.phase("boundary"):
             inputs = train.plain(dataset.validation)

@@ -48,7 +48,7 @@ def _classifier(path: Path) -> tuple[Engine | LiteRT, int]:
     shapes, side = [tensor.shape for tensor in (*model.inputs, *model.outputs)], model.inputs[0].shape[1]
     if [len(shape) for shape in shapes] != [4, 2] or side is None or shapes[0] != (None, side, side, 3):
         raise UserError(f"{path} must take square colour images and give probabilities, got the shapes {shapes}.")
-    return Engine(model), side
+    return Engine(model, batch=1), side
 
 
 def top_classes(probabilities: np.ndarray, names: list[str], top: int) -> Answer:

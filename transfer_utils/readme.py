@@ -126,8 +126,8 @@ def with_tables(text: str, tables: dict[str, str]) -> str:
 
 def _is_a_preset(config: dict[str, Any]) -> bool:
     """Say whether a run is a preset as it stands, of either model: what a study varies has tables of its own."""
-    asked = _beyond_seed(config) | {"model": "transfer"}
-    return any(asked == _beyond_seed(preset(name).model_dump()) for name in PRESETS)
+    like_it = (preset(name, model=config["model"]) for name in PRESETS)
+    return any(_beyond_seed(config) == _beyond_seed(start.model_dump()) for start in like_it)
 
 
 def _beyond_seed(config: dict[str, Any]) -> dict[str, Any]:

@@ -195,6 +195,7 @@ def find_run(config: RunConfig, runs: list[Run]) -> Run | None:
 def question(options: Options) -> Options:
     """Return of a run's options those that decide what it finds out; what an older record lacks is at its default."""
     left_out = {"preset", *PLACES} | ({"data_dir"} if options.get("dataset", "cifar10") == "cifar10" else set())
+    left_out |= {"epochs_baseline"} if options.get("model", "transfer") == "transfer" else set()
     fields = RunConfig.model_fields.items()
     return {name: options.get(name, field.default) for name, field in fields if name not in left_out}
 
