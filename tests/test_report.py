@@ -205,6 +205,17 @@ WORLDS = {
         lambda record: diverge(record) if record.config["learning_rate_stage2"] == 1e-2 else None,
         ("In 1 of them the loss became infinite", "the worst 0.01, with 10.0 %"),
     ),
+    "no epoch at a learning rate is better than chance": (
+        lambda record: (
+            (
+                set_accuracies(record, val=0.5),
+                record.curves["stage2"].__setitem__("val_accuracy", [0.1] * len(record.curves["stage2"]["val_loss"])),
+            )
+            if record.config["learning_rate_stage2"] == 1e-2
+            else None
+        ),
+        ("the worst 0.01, with 50.0 %", "At 0.01 no epoch of fine-tuning was better than 10.0 %"),
+    ),
     "the aggressive fine-tuning diverges": (
         lambda record: diverge(record) if record.config["batch_norm"] == "trained" else None,
         ("it has lost more than it learned", "They count as guessing"),

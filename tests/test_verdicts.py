@@ -3,6 +3,7 @@
 import pytest
 from report_samples import diverge, set_accuracies, set_last, write_planned
 
+from transfer_utils import verdicts
 from transfer_utils.errors import UserError
 from transfer_utils.evidence import Estimate, Measured, difference, gather
 from transfer_utils.records import RunRecord, load_runs, pack_bits
@@ -117,14 +118,26 @@ def test_a_saving_needs_epochs_saved_and_accuracy_kept():
     assert saving(0, kept) == CONTRADICTS
 
 
-@pytest.mark.parametrize(("baseline", "verdict"), [(0.64, CONFIRMS), (0.75, CONTRADICTS), (0.69, CANNOT_TELL)])
+@pytest.mark.parametrize(
+    ("baseline", "verdict"),
+    [(0.64, CONFIRMS), (0.50, CONTRADICTS), (0.69, CANNOT_TELL), (0.75, CANNOT_TELL)],  # the last: a narrow network
+)
 def test_the_gain_is_that_on_the_same_test_images(judged, baseline, verdict):
     def change(config, record):
         set_accuracies(record, test=0.84 if config.model == "transfer" else baseline)
 
     found = judged(change=change)["gain"]
     assert found.verdict == verdict
-    assert found.ours.startswith(f"+{84 - 100 * baseline:.1f} points (")
+    assert found.ours.startswith(f"+{84 - 100 * baseline:.1f} points (") and found.ours.endswith("with width 0.35")
+
+
+def test_a_gain_below_the_claimed_one_contradicts_where_the_width_is_the_published_one(judged, monkeypatch):
+    monkeypatch.setattr(verdicts, "CLAIMED_ALPHA", 0.35)
+
+    def change(config, record):
+        set_accuracies(record, test=0.84 if config.model == "transfer" else 0.75)
+
+    assert judged(change=change)["gain"].verdict == CONTRADICTS
 
 
 def test_what_was_published_for_another_width_is_not_reproduced_here(judged):

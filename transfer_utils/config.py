@@ -282,7 +282,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 PRESET_PURPOSE = {
-    "offline": "no network; minutes; the embedded default",
+    "offline": "no network; a minute; the embedded data, which `make course` runs on",
     "cifar10": "two CPU cores",
     "cifar10-best": "the best accuracy of alpha 0.35; 36 minutes on two cores",
     "cifar10-small": "a quick look at real images",

@@ -244,6 +244,7 @@ def _facts(evidence: Evidence) -> dict[str, Any]:
         "all_gap": story.all_gap(evidence),
         "forgets": story.forgets(evidence),
         "stopping": story.stopping(evidence),
+        "undone": story.undone,
     }
 
 

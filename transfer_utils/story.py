@@ -130,6 +130,13 @@ def forgets(evidence: Evidence) -> dict[str, Any] | None:
     }
 
 
+def undone(cell: Cell) -> float | None:
+    """Return the best validation accuracy of any epoch of fine-tuning, where what remained is the head before it."""
+    curves = [record.curves.get("stage2", {}).get("val_accuracy", []) for record in cell.records]
+    best = max((value for curve in curves for value in curve if value is not None), default=None)
+    return best if best is not None and best < cell.accuracy().low else None
+
+
 def stopping(evidence: Evidence) -> dict[str, Any] | None:
     """Return what early stopping saved and what it cost; None where the study does not ask."""
     cells = sorted(evidence.cells.get("early_stopping", []), key=lambda cell: cell.config.patience)
@@ -157,7 +164,7 @@ def labels_worth(evidence: Evidence) -> str:
     if enough is None:
         best = max(pair["baseline"].accuracy("test_end2end").mean for pair in found.values())
         return f"{said}; the {MODEL_NAMES['baseline']} does not get there from {many:,} ({percent(best)} at best)."
-    return f"{said}; the {MODEL_NAMES['baseline']} first does so from {enough:,}."
+    return f"{said}; the {MODEL_NAMES['baseline']} first does about as well from {enough:,}."
 
 
 def label_rows(evidence: Evidence) -> list[list[str]]:

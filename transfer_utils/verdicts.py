@@ -26,7 +26,8 @@ CLAIMED_ALPHA = 1.0
 
 RULES = {
     "gain": f"The 95 % interval of the gain lies between {GAIN[0]:g} and {GAIN[1]:g} points (confirms), or wholly "
-    "outside (contradicts).",
+    f"outside (contradicts). A network narrower than the published one, whose width is {CLAIMED_ALPHA:g}, does not "
+    "contradict by gaining less: then we cannot tell.",
     "level": f"The 95 % interval lies within {LEVEL:g} point of the published accuracy (confirms), or wholly outside "
     f"(contradicts). An accuracy that was published for MobileNetV2 of width {CLAIMED_ALPHA:g} is judged by runs of "
     f"that width alone; without one it is *{NOT_REPRODUCED}*, and the verdict is that we cannot tell.",
@@ -164,8 +165,10 @@ def _answer(evidence: Evidence, name: str, claim: str, rule: str, ask: Callable[
 
 
 def _gain(evidence: Evidence) -> Says:
-    gain = gain_over_baseline(evidence)
-    return f"{points(gain)} on test", within(gain, *GAIN)
+    gain, alpha = gain_over_baseline(evidence), evidence.cell(HEADLINE, model="transfer").config.alpha
+    narrow = alpha < CLAIMED_ALPHA and gain.high < GAIN[0]
+    verdict = CANNOT_TELL if narrow else within(gain, *GAIN)
+    return f"{points(gain)} on test with width {alpha:g}", verdict
 
 
 def _frozen(evidence: Evidence) -> Says:
