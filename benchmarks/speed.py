@@ -164,7 +164,7 @@ def _both_stages(images: str, data_dir: str, rounds: int, **options) -> list[dic
     """Return two rows: the whole of both sides, and of ours the time until it is as accurate as plain Keras ends."""
     config, dataset = _cifar10(data_dir, **options)
     extractor = build_feature_extractor(config, build_backbone(config)[0])
-    batch = plain.best_batch(extractor, dataset.train.take(np.arange(512)))
+    batch = plain.best_batch(extractor, dataset.train.take(np.arange(min(512, len(dataset.train)))))
     seeds, curves = {"plain": iter(range(rounds)), "ours": iter(range(rounds))}, []
 
     def plainly() -> Timed:

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import tiny
 from click.testing import CliRunner
 
 from benchmarks.pairs import Timed, alternate, ratio
+from transfer_utils.data import load_dataset
 
 
 def test_sides_take_turns_and_none_is_always_first():
@@ -30,6 +32,22 @@ def test_the_time_to_an_accuracy_ends_with_the_first_epoch_that_has_it():
     assert seconds_until(0.78, curve, 100) == 60
     assert seconds_until(0.79, curve, 100) == 100
     assert seconds_until(0.81, curve, 100) is None
+
+
+@pytest.mark.slow
+def test_both_sides_of_the_whole_recipe_run_and_are_judged(monkeypatch):
+    from benchmarks import speed
+
+    tiny.use_backbone(monkeypatch)
+    config = tiny.config(model_path="none", schedule="cosine", epochs_stage1=1, epochs_stage2=2)
+    monkeypatch.setattr(speed, "_cifar10", lambda data_dir, **options: (config, load_dataset(config)))
+    rows = speed._both_stages("a few images", "", 2)
+    assert [row["target"] for row in rows] == [None, 10][: len(rows)]
+    for row in rows:
+        assert row["what"] == "both stages, a few images" and row["plain"] > 0 and row["ours"] > 0
+    plain, ours = (rows[0]["val_accuracy"][side] for side in ("plain", "ours"))
+    assert all(0 <= accuracy <= 1 for accuracy in plain + ours) and len(plain) == len(ours) == 2
+    assert len(rows) == 2 or any(b < a for a, b in zip(plain, ours, strict=True))
 
 
 @pytest.mark.slow
