@@ -15,7 +15,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from transfer_utils import comparison, experiment, phases
+from transfer_utils import comparison, course, experiment, phases
 from transfer_utils.cli import main
 from transfer_utils.config import PRESETS, RunConfig, preset
 from transfer_utils.errors import Diverged, UserError
@@ -113,6 +113,8 @@ def test_compare_has_more_epochs_and_unfreezes_unless_a_preset_says_otherwise(as
         ("predict model.keras", "Missing argument 'IMAGES...'"),
         ("predict none.keras a.png", "There is no model file none.keras."),
         (f"report --runs {'r' * 300}", "Too long a name for a file or folder here: rrr"),
+        ("course --publish -p seed 1", "leave out --preset and --parameter"),
+        ("course --publish --preset offline", "leave out --preset and --parameter"),
         ("train --weights none.h5 --dataset photo-digits --quiet", "or an existing file, got 'none.h5'."),
     ],
 )
@@ -166,6 +168,18 @@ def test_a_signal_to_terminate_is_an_exit_that_can_be_tidied_up_after(monkeypatc
 
     monkeypatch.setattr(experiment, "run_experiment", run)
     assert main(["train"]) == 143 and tidied == [True]
+
+
+def test_quiet_keeps_back_everything_but_what_failed(capfd, monkeypatch):
+    def fail(*given, say, complain, **how) -> int:
+        say("done")
+        complain("01 broke")
+        return 1
+
+    monkeypatch.setattr(course, "run_course", fail)
+    assert main(["course", "--quiet"]) == 1
+    captured = capfd.readouterr()
+    assert captured.out == "" and captured.err == "01 broke\n"
 
 
 def test_quiet_prints_nothing_and_otherwise_it_says_where_the_record_is(capfd, monkeypatch):

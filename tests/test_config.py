@@ -47,6 +47,7 @@ def test_the_defaults_are_those_of_the_original_training_script():
         ({"seed": None}, "seed must be a whole number, got None."),
         ({"dataset": "cifar"}, "dataset must be one of 'cifar10', 'photo-digits' or 'folder', got 'cifar'."),
         ({"backbone": "InceptionV3", "image_size": 64}, "image_size must be at least 75 for InceptionV3, got 64."),
+        ({"alpha": 0.6}, "alpha must be one of 0.35, 0.5, 0.75, 1, 1.3, 1.4 for weights 'imagenet', got 0.6"),
         ({"weights": "letters", "alpha": 1.0}, "weights 'letters' fit MobileNetV2 with alpha 0.35"),
         ({"dataset": "folder"}, "data_dir must name an image folder when dataset is 'folder'"),
         ({"dataset": "photo-digits", "data_dir": "x"}, "data_dir must be empty for photo-digits"),
@@ -149,7 +150,7 @@ def test_the_fingerprint_ignores_places_and_the_presets_name_and_nothing_else():
             continue
         choices = [choice for choice in getattr(field.annotation, "__args__", ()) if choice != field.default]
         other = {bool: not field.default, str: "elsewhere"}.get(field.annotation) if not choices else choices[0]
-        value = field.default + {int: 1, float: 0.01}[field.annotation] if other is None else other
+        value = field.default + {int: 1, float: 0.15}[field.annotation] if other is None else other
         same = preset("none", **{name: value}).fingerprint == usual.fingerprint
         assert same == (name in PLACES), name
     assert RunConfig(preset="cifar10").fingerprint == usual.fingerprint

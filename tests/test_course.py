@@ -160,9 +160,10 @@ def test_a_failing_notebook_is_named_with_cell_and_error_and_its_copy_kept(write
 def test_the_notebooks_behind_a_failing_one_still_run(write):
     write("01_bad", "1 / 0")
     write("02_good", "print('good')")
-    said = []
-    assert run_course("offline", say=said.append) == 1
-    assert said[2].startswith("1 of 2 notebooks ran")
+    said, complained = [], []
+    assert run_course("offline", say=said.append, complain=complained.append) == 1
+    assert said[2].startswith("1 of 2 notebooks ran") and len(said) == 3
+    assert len(complained) == 1 and "01_bad" in complained[0]
     assert "good\n" in texts("course/02_good.ipynb")
 
 

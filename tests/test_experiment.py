@@ -135,11 +135,16 @@ def test_the_record_can_be_read_while_the_run_goes_on(undisturbed):
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_used_again_where_that_is_asked_for(undisturbed, monkeypatch):
+def test_a_finished_run_is_used_again_where_that_is_asked_for(undisturbed, monkeypatch, tmp_path):
     monkeypatch.setattr(phases, "compute", lambda sitting: pytest.fail("it was computed again"))
     same, said = config(output_dir=str(undisturbed.folder / "runs")), []
     again = run_experiment(same, reuse=True, say=said.append)
     assert again.path == undisturbed.run.path and said == [f"{again.name} is on record with these options: used again."]
+    wanted = {"json_output_path": str(tmp_path / "log.json"), "model_path": str(tmp_path / "mine.keras")}
+    run_experiment(same.model_copy(update=wanted), reuse=True, say=quiet)
+    assert read_record(tmp_path / "log.json").run_id == again.name
+    assert sha256_of_weights(load_model(tmp_path / "mine.keras")) == outcome(again.folder)[0]
+    assert (tmp_path / "mine.keras.classes.json").is_file()
     assert finished_run(config(output_dir=same.output_dir, seed=1)) is None
     assert finished_run(config(output_dir="elsewhere")) is None
     model = again.folder / "model.keras"

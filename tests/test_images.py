@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
 import sys
 import zlib
 
@@ -56,6 +57,16 @@ def test_every_mode_and_size_becomes_an_rgb_square(kind_and_mode, width, height,
     pixels = decode_image(encoded(image, kind), side)
     assert pixels.shape == (side, side, 3) and pixels.dtype == np.uint8
     np.testing.assert_allclose(pixels.astype(int), 255 if mode == "1" else 90, atol=4)
+
+
+@pytest.mark.fault(20)
+def test_postscript_is_no_picture_whatever_the_file_is_called(tmp_path, monkeypatch):
+    """Pillow would hand it to Ghostscript, which runs the program that it holds."""
+    monkeypatch.setattr(subprocess, "check_call", lambda *command, **how: pytest.fail("a program was run"))
+    photo = tmp_path / "cat.jpg"
+    photo.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n{} loop\n")
+    with pytest.raises(BadImage, match=r"cat.jpg: not a picture that can be read"):
+        decode_image(photo, 8)
 
 
 def test_an_image_of_the_right_size_is_untouched():

@@ -68,6 +68,7 @@ def test_a_run_exports_what_was_asked_for_and_judges_it():
         right = (exported(test.take()).argmax(axis=1) == test.labels).mean()
         assert run.record.metrics[f"test_{precision}"] == right
     assert run.record.metrics["test_float32"] == run.record.metrics["test_end2end"]
+    assert run.record.timing_sec["export"] > 0, "else it would be time that the predictions of the model took"
 
 
 def test_what_cannot_be_exported_here_is_said_before_the_training(monkeypatch):

@@ -79,6 +79,12 @@ def test_the_seeds_of_a_preset_share_a_row_with_their_mean_and_its_interval(smal
     assert row.split("|")[5].strip() == "–", "a mean over the other two would pass for one over all"
 
 
+def test_a_record_without_the_options_of_today_is_no_preset_and_stops_nothing(small_record, tmp_path):
+    small_record.config = {"batch_size": 32}
+    small_record.save(tmp_path / "0001" / "run.json")
+    assert len(results_table(load_runs(tmp_path).runs).splitlines()) == 2
+
+
 @pytest.mark.parametrize(("model", "rows"), [("transfer", 1), ("baseline", 0)])
 def test_the_epochs_of_the_cnn_matter_to_its_own_runs_alone(small_record, tmp_path, model, rows):
     small_record.config |= {"model": model, "epochs_baseline": 7}

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import jinja2
 import pytest
 from conftest import ROOT
 from report_samples import diverge, records_in, set_accuracies, set_last, write_planned
 
-from transfer_utils import report
+from transfer_utils import report, story
 from transfer_utils.cli import main
 from transfer_utils.errors import UserError
 from transfer_utils.evidence import Cell, gather
@@ -307,6 +308,12 @@ def test_a_run_that_was_cut_off_counts_for_nothing(copied):
 
     with pytest.raises(UserError, match="group mixup with use_mixup=True"):
         told(alter(copied, change))
+
+
+def test_all_labels_come_last_although_their_number_is_0():
+    pairs = [(model, n) for n in (0, 20, 5) for model in ("transfer", "baseline")]
+    cells = [SimpleNamespace(config=SimpleNamespace(model=model, labels_per_class=n)) for model, n in pairs]
+    assert list(story._by_labels(SimpleNamespace(cells={"label_efficiency": cells}))) == [5, 20, 0]
 
 
 @pytest.mark.parametrize("metric", ["val_end2end", "test_tta", "test_low"])

@@ -218,7 +218,8 @@ def test_a_run_that_diverged_is_told_and_not_repeated():
     wanted = study()
     first, second = wanted.of_group("depth")
     completed(first)
-    completed(second, 2, status="diverged", error="The loss became nan.", metrics={})
+    same = second.model_copy(update={"epochs_baseline": 5})  # which does not matter to the pretrained network
+    completed(same, 2, status="diverged", error="The loss became nan.", metrics={})
     said = []
     assert run_sweep(wanted, say=said.append, program=REFUSE) == 1
     assert said[0] == "2 runs: 2 on record, 0 to do."

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from transfer_utils import __version__
 from transfer_utils.config import RunConfig, preset
@@ -101,7 +102,8 @@ def sweep(
         click.echo(dry_run(planned))
         return
     with watching(quiet) as (say, look):
-        status = run_sweep(chosen, workers=workers, scheduler=scheduler, notebook=notebook, say=say, look=look)
+        told = {"say": say, "complain": _complain if quiet else say, "look": look}
+        status = run_sweep(chosen, workers=workers, scheduler=scheduler, notebook=notebook, **told)
     sys.exit(status)
 
 
@@ -133,8 +135,12 @@ def course(
     from transfer_utils import course as room
     from transfer_utils.progress import reporting
 
+    chosen = click.get_current_context().get_parameter_source("preset")
+    if publish and (parameters or chosen != ParameterSource.DEFAULT):
+        raise UserError("--publish runs the notebooks as they stand: leave out --preset and --parameter.")
     with reporting(quiet) as (progress, say):
-        shared = {"progress": progress, "say": say, "timeout": timeout}
+        complain = _complain if quiet else say
+        shared = {"progress": progress, "say": say, "complain": complain, "timeout": timeout}
         if publish:
             status = room.publish(notebooks, output_dir, **shared)
         else:
@@ -236,6 +242,11 @@ def _supervise(supervised: bool) -> None:
         from transfer_utils.child import end_with_starter
 
         end_with_starter()
+
+
+def _complain(line: str) -> None:
+    """Print what failed where everything else is kept quiet."""
+    click.echo(line, err=True)
 
 
 def _words(text: str) -> list[str]:

@@ -27,6 +27,9 @@ ALL_LAYERS = -1
 MODEL_SUFFIXES = (".keras", ".h5")
 NO_COPY = "none"  # as model_path: the model stays in the run's folder
 
+# The widths of MobileNetV2 that Keras has ImageNet weights for.
+IMAGENET_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+
 # Below these sides Keras refuses the backbone, or its last feature map has no pixel left.
 MINIMUM_SIZE = {"InceptionV3": 75}
 
@@ -167,6 +170,9 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"weights 'letters' fit MobileNetV2 with alpha 0.35, got {self.backbone} with alpha {self.alpha:g}"
             )
+        if (self.weights, self.backbone) == ("imagenet", "MobileNetV2") and self.alpha not in IMAGENET_WIDTHS:
+            widths = ", ".join(f"{alpha:g}" for alpha in IMAGENET_WIDTHS)
+            raise ValueError(f"alpha must be one of {widths} for weights 'imagenet', got {self.alpha:g}")
         if self.dataset == "folder" and not self.data_dir:
             raise ValueError("data_dir must name an image folder when dataset is 'folder', got an empty name")
         if self.dataset == "photo-digits" and self.data_dir:

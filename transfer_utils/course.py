@@ -30,6 +30,7 @@ def run_course(
     *,
     progress: Progress | None = None,
     say: Say = print,
+    complain: Say | None = None,
     timeout: float = CELL_TIMEOUT,
 ) -> int:
     """Run the notebooks of the course in order, each in a kernel of its own, and keep the executed copies.
@@ -42,6 +43,7 @@ def run_course(
         output_dir: folder of the executed notebooks, and their parameter ``output_dir``.
         progress: called with (name, cells done, cells in all).
         say: called with a line for each notebook and the summary.
+        complain: called with what failed; ``say`` by default.
         timeout: seconds a single cell may take.
 
     Returns:
@@ -64,7 +66,7 @@ def run_course(
     seconds = time.monotonic() - started
     say(f"{len(plan) - len(failed)} of {len(plan)} notebooks ran in {seconds:.0f} s; they are in {output_dir}.")
     for failure in failed:
-        say(failure)
+        (complain or say)(failure)
     return 1 if failed else 0
 
 
@@ -74,6 +76,7 @@ def publish(
     *,
     progress: Progress | None = None,
     say: Say = print,
+    complain: Say | None = None,
     timeout: float = CELL_TIMEOUT,
 ) -> int:
     """Run the notebooks as they stand and write what they print and draw back into them, and into ``figures/``.
@@ -91,7 +94,7 @@ def publish(
             failure = _run(path, {}, output_dir, progress, say, timeout) or _write_back(path, Path(output_dir))
             if failure:
                 failed += 1
-                say(failure)
+                (complain or say)(failure)
     return 1 if failed else 0
 
 

@@ -142,7 +142,6 @@ def gather(study: Study, runs: Sequence[Run], path: str = "studies/six_stages.ya
         UserError: a configuration has no run at all; the message names its group and the command that makes it.
     """
     runs = list(runs)
-    lost = {_key(run.record.config): run for run in runs if run.record.status == "diverged" and run.record.config}
     cells: dict[str, list[Cell]] = {}
     missing: dict[str, list[str]] = {}
     for group in study.groups:
@@ -150,7 +149,7 @@ def gather(study: Study, runs: Sequence[Run], path: str = "studies/six_stages.ya
         for config in study.of_group(group.name):
             options = {name: getattr(config, name) for name in group.grid}
             cell = found.setdefault(str(options), Cell(options, config, {}))
-            run = find_run(config, runs) or lost.get(_key(config.model_dump()))
+            run = find_run(config, runs) or find_run(config, runs, "diverged")
             if run:
                 cell.runs[config.seed] = run
         cells[group.name] = list(found.values())

@@ -89,6 +89,7 @@ def run_experiment(
     with _alone(config, say) if reuse else nullcontext():
         if reuse and (done := finished_run(config)):
             say(f"{done.name} is on record with these options: used again.")
+            _hand_out(done, config, say)
             return done
         return _run(_claim(config, progress, say))
 
@@ -142,6 +143,17 @@ def finished_run(config: RunConfig) -> Run | None:
         if same and model and (run.folder / model).is_file() and run.record.dataset.get("fingerprint") == images():
             return run
     return None
+
+
+def _hand_out(run: Run, config: RunConfig, say: Say) -> None:
+    """Write the record and the model of a run that is used again where the options want them."""
+    if config.json_output_path:
+        run.record.save(config.json_output_path)
+    if config.model_path not in ("", NO_COPY):
+        from transfer_utils.model_files import load_model
+        from transfer_utils.phases import copy_model
+
+        copy_model(load_model(run.folder / run.record.files["model"]), run.record, Path(config.model_path), say)
 
 
 def _fingerprint_of_images(config: RunConfig) -> str:

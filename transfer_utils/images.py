@@ -31,6 +31,9 @@ SPLIT_FOLDERS = {
 LARGEST_PIXELS = 64_000_000  # width x height; the cameras of telephones reach 50 million
 LARGEST_FILE = 256 << 20  # bytes
 
+# Pillow recognises a file by its content and hands PostScript to Ghostscript, which would run what a "photo" holds.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "ICO", "TGA")
+
 # decode_image refuses such pictures itself, by a lower bound and with the file's name.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -107,7 +110,7 @@ def decode_image(source: str | os.PathLike | bytes, side: int, name: str = "") -
     if not content:
         raise BadImage(f"{name}: the file is empty")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
             if width * height > LARGEST_PIXELS:
                 raise BadImage(f"{name}: {width} x {height} pixels; the limit is {LARGEST_PIXELS / 1e6:g} million")

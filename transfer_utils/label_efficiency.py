@@ -151,12 +151,15 @@ def verdict(measured: Sequence[Measured]) -> str:
     sure = [level for level in levels if transfer[level][1] > baseline[level][2]]
     if not sure:
         lines.append("At no number of labels does their worst draw beat its best one.")
-    elif sure[-1] == levels[-1]:
+    elif sure == levels:
         lines.append("With all labels they are still ahead: within these data they do not stop paying.")
-    else:
+    elif sure == levels[: len(sure)]:
         lines.append(
             f"Up to {sure[-1]:,} per class their worst draw beats its best; with more labels it no longer does."
         )
+    else:
+        named = " and ".join(f"{level:,}" for level in sure)
+        lines.append(f"With {named} per class their worst draw beats its best, with the other numbers it does not.")
     return " ".join(lines)
 
 

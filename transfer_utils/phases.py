@@ -37,7 +37,8 @@ from transfer_utils.records import pack_bits
 from transfer_utils.training import Batch, Curves, run_stage1_training, run_stage2_finetuning, train_baseline
 
 if TYPE_CHECKING:
-    from transfer_utils.experiment import Sitting
+    from transfer_utils.experiment import Say, Sitting
+    from transfer_utils.records import RunRecord
 
 CHECKPOINT = "checkpoint-{}.npz"
 
@@ -60,8 +61,13 @@ def compute(sitting: Sitting) -> None:
     model = _train_transfer(dataset, sitting) if config.model == "transfer" else _train_baseline(dataset, sitting)
     with sitting.phase("saving"):
         _save(model, dataset, sitting)
+    sitting.record.timing_sec.pop("evaluation", None)  # it begins anew, whatever an earlier sitting had of it
     with sitting.phase("evaluation"):
-        _evaluate(model, dataset, sitting)
+        _evaluate(dataset, sitting)
+    if config.export != "none":
+        with sitting.phase("export"):
+            _evaluate_exports(dataset, sitting)
+    sitting.say(_summary(sitting.record.metrics))
 
 
 def predict_probabilities(
@@ -218,10 +224,15 @@ def _save(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
     if sitting.config.model_path == NO_COPY:
         return
     outside = Path(sitting.config.model_path or f"{dataset.name}{suffix}.h5")
-    save_model(model, outside)
-    name_classes(outside, list(dataset.class_names))
+    copy_model(model, sitting.record, outside, sitting.say)
     sitting.record.files["exported"] = str(outside)
-    sitting.say(f"Saved the model as {outside}.")
+
+
+def copy_model(model: keras.Model, record: RunRecord, path: Path, say: Say) -> None:
+    """Write a run's model outside its folder, with the names of its classes beside it."""
+    save_model(model, path)
+    name_classes(path, record.dataset["class_names"])
+    say(f"Saved the model as {path}.")
 
 
 def _precisions(config: RunConfig) -> tuple[str, ...]:
@@ -238,52 +249,49 @@ def _calibration(split: Split) -> np.ndarray:
     return split.take(np.linspace(0, len(split) - 1, min(CALIBRATION, len(split))).astype(int))
 
 
-def _evaluate(model: keras.Model, dataset: Dataset, sitting: Sitting) -> None:
-    """Write the metrics of the final model. The only place that reads the test split."""
+def _evaluate(dataset: Dataset, sitting: Sitting) -> None:
+    """Write the metrics of the final model. Only here and in ``_evaluate_exports`` is the test split read."""
     config, record = sitting.config, sitting.record
     # The saved file is what is judged, so that the numbers are true of it.
     engine = Engine(load_model(sitting.folder / "model.keras"), config.engine)
-    names = list(dataset.class_names)
-
-    def judged(split: Split, title: str, by: Engine | LiteRT = engine, **options) -> tuple[dict, np.ndarray]:
-        found = predict_probabilities(by, split, config, progress=sitting.progress, title=title, **options)
-        return evaluation.evaluate(found, split.labels, names), found
-
     sample, plain = dataset.train.part(np.arange(min(evaluation.TRAIN_SAMPLE, len(dataset.train)))), {}
     for key, split in (("train", sample), ("val", dataset.validation), ("test", dataset.test)):
-        result, plain[key] = judged(split, f"evaluating on {key}")
-        record.metrics |= {
-            f"{key}_end2end": result["accuracy"],
-            f"{key}_low": result["low"],
-            f"{key}_high": result["high"],
-            f"{key}_loss": result["loss"],
-            f"{key}_ece": result["ece"],
-        }
+        plain[key], result = _judge(engine, split, f"evaluating on {key}", dataset, sitting)
+        record.metrics |= _with_interval(key, result, f"{key}_end2end")
+        record.metrics |= {f"{key}_loss": result["loss"], f"{key}_ece": result["ece"]}
     record.confusion_matrix, record.per_class = result["confusion_matrix"], result["per_class"]
     record.calibration = evaluation.calibration(plain["test"], dataset.test.labels)
     correct = plain["test"].argmax(axis=1) == dataset.test.labels
     record.test_correct = pack_bits(correct)
     if config.tta:
         for key, split in (("val", dataset.validation), ("test", dataset.test)):
-            result, _ = judged(split, f"evaluating on {key}, averaged views", tta=True, known=plain[key])
-            record.metrics |= {
-                f"{key}_tta": result["accuracy"],
-                f"{key}_tta_low": result["low"],
-                f"{key}_tta_high": result["high"],
-            }
-    for precision in _precisions(config):
+            title, look = f"evaluating on {key}, averaged views", {"tta": True, "known": plain[key]}
+            _, result = _judge(engine, split, title, dataset, sitting, **look)
+            record.metrics |= _with_interval(f"{key}_tta", result)
+
+
+def _evaluate_exports(dataset: Dataset, sitting: Sitting) -> None:
+    record = sitting.record
+    for precision in _precisions(sitting.config):
         file = sitting.folder / record.files[precision]
         exported = LiteRT(file.read_bytes())
         for key, split in (("val", dataset.validation), ("test", dataset.test)):
-            result, _ = judged(split, f"evaluating {file.name} on {key}", by=exported)
-            record.metrics |= {
-                f"{key}_{precision}": result["accuracy"],
-                f"{key}_{precision}_low": result["low"],
-                f"{key}_{precision}_high": result["high"],
-            }
+            _, result = _judge(exported, split, f"evaluating {file.name} on {key}", dataset, sitting)
+            record.metrics |= _with_interval(f"{key}_{precision}", result)
         accuracy, size = record.metrics[f"test_{precision}"], file.stat().st_size
         sitting.say(f"{file}: {size / 1e6:.2f} MB, test accuracy {100 * accuracy:.1f} %.")
-    sitting.say(_summary(record.metrics))
+
+
+def _judge(
+    engine: Engine | LiteRT, split: Split, title: str, dataset: Dataset, sitting: Sitting, **look
+) -> tuple[np.ndarray, dict]:
+    """Return the probabilities (n, classes) of a split and what they say of it."""
+    found = predict_probabilities(engine, split, sitting.config, progress=sitting.progress, title=title, **look)
+    return found, evaluation.evaluate(found, split.labels, list(dataset.class_names))
+
+
+def _with_interval(name: str, result: dict, accuracy: str = "") -> dict[str, float]:
+    return {accuracy or name: result["accuracy"], f"{name}_low": result["low"], f"{name}_high": result["high"]}
 
 
 def _hooks(name: str, sitting: Sitting) -> dict:

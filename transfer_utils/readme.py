@@ -27,7 +27,7 @@ def results_table(runs: list[Run]) -> str:
     newest: dict[str, dict[int, Run]] = {}
     for run in runs:
         if run.path.name == RECORD_NAME and run.record.status == "completed" and _is_a_preset(run.record.config):
-            newest.setdefault(repr(_beyond_seed(run.record.config)), {})[run.record.config["seed"]] = run
+            newest.setdefault(repr(_beyond_seed(run.record.config)), {})[run.record.config.get("seed", 0)] = run
     for seeds in newest.values():
         first = seeds[min(seeds)]
         cells = [_data(first.record), _network(first), str(len(seeds)), *_accuracies(list(seeds.values()))]
@@ -126,7 +126,7 @@ def with_tables(text: str, tables: dict[str, str]) -> str:
 
 def _is_a_preset(config: dict[str, Any]) -> bool:
     """Say whether a run is a preset as it stands, of either model: what a study varies has tables of its own."""
-    like_it = (preset(name, model=config["model"]) for name in PRESETS)
+    like_it = (preset(name, model=config.get("model", "transfer")) for name in PRESETS)
     return any(_beyond_seed(config) == _beyond_seed(start.model_dump()) for start in like_it)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -157,14 +158,15 @@ def stopping(evidence: Evidence) -> dict[str, Any] | None:
 def labels_worth(evidence: Evidence) -> str:
     """Say from how many labels the CNN is as good as transfer learning is from the fewest."""
     found = _by_labels(evidence)
-    few, many = min(found), max(found)
+    few, many = next(iter(found)), next(reversed(found))
     target = found[few]["transfer"].accuracy("test_end2end").mean
     enough = next((n for n, pair in found.items() if pair["baseline"].accuracy("test_end2end").mean >= target), None)
-    said = f"From {few:,} labels per class, transfer learning gets {percent(target)} of the test images right"
+    said = f"From {labels(few)} labels per class, transfer learning gets {percent(target)} of the test images right"
     if enough is None:
         best = max(pair["baseline"].accuracy("test_end2end").mean for pair in found.values())
-        return f"{said}; the {MODEL_NAMES['baseline']} does not get there from {many:,} ({percent(best)} at best)."
-    return f"{said}; the {MODEL_NAMES['baseline']} first does about as well from {enough:,}."
+        at_best = f"from {labels(many)} ({percent(best)} at best)"
+        return f"{said}; the {MODEL_NAMES['baseline']} does not get there {at_best}."
+    return f"{said}; the {MODEL_NAMES['baseline']} first does about as well from {labels(enough)}."
 
 
 def label_rows(evidence: Evidence) -> list[list[str]]:
@@ -212,7 +214,7 @@ def _by_labels(evidence: Evidence) -> dict[int, dict[str, Cell]]:
     found: dict[int, dict[str, Cell]] = {}
     for cell in evidence.cells["label_efficiency"]:
         found.setdefault(cell.config.labels_per_class, {})[cell.config.model] = cell
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda item: item[0] or math.inf))  # 0 means all labels
 
 
 def _mean(measured: dict[int, Any]) -> float:

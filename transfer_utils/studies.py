@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from transfer_utils.config import PLACES, PRESETS, RunConfig
 from transfer_utils.config import preset as from_preset
 from transfer_utils.errors import UserError, nearest
-from transfer_utils.records import Run
+from transfer_utils.records import Run, Status
 
 Options = dict[str, Any]
 
@@ -177,17 +177,18 @@ def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
     return study
 
 
-def find_run(config: RunConfig, runs: list[Run]) -> Run | None:
-    """Return the newest completed run of ``runs`` that answers the same question as ``config``; None without one.
+def find_run(config: RunConfig, runs: list[Run], status: Status = "completed") -> Run | None:
+    """Return the newest run of ``runs`` that answers the same question as ``config``; None without one.
 
     The preset, and where a run is kept, do not count; nor where CIFAR-10 is read from. A user's own folder does.
 
     Args:
         runs: in the order of their names, as ``load_runs`` lists them.
+        status: of the run that is looked for.
     """
     wanted = question(config.model_dump())
     for run in reversed(runs):
-        if run.record.status == "completed" and run.record.config and question(run.record.config) == wanted:
+        if run.record.status == status and run.record.config and question(run.record.config) == wanted:
             return run
     return None
 

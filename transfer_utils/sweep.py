@@ -28,6 +28,7 @@ from transfer_utils.studies import Planned, Study, find_run
 
 LOOK_EVERY = 0.5  # seconds between two looks at the records
 WORKERS_TO_APPEAR = 60  # seconds
+LONGEST_CELL = str(7 * 24 * 3600)  # seconds: in notebook 04 a whole training is one cell
 
 NOTEBOOKS = "notebooks"  # folder of the executed copies, in that of the runs
 
@@ -98,6 +99,7 @@ def run_sweep(
     scheduler: str = "",
     notebook: bool = False,
     say: Say = print,
+    complain: Say | None = None,
     look: Look | None = None,
     program: Sequence[str] = PROGRAM,
 ) -> int:
@@ -111,6 +113,7 @@ def run_sweep(
         scheduler: address of a Dask scheduler, whose workers are used instead; they must share this folder.
         notebook: do each run that has two stages as notebook 04, executed into ``<output_dir>/notebooks``.
         say: called with a line for each run that has ended, and with the summary.
+        complain: called with what failed, in the end; ``say`` by default.
         look: called with the sweep again and again while it goes on.
         program: what Python runs instead of this command line.
 
@@ -128,7 +131,7 @@ def run_sweep(
         with _cluster(workers, scheduler) as client:
             sweep.workers = sum(client.nthreads().values())
             _do(sweep, to_do, client, notebook, program, say, look)
-    return _summary(sweep, say)
+    return _summary(sweep, say, complain or say)
 
 
 def plan(study: Study) -> Sweep:
@@ -139,11 +142,10 @@ def plan(study: Study) -> Sweep:
     for one in planned:
         job = Job(one.config.model_copy(update={"model_path": NO_COPY}), one.groups, label(one, study))
         done = find_run(one.config, runs)
-        latest = done or _newest(one.config, runs)
         if done:
             job.status, job.run = ON_RECORD, done
-        elif latest and latest.record.status == "diverged":  # it would again
-            job.status, job.run, job.error = "diverged", latest, latest.record.error
+        elif lost := find_run(one.config, runs, "diverged"):  # it would again
+            job.status, job.run, job.error = "diverged", lost, lost.record.error
         jobs.append(job)
     return Sweep(jobs, Forecast(runs))
 
@@ -205,7 +207,8 @@ def _arguments(config: RunConfig, notebook: bool) -> list[str]:
     if not notebook or not _is_told_by_the_notebook(config):
         return ["train", "--supervised", "--quiet", *config.arguments()]
     folder = f"{config.output_dir}/{NOTEBOOKS}/{config.fingerprint}"
-    words = ["course", "--supervised", "--quiet", "--preset", config.preset, "--notebook", "04", "--output_dir", folder]
+    words = ["course", "--supervised", "--quiet", "--timeout", LONGEST_CELL, "--preset", config.preset]
+    words += ["--notebook", "04", "--output_dir", folder]
     options = {**config.changes(), "output_dir": config.output_dir}
     return [*words, "--parameter", "seed", str(config.seed), "--parameter", "options", repr(options)]
 
@@ -251,12 +254,12 @@ def _line(job: Job, sweep: Sweep) -> str:
     return f"[{done}/{len(sweep.jobs)}] {job.label}{name}: {job.status}{found}, {job.seconds:.0f} s"
 
 
-def _summary(sweep: Sweep, say: Say) -> int:
+def _summary(sweep: Sweep, say: Say, complain: Say) -> int:
     bad = [job for job in sweep.jobs if job.status in ENDED_BADLY]
     for job in bad:
         name = f" ({job.run.folder})" if job.run else ""
-        say(f"{job.label}{name} {job.status}: {job.error or 'no reason was given'}")
-        say(f"  {job.config.command()}")
+        complain(f"{job.label}{name} {job.status}: {job.error or 'no reason was given'}")
+        complain(f"  {job.config.command()}")
     say(f"{len(sweep.jobs) - len(bad)} of {len(sweep.jobs)} runs are on record.")
     return 1 if bad else 0
 

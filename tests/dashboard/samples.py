@@ -183,6 +183,7 @@ def _add_results(record: RunRecord, accuracy: float, random: np.random.Generator
         "test_high": test_high,
         "test_loss": float(-np.log(accuracy) * 1.7 + 0.24),
         "test_ece": 0.041,
+        "val_tta": min(validated / N_VALIDATION + 0.009, 1) if record.config["tta"] else None,
         "test_tta": min(correct / N_TEST + 0.009, 1) if record.config["tta"] else None,
         "train_end2end": min(accuracy + 0.05, 1),
     }

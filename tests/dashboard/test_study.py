@@ -67,3 +67,19 @@ def test_an_option_says_so_where_no_run_has_the_accuracy_in_question(tmp_path, d
     app = draw(tmp_path, "Study", split="test", option="head")
     assert not app.exception
     assert "No run has this accuracy yet." in [caption.value for caption in app.caption]
+
+
+def test_frozen_features_are_set_beside_the_best_network_from_scratch_however_many_there_are(tmp_path, draw):
+    from transfer_utils.records import read_record
+
+    from .samples import write_run
+
+    def accuracy(name: str, options: dict, place: int) -> float:
+        path = write_run(tmp_path / name, options, "completed", place)
+        return read_record(path).metrics["val_end2end"]
+
+    rates = [10.0**-n for n in range(1, 10)]
+    best = max(accuracy(f"s{n}", {"model": "baseline", "learning_rate_stage1": r}, n) for n, r in enumerate(rates))
+    gain = 100 * (accuracy("frozen", {"n_unfreeze": 0}, 9) - best)
+    told = [text.value for text in draw(tmp_path, "Study").text]
+    assert f"Frozen features: {gain:+.1f} points over the network from scratch." in told

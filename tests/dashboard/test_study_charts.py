@@ -27,8 +27,9 @@ def test_positive_numbers_over_decades_are_spaced_by_their_ratio(rows):
 
 def test_views_add_points(rows):
     groups = group_by_configuration([row for row in rows if row.metric("test_tta") is not None])[:2]
-    figure = study_charts.averaging_views(groups)
+    figure = study_charts.averaging_views(groups, "test")
     assert [trace.x[0] for trace in figure.data] == pytest.approx([0.9, 0.9])
+    assert figure.layout.xaxis.title.text == "points of test accuracy gained"
 
 
 def test_epochs_run_and_left_out_add_up_to_those_planned(rows):

@@ -31,6 +31,13 @@ def test_the_answer_shows_classes_and_where_the_model_looked(row, picture):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("size", [-5, 40_000, 1e300])
+def test_a_size_that_no_network_has_is_not_believed(row, picture, size):
+    row.config["image_size"] = size
+    assert ask(row, model_file(row), picture).sides == (8, 8)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_picture_is_said_in_words(row, content):
     with pytest.raises(UserError):

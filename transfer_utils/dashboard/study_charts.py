@@ -73,11 +73,11 @@ def _add_family(figure: go.Figure, place: int, name: str, found: list[tuple[floa
     )
 
 
-def averaging_views(groups: list[Group]) -> go.Figure:
-    """Draw the points of test accuracy that test-time augmentation adds, for groups that tried it."""
+def averaging_views(groups: list[Group], split: str) -> go.Figure:
+    """Draw the points of a split's accuracy that test-time augmentation adds, for groups that tried it."""
     figure = go.Figure()
     for place, group in enumerate(groups):
-        gains = [100 * (row.metric("test_tta") - row.metric("test_end2end")) for row in group.rows]
+        gains = [100 * (row.metric(f"{split}_tta") - row.metric(f"{split}_end2end")) for row in group.rows]
         figure.add_bar(
             x=[float(np.mean(gains))],
             y=[place],
@@ -87,7 +87,7 @@ def averaging_views(groups: list[Group]) -> go.Figure:
             hovertemplate=f"%{{x:+.1f}} points ({group.size})<extra></extra>",
         )
     drawing.lay_out(figure, 90 + 36 * len(groups), legend=False)
-    figure.update_xaxes(title_text="points of test accuracy gained", zeroline=True)
+    figure.update_xaxes(title_text=f"points of {SPLITS[split][0]} accuracy gained", zeroline=True)
     _name_bars(figure, groups)
     return figure
 

@@ -133,27 +133,29 @@ def _diverged(found: list[Family], option: str, rows: list[Row]) -> str:
 def _start(rows: list[Row], split: str) -> Finding | None:
     """Set the network from scratch beside the frozen one, both trained on all labels."""
     known = [row for row in rows if row.labels in ("all", "–") and row.metric(f"{split}_end2end") is not None]
-    scratch = [row for row in known if row.from_scratch]
-    frozen = [row for row in known if not row.from_scratch and not row.fine_tunes]
-    if not scratch or not frozen:
+    pretrained = [row for row in known if not row.from_scratch]
+    kinds = [row for row in known if row.from_scratch], [row for row in pretrained if not row.fine_tunes]
+    if not all(kinds):
         return None
-    groups = group_by_configuration(scratch + frozen)[:MOST_BARS]
-    best = {
-        part: max((g.mean(f"{split}_end2end") for g in groups if g.rows[0].from_scratch is part), default=0.0)
-        for part in (True, False)
-    }
-    says = f"Frozen features: {100 * (best[False] - best[True]):+.1f} points over the network from scratch."
+    metric = f"{split}_end2end"
+    scratch, frozen = (
+        sorted(group_by_configuration(kind), key=lambda g: g.mean(metric), reverse=True)[: MOST_BARS // 2]
+        for kind in kinds
+    )
+    gain = 100 * (frozen[0].mean(metric) - scratch[0].mean(metric))
+    says = f"Frozen features: {gain:+.1f} points over the network from scratch."
+    groups = group_by_configuration([row for group in scratch + frozen for row in group.rows])
     return Finding(option_charts.results(groups, ("train", split)), says)
 
 
 def _average_views(rows: list[Row], split: str) -> Finding | None:
-    tried = [row for row in rows if row.metric("test_tta") is not None and row.metric("test_end2end") is not None]
+    averaged, plain = f"{split}_tta", f"{split}_end2end"
+    tried = [row for row in rows if row.metric(averaged) is not None and row.metric(plain) is not None]
     if not tried:
         return None
-    mean = sum(100 * (row.metric("test_tta") - row.metric("test_end2end")) for row in tried) / len(tried)
-    return Finding(
-        study_charts.averaging_views(_best_few(tried)), f"{mean:+.1f} points on average over {len(tried)} runs."
-    )
+    mean = sum(100 * (row.metric(averaged) - row.metric(plain)) for row in tried) / len(tried)
+    says = f"{mean:+.1f} points on average over {len(tried)} runs."
+    return Finding(study_charts.averaging_views(_best_few(tried), split), says)
 
 
 def _stop_early(rows: list[Row], split: str) -> Finding | None:

@@ -87,6 +87,7 @@ def ask(row: Row, path: Path, content: bytes) -> Answer:
     probabilities = np.asarray(model(pixels[None]))[0]
     names = class_names(path, len(probabilities))
     inner = stored if row.from_scratch else int(plain.number(row.config.get("image_size")) or stored)
+    inner = inner if 0 < inner <= SHOWN_PIXELS else stored  # a record can say anything
     seen = resize_images(pixels[None], inner)[0]
     heat = grad_cam(model, pixels, int(probabilities.argmax()))
     return Answer(top_classes(probabilities, names, TOP), given, seen, overlay(given, heat), (stored, inner))
