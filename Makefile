@@ -35,7 +35,7 @@ browser: setup ## of the tests, only: the dashboard in a real Chromium
 
 pictures: setup ## take the pictures of the dashboard in the README again
 	@$(python) -m tests.dashboard.screenshots figures --readme --runs runs \
-	    --chosen 0001-cifar10-transfer 0002-cifar10-baseline
+	    --chosen 0076-cifar10-transfer 0002-cifar10-baseline
 
 torture: setup ## repeat the fault tests with their large counts
 	@$(python) -m pytest -m "(torture or hypothesis or fault) and not browser" --hypothesis-profile=torture \
