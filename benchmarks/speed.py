@@ -12,7 +12,6 @@ import numpy as np
 
 from benchmarks import plain
 from benchmarks.pairs import Timed, alternate, ratio
-from transfer_utils.checkpoints import Curves
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.convex import solve_head, start_head
 from transfer_utils.data import Dataset, load_dataset
@@ -31,6 +30,8 @@ from transfer_utils.models import (
     unfreeze_model_tail,
 )
 from transfer_utils.phases import predict_probabilities
+from transfer_utils.records import RunRecord
+from transfer_utils.timeline import first_reaching, timeline
 from transfer_utils.training import run_stage2_finetuning
 
 TRUNK_IMAGES = {0.35: 2048, 1.0: 512}
@@ -165,7 +166,7 @@ def _both_stages(images: str, data_dir: str, rounds: int, **options) -> list[dic
     config, dataset = _cifar10(data_dir, **options)
     extractor = build_feature_extractor(config, build_backbone(config)[0])
     batch = plain.best_batch(extractor, dataset.train.take(np.arange(min(512, len(dataset.train)))))
-    seeds, curves = {"plain": iter(range(rounds)), "ours": iter(range(rounds))}, []
+    seeds, records = {"plain": iter(range(rounds)), "ours": iter(range(rounds))}, []
 
     def plainly() -> Timed:
         seeded = config.model_copy(update={"seed": next(seeds["plain"])})
@@ -182,7 +183,7 @@ def _both_stages(images: str, data_dir: str, rounds: int, **options) -> list[dic
             places = {"cache_dir": f"{folder}/cache", "output_dir": f"{folder}/runs"}
             seeded = config.model_copy(update={"seed": next(seeds["ours"]), **places})
             record = run_experiment(seeded, say=lambda line: None).record
-        curves.append(record.curves["stage2"])
+        records.append(record)
         # Building the networks counts on both sides; reading the images, saving and judging on neither.
         took = record.timing_sec
         seconds = took["total"] - sum(took[phase] for phase in ("data", "saving", "evaluation"))
@@ -192,8 +193,8 @@ def _both_stages(images: str, data_dir: str, rounds: int, **options) -> list[dic
     rows = [_row(f"both stages, {images}", "plain Keras, same epochs", found, "plain", "ours", 1, "runs/s", None)]
     rows[0] |= _accuracies(found)
     reached = [
-        seconds_until(accuracy, curve, seconds)
-        for accuracy, curve, seconds in zip(found["plain"]["results"], curves, found["ours"]["seconds"], strict=True)
+        seconds_until(accuracy, record, seconds)
+        for accuracy, record, seconds in zip(found["plain"]["results"], records, found["ours"]["seconds"], strict=True)
     ]
     if None in reached:
         return rows  # ours ended below plain Keras in some round, as the accuracies beside it say
@@ -202,19 +203,14 @@ def _both_stages(images: str, data_dir: str, rounds: int, **options) -> list[dic
     return [*rows, _row(f"both stages, {images}", against, found, "plain", "until", 1, "runs/s", 10)]
 
 
-def seconds_until(accuracy: float, curve: Curves, whole: float) -> float | None:
-    """Return how long a run took until stage 2 first reached a validation accuracy, at the end of an epoch.
+def seconds_until(accuracy: float, record: RunRecord, whole: float) -> float | None:
+    """Return how long a run took until the end of its first epoch of at least this validation accuracy.
 
     Args:
-        curve: ``val_accuracy`` and ``seconds`` of each epoch.
-        whole: seconds of the run, stage 2 the last; what comes before its first epoch counts.
+        whole: seconds of the run; what is no epoch, such as building the networks, came before all of them.
     """
-    left = whole - sum(curve["seconds"])
-    for reached, seconds in zip(curve["val_accuracy"], curve["seconds"], strict=True):
-        left += seconds
-        if reached >= accuracy:
-            return round(left, 4)
-    return None
+    reached = first_reaching(record, accuracy)
+    return round(whole - timeline(record)[-1].seconds + reached.seconds, 4) if reached else None
 
 
 def _trunk_rows(alpha: float, n: int, rounds: int) -> list[dict]:

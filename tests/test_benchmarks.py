@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from benchmarks.pairs import Timed, alternate, ratio
 from transfer_utils.data import load_dataset
+from transfer_utils.records import RunRecord
 
 
 def test_sides_take_turns_and_none_is_always_first():
@@ -27,11 +28,11 @@ def test_a_side_may_time_itself_and_the_ratio_is_taken_within_each_round():
 def test_the_time_to_an_accuracy_ends_with_the_first_epoch_that_has_it():
     from benchmarks.speed import seconds_until
 
-    curve = {"val_accuracy": [0.70, 0.78, 0.75, 0.80], "seconds": [10.0, 20.0, 20.0, 20.0]}
-    assert seconds_until(0.6, curve, 100) == 40, "what comes before the first epoch counts"
-    assert seconds_until(0.78, curve, 100) == 60
-    assert seconds_until(0.79, curve, 100) == 100
-    assert seconds_until(0.81, curve, 100) is None
+    run = RunRecord(curves={"stage2": {"val_accuracy": [0.70, 0.78, 0.75, 0.80], "seconds": [10.0, 20.0, 20.0, 20.0]}})
+    assert seconds_until(0.6, run, 100) == 40, "what comes before the first epoch counts"
+    assert seconds_until(0.78, run, 100) == 60
+    assert seconds_until(0.79, run, 100) == 100
+    assert seconds_until(0.81, run, 100) is None
 
 
 @pytest.mark.slow

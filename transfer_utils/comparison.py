@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from transfer_utils.config import NO_COPY, RunConfig
-from transfer_utils.errors import UserError
 from transfer_utils.evaluation import difference_interval, mcnemar
 from transfer_utils.experiment import Progress, Say, run_experiment
 from transfer_utils.files import write_bytes
@@ -27,8 +26,7 @@ def run_comparison(config: RunConfig, *, progress: Progress | None = None, say: 
     Raises:
         UserError: the baseline would have no epochs.
     """
-    if not config.baseline_epochs:
-        raise UserError("epochs_baseline must be at least 1 where both stages have no epochs, got 0")
+    config.check_baseline()
     # What was named for one model must not be overwritten by the other.
     model_path = NO_COPY if config.model_path == NO_COPY else ""
     beside = {"model_path": model_path, "json_output_path": _beside(config.json_output_path)}

@@ -214,6 +214,11 @@ class RunConfig(BaseModel):
         """The epochs of the CNN from scratch: those asked for, or as many as both stages have."""
         return self.epochs_baseline or self.epochs_stage1 + self.epochs_stage2
 
+    def check_baseline(self) -> None:
+        """Raise ``UserError`` where the CNN from scratch would have no epochs."""
+        if not self.baseline_epochs:
+            raise UserError("epochs_baseline must be at least 1 where both stages have no epochs, got 0")
+
     @property
     def cached_views(self) -> int:
         """The views of each training image that stage 2 caches: at most its epochs, one where all would be the same."""

@@ -48,13 +48,18 @@ class Sitting:
         if self.config.json_output_path:
             self.record.save(self.config.json_output_path)
 
-    def start_over(self, why: str) -> None:
-        """Forget what earlier sittings trained: it was on something else."""
-        for checkpoint in self.folder.glob("checkpoint-*"):
-            checkpoint.unlink()
+    def goes_on_with(self, what: str, began: str | None, now: str) -> None:
+        """Forget what earlier sittings trained where it was on something else; ``began`` is None in the first."""
+        if began in (None, now):
+            return
+        self.drop_checkpoints()
         self.record.curves, self.record.metrics, self.record.timing_sec = {}, {}, {}
         self._earlier = 0.0
-        self.say(f"{why}: training starts again.")
+        self.say(f"{what} are not those that this run began with: training starts again.")
+
+    def drop_checkpoints(self) -> None:
+        for checkpoint in self.folder.glob("checkpoint-*"):
+            checkpoint.unlink()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -113,8 +118,7 @@ def _run(sitting: Sitting) -> Run:
     finally:
         sitting._lock.release()
     # Not before: whatever stops this, the run is completed. Sixty runs of a sweep would keep gigabytes.
-    for checkpoint in sitting.folder.glob("checkpoint-*"):
-        checkpoint.unlink()
+    sitting.drop_checkpoints()
     return Run(sitting.record, sitting.folder / RECORD_NAME)
 
 

@@ -106,10 +106,10 @@ class BoundaryCache:
         Raises:
             UserError: the disk has no room for them; the message names how many views would fit.
         """
-        folder = cache_folder(self._config.cache_dir) / "features"
-        missing = sum(not (folder / f"{self._view_key(number)}.npy").exists() for number in range(self.views))
-        held_out = (folder / f"{_key(self._trunk, validation, self._config)}.npy").exists()
-        apart = 0 if held_out else self.bytes_per_view * len(validation) // len(self._split)
+        held_out = _path(_key(self._trunk, validation, self._config), self._config)
+        folder = held_out.parent
+        missing = sum(not _path(self._view_key(number), self._config).exists() for number in range(self.views))
+        apart = 0 if held_out.exists() else self.bytes_per_view * len(validation) // len(self._split)
         room = max(0, _room(folder) - apart)
         fitting = self.views - missing + room // self.bytes_per_view
         if fitting < self.views:
@@ -163,11 +163,15 @@ def _cached(
     progress: Progress | None,
 ) -> np.ndarray:
     """Open the cache file of ``key``; where it is missing or damaged, one process builds it first and all read it."""
-    path = cache_folder(config.cache_dir) / "features" / f"{key}.npy"
+    path = _path(key, config)
     with lock(path):
         if not _intact(path):
             _build(path, split, engine(), draw or split.take, title, progress)
     return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _path(key: str, config: RunConfig) -> Path:
+    return cache_folder(config.cache_dir) / "features" / f"{key}.npy"
 
 
 def _build(

@@ -68,8 +68,7 @@ def measure_label_efficiency(
         raise UserError(f"levels must be numbers of at least 1, got {levels}")
     if draws < 1:
         raise UserError(f"draws must be at least 1, got {draws}")
-    if not config.baseline_epochs:
-        raise UserError("epochs_baseline must be at least 1 where both stages have no epochs, got 0")
+    config.check_baseline()
     from transfer_utils.data import load_dataset
     from transfer_utils.features import extract_features
     from transfer_utils.model_files import load_model

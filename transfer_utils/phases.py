@@ -99,9 +99,8 @@ def predict_probabilities(
 
 def _describe(dataset: Dataset, sitting: Sitting) -> None:
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    if sitting.record.dataset.get("fingerprint", dataset.fingerprint) != dataset.fingerprint:
-        # The splits are drawn anew too: what was trained on may now be in the test split.
-        sitting.start_over("The images are not those that this run began with")
+    # Of other images the splits are drawn anew too: what was trained on may now be in the test split.
+    sitting.goes_on_with("The images", sitting.record.dataset.get("fingerprint"), dataset.fingerprint)
     sitting.record.dataset = {
         "name": dataset.name,
         "description": dataset.description,
@@ -123,8 +122,7 @@ def _train_transfer(dataset: Dataset, sitting: Sitting) -> keras.Model:
     began = record.weights.get("sha256")
     with distribute.scope(config):
         base, record.weights = build_backbone(config)
-    if began and began != record.weights["sha256"]:
-        sitting.start_over(f"The weights of {config.weights} are not those that this run began with")
+    sitting.goes_on_with(f"The weights of {config.weights}", began, record.weights["sha256"])
     extractor = build_feature_extractor(config, base)
     with distribute.scope(config):
         head = build_top_classifier(extractor.output.shape[-1], n_classes, config)

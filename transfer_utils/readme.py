@@ -126,8 +126,8 @@ def with_tables(text: str, tables: dict[str, str]) -> str:
 
 def _is_a_preset(config: dict[str, Any]) -> bool:
     """Say whether a run is a preset as it stands, of either model: what a study varies has tables of its own."""
-    like_it = (preset(name, model=config.get("model", "transfer")) for name in PRESETS)
-    return any(_beyond_seed(config) == _beyond_seed(start.model_dump()) for start in like_it)
+    asked, model = _beyond_seed(config), config.get("model", "transfer")
+    return any(asked == _beyond_seed(preset(name, model=model).model_dump()) for name in PRESETS)
 
 
 def _beyond_seed(config: dict[str, Any]) -> dict[str, Any]:

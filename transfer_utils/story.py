@@ -117,7 +117,6 @@ def forgets(evidence: Evidence) -> dict[str, Any] | None:
         return None
     low = evidence.cell("aggressive", learning_rate_stage2=LOW_RATE)
     end = _mean(cell.last("stage2"))
-    curves = [record.curves.get("stage2", {}).get("val_accuracy", []) for record in cell.records]
     return {
         "rate": STANDARD_RATE,
         "low_rate": LOW_RATE,
@@ -125,7 +124,7 @@ def forgets(evidence: Evidence) -> dict[str, Any] | None:
         "frozen": _mean(frozen_features(evidence, cell)),
         "start": _mean(cell.last("stage1")),
         "end": end,
-        "lowest": min([end, *(value for curve in curves for value in curve if value is not None)]),
+        "lowest": min([end, *_fine_tuned(cell)]),
         "cure": difference(low.last("stage2"), cell.last("stage2")) if low else None,
         "low_end": _mean(low.last("stage2")) if low else None,
     }
@@ -133,8 +132,7 @@ def forgets(evidence: Evidence) -> dict[str, Any] | None:
 
 def undone(cell: Cell) -> float | None:
     """Return the best validation accuracy of any epoch of fine-tuning, where what remained is the head before it."""
-    curves = [record.curves.get("stage2", {}).get("val_accuracy", []) for record in cell.records]
-    best = max((value for curve in curves for value in curve if value is not None), default=None)
+    best = max(_fine_tuned(cell), default=None)
     return best if best is not None and best < cell.accuracy().low else None
 
 
@@ -215,6 +213,12 @@ def _by_labels(evidence: Evidence) -> dict[int, dict[str, Cell]]:
     for cell in evidence.cells["label_efficiency"]:
         found.setdefault(cell.config.labels_per_class, {})[cell.config.model] = cell
     return dict(sorted(found.items(), key=lambda item: item[0] or math.inf))  # 0 means all labels
+
+
+def _fine_tuned(cell: Cell) -> list[float]:
+    """Return the validation accuracies of all epochs of stage 2, run after run."""
+    curves = [record.curves.get("stage2", {}).get("val_accuracy", []) for record in cell.records]
+    return [value for curve in curves for value in curve if value is not None]
 
 
 def _mean(measured: dict[int, Any]) -> float:

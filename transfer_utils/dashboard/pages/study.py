@@ -138,10 +138,7 @@ def _start(rows: list[Row], split: str) -> Finding | None:
     if not all(kinds):
         return None
     metric = f"{split}_end2end"
-    scratch, frozen = (
-        sorted(group_by_configuration(kind), key=lambda g: g.mean(metric), reverse=True)[: MOST_BARS // 2]
-        for kind in kinds
-    )
+    scratch, frozen = (_best_few(kind, metric, MOST_BARS // 2) for kind in kinds)
     gain = 100 * (frozen[0].mean(metric) - scratch[0].mean(metric))
     says = f"Frozen features: {gain:+.1f} points over the network from scratch."
     groups = group_by_configuration([row for group in scratch + frozen for row in group.rows])
@@ -168,10 +165,10 @@ def _stop_early(rows: list[Row], split: str) -> Finding | None:
     return Finding(study_charts.epochs_used(_best_few(stopped)), says)
 
 
-def _best_few(rows: list[Row]) -> list[Group]:
-    """Return the configurations of highest validation accuracy, named by what sets these few apart."""
-    groups = sorted(group_by_configuration(rows), key=lambda group: -(group.mean("val_end2end") or 0))
-    return group_by_configuration([row for group in groups[:MOST_BARS] for row in group.rows])
+def _best_few(rows: list[Row], metric: str = "val_end2end", most: int = MOST_BARS) -> list[Group]:
+    """Return the configurations of highest validation accuracy, or other metric, named by what sets them apart."""
+    groups = sorted(group_by_configuration(rows), key=lambda group: -(group.mean(metric) or 0))
+    return group_by_configuration([row for group in groups[:most] for row in group.rows])
 
 
 QUESTIONS = (
