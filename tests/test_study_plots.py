@@ -36,6 +36,10 @@ def test_label_efficiency_draws_means_in_order_and_bands_from_worst_to_best():
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["5", "20"]
 
 
+def test_label_efficiency_of_a_probe_is_not_called_fine_tuning():
+    assert "linear probe" in lines_of(plot_label_efficiency(SUMMARY, transfer="linear probe"))
+
+
 def test_accuracy_over_time_draws_the_ends_of_the_epochs():
     figure = plot_accuracy_over_time(run([0.5, 0.6], [1.0, 2.0]), run([0.1], [4.0]))
     lines = lines_of(figure)

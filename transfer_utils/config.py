@@ -27,6 +27,8 @@ ALL_LAYERS = -1
 MODEL_SUFFIXES = (".keras", ".h5")
 NO_COPY = "none"  # as model_path: the model stays in the run's folder
 
+NAMED_WEIGHTS = ("imagenet", "letters", "random")  # any other value of weights is a user's own file
+
 # The widths of MobileNetV2 that Keras has ImageNet weights for.
 IMAGENET_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 

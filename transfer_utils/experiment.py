@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from transfer_utils.config import MODEL_SUFFIXES, NO_COPY, RunConfig
+from transfer_utils.config import MODEL_SUFFIXES, NAMED_WEIGHTS, NO_COPY, RunConfig
 from transfer_utils.errors import Diverged, UserError
 from transfer_utils.files import lock
 from transfer_utils.machine import machine, peak_memory_mb, versions
@@ -138,14 +138,16 @@ def _alone(config: RunConfig, say: Say) -> Iterator[None]:
 
 
 def finished_run(config: RunConfig) -> Run | None:
-    """Return the newest completed run of the same options and images in ``output_dir`` that still has its model."""
+    """Return the newest completed run of the same options, images and weights file that still has its model."""
     runs = load_runs(config.output_dir).runs if Path(config.output_dir).is_dir() else []
-    images = functools.cache(lambda: _fingerprint_of_images(config))
+    began_with = functools.cache(lambda: _fingerprints(config))
     for run in reversed(runs):
-        model = run.record.files.get("model")
-        same = run.record.status == "completed" and run.record.fingerprint == config.fingerprint
-        if same and model and (run.folder / model).is_file() and run.record.dataset.get("fingerprint") == images():
-            return run
+        record, model = run.record, run.record.files.get("model")
+        same = record.status == "completed" and record.fingerprint == config.fingerprint
+        if same and model and (run.folder / model).is_file():
+            images, weights = began_with()
+            if record.dataset.get("fingerprint") == images and weights in (None, record.weights.get("sha256")):
+                return run
     return None
 
 
@@ -160,10 +162,13 @@ def _hand_out(run: Run, config: RunConfig, say: Say) -> None:
         copy_model(load_model(run.folder / run.record.files["model"]), run.record, Path(config.model_path), say)
 
 
-def _fingerprint_of_images(config: RunConfig) -> str:
-    from transfer_utils.data import load_dataset  # here: what only claims a folder needs no images
+def _fingerprints(config: RunConfig) -> tuple[str, str | None]:
+    """Return those of the images and of a user's own weights file; None where there is no such file."""
+    from transfer_utils.data import load_dataset  # here: what only claims a folder needs neither
+    from transfer_utils.models import build_backbone
 
-    return load_dataset(config).fingerprint
+    own = config.model == "transfer" and config.weights not in NAMED_WEIGHTS
+    return load_dataset(config).fingerprint, build_backbone(config)[1]["sha256"] if own else None
 
 
 def _claim(config: RunConfig, progress: Progress | None, say: Say) -> Sitting:

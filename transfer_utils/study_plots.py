@@ -20,11 +20,14 @@ LINES = {"transfer": "-", "baseline": "--"}
 
 
 @styled
-def plot_label_efficiency(summary: Mapping[str, Mapping[int, tuple[float, float, float]]]) -> Figure:
+def plot_label_efficiency(
+    summary: Mapping[str, Mapping[int, tuple[float, float, float]]], *, transfer: str = MODEL_NAMES["transfer"]
+) -> Figure:
     """Draw accuracy over labels per class: the mean of the draws as a line, from the worst to the best as a band.
 
     Args:
         summary: what ``label_efficiency.summarise`` returned.
+        transfer: what to call the transferred model, which may be but a probe.
 
     Raises:
         UserError: it is empty.
@@ -32,12 +35,13 @@ def plot_label_efficiency(summary: Mapping[str, Mapping[int, tuple[float, float,
     if not summary:
         raise UserError("summary must hold at least one model, got none")
     figure, axes = canvas(WIDTH * 0.8, 4.3)
+    names = MODEL_NAMES | {"transfer": transfer}
     for model, by_labels in summary.items():
         levels = sorted(by_labels)
         mean, low, high = np.array([by_labels[level] for level in levels]).T
         look = {"color": MODEL_COLOURS[model], "linestyle": LINES[model], "marker": MARKERS[model]}
         axes.fill_between(levels, low, high, color=MODEL_COLOURS[model], alpha=0.2, linewidth=0)
-        axes.plot(levels, mean, label=MODEL_NAMES[model], markersize=6, **look)
+        axes.plot(levels, mean, label=names[model], markersize=6, **look)
     axes.set_xscale("log")
     axes.set_xticks(levels, [f"{level:,}" for level in levels])
     axes.xaxis.set_minor_locator(NullLocator())
