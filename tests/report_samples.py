@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from dashboard.samples import CLASSES, N_TEST, N_VALIDATION, write_run
+from dashboard.samples import N_TEST, N_VALIDATION, cifar10, write_run
 
 from transfer_utils.config import RunConfig
 from transfer_utils.evaluation import wilson_interval
@@ -33,13 +33,7 @@ def write_planned(folder: Path, study: Study, change: Change = lambda config, re
 def complete(record: RunRecord, config: RunConfig) -> None:
     """Add what a real record has and a sample for the dashboard has not."""
     size = config.image_size
-    train = 10 * (config.labels_per_class or 4000)
-    record.dataset = {
-        "name": "cifar10",
-        "description": "CIFAR-10, JPEG copy",
-        "class_names": list(CLASSES),
-        "images": {"train": train, "validation": N_VALIDATION, "test": N_TEST},
-    }
+    record.dataset = record.dataset or cifar10(config)
     record.network |= {"parameters": 428_138 if config.model == "transfer" else 315_722}
     record.machine = {"system": "Linux", "cores": 2, "memory_gb": 25.3}
     record.timing_sec |= {"evaluation": 65 * (0.4 + (size / 160) ** 2), "features": 110.0}

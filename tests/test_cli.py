@@ -29,13 +29,6 @@ ORIGINAL = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _terminate_as_before():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 @pytest.fixture
 def asked(monkeypatch):
     """Return the options of all runs that were asked for; none of them is done."""
@@ -212,6 +205,39 @@ def test_doctor_prints_the_presets(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in PRESETS) and "Versions" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "verb", "answer", "asked"),
+    [
+        (
+            "pretrain --output_dir w --n_letters 50 --epochs 2 --seed 3",
+            "glyphs.pretrain_backbone",
+            {"curves": {"val_accuracy": [0.25]}, "weights": {"file": "w.npz"}},
+            (("w",), {"n_letters": 50, "epochs": 2, "seed": 3}),
+        ),
+        (
+            "report --study s.yaml --runs r --output_dir o --medium",
+            "report.write_report",
+            None,
+            (("s.yaml", "r", "o"), {"medium": True}),
+        ),
+        ("dashboard --runs r --port 9000", "dashboard.launch.launch", 3, (("r", 9000), {})),
+        ("doctor --cache_dir c", "doctor.examine", "all is well", (("c",), {})),
+    ],
+)
+def test_a_command_hands_over_what_it_is_told_and_tells_what_it_gets(capsys, monkeypatch, words, verb, answer, asked):
+    found = []
+
+    def take(*given, **named):
+        found.append((given, {name: value for name, value in named.items() if name not in ("progress", "say")}))
+        return answer
+
+    monkeypatch.setattr(f"transfer_utils.{verb}", take)
+    status = main(words.split())
+    assert found == [asked] and status == (answer if verb.startswith("dashboard") else 0)
+    told = {"pretrain": "w.npz: 25.0 % of the held-out letters right; in w.\n", "doctor": "all is well\n"}
+    assert capsys.readouterr().out == told.get(words.split()[0], "")
 
 
 def test_help_and_wrong_options_load_no_tensorflow():

@@ -103,6 +103,7 @@ def test_both_runs_are_made_drawn_and_described(pair, monkeypatch, tmp_path):
     asked, said = [], []
 
     def run(config, *, reuse, progress, say):
+        assert reuse, "a finished run would be computed again"
         asked.append(config)
         folder = tmp_path / config.model
         folder.mkdir(exist_ok=True)

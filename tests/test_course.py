@@ -48,7 +48,7 @@ def texts(path):
     return [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
-def test_notebooks_are_found_from_the_root_from_their_folder_and_beside_the_package(write, tmp_path, monkeypatch):
+def test_notebooks_are_found_from_the_root_from_their_folder_and_beside_the_package(write, monkeypatch):
     assert notebooks_folder().name == "notebooks"
     here = write("01_one").parent
     assert notebooks_folder() == here
@@ -221,7 +221,7 @@ def test_the_environment_is_put_back(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.course
-def test_publish_writes_outputs_back_without_notes_of_machine_and_moment(write, tmp_path):
+def test_publish_writes_outputs_back_without_notes_of_machine_and_moment(write):
     path = write("01_one", "print('shown')", "import os\nprint(os.environ['TRANSFER_UTILS_FIGURES'][-7:])")
     sources = [cell.source for cell in nbformat.read(path, as_version=4).cells]
     assert publish(say=lambda line: None) == 0

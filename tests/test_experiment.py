@@ -111,8 +111,13 @@ def test_a_completed_run_keeps_no_checkpoints(undisturbed):
     assert "model.keras" in left and not {name for name in left if name.startswith("checkpoint")}
 
 
-def test_its_numbers_are_those_of_the_saved_model_on_the_test_images(undisturbed):
-    record, test = undisturbed.run.record, load_dataset(config()).test
+@pytest.mark.slow
+def test_its_numbers_are_those_of_the_saved_model_on_each_split(undisturbed):
+    record, dataset = undisturbed.run.record, load_dataset(config())
+    model = load_model(undisturbed.run.folder / record.files["model"])
+    for key, split in (("train", dataset.train), ("val", dataset.validation)):
+        assert record.metrics[f"{key}_end2end"] == (model(split.take()).numpy().argmax(axis=1) == split.labels).mean()
+    test = dataset.test
     for path in (undisturbed.run.folder / record.files["model"], undisturbed.folder / "model.h5"):
         predicted = load_model(path)(test.take()).numpy().argmax(axis=1)
         assert record.metrics["test_end2end"] == (predicted == test.labels).mean()
@@ -275,7 +280,7 @@ def test_a_completed_run_stays_completed_when_its_checkpoints_cannot_be_removed(
 
 @pytest.mark.slow
 @pytest.mark.fault(16)
-def test_a_learning_rate_that_is_far_too_high_makes_a_run_diverge(tmp_path):
+def test_a_learning_rate_that_is_far_too_high_makes_a_run_diverge():
     wild = config(learning_rate_stage1=1e9, optimizer_stage1="SGD", head_start="random", hidden_units=8)
     with pytest.raises(Diverged, match="lower its learning rate, 1e"):
         run_experiment(wild, say=quiet)

@@ -141,7 +141,7 @@ def another_relu() -> keras.Model:
     ids=["weights", "preprocessing", "structure", "images", "fewer", "order", "engine", "layout", "backend"],
 )
 @pytest.mark.fault(15)
-def test_a_cache_of_anything_else_is_not_used(cache, monkeypatch, other):
+def test_a_cache_of_anything_else_is_not_used(monkeypatch, other):
     def key(**options) -> str:
         model, images = options.get("model", network), options.get("images", split)
         return features._key(model(), images(), tiny.config(engine=options.get("engine", "litert")))
@@ -271,6 +271,7 @@ def test_views_that_do_not_fit_on_the_disk_are_refused_with_the_number_that_does
     assert cache.bytes_needed(held_out) == 3 * cache.bytes_per_view
 
 
+@pytest.mark.fault(5)
 def test_a_disk_that_is_full_half_way_is_an_error_and_leaves_nothing_to_believe(cache, monkeypatch):
     monkeypatch.setattr(features, "CHUNK", 7)
     before = cache.extract(lambda: MeanColour(), images=split(1))

@@ -5,7 +5,6 @@ import copy
 import functools
 import io
 import json
-import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,13 +25,6 @@ from transfer_utils.errors import UserError
 from transfer_utils.litert import convert
 from transfer_utils.model_files import save_model
 from transfer_utils.records import RECORD_NAME
-
-
-@pytest.fixture(autouse=True)
-def _terminate_as_before():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

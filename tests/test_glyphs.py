@@ -6,6 +6,7 @@ import inspect
 import json
 from importlib import resources
 
+import keras
 import numpy as np
 import pytest
 
@@ -23,17 +24,7 @@ def letters():
 
 @pytest.fixture(scope="module")
 def base():
-    keras = pytest.importorskip("keras")
     return keras.applications.MobileNetV2((64, 64, 3), 0.35, include_top=False, weights=None)
-
-
-@pytest.fixture()
-def small():
-    """Two layers, enough to be wrong in every way."""
-    keras = pytest.importorskip("keras")
-    keras.utils.set_random_seed(0)
-    layers = [keras.layers.Input((3,)), keras.layers.Dense(4), keras.layers.BatchNormalization()]
-    return keras.Sequential(layers, name="small")
 
 
 def test_77_classes_and_no_digit():

@@ -174,7 +174,7 @@ def test_a_failed_build_leaves_nothing_to_be_read(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("moment", ["between chunks", "before the labels", "before the note"])
 @pytest.mark.fault(3)
-def test_a_killed_builder_leaves_a_store_that_is_rebuilt(tmp_path, monkeypatch, moment):
+def test_a_killed_builder_leaves_a_store_that_is_rebuilt(tmp_path, moment):
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -6,6 +6,7 @@ import pytest
 import tiny
 from keras import layers
 
+from transfer_utils.convex import solve_head
 from transfer_utils.data import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.interpret import (
@@ -153,18 +154,33 @@ def test_probe_by_depth_judges_on_validation_what_it_learned_on_training(network
         noise = rng().normal(size=(len(split), 2))
         return {"tells": noise + 9 * np.eye(2)[split.labels], "silent": noise}
 
+    solved = []
+
+    def solve(fit, choose):
+        solved.append((len(fit[0]), len(choose[0])))
+        return solve_head(fit, choose)
+
+    monkeypatch.setattr("transfer_utils.interpret.solve_head", solve)
     monkeypatch.setattr("transfer_utils.interpret.pooled_activations", activations)
     tells, silent = probe_by_depth(network, dataset, tiny.config(), ["tells", "silent"])
     assert (tells.layer, tells.channels, tells.accuracy, tells.high) == ("tells", 2, 1.0, 1.0)
     assert silent.low < silent.accuracy < silent.high
     assert silent.accuracy < 1
     assert asked == [dataset.train.fingerprint, dataset.validation.fingerprint]
+    assert solved == [(32, 8), (32, 8)], "of 40 training images a fifth chooses, and of validation none"
 
 
-def test_probe_by_depth_of_a_real_network_uses_no_more_images_than_told(network, dataset):
+def test_probe_by_depth_of_a_real_network_uses_no_more_images_than_told(network, dataset, monkeypatch):
+    sizes = []
+
+    def activations(model, split, *rest):
+        sizes.append(len(split))
+        return pooled_activations(model, split, *rest)
+
+    monkeypatch.setattr("transfer_utils.interpret.pooled_activations", activations)
     probes = probe_by_depth(network, dataset, tiny.config(), ["relu_1", "relu_3"], 20, 4)
     assert [(probe.layer, probe.channels) for probe in probes] == [("relu_1", 8), ("relu_3", 16)]
-    assert all((4 * probe.accuracy).is_integer() for probe in probes)
+    assert sizes == [20, 4]
 
 
 def test_liveliest_channels_come_first():

@@ -58,6 +58,10 @@ class Guarded(Split):
         assert Guarded.begun, "the test images were read before the evaluation"
         return super().take(positions)
 
+    def part(self, positions):
+        assert Guarded.begun, "test images were set apart before the evaluation"
+        return super().part(positions)
+
 
 @pytest.fixture
 def guarded(monkeypatch):
@@ -65,6 +69,7 @@ def guarded(monkeypatch):
     evaluate = phases._evaluate
 
     def load(config, progress) -> Dataset:
+        Guarded.begun = False
         dataset = load_dataset(config, progress)
         test = dataset.test
         object.__setattr__(dataset, "test", Guarded(test.store, test.labels, test.index, test.store_sha256))
@@ -76,7 +81,6 @@ def guarded(monkeypatch):
 
     monkeypatch.setattr(phases, "load_dataset", load)
     monkeypatch.setattr(phases, "_evaluate", begin)
-    Guarded.begun = False
 
 
 @pytest.mark.slow
@@ -89,7 +93,14 @@ def test_a_run_without_a_trunk_trains_on_pixels_and_reads_the_test_images_last(g
     run = run_experiment(tiny.config(epochs_stage1=1, **options), say=lambda line: None)
     assert "boundary" not in run.record.network and "boundary" not in run.record.timing_sec
     assert len(run.record.curves["stage2"]["loss"]) == 2
-    assert Guarded.begun and ("test_tta" in run.record.metrics) == options.get("tta", False)
+    averaged = {f"{split}_tta{end}" for split in ("val", "test") for end in ("", "_low", "_high")}
+    assert Guarded.begun and averaged & set(run.record.metrics) == (averaged if options.get("tta") else set())
+
+
+@pytest.mark.slow
+def test_a_run_from_cached_views_reads_the_test_images_last(guarded):
+    run = run_experiment(tiny.config(epochs_stage1=1), say=lambda line: None)
+    assert Guarded.begun and "boundary" in run.record.network
 
 
 @pytest.mark.slow

@@ -67,6 +67,9 @@ DRAW = {
     "plot_size_and_time": lambda: plotting.plot_size_and_time(
         {96: (0.7, 0.69, 0.71), 160: (0.8, 0.78, 0.82)}, {96: 1.1, 160: 3.0}
     ),
+    "plot_option_effects": lambda: plotting.plot_option_effects(
+        {"layers unfrozen": {"none": [BASELINE], "30": [TRANSFER, TRANSFER]}, "Mixup": {"off": [TRANSFER, EMPTY]}}
+    ),
 }
 
 

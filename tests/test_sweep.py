@@ -26,7 +26,7 @@ from transfer_utils.machine import available_cores
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, load_runs, read_record
 from transfer_utils.studies import load_study
 from transfer_utils.sweep import Job, Sweep, plan, run_sweep
-from transfer_utils.sweep_table import draw, dry_run
+from transfer_utils.sweep_table import draw, dry_run, watching
 
 EPOCHS = 12
 SMALL = [str(Path(tiny.__file__))]  # the command line with the small backbone
@@ -160,6 +160,38 @@ def test_a_killed_sweep_leaves_no_process_and_the_same_command_ends_with_the_sam
     assert "2 runs: 1 on record, 1 to do." in again.stdout
     assert psutil.wait_procs(children, timeout=60)[1] == []
     assert outcomes("runs") == [found for found in outcomes(swept["folder"] / "runs") if found[1] == "completed"]
+
+
+@pytest.mark.slow
+@pytest.mark.fault(6)
+def test_a_sweep_that_is_interrupted_ends_its_run_which_says_so():
+    def interrupt(found: Sweep) -> None:
+        if epochs_done("stage1") >= 1:
+            everyone = psutil.Process().children(recursive=True)
+            runs.extend(child for child in everyone if SMALL[0] in child.cmdline())
+            raise KeyboardInterrupt
+
+    runs: list[psutil.Process] = []
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(study(), say=lambda line: None, look=interrupt, program=SMALL)
+    assert len(runs) == 1 and psutil.wait_procs(runs, timeout=60)[1] == []
+    assert [run.record.status for run in load_runs("runs").runs] == ["interrupted"]
+
+
+TOGETHER = """
+import os, pathlib, time
+pathlib.Path(f"{os.getpid()}.at").touch()
+for _ in range(600):
+    if len(list(pathlib.Path().glob("*.at"))) == 2:
+        raise SystemExit("together")
+    time.sleep(0.1)
+"""
+
+
+def test_two_workers_do_two_runs_at_a_time():
+    said = []
+    assert run_sweep(study(), workers=2, say=said.append, program=["-c", TOGETHER]) == 1
+    assert len([line for line in said if line.endswith("failed: together")]) == 2, said
 
 
 @contextmanager
@@ -319,6 +351,22 @@ def test_the_plan_lists_runs_with_time_and_disk_and_starts_none(capsys):
     assert re.search(r"depth: n_unfreeze 3, seed 0 +waiting +\d.* (s|minutes|hours) +depth", out)
     assert re.search(r"2 runs, 1 to do: about .* with 2 at a time, \d+\.\d GB of cache\.", out)
     assert os.listdir("runs") == ["0001-x"]
+
+
+def test_quiet_says_nothing_a_file_gets_lines_and_a_terminal_a_table_as_well(capsys, monkeypatch):
+    wanted = plan(study())
+    with watching(quiet=True) as (say, look):
+        say("hidden")
+    assert look is None
+    with watching(quiet=False) as (say, look):
+        say("[a] line")
+    assert look is None and capsys.readouterr().out == "[a] line\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    with watching(quiet=False) as (say, look):
+        say("[a] line")
+        look(wanted)
+    out = capsys.readouterr().out
+    assert "[a] line" in out and "0 of 2 ended" in out
 
 
 def test_the_command_hands_over_what_it_is_told(monkeypatch):

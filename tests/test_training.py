@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny
 
+from transfer_utils import training
 from transfer_utils.config import ALL_LAYERS
 from transfer_utils.data import Split
 from transfer_utils.errors import Diverged
@@ -176,6 +177,36 @@ def test_every_epoch_sees_every_image_once_in_an_order_of_its_own(monkeypatch):
     everything = sorted(features()[0][:, 0].astype("float32"))
     assert sorted(sum(first, ())) == sorted(sum(second, ())) == everything
     assert first != second
+
+
+@pytest.mark.slow
+def test_an_epoch_takes_the_next_cached_view_or_draws_one_of_its_own(monkeypatch):
+    asked = []
+
+    def note(owner, name, at):
+        original = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args: asked.append(args[at]) or original(*args))
+
+    note(BoundaryCache, "view", 1)
+    note(training, "draw_view", 2)
+    from_boundary()
+    assert asked == [0, 1, 0, 1]
+    asked.clear()
+    from_pixels()
+    assert asked == [0, 1, 2, 3]
+
+
+def test_the_baseline_has_all_of_its_epochs_and_a_rate_that_decays_to_nothing():
+    """A baseline that stops early, or is left at a high rate, would make every comparison flatter transfer."""
+    config = tiny.config(epochs_baseline=6, patience=1, optimizer_stage1="SGD", learning_rate_stage1=0.1)
+    keras.utils.set_random_seed(0)
+    model, (images, labels) = build_baseline_cnn(2), validation_of(None)
+    curves = train_baseline(model, pictures(), (images, labels), config)
+    best = int(np.argmin(curves["val_loss"]))
+    assert len(curves["val_loss"]) == 6 and best < 4, "it got better to the end: nothing would have stopped it"
+    rates = curves["learning_rate"]
+    assert rates == sorted(rates, reverse=True) and 0.09 < rates[0] <= 0.1 and rates[-1] < 0.001
+    assert type(model.optimizer).__name__ == "SGD"
 
 
 # Resuming: each of these trains from the beginning, as a new process would, and goes on where the checkpoint says.

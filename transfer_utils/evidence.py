@@ -21,6 +21,7 @@ from transfer_utils.records import Run, RunRecord, unpack_bits
 from transfer_utils.studies import Group, Study, find_run, question
 
 HEADLINE = "headline"
+COMPLETED_ONLY = {HEADLINE, "frozen", "image_size"}  # whose curves and times are told, of which a diverged run has none
 ENDS = {
     "val_end2end": ("val_low", "val_high"),
     "test_end2end": ("test_low", "test_high"),
@@ -149,7 +150,9 @@ def gather(study: Study, runs: Sequence[Run], path: str = "studies/six_stages.ya
         for config in study.of_group(group.name):
             options = {name: getattr(config, name) for name in group.grid}
             cell = found.setdefault(str(options), Cell(options, config, {}))
-            run = find_run(config, runs) or find_run(config, runs, "diverged")
+            run = find_run(config, runs)
+            if not run and group.name not in COMPLETED_ONLY:
+                run = find_run(config, runs, "diverged")
             if run:
                 cell.runs[config.seed] = run
         cells[group.name] = list(found.values())

@@ -46,6 +46,8 @@ def choice(evidence: Evidence, name: str) -> Choice:
     option, title, word = (TURNED | CHOICES)[name]
     best, worst, gap = pairs(evidence.cells[name])[0]
     said = (word(getattr(cell.config, option)) for cell in (best, worst))
+    if name == "depth":  # all of them are asked apart, with fewer seeds
+        title += f", up to {max(cell.config.n_unfreeze for cell in evidence.cells[name])}"
     return Choice(title, *said, gap, len(evidence.cells[name]) > 2)
 
 
@@ -139,7 +141,7 @@ def undone(cell: Cell) -> float | None:
 def stopping(evidence: Evidence) -> dict[str, Any] | None:
     """Return what early stopping saved and what it cost; None where the study does not ask."""
     cells = sorted(evidence.cells.get("early_stopping", []), key=lambda cell: cell.config.patience)
-    if len(cells) < 2:
+    if len(cells) < 2 or any(cell.diverged for cell in cells):
         return None
     never, early = cells[:2]
     epochs, every = early.epochs("stage2"), never.epochs("stage2")

@@ -234,8 +234,8 @@ def _averaged_views(evidence: Evidence) -> Says:
 
 
 def _early_stopping(evidence: Evidence) -> Says:
-    cells = evidence.cells.get("early_stopping")
-    if not cells:
+    cells = evidence.cells.get("early_stopping", [])
+    if len(cells) < 2 or any(cell.diverged for cell in cells):
         return None
     never, stopping = sorted(cells, key=lambda cell: cell.config.patience)[:2]
     saved = never.epochs("stage2") - stopping.epochs("stage2")

@@ -34,7 +34,7 @@ def points(found: Estimate | float) -> str:
 
 
 def apart(found: Estimate) -> str:
-    """Write how far the better of two is ahead of the other: ``2.4 points (1.9–2.9)``."""
+    """Write how far the better of two is ahead of the other: ``2.4 points (1.9 to 2.9)``."""
     low, high = (f"{end:.1f}".replace("-", "−") for end in (found.low, found.high))
     return f"{abs(found.mean):.1f} points ({low} to {high})"
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from transfer_utils.dashboard import reading
+from transfer_utils.dashboard.table import Row
+
 from . import samples
 
 pytest.importorskip("streamlit", reason="the extra 'dashboard' is not installed")
@@ -25,6 +28,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the runs of a whole study; read it, and leave it as it is."""
     return samples.write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def view(runs: Path) -> reading.View:
+    return reading.read(runs, reading.stamp(runs))
+
+
+@pytest.fixture
+def row(view: reading.View) -> Callable[[str], Row]:
+    return lambda name: view.named([name])[0]
 
 
 @pytest.fixture

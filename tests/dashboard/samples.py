@@ -82,19 +82,19 @@ def write_run(folder: Path, options: dict[str, Any], status: str, index: int) ->
     last = next(reversed(curves.values()))
     accuracy = (last["val_accuracy"][-1] or 0.1) if last["val_accuracy"] else 0.1
     record = RunRecord(
-        run_id=f"202603{1 + index // 24:02d}-{index % 24:02d}0000-{folder.name}",
+        run_id=f"{index + 1:04d}-{folder.name}",  # a run's number says which is newer
         status=status,
         created=f"2026-03-{1 + index // 24:02d}T{index % 24:02d}:10:00Z",
         command=config.command(),
         config=config.model_dump(),
-        dataset={"name": "CIFAR-10", "class_names": list(CLASSES), "n_train": 40_000, "n_test": N_TEST},
-        weights={"name": config.weights, "sha256": "0" * 64},
+        dataset=cifar10(config),
+        weights={"source": "ImageNet, keras.applications", "sha256": "0" * 64},
         versions={"python": "3.11.9", "keras": "3.15.1", "tensorflow": "2.21.0", "transfer_utils": "0.1.0"},
         machine={"system": "Linux", "cores": 2, "memory_gb": 23.4},
         network={"parameters": 423_000, "trainable_stage1": 12_810, "trainable_stage2": 292_000},
         curves=finite(curves),
         timing_sec={"features": 24.1, **{stage: sum(curve["seconds"]) for stage, curve in curves.items()}},
-        files={"model": "model.keras", "log": "train.log"},
+        files={"model": "model.keras"},
     )
     record.timing_sec["total"] = sum(value or 0 for value in record.timing_sec.values())
     if status == "completed":
@@ -104,6 +104,17 @@ def write_run(folder: Path, options: dict[str, Any], status: str, index: int) ->
     folder.mkdir(parents=True)
     record.save(folder / RECORD_NAME)
     return folder / RECORD_NAME
+
+
+def cifar10(config: RunConfig) -> dict[str, Any]:
+    """Return what a record says of its data."""
+    return {
+        "name": "cifar10",
+        "description": "CIFAR-10, JPEG copy",
+        "fingerprint": "0" * 64,
+        "class_names": list(CLASSES),
+        "images": {"train": 10 * (config.labels_per_class or 4000), "validation": N_VALIDATION, "test": N_TEST},
+    }
 
 
 def _curves(config: RunConfig, status: str, random: np.random.Generator) -> dict[str, dict[str, list]]:

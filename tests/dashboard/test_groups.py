@@ -7,16 +7,6 @@ from transfer_utils.records import read_record
 from .samples import write_run
 
 
-@pytest.fixture
-def view(runs):
-    return reading.read(runs, reading.stamp(runs))
-
-
-@pytest.fixture
-def row(view):
-    return lambda name: view.named([name])[0]
-
-
 def test_seeds_of_a_configuration_come_together_and_are_named_by_what_sets_them_apart(view):
     rows = [row for row in view.rows if row.name.startswith(("depth-10", "depth-30-0", "depth-30-1"))]
     groups = group_by_configuration(rows)
@@ -61,7 +51,7 @@ def test_the_best_configuration_is_chosen_on_validation_alone(tmp_path):
 
 def test_each_dataset_has_a_best_configuration_of_its_own(view):
     found = best_configurations(view.rows)
-    assert [best.dataset for best in found] == ["CIFAR-10", "–"]
+    assert [best.dataset for best in found] == ["cifar10", "–"]
     assert found[0].options.startswith("transfer learning · last 30 layers unfrozen · augmented")
     assert best_configurations([]) == []
 

@@ -29,6 +29,12 @@ def test_the_mean_is_over_the_runs_that_got_that_far():
     np.testing.assert_allclose(known.deviations["accuracy"], [np.std([0.4, 0.6], ddof=1), np.nan])
 
 
+def test_the_mean_clock_never_goes_back_where_a_run_had_fewer_epochs_of_a_stage():
+    slow = record(stage1={"loss": [1.0], "seconds": [9.0]}, stage2={"loss": [0.5, 0.4], "seconds": [10.0, 10.0]})
+    long = record(stage1={"loss": [1.0, 0.9], "seconds": [1.0, 1.0]}, stage2={"loss": [0.5], "seconds": [10.0]})
+    assert mean_history([slow, long]).seconds.tolist() == [5.0, 5.5, 15.5, 20.5]
+
+
 def test_gaps_and_flat_lists_of_old_logs():
     known = mean_history([record(accuracy=[0.1, None, 0.3])])
     assert known.starts == {"training": 1}

@@ -9,8 +9,8 @@ def test_every_stage_is_drawn_from_the_runs_of_a_study(study, draw):
         "6 · Averaged views", "Label efficiency", "Image size", "Any other option",
     ]  # fmt: skip
     told = [text.value for text in app.text]
-    assert any(words.startswith("Best: all layers unfrozen, 88.1 %") for words in told)
-    assert any("Worst: learning rate 0.1, 53.3 %" in words for words in told)
+    assert any(words.startswith("Highest: all layers unfrozen, 88.1 %") for words in told)
+    assert any("Lowest: learning rate 0.1, 53.3 %" in words for words in told)
     assert "+0.9 points on average over 69 runs." in told
 
 
@@ -24,7 +24,7 @@ def test_what_no_run_answers_is_named_with_the_command_that_makes_it(study, runs
 def test_validation_or_test_is_chosen_in_the_address(study, draw):
     on_test = draw(study, "Study", split="test")
     told = [text.value for text in on_test.text]
-    assert any(words.startswith("Best: all layers unfrozen, 87.3 %") for words in told)
+    assert any(words.startswith("Highest: all layers unfrozen, 87.3 %") for words in told)
 
 
 def test_any_further_option_can_be_looked_at(study, draw):
@@ -38,7 +38,7 @@ def test_a_value_at_which_a_run_diverged_is_named_where_it_has_no_point(tmp_path
     for place, (rate, status) in enumerate(((1e-3, "completed"), (1e-4, "completed"), (1.0, "diverged"))):
         write_run(tmp_path / f"run{place}", {"n_unfreeze": 10, "learning_rate_stage2": rate}, status, place)
     write_run(tmp_path / "other", {"n_unfreeze": 30, "learning_rate_stage2": 2.0}, "diverged", 3)
-    [told] = [text.value for text in draw(tmp_path, "Study").text if text.value.startswith("Best")]
+    [told] = [text.value for text in draw(tmp_path, "Study").text if text.value.startswith("Highest")]
     assert told.endswith("Diverged: 1.")
 
 

@@ -1,24 +1,13 @@
-import pytest
-
 from transfer_utils.dashboard import reading
 from transfer_utils.dashboard.table import differing
+from transfer_utils.records import read_record
 
 from .samples import write_run
 
 
-@pytest.fixture
-def view(runs):
-    return reading.read(runs, reading.stamp(runs))
-
-
-@pytest.fixture
-def row(view):
-    return lambda name: view.named([name])[0]
-
-
 def test_a_row_says_what_the_run_is(row):
     best = row("depth-30-0")
-    assert (best.status, best.dataset, best.network) == ("completed", "CIFAR-10", "MobileNetV2")
+    assert (best.status, best.dataset, best.network) == ("completed", "cifar10", "MobileNetV2")
     assert (best.unfrozen, best.augmentation, best.labels) == ("30", "yes", "all")
     assert best.accuracy("val").startswith("84.") and best.accuracy("val").endswith(")")
     assert best.created == "2026-03-01 04:10"
@@ -57,3 +46,16 @@ def test_the_network_from_scratch_may_have_epochs_of_its_own(tmp_path):
         write_run(tmp_path / name, {**asked, "epochs_baseline": own}, "completed", 0)
     rows = reading.read(tmp_path, reading.stamp(tmp_path)).rows
     assert {row.name: row.planned for row in rows} == {"own": 200, "shared": 7}
+
+
+def test_a_record_that_is_older_than_an_option_is_of_the_same_configuration(tmp_path):
+    for seed, name in enumerate(("old", "new")):
+        path = write_run(tmp_path / name, {"seed": seed}, "completed", seed)
+        if name == "old":
+            record = read_record(path)
+            record.config = {key: value for key, value in record.config.items() if key not in ("strategy", "tta_shift")}
+            record.save(path)
+    new, old = reading.read(tmp_path, reading.stamp(tmp_path)).rows
+    assert old.options != new.options and old.configuration == new.configuration
+    assert new.options["strategy"] == "none", "which is not the same as not recorded"
+    assert old.without("tta_shift") == new.without("tta_shift")

@@ -60,9 +60,9 @@ def test_nbval_runs_it_and_compares(folder, name):
     assert done.returncode == 0, done.stdout[-4000:]
 
 
-def nbval(notebook, timeout, *options):
+def nbval(notebook, timeout):
     """Run nbval over a notebook in a process group of its own, which is killed with its kernel when time is up."""
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", "-q", *options, str(notebook)]
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", "-q", str(notebook)]
     with (
         kernel_environment(),
         subprocess.Popen(

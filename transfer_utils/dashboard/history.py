@@ -59,7 +59,11 @@ def mean_history(records: list[RunRecord]) -> History:
         return np.array(rows)
 
     tables = {quantity: stacked(quantity) for quantity in QUANTITIES}
-    seconds = np.cumsum(stacked("seconds"), axis=1)
+    ran = np.array(
+        [np.concatenate([[], *(np.arange(lengths[s]) < _length(record, s) for s in stages)]) for record in records]
+    )
+    # A run that had fewer epochs of a stage was at the next one sooner: those it did not have took no time.
+    seconds = np.cumsum(np.where(ran, stacked("seconds"), 0), axis=1)
     return History(
         np.arange(1, first),
         _mean(seconds),

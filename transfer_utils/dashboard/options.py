@@ -11,6 +11,7 @@ from transfer_utils.palette import MODEL_NAMES
 
 OLD_NAMES = {"base_model": "backbone"}
 OLD_WORDS = {"true": True, "false": False, "none": None, "null": None}
+NOW_WORDS = {"preset", "export", "strategy"}  # options of today whose value "none" is a word like any other
 
 # Options that say where a run is kept, or repeat it: two runs that differ only in these have the same configuration.
 NOT_COMPARED = {*PLACES, "preset"}
@@ -26,7 +27,10 @@ ALL = {"n_unfreeze": ALL_LAYERS, "labels_per_class": 0}
 
 def normalised(config: dict[str, Any]) -> dict[str, Any]:
     """Return the options of any log under today's names, with ``"True"`` and ``"30"`` as what they stand for."""
-    return {plain.text(OLD_NAMES.get(name, name), 60): _meant(value) for name, value in config.items()}
+    return {
+        plain.text(OLD_NAMES.get(name, name), 60): value if name in NOW_WORDS else _meant(value)
+        for name, value in config.items()
+    }
 
 
 def said(name: str, value: Any) -> str:
@@ -86,3 +90,7 @@ def _meant(value: Any) -> Any:
             continue
         return converted if math.isfinite(converted) else value
     return value
+
+
+# As text, since that is what options are compared by.
+DEFAULTS = {name: said(name, field.default) for name, field in RunConfig.model_fields.items()}

@@ -30,7 +30,7 @@ def stamp(folder: Path) -> Stamp:
         for path in (os.path.join(here, name) for name in sorted(files) if name.endswith(".json")):
             try:
                 status = os.lstat(path)
-            except FileNotFoundError:  # vanished since it was listed
+            except OSError:  # vanished since it was listed, or in a folder that only lists its files
                 continue
             seen.append((path, status.st_mtime_ns, status.st_size))
     return tuple(seen)

@@ -10,7 +10,7 @@ from typing import Any
 
 from transfer_utils.dashboard import plain
 from transfer_utils.dashboard.history import History, mean_history
-from transfer_utils.dashboard.options import NOT_COMPARED, ORDER, REPEATS, normalised, said
+from transfer_utils.dashboard.options import DEFAULTS, NOT_COMPARED, ORDER, REPEATS, normalised, said
 from transfer_utils.palette import MODEL_NAMES
 from transfer_utils.records import RECORD_NAME, Listing, Run, RunRecord
 
@@ -42,8 +42,12 @@ class Row:
 
     @cached_property
     def configuration(self) -> frozenset[tuple[str, str]]:
-        """The options without the seed: equal for runs that repeat each other."""
-        return frozenset((name, value) for name, value in self.options.items() if name not in REPEATS)
+        """The options without the seed: equal for runs that repeat each other.
+
+        Those at their default are left out, since a record that is older than an option has none of it.
+        """
+        told = ((name, value) for name, value in self.options.items() if name not in REPEATS)
+        return frozenset((name, value) for name, value in told if value != DEFAULTS.get(name))
 
     def without(self, option: str) -> frozenset[tuple[str, str]]:
         """The configuration but for one option: equal for runs that show what this option does."""
@@ -120,7 +124,7 @@ class Row:
         if self.from_scratch and own:
             return int(own)
         stages = ["epochs_stage1", "epochs_stage2"] if self.from_scratch or self.fine_tunes else ["epochs_stage1"]
-        return int(sum(plain.number(self.config.get(name)) or 0 for name in stages))
+        return int(plain.number(sum(plain.number(self.config.get(name)) or 0 for name in stages)) or 0)
 
     @property
     def created(self) -> str:

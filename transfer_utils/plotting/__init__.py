@@ -13,6 +13,7 @@ from transfer_utils.plotting.results import (
     plot_reliability,
 )
 from transfer_utils.plotting.settings import plot_accuracy_by_setting, plot_size_and_time
+from transfer_utils.plotting.study import plot_option_effects
 from transfer_utils.plotting.style import STYLE, save_figure, styled
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "plot_curves",
     "plot_mistakes",
     "plot_model_comparison",
+    "plot_option_effects",
     "plot_reliability",
     "plot_size_and_time",
     "save_figure",

@@ -181,7 +181,7 @@ def frame(rows: list[Row]) -> pd.DataFrame:
             "Augmented": [row.augmentation for row in rows],
             "Labels": [row.labels for row in rows],
             "Seed": [plain.text(row.config.get("seed"), 20) for row in rows],
-            "Seconds": pd.array([row.seconds for row in rows], dtype="Float64"),
+            "Seconds": pd.array([row.seconds and round(row.seconds) for row in rows], dtype="Float64"),
             "Date": [row.created for row in rows],
             "Data": [row.dataset for row in rows],
         }

@@ -13,6 +13,7 @@ from transfer_utils.dashboard.groups import Family, Group, families, group_by_co
 from transfer_utils.dashboard.options import REPEATS
 from transfer_utils.dashboard.reading import View
 from transfer_utils.dashboard.table import Row, differing
+from transfer_utils.wording import points
 
 STUDY_COMMAND = "transfer-utils sweep studies/six_stages.yaml"
 MOST_FAMILIES, MOST_BARS = 6, 8
@@ -94,7 +95,7 @@ def _draw_other_option(view: View, rows: list[Row], dataset: str | None, split: 
 
 def _say_what_is_missing(titles: list[str]) -> None:
     if titles:
-        st.caption(f"No runs yet that answer: {' · '.join(titles)}. They come with")
+        st.caption(f"No runs yet that answer: {' · '.join(titles)}. On CIFAR-10, most of them come with")
         st.code(STUDY_COMMAND, language=None)
 
 
@@ -105,7 +106,7 @@ def _vary(option: str) -> Callable[[list[Row], str], Finding | None]:
         found = [family for family in families(rows, option) if _known(family, split)][:MOST_FAMILIES]
         if not found:
             return None
-        says = _best_and_worst(found[0], split) + _diverged(found, option, rows)
+        says = _highest_and_lowest(found[0], split) + _diverged(found, option, rows)
         return Finding(study_charts.one_option(found, option, split), says)
 
     return answer
@@ -117,10 +118,11 @@ def _known(family: Family, split: str) -> list[Group]:
     return sorted((group for group in family.groups if group.values(metric)), key=lambda group: group.mean(metric))
 
 
-def _best_and_worst(family: Family, split: str) -> str:
+def _highest_and_lowest(family: Family, split: str) -> str:
     known = _known(family, split)
     told = [f"{group.name}, {group.shown(f'{split}_end2end')}" for group in (known[-1], known[0])]
-    return f"Best: {told[0]}. Worst: {told[1]}" + (f" ({family.name})." if family.name else ".")
+    said = f"Highest: {told[0]}. Lowest: {told[1]}" if len(known) > 1 else f"Only: {told[0]}"
+    return said + (f" ({family.name})." if family.name else ".")
 
 
 def _diverged(found: list[Family], option: str, rows: list[Row]) -> str:
@@ -140,7 +142,7 @@ def _start(rows: list[Row], split: str) -> Finding | None:
     metric = f"{split}_end2end"
     scratch, frozen = (_best_few(kind, metric, MOST_BARS // 2) for kind in kinds)
     gain = 100 * (frozen[0].mean(metric) - scratch[0].mean(metric))
-    says = f"Frozen features: {gain:+.1f} points over the network from scratch."
+    says = f"Frozen features: {points(gain)} over the network from scratch."
     groups = group_by_configuration([row for group in scratch + frozen for row in group.rows])
     return Finding(option_charts.results(groups, ("train", split)), says)
 
@@ -151,7 +153,7 @@ def _average_views(rows: list[Row], split: str) -> Finding | None:
     if not tried:
         return None
     mean = sum(100 * (row.metric(averaged) - row.metric(plain)) for row in tried) / len(tried)
-    says = f"{mean:+.1f} points on average over {len(tried)} runs."
+    says = f"{points(mean)} on average over {_runs(tried)}."
     return Finding(study_charts.averaging_views(_best_few(tried), split), says)
 
 
@@ -160,9 +162,12 @@ def _stop_early(rows: list[Row], split: str) -> Finding | None:
     if not stopped:
         return None
     share = sum(row.epochs for row in stopped) / sum(row.planned for row in stopped)
-    runs = "1 run" if len(stopped) == 1 else f"{len(stopped)} runs"
-    says = f"{runs} stopped early, after {100 * share:.0f} % of the epochs planned."
+    says = f"{_runs(stopped)} stopped early, after {100 * share:.0f} % of the epochs planned."
     return Finding(study_charts.epochs_used(_best_few(stopped)), says)
+
+
+def _runs(rows: list[Row]) -> str:
+    return "1 run" if len(rows) == 1 else f"{len(rows)} runs"
 
 
 def _best_few(rows: list[Row], metric: str = "val_end2end", most: int = MOST_BARS) -> list[Group]:
