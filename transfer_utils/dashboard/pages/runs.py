@@ -157,7 +157,7 @@ def _show_table(rows: list[Row]) -> None:
 
 
 COLUMNS = {
-    "Run": st.column_config.TextColumn(pinned=True, width=170),
+    "Run": st.column_config.TextColumn(pinned=True, width=160),
     "Validation": st.column_config.TextColumn(help="Final accuracy on the validation split, with its 95 % interval"),
     "Test": st.column_config.TextColumn(help="Final accuracy on the test split, with its 95 % interval"),
     "Unfrozen": st.column_config.TextColumn(help="Layers of the backbone that stage 2 trained"),
@@ -225,7 +225,7 @@ def _curve_column(rows: list[Row]) -> dict:
     """Give all the small curves one scale, from the lowest to the highest accuracy among them."""
     values = [value for row in rows for value in _sparkline(row)]
     return st.column_config.LineChartColumn(
-        width=90,
+        width=60,
         y_min=min(values, default=0.0),
         y_max=max(values, default=1.0),
         color=drawing.colour(0),
