@@ -147,10 +147,11 @@ def readme(text: str, evidence: Evidence, listing: Listing) -> str:
     """Return the README with its tables of results as the records have them."""
     pages = Pages({}, lambda number, name: "")
     choices = [_turned_row(one) for one in story.turned(evidence)]
+    claims = _verdict_rows(verdicts.judge(evidence))
     tables = {
         "results": results_table(listing.runs),
         "study": pages.table(["choice", "best", "worst", "validation, apart by"], choices) + "\n",
-        "verdicts": pages.table(["", "published claim", "our runs", "verdict"], _verdict_rows(evidence)) + "\n",
+        "verdicts": pages.table(["", "published claim", "our runs", "verdict"], claims) + "\n",
     }
     return with_tables(text, tables)
 
@@ -228,7 +229,7 @@ def _facts(evidence: Evidence) -> dict[str, Any]:
         "rules": verdicts.RULES,
         "claimed_gain": verdicts.GAIN,
         "within_words": _within_words,
-        "verdict_rows": _verdict_rows(evidence),
+        "verdict_rows": _verdict_rows(findings),
         "small": story.starting_point(evidence),
         "seed_count": max(len(cell.runs) for cell in cells),
         "diverged": len({run.path for cell in cells for run in cell.runs.values() if run.record.status == "diverged"}),
@@ -254,10 +255,8 @@ def _within_words(gain: Any) -> str:
     return {verdicts.CONFIRMS: "within", verdicts.CONTRADICTS: side}.get(verdict, "at the edge of")
 
 
-def _verdict_rows(evidence: Evidence) -> list[list[str]]:
-    return [
-        [finding.name, finding.claim, finding.ours, f"**{finding.verdict}**"] for finding in verdicts.judge(evidence)
-    ]
+def _verdict_rows(findings: list[verdicts.Finding]) -> list[list[str]]:
+    return [[finding.name, finding.claim, finding.ours, f"**{finding.verdict}**"] for finding in findings]
 
 
 def _turned_row(one: story.Choice) -> list[str]:
