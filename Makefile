@@ -27,6 +27,9 @@ publish: setup ## run the notebooks on CIFAR-10 and keep their outputs and figur
 test: setup ## run the tests, two at a time: the notebooks and a browser among them
 	@$(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+quick: setup ## of the tests, only those that start no training, no kernel and no browser: minutes
+	@$(python) -m pytest -n 2 --dist loadfile -m "not slow and not torture"
+
 notebooks: setup ## of the tests, only: every notebook, by papermill and by nbval, and the solutions of its exercises
 	@$(python) -m pytest -m course
 
@@ -64,4 +67,4 @@ lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade take
 setup: ## make .venv, or find it made
 	@sh tools/setup.sh
 
-.PHONY: help course publish test notebooks browser pictures torture lint format tables audit lock setup
+.PHONY: help course publish test quick notebooks browser pictures torture lint format tables audit lock setup

@@ -151,31 +151,37 @@ def test_two_devices_end_where_one_does(results, name):
     assert farthest(one, two) < CLOSE
 
 
+@pytest.mark.slow
 def test_the_weights_did_move(results):
     start = keras.utils.set_random_seed(0) or flat(build_top_classifier(WIDTH, 3, tiny.config(**OPTIONS)))
     assert np.abs(read(results, "head-mirrored")["weights"] - start).max() > 100 * CLOSE
 
 
+@pytest.mark.slow
 def test_without_the_sum_of_the_gradients_the_devices_drift_apart(results):
     one, two, alone = (read(results, f"head-{name}") for name in ("none", "mirrored", "not-reduced"))
     assert not two["apart"].any() and alone["apart"].max() > 100 * CLOSE
     assert farthest(one, alone) > 100 * CLOSE
 
 
+@pytest.mark.slow
 def test_without_statistics_of_the_whole_batch_the_weights_differ(results):
     one, alone = read(results, "head-none"), read(results, "head-not-synchronised")
     assert farthest(one, alone) > 10 * CLOSE
 
 
+@pytest.mark.slow
 def test_a_batch_is_split_and_one_that_cannot_be_goes_to_all(results):
     assert json.loads((results / "shares.json").read_text()) == {"6": [3, 3], "5": [5]}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_like_an_undisturbed_one(results):
     assert farthest(read(results, "baseline-mirrored"), read(results, "resumed")) == 0
     assert "Resuming" in (results / "resumed" / "said.txt").read_text()
 
 
+@pytest.mark.slow
 def test_the_run_says_which_devices_share_it_and_what_they_do_not_share(results):
     line = "Trained on 2 devices, CPU:0, CPU:1; the frozen part runs on one."
     assert line in (results / "keras-mirrored" / "said.txt").read_text()

@@ -75,6 +75,7 @@ def test_impossible_orders_are_refused_before_anything_is_loaded(levels, draws, 
         measure_label_efficiency(tiny.config(data_dir="nowhere"), levels, draws)
 
 
+@pytest.mark.slow
 def test_both_models_are_measured_at_every_level_of_at_most_half_the_labels_and_on_all(monkeypatch):
     tiny.use_backbone(monkeypatch)
     found = measure_label_efficiency(tiny.config(epochs_stage1=1, epochs_stage2=0), levels=(2, 11), draws=2)
@@ -84,6 +85,7 @@ def test_both_models_are_measured_at_every_level_of_at_most_half_the_labels_and_
     assert all(0 <= one.accuracy <= 1 for one in found)
 
 
+@pytest.mark.slow
 def test_a_finished_run_on_all_labels_is_judged_instead_of_trained_again(monkeypatch):
     tiny.use_backbone(monkeypatch)
     config = tiny.config(epochs_stage1=1, epochs_stage2=0)
@@ -105,6 +107,7 @@ def test_a_finished_run_on_all_labels_is_judged_instead_of_trained_again(monkeyp
     assert with_run[-1] == Measured("baseline", 20, 0, pytest.approx(right.mean()))
 
 
+@pytest.mark.slow
 def test_the_half_that_chooses_does_not_judge(monkeypatch):
     """With the judging half's labels turned round, nothing but the verdict may change: right becomes wrong."""
     tiny.use_backbone(monkeypatch)

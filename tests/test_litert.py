@@ -60,6 +60,7 @@ def test_a_file_answers_as_predict_asks_and_by_name(model, tmp_path):
     assert np.allclose([share for _, share in answer], np.sort(expected)[::-1], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_exports_what_was_asked_for_and_judges_it():
     run = run_experiment(tiny.config(n_unfreeze=0, epochs_stage1=1, export="all"), say=lambda line: None)
     for precision in ("float32", "float16", "int8"):

@@ -439,6 +439,7 @@ def test_a_run_that_reuses_waits_for_another_that_is_at_it(monkeypatch):
     assert said[0].startswith("Another process is at a run of these options")
 
 
+@pytest.mark.slow
 @pytest.mark.course
 def test_runs_of_two_stages_can_be_done_as_notebook_04_and_others_without_it():
     short = {"epochs_stage1": 1, "epochs_stage2": 1, "views": 1, "labels_per_class": 5, "image_size": 32}
