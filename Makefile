@@ -53,8 +53,8 @@ format: setup ## put style right
 	@$(python) -m ruff format .
 
 tables: setup ## write the tables of results, presets and options into README.md again
-	@$(python) -m transfer_utils.readme README.md runs
-	@$(python) tests/survival.py docs
+	@$(python) -m transfer_utils.report.readme README.md runs
+	@$(python) -m tests.survival docs
 
 audit: setup ## look the locked versions up among the known vulnerabilities (needs a network)
 	@sh tools/audit.sh $(python)

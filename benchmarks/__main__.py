@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from benchmarks.speed import COMPARISONS
-from transfer_utils.files import write_json
-from transfer_utils.machine import machine, versions
+from transfer_utils.utils.files import write_json
+from transfer_utils.utils.machine import machine, versions
 
 RESULTS = Path(__file__).parent / "results"
 

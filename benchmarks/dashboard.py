@@ -23,10 +23,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.dashboard.samples import write_study
+from tests.samples import write_study
 from transfer_utils.dashboard.launch import command
-from transfer_utils.files import write_json
 from transfer_utils.records import RECORD_NAME
+from transfer_utils.utils.files import write_json
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]

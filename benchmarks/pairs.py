@@ -17,7 +17,7 @@ class Timed(NamedTuple):
     result: object
 
 
-def alternate(sides: dict[str, Side], rounds: int, say: Callable[[str], None] = print) -> dict[str, dict]:
+def alternate(sides: dict[str, Side], rounds: int, log: Callable[[str], None] = print) -> dict[str, dict]:
     """Run every side once a round, in an order that is reversed each time; the machine's moods then hit all alike.
 
     Returns:
@@ -31,7 +31,7 @@ def alternate(sides: dict[str, Side], rounds: int, say: Callable[[str], None] = 
             timed = result if isinstance(result, Timed) else Timed(time.perf_counter() - started, result)
             found[name]["seconds"].append(round(timed.seconds, 4))
             found[name]["results"].append(timed.result)
-            say(f"  round {number + 1}, {name}: {found[name]['seconds'][-1]:.2f} s")
+            log(f"  round {number + 1}, {name}: {found[name]['seconds'][-1]:.2f} s")
     for measured in found.values():
         measured["median"] = statistics.median(measured["seconds"])
     return found

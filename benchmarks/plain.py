@@ -9,15 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from transfer_utils.config import RunConfig
-from transfer_utils.data import Split
-from transfer_utils.models import (
+from transfer_utils.data.splits import Split
+from transfer_utils.models.networks import (
     build_backbone,
     build_feature_extractor,
     build_full_model,
     build_top_classifier,
     unfreeze_model_tail,
 )
-from transfer_utils.training import WARM_UP, build_optimizer, compile_model
+from transfer_utils.training.stages import WARM_UP, build_optimizer, compile_model
 
 BATCHES = (32, 64, 128, 256)  # that a careful user tries for predict
 

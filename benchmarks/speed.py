@@ -13,13 +13,13 @@ import numpy as np
 from benchmarks import plain
 from benchmarks.pairs import Timed, alternate, ratio
 from transfer_utils.config import RunConfig, preset
-from transfer_utils.convex import solve_head, start_head
-from transfer_utils.data import Dataset, load_dataset
-from transfer_utils.engine import Engine
-from transfer_utils.experiment import run_experiment
+from transfer_utils.data.splits import Dataset, load_dataset
+from transfer_utils.experiment.phases import predict_probabilities
+from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import BoundaryCache, extract_features
-from transfer_utils.litert import LiteRT, convert
-from transfer_utils.models import (
+from transfer_utils.models.engine import Engine
+from transfer_utils.models.litert import LiteRT, convert
+from transfer_utils.models.networks import (
     build_backbone,
     build_feature_extractor,
     build_full_model,
@@ -29,10 +29,10 @@ from transfer_utils.models import (
     split_at_freeze_boundary,
     unfreeze_model_tail,
 )
-from transfer_utils.phases import predict_probabilities
 from transfer_utils.records import RunRecord
-from transfer_utils.timeline import first_reaching, timeline
-from transfer_utils.training import run_stage2_finetuning
+from transfer_utils.results.curves import first_reaching, timeline
+from transfer_utils.training.linear_head import solve_head, start_head
+from transfer_utils.training.stages import run_stage2_finetuning
 
 TRUNK_IMAGES = {0.35: 2048, 1.0: 512}
 EPOCH_IMAGES = 2048
@@ -182,7 +182,7 @@ def _both_stages(images: str, data_dir: str, rounds: int, **options) -> list[dic
         with tempfile.TemporaryDirectory() as folder:
             places = {"cache_dir": f"{folder}/cache", "output_dir": f"{folder}/runs"}
             seeded = config.model_copy(update={"seed": next(seeds["ours"]), **places})
-            record = run_experiment(seeded, say=lambda line: None).record
+            record = run_experiment(seeded, log=lambda line: None).record
         records.append(record)
         # Building the networks counts on both sides; reading the images, saving and judging on neither.
         took = record.timing_sec

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
-from survival import Survival
+
+from tests.survival import Survival
 
 # Set before anything imports Keras or matplotlib, which read them once; child processes inherit them.
 CACHES = Path(tempfile.mkdtemp(prefix="transfer-utils-tests-"))
@@ -147,3 +148,33 @@ def small_record():
         confusion_matrix=[[8, 1, 1], [1, 8, 1], [1, 1, 8]],
         test_correct=pack_bits(correct),
     )
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of twelve runs of every kind and two old logs; read it, and leave it as it is."""
+    from tests import samples
+
+    return samples.write_samples(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the runs of a whole study; read it, and leave it as it is."""
+    from tests import samples
+
+    return samples.write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def view(runs: Path):
+    """Return what the dashboard reads from ``runs``."""
+    from transfer_utils.dashboard import store
+
+    return store.read(runs, store.stamp(runs))
+
+
+@pytest.fixture
+def row(view):
+    """Return a function that gives one of the ``runs`` by its name, as a row of the table."""
+    return lambda name: view.named([name])[0]

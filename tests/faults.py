@@ -132,7 +132,7 @@ def naive_kind() -> Kind:
 def array_kind() -> Kind:
     import numpy as np
 
-    from transfer_utils.files import replacing
+    from transfer_utils.utils.files import replacing
 
     def write(path: Path, generation: int) -> None:
         with replacing(path) as temporary:
@@ -149,7 +149,7 @@ def model_kind(suffix: str, naive: bool = False) -> Kind:
     import keras
     import numpy as np
 
-    from transfer_utils.model_files import load_model, save_model
+    from transfer_utils.models.saving import load_model, save_model
 
     model = keras.Sequential([keras.layers.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(64)])
 

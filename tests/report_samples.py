@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from dashboard.samples import N_TEST, N_VALIDATION, cifar10, write_run
 
+from tests.samples import N_TEST, N_VALIDATION, cifar10, write_run
 from transfer_utils.config import RunConfig
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.records import RECORD_NAME, RunRecord, pack_bits, read_record
-from transfer_utils.studies import Study
+from transfer_utils.studies.spec import Study
 
 Change = Callable[[RunConfig, RunRecord], None]
 

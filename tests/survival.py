@@ -3,7 +3,7 @@
 A test says which faults it plays with ``@pytest.mark.fault(n)``, and with the fixture ``tally`` how often; without that
 its examples count, or itself once. ``make torture`` writes the counts, ``make tables`` the page of them:
 
-    python tests/survival.py docs
+    python -m tests.survival docs
 """
 
 import functools
@@ -114,8 +114,8 @@ class Survival:
 
     def pytest_sessionfinish(self) -> None:
         if self.path:
-            from transfer_utils.files import write_json
-            from transfer_utils.machine import machine, versions
+            from transfer_utils.utils.files import write_json
+            from transfer_utils.utils.machine import machine, versions
 
             counts = {str(number): self.counts[number] for number in sorted(self.counts)}
             write_json(self.path, {"versions": versions(), "machine": machine(), "faults": counts})
@@ -143,7 +143,7 @@ def table(counts: dict[str, dict[str, dict[str, int]]]) -> str:
 
 def with_fresh_table(folder: Path) -> str:
     """Return the page of faults in ``folder`` with its table written anew from the counts beside it."""
-    from transfer_utils.readme import with_tables
+    from transfer_utils.report.readme import with_tables
 
     path = folder / COUNTS
     counts = json.loads(path.read_text("utf-8"))["faults"] if path.exists() else {}

@@ -3,17 +3,17 @@
 import json
 
 import pytest
-import tiny
 from click.testing import CliRunner
 
 from benchmarks.pairs import Timed, alternate, ratio
-from transfer_utils.data import load_dataset
+from tests import tiny
+from transfer_utils.data.splits import load_dataset
 from transfer_utils.records import RunRecord
 
 
 def test_sides_take_turns_and_none_is_always_first():
     order = []
-    found = alternate({name: lambda name=name: order.append(name) for name in "abc"}, 3, say=lambda line: None)
+    found = alternate({name: lambda name=name: order.append(name) for name in "abc"}, 3, log=lambda line: None)
     assert order == list("abccbaabc")
     assert {name: len(side["seconds"]) for name, side in found.items()} == dict.fromkeys("abc", 3)
 

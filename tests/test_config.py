@@ -5,15 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from transfer_utils.config import (
-    PLACES,
-    PRESET_PURPOSE,
-    PRESETS,
-    RunConfig,
-    preset,
-)
+from transfer_utils.config import PLACES, PRESET_PURPOSE, PRESETS, RunConfig, preset
 from transfer_utils.errors import UserError
-from transfer_utils.readme import options_table, presets_table
+from transfer_utils.report.readme import options_table, presets_table
 
 NAMES = sorted(RunConfig.model_fields)
 VALUES = st.recursive(

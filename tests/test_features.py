@@ -13,14 +13,19 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-import tiny
 
+from tests import tiny
 from transfer_utils import features
-from transfer_utils.augment import training_view
-from transfer_utils.data import Split
+from transfer_utils.data.augment import training_view
+from transfer_utils.data.splits import Split
 from transfer_utils.errors import UserError
 from transfer_utils.features import BoundaryCache, check_disk, extract_features
-from transfer_utils.models import build_feature_extractor, build_trunk, split_at_freeze_boundary, unfreeze_model_tail
+from transfer_utils.models.networks import (
+    build_feature_extractor,
+    build_trunk,
+    split_at_freeze_boundary,
+    unfreeze_model_tail,
+)
 
 N = 40
 

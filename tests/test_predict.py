@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
-from transfer_utils.images import decode_image
-from transfer_utils.model_files import save_model
-from transfer_utils.predict import class_names, name_classes, predict_images, top_classes
+from transfer_utils.models.saving import class_names, name_classes, save_model
+from transfer_utils.predict import predict_images, top_classes
 from transfer_utils.records import RunRecord
 
 

@@ -6,14 +6,14 @@ import time
 
 import numpy as np
 import pytest
-from faults import play, survived
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.faults import play, survived
 from transfer_utils import records
 from transfer_utils.records import (
-    DEEPEST_VALUE,
-    LARGEST_RECORD,
+    MAX_NESTING,
+    MAX_RECORD_BYTES,
     RunRecord,
     UnreadableRecord,
     load_runs,
@@ -141,11 +141,11 @@ def test_a_file_that_is_no_record_is_listed_with_the_reason_and_the_others_are_s
 
 @pytest.mark.fault(23)
 def test_a_record_may_be_as_deep_as_said_and_no_deeper(tmp_path):
-    for brackets in (DEEPEST_VALUE - 2, DEEPEST_VALUE - 1):
+    for brackets in (MAX_NESTING - 2, MAX_NESTING - 1):
         (tmp_path / f"{brackets}.json").write_text('{"config": {"a": ' + "[" * brackets + "1" + "]" * brackets + "}}")
-    read_record(tmp_path / f"{DEEPEST_VALUE - 2}.json").save(tmp_path / "again.json")
+    read_record(tmp_path / f"{MAX_NESTING - 2}.json").save(tmp_path / "again.json")
     with pytest.raises(UnreadableRecord, match="deeply"):
-        read_record(tmp_path / f"{DEEPEST_VALUE - 1}.json")
+        read_record(tmp_path / f"{MAX_NESTING - 1}.json")
 
 
 @given(st.binary(max_size=200) | st.dictionaries(KEYS, JSON, max_size=4).map(lambda value: json.dumps(value).encode()))
@@ -179,7 +179,7 @@ def test_a_record_with_a_changed_or_cut_piece_is_still_a_record_or_unreadable(da
         str(error).encode("utf-8")
 
 
-@pytest.mark.parametrize("size", [LARGEST_RECORD + 1, 1 << 30])
+@pytest.mark.parametrize("size", [MAX_RECORD_BYTES + 1, 1 << 30])
 @pytest.mark.fault(23)
 def test_a_file_that_is_too_large_is_not_read(size, tmp_path):
     with open(tmp_path / "huge.json", "wb") as file:

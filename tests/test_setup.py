@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+
+from tests.conftest import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,7 +25,10 @@ SAFE = ("keras>=3.13.2; python_version >= '3.11'", "keras>=3.12.1", "streamlit>=
 SAFE = (*SAFE, "filelock>=3.20.3")
 
 # Rooms that read records or declare options: they start fast, and work where TensorFlow does not.
-LIGHT = ("", ".cli", ".config", ".errors", ".evaluation", ".experiment", ".files", ".plotting", ".records")
+LIGHT = ("", ".cli", ".config", ".errors", ".evaluation", ".records", ".experiment.run", ".experiment.session")
+LIGHT += (".studies.sweep", ".studies.cost", ".results.summary", ".results.claims", ".results.curves")
+LIGHT += (".results.groups", ".report.article", ".report.comparison", ".plotting.curves", ".plotting.metrics")
+LIGHT += (".utils.files", ".utils.progress")
 HEAVY = ("keras", "tensorflow", "matplotlib.pyplot", "sklearn")
 HELP = "import runpy; sys.argv = ['_', '--help']; runpy.run_module('transfer_utils', run_name='__main__')"
 

@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from conftest import ROOT
-from survival import FAULTS, LEFT_OUT, PAGE, Survival, table, with_fresh_table
+
+from tests.conftest import ROOT
+from tests.survival import FAULTS, LEFT_OUT, PAGE, Survival, table, with_fresh_table
 
 pytest_plugins = "pytester"
 

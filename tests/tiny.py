@@ -36,7 +36,7 @@ def config(**options) -> RunConfig:
 @functools.cache
 def image_folder() -> str:
     """Return a folder of PNG pictures, ``<split>/<class>/<n>.png``, which is made once in a session."""
-    from conftest import CACHES  # here: a process that only wants the backbone has caches already
+    from tests.conftest import CACHES  # here: a process that only wants the backbone has caches already
 
     rng = np.random.default_rng(0)
     down, across = np.mgrid[:SIDE, :SIDE]
@@ -93,7 +93,7 @@ def moved(before: dict[str, np.ndarray], model) -> set[str]:
 if __name__ == "__main__":  # the command line, with the small backbone
     import keras
 
-    from transfer_utils.cli import main
+    from transfer_utils.cli.main import main
 
     keras.applications.MobileNetV2 = backbone
     sys.exit(main())

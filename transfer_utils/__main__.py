@@ -2,6 +2,6 @@
 
 import sys
 
-from transfer_utils.cli import main
+from transfer_utils.cli.main import main
 
 sys.exit(main())

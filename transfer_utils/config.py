@@ -361,3 +361,12 @@ def _shown(value: Any) -> str:
 
 def _near(value: Any, known: Iterable[str]) -> str:
     return nearest(value, known) if isinstance(value, str) and len(value) <= 80 else ""
+
+
+def tta_count(horizontal_flip: bool, shift: int = 0) -> int:
+    """Return how many views ``tta_views`` makes of an image."""
+    return (2 if horizontal_flip else 1) * (5 if _tta_shift(horizontal_flip, shift) else 1)
+
+
+def _tta_shift(horizontal_flip: bool, shift: int) -> int:
+    return shift if horizontal_flip else max(1, shift)

@@ -12,16 +12,15 @@ import keras
 import numpy as np
 from numpy.lib.format import write_array_header_1_0
 
-from transfer_utils.augment import draw_view, training_view
 from transfer_utils.config import RunConfig
-from transfer_utils.data import Split
-from transfer_utils.engine import Engine, choose_engine
+from transfer_utils.data.augment import draw_view, training_view
+from transfer_utils.data.splits import Split
 from transfer_utils.errors import UserError
-from transfer_utils.files import cache_folder, lock, replacing, sha256_of, write_json
-from transfer_utils.folding import tensors_in
-from transfer_utils.weights import sha256_of_weights
-
-Progress = Callable[[str, int, int], None]
+from transfer_utils.models.batchnorm_folding import tensors_in
+from transfer_utils.models.engine import Engine, choose_engine
+from transfer_utils.models.weights import sha256_of_weights
+from transfer_utils.utils.files import cache_folder, lock, replacing, sha256_of, write_json
+from transfer_utils.utils.progress import Progress
 
 # Part of every key: raise it when the meaning of a cached number changes.
 LAYOUT = 1

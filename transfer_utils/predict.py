@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from transfer_utils.engine import Engine
+from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
-from transfer_utils.files import write_json
-from transfer_utils.images import decode_image
-from transfer_utils.litert import LiteRT, load_exported
-from transfer_utils.model_files import load_model
-from transfer_utils.records import RECORD_NAME, UnreadableRecord, read_record
+from transfer_utils.models.engine import Engine
+from transfer_utils.models.litert import LiteRT, load_exported
+from transfer_utils.models.saving import class_names, load_model
 
 Answer = list[tuple[str, float]]
 
@@ -55,26 +52,3 @@ def top_classes(probabilities: np.ndarray, names: list[str], top: int) -> Answer
     """Return the ``top`` likeliest classes of probabilities (classes,), best first."""
     best = np.argsort(probabilities)[::-1][:top]
     return [(names[i], float(probabilities[i])) for i in best]
-
-
-def name_classes(model_path: Path, names: list[str]) -> None:
-    """Write the class names beside a model that stands outside its run's folder, as ``<model>.classes.json``."""
-    write_json(_names_path(model_path), names)
-
-
-def class_names(model_path: Path, n_classes: int) -> list[str]:
-    """Return the names of a model's classes, in the order of its outputs."""
-    found: list[str] = []
-    try:
-        if _names_path(model_path).is_file():
-            found = json.loads(_names_path(model_path).read_text("utf-8"))
-        elif (model_path.parent / RECORD_NAME).is_file():
-            found = read_record(model_path.parent / RECORD_NAME).dataset.get("class_names", [])
-    except (UnreadableRecord, ValueError) as error:
-        raise UserError(f"The class names beside {model_path} cannot be read: {error}") from None
-    fits = isinstance(found, list) and len(found) == n_classes
-    return [str(name) for name in found] if fits else [f"class {i}" for i in range(n_classes)]
-
-
-def _names_path(model_path: Path) -> Path:
-    return model_path.with_name(model_path.name + ".classes.json")

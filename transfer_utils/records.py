@@ -19,13 +19,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from transfer_utils.files import write_json
+from transfer_utils.utils.files import write_json
 
 RECORD_NAME = "run.json"
 SCHEMA = 1
-LARGEST_RECORD = 8 << 20  # bytes; ours take tens of kilobytes
-DEEPEST_FOLDER = 3  # runs/<study>/<run>/run.json
-DEEPEST_VALUE = 32  # lists and objects inside each other; ours go five deep
+MAX_RECORD_BYTES = 8 << 20  # bytes; ours take tens of kilobytes
+MAX_FOLDER_DEPTH = 3  # runs/<study>/<run>/run.json
+MAX_NESTING = 32  # lists and objects inside each other; ours go five deep
 
 Status = Literal["running", "completed", "failed", "diverged", "interrupted"]
 STATUSES: tuple[Status, ...] = Status.__args__
@@ -235,7 +235,7 @@ def _record_paths(root: Path, unreadable: dict[Path, str]) -> list[Path]:
     for folder, names, files in os.walk(root, onerror=note):
         here = Path(folder)
         depth = len(here.relative_to(root).parts)
-        names[:] = sorted(name for name in names if not name.startswith(".")) if depth < DEEPEST_FOLDER else []
+        names[:] = sorted(name for name in names if not name.startswith(".")) if depth < MAX_FOLDER_DEPTH else []
         found += [here / name for name in files if name == RECORD_NAME or (depth == 0 and name.endswith(".json"))]
     return sorted(found)
 
@@ -268,8 +268,8 @@ def _read_bounded(path: Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableRecord("not a regular file")
-        if status.st_size > LARGEST_RECORD:
-            raise UnreadableRecord(f"{status.st_size} bytes; a record has at most {LARGEST_RECORD}")
+        if status.st_size > MAX_RECORD_BYTES:
+            raise UnreadableRecord(f"{status.st_size} bytes; a record has at most {MAX_RECORD_BYTES}")
         return file.read(status.st_size)
 
 
@@ -297,7 +297,7 @@ def _parse(content: bytes) -> dict[str, Any]:
     return value
 
 
-def _refuse_unwritable(value: Any, room: int = DEEPEST_VALUE) -> None:
+def _refuse_unwritable(value: Any, room: int = MAX_NESTING) -> None:
     """Refuse what ``json`` reads but no strict writer, terminal or page takes: deep nesting and broken Unicode."""
     if isinstance(value, str) and value != _unicode(value):
         raise UnreadableRecord("not Unicode text: half of a surrogate pair")

@@ -1,4 +1,4 @@
-"""Folders of sample runs, and the pages of the dashboard drawn over a folder without a browser."""
+"""The pages of the dashboard, drawn over a folder of sample runs without a browser."""
 
 from __future__ import annotations
 
@@ -7,37 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from transfer_utils.dashboard import reading
-from transfer_utils.dashboard.table import Row
-
-from . import samples
-
 pytest.importorskip("streamlit", reason="the extra 'dashboard' is not installed")
 from streamlit.testing.v1 import AppTest
 
 SCRIPT = Path(__file__).parents[2] / "dashboard.py"
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of twelve runs of every kind and two old logs; read it, and leave it as it is."""
-    return samples.write_samples(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the runs of a whole study; read it, and leave it as it is."""
-    return samples.write_study(tmp_path_factory.mktemp("study"))
-
-
-@pytest.fixture
-def view(runs: Path) -> reading.View:
-    return reading.read(runs, reading.stamp(runs))
-
-
-@pytest.fixture
-def row(view: reading.View) -> Callable[[str], Row]:
-    return lambda name: view.named([name])[0]
 
 
 @pytest.fixture
@@ -59,7 +32,7 @@ def model_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import keras
     import numpy as np
 
-    from transfer_utils.model_files import save_model
+    from transfer_utils.models.saving import save_model
     from transfer_utils.records import RunRecord
 
     folder = tmp_path_factory.mktemp("models") / "0001-colours"

@@ -16,8 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.dashboard import CHROMIUM, FLAGS, served
-
-from .samples import write_samples, write_study
+from tests.samples import write_samples, write_study
 
 PAGES = ("Runs", "Compare", "One run", "One run&part=Test split", "One run&part=Options", "Study", "Try it")
 README_PAGES, README_HEIGHT, COLOURS = ("Runs", "Compare"), 760, 128

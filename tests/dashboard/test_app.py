@@ -1,8 +1,7 @@
 import pytest
 
+from tests.samples import write_run
 from transfer_utils.dashboard import state
-
-from .samples import write_run
 
 PAGES = [state.RUNS, state.COMPARE, state.ONE_RUN, state.STUDY, state.TRY_IT]
 

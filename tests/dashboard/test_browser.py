@@ -15,9 +15,8 @@ import pytest
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.samples import write_run, write_samples
 from transfer_utils.dashboard.launch import command
-
-from .samples import write_run, write_samples
 
 CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None)
 QUIET = (

@@ -9,17 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transfer_utils.dashboard import curve_charts, option_charts, reading, result_charts
-from transfer_utils.dashboard.groups import Group, best_configurations, group_by, group_by_configuration
+from tests.samples import OLD_LOG, write_run
+from tests.utils.test_text import JSON
+from transfer_utils.dashboard import curve_charts, option_charts, result_charts, store
 from transfer_utils.dashboard.pages import study
 from transfer_utils.dashboard.pages.one_run import list_files
 from transfer_utils.dashboard.pages.runs import as_csv, frame
 from transfer_utils.dashboard.pages.try_it import model_file
-from transfer_utils.dashboard.table import Row, differing
 from transfer_utils.records import Run, RunRecord, UnreadableRecord, read_record
-
-from .samples import OLD_LOG, write_run
-from .test_plain import JSON
+from transfer_utils.results.groups import RunGroup, best_configurations, group_by, group_by_configuration
+from transfer_utils.results.table import Row, differing
 
 SCRIPT = "<script>document.title='taken'</script>"
 MARKUP = "**bold** [link](http://example.org) :red[red] $x^2$ # head `code` ![](http://example.org/x.png)"
@@ -221,14 +220,14 @@ def test_a_record_of_a_gigabyte_is_not_read(folder, draw):
 @pytest.mark.fault(26)
 def test_a_record_that_vanishes_after_the_look_is_left_out(folder, draw, monkeypatch):
     gone = write_run(folder / "gone", {}, "completed", 1)
-    look = reading.stamp
+    look = store.stamp
 
     def look_and_lose(where):
         seen = look(where)
         gone.unlink(missing_ok=True)
         return seen
 
-    monkeypatch.setattr(reading, "stamp", look_and_lose)
+    monkeypatch.setattr(store, "stamp", look_and_lose)
     assert list(table(stands(draw(folder)))["Run"]) == ["good"]
 
 
@@ -326,7 +325,7 @@ def test_whatever_the_records_hold_tables_and_charts_can_be_made(tmp_path_factor
     best_configurations(rows)
     frame(rows)
     as_csv(rows)
-    groups = group_by_configuration(rows) + [Group(row.name, [row]) for row in rows]
+    groups = group_by_configuration(rows) + [RunGroup(row.name, [row]) for row in rows]
     figures = [option_charts.results(groups), option_charts.against_time(groups), option_charts.parallel(rows)]
     for option in differing(rows):
         group_by(rows, option)

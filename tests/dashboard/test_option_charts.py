@@ -1,19 +1,19 @@
 import pytest
 
-from transfer_utils.dashboard import option_charts, reading
-from transfer_utils.dashboard.groups import Group, group_by_configuration
+from transfer_utils.dashboard import option_charts, store
+from transfer_utils.results.groups import RunGroup, group_by_configuration
 
 
 @pytest.fixture
 def rows(runs):
-    view = reading.read(runs, reading.stamp(runs))
+    view = store.read(runs, store.stamp(runs))
     return lambda *names: view.named(names)
 
 
 def test_one_run_shows_its_interval_and_several_their_deviation(rows):
     [one] = rows("depth-30-0")
-    group = Group("three", rows("depth-30-0", "depth-30-1", "depth-30-2"))
-    figure = option_charts.results([Group("one", [one]), group])
+    group = RunGroup("three", rows("depth-30-0", "depth-30-1", "depth-30-2"))
+    figure = option_charts.results([RunGroup("one", [one]), group])
     alone, several = figure.data[0], figure.data[1]
     assert alone.x[0] == one.metric("val_end2end")
     assert alone.x[0] - alone.error_x.arrayminus[0] == pytest.approx(one.metric("val_low"))
@@ -23,9 +23,9 @@ def test_one_run_shows_its_interval_and_several_their_deviation(rows):
 
 def test_accuracy_against_the_time_of_the_whole_run(rows):
     [one] = rows("depth-30-0")
-    figure = option_charts.against_time([Group("one", [one]), Group("running", rows("depth-60-0"))])
+    figure = option_charts.against_time([RunGroup("one", [one]), RunGroup("running", rows("depth-60-0"))])
     assert [(list(trace.x), list(trace.y)) for trace in figure.data] == [([one.seconds], [one.metric("val_end2end")])]
-    assert option_charts.against_time([Group("running", rows("depth-60-0"))]) is None
+    assert option_charts.against_time([RunGroup("running", rows("depth-60-0"))]) is None
 
 
 def test_parallel_lines_run_over_the_options_that_differ_to_the_accuracy(rows):

@@ -3,11 +3,10 @@ import io
 
 import pytest
 
-from transfer_utils.dashboard import reading
+from tests.samples import write_run
+from transfer_utils.dashboard import store
 from transfer_utils.dashboard.pages.runs import as_csv
 from transfer_utils.records import RunRecord
-
-from .samples import write_run
 
 
 def table(app):
@@ -115,7 +114,7 @@ def test_csv_holds_every_metric_and_option_and_no_formula(tmp_path):
     write_run(tmp_path / "=1+1", {}, "running", 1)
     record = RunRecord(metrics={"val_end2end": 0.5}, config={"a": "@SUM(1)", "b": -1, "c": True, "d": [1, 2]})
     record.save(path)
-    content = as_csv(reading.read(tmp_path, reading.stamp(tmp_path)).rows)
+    content = as_csv(store.read(tmp_path, store.stamp(tmp_path)).rows)
     assert content.startswith(b"\xef\xbb\xbf")
     lines = {line["run"]: line for line in csv.DictReader(io.StringIO(content.decode("utf-8-sig")))}
     assert set(lines) == {"one", "'=1+1"}

@@ -33,7 +33,7 @@ def test_any_further_option_can_be_looked_at(study, draw):
 
 
 def test_a_value_at_which_a_run_diverged_is_named_where_it_has_no_point(tmp_path, draw):
-    from .samples import write_run
+    from tests.samples import write_run
 
     for place, (rate, status) in enumerate(((1e-3, "completed"), (1e-4, "completed"), (1.0, "diverged"))):
         write_run(tmp_path / f"run{place}", {"n_unfreeze": 10, "learning_rate_stage2": rate}, status, place)
@@ -43,9 +43,8 @@ def test_a_value_at_which_a_run_diverged_is_named_where_it_has_no_point(tmp_path
 
 
 def test_early_stopping_is_told_from_the_epochs_that_ran(tmp_path, draw):
+    from tests.samples import write_run
     from transfer_utils.records import read_record
-
-    from .samples import write_run
 
     path = write_run(tmp_path / "one", {"epochs_stage1": 8, "epochs_stage2": 12, "n_unfreeze": 10}, "completed", 0)
     record = read_record(path)
@@ -55,9 +54,8 @@ def test_early_stopping_is_told_from_the_epochs_that_ran(tmp_path, draw):
 
 
 def test_an_option_says_so_where_no_run_has_the_accuracy_in_question(tmp_path, draw):
+    from tests.samples import write_run
     from transfer_utils.records import read_record
-
-    from .samples import write_run
 
     for place, head in enumerate(("batchnorm", "plain")):
         path = write_run(tmp_path / f"run{place}", {"n_unfreeze": 10, "head": head}, "completed", place)
@@ -70,9 +68,8 @@ def test_an_option_says_so_where_no_run_has_the_accuracy_in_question(tmp_path, d
 
 
 def test_frozen_features_are_set_beside_the_best_network_from_scratch_however_many_there_are(tmp_path, draw):
+    from tests.samples import write_run
     from transfer_utils.records import read_record
-
-    from .samples import write_run
 
     def accuracy(name: str, options: dict, place: int) -> float:
         path = write_run(tmp_path / name, options, "completed", place)

@@ -1,12 +1,12 @@
 import pytest
 
-from transfer_utils.dashboard import reading, study_charts
-from transfer_utils.dashboard.groups import families, group_by_configuration
+from transfer_utils.dashboard import store, study_charts
+from transfer_utils.results.groups import families, group_by_configuration
 
 
 @pytest.fixture
 def rows(study):
-    return reading.read(study, reading.stamp(study)).rows
+    return store.read(study, store.stamp(study)).rows
 
 
 def test_an_option_is_drawn_in_the_order_of_its_values(rows):

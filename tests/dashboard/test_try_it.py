@@ -6,16 +6,15 @@ import sys
 import numpy as np
 import pytest
 
-from transfer_utils.dashboard import reading
+from tests.dashboard.conftest import SCRIPT
+from transfer_utils.dashboard import store
 from transfer_utils.dashboard.pages.try_it import ask, model_file, overlay
 from transfer_utils.errors import UserError
-
-from .conftest import SCRIPT
 
 
 @pytest.fixture
 def row(model_run):
-    return reading.read(model_run, reading.stamp(model_run)).rows[0]
+    return store.read(model_run, store.stamp(model_run)).rows[0]
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ import nbformat
 import pytest
 
 import transfer_utils
-from transfer_utils.course import parameters_of
-from transfer_utils.exercises import ANSWER, CHECK, SOLUTION, exercise_of, serialised
-from transfer_utils.notebook import sentinel
+from transfer_utils.course.exercises import ANSWER, CHECK, SOLUTION, exercise_of, serialised
+from transfer_utils.course.notebook import sentinel
+from transfer_utils.course.run import parameters_of
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 COURSE = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
@@ -205,7 +205,7 @@ def test_three_to_five_exercises_each_with_a_check_behind_it(path):
 def test_the_exercise_is_the_one_generated_from_the_solution(path):
     exercise = NOTEBOOKS / "exercises" / path.name
     fresh = serialised(exercise_of(read(path)))
-    assert exercise.read_bytes() == fresh, "stale: run python -m transfer_utils.exercises"
+    assert exercise.read_bytes() == fresh, "stale: run python -m transfer_utils.course.exercises"
     assert SOLUTION not in {tag for cell in read(exercise).cells for tag in tags(cell)}
     assert ANSWER in {tag for cell in read(exercise).cells for tag in tags(cell)}
 

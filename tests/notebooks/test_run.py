@@ -16,9 +16,9 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from transfer_utils.course import run_course
-from transfer_utils.exercises import CHECK, SOLUTION, skeleton
-from transfer_utils.headless import kernel_environment
+from transfer_utils.course.exercises import CHECK, SOLUTION, skeleton
+from transfer_utils.course.kernel import kernel_environment
+from transfer_utils.course.run import run_course
 
 ROOT = Path(__file__).parents[2]
 COURSE = sorted(path.stem for path in ROOT.glob("notebooks/[0-9]*.ipynb"))
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 def test_papermill_runs_it(folder, monkeypatch, name):
     monkeypatch.chdir(folder)
     said = []
-    assert run_course("offline", [name], say=said.append, timeout=1200) == 0, "\n".join(said)
+    assert run_course("offline", [name], log=said.append, timeout=1200) == 0, "\n".join(said)
     outputs = [
         output
         for cell in nbformat.read(folder / "course" / f"{name}.ipynb", as_version=4).cells

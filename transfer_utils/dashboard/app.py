@@ -9,8 +9,9 @@ from pathlib import Path
 import plotly.graph_objects as go
 import streamlit as st
 
-from transfer_utils.dashboard import drawing, plain, reading, state
+from transfer_utils.dashboard import state, store, style
 from transfer_utils.dashboard.pages import compare, one_run, runs, study, try_it
+from transfer_utils.utils.text import as_text
 
 SECONDS_BETWEEN_LOOKS = 2
 TITLE = "Transfer learning runs"
@@ -45,8 +46,8 @@ def main() -> None:
     st.set_page_config(TITLE, "📈", layout="wide")
     st.html(STYLE)
     folder = Path(os.path.abspath(runs_folder()))
-    seen = reading.stamp(folder)
-    view = reading.read(folder, seen)
+    seen = store.stamp(folder)
+    view = store.read(folder, seen)
     page = _header(view)
     PAGES[page](view)
     _watch(folder, seen, warm=page == state.RUNS)
@@ -55,11 +56,11 @@ def main() -> None:
 def runs_folder() -> str:
     """Return the folder named by ``--runs``, by the environment, or ``runs`` in the current folder."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--runs", default=os.environ.get(reading.RUNS_VARIABLE, reading.DEFAULT_RUNS))
+    parser.add_argument("--runs", default=os.environ.get(store.RUNS_VARIABLE, store.DEFAULT_RUNS))
     return parser.parse_known_args()[0].runs
 
 
-def _header(view: reading.View) -> str:
+def _header(view: store.View) -> str:
     """Draw title, folder and navigation; return the key of the page to draw."""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         with st.container(key="folder", gap=None, width="content"):
@@ -78,8 +79,8 @@ def _header(view: reading.View) -> str:
         with st.popover("", icon=":material/photo_camera:", help="Saving charts"):
             st.segmented_control(
                 "Save charts as",
-                drawing.FORMATS,
-                default=drawing.FORMATS[0],
+                style.FORMATS,
+                default=style.FORMATS[0],
                 required=True,
                 key=state.FORMAT,
                 bind="query-params",
@@ -88,15 +89,15 @@ def _header(view: reading.View) -> str:
     return page
 
 
-def _state_of(view: reading.View) -> str:
+def _state_of(view: store.View) -> str:
     running = sum(row.status == "running" for row in view.rows)
-    return plain.text(view.folder.name) + (f" · {running} running" if running else "")
+    return as_text(view.folder.name) + (f" · {running} running" if running else "")
 
 
 @st.fragment(run_every=SECONDS_BETWEEN_LOOKS)
-def _watch(folder: Path, seen: reading.Stamp, warm: bool) -> None:
+def _watch(folder: Path, seen: store.Stamp, warm: bool) -> None:
     """Draw the whole page again when a record appeared, moved or vanished; ``warm`` readies the browser for charts."""
-    if reading.stamp(folder) != seen:
+    if store.stamp(folder) != seen:
         st.rerun()
     # Once a page without charts stands, an unseen one makes the browser load what draws them, before a click needs it.
     if warm and st.session_state.get("stands"):

@@ -8,12 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from transfer_utils.dashboard import drawing, plain
-from transfer_utils.dashboard.history import STAGE_NAMES, History
-from transfer_utils.palette import SPLIT_DASHES
+from transfer_utils.dashboard import style
+from transfer_utils.results.curves import STAGE_NAMES, History
+from transfer_utils.utils.palette import SPLIT_DASHES
+from transfer_utils.utils.text import as_label
 
 PANELS = {"Accuracy": ("accuracy", "val_accuracy"), "Loss": ("loss", "val_loss")}
-MOST_BOUNDARIES, MOST_DECADES = 3, 4
+MAX_BOUNDARIES, MAX_DECADES = 3, 4
 
 
 @dataclass
@@ -40,10 +41,10 @@ def curves(lines: list[Line], against: str = "epoch", height: int = 380) -> go.F
                 _add_line(figure, column, line, quantity, split, against)
     _add_key(figure)
     _mark_stages(figure, lines, against)
-    drawing.lay_out(figure, height + 22 * (len(lines) // 3))
+    style.lay_out(figure, height + 22 * (len(lines) // 3))
     figure.update_layout(legend={"y": 1.1})
     figure.update_xaxes(title_text="epoch" if against == "epoch" else "seconds of training", rangemode="tozero")
-    figure.update_yaxes(tickformat=drawing.PERCENT, col=1)
+    figure.update_yaxes(tickformat=style.PERCENT, col=1)
     return figure
 
 
@@ -56,10 +57,10 @@ def learning_rate(line: Line, height: int = 200) -> go.Figure:
         x=line.history.epochs[kept],
         y=np.where(rates > 0, rates, np.nan),
         mode="lines",
-        line={"color": drawing.colour(0), "shape": "hv"},
+        line={"color": style.colour(0), "shape": "hv"},
         hovertemplate="epoch %{x}: %{y:.2g}<extra></extra>",
     )
-    drawing.lay_out(figure, height, legend=False)
+    style.lay_out(figure, height, legend=False)
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(type="log", dtick=1, exponentformat="power", title_text="learning rate", range=_decades(rates))
     return figure
@@ -71,7 +72,7 @@ def _decades(rates: np.ndarray) -> list[float] | None:
     if not len(positive):
         return None
     highest = np.log10(positive.max())
-    return [max(np.log10(positive.min()), highest - MOST_DECADES) - 0.2, highest + 0.2]
+    return [max(np.log10(positive.min()), highest - MAX_DECADES) - 0.2, highest + 0.2]
 
 
 def _add_line(figure: go.Figure, column: int, line: Line, quantity: str, split: str, against: str) -> None:
@@ -79,17 +80,17 @@ def _add_line(figure: go.Figure, column: int, line: Line, quantity: str, split: 
     kept = history.kept()
     x = (history.epochs if against == "epoch" else history.seconds)[kept]
     y = history.values[quantity][kept]
-    colour, symbol = drawing.colour(line.place), drawing.symbol(line.place)
+    colour, symbol = style.colour(line.place), style.symbol(line.place)
     shape = ".1%" if column == 1 else ".3f"
     common = {"legendgroup": str(line.place), "row": 1, "col": column, "x": x}
     if quantity in history.deviations and split == "validation":
         deviation = np.nan_to_num(history.deviations[quantity][kept])
         edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, **common}
         figure.add_scatter(y=y - deviation, **edge)
-        figure.add_scatter(y=y + deviation, fill="tonexty", fillcolor=drawing.tinted(colour, 0.18), **edge)
+        figure.add_scatter(y=y + deviation, fill="tonexty", fillcolor=style.tinted(colour, 0.18), **edge)
     figure.add_scatter(
         y=y,
-        name=plain.label(line.name),
+        name=as_label(line.name),
         mode="lines+markers" if symbol or len(kept) == 1 else "lines",
         line={"color": colour, "dash": SPLIT_DASHES[split], "width": 2.2 if split == "validation" else 1.4},
         marker={"symbol": symbol or "circle", "size": 6},
@@ -108,7 +109,7 @@ def _add_key(figure: go.Figure) -> None:
             y=[None],
             mode="lines",
             name=split,
-            line={"color": drawing.NEUTRAL, "dash": dash, "width": 2},
+            line={"color": style.NEUTRAL, "dash": dash, "width": 2},
             legend="legend2",
             row=1,
             col=2,
@@ -123,14 +124,14 @@ def _mark_stages(figure: go.Figure, lines: list[Line], against: str) -> None:
         for stage, start in list(line.history.starts.items())[1:]:
             at = start - 0.5 if against == "epoch" else line.history.seconds[start - 2]
             if np.isfinite(at):
-                places[round(float(at), 1)] = STAGE_NAMES.get(stage, plain.label(stage, 20))
-    if len(places) > MOST_BOUNDARIES:
+                places[round(float(at), 1)] = STAGE_NAMES.get(stage, as_label(stage, 20))
+    if len(places) > MAX_BOUNDARIES:
         return
     named_at = {places[at]: at for at in sorted(places)}  # one name each: those of close neighbours would overlap
     for at, stage in places.items():
         figure.add_vline(
             x=at,
-            line={"color": drawing.NEUTRAL, "dash": "dot", "width": 1},
+            line={"color": style.NEUTRAL, "dash": "dot", "width": 1},
             annotation={"text": stage, "font": {"size": 11}, "yanchor": "bottom", "y": 0}
             if named_at[stage] == at
             else None,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from transfer_utils.dashboard import drawing, plain
-from transfer_utils.dashboard.groups import Group
-from transfer_utils.dashboard.options import REPEATS, sort_key
-from transfer_utils.dashboard.table import Row, differing
+from transfer_utils.dashboard import style
+from transfer_utils.results.formatting import duration, percent
+from transfer_utils.results.groups import RunGroup
+from transfer_utils.results.options import REPEATS, sort_key
+from transfer_utils.results.table import Row, differing
+from transfer_utils.utils.text import MISSING, as_label, as_label_lines
 
-MOST_AXES, MOST_LINES_ACROSS, MOST_MARKS = 7, 150, 12
+MAX_AXES, MAX_LINES_ACROSS, MAX_MARKS = 7, 150, 12
 SPLITS = {"train": ("training", "square"), "val": ("validation", "circle"), "test": ("test", "diamond")}
 
 
-def results(groups: list[Group], splits: tuple[str, ...] = ("val", "test")) -> go.Figure:
+def results(groups: list[RunGroup], splits: tuple[str, ...] = ("val", "test")) -> go.Figure:
     """Draw the final accuracies of every group, with the 95 % interval of one run or ± std of several."""
     figure = go.Figure()
     for row, split in enumerate(splits):
@@ -29,27 +31,27 @@ def results(groups: list[Group], splits: tuple[str, ...] = ("val", "test")) -> g
                 y=[place + 0.26 * (row - (len(splits) - 1) / 2)],
                 error_x={"type": "data", "symmetric": False, "array": [high], "arrayminus": [low], "thickness": 1.5},
                 mode="markers",
-                marker={"color": drawing.colour(place), "symbol": symbol, "size": 10},
-                customdata=[plain.label(group.name)],
+                marker={"color": style.colour(place), "symbol": symbol, "size": 10},
+                customdata=[as_label(group.name)],
                 hovertemplate=f"%{{customdata}}<br>{word} %{{x:.1%}}<extra></extra>",
                 showlegend=False,
             )
         figure.add_scatter(
             x=[None], y=[None], mode="markers", name=word,
-            marker={"color": drawing.NEUTRAL, "symbol": symbol, "size": 10},
+            marker={"color": style.NEUTRAL, "symbol": symbol, "size": 10},
         )  # fmt: skip
-    drawing.lay_out(figure, 110 + 16 * (1 + len(splits)) * len(groups))
-    figure.update_xaxes(tickformat=drawing.PERCENT)
+    style.lay_out(figure, 110 + 16 * (1 + len(splits)) * len(groups))
+    figure.update_xaxes(tickformat=style.PERCENT)
     figure.update_yaxes(
         tickvals=list(range(len(groups))),
-        ticktext=[plain.label_lines(group.name) for group in groups],
+        ticktext=[as_label_lines(group.name) for group in groups],
         range=[len(groups) - 0.4, -0.6],
         showgrid=False,
     )
     return figure
 
 
-def against_time(groups: list[Group]) -> go.Figure | None:
+def against_time(groups: list[RunGroup]) -> go.Figure | None:
     """Draw final validation accuracy against the seconds the whole run took; None when no run has both."""
     figure = go.Figure()
     for place, group in enumerate(groups):
@@ -59,16 +61,16 @@ def against_time(groups: list[Group]) -> go.Figure | None:
                 x=[row.seconds for row in rows],
                 y=[row.metric("val_end2end") for row in rows],
                 mode="markers",
-                name=plain.label(group.name),
-                marker={"color": drawing.colour(place), "symbol": drawing.symbol(place) or "circle", "size": 11},
-                customdata=[[plain.label(row.name), plain.duration(row.seconds)] for row in rows],
+                name=as_label(group.name),
+                marker={"color": style.colour(place), "symbol": style.symbol(place) or "circle", "size": 11},
+                customdata=[[as_label(row.name), duration(row.seconds)] for row in rows],
                 hovertemplate="%{customdata[0]}<br>%{y:.1%} after %{customdata[1]}<extra></extra>",
             )
     if not figure.data:
         return None
-    drawing.lay_out(figure, 360 + 22 * (len(groups) // 3))
+    style.lay_out(figure, 360 + 22 * (len(groups) // 3))
     figure.update_xaxes(title_text="seconds in all", rangemode="tozero")
-    figure.update_yaxes(tickformat=drawing.PERCENT, title_text="validation accuracy")
+    figure.update_yaxes(tickformat=style.PERCENT, title_text="validation accuracy")
     return figure
 
 
@@ -88,10 +90,10 @@ def parallel(rows: list[Row]) -> go.Figure | None:
     saved as SVG. Returns None with fewer than two finished runs, or when nothing differs.
     """
     rows = sorted(_finished(rows), key=lambda row: row.metric("val_end2end"))
-    options = axes(rows)[:MOST_AXES]
+    options = axes(rows)[:MAX_AXES]
     if len(rows) < 2 or not options:
         return None
-    rows = rows[-MOST_LINES_ACROSS:]
+    rows = rows[-MAX_LINES_ACROSS:]
     accuracy = np.array([row.metric("val_end2end") for row in rows])
     low, span = accuracy.min(), max(np.ptp(accuracy), 1e-9)
     heights = np.column_stack([*(_heights(name, rows) for name in options), (accuracy - low) / span])
@@ -101,17 +103,17 @@ def parallel(rows: list[Row]) -> go.Figure | None:
             x=list(range(len(options) + 1)),
             y=height,
             mode="lines",
-            line={"color": drawing.tinted(drawing.colour(0), 0.35 + 0.65 * share), "width": 1.2 + 1.4 * share},
-            name=plain.label(row.name),
-            text=[*(plain.label(row.options.get(name, plain.MISSING)) for name in options), row.accuracy("val")],
+            line={"color": style.tinted(style.colour(0), 0.35 + 0.65 * share), "width": 1.2 + 1.4 * share},
+            name=as_label(row.name),
+            text=[*(as_label(row.options.get(name, MISSING)) for name in options), row.accuracy("val")],
             hovertemplate="%{text}<extra>%{fullData.name}</extra>",
             showlegend=False,
         )
     for place, name in enumerate(options):
-        _add_axis(figure, place, plain.label(name, 24), _marks(name, rows))
-    ends = [(share, plain.percent(low + share * span)) for share in (0, 0.5, 1)]
+        _add_axis(figure, place, as_label(name, 24), _marks(name, rows))
+    ends = [(share, percent(low + share * span)) for share in (0, 0.5, 1)]
     _add_axis(figure, len(options), "validation", ends)
-    drawing.lay_out(figure, 400, legend=False)
+    style.lay_out(figure, 400, legend=False)
     figure.update_xaxes(visible=False, range=[-0.3, len(options) + 0.4])
     figure.update_yaxes(visible=False, range=[-0.06, 1.3])
     return figure
@@ -120,7 +122,7 @@ def parallel(rows: list[Row]) -> go.Figure | None:
 def _heights(name: str, rows: list[Row]) -> np.ndarray:
     """Place each run on an axis from 0 to 1; runs of one value lie a little apart, so that every line can be seen."""
     heights = {words: height for height, words in _marks(name, rows)}
-    words = [row.options.get(name, plain.MISSING) for row in rows]
+    words = [row.options.get(name, MISSING) for row in rows]
     seen: dict[str, int] = {}
     places = []
     for word in words:
@@ -133,21 +135,21 @@ def _heights(name: str, rows: list[Row]) -> np.ndarray:
 
 def _marks(name: str, rows: list[Row]) -> list[tuple[float, str]]:
     """Return the values of an option in their order, spread evenly from 0 to 1."""
-    values = {row.options.get(name, plain.MISSING): row.config.get(name) for row in rows}
+    values = {row.options.get(name, MISSING): row.config.get(name) for row in rows}
     order = sorted(values, key=lambda words: sort_key(name, values[words]))
     return [(place / max(len(order) - 1, 1), words) for place, words in enumerate(order)]
 
 
 def _add_axis(figure: go.Figure, place: int, title: str, marks: list[tuple[float, str]]) -> None:
-    figure.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, line={"color": drawing.NEUTRAL, "width": 1})
+    figure.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, line={"color": style.NEUTRAL, "width": 1})
     # Titles of neighbours stand at two heights, so that long ones do not meet.
     figure.add_annotation(x=place, y=1.16 + 0.1 * (place % 2), text=f"<b>{title}</b>", showarrow=False)
-    step = -(-len(marks) // MOST_MARKS)
+    step = -(-len(marks) // MAX_MARKS)
     for height, words in marks[::step]:
         figure.add_annotation(
             x=place,
             y=height,
-            text=plain.label(words, 20),
+            text=as_label(words, 20),
             showarrow=False,
             xanchor="left",
             xshift=4,
@@ -156,7 +158,7 @@ def _add_axis(figure: go.Figure, place: int, title: str, marks: list[tuple[float
         )
 
 
-def _reach(group: Group, split: str, mean: float) -> tuple[float, float]:
+def _reach(group: RunGroup, split: str, mean: float) -> tuple[float, float]:
     if len(group.values(f"{split}_end2end")) > 1:
         deviation = group.deviation(f"{split}_end2end") or 0.0
         return deviation, deviation

@@ -8,12 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from transfer_utils.dashboard import drawing, plain
-from transfer_utils.palette import OKABE_ITO
+from transfer_utils.dashboard import style
 from transfer_utils.records import RunRecord
+from transfer_utils.utils.palette import OKABE_ITO
+from transfer_utils.utils.text import as_label, finite_number
 
 RIGHT, WRONG = OKABE_ITO["blue"], OKABE_ITO["vermillion"]
-MOST_CLASSES = 200
+MAX_CLASSES = 200
 DEEPEST = 0.6  # opacity of the fullest cell: black text reads on it on the light page, white text on the dark one
 MOST_WRITTEN = 12  # classes up to which every cell shows its number
 
@@ -24,7 +25,7 @@ def class_names(record: RunRecord) -> list[str]:
     if not isinstance(given, list):
         given = [one.get("name") for one in record.per_class]
     n = len(record.confusion_matrix) or len(given)
-    names = [plain.label(name, 24) for name in given] if len(given) == n else [str(place) for place in range(n)]
+    names = [as_label(name, 24) for name in given] if len(given) == n else [str(place) for place in range(n)]
     repeated = len(set(names)) < n
     return [f"{place} {name}" for place, name in enumerate(names)] if repeated else names
 
@@ -32,9 +33,9 @@ def class_names(record: RunRecord) -> list[str]:
 def confusion_counts(record: RunRecord) -> np.ndarray | None:
     """Return the confusion matrix as float64 of shape (n, n), or None without a square one of a size to draw."""
     rows = record.confusion_matrix
-    if not rows or len(rows) > MOST_CLASSES or any(len(row) != len(rows) for row in rows):
+    if not rows or len(rows) > MAX_CLASSES or any(len(row) != len(rows) for row in rows):
         return None
-    numbers = [[plain.number(count) for count in row] for row in rows]
+    numbers = [[finite_number(count) for count in row] for row in rows]
     return np.array(numbers, float)
 
 
@@ -60,7 +61,7 @@ def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figu
             y=names,
             zmin=0,
             zmax=max(float(np.nanmax(part, initial=0)), 1e-9),
-            colorscale=[[0, drawing.tinted(hue, 0)], [1, drawing.tinted(hue, DEEPEST)]],
+            colorscale=[[0, style.tinted(hue, 0)], [1, style.tinted(hue, DEEPEST)]],
             showscale=False,
             hoverongaps=False,
             xgap=1,
@@ -73,7 +74,7 @@ def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figu
         figure.add_scatter(
             x=names * len(names), y=np.repeat(names, len(names)), text=cells, mode="text", hoverinfo="skip"
         )
-    drawing.lay_out(figure, 140 + 46 * min(max(len(names), 3), 14), legend=False)
+    style.lay_out(figure, 140 + 46 * min(max(len(names), 3), 14), legend=False)
     figure.update_xaxes(title_text="predicted", side="bottom", showgrid=False, type="category")
     figure.update_yaxes(title_text="true", autorange="reversed", showgrid=False, type="category")
     return figure
@@ -81,10 +82,10 @@ def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figu
 
 def by_class(record: RunRecord) -> go.Figure | None:
     """Draw precision and recall of every class, joined by a line; None when the record has neither."""
-    scores = [(plain.number(one.get("precision")), plain.number(one.get("recall"))) for one in record.per_class]
-    if not any(value is not None for pair in scores for value in pair) or len(scores) > MOST_CLASSES:
+    scores = [(finite_number(one.get("precision")), finite_number(one.get("recall"))) for one in record.per_class]
+    if not any(value is not None for pair in scores for value in pair) or len(scores) > MAX_CLASSES:
         return None
-    names = [plain.label(one.get("name"), 24) for one in record.per_class]
+    names = [as_label(one.get("name"), 24) for one in record.per_class]
     places = list(range(len(names)))
     figure = go.Figure()
     for place, (precision, recall) in zip(places, scores, strict=True):
@@ -92,7 +93,7 @@ def by_class(record: RunRecord) -> go.Figure | None:
             x=[precision, recall],
             y=[place, place],
             mode="lines",
-            line={"color": drawing.tinted(drawing.NEUTRAL, 0.6), "width": 2},
+            line={"color": style.tinted(style.NEUTRAL, 0.6), "width": 2},
             hoverinfo="skip",
             showlegend=False,
         )
@@ -106,8 +107,8 @@ def by_class(record: RunRecord) -> go.Figure | None:
             customdata=names,
             hovertemplate=f"%{{customdata}}: {word} %{{x:.1%}}<extra></extra>",
         )
-    drawing.lay_out(figure, 100 + 24 * min(max(len(names), 3), 24))
-    figure.update_xaxes(tickformat=drawing.PERCENT)
+    style.lay_out(figure, 100 + 24 * min(max(len(names), 3), 24))
+    figure.update_xaxes(tickformat=style.PERCENT)
     figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", showgrid=False)
     return figure
 
@@ -121,7 +122,7 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         _numbers(calibration.get(name)) for name in ("edges", "confidence", "accuracy", "count")
     )
     bins = len(accuracy)
-    if bins == 0 or bins > MOST_CLASSES or len(edges) != bins + 1 or len(confidence) != bins or len(count) != bins:
+    if bins == 0 or bins > MAX_CLASSES or len(edges) != bins + 1 or len(confidence) != bins or len(count) != bins:
         return None
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.75, 0.25], vertical_spacing=0.06)
     middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
@@ -130,7 +131,7 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         y=accuracy,
         width=width,
         name="accuracy",
-        marker={"color": drawing.tinted(RIGHT, 0.85), "line": {"width": 0}},
+        marker={"color": style.tinted(RIGHT, 0.85), "line": {"width": 0}},
         customdata=np.stack([confidence, count], axis=1),
         hovertemplate="confidence %{customdata[0]:.1%}, accuracy %{y:.1%}, %{customdata[1]:,.0f} images<extra></extra>",
         row=1,
@@ -142,7 +143,7 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         base=accuracy,
         width=width,
         name="gap to confidence",
-        marker={"color": drawing.tinted(WRONG, 0.45), "line": {"width": 0}, "pattern": {"shape": "/", "size": 5}},
+        marker={"color": style.tinted(WRONG, 0.45), "line": {"width": 0}, "pattern": {"shape": "/", "size": 5}},
         hoverinfo="skip",
         row=1,
         col=1,
@@ -152,7 +153,7 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         y=[0, 1],
         mode="lines",
         name="perfectly calibrated",
-        line={"color": drawing.NEUTRAL, "dash": "dot"},
+        line={"color": style.NEUTRAL, "dash": "dot"},
         hoverinfo="skip",
         row=1,
         col=1,
@@ -161,16 +162,16 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         x=middle,
         y=count,
         width=width * 0.9,
-        marker={"color": drawing.tinted(drawing.NEUTRAL, 0.6)},
+        marker={"color": style.tinted(style.NEUTRAL, 0.6)},
         showlegend=False,
         hovertemplate="%{y:,.0f} images<extra></extra>",
         row=2,
         col=1,
     )
-    drawing.lay_out(figure, 340, barmode="overlay", bargap=0)
-    figure.update_xaxes(range=[0, 1], tickformat=drawing.PERCENT)
+    style.lay_out(figure, 340, barmode="overlay", bargap=0)
+    figure.update_xaxes(range=[0, 1], tickformat=style.PERCENT)
     figure.update_xaxes(title_text="confidence", row=2)
-    figure.update_yaxes(range=[0, 1], tickformat=drawing.PERCENT, title_text="accuracy", row=1)
+    figure.update_yaxes(range=[0, 1], tickformat=style.PERCENT, title_text="accuracy", row=1)
     figure.update_yaxes(title_text="images", row=2, nticks=3)
     return figure
 
@@ -178,4 +179,4 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
 def _numbers(values: Any) -> np.ndarray:
     if not isinstance(values, list):
         return np.empty(0)
-    return np.array([plain.number(value) for value in values], float)
+    return np.array([finite_number(value) for value in values], float)

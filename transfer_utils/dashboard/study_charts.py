@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from transfer_utils.dashboard import drawing, plain
-from transfer_utils.dashboard.groups import Family, Group
+from transfer_utils.dashboard import style
 from transfer_utils.dashboard.option_charts import SPLITS
-from transfer_utils.dashboard.options import sort_key
+from transfer_utils.results.groups import Family, RunGroup
+from transfer_utils.results.options import sort_key
+from transfer_utils.utils.text import as_label, as_label_lines, finite_number
 
 
 def one_option(families: list[Family], option: str, split: str) -> go.Figure:
@@ -24,41 +25,41 @@ def one_option(families: list[Family], option: str, split: str) -> go.Figure:
     rows = [group.rows[0] for family in families for group in family.groups]
     values = {row.options[option]: row.config[option] for row in rows}
     order = sorted(values, key=lambda words: sort_key(option, values[words]))
-    sizes = [plain.number(values[words]) for words in order]
+    sizes = [finite_number(values[words]) for words in order]
     by_ratio = None not in sizes and min(sizes) > 0 and max(sizes) >= 100 * min(sizes)
     x_of = {words: size if by_ratio else place for place, (words, size) in enumerate(zip(order, sizes, strict=True))}
     figure = go.Figure()
     for place, family in enumerate(families):
         found = [(x_of[group.rows[0].options[option]], group) for group in family.groups]
         _add_family(figure, place, family.name, [pair for pair in found if pair[1].values(f"{split}_end2end")], split)
-    drawing.lay_out(figure, 340 + 22 * (len(families) // 2), legend=len(families) > 1)
+    style.lay_out(figure, 340 + 22 * (len(families) // 2), legend=len(families) > 1)
     figure.update_xaxes(
-        title_text=plain.label(option),
+        title_text=as_label(option),
         type="log" if by_ratio else "linear",
         tickvals=list(x_of.values()),
-        ticktext=[plain.label(words, 20) for words in order],
+        ticktext=[as_label(words, 20) for words in order],
     )
-    figure.update_yaxes(tickformat=drawing.PERCENT, title_text=f"{SPLITS[split][0]} accuracy")
+    figure.update_yaxes(tickformat=style.PERCENT, title_text=f"{SPLITS[split][0]} accuracy")
     return figure
 
 
-def _add_family(figure: go.Figure, place: int, name: str, found: list[tuple[float, Group]], split: str) -> None:
-    metric, colour = f"{split}_end2end", drawing.colour(place)
+def _add_family(figure: go.Figure, place: int, name: str, found: list[tuple[float, RunGroup]], split: str) -> None:
+    metric, colour = f"{split}_end2end", style.colour(place)
     x = [at for at, _ in found]
     mean = np.array([group.mean(metric) for _, group in found])
     deviation = np.array([group.deviation(metric) or 0 for _, group in found])
     common = {"legendgroup": str(place)}
     edge = {"x": x, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, **common}
     figure.add_scatter(y=mean - deviation, **edge)
-    figure.add_scatter(y=mean + deviation, fill="tonexty", fillcolor=drawing.tinted(colour, 0.18), **edge)
+    figure.add_scatter(y=mean + deviation, fill="tonexty", fillcolor=style.tinted(colour, 0.18), **edge)
     figure.add_scatter(
         x=x,
         y=mean,
         mode="lines+markers",
-        name=plain.label(name, 80),
+        name=as_label(name, 80),
         line={"color": colour, "width": 2.2},
-        marker={"size": 8, "symbol": drawing.symbol(place) or "circle"},
-        customdata=[[plain.label(group.name), group.shown(metric), group.size] for _, group in found],
+        marker={"size": 8, "symbol": style.symbol(place) or "circle"},
+        customdata=[[as_label(group.name), group.shown(metric), group.size] for _, group in found],
         hovertemplate="%{customdata[0]}<br>%{customdata[1]} (%{customdata[2]})<extra></extra>",
         **common,
     )
@@ -66,14 +67,14 @@ def _add_family(figure: go.Figure, place: int, name: str, found: list[tuple[floa
         x=[at for at, group in found for _ in group.values(metric)],
         y=[value for _, group in found for value in group.values(metric)],
         mode="markers",
-        marker={"color": drawing.tinted(colour, 0.45), "size": 5},
+        marker={"color": style.tinted(colour, 0.45), "size": 5},
         showlegend=False,
         hoverinfo="skip",
         **common,
     )
 
 
-def averaging_views(groups: list[Group], split: str) -> go.Figure:
+def averaging_views(groups: list[RunGroup], split: str) -> go.Figure:
     """Draw the points of a split's accuracy that test-time augmentation adds, for groups that tried it."""
     figure = go.Figure()
     for place, group in enumerate(groups):
@@ -81,18 +82,18 @@ def averaging_views(groups: list[Group], split: str) -> go.Figure:
         figure.add_bar(
             x=[float(np.mean(gains))],
             y=[place],
-            error_x={"array": [np.std(gains, ddof=1)], "color": drawing.NEUTRAL} if len(gains) > 1 else None,
+            error_x={"array": [np.std(gains, ddof=1)], "color": style.NEUTRAL} if len(gains) > 1 else None,
             orientation="h",
-            marker={"color": drawing.colour(0)},
+            marker={"color": style.colour(0)},
             hovertemplate=f"%{{x:+.1f}} points ({group.size})<extra></extra>",
         )
-    drawing.lay_out(figure, 90 + 36 * len(groups), legend=False)
+    style.lay_out(figure, 90 + 36 * len(groups), legend=False)
     figure.update_xaxes(title_text=f"points of {SPLITS[split][0]} accuracy gained", zeroline=True)
     _name_bars(figure, groups)
     return figure
 
 
-def epochs_used(groups: list[Group]) -> go.Figure:
+def epochs_used(groups: list[RunGroup]) -> go.Figure:
     """Draw the epochs that early stopping ran and those it left out, as means over the runs of each group."""
     ran = [float(np.mean([row.epochs for row in group.rows])) for group in groups]
     left = [float(np.mean([row.planned - row.epochs for row in group.rows])) for group in groups]
@@ -103,16 +104,16 @@ def epochs_used(groups: list[Group]) -> go.Figure:
             y=list(range(len(groups))),
             name=word,
             orientation="h",
-            marker={"color": drawing.tinted(drawing.colour(0), shade)},
+            marker={"color": style.tinted(style.colour(0), shade)},
             hovertemplate=f"%{{x:.0f}} {word}<extra></extra>",
         )
-    drawing.lay_out(figure, 110 + 36 * len(groups), barmode="stack")
+    style.lay_out(figure, 110 + 36 * len(groups), barmode="stack")
     figure.update_xaxes(title_text="epochs")
     _name_bars(figure, groups)
     return figure
 
 
-def _name_bars(figure: go.Figure, groups: list[Group]) -> None:
-    names = [plain.label_lines(group.name) for group in groups]
+def _name_bars(figure: go.Figure, groups: list[RunGroup]) -> None:
+    names = [as_label_lines(group.name) for group in groups]
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False)
     figure.update_layout(bargap=0.4)

@@ -4,32 +4,28 @@ Figures are built without pyplot, so none lingers in memory and no window opens.
 says "not recorded". Images are arrays of pixels in 0-255; names come from the reader's folders and are shown as text.
 """
 
-from transfer_utils.plotting.curves import plot_curves, plot_model_comparison
-from transfer_utils.plotting.galleries import plot_augmented, plot_class_grid, plot_mistakes
-from transfer_utils.plotting.results import (
-    plot_accuracy_comparison,
-    plot_class_balance,
-    plot_confusion_matrix,
-    plot_reliability,
-)
-from transfer_utils.plotting.settings import plot_accuracy_by_setting, plot_size_and_time
-from transfer_utils.plotting.study import plot_option_effects
-from transfer_utils.plotting.style import STYLE, save_figure, styled
+import lazy_loader
 
-__all__ = [
-    "STYLE",
-    "plot_accuracy_by_setting",
-    "plot_accuracy_comparison",
-    "plot_augmented",
-    "plot_class_balance",
-    "plot_class_grid",
-    "plot_confusion_matrix",
-    "plot_curves",
-    "plot_mistakes",
-    "plot_model_comparison",
-    "plot_option_effects",
-    "plot_reliability",
-    "plot_size_and_time",
-    "save_figure",
-    "styled",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "by_option": ["plot_accuracy_by_setting", "plot_label_efficiency", "plot_option_effects", "plot_size_and_time"],
+        "curves": ["plot_accuracy_over_time", "plot_curves", "plot_fine_tunings", "plot_model_comparison"],
+        "galleries": ["plot_augmented", "plot_blends", "plot_class_grid", "plot_mistakes"],
+        "interpret": [
+            "plot_cka",
+            "plot_corruptions",
+            "plot_costs",
+            "plot_embedding",
+            "plot_feature_maps",
+            "plot_filters",
+            "plot_grad_cam",
+            "plot_image_rows",
+            "plot_positions",
+            "plot_probes",
+            "plot_receptive_field",
+        ],
+        "metrics": ["plot_accuracy_comparison", "plot_class_balance", "plot_confusion_matrix", "plot_reliability"],
+        "style": ["STYLE", "save_figure", "styled"],
+    },
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from transfer_utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SPLIT_DASHES
-from transfer_utils.plotting.style import DOTTED, MISSING, PERCENT, WIDTH, captioned, ruled, styled
+from transfer_utils.errors import UserError
+from transfer_utils.plotting.style import DOTTED, MISSING, PERCENT, WIDTH, canvas, captioned, plain, ruled, styled
 from transfer_utils.records import RunRecord
+from transfer_utils.results.curves import timeline
+from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SERIES, SPLIT_DASHES
 
 MARKERS = {"transfer": "o", "baseline": "s"}
 DASHES = {"dash": "--", "solid": "-"}
@@ -115,3 +117,57 @@ def _stages(record: RunRecord) -> Iterable[tuple[int, Mapping[str, list[float | 
         epochs = max(map(len, stage.values()), default=0)
         if epochs:
             yield epochs, stage
+
+
+MAX_MARKERS = 40  # along one line: more of them hide it
+LINES = {"transfer": "-", "baseline": "--"}
+
+
+@styled
+def plot_accuracy_over_time(transfer: RunRecord, baseline: RunRecord) -> Figure:
+    """Draw validation accuracy over the seconds since the start, what came before the first epoch included."""
+    figure, axes = canvas(WIDTH * 0.8, 4.0)
+    for model, record in (("transfer", transfer), ("baseline", baseline)):
+        moments = timeline(record)
+        look = {"color": MODEL_COLOURS[model], "linestyle": LINES[model], "marker": MARKERS[model], "markersize": 4}
+        look["markevery"] = max(1, len(moments) // MAX_MARKERS)
+        axes.plot(
+            [moment.seconds for moment in moments],
+            [moment.val_accuracy for moment in moments],
+            label=MODEL_NAMES[model],
+            **look,
+        )
+    axes.set_xlim(left=0)
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.set_xlabel("seconds since the start")
+    axes.set_ylabel("validation accuracy")
+    axes.set_title("Accuracy by time")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@styled
+def plot_fine_tunings(curves: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw the validation accuracy of several fine-tunings that began at the same place.
+
+    Args:
+        curves: by label, one accuracy an epoch; the first, epoch 0, is from before the fine-tuning.
+
+    Raises:
+        UserError: there is no curve.
+    """
+    if not curves:
+        raise UserError("curves must hold at least one curve, got none")
+    figure, axes = canvas(WIDTH * 0.7, 3.8)
+    axes.axhline(next(iter(curves.values()))[0], label="before fine-tuning", **DOTTED)
+    for place, (label, values) in enumerate(curves.items()):
+        look = {"color": SERIES[place % len(SERIES)], "marker": "osD^vP*"[place % 7]}
+        axes.plot(range(len(values)), values, linestyle=("-", "--", "-.")[place % 3], label=plain(label, 40), **look)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.set_xlabel("epoch of fine-tuning")
+    axes.set_ylabel("validation accuracy")
+    axes.set_title("The same start, different learning rates")
+    axes.legend()
+    return figure

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from transfer_utils.errors import UserError
-from transfer_utils.plotting.style import MOST_CLASSES, WIDTH, bare, canvas, plain, styled
+from transfer_utils.plotting.style import MAX_CLASSES, WIDTH, bare, canvas, plain, styled
 
 TILE = 0.75  # inches: a picture of 32 px is recognised, and eight of them fit a page
 MISTAKES_A_ROW = 6
@@ -30,7 +30,7 @@ def plot_class_grid(images: np.ndarray, labels: np.ndarray, class_names: Sequenc
     """
     images, labels = _pixels("images", images, 4), np.asarray(labels)
     _same_count("labels", labels, images)
-    shown = [plain(name) for name in class_names[:MOST_CLASSES]]
+    shown = [plain(name) for name in class_names[:MAX_CLASSES]]
     rows = [images[np.flatnonzero(labels == index)[:per_class]] for index in range(len(shown))]
     more = "" if len(shown) == len(class_names) else f" (the first {len(shown)} of {len(class_names)} classes)"
     figure, axes = _tiled(rows, per_class, left=1.4)
@@ -142,3 +142,36 @@ def _pixels(name: str, images: np.ndarray, dimensions: int) -> np.ndarray:
 def _same_count(name: str, values: np.ndarray, images: np.ndarray) -> None:
     if len(values) != len(images):
         raise UserError(f"{name} must be as many as images, got {len(values)} and {len(images)}")
+
+
+@styled
+def plot_blends(
+    blends: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], labels: np.ndarray, class_names: Sequence[str]
+) -> Figure:
+    """Draw pairs of images and what Mixup made of them, one column a pair, with the blended label below.
+
+    Args:
+        blends: for each pair the image, its partner and the blend, each (side, side, 3) in 0-255.
+        labels: shape (pairs, classes), the blended labels, rows that sum to 1.
+        class_names: one name a class.
+
+    Raises:
+        UserError: labels are not as many as pairs.
+    """
+    labels = np.asarray(labels)
+    if len(labels) != len(blends):
+        raise UserError(f"labels must be as many as blends, got {len(labels)} and {len(blends)}")
+    figure = Figure((1.5 * len(blends) + 1.0, 5.0), layout="constrained")
+    panels = figure.subplots(3, len(blends), squeeze=False)
+    for column, (pictures, label) in enumerate(zip(blends, labels, strict=True)):
+        for axes, picture in zip(panels[:, column], pictures, strict=True):
+            axes.imshow(np.asarray(picture, np.uint8), interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            bare(axes)
+        parts = [
+            f"{label[which]:.0%} {plain(class_names[which], 14)}" for which in np.argsort(-label)[:2] if label[which]
+        ]
+        panels[2, column].set_xlabel("\n".join(parts), fontsize=9)
+    for axes, name in zip(panels[:, 0], ("image", "partner", "blend"), strict=True):
+        axes.set_ylabel(name)
+    return figure

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from transfer_utils.errors import UserError
-from transfer_utils.files import replacing
-from transfer_utils.palette import GRID, INK, NOTE, PAPER
 from transfer_utils.records import RunRecord
+from transfer_utils.utils.files import replacing
+from transfer_utils.utils.palette import GRID, INK, NOTE, PAPER
 
 DPI = 144  # of saved pictures: sharp on a screen of twice the usual density
 WIDTH = 9.0  # inches of a full-width figure; letters of 10 points are then read easily in a README
 MISSING = "not recorded"
-MOST_CLASSES = 20  # with more of them, a row an image or a number a cell is no longer legible
+MAX_CLASSES = 20  # with more of them, a row an image or a number a cell is no longer legible
 
 STYLE = {
     "font.size": 10,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from transfer_utils.dashboard import curve_charts, drawing, option_charts, plain, state
+from transfer_utils.dashboard import curve_charts, option_charts, state, style
 from transfer_utils.dashboard.curve_charts import Line
-from transfer_utils.dashboard.groups import Group, group_by, group_by_configuration
-from transfer_utils.dashboard.history import mean_history
-from transfer_utils.dashboard.reading import View
-from transfer_utils.dashboard.table import Row, differing
+from transfer_utils.dashboard.store import View
+from transfer_utils.results.curves import mean_history
+from transfer_utils.results.groups import RunGroup, group_by, group_by_configuration
+from transfer_utils.results.table import Row, differing
+from transfer_utils.utils.text import MISSING
 
 EACH, SEEDS = "each run", "configuration (mean over seeds)"
 PICKED = "picked"
@@ -23,9 +24,9 @@ def draw(view: View) -> None:
         st.info("Choose runs here, or tick them on the page “Runs”.", icon=":material/checklist:")
         return
     groups, against = _gather(rows)
-    if len(groups) > drawing.MOST_LINES:
-        st.info(f"The first {drawing.MOST_LINES} of {len(groups)} are drawn; group the runs to see them all.")
-        groups = groups[: drawing.MOST_LINES]
+    if len(groups) > style.MAX_LINES:
+        st.info(f"The first {style.MAX_LINES} of {len(groups)} are drawn; group the runs to see them all.")
+        groups = groups[: style.MAX_LINES]
     _draw_curves(groups, against)
     _draw_differences(rows)
     left, right = st.columns(2, gap="medium")
@@ -49,7 +50,7 @@ def _pick(view: View) -> list[Row]:
     return view.named(state.chosen())
 
 
-def _gather(rows: list[Row]) -> tuple[list[Group], str]:
+def _gather(rows: list[Row]) -> tuple[list[RunGroup], str]:
     """Draw the controls; return what each line stands for, and whether it runs over epochs or time."""
     options = [name for name in differing(rows) if name != "seed"]
     left, right = st.columns([1, 1])
@@ -58,12 +59,12 @@ def _gather(rows: list[Row]) -> tuple[list[Group], str]:
         "Against", ["epoch", "time"], default="epoch", required=True, key="against", bind="query-params"
     )
     if by == EACH:
-        return [Group(row.name, [row]) for row in rows], against
+        return [RunGroup(row.name, [row]) for row in rows], against
     groups = group_by_configuration(rows) if by == SEEDS else group_by(rows, by)
     return groups, against
 
 
-def _draw_curves(groups: list[Group], against: str) -> None:
+def _draw_curves(groups: list[RunGroup], against: str) -> None:
     lines = [
         Line(f"{group.name} ({group.size})" if len(group.rows) > 1 else group.name, mean_history(group.records), place)
         for place, group in enumerate(groups)
@@ -72,7 +73,7 @@ def _draw_curves(groups: list[Group], against: str) -> None:
     if not lines:
         st.info("None of these runs kept its curves.", icon=":material/timeline:")
         return
-    drawing.show(
+    style.show(
         curve_charts.curves(lines, against), "compare-curves", "Accuracy and loss of the chosen runs, epoch by epoch"
     )
     if any(len(group.rows) > 1 for group in groups):
@@ -85,9 +86,9 @@ def _draw_differences(rows: list[Row]) -> None:
     if not options:
         st.caption("None: these runs differ in nothing that decides what they compute.")
         return
-    rows = rows[: drawing.MOST_LINES]
+    rows = rows[: style.MAX_LINES]
     columns = {"Option": options}
-    columns |= {row.name: [row.options.get(name, plain.MISSING) for name in options] for row in rows}
+    columns |= {row.name: [row.options.get(name, MISSING) for name in options] for row in rows}
     st.dataframe(
         pd.DataFrame(columns),
         key="differences",
@@ -98,31 +99,31 @@ def _draw_differences(rows: list[Row]) -> None:
     )
 
 
-def _draw_results(groups: list[Group]) -> None:
+def _draw_results(groups: list[RunGroup]) -> None:
     st.subheader("Accuracy")
     drawn = [group for group in groups if group.values("val_end2end") or group.values("test_end2end")]
     if not drawn:
         st.caption("None of these runs has finished.")
         return
-    drawing.show(option_charts.results(groups), "compare-accuracy", "Validation and test accuracy of the chosen runs")
+    style.show(option_charts.results(groups), "compare-accuracy", "Validation and test accuracy of the chosen runs")
     st.caption("Bars: 95 % interval of a single run, ± one standard deviation over several.")
 
 
-def _draw_time(groups: list[Group]) -> None:
+def _draw_time(groups: list[RunGroup]) -> None:
     st.subheader("Accuracy against time")
     figure = option_charts.against_time(groups)
     if figure is None:
         st.caption("None of these runs has both a validation accuracy and a time.")
         return
-    drawing.show(figure, "compare-time", "Validation accuracy against the time each run took")
+    style.show(figure, "compare-time", "Validation accuracy against the time each run took")
 
 
 def _draw_parallel(rows: list[Row]) -> None:
     figure = option_charts.parallel(rows)
     if figure is not None:
         st.subheader("All options at once")
-        most = option_charts.MOST_AXES
+        most = option_charts.MAX_AXES
         options = len(option_charts.axes(rows))
         left_out = f" Drawn are the {most} most telling of {options} options." if options > most else ""
         st.caption(f"One line for each run, the stronger the better; point at a line to see which it is.{left_out}")
-        drawing.show(figure, "compare-options", "Parallel coordinates of the options that differ")
+        style.show(figure, "compare-options", "Parallel coordinates of the options that differ")

@@ -10,11 +10,13 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from transfer_utils.dashboard import curve_charts, drawing, plain, result_charts, state
+from transfer_utils.dashboard import curve_charts, result_charts, state, style
 from transfer_utils.dashboard.curve_charts import Line
-from transfer_utils.dashboard.reading import View
-from transfer_utils.dashboard.table import Row
+from transfer_utils.dashboard.store import View
 from transfer_utils.records import RECORD_NAME
+from transfer_utils.results.formatting import duration, percent
+from transfer_utils.results.table import Row
+from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 STATUS_COLOURS = {
     "running": "blue",
@@ -47,22 +49,20 @@ def _draw_summary(row: Row) -> None:
     record = row.record
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(row.status, color=STATUS_COLOURS[row.status])
-        st.text(" · ".join(word for word in (row.network, row.dataset, row.created) if word != plain.MISSING))
+        st.text(" · ".join(word for word in (row.network, row.dataset, row.created) if word != MISSING))
     if record.error:
-        st.code(plain.text(record.error, 5000, lines=True), language=None, wrap_lines=True)
+        st.code(as_text(record.error, 5000, lines=True), language=None, wrap_lines=True)
     places = st.columns(4)
     for place, (label, split) in zip(places, (("Validation accuracy", "val"), ("Test accuracy", "test")), strict=False):
         metrics = record.metrics
         low, high = metrics.get(f"{split}_low"), metrics.get(f"{split}_high")
         interval = f"95 %: {100 * low:.1f}–{100 * high:.1f}" if low is not None and high is not None else None
-        place.metric(
-            label, plain.percent(metrics.get(f"{split}_end2end")), interval, delta_color="off", delta_arrow="off"
-        )
-    places[2].metric("Time", plain.duration(row.seconds))
-    parameters = plain.number(record.network.get("parameters"))
-    places[3].metric("Parameters", plain.MISSING if parameters is None else f"{parameters:,.0f}")
+        place.metric(label, percent(metrics.get(f"{split}_end2end")), interval, delta_color="off", delta_arrow="off")
+    places[2].metric("Time", duration(row.seconds))
+    parameters = finite_number(record.network.get("parameters"))
+    places[3].metric("Parameters", MISSING if parameters is None else f"{parameters:,.0f}")
     if record.command:
-        st.code(plain.text(record.command, 5000), language=None, wrap_lines=True)
+        st.code(as_text(record.command, 5000), language=None, wrap_lines=True)
 
 
 def _draw_curves(row: Row) -> None:
@@ -71,9 +71,9 @@ def _draw_curves(row: Row) -> None:
         st.caption("This run kept no curves.")
         return
     line = Line(row.name, known)
-    drawing.show(curve_charts.curves([line]), f"{row.name}-curves", "Accuracy and loss, epoch by epoch")
+    style.show(curve_charts.curves([line]), f"{row.name}-curves", "Accuracy and loss, epoch by epoch")
     if known.has("learning_rate"):
-        drawing.show(curve_charts.learning_rate(line), f"{row.name}-learning-rate", "Learning rate, epoch by epoch")
+        style.show(curve_charts.learning_rate(line), f"{row.name}-learning-rate", "Learning rate, epoch by epoch")
 
 
 def _draw_results(row: Row) -> None:
@@ -91,7 +91,7 @@ def _draw_results(row: Row) -> None:
                 "Cells", ["counts", "share of the row"], default="counts", required=True, key="cells",
                 bind="query-params", label_visibility="collapsed",
             )  # fmt: skip
-            drawing.show(
+            style.show(
                 result_charts.confusion(counts, result_charts.class_names(row.record), cells != "counts"),
                 f"{row.name}-confusion",
                 "Confusion matrix: rows true, columns predicted",
@@ -99,11 +99,11 @@ def _draw_results(row: Row) -> None:
     with right:
         if by_class is not None:
             st.subheader("Precision and recall")
-            drawing.show(by_class, f"{row.name}-classes", "Precision and recall of each class")
+            style.show(by_class, f"{row.name}-classes", "Precision and recall of each class")
         if reliability is not None:
             st.subheader("Reliability")
-            st.caption(f"Expected calibration error {plain.percent(row.record.calibration.get('ece'))}")
-            drawing.show(reliability, f"{row.name}-reliability", "Accuracy against confidence")
+            st.caption(f"Expected calibration error {percent(row.record.calibration.get('ece'))}")
+            style.show(reliability, f"{row.name}-reliability", "Accuracy against confidence")
 
 
 def _draw_options(row: Row) -> None:
@@ -115,20 +115,20 @@ def _draw_options(row: Row) -> None:
     with right:
         st.subheader("Numbers")
         _show_pairs("metric", record.metrics)
-        _show_pairs("phase", {name: plain.duration(seconds) for name, seconds in record.timing_sec.items()})
+        _show_pairs("phase", {name: duration(seconds) for name, seconds in record.timing_sec.items()})
         st.subheader("Made of")
         parts = ("dataset", "weights", "network", "machine", "versions")
         _show_pairs("part", {f"{part}: {name}": v for part in parts for name, v in getattr(record, part).items()})
     if record.notes:
         st.subheader("Notes")
-        st.text("\n".join(plain.text(note, 1000) for note in record.notes[:MOST_NOTES]))
+        st.text("\n".join(as_text(note, 1000) for note in record.notes[:MOST_NOTES]))
 
 
 def _show_pairs(heading: str, pairs: dict, height: int | str = "auto") -> None:
     if not pairs:
         st.caption(f"No {heading} recorded.")
         return
-    table = {heading: [plain.text(name) for name in pairs], "value": [plain.text(value) for value in pairs.values()]}
+    table = {heading: [as_text(name) for name in pairs], "value": [as_text(value) for value in pairs.values()]}
     st.dataframe(pd.DataFrame(table), key=f"pairs {heading}", height=height, hide_index=True)
 
 
@@ -141,14 +141,14 @@ def list_files(row: Row) -> list[dict[str, str]]:
     """Return name, size and time of change of the files in a run's own folder, without opening or following any."""
     path = row.run.path
     paths = sorted(path.parent.iterdir())[:MOST_FILES] if path.name == RECORD_NAME else [path]
-    return [{"File": plain.text(one.name), **_measure(one)} for one in paths]
+    return [{"File": as_text(one.name), **_measure(one)} for one in paths]
 
 
 def _measure(path: Path) -> dict[str, str]:
     try:
         status = os.lstat(path)
     except FileNotFoundError:
-        return {"Size": "gone", "Changed": plain.MISSING}
+        return {"Size": "gone", "Changed": MISSING}
     kind = "link" if stat.S_ISLNK(status.st_mode) else "folder" if stat.S_ISDIR(status.st_mode) else ""
     changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.st_mtime))
     return {"Size": kind or _size(status.st_size), "Changed": changed}

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from transfer_utils.dashboard import drawing, plain, state
-from transfer_utils.dashboard.groups import Best, Group, best_configurations
-from transfer_utils.dashboard.reading import View
-from transfer_utils.dashboard.table import Row
+from transfer_utils.dashboard import state, style
+from transfer_utils.dashboard.store import View
 from transfer_utils.records import STATUSES
+from transfer_utils.results.formatting import percent
+from transfer_utils.results.groups import Best, RunGroup, best_configurations
+from transfer_utils.results.table import Row
+from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 FIRST_COMMAND = "transfer-utils compare --preset offline"
 ORDERS: dict[str, Callable[[list[Row]], list[Row]]] = {
@@ -64,17 +66,17 @@ def _describe_best(best: Best, several: bool) -> None:
     words, validation, test = st.columns([4, 1, 1], vertical_alignment="center")
     with words:
         st.caption("Best configuration")
-        data = "Data not recorded" if best.dataset == plain.MISSING else best.dataset
+        data = "Data not recorded" if best.dataset == MISSING else best.dataset
         st.text(f"{data}: {best.options}" if several else best.options)
         st.caption(best.why)
     for place, label, split in ((validation, "Validation", "val"), (test, "Test", "test")):
         _show_mean(place, label, best.group, f"{split}_end2end")
 
 
-def _show_mean(place: st.delta_generator.DeltaGenerator, label: str, group: Group, metric: str) -> None:
+def _show_mean(place: st.delta_generator.DeltaGenerator, label: str, group: RunGroup, metric: str) -> None:
     deviation = group.deviation(metric)
     spread = group.size if deviation is None else f"± {100 * deviation:.1f}, {group.size}"
-    place.metric(label, plain.percent(group.mean(metric)), spread, delta_color="off", delta_arrow="off")
+    place.metric(label, percent(group.mean(metric)), spread, delta_color="off", delta_arrow="off")
 
 
 def _filtered(rows: list[Row]) -> list[Row]:
@@ -175,12 +177,12 @@ def frame(rows: list[Row]) -> pd.DataFrame:
             "Validation": [_padded(row.accuracy("val")) for row in rows],
             "Curve": [_sparkline(row) for row in rows],
             "Test": [_padded(row.accuracy("test")) for row in rows],
-            "Preset": [plain.text(row.config.get("preset"), 40) for row in rows],
+            "Preset": [as_text(row.config.get("preset"), 40) for row in rows],
             "Network": [row.network for row in rows],
             "Unfrozen": [row.unfrozen for row in rows],
             "Augmented": [row.augmentation for row in rows],
             "Labels": [row.labels for row in rows],
-            "Seed": [plain.text(row.config.get("seed"), 20) for row in rows],
+            "Seed": [as_text(row.config.get("seed"), 20) for row in rows],
             "Seconds": pd.array([row.seconds and round(row.seconds) for row in rows], dtype="Float64"),
             "Date": [row.created for row in rows],
             "Data": [row.dataset for row in rows],
@@ -196,7 +198,7 @@ def as_csv(rows: list[Row]) -> bytes:
             "status": row.status,
             "created": row.created,
             "seconds": row.seconds,
-            **{f"metrics.{plain.text(name)}": value for name, value in row.record.metrics.items()},
+            **{f"metrics.{as_text(name)}": value for name, value in row.record.metrics.items()},
             **{f"config.{name}": value for name, value in row.config.items()},
         }
         for row in rows
@@ -209,16 +211,16 @@ def as_csv(rows: list[Row]) -> bytes:
 
 
 def _cell(value: object) -> object:
-    if isinstance(value, bool) or plain.number(value) is not None:
+    if isinstance(value, bool) or finite_number(value) is not None:
         return value
-    words = "" if value is None else plain.text(value)
+    words = "" if value is None else as_text(value)
     # A spreadsheet runs a text that begins like a formula.
     return f"'{words}" if words.startswith(("=", "+", "-", "@")) else words
 
 
 def _padded(words: str) -> str:
     # Text sorts by its letters: blanks in front of 9.8 % put it below 84.4 %, and that below 100.0 %.
-    return "" if words == plain.MISSING else " " * (3 - len(words.split(".")[0])) + words
+    return "" if words == MISSING else " " * (3 - len(words.split(".")[0])) + words
 
 
 def _curve_column(rows: list[Row]) -> dict:
@@ -228,7 +230,7 @@ def _curve_column(rows: list[Row]) -> dict:
         width=60,
         y_min=min(values, default=0.0),
         y_max=max(values, default=1.0),
-        color=drawing.colour(0),
+        color=style.colour(0),
         help="Validation accuracy, epoch by epoch, all on one scale",
     )
 
@@ -247,8 +249,8 @@ def _list_unreadable(view: View) -> None:
         st.dataframe(
             pd.DataFrame(
                 {
-                    "File": [plain.text(path.relative_to(view.folder).as_posix()) for path in unreadable],
-                    "Reason": [plain.text(reason) for reason in unreadable.values()],
+                    "File": [as_text(path.relative_to(view.folder).as_posix()) for path in unreadable],
+                    "Reason": [as_text(reason) for reason in unreadable.values()],
                 }
             ),
             hide_index=True,

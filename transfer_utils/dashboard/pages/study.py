@@ -8,15 +8,15 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 import streamlit as st
 
-from transfer_utils.dashboard import drawing, option_charts, study_charts
-from transfer_utils.dashboard.groups import Family, Group, families, group_by_configuration
-from transfer_utils.dashboard.options import REPEATS
-from transfer_utils.dashboard.reading import View
-from transfer_utils.dashboard.table import Row, differing
-from transfer_utils.wording import points
+from transfer_utils.dashboard import option_charts, study_charts, style
+from transfer_utils.dashboard.store import View
+from transfer_utils.results.formatting import points
+from transfer_utils.results.groups import Family, RunGroup, families, group_by_configuration
+from transfer_utils.results.options import REPEATS
+from transfer_utils.results.table import Row, differing
 
 STUDY_COMMAND = "transfer-utils sweep studies/six_stages.yaml"
-MOST_FAMILIES, MOST_BARS = 6, 8
+MOST_FAMILIES, MAX_BARS = 6, 8
 METRICS = {"validation": "val", "test": "test"}
 
 
@@ -68,7 +68,7 @@ def _choose(view: View) -> tuple[str | None, str]:
 def _draw_finding(question: Question, finding: Finding) -> None:
     st.subheader(question.title)
     st.caption(question.asks)
-    drawing.show(finding.figure, f"study {question.title}", question.asks)
+    style.show(finding.figure, f"study {question.title}", question.asks)
     st.text(finding.says)
 
 
@@ -89,7 +89,7 @@ def _draw_other_option(view: View, rows: list[Row], dataset: str | None, split: 
         if finding is None:
             st.caption("No run has this accuracy yet.")
             return
-        drawing.show(finding.figure, f"study {option}", f"Accuracy by {option}, all else being equal")
+        style.show(finding.figure, f"study {option}", f"Accuracy by {option}, all else being equal")
         st.text(finding.says)
 
 
@@ -112,7 +112,7 @@ def _vary(option: str) -> Callable[[list[Row], str], Finding | None]:
     return answer
 
 
-def _known(family: Family, split: str) -> list[Group]:
+def _known(family: Family, split: str) -> list[RunGroup]:
     """Return the groups that have the accuracy in question, from the lowest to the highest."""
     metric = f"{split}_end2end"
     return sorted((group for group in family.groups if group.values(metric)), key=lambda group: group.mean(metric))
@@ -140,7 +140,7 @@ def _start(rows: list[Row], split: str) -> Finding | None:
     if not all(kinds):
         return None
     metric = f"{split}_end2end"
-    scratch, frozen = (_best_few(kind, metric, MOST_BARS // 2) for kind in kinds)
+    scratch, frozen = (_best_few(kind, metric, MAX_BARS // 2) for kind in kinds)
     gain = 100 * (frozen[0].mean(metric) - scratch[0].mean(metric))
     says = f"Frozen features: {points(gain)} over the network from scratch."
     groups = group_by_configuration([row for group in scratch + frozen for row in group.rows])
@@ -170,7 +170,7 @@ def _runs(rows: list[Row]) -> str:
     return "1 run" if len(rows) == 1 else f"{len(rows)} runs"
 
 
-def _best_few(rows: list[Row], metric: str = "val_end2end", most: int = MOST_BARS) -> list[Group]:
+def _best_few(rows: list[Row], metric: str = "val_end2end", most: int = MAX_BARS) -> list[RunGroup]:
     """Return the configurations of highest validation accuracy, or other metric, named by what sets them apart."""
     groups = sorted(group_by_configuration(rows), key=lambda group: -(group.mean(metric) or 0))
     return group_by_configuration([row for group in groups[:most] for row in group.rows])

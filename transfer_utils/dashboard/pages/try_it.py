@@ -9,11 +9,13 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from transfer_utils.dashboard import drawing, plain
-from transfer_utils.dashboard.reading import View
-from transfer_utils.dashboard.table import Row
+from transfer_utils.dashboard import style
+from transfer_utils.dashboard.store import View
 from transfer_utils.errors import UserError
-from transfer_utils.palette import PERCEPTUAL
+from transfer_utils.results.formatting import percent
+from transfer_utils.results.table import Row
+from transfer_utils.utils.palette import PERCEPTUAL
+from transfer_utils.utils.text import as_label, as_text, finite_number
 
 FIRST_COMMAND = "transfer-utils train --preset offline"
 MODEL_SUFFIXES = (".keras", ".h5")
@@ -47,14 +49,14 @@ def draw(view: View) -> None:
         upload = st.file_uploader("Image", type=PICTURE_TYPES, key="image")
     if upload is None:
         st.caption("Drop in a picture of one thing that the model knows:")
-        st.text(", ".join(plain.text(one, 40) for one in _class_names(models[name][0])) or "its classes have no names")
+        st.text(", ".join(as_text(one, 40) for one in _class_names(models[name][0])) or "its classes have no names")
         return
     try:
         with st.spinner("Loading the model and looking at the image …"):
             answer = ask(*models[name], upload.getvalue())
     except UserError as error:
         st.warning("This did not work:", icon=":material/image_not_supported:")
-        st.text(plain.text(str(error), 1000, lines=True))
+        st.text(as_text(str(error), 1000, lines=True))
         return
     _show(answer)
 
@@ -75,9 +77,10 @@ def ask(row: Row, path: Path, content: bytes) -> Answer:
     Raises:
         UserError: no model that can be loaded, or no picture that can be read.
     """
-    from transfer_utils.images import decode_image, resize_images
-    from transfer_utils.interpret import grad_cam
-    from transfer_utils.predict import class_names, top_classes
+    from transfer_utils.data.images import decode_image, resize_images
+    from transfer_utils.interpret.activations import grad_cam
+    from transfer_utils.models.saving import class_names
+    from transfer_utils.predict import top_classes
 
     given = decode_image(content, SHOWN_PIXELS)
     status = path.stat()
@@ -86,7 +89,7 @@ def ask(row: Row, path: Path, content: bytes) -> Answer:
     pixels = decode_image(content, stored)
     probabilities = np.asarray(model(pixels[None]))[0]
     names = class_names(path, len(probabilities))
-    inner = stored if row.from_scratch else int(plain.number(row.config.get("image_size")) or stored)
+    inner = stored if row.from_scratch else int(finite_number(row.config.get("image_size")) or stored)
     inner = inner if 0 < inner <= SHOWN_PIXELS else stored  # a record can say anything
     seen = resize_images(pixels[None], inner)[0]
     heat = grad_cam(model, pixels, int(probabilities.argmax()))
@@ -95,7 +98,7 @@ def ask(row: Row, path: Path, content: bytes) -> Answer:
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _load(path: str, changed: int, size: int) -> Any:
-    from transfer_utils.model_files import load_model
+    from transfer_utils.models.saving import load_model
 
     return load_model(path)
 
@@ -120,7 +123,7 @@ def _class_names(row: Row) -> list[str]:
 
 def _show(answer: Answer) -> None:
     stored, inner = answer.sides
-    drawing.show(_bars(answer.best), "try-it", f"The {len(answer.best)} likeliest classes")
+    style.show(_bars(answer.best), "try-it", f"The {len(answer.best)} likeliest classes")
     enlarged = f"{stored} px" if stored == inner else f"{stored} px, resized to {inner} px"
     pictures = (
         (answer.given, "Your image, cut square"),
@@ -138,18 +141,16 @@ def _bars(best: list[tuple[str, float]]) -> go.Figure:
             x=shares,
             y=list(range(len(best))),
             orientation="h",
-            marker={
-                "color": [drawing.tinted(drawing.colour(0), 1 if place == 0 else 0.5) for place in range(len(best))]
-            },
-            text=[plain.percent(share) for share in shares],
+            marker={"color": [style.tinted(style.colour(0), 1 if place == 0 else 0.5) for place in range(len(best))]},
+            text=[percent(share) for share in shares],
             textposition="outside",
             cliponaxis=False,
             hoverinfo="skip",
         )
     )
-    drawing.lay_out(figure, 170, legend=False)
+    style.lay_out(figure, 170, legend=False)
     figure.update_layout(bargap=0.35)
     figure.update_xaxes(range=[0, 1.08], visible=False)
-    names = [plain.label(name, 40) for name, _ in best]
+    names = [as_label(name, 40) for name, _ in best]
     figure.update_yaxes(tickvals=list(range(len(best))), ticktext=names, autorange="reversed", showgrid=False)
     return figure

@@ -1,0 +1,82 @@
+"""The doctor: what is here, what is cached, and what each preset would need."""
+
+from pathlib import Path
+
+import pytest
+
+from transfer_utils.cli import doctor
+from transfer_utils.cli.doctor import examine
+from transfer_utils.config import PRESETS, preset
+from transfer_utils.models.weights import imagenet_path
+from transfer_utils.studies import cost
+from transfer_utils.studies.cost import estimate
+from transfer_utils.utils.files import keras_home
+
+
+def test_the_report_names_versions_the_machine_the_caches_and_every_preset(tmp_path):
+    report = examine(str(tmp_path / "cache"))
+    for title in ("Versions", "This machine", "Downloads", "Presets on this machine"):
+        assert title in report
+    for word in (
+        "python",
+        "keras",
+        "tensorflow",
+        "cores",
+        "memory",
+        "GB free at",
+        "GPU",
+        "safe tar extraction",
+        *PRESETS,
+    ):
+        assert word in report
+    assert "MobileNetV2 0.35" in report and "MobileNetV2 1" in report
+    assert "".join(str(tmp_path / "cache").split()) in "".join(report.split()), "a long path is folded, not cut"
+
+
+def test_it_says_what_is_cached_and_where_the_rest_goes():
+    path = imagenet_path(preset("cifar10"))
+    assert f"not here yet: {path.name}" in one_line(examine())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    try:
+        assert f"not here yet: {path.name}" not in one_line(examine())
+        assert f"cached in {keras_home() / 'models'}" in one_line(examine())
+    finally:
+        path.unlink()
+
+
+def one_line(report: str) -> str:
+    return " ".join(report.split())
+
+
+def test_the_size_of_the_cache_is_that_of_its_files(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("a", "deep/b"):
+        Path(tmp_path, name).write_bytes(bytes(1000))
+    assert doctor._size(tmp_path) == 2000
+
+
+@pytest.mark.parametrize(
+    ("more", "less"),
+    [
+        ({"epochs_stage2": 20}, {"epochs_stage2": 5}),
+        ({"image_size": 224}, {"image_size": 96}),
+        ({"alpha": 1.0}, {"alpha": 0.35}),
+        ({"labels_per_class": 0}, {"labels_per_class": 100}),
+        ({"n_unfreeze": 30}, {"n_unfreeze": 0}),
+        ({"n_unfreeze": 120}, {"n_unfreeze": 91}),
+        ({"tta_shift": 2}, {"tta_shift": 0}),
+        ({"validation_share": 0.1}, {"validation_share": 0.3}),
+    ],
+)
+def test_what_is_more_work_is_estimated_to_take_longer(more, less):
+    long, short = (estimate(preset("cifar10", **options)) for options in (more, less))
+    assert long[0] > short[0] and long[1] >= short[1] and long[2] >= short[2]
+
+
+def test_more_cores_take_less_time(monkeypatch):
+    def seconds(cores: int) -> float:
+        monkeypatch.setattr(cost, "machine", lambda: {"cores": cores})
+        return estimate(preset("cifar10"))[0]
+
+    assert seconds(1) > seconds(2) > seconds(16) > 30

@@ -1,0 +1,246 @@
+"""Whatever is typed, and whatever the files hold that a command is given: an answer in words, and no stray file."""
+
+import contextlib
+import copy
+import functools
+import io
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.samples import write_run
+from transfer_utils import cli, predict
+from transfer_utils.cli import compare, doctor
+from transfer_utils.config import MODEL_SUFFIXES, RunConfig
+from transfer_utils.course import run as course
+from transfer_utils.dashboard import launch, store
+from transfer_utils.errors import UserError
+from transfer_utils.experiment import run as experiment
+from transfer_utils.models.litert import convert
+from transfer_utils.models.saving import save_model
+from transfer_utils.records import RECORD_NAME
+from transfer_utils.report import article
+from transfer_utils.studies import sweep
+from transfer_utils.training import pretrain
+
+
+@contextlib.contextmanager
+def inner_folder() -> Iterator[Path]:
+    """Be in an empty folder that lies in two others, so that a file that climbs out of it is seen."""
+    with tempfile.TemporaryDirectory() as outer, pytest.MonkeyPatch.context() as patch:
+        here = Path(outer, "a", "b")
+        here.mkdir(parents=True)
+        patch.chdir(here)
+        yield here
+
+
+def answer(words: list[str]) -> tuple[int, str]:
+    """Run a command; return its exit status and what it printed. Files may only come to be below ``out``."""
+    before, printed = files_around(), io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        status = cli.main(words)
+    assert files_around() == before
+    printed.flush()
+    text = printed.buffer.getvalue().decode()
+    assert "Traceback" not in text, text
+    assert "Error: " in text or status == 0, (status, text)
+    return status, text
+
+
+def files_around() -> list[str]:
+    """Return all that lies in the folder two above this one, but for the folder ``out`` in this one."""
+    around = Path.cwd().parents[1]
+    return sorted(str(path) for path in around.rglob("*") if not path.is_relative_to(Path.cwd() / "out"))
+
+
+def reached(*args, **options):
+    raise UserError("it would have begun")
+
+
+# What is typed.
+
+FLAGS = [
+    f"--{spelling}" for name in RunConfig.model_fields for spelling in (name, name.replace("_", "-"), f"no-{name}")
+]
+WORDS = st.sampled_from(
+    [*FLAGS, "--top", "--port", "--epochs", "--quiet", "--debug", "--", "-p", "0", "1", "-1", "0.5"]
+)
+TEXT = st.text(max_size=8).filter(lambda text: "\0" not in text)
+COMMANDS = ["train", "compare", "sweep", "report", "course", "predict", "doctor", "pretrain", "dashboard"]
+
+
+@given(command=st.sampled_from(COMMANDS), arguments=st.lists(WORDS | TEXT, max_size=6))
+@pytest.mark.fault(29)
+def test_whatever_is_typed_gets_an_answer_and_leaves_no_file(command, arguments):
+    with inner_folder(), pytest.MonkeyPatch.context() as patch:
+        for room, verb in (
+            (experiment, "run_experiment"),
+            (compare, "run_comparison"),
+            (course, "run_course"),
+            (course, "publish"),
+            (sweep, "run_sweep"),
+            (article, "write_report"),
+            (doctor, "examine"),
+            (pretrain, "pretrain_backbone"),
+            (predict, "predict_images"),
+            (launch, "launch"),
+        ):
+            patch.setattr(room, verb, reached)
+        assert cli.main([command, *arguments]) in (0, 2)
+    assert set(cli.cli.commands) == set(COMMANDS), "a command that is not tried"
+
+
+NAMES = TEXT | st.sampled_from(["01", "4", "07_", "../01", "notebooks", "9" * 5000, "offline", "seed", "options", "{}"])
+
+
+@settings(max_examples=settings().max_examples // 5)  # one example reads all notebooks
+@given(
+    preset=NAMES,
+    notebooks=st.lists(NAMES, max_size=2),
+    parameters=st.lists(st.tuples(NAMES, NAMES | st.sampled_from(["3", "[", "(" * 300, "{'seed': 1}"])), max_size=2),
+)
+@example("offline", ["01"], [("seed", "3")])
+@pytest.mark.fault(29)
+def test_a_course_of_whatever_names_is_refused_before_anything_runs(preset, notebooks, parameters):
+    words = ["course", "--output_dir", "out", f"--preset={preset}", *(f"--notebook={name}" for name in notebooks)]
+    words += [word for pair in parameters for word in ("-p", *pair)]
+    with inner_folder(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(course, "run_notebook", reached)
+        assert answer(words)[0] == 2
+
+
+# What the files hold.
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=20), inner, max_size=3),
+    max_leaves=6,
+)
+STUDY = {
+    "preset": "offline",
+    "options": {"image_size": 96, "output_dir": "runs"},
+    "seeds": [0, 1],
+    "groups": [
+        {"name": "depth", "question": "How deep?", "options": {"patience": 0}, "grid": {"n_unfreeze": [0, 30]}},
+        {"name": "rate", "question": "How fast?", "grid": {"learning_rate_stage2": ["1e-5", 1e-3]}, "seeds": [7]},
+    ],
+    "presets": {"cifar10": {"seeds": [3], "leave_out": ["rate"], "groups": {"depth": {"grid": {"n_unfreeze": [10]}}}}},
+}
+
+
+@st.composite
+def spoiled(draw: Callable, whole: object) -> object:
+    """Draw a copy of ``whole`` in which one to three values are something else, gone, or under another name."""
+    spoiled = copy.deepcopy(whole)
+    for _ in range(draw(st.integers(1, 3))):
+        inner, key = draw(st.sampled_from(list(places(spoiled))))
+        how = draw(st.sampled_from(["other", "gone", "renamed"]))
+        value = inner.pop(key) if how != "other" else None
+        if how == "other":
+            inner[key] = draw(JSON)
+        elif how == "renamed" and isinstance(inner, dict):
+            inner[draw(st.text(max_size=8))] = value
+        if not any(True for _ in places(spoiled)):
+            break
+    return spoiled
+
+
+def places(value: object) -> Iterator[tuple]:
+    """Yield each list or dictionary inside ``value`` with each of its keys."""
+    if isinstance(value, dict | list):
+        for key in list(value) if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from places(value[key])
+
+
+def as_yaml(value: object) -> bytes:
+    return yaml.safe_dump(value, allow_unicode=True).encode()
+
+
+STUDIES = st.binary(max_size=30) | st.text(max_size=30).map(str.encode) | (JSON | spoiled(STUDY)).map(as_yaml)
+
+
+GOOD = as_yaml(STUDY)
+
+
+@given(content=STUDIES, preset=st.sampled_from(["", "cifar10", "x"]), seeds=st.sampled_from(["", "7"]) | TEXT)
+@example(GOOD, "", "")
+@example(GOOD, "", "9" * 5000)
+@pytest.mark.fault(29)
+def test_whatever_a_study_holds_a_sweep_is_planned_or_refused(content, preset, seeds):
+    with inner_folder() as here:
+        (here / "study.yaml").write_bytes(content)
+        status, text = answer(["sweep", "study.yaml", "--dry-run", f"--preset={preset}", f"--seeds={seeds}"])
+    assert status == 2 or (status == 0 and "to do: about " in text), text
+    assert status == 0 or (content, seeds) != (GOOD, ""), text
+
+
+@functools.cache
+def good_record() -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        return json.loads(write_run(Path(folder, "run"), {}, "completed", 1).read_text("utf-8"))
+
+
+RECORDS = st.binary(max_size=30) | (JSON | st.deferred(lambda: spoiled(good_record()))).map(json.dumps).map(str.encode)
+
+
+@settings(max_examples=max(20, settings().max_examples // 20))  # one example reads the study of some sixty runs
+@given(record=RECORDS, study=st.just((ROOT / "studies" / "six_stages.yaml").read_bytes()) | STUDIES)
+@pytest.mark.fault(23)
+def test_whatever_runs_and_study_hold_the_report_says_what_is_missing_and_the_dashboard_reads_on(record, study):
+    with inner_folder() as here:
+        (here / "runs" / "0001").mkdir(parents=True)
+        (here / "runs" / "0001" / RECORD_NAME).write_bytes(record)
+        (here / "study.yaml").write_bytes(study)
+        assert answer(["report", "--study", "study.yaml", "--runs", "runs", "--output_dir", "out"])[0] == 2
+        before = files_around()
+        view = store.read(here / "runs", store.stamp(here / "runs"))
+        assert len(view.rows) + len(view.unreadable) == 1 and files_around() == before
+
+
+@functools.cache
+def good_models() -> dict[str, bytes]:
+    """Return a model of two classes in each of the formats that can be read, by suffix."""
+    network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    with tempfile.TemporaryDirectory() as folder:
+        saved = {suffix: save_model(network, Path(folder, f"m{suffix}")).read_bytes() for suffix in MODEL_SUFFIXES}
+    return saved | {".tflite": convert(network, 1)}
+
+
+@functools.cache
+def good_picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@st.composite
+def damaged(draw: Callable, whole: bytes) -> bytes:
+    """Draw ``whole`` with an end that is missing, or with some bytes that are others."""
+    at, other = draw(st.integers(0, len(whole) - 1)), draw(st.binary(max_size=20))
+    return whole[:at] + (other + whole[at + len(other) :] if other else b"")
+
+
+@settings(max_examples=settings().max_examples // 5)
+@given(st.data())
+@pytest.mark.fault(13, 20)
+def test_whatever_model_and_picture_hold_predict_answers_or_says_what_is_wrong(data):
+    suffix = data.draw(st.sampled_from([*good_models(), ".txt"]))
+    whole = good_models().get(suffix, b"text")
+    model = data.draw(st.just(whole) | damaged(whole) | st.binary(max_size=30))
+    picture = data.draw(st.just(good_picture()) | damaged(good_picture()) | st.binary(max_size=30))
+    with inner_folder() as here:
+        (here / f"model{suffix}").write_bytes(model)
+        (here / "a.png").write_bytes(picture)
+        status, text = answer(["predict", f"model{suffix}", "a.png"])
+    assert status == 2 or (status == 0 and text.startswith("a.png: class ")), text
+    assert status == 0 or suffix == ".txt" or (model, picture) != (whole, good_picture()), text

@@ -1,0 +1,75 @@
+"""Exercises are made from solutions by leaving the answers out."""
+
+import nbformat
+import pytest
+
+from transfer_utils.course.exercises import exercise_of, serialised, skeleton, write_exercises
+
+FUNCTION = '''import math
+
+
+def area(
+    radius: float,  # metres
+) -> float:
+    """Return the area.
+
+    In square metres.
+    """
+    return math.pi * radius**2'''
+
+LEFT_OF_IT = '''import math
+def area(
+    radius: float,  # metres
+) -> float:
+    """Return the area.
+
+    In square metres.
+    """
+    ...'''
+
+
+@pytest.mark.parametrize(
+    ("solution", "left"),
+    [
+        ("# A number.\nanswer = 6 * 7", "# A number.\nanswer = ..."),
+        ("a, (b, c) = 1, (2, 3)", "a = ...\nb = ...\nc = ..."),
+        ("total = 0\nfor n in range(3):\n    total += n\ntotal = 2 * total", "total = ..."),
+        ("x = [0]\nx[0] = 1", "x = ..."),
+        ("print(42)", "..."),
+        ("# Say it.\nprint(42)", "# Say it.\n..."),
+        ("def f(x):\n    # a clue\n    return 42", "def f(x):\n    ..."),
+        (FUNCTION, LEFT_OF_IT),
+    ],
+)
+def test_skeleton_keeps_the_question_and_leaves_the_answer_out(solution, left):
+    assert skeleton(solution) == left
+
+
+def notebook():
+    given = nbformat.v4.new_code_cell("data = 1", execution_count=1)
+    given.outputs = [nbformat.v4.new_output("stream", name="stdout", text="seen")]
+    answer = nbformat.v4.new_code_cell("answer = 42", execution_count=2, metadata={"tags": ["solution"]})
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Why?"), given, answer])
+
+
+def test_exercise_leaves_answers_outputs_and_counts_out_and_nothing_else():
+    solution = notebook()
+    before = serialised(solution)
+    exercise = exercise_of(solution)
+    assert [cell.source for cell in exercise.cells] == ["# Why?", "data = 1", "answer = ..."]
+    assert [cell.id for cell in exercise.cells] == [cell.id for cell in solution.cells]
+    assert exercise.cells[1].outputs == [] and exercise.cells[1].execution_count is None
+    assert exercise.cells[2].metadata["tags"] == ["answer"]
+    assert serialised(solution) == before
+
+
+def test_written_exercises_are_the_same_every_time(tmp_path):
+    nbformat.write(notebook(), _folder(tmp_path / "solutions") / "01_x.ipynb")
+    first = write_exercises(tmp_path / "solutions", tmp_path / "exercises")[0].read_bytes()
+    second = write_exercises(tmp_path / "solutions", tmp_path / "exercises")[0].read_bytes()
+    assert first == second and b"answer = 42" not in first
+
+
+def _folder(path):
+    path.mkdir()
+    return path

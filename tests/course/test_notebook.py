@@ -1,0 +1,122 @@
+"""begin, show, say, check and finish, as a notebook calls them."""
+
+import base64
+import io
+import logging
+import re
+
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from transfer_utils.course.notebook import NotYet, begin, check, finish, sentinel, show
+from transfer_utils.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch):
+    for name in ("TRANSFER_UTILS_PRESET", "TRANSFER_UTILS_DATA_DIR", "TRANSFER_UTILS_FIGURES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """Return the list of everything that is displayed."""
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw=False: shown.append(data))
+    return shown
+
+
+def test_begin_gives_the_options_and_makes_the_folder(tmp_path, capsys):
+    config = begin(preset="offline", seed=3, data_dir="", output_dir="here", labels_per_class=5)
+    assert (config.preset, config.seed, config.labels_per_class) == ("offline", 3, 5)
+    assert (tmp_path / "here").is_dir()
+    assert capsys.readouterr().out == "Data photo-digits; preset offline; seed 3.\n"
+
+
+def test_begin_offers_the_nearest_preset_and_option():
+    with pytest.raises(UserError, match="Did you mean 'offline'"):
+        begin(preset="offlin")
+    with pytest.raises(UserError, match="Did you mean 'labels_per_class'"):
+        begin(preset="offline", label_per_class=5)
+
+
+def test_the_environment_overrides_the_preset_and_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("TRANSFER_UTILS_PRESET", "offline")
+    assert begin(preset="cifar10").preset == "offline"
+    assert "TRANSFER_UTILS_PRESET is set: preset offline instead of cifar10." in capsys.readouterr().out
+
+
+def test_the_environment_stands_in_for_an_empty_data_dir_only(monkeypatch, capsys):
+    monkeypatch.setenv("TRANSFER_UTILS_DATA_DIR", "elsewhere")
+    assert begin(preset="cifar10", data_dir="").data_dir == "elsewhere"
+    assert "elsewhere" not in capsys.readouterr().out
+    assert begin(preset="cifar10", data_dir="mine").data_dir == "mine"
+    assert begin(preset="offline", data_dir="").data_dir == ""
+
+
+def test_what_is_published_names_data_preset_and_date(monkeypatch, capsys):
+    monkeypatch.setenv("TRANSFER_UTILS_FIGURES", "figures")
+    begin(preset="offline")
+    assert re.fullmatch(r"photo-digits; preset offline; \d{4}-\d\d-\d\d\.\n", capsys.readouterr().out)
+
+
+def test_warnings_of_tensorflow_stay_out_even_when_it_sets_its_own_level(caplog):
+    begin(preset="offline")
+    logger = logging.getLogger("tensorflow")
+    logger.setLevel(logging.INFO)
+    logger.warning("retracing")
+    logger.error("broken")
+    assert [entry.message for entry in caplog.records] == ["broken"]
+
+
+def drawn():
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    return figure
+
+
+def test_show_displays_a_png_whose_alternative_text_is_escaped(displayed):
+    show(drawn(), 'a "line" & <more>')
+    tag = displayed[0]["text/html"]
+    assert 'alt="a &quot;line&quot; &amp; &lt;more&gt;"' in tag
+    picture = base64.b64decode(re.search(r"base64,([^\"]+)", tag)[1])
+    assert Image.open(io.BytesIO(picture)).format == "PNG"
+    assert displayed[0]["text/plain"] == 'a "line" & <more>'
+
+
+def test_show_keeps_named_figures_when_publishing_only(displayed, monkeypatch, tmp_path):
+    show(drawn(), "a line", name="00_line")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("TRANSFER_UTILS_FIGURES", str(tmp_path / "figures"))
+    show(drawn(), "a line", name="00_line")
+    show(drawn(), "a line")
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["00_line.png"]
+    assert Image.open(tmp_path / "figures" / "00_line.png").text["Description"] == "a line"
+
+
+def test_show_wants_an_alternative_text(displayed):
+    with pytest.raises(UserError, match="alt must say"):
+        show(drawn(), " ")
+    assert displayed == []
+
+
+def test_finish_prints_the_line_the_course_looks_for(capsys):
+    finish("03_feature_maps")
+    assert capsys.readouterr().out == sentinel("03_feature_maps") + "\n"
+
+
+@pytest.mark.parametrize("answer", [False, 0, ..., lambda: ..., lambda: 1 < ..., lambda: missing])  # noqa: F821
+def test_check_gives_the_hint_until_the_answer_is_right(answer):
+    with pytest.raises(NotYet, match="Count again"):
+        check(answer, "Count again.")
+
+
+def test_check_is_silent_about_a_right_answer(capsys):
+    check(lambda: 1 + 1 == 2, "Count again.")
+    check(True, "Count again.")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_learner_sees_the_hint_without_a_traceback():
+    assert NotYet("Count again.")._render_traceback_() == ["Not yet: Count again."]

@@ -1,0 +1,246 @@
+"""The course command: what it refuses, and what it says of notebooks that fail, hang, die or end early (fault 28)."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import nbformat
+import psutil
+import pytest
+
+from transfer_utils.course import run
+from transfer_utils.course.kernel import kernel_environment
+from transfer_utils.course.run import choose_notebooks, notebooks_folder, parameters_of, publish, run_course
+from transfer_utils.errors import UserError
+
+PARAMETERS = 'preset = "cifar10"\noutput_dir = "course"\nseed = 0\nrate = 0.5\nnames = ["a"]\nfast = False'
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes notebooks/<name>.ipynb: parameters, prose, the cells given, the closing line."""
+
+    def write_notebook(name, *cells, parameters=PARAMETERS, finished=True):
+        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+        closing = [f'print("{name}: finished.")'] if finished else []
+        notebook.cells = [nbformat.v4.new_code_cell(source) for source in [parameters, *cells, *closing]]
+        notebook.cells[0].metadata["tags"] = ["parameters"]
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell("# Why?"))
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
+        return tmp_path / "notebooks" / f"{name}.ipynb"
+
+    return write_notebook
+
+
+@pytest.fixture
+def never_runs(monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("a notebook was started")
+
+    monkeypatch.setattr(run, "run_notebook", refuse)
+
+
+def texts(path):
+    notebook = nbformat.read(path, as_version=4)
+    return [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def test_notebooks_are_found_from_the_root_from_their_folder_and_beside_the_package(write, monkeypatch):
+    assert notebooks_folder().name == "notebooks"
+    here = write("01_one").parent
+    assert notebooks_folder() == here
+    monkeypatch.chdir(here)
+    assert notebooks_folder() == here
+
+
+def test_notebooks_are_chosen_by_number_or_name_and_come_in_order(write):
+    paths = [write("01_one"), write("02_two"), write("10_ten")]
+    folder = paths[0].parent
+    assert choose_notebooks(folder) == paths
+    assert choose_notebooks(folder, ["10", "1"]) == [paths[0], paths[2]]
+    assert choose_notebooks(folder, ["02_two"]) == choose_notebooks(folder, ["notebooks/02_two.ipynb"]) == [paths[1]]
+    with pytest.raises(UserError, match=r"notebook must be one of 01_one, .*Did you mean '02_two'"):
+        choose_notebooks(folder, ["02_tow"])
+    with pytest.raises(UserError, match="got '3'"):
+        choose_notebooks(folder, ["3"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("sede", "1", "Did you mean 'seed'"),
+        ("seed", "one", "seed must be like 0, got 'one'"),
+        ("seed", "1.5", "seed must be like 0"),
+        ("seed", True, "seed must be like 0, got True"),
+        ("seed", "-1", "seed must be at least 0"),
+        ("fast", "maybe", "fast must be like False, got 'maybe'"),
+        ("rate", "fast", "rate must be like 0.5"),
+        ("preset", "offlin", "Did you mean 'offline'"),
+    ],
+)
+@pytest.mark.fault(29)
+def test_a_wrong_parameter_is_an_error_before_anything_runs(write, never_runs, name, value, message):
+    write("01_one")
+    with pytest.raises(UserError, match=message):
+        run_course("offline", parameters={name: value})
+
+
+def test_parameters_reach_the_notebooks_that_have_them_as_the_type_they_have(write, monkeypatch):
+    write("01_one")
+    write("02_two", parameters='preset = "cifar10"')
+    given = {}
+    monkeypatch.setattr(run, "run_notebook", lambda path, copy, values, *rest: given.update({path.stem: values}))
+    texts = {"seed": "3", "rate": "2", "names": "['b', 'c']", "fast": "true"}
+    assert run_course("offline", parameters=texts, output_dir="out", log=lambda line: None) == 0
+    assert given["01_one"] == {
+        "preset": "offline",
+        "output_dir": "out",
+        "seed": 3,
+        "rate": 2.0,
+        "names": ["b", "c"],
+        "fast": True,
+    }
+    assert given["02_two"] == {"preset": "offline"}
+
+
+@pytest.mark.parametrize("source", ["seed = 1 + x", "seed, rate = 1, 2", "import os", "seed ="])
+@pytest.mark.fault(29)
+def test_parameters_are_plain_literals(write, source):
+    with pytest.raises(UserError, match="must be lines of the form"):
+        parameters_of(write("01_one", parameters=source))
+
+
+@pytest.mark.slow
+@pytest.mark.course
+def test_a_notebook_runs_with_its_parameters_and_leaves_an_executed_copy(write, monkeypatch):
+    monkeypatch.setenv("TRANSFER_UTILS_PRESET", "cifar10")
+    write("01_one", "import os\nprint(preset, seed, os.environ.get('TRANSFER_UTILS_PRESET'))")
+    said, steps = [], []
+    progress = lambda *step: steps.append(step)  # noqa: E731
+    assert run_course("offline", ["1"], {"seed": "5"}, progress=progress, log=said.append) == 0
+    assert "offline 5 None\n" in texts("course/01_one.ipynb")
+    assert said[0].startswith("01_one: cell 4 of 4, ") and said[1].startswith("1 of 1 notebooks ran in ")
+    assert steps == [("01_one", done, 4) for done in range(4)]
+    assert os.environ["TRANSFER_UTILS_PRESET"] == "cifar10"
+
+
+HANGS = ("import time\ntime.sleep(600)", True, "failed in cell 4 of 6: it took longer than 8 s.")
+ENDS_EARLY = ("x = 1", False, "failed in cell 5 of 5: it ended without the line")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "finished", "failure"),
+    [
+        ("x = {}['lost']", True, "failed in cell 4 of 6: KeyError: 'lost'"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", True, "failed in cell 4 of 6: its kernel died"),
+        pytest.param(*HANGS, marks=pytest.mark.course),
+        pytest.param(*ENDS_EARLY, marks=pytest.mark.course),
+    ],
+    ids=["raises", "dies", "hangs", "ends early"],
+)
+@pytest.mark.fault(28)
+def test_a_failing_notebook_is_named_with_cell_and_error_and_its_copy_kept(write, body, finished, failure):
+    write("01_bad", "print('so far')", body, "print('not reached')", finished=finished)
+    said = []
+    assert run_course("offline", log=said.append, timeout=8) == 1
+    assert said[0].endswith(", failed")
+    assert said[1].startswith("0 of 1 notebooks ran")
+    assert f"01_bad {failure}" in said[2] and "01_bad.ipynb" in said[2]
+    assert "so far\n" in texts("course/01_bad.ipynb")
+    assert ("not reached\n" in texts("course/01_bad.ipynb")) is not finished
+
+
+@pytest.mark.slow
+@pytest.mark.course
+@pytest.mark.fault(28)
+def test_the_notebooks_behind_a_failing_one_still_run(write):
+    write("01_bad", "1 / 0")
+    write("02_good", "print('good')")
+    said, complained = [], []
+    assert run_course("offline", log=said.append, log_error=complained.append) == 1
+    assert said[2].startswith("1 of 2 notebooks ran") and len(said) == 3
+    assert len(complained) == 1 and "01_bad" in complained[0]
+    assert "good\n" in texts("course/02_good.ipynb")
+
+
+@pytest.mark.slow
+@pytest.mark.course
+@pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit")])
+@pytest.mark.fault(6, 28)
+def test_an_interrupt_stops_the_course_and_its_kernel(write, tmp_path, number, ends):
+    write("01_long", "import os, time\nprint(os.getpid(), file=open('kernel', 'w'), flush=True)\ntime.sleep(600)")
+    write("02_next", "open('next', 'w')")
+    program = """
+        import signal, sys
+        from transfer_utils.course import run_course
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+        try:
+            run_course("offline")
+        except BaseException as error:
+            print(type(error).__name__)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        kernel = _wait_for(tmp_path / "kernel", process)
+        process.send_signal(number)
+        printed, _ = process.communicate(timeout=60)
+    assert printed.splitlines()[-1] == ends
+    assert not psutil.pid_exists(kernel)
+    assert not (tmp_path / "next").exists()
+
+
+def _wait_for(path, process):
+    while True:
+        assert process.poll() is None
+        if path.exists() and (text := path.read_text()).endswith("\n"):
+            return int(text)
+
+
+@pytest.mark.slow
+@pytest.mark.course
+def test_a_home_that_cannot_be_written_is_no_hindrance(write, tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("a file, so that nothing can be made below it")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MPLCONFIGDIR")
+    write("01_one", "import matplotlib.figure, sys\nprint(sys.prefix)")
+    assert run_course("offline", log=lambda line: None) == 0
+    assert texts("course/01_one.ipynb")[0] == sys.prefix + "\n"
+
+
+def test_the_environment_is_put_back(monkeypatch):
+    monkeypatch.setenv("TRANSFER_UTILS_PRESET", "offline")
+    before = dict(os.environ)
+    with kernel_environment(EXTRA="1"):
+        assert os.environ["EXTRA"] == "1" and "TRANSFER_UTILS_PRESET" not in os.environ
+    assert dict(os.environ) == before
+
+
+@pytest.mark.slow
+@pytest.mark.course
+def test_publish_writes_outputs_back_without_notes_of_machine_and_moment(write):
+    path = write("01_one", "print('shown')", "import os\nprint(os.environ['TRANSFER_UTILS_FIGURES'][-7:])")
+    sources = [cell.source for cell in nbformat.read(path, as_version=4).cells]
+    assert publish(log=lambda line: None) == 0
+    notebook = nbformat.read(path, as_version=4)
+    assert [cell.source for cell in notebook.cells] == sources
+    assert texts(path) == ["shown\n", "figures\n", "01_one: finished.\n"]
+    assert [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] == [1, 2, 3, 4]
+    assert "papermill" not in path.read_text()
+    assert "start_time" not in path.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.course
+@pytest.mark.fault(28)
+def test_publish_keeps_the_former_outputs_of_a_notebook_that_fails_or_warns(write):
+    paths = [write("01_bad", "1 / 0"), write("02_warns", "import sys\nprint('beware', file=sys.stderr)")]
+    before = [path.read_bytes() for path in paths]
+    said = []
+    assert publish(log=said.append) == 1
+    assert [path.read_bytes() for path in paths] == before
+    assert any("ZeroDivisionError" in line for line in said)
+    assert any("02_warns is not published: it wrote to standard error: beware" in line for line in said)

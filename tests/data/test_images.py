@@ -1,0 +1,327 @@
+"""Pictures of every kind become RGB squares; bad ones are named; folders are listed without following links out."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from transfer_utils.data import images
+from transfer_utils.data.images import BadImage, decode_image, list_image_folder, resize_images
+from transfer_utils.errors import UserError
+
+GREY = {"1": 255, "L": 90, "LA": (90, 255), "P": 90, "PA": (90, 255), "I;16": 90 * 257, "I": 90 * 257}
+COLOURS = {"RGB": (90, 90, 90), "RGBA": (90, 90, 90, 255), "CMYK": (0, 0, 0, 165), "YCbCr": (90, 128, 128)}
+FILES = {
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "TIFF": ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I"),
+    "JPEG": ("L", "RGB", "CMYK", "YCbCr"),
+    "GIF": ("1", "L", "P", "RGB", "RGBA"),
+    "WEBP": ("L", "P", "RGB", "RGBA"),
+    "BMP": ("1", "L", "P", "RGB"),
+}
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    with io.BytesIO() as file:
+        image.save(file, kind, **options)
+        return file.getvalue()
+
+
+def noise(width: int = 32, height: int = 32, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+@given(
+    kind_and_mode=st.sampled_from([(kind, mode) for kind, modes in FILES.items() for mode in modes]),
+    width=st.integers(1, 70),
+    height=st.integers(1, 70),
+    side=st.sampled_from([8, 32]),
+)
+@example(kind_and_mode=("PNG", "I;16"), width=40, height=31, side=32)
+@pytest.mark.fault(19)
+def test_every_mode_and_size_becomes_an_rgb_square(kind_and_mode, width, height, side):
+    kind, mode = kind_and_mode
+    image = Image.new(mode, (width, height), (GREY | COLOURS)[mode])
+    if mode in ("P", "PA"):
+        image.putpalette([level for level in range(256) for _ in range(3)])
+    pixels = decode_image(encoded(image, kind), side)
+    assert pixels.shape == (side, side, 3) and pixels.dtype == np.uint8
+    np.testing.assert_allclose(pixels.astype(int), 255 if mode == "1" else 90, atol=4)
+
+
+@pytest.mark.fault(20)
+def test_postscript_is_no_picture_whatever_the_file_is_called(tmp_path, monkeypatch):
+    """Pillow would hand it to Ghostscript, which runs the program that it holds."""
+    monkeypatch.setattr(subprocess, "check_call", lambda *command, **how: pytest.fail("a program was run"))
+    photo = tmp_path / "cat.jpg"
+    photo.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n{} loop\n")
+    with pytest.raises(BadImage, match=r"cat.jpg: not a picture that can be read"):
+        decode_image(photo, 8)
+
+
+def test_an_image_of_the_right_size_is_untouched():
+    image = noise()
+    np.testing.assert_array_equal(decode_image(encoded(image), 32), np.asarray(image))
+
+
+def test_a_path_and_its_bytes_give_the_same(tmp_path):
+    image = noise(50, 40)
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(decode_image(tmp_path / "a.png", 32), decode_image(encoded(image), 32))
+
+
+@pytest.mark.fault(19)
+def test_16_bit_values_are_scaled_and_not_clipped():
+    levels = np.array([[0, 257, 32768, 65535]] * 4, np.uint16)
+    pixels = decode_image(encoded(Image.fromarray(levels)), 4)
+    np.testing.assert_array_equal(pixels[0, :, 0], [0, 1, 128, 255])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+@pytest.mark.fault(19)
+def test_transparent_pixels_are_laid_on_white(mode):
+    image = Image.new("RGBA", (8, 8), (0, 0, 0, 0)).convert(mode)
+    options = {"transparency": image.getpixel((0, 0))} if mode == "P" else {}
+    assert (decode_image(encoded(image, **options), 8) == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+@pytest.mark.fault(19)
+def test_the_first_frame_of_an_animation_counts(kind):
+    red, blue = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
+    options = {"lossless": True} if kind == "WEBP" else {}
+    pixels = decode_image(encoded(red, kind, save_all=True, append_images=[blue], **options), 16)
+    np.testing.assert_array_equal(pixels, np.asarray(red))
+
+
+def test_the_exif_orientation_is_applied():
+    image = noise(16, 16)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned a quarter: to be shown turned back clockwise
+    pixels = decode_image(encoded(image, exif=exif), 16)
+    np.testing.assert_array_equal(pixels, np.rot90(np.asarray(image), k=-1))
+
+
+@pytest.mark.parametrize("lying", [True, False])
+@pytest.mark.fault(20)
+def test_a_picture_that_is_not_square_gives_its_middle(lying):
+    stripes = np.zeros((32, 96, 3), np.uint8)
+    stripes[:, 32:64] = [0, 255, 0]
+    pixels = decode_image(encoded(Image.fromarray(stripes if lying else stripes.swapaxes(0, 1))), 32)
+    assert (pixels == [0, 255, 0]).all()
+
+
+def test_shrinking_averages_what_it_leaves_out():
+    board = np.indices((256, 256)).sum(axis=0) % 2 * 255
+    pixels = decode_image(encoded(Image.fromarray(board.astype(np.uint8))), 32)
+    assert np.abs(pixels.astype(int) - 127).max() < 10
+
+
+@pytest.mark.fault(20)
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(images, "_centre", lambda image, whole=images._centre: sizes.append(image.size) or whole(image))
+    pixels = decode_image(encoded(Image.new("RGB", (5000, 4000), (10, 200, 30)), "JPEG"), 32)
+    assert sizes == [(625, 500)]  # 20 megapixels at an eighth
+    np.testing.assert_allclose(pixels.astype(int), np.broadcast_to([10, 200, 30], (32, 32, 3)), atol=3)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(("width", "height"), [(9000, 8000), (12000, 12000), (60000, 60000)])
+@pytest.mark.fault(20)
+def test_an_image_bomb_is_refused_by_its_header(width, height):
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    with pytest.raises(BadImage, match=r"bomb\.png: .*(limit|exceeds)"):
+        decode_image(bomb, 32, name="bomb.png")
+
+
+@pytest.mark.fault(20)
+def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    noise().save(tmp_path / "a.png")
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", 1000)
+    with pytest.raises(BadImage, match="at most"):
+        decode_image(tmp_path / "a.png", 32)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"no picture at all", "not a picture"),
+        (encoded(noise(), "JPEG")[:-100], "truncated"),
+        (encoded(noise())[:400], "truncated"),
+        (encoded(noise(), "BMP")[:400], "truncated"),
+        (encoded(Image.new("F", (8, 8)), "TIFF"), "floats"),
+    ],
+)
+@pytest.mark.fault(20)
+def test_a_bad_image_is_named_with_the_reason(tmp_path, content, reason):
+    (tmp_path / "bad.png").write_bytes(content)
+    with pytest.raises(BadImage, match=rf"bad\.png: .*{reason}"):
+        decode_image(tmp_path / "bad.png", 32)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@given(data=st.data(), kind=st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"]))
+@pytest.mark.fault(20)
+def test_damaged_bytes_give_a_picture_or_a_bad_image(data, kind):
+    content = bytearray(encoded(noise(), kind))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, min(len(content), 200) - 1))] = data.draw(st.integers(0, 255))
+    del content[data.draw(st.integers(1, len(content))) :]
+    try:
+        assert decode_image(bytes(content), 16).shape == (16, 16, 3)
+    except BadImage as error:
+        assert str(error).startswith("the image: ")
+
+
+def test_a_missing_file_or_a_folder_is_no_image(tmp_path):
+    for path in (tmp_path / "none.png", tmp_path):
+        with pytest.raises(UserError, match="there is no such image file"):
+            decode_image(path, 32)
+
+
+def test_a_name_with_control_characters_is_escaped(tmp_path):
+    with pytest.raises(UserError) as caught:
+        decode_image(tmp_path / "a\x1b[31m\n.png", 32)
+    assert "\x1b" not in str(caught.value) and r"a\x1b[31m\n.png" in str(caught.value)
+
+
+def test_resized_arrays_follow_the_same_rule():
+    picture = noise(32, 32)
+    np.testing.assert_array_equal(resize_images(np.asarray(picture)[None], 20)[0], decode_image(encoded(picture), 20))
+    array = np.asarray(picture)[None]
+    assert resize_images(array, 32) is array
+
+
+def lay_out(root, *paths: str):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"x")
+    return root
+
+
+def test_splits_and_classes_are_listed_in_order(tmp_path):
+    names = ["train/dog/2.JPG", "train/dog/10.png", "train/cat/a.Tiff", "Test/cat/b.webp", "val/dog/c.gif"]
+    listing = list_image_folder(lay_out(tmp_path, *names, "train/dog/notes.txt", "train/dog/.3.png"))
+    assert listing.class_names == ["cat", "dog"]
+    assert sorted(listing.splits) == ["test", "train", "validation"]
+    found = [(os.path.relpath(path, tmp_path.resolve()), label) for path, label in listing.splits["train"]]
+    assert found == [("train/cat/a.Tiff", 0), ("train/dog/10.png", 1), ("train/dog/2.JPG", 1)]
+    assert listing.splits["test"].counts.tolist() == [1, 0]
+    assert len(listing.splits["validation"]) == 1
+    assert listing.notes == []
+
+
+def test_a_folder_of_classes_is_all_training_images(tmp_path):
+    listing = list_image_folder(lay_out(tmp_path, "train/a.png", "bus/b.png", "bus/deeper/c.png", ".git/d.png"))
+    assert listing.class_names == ["bus", "train"]
+    assert {split: len(files) for split, files in listing.splits.items()} == {"train": 2}
+
+
+def test_a_folder_beside_the_splits_is_said_not_to_be_read(tmp_path):
+    listing = list_image_folder(lay_out(tmp_path, "train/a/1.png", "train/b/1.png", "unlabelled/c/1.png"))
+    assert listing.class_names == ["a", "b"]
+    assert listing.notes == ["The folder 'unlabelled' beside the splits was not read."]
+
+
+@pytest.mark.parametrize(
+    ("paths", "problem"),
+    [
+        ([], "holds no class folders"),
+        (["1.png"], "holds no class folders"),
+        (["cat/1.png"], "at least two classes, got only 'cat'"),
+        (["cat/1.png", "dog/notes.txt"], "Class 'dog' has no images to train on: there are none in .*dog"),
+        (["train/a/1.png", "train/b/1.png", "test/c/1.png"], "Class 'c' has no images to train on"),
+        (["train/a/1.png", "train/b/1.png", "test/a/x.txt"], "The test split has no images"),
+        (["train/a/1.png", "val/a/1.png", "valid/a/1.png"], "one folder for the validation split, got val and valid"),
+    ],
+)
+@pytest.mark.fault(18)
+def test_a_folder_that_cannot_be_used_says_why(tmp_path, paths, problem):
+    with pytest.raises(UserError, match=problem):
+        list_image_folder(lay_out(tmp_path, *paths))
+
+
+def test_a_place_that_is_no_folder_says_so(tmp_path):
+    lay_out(tmp_path, "file")
+    with pytest.raises(UserError, match="does not exist"):
+        list_image_folder(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="is not a folder"):
+        list_image_folder(tmp_path / "file")
+
+
+def test_links_that_lead_out_are_ignored_and_counted(tmp_path):
+    root = lay_out(tmp_path / "root", "a/1.png", "b/1.png")
+    outside = lay_out(tmp_path / "outside", "secret.png").resolve()
+    (root / "a" / "out.png").symlink_to(outside / "secret.png")
+    (root / "c").symlink_to(outside)
+    (root / "d").symlink_to(root)
+    (root / "b" / "in.png").symlink_to(root / "a" / "1.png")
+    (root / "b" / "broken.png").symlink_to(root / "none.png")
+    listing = list_image_folder(root)
+    assert listing.class_names == ["a", "b"]
+    assert listing.splits["train"].counts.tolist() == [1, 2]
+    assert len(listing.notes) == 1 and "Ignored 3 links that lead out" in listing.notes[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_an_image(tmp_path):
+    root = lay_out(tmp_path, "a/1.png", "b/1.png")
+    os.mkfifo(root / "a" / "2.png")
+    assert list_image_folder(root).splits["train"].counts.tolist() == [1, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are any bytes on Linux only")
+def test_names_that_are_not_utf_8_are_found_and_shown_escaped(tmp_path):
+    lay_out(tmp_path, "a/1.png")
+    strange = os.path.join(os.fsencode(tmp_path), b"b\xff")
+    os.mkdir(strange)
+    noise().save(os.path.join(strange, b"\xfe.png"))
+    listing = list_image_folder(tmp_path)
+    assert listing.class_names == ["a", r"b\udcff"]
+    path, label = list(listing.splits["train"])[1]
+    assert label == 1 and decode_image(path, 32).shape == (32, 32, 3)
+
+
+def test_the_digest_changes_with_every_change_to_the_files(tmp_path):
+    root = lay_out(tmp_path / "root", "a/1.png", "b/1.png")
+
+    def digest(place=root):
+        return list_image_folder(place).splits["train"].digest
+
+    seen = [digest()]
+    assert digest() == seen[0]
+    os.utime(root / "a" / "1.png", ns=(1, 1))
+    seen.append(digest())
+    (root / "a" / "1.png").write_bytes(b"xy")
+    os.utime(root / "a" / "1.png", ns=(1, 1))
+    seen.append(digest())
+    (root / "a" / "1.png").rename(root / "a" / "2.png")
+    seen.append(digest())
+    (root / "a" / "2.png").rename(root / "b" / "2.png")
+    lay_out(root, "a/1.png")
+    seen.append(digest())
+    os.utime(root / "a" / "1.png", ns=(1, 1))
+    seen.append(digest())
+    (root / "b" / "1.png").rename(root / "b" / "3.png")
+    seen.append(digest())
+    (root / "b" / "2.png").rename(root / "a" / "2.png")  # the names are 1, 2, 3 as before
+    seen.append(digest())
+    root.rename(tmp_path / "moved")
+    seen.append(digest(tmp_path / "moved"))
+    assert len(set(seen)) == len(seen)

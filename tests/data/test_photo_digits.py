@@ -1,0 +1,119 @@
+"""The embedded task: real digits on real photographs, the same for the same seed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, load_sample_image
+
+from transfer_utils.data import photo_digits
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return photo_digits.render_digits(seed=0)
+
+
+def test_digits_are_all_there_and_in_order(digits):
+    images, labels, names = digits
+    assert images.shape == (1797, 32, 32, 3) and images.dtype == np.uint8
+    assert labels.shape == (1797,) and labels.dtype == np.int64
+    assert names == list("0123456789")
+    np.testing.assert_array_equal(labels, load_digits().target)
+
+
+def test_same_seed_same_bytes_and_another_seed_other_bytes(digits):
+    again, _, _ = photo_digits.render_digits(seed=0)
+    other, _, _ = photo_digits.render_digits(seed=1)
+    np.testing.assert_array_equal(digits[0], again)
+    assert (digits[0] != other).mean() > 0.5
+
+
+def test_no_two_digits_look_the_same(digits):
+    assert len({image.tobytes() for image in digits[0]}) == 1797
+
+
+def test_halves_are_the_photographs_and_do_not_overlap():
+    for name, left, right in zip(
+        photo_digits.PHOTOS, photo_digits.photo_halves("left"), photo_digits.photo_halves("right"), strict=True
+    ):
+        np.testing.assert_array_equal(np.concatenate([left, right], axis=1), load_sample_image(name))
+        assert not np.shares_memory(left, right)
+
+
+def test_half_must_be_left_or_right():
+    with pytest.raises(ValueError, match='half must be "left" or "right", got \'top\''):
+        photo_digits.photo_halves("top")
+
+
+def test_target_scenes_come_from_right_halves_alone(monkeypatch):
+    monkeypatch.setattr(
+        photo_digits, "photo_halves", lambda half: {"right": (np.zeros((427, 320, 3), np.uint8),)}[half]
+    )
+    images, _, _ = photo_digits.render_digits(seed=0)
+    # On a black photograph only the glyph is left, and no glyph reaches the corners.
+    assert images[:, [0, 0, -1, -1], [0, -1, 0, -1]].max() == 0
+    assert (images.max((1, 2, 3)) > photo_digits.MIN_CONTRAST / 2).all()
+
+
+def test_crops_stay_inside_and_reach_every_edge():
+    photo = np.arange(40 * 36, dtype=np.int64).reshape(40, 36, 1) * np.ones(3, np.int64)
+    rng = np.random.default_rng(0)
+    corners = {int(photo_digits.random_crop((photo,), rng)[0, 0, 0]) for _ in range(1000)}
+    assert corners == {36 * top + left for top in range(9) for left in range(5)}
+
+
+def test_place_scales_to_20_to_28_px_near_the_middle():
+    rng = np.random.default_rng(0)
+    sides = set()
+    for _ in range(300):
+        mask = photo_digits.place(np.full((8, 8), 16), rng)
+        assert mask.shape == (32, 32) and mask.dtype == np.float32 and set(np.unique(mask)) == {0, 1}
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        sides.add(len(rows))
+        assert len(rows) == len(columns)
+        for side in (rows, columns):
+            assert abs((side[0] + side[-1]) / 2 - 15.5) <= 2.5
+    assert sides == set(range(20, 29))
+
+
+@pytest.mark.parametrize("shade", [0, 60, 128, 200, 255])
+def test_colour_stands_out_from_what_it_covers(shade):
+    rng = np.random.default_rng(shade)
+    mask = np.zeros((32, 32), np.float32)
+    mask[8:24, 12:20] = 1
+    for _ in range(50):
+        background = np.clip(shade + rng.normal(0, 20, (32, 32, 3)), 0, 255)
+        scene = photo_digits.paint(background, mask, rng)
+        assert scene.dtype == np.uint8
+        contrast = abs((scene[mask > 0] @ photo_digits.LUMA).mean() - (background[mask > 0] @ photo_digits.LUMA).mean())
+        assert contrast >= photo_digits.MIN_CONTRAST - 1  # rounded to whole levels
+        np.testing.assert_allclose(scene[mask == 0], background[mask == 0], atol=0.51)
+
+
+@pytest.mark.parametrize("draw", [photo_digits.recoloured_crop, photo_digits.fractal_noise])
+def test_source_backgrounds_vary_and_repeat_with_the_seed(draw):
+    several = [draw(np.random.default_rng(seed)) for seed in range(20)]
+    for background in several:
+        assert background.shape == (32, 32, 3)
+        assert background.min() >= 0 and background.max() <= 255
+    np.testing.assert_array_equal(several[3], draw(np.random.default_rng(3)))
+    assert np.std([background.mean((0, 1)) for background in several], axis=0).min() > 20
+
+
+def test_smooth_passes_through_the_values_at_the_ends_and_keeps_a_plane():
+    plane = np.add.outer(np.arange(5.0), 2 * np.arange(5.0))
+    expected = np.add.outer(np.linspace(0, 4, 33), np.linspace(0, 8, 33))
+    np.testing.assert_allclose(photo_digits.smooth(plane, 33), expected, atol=1e-9)
+
+
+def test_neither_room_loads_tensorflow_or_keras():
+    code = (
+        "import sys, transfer_utils.data.photo_letters, transfer_utils.data.photo_digits as s; s.render_digits();"
+        "print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,135 @@
+"""The source task and its shipped weights."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from importlib import resources
+
+import keras
+import numpy as np
+import pytest
+
+from transfer_utils.data import photo_digits, photo_letters
+from transfer_utils.models.weights import load_weights_npz
+from transfer_utils.training.pretrain import pretrain_backbone
+from transfer_utils.utils.files import sha256_of
+
+SHIPPED = resources.files("transfer_utils") / "letters" / "letters_mobilenetv2_0.35.npz"
+
+
+@pytest.fixture(scope="module")
+def letters():
+    return photo_letters.render_letters(300, seed=0)
+
+
+@pytest.fixture(scope="module")
+def base():
+    return keras.applications.MobileNetV2((64, 64, 3), 0.35, include_top=False, weights=None)
+
+
+def test_77_classes_and_no_digit():
+    assert len(photo_letters.CLASSES) == 77
+    every = "".join(photo_letters.CLASSES)
+    assert len(set(every)) == len(every)
+    assert every.isalpha()
+    assert not set(every) & set("0123456789OoIlοιΟΙ")
+
+
+def test_every_letter_has_a_shape_of_its_own_in_every_font():
+    for font in photo_letters.FONTS:
+        shapes = {photo_letters._distance_map(letter, font)[0].tobytes() for letter in "".join(photo_letters.CLASSES)}
+        assert len(shapes) == len(
+            "".join(photo_letters.CLASSES)
+        )  # a missing glyph would be drawn as the same box twice
+
+
+def test_letters_have_shape_dtype_and_names(letters):
+    images, labels, names = letters
+    assert images.shape == (300, 32, 32, 3) and images.dtype == np.uint8
+    assert labels.shape == (300,) and labels.dtype == np.int64 and set(labels) <= set(range(77))
+    assert len(names) == len(set(names)) == 77
+
+
+def test_same_seed_same_bytes_and_a_short_set_begins_a_long_one(letters):
+    images, labels, _ = photo_letters.render_letters(40, seed=0)
+    np.testing.assert_array_equal(images, letters[0][:40])
+    np.testing.assert_array_equal(labels, letters[1][:40])
+    assert (photo_letters.render_letters(40, seed=1)[0] != images).mean() > 0.5
+
+
+def test_source_scenes_come_from_left_halves_alone(monkeypatch):
+    asked = []
+    halves = photo_digits.photo_halves
+    monkeypatch.setattr(photo_digits, "photo_halves", lambda half: asked.append(half) or halves(half))
+    photo_letters.render_letters(50, seed=2)
+    assert set(asked) == {"left"}
+    # Four in ten stand on noise.
+    assert 20 <= len(asked) <= 40
+
+
+def test_letters_have_the_strokes_of_the_digits():
+    from sklearn.datasets import load_digits
+
+    rng = np.random.default_rng(0)
+    counts = np.stack([photo_letters._draw_letter(letters, rng) for letters in photo_letters.CLASSES * 4])
+    digits = load_digits().images
+    assert counts.shape == (308, 8, 8) and counts.dtype == np.uint8 and counts.max() == 16
+    assert abs(counts.mean() - digits.mean()) < 1
+    assert abs((counts == 0).mean() - (digits == 0).mean()) < 0.1
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_too_few_letters_are_refused(n):
+    with pytest.raises(ValueError, match=f"n must be at least 1, got {n}"):
+        photo_letters.render_letters(n)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "least"),
+    [("n_letters", 39, 40), ("epochs", 0, 1), ("image_size", 31, 32), ("batch_size", 0, 1)],
+)
+def test_options_below_their_limit_are_refused(tmp_path, option, value, least):
+    with pytest.raises(ValueError, match=f"{option} must be at least {least}, got {value}"):
+        pretrain_backbone(tmp_path, **{option: value})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_tiny_pretraining_writes_weights_and_record(tmp_path, base, monkeypatch):
+    import keras
+
+    # Three steps without a graph: tracing one of 150 layers takes longer than all else in this file.
+    compiled = keras.Model.compile
+    monkeypatch.setattr(keras.Model, "compile", lambda self, **k: compiled(self, **k | {"run_eagerly": True}))
+    calls = []
+    record = pretrain_backbone(
+        tmp_path / "new", n_letters=200, epochs=1, image_size=32, progress=lambda *call: calls.append(call)
+    )
+    weights = tmp_path / "new" / "letters_mobilenetv2_0.35.npz"
+    assert sorted(path.name for path in weights.parent.iterdir()) == [weights.with_suffix(".json").name, weights.name]
+    assert json.loads(weights.with_suffix(".json").read_text()) == record
+    assert record["weights"] == {"file": weights.name, "sha256": sha256_of(weights)}
+    assert record["letters"] == {"train": 190, "validation": 10, "classes": 77}
+    assert len(record["curves"]["val_accuracy"]) == 1
+    assert calls[0] == ("letters", 200, 200) and calls[-1] == ("steps", 3, 3)
+    load_weights_npz(base, weights)
+
+
+def test_shipped_weights_fit_and_are_not_random(base):
+    with resources.as_file(SHIPPED) as path:
+        assert path.stat().st_size < 2_000_000
+        load_weights_npz(base, path)
+    means = [np.asarray(weight) for weight in base.weights if weight.path.endswith("moving_mean")]
+    assert all(np.abs(values).max() > 0 for values in means)  # they start at zero
+
+
+def test_shipped_record_is_of_the_shipped_weights_made_with_the_defaults():
+    with resources.as_file(SHIPPED) as path:
+        record = json.loads(path.with_suffix(".json").read_text())
+        assert record["weights"] == {"file": path.name, "sha256": sha256_of(path)}
+    parameters = inspect.signature(pretrain_backbone).parameters
+    defaults = {name: parameters[name].default for name in parameters if name not in ("output_dir", "progress")}
+    assert record["options"] == defaults
+    assert record["letters"]["classes"] == 77
+    assert len(record["curves"]["val_accuracy"]) == defaults["epochs"]

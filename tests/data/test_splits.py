@@ -1,0 +1,282 @@
+"""Splits: stratified, disjoint, repeatable, nested; and what is refused before anything is trained on it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from transfer_utils.config import RunConfig, preset
+from transfer_utils.data import splits
+from transfer_utils.data.image_store import ImageStore
+from transfer_utils.data.sources import Source
+from transfer_utils.data.splits import (
+    Dataset,
+    check_images_and_labels,
+    load_and_prepare_data,
+    load_dataset,
+    preprocess_data,
+)
+from transfer_utils.errors import UserError
+
+
+def part(counts: list[int], start: int = 0) -> ImageStore:
+    """Return so many images of each class, each with a pixel value of its own."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    values = np.arange(start, start + len(labels))
+    images = np.stack([values // 256, values % 256, labels], axis=1)[:, None, None].astype(np.uint8)
+    return ImageStore(images, labels, f"{start}", 0, [])
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Return a function that loads a dataset from parts with so many images of each class."""
+
+    def load(counts: dict[str, list[int]], **options) -> Dataset:
+        parts, start = {}, 0
+        for name, numbers in counts.items():
+            parts[name] = part(numbers, start)
+            start += sum(numbers)
+        names = [f"class {label}" for label in range(len(counts["train"]))]
+        monkeypatch.setattr(splits, "load_source", lambda *_: Source("made up", names, parts))
+        return load_dataset(preset("offline", **{"labels_per_class": 0, **options}))
+
+    return load
+
+
+def values(split) -> set[tuple[int, ...]]:
+    return {tuple(pixel) for pixel in split.take()[:, 0, 0].tolist()}
+
+
+def test_train_and_validation_are_a_stratified_80_to_20(load):
+    dataset = load({"train": [500, 250, 50], "test": [10, 10, 10]})
+    assert dataset.counts() == {"train": [400, 200, 40], "validation": [100, 50, 10], "test": [10, 10, 10]}
+
+
+def test_another_share_is_set_apart_where_asked_for_and_refused_where_it_leaves_a_class_without_images(load):
+    parts = {"train": [500, 250], "test": [10, 10]}
+    assert load(parts, validation_share=0.1).counts()["validation"] == [50, 25]
+    with pytest.raises(UserError, match=r"too few to set 10% .* 10 of each class are enough"):
+        load({"train": [4, 4], "test": [1, 1]}, validation_share=0.1)
+    with pytest.raises(UserError, match=r"too few to set 90% .* 10 of each class are enough"):
+        load({"train": [4, 4], "test": [1, 1]}, validation_share=0.9)
+
+
+def test_a_folder_without_a_test_split_gives_a_fifth_of_all_to_it(load):
+    assert load({"train": [500, 250]}).counts() == {"train": [320, 160], "validation": [80, 40], "test": [100, 50]}
+
+
+def test_a_validation_split_of_the_folder_s_own_is_used(load):
+    dataset = load({"train": [50, 25], "validation": [5, 4], "test": [3, 2]})
+    assert dataset.counts() == {"train": [50, 25], "validation": [5, 4], "test": [3, 2]}
+    again, other = (load({"train": [50, 25], "validation": [5, 4], "test": [3, 2]}, seed=seed) for seed in (0, 1))
+    assert set(dataset.train.labels[:20]) == {0, 1}, "the first images stand for all, as in the accuracy on training"
+    assert dataset.fingerprint == again.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("counts", [{"train": [60, 30]}, {"train": [60, 30], "test": [5, 5]}])
+def test_splits_share_no_image_and_lose_none(load, counts):
+    dataset = load(counts)
+    splits = [values(split) for split in (dataset.train, dataset.validation, dataset.test)]
+    assert sum(map(len, splits)) == len(set().union(*splits)) == sum(map(sum, counts.values()))
+    for split in (dataset.train, dataset.validation, dataset.test):
+        np.testing.assert_array_equal(split.take()[:, 0, 0, 2], split.labels)  # an image keeps its label
+
+
+def test_the_seed_decides_the_split(load):
+    one, again, other = (load({"train": [60, 30], "test": [5, 5]}, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.train.index, again.train.index)
+    assert values(one.validation) != values(other.validation)
+    assert values(one.test) == values(other.test)
+    assert one.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_the_fingerprint_covers_pixels_names_and_splits(load, monkeypatch):
+    base = load({"train": [60, 30], "test": [5, 5]})
+    seen = {base.fingerprint, load({"train": [60, 30], "test": [5, 6]}).fingerprint}
+    seen.add(load({"train": [60, 30], "test": [5, 5]}, labels_per_class=10).fingerprint)
+    for names, sha256 in ((["class 0", "class 2"], "0"), (["class 0", "class 1"], "f")):
+        first, second = part([60, 30]), part([5, 5], 90)
+        parts = {"train": ImageStore(first.images, first.labels, sha256, 0, []), "test": second}
+        monkeypatch.setattr(splits, "load_source", lambda *_, names=names, parts=parts: Source("", names, parts))
+        seen.add(load_dataset(preset("offline", labels_per_class=0)).fingerprint)
+    assert len(seen) == 5 and all(len(fingerprint) == 64 for fingerprint in seen)
+
+
+@given(small=st.integers(1, 60), more=st.integers(0, 60), seed=st.integers(0, 1000))
+@settings(max_examples=25)
+def test_fewer_labels_are_a_part_of_more_labels(small, more, seed):
+    train = splits._whole(part([40, 60, 25]))
+    names = ["a", "b", "c"]
+    few, _ = splits._fewer_labels(train, small, seed, names)
+    many, _ = splits._fewer_labels(train, small + more, seed, names)
+    assert set(few.index) <= set(many.index)
+    assert np.bincount(few.labels).tolist() == [min(small, count) for count in (40, 60, 25)]
+
+
+def test_labels_per_class_leaves_validation_and_test_whole(load):
+    dataset = load({"train": [100, 50], "test": [10, 10]}, labels_per_class=20)
+    assert dataset.counts() == {"train": [20, 20], "validation": [20, 10], "test": [10, 10]}
+    assert dataset.notes == []
+    other = load({"train": [100, 50], "test": [10, 10]}, labels_per_class=20, seed=1)
+    assert values(dataset.train) != values(other.train)
+
+
+def test_more_labels_than_there_are_keeps_all_and_says_so(load):
+    dataset = load({"train": [100, 50], "test": [10, 10]}, labels_per_class=50)
+    assert dataset.counts()["train"] == [50, 40]
+    assert len(dataset.notes) == 1 and "'class 1' (40)" in dataset.notes[0] and "class 0" not in dataset.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("counts", "problem"),
+    [
+        ({"train": [9, 2]}, "'class 1' must have at least 3 images that can be read, got 2"),
+        ({"train": [9, 1], "test": [1, 1]}, "'class 1' must have at least 2 images that can be read, got 1"),
+        ({"train": [9, 0], "validation": [1, 1], "test": [1, 1]}, "'class 1' must have at least 1 images"),
+        ({"train": [2, 2], "test": [1, 1]}, "4 images are too few .* 5 of each class are enough"),
+    ],
+)
+@pytest.mark.fault(18)
+def test_a_class_with_too_few_images_is_named(load, counts, problem):
+    with pytest.raises(UserError, match=problem):
+        load(counts)
+
+
+@pytest.mark.fault(17)
+def test_a_source_with_a_wrong_label_is_refused(monkeypatch):
+    parts = {"train": part([9, 9, 9]), "test": part([3, 3])}
+    monkeypatch.setattr(splits, "load_source", lambda *_: Source("", ["a", "b"], parts))
+    with pytest.raises(UserError, match=r"from 0 to 1, got 2 \(9 of 27"):
+        load_dataset(preset("offline"))
+
+
+def test_five_images_of_each_class_are_enough(load):
+    assert load({"train": [5, 5, 5]}).counts() == {"train": [3, 3, 3], "validation": [1, 1, 1], "test": [1, 1, 1]}
+
+
+@pytest.mark.fault(18)
+def test_a_class_that_is_missing_from_the_test_split_is_noted(load):
+    dataset = load({"train": [10, 10], "validation": [0, 3], "test": [4, 0]})
+    assert dataset.counts()["test"] == [4, 0]
+    assert dataset.notes == [
+        "Class 'class 0' has no images in the validation split.",
+        "Class 'class 1' has no images in the test split.",
+    ]
+
+
+def test_a_split_gives_batches_by_position_without_reading_the_rest(load):
+    train = load({"train": [60, 30], "test": [5, 5]}).train
+    batch = train.take(np.array([3, 0, 3]))
+    np.testing.assert_array_equal(batch, train.store[train.index[[3, 0, 3]]])
+    np.testing.assert_array_equal(train.take(slice(2, 5)), train.store[train.index[2:5]])
+    assert len(train.take()) == len(train) == 72
+    assert np.shares_memory(train.part(np.arange(4)).store, train.store)
+
+
+def pictures(root, n: int):
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for number in range(n):
+            Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8)).save(root / name / f"{number}.png")
+
+
+def test_a_folder_of_one_s_own_pictures_from_end_to_end(tmp_path):
+    pictures(tmp_path / "pets", 10)
+    (tmp_path / "pets" / "dog" / "broken.png").write_bytes(b"no picture")
+    options = {"dataset": "folder", "data_dir": str(tmp_path / "pets"), "cache_dir": str(tmp_path / "cache")}
+    dataset = load_dataset(preset("none", **options))
+    assert (dataset.name, dataset.class_names) == ("pets", ["cat", "dog"])
+    assert dataset.counts() == {"train": [6, 6], "validation": [2, 2], "test": [2, 2]}
+    assert dataset.n_skipped == 1 and dataset.skipped == ["dog/broken.png: not a picture that can be read"]
+    assert isinstance(dataset.train.store.base, np.memmap)
+    assert type(dataset.train.take()) is np.ndarray and dataset.train.take().flags.owndata
+
+
+def test_prepared_data_are_six_arrays_ready_to_fit(tmp_path):
+    pictures(tmp_path / "pets", 10)
+    config = RunConfig(dataset="folder", data_dir=str(tmp_path / "pets"), cache_dir=str(tmp_path / "cache"))
+    X_train, y_train, X_val, y_val, X_test, y_test = load_and_prepare_data(config, stored_size=16)
+    assert X_train.shape == (12, 16, 16, 3) and X_train.dtype == np.float32
+    assert y_train.shape == (12, 2) and y_train.dtype == np.float32 and (y_train.sum(axis=1) == 1).all()
+    assert (len(X_val), len(y_val), len(X_test), len(y_test)) == (4, 4, 4, 4)
+    assert 0 <= X_train.min() < 0.1 and 0.9 < X_train.max() <= 1
+    with pytest.raises(UserError, match="Did you mean 'stored_size'"):
+        load_and_prepare_data(config, stored_sise=16)
+
+
+def images(n: int = 4, dtype=np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, 8, 8, 3)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize("column", [False, True])
+def test_preprocessing_scales_pixels_and_labels(dtype, column):
+    labels = np.array([2, 0, 1, 2], np.uint8)
+    X, y = preprocess_data(images(dtype=dtype), labels[:, None] if column else labels)
+    np.testing.assert_allclose(X, images() / 255, rtol=1e-6)
+    np.testing.assert_array_equal(y, [[0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    assert X.dtype == y.dtype == np.float32
+    assert preprocess_data(images(), labels, 10)[1].shape == (4, 10)
+
+
+@pytest.mark.parametrize("scaled", [images() / 255, images() / 127.5 - 1, np.zeros((4, 8, 8, 3))])
+@pytest.mark.fault(21)
+def test_pixels_that_are_scaled_already_are_refused_with_the_rule(scaled):
+    with pytest.raises(UserError, match=r"pixels of 0 to 255.*scaled to \[(0|-1), 1\] already"):
+        preprocess_data(scaled.astype(np.float32), np.zeros(4, int), 2)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "problem"),
+    [
+        (images(dtype=np.int64) + 1, "values from 1 to 256"),
+        (images(dtype=np.int64) - 1, "values from -1 to 254"),
+        (np.where(images() > 200, np.nan, images()), "NaN"),
+        (np.where(images() > 200, np.inf, images()), "infinity"),
+        (images() > 100, "must hold numbers, got bool"),
+        (images().astype(str), "must hold numbers"),
+        (images()[0], r"shape \(n, height, width, 3\), got \(8, 8, 3\)"),
+        (images()[..., :1], r"got \(4, 8, 8, 1\)"),
+        (images()[:3], "got 3 images and 4 labels"),
+    ],
+)
+@pytest.mark.fault(21)
+def test_pixels_that_are_none_are_refused(pixels, problem):
+    with pytest.raises(UserError, match=problem):
+        check_images_and_labels(pixels, np.zeros(4, int), 2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        ([0, 1, 2, 3], r"from 0 to 2, got 3 \(1 of 4"),
+        ([0, -1, -1, 2], r"got -1 \(2 of 4"),
+        ([0.0, 1.0, 2.0, 1.0], "must be integers"),
+        (np.eye(4)[:, :3], r"must be integers .* \(4, 3\)"),
+        (["cat"] * 4, "must be integers"),
+    ],
+)
+@pytest.mark.fault(17)
+def test_labels_that_are_none_are_refused(labels, problem):
+    with pytest.raises(UserError, match=problem):
+        check_images_and_labels(images(), labels, 3)
+
+
+@pytest.mark.fault(18)
+def test_no_images_at_all_are_refused():
+    with pytest.raises(UserError, match="at least one image"):
+        preprocess_data(images(0), np.zeros(0, int))
+
+
+@given(labels=st.lists(st.integers(-3, 12), min_size=4, max_size=4), n_classes=st.integers(1, 10))
+@pytest.mark.fault(17)
+def test_labels_pass_exactly_when_they_are_in_range(labels, n_classes):
+    if all(0 <= label < n_classes for label in labels):
+        assert check_images_and_labels(images(), labels, n_classes).tolist() == labels
+    else:
+        with pytest.raises(UserError, match="labels must be"):
+            check_images_and_labels(images(), labels, n_classes)

@@ -1,0 +1,140 @@
+"""The phases of a run: what is trained, what is judged, and that the test images are left alone until then."""
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from transfer_utils.data.augment import tta_views
+from transfer_utils.data.splits import Dataset, Split, load_dataset
+from transfer_utils.errors import UserError
+from transfer_utils.experiment import phases
+from transfer_utils.experiment.phases import predict_probabilities
+from transfer_utils.experiment.run import run_experiment
+from transfer_utils.features import CHUNK
+
+
+def pictures(n: int) -> Split:
+    images = np.random.default_rng(0).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
+    return Split(images, np.zeros(n, int), np.arange(n))
+
+
+def colours(images: np.ndarray) -> np.ndarray:
+    """Stand in for an engine: probabilities that differ from image to image and from view to view."""
+    weights = np.linspace(0, 1, 8)[:, None] * np.ones((8, 8))
+    found = (images.transpose(0, 3, 1, 2) * (weights + weights.T**2)).sum(axis=(2, 3)).astype("float32")
+    return found / found.sum(axis=1, keepdims=True)
+
+
+def test_predictions_are_the_same_whatever_the_chunks():
+    n, told = CHUNK + 3, []
+    hooks = {"progress": lambda *args: told.append(args), "title": "t"}
+    found = predict_probabilities(colours, pictures(n), tiny.config(), **hooks)
+    assert np.array_equal(found, colours(pictures(n).take()))
+    assert told == [("t", CHUNK, n), ("t", n, n)]
+
+
+@pytest.mark.parametrize(("flip", "shift"), [(True, 0), (True, 2), (False, 0)])
+def test_averaged_predictions_are_the_mean_over_the_views(flip, shift):
+    config, images = tiny.config(horizontal_flip=flip, tta_shift=shift), pictures(5).take()
+    found = predict_probabilities(colours, pictures(5), config, tta=True)
+    assert np.allclose(found, np.mean([colours(view) for view in tta_views(images, flip, shift)], axis=0))
+    assert not np.allclose(found, colours(images), atol=1e-4), "one view is as good as all"
+    looks = []
+
+    def counted(view: np.ndarray) -> np.ndarray:
+        looks.append(view)
+        return colours(view)
+
+    again = predict_probabilities(counted, pictures(5), config, tta=True, known=colours(images))
+    assert np.array_equal(again, found) and len(looks) == len(tta_views(images, flip, shift)) - 1
+
+
+class Guarded(Split):
+    """A test split that lets nobody look before the evaluation has begun."""
+
+    begun = False
+
+    def take(self, positions=slice(None)):
+        assert Guarded.begun, "the test images were read before the evaluation"
+        return super().take(positions)
+
+    def part(self, positions):
+        assert Guarded.begun, "test images were set apart before the evaluation"
+        return super().part(positions)
+
+
+@pytest.fixture
+def guarded(monkeypatch):
+    tiny.use_backbone(monkeypatch)
+    evaluate = phases._evaluate
+
+    def load(config, progress) -> Dataset:
+        Guarded.begun = False
+        dataset = load_dataset(config, progress)
+        test = dataset.test
+        object.__setattr__(dataset, "test", Guarded(test.store, test.labels, test.index, test.store_sha256))
+        return dataset
+
+    def begin(*args):
+        Guarded.begun = True
+        evaluate(*args)
+
+    monkeypatch.setattr(phases, "load_dataset", load)
+    monkeypatch.setattr(phases, "_evaluate", begin)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{"views": 0, "tta": True, "head": "plain"}, {"n_unfreeze": -1, "batch_norm": "trained", "use_mixup": True}],
+    ids=["no cached views", "everything unfrozen"],
+)
+def test_a_run_without_a_trunk_trains_on_pixels_and_reads_the_test_images_last(guarded, options):
+    run = run_experiment(tiny.config(epochs_stage1=1, **options), log=lambda line: None)
+    assert "boundary" not in run.record.network and "boundary" not in run.record.timing_sec
+    assert len(run.record.curves["stage2"]["loss"]) == 2
+    averaged = {f"{split}_tta{end}" for split in ("val", "test") for end in ("", "_low", "_high")}
+    assert Guarded.begun and averaged & set(run.record.metrics) == (averaged if options.get("tta") else set())
+
+
+@pytest.mark.slow
+def test_a_run_from_cached_views_reads_the_test_images_last(guarded):
+    run = run_experiment(tiny.config(epochs_stage1=1), log=lambda line: None)
+    assert Guarded.begun and "boundary" in run.record.network
+
+
+@pytest.mark.slow
+def test_the_baseline_is_trained_on_pixels_for_the_epochs_of_both_stages_or_its_own(guarded):
+    for options, epochs in (({"epochs_baseline": 1}, 1), ({"epochs_stage1": 1}, 3), ({"epochs_stage2": 0}, 0)):
+        config = tiny.config(**{"model": "baseline", "epochs_stage1": 0, **options})
+        record = run_experiment(config, log=lambda line: None).record
+        assert len(record.curves.get("baseline", {}).get("loss", [])) == epochs
+        assert record.files["exported"] == "shapes_baseline.h5" and record.status == "completed"
+
+
+@pytest.mark.slow
+def test_layers_without_weights_cannot_be_fine_tuned(guarded):
+    with pytest.raises(UserError, match="None of the last 2 layers of MobileNetV2 has weights: unfreeze more"):
+        run_experiment(tiny.config(n_unfreeze=2, epochs_stage1=0), log=lambda line: None)
+
+
+@pytest.mark.slow
+def test_a_linear_head_starts_from_the_solved_regression_also_when_its_checkpoint_is_lost(guarded, monkeypatch):
+    solved = []
+    monkeypatch.setattr(phases, "start_head", lambda head, solution: solved.append(head))
+    options = {"n_unfreeze": 0, "epochs_stage1": 2}
+
+    def stop(title, done, total):
+        if title == "stage1, epoch 2 of 2":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(tiny.config(**options), progress=stop, log=lambda line: None)
+    run_experiment(tiny.config(**options), log=lambda line: None)
+    assert len(solved) == 1, "it was solved again, although the stage had begun"
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(tiny.config(seed=1, **options), progress=stop, log=lambda line: None)
+    (checkpoint,) = phases.Path("runs/0002-shapes-transfer").glob("checkpoint*")
+    checkpoint.write_bytes(b"")
+    record = run_experiment(tiny.config(seed=1, **options), log=lambda line: None).record
+    assert len(solved) == 3 and "val_convex" in record.metrics

@@ -1,0 +1,132 @@
+"""Memory: what was used is given back, run after run and picture after picture, and more images take no more of it."""
+
+import gc
+import itertools
+import multiprocessing
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from tests import tiny
+from transfer_utils.config import RunConfig
+from transfer_utils.data.splits import Split
+from transfer_utils.experiment.run import run_experiment
+from transfer_utils.features import extract_features
+from transfer_utils.models.networks import build_feature_extractor
+from transfer_utils.predict import predict_images
+
+
+def held() -> float:
+    """Return the megabytes that this process holds."""
+    return psutil.Process().memory_info().rss / 1e6
+
+
+def grown(step, warm_up: int, times: int) -> float:
+    """Return by how many megabytes this process grows while ``step`` is done ``times`` times, after a warm-up.
+
+    Garbage is collected after each step, and the most that is held after any step is compared with the most after any
+    of the warm-up: now and then the system gets some memory back for a while, by chance, at the beginning or the end.
+    """
+    most = []
+    for number in range(warm_up + times):
+        step(number)
+        gc.collect()
+        most.append(held())
+    return max(most[warm_up:]) - max(most[:warm_up])
+
+
+def one_run(number: int) -> None:
+    options = tiny.config(
+        seed=number, epochs_stage1=1, epochs_stage2=1, cache_dir=f"cache{number}", model_path="m.keras"
+    )
+    run_experiment(options, log=lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("warm_up", "times", "limit"),  # a graph that is kept takes 4.6 MB a run
+    [pytest.param(2, 5, 12, id="5"), pytest.param(10, 200, 50, id="200", marks=pytest.mark.torture)],
+)
+@pytest.mark.slow
+@pytest.mark.fault(22)
+@pytest.mark.timeout(3000)
+def test_runs_one_after_another_give_their_memory_back(monkeypatch, tally, warm_up, times, limit):
+    tiny.use_backbone(monkeypatch)
+    growth = grown(one_run, warm_up, times)
+    tally(times, growth >= limit)
+    assert growth < limit, f"{growth:.0f} MB"
+
+
+@pytest.mark.parametrize("times", [200, pytest.param(10_000, marks=pytest.mark.torture)])
+@pytest.mark.slow
+@pytest.mark.fault(22)
+@pytest.mark.timeout(3000)
+def test_predictions_one_after_another_give_their_memory_back(monkeypatch, tally, times):
+    tiny.use_backbone(monkeypatch)
+    one_run(0)
+    for number in range(50):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(f"{number}.png")
+    answers = predict_images(Path("m.keras"), (Path(f"{number % 50}.png") for number in range(times + 100)))
+    growth = grown(lambda number: list(itertools.islice(answers, 100)), 1, times // 100)
+    assert next(answers, None) is None
+    tally(times, growth >= 20)
+    assert growth < 20, f"{growth:.0f} MB"
+
+
+def peak(step: Callable[[], object]) -> float:
+    """Return the most megabytes that this process is seen to hold during ``step``.
+
+    Looked at all the time, since the system's own record of the peak starts with that of the process's starter.
+    """
+    seen, done = [held()], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.002):
+            seen.append(held())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        step()
+    finally:
+        done.set()
+        watcher.join()
+    return max(seen)
+
+
+def extract(n: int, config: RunConfig, base: keras.Model) -> None:
+    images = np.random.default_rng(n).integers(0, 256, (n, config.stored_size, config.stored_size, 3), np.uint8)
+    extract_features(build_feature_extractor(config, base), Split(images, np.arange(n) % 2, np.arange(n)), config)
+
+
+def extract_naively(n: int, config: RunConfig, base: keras.Model) -> None:
+    """Resize all images first, as floats."""
+    images = np.zeros((n, config.stored_size, config.stored_size, 3), "float32")
+    base.predict(keras.ops.image.resize(images, (config.image_size, config.image_size)), verbose=0)
+
+
+def peaks_of_both(folder: str) -> dict[str, list[float]]:
+    """Return the peaks for 2,000 and for 6,000 images."""
+    config = RunConfig(image_size=96, cache_dir=folder)
+    base = tiny.backbone((96, 96, 3))
+    return {
+        manner.__name__: [peak(lambda n=n, do=manner: do(n, config, base)) for n in (2000, 6000)]
+        for manner in (extract, extract_naively)
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.fault(22)
+def test_features_of_three_times_as_many_images_take_no_more_memory(tmp_path):
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        peaks = process.apply(peaks_of_both, [str(tmp_path / "cache")])
+    fewer, more = peaks["extract"]
+    assert more - fewer < 150, peaks
+    fewer, more = peaks["extract_naively"]
+    assert more - fewer > 400, "the test would not notice"

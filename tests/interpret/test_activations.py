@@ -1,0 +1,219 @@
+"""Heatmaps, probes and similarities against what can be worked out by hand."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests import tiny
+from transfer_utils.data.splits import load_dataset
+from transfer_utils.errors import UserError
+from transfer_utils.interpret.activations import (
+    feature_maps,
+    grad_cam,
+    liveliest_channels,
+    most_activating,
+    pooled_activations,
+    probe_by_depth,
+    settle_batch_norm,
+)
+from transfer_utils.models.networks import (
+    build_baseline_cnn,
+    build_feature_extractor,
+    build_full_model,
+    build_top_classifier,
+)
+from transfer_utils.training.linear_head import solve_head
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    """Return a tiny backbone with a linear head, and BatchNorm statistics that are not 0 and 1."""
+    keras.utils.set_random_seed(0)
+    base = tiny.backbone()
+    model = build_full_model(base, build_top_classifier(16, 2, tiny.config()), tiny.config())
+    for weight in model.weights:
+        if "moving_variance" in weight.path:
+            weight.assign(rng().uniform(0.5, 2, weight.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return rng().integers(0, 256, (tiny.SIDE, tiny.SIDE, 3), dtype=np.uint8)
+
+
+def test_grad_cam_of_a_linear_head_is_the_map_weighted_by_its_kernel(network, image):
+    maps = feature_maps(network, image[None], ["relu_3"])["relu_3"][0]
+    head = network.get_layer("top_classifier")
+    norm = head.get_layer("head_batchnorm")
+    slope = np.array(norm.gamma) / np.sqrt(np.array(norm.moving_variance) + norm.epsilon)
+    for label in (0, 1):
+        heat = np.maximum(maps @ (slope * np.array(head.get_layer("head").kernel)[:, label]), 0)
+        heat = np.array(keras.ops.image.resize(heat[None, :, :, None], (tiny.SIDE, tiny.SIDE)))[0, :, :, 0]
+        found = grad_cam(network, image, label)
+        assert found.shape == (tiny.SIDE, tiny.SIDE)
+        assert (found.min() >= 0, found.max()) == (True, 1)
+        np.testing.assert_allclose(found, heat / heat.max(), atol=1e-4)
+
+
+def test_grad_cam_explains_the_predicted_class_unless_told(network, image):
+    chosen = int(np.argmax(network(image[None].astype("float32"), training=False)))
+    np.testing.assert_array_equal(grad_cam(network, image), grad_cam(network, image, chosen))
+    assert np.abs(grad_cam(network, image, 1 - chosen) - grad_cam(network, image)).max() > 0.1
+
+
+def test_grad_cam_finds_where_the_evidence_is_and_is_empty_where_there_is_none():
+    pixels = keras.Input((8, 8, 3))
+    answer = layers.Dense(2, activation="softmax")
+    model = keras.Model(pixels, answer(layers.GlobalAveragePooling2D()(layers.ReLU()(pixels))))
+    answer.set_weights([np.array([[1.0, -1], [0, 0], [0, 0]], "float32"), np.zeros(2, "float32")])
+    red_corner = np.zeros((8, 8, 3), "uint8")
+    red_corner[:4, :4, 0] = 200
+    heat = grad_cam(model, red_corner, 0)
+    np.testing.assert_array_equal(heat > 0, red_corner[..., 0] > 0)
+    assert not grad_cam(model, red_corner, 1).any()  # red speaks against it
+
+
+def test_grad_cam_takes_maps_inside_the_backbone_and_models_without_one(network, image):
+    np.testing.assert_allclose(grad_cam(network, image, 0, "relu_3"), grad_cam(network, image, 0))
+    assert np.abs(grad_cam(network, image, 0, "relu_1") - grad_cam(network, image, 0)).max() > 0.1
+    baseline = build_baseline_cnn(2, tiny.SIDE)
+    assert grad_cam(baseline, image, 0, "conv1").max() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layer_name": "relu3"}, r"no layer 'relu3' in tiny. Did you mean 'relu_3'"),
+        ({"class_index": 2}, "class_index must be from 0 to 1, got 2"),
+        ({"image": np.zeros((30, 32, 3), "uint8")}, r"images must have shape \(32, 32, 3\) each.*got \(30, 32, 3\)"),
+    ],
+)
+def test_grad_cam_says_what_is_wrong(network, image, change, message):
+    with pytest.raises(UserError, match=message):
+        grad_cam(**{"model": network, "image": image, **change})
+
+
+def test_grad_cam_says_what_it_needs(network, image, monkeypatch):
+    with pytest.raises(UserError, match="must end in a Dense layer, got ReLU"):
+        grad_cam(tiny.backbone(), image)
+    with pytest.raises(UserError, match="no layer 'conv9' in baseline_cnn"):
+        grad_cam(build_baseline_cnn(2, tiny.SIDE), image, 0, "conv9")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(UserError, match="needs the tensorflow backend of Keras, this is jax"):
+        grad_cam(network, image)
+
+
+def test_feature_maps_see_what_the_backbone_sees(network):
+    images = rng().integers(0, 256, (40, tiny.SIDE, tiny.SIDE, 3), dtype=np.uint8)  # more than one batch
+    found = feature_maps(network, images, ["relu_3", "conv_1"])
+    assert {name: maps.shape for name, maps in found.items()} == {"relu_3": (40, 4, 4, 16), "conv_1": (40, 8, 8, 8)}
+    base = network.get_layer("tiny")
+    expected = np.array(base(images.astype("float32") / 127.5 - 1, training=False))
+    np.testing.assert_allclose(found["relu_3"], expected, atol=1e-4)
+    assert feature_maps(build_baseline_cnn(), images, ["conv1"])["conv1"].shape == (40, 30, 30, 32)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load_dataset(tiny.config())
+
+
+@pytest.mark.parametrize("pool", ["mean", "max"])
+def test_pooled_activations_are_the_maps_pooled(network, dataset, pool):
+    names = ["relu_1", "relu_3"]
+    found = pooled_activations(network, dataset.validation, tiny.config(), names, pool)
+    maps = feature_maps(network, dataset.validation.take(), names)
+    for name in names:
+        np.testing.assert_allclose(found[name], getattr(maps[name], pool)((1, 2)), rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.fault(15)
+def test_one_layer_at_a_time_and_in_any_order_each_gets_its_own_activations(network, dataset):
+    """What is cached for one layer must not pass for another: the networks differ only in what is taken out."""
+    names = ["relu_1", "relu_3"]
+    together = pooled_activations(network, dataset.validation, tiny.config(), names)
+    turned = pooled_activations(network, dataset.validation, tiny.config(), names[::-1])
+    for name in names:
+        alone = pooled_activations(network, dataset.validation, tiny.config(), [name])[name]
+        for found in (turned[name], alone):
+            np.testing.assert_allclose(found, together[name], rtol=2e-3, atol=2e-3)
+
+
+def test_pooled_activations_refuse_another_pool(network, dataset):
+    with pytest.raises(UserError, match="pool must be 'mean' or 'max', got 'sum'"):
+        pooled_activations(network, dataset.validation, tiny.config(), ["relu_1"], "sum")
+
+
+def test_probe_by_depth_judges_on_validation_what_it_learned_on_training(network, dataset, monkeypatch):
+    asked = []
+
+    def activations(model, split, config, names):
+        """Give the label away in one layer, and noise in the other."""
+        asked.append(split.fingerprint)
+        noise = rng().normal(size=(len(split), 2))
+        return {"tells": noise + 9 * np.eye(2)[split.labels], "silent": noise}
+
+    solved = []
+
+    def solve(fit, choose):
+        solved.append((len(fit[0]), len(choose[0])))
+        return solve_head(fit, choose)
+
+    monkeypatch.setattr("transfer_utils.interpret.activations.solve_head", solve)
+    monkeypatch.setattr("transfer_utils.interpret.activations.pooled_activations", activations)
+    tells, silent = probe_by_depth(network, dataset, tiny.config(), ["tells", "silent"])
+    assert (tells.layer, tells.channels, tells.accuracy, tells.high) == ("tells", 2, 1.0, 1.0)
+    assert silent.low < silent.accuracy < silent.high
+    assert silent.accuracy < 1
+    assert asked == [dataset.train.fingerprint, dataset.validation.fingerprint]
+    assert solved == [(32, 8), (32, 8)], "of 40 training images a fifth chooses, and of validation none"
+
+
+def test_probe_by_depth_of_a_real_network_uses_no_more_images_than_told(network, dataset, monkeypatch):
+    sizes = []
+
+    def activations(model, split, *rest):
+        sizes.append(len(split))
+        return pooled_activations(model, split, *rest)
+
+    monkeypatch.setattr("transfer_utils.interpret.activations.pooled_activations", activations)
+    probes = probe_by_depth(network, dataset, tiny.config(), ["relu_1", "relu_3"], 20, 4)
+    assert [(probe.layer, probe.channels) for probe in probes] == [("relu_1", 8), ("relu_3", 16)]
+    assert sizes == [20, 4]
+
+
+def test_liveliest_channels_come_first():
+    maps = np.zeros((4, 4, 3))
+    maps[0, 0, 2], maps[0, 0, 1] = 5, 1
+    maps[..., 0] = 9  # bright, but the same everywhere
+    assert liveliest_channels(maps).tolist() == [2, 1, 0]
+    assert liveliest_channels(maps, 1).tolist() == [2]
+
+
+def test_most_activating_lists_the_strongest_images_of_each_channel():
+    strength = np.array([[0.1, 5], [0.7, 1], [0.4, 3]])
+    assert most_activating(strength, 2).tolist() == [[1, 2], [0, 2]]
+    assert most_activating(strength, 9).shape == (2, 3)
+
+
+def test_batch_norm_is_settled_on_the_images_layer_after_layer_and_nothing_else_moves():
+    keras.utils.set_random_seed(0)
+    base = tiny.backbone()
+    model = build_feature_extractor(tiny.config(), base)
+    images = rng().integers(0, 256, (50, tiny.SIDE, tiny.SIDE, 3), dtype=np.uint8)
+    before = {weight.path: np.array(weight) for weight in model.weights}
+    norms = [layer for layer in base.layers if isinstance(layer, layers.BatchNormalization)]
+    momentum = [layer.momentum for layer in norms]
+    settle_batch_norm(model, images)
+    moved = {weight.path for weight in model.weights if not np.array_equal(before[weight.path], weight)}
+    assert moved and all("moving_" in path for path in moved) and not base.trainable
+    assert [layer.momentum for layer in norms] == momentum
+    for name, maps in feature_maps(model, images, [layer.name for layer in norms]).items():
+        assert maps.mean(axis=(0, 1, 2)) == pytest.approx(0, abs=1e-3), name
+        assert maps.std(axis=(0, 1, 2)) == pytest.approx(1, abs=0.02), name

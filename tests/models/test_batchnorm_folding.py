@@ -1,0 +1,116 @@
+"""A network whose frozen BatchNorms are folded computes and learns what it did before."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests import tiny
+from transfer_utils.models.batchnorm_folding import FoldedConvolution, fold_batch_norms
+from transfer_utils.models.networks import batch_norms, unfreeze_model_tail
+from transfer_utils.training.stages import build_optimizer, compile_model
+
+INPUTS = np.random.default_rng(1).uniform(-1, 1, (4, tiny.SIDE, tiny.SIDE, 3)).astype("float32")
+
+
+def with_statistics(base: keras.Model) -> keras.Model:
+    """Give every BatchNorm of ``base`` scales, shifts and statistics that are not 1 and 0."""
+    rng = np.random.default_rng(0)
+    for layer in batch_norms(base):
+        layer.set_weights([rng.uniform(0.5, 2, w.shape) for w in layer.weights])
+    for layer in base.layers:
+        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D) and layer.use_bias:
+            layer.bias.assign(rng.uniform(-1, 1, layer.bias.shape))
+    return base
+
+
+def folded_in(model: keras.Model) -> list[str]:
+    return [layer.batch_norm.name for layer in model.layers if isinstance(layer, FoldedConvolution)]
+
+
+def one_step(model: keras.Model) -> dict[str, np.ndarray]:
+    """Return the weights after one step, and put back those before."""
+    before = model.get_weights()
+    pooled = keras.Sequential([model, layers.GlobalAveragePooling2D(), layers.Activation("softmax")])
+    compile_model(pooled, build_optimizer("SGD", 1e-3, 0.0), 0.0)
+    pooled.train_on_batch(INPUTS, np.eye(model.output.shape[-1], dtype="float32")[: len(INPUTS)])
+    after = tiny.weights_of(model)
+    model.set_weights(before)
+    return after
+
+
+def convolutions(**of_second) -> keras.Model:
+    """Return two convolutions, each with a BatchNorm that is frozen."""
+    pixels = keras.Input((tiny.SIDE, tiny.SIDE, 3))
+    x = layers.BatchNormalization(name="norm_1")(layers.DepthwiseConv2D(3, 2, "same", 2, name="conv_1")(pixels))
+    x = layers.BatchNormalization(name="norm_2")(layers.Conv2D(12, 1, name="conv_2", **of_second)(x))
+    base = with_statistics(keras.Model(pixels, x))
+    unfreeze_model_tail(base, -1)
+    return base
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "norms"), [("MobileNetV2", 52), ("ResNet50", 53), ("InceptionV3", 94), ("EfficientNetB0", 49)]
+)
+def test_real_backbones_compute_the_same(name, norms):
+    side = 75 if name == "InceptionV3" else 32
+    base = with_statistics(
+        getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(side,) * 2 + (3,))
+    )
+    base.trainable = False
+    inputs = np.random.default_rng(0).uniform(-1, 1, (2, side, side, 3)).astype("float32")
+    folded = fold_batch_norms(base)
+    assert len(folded_in(folded)) == norms
+    assert not list(batch_norms(folded))
+    expected = np.array(base(inputs))
+    assert np.abs(np.array(folded(inputs)) - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("how", [{}, {"strides": 2}, {"groups": 3}, {"use_bias": False}])
+def test_a_step_moves_the_same_weights_by_the_same_amount(how):
+    base = convolutions(**how)
+    before = tiny.weights_of(base)
+    expected, found = one_step(base), one_step(fold_batch_norms(base))
+    for path, value in expected.items():
+        change = value - before[path]
+        assert np.abs(found[path] - before[path] - change).max() <= 1e-3 * np.abs(change).max(), path
+        assert change.any() == path.startswith("conv"), path
+
+
+def test_what_the_folded_network_learns_the_other_has_learned():
+    base = tiny.backbone()
+    unfreeze_model_tail(base, -1)
+    folded = fold_batch_norms(base)
+    assert folded_in(folded) == ["norm_1", "norm_2", "norm_3"]
+    assert [id(w) for w in folded.weights] == [id(w) for w in base.weights], "a checkpoint knows weights by their place"
+
+
+def test_a_batch_norm_that_learns_is_left_alone():
+    base = tiny.backbone()
+    unfreeze_model_tail(base, 3, "trained")
+    assert folded_in(fold_batch_norms(base)) == ["norm_1", "norm_2"]
+
+
+def test_a_batch_norm_that_is_to_learn_after_all_is_refused():
+    base = convolutions()
+    folded = fold_batch_norms(base)
+    unfreeze_model_tail(base, -1, "trained")
+    with pytest.raises(ValueError, match="norm_1 was frozen when it was folded and is not now"):
+        folded(INPUTS)
+
+
+def test_a_convolution_that_has_an_activation_is_left_alone():
+    assert folded_in(fold_batch_norms(convolutions(activation="relu"))) == ["norm_1"]
+
+
+def test_a_convolution_that_something_else_uses_is_left_alone():
+    pixels = keras.Input((8, 8, 3))
+    maps = layers.Conv2D(4, 3, name="conv")(pixels)
+    norm = layers.BatchNormalization(name="norm")
+    base = keras.Model(pixels, layers.Add()([maps, norm(maps)]))
+    base.trainable = False
+    folded = fold_batch_norms(base)
+    assert folded_in(folded) == []
+    inputs = np.ones((1, 8, 8, 3), "float32")
+    assert np.array_equal(np.array(folded(inputs)), np.array(base(inputs)))

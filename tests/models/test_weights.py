@@ -1,0 +1,340 @@
+"""Weights: exact through a file and back, and never taken from a file that is damaged, foreign or out to do harm."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from tests import tiny
+from transfer_utils.config import RunConfig
+from transfer_utils.errors import UserError
+from transfer_utils.models import weights
+from transfer_utils.models.networks import build_backbone
+from transfer_utils.models.weights import (
+    check_h5,
+    imagenet_path,
+    load_weights,
+    load_weights_file,
+    save_weights_npz,
+    sha256_of_weights,
+)
+from transfer_utils.utils.files import cache_folder
+
+IMAGENET = RunConfig(image_size=32)
+
+
+def network(value: float = 1.0) -> keras.Model:
+    """Return the small backbone with weights that are 16-bit numbers, but for one variance that is too large."""
+    base = tiny.backbone()
+    rng = np.random.default_rng(0)
+    base.set_weights([value * rng.uniform(0.5, 1, w.shape).astype("float16") for w in base.weights])
+    base.get_layer("norm_1").moving_variance.assign(np.full(8, 1e5))
+    return base
+
+
+def test_weights_go_through_a_file_and_back(tmp_path):
+    saved = network()
+    save_weights_npz(saved, tmp_path / "a.npz")
+    saved.save_weights(tmp_path / "a.weights.h5")
+    for name in ("a.npz", "a.weights.h5"):
+        base = tiny.backbone()
+        load_weights_file(base, tmp_path / name)
+        assert sha256_of_weights(base) == sha256_of_weights(saved), name
+
+
+def test_the_file_holds_half_precision_where_that_is_enough(tmp_path, recwarn):
+    save_weights_npz(network(), tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as archive:
+        kinds = {key.split("/", 1)[1]: archive[key].dtype for key in archive.files}
+    assert kinds.pop("norm_1/moving_variance") == np.float32
+    assert set(kinds.values()) == {np.dtype("float16")}
+    assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
+
+
+def test_a_file_that_lacks_a_layer_is_refused(tmp_path):
+    path, base = tmp_path / "a.weights.h5", network()
+    base.save_weights(path)
+    with h5py.File(path, "a") as file:
+        del file["layers/conv2d_2"]
+    with pytest.raises(UserError, match="does not hold the weights of this backbone"):
+        load_weights_file(tiny.backbone(), path)
+
+
+def test_any_other_number_is_another_hash():
+    base = network()
+    first = sha256_of_weights(base)
+    base.get_layer("norm_3").moving_mean.assign(base.get_layer("norm_3").moving_mean + 1e-3)
+    assert len(first) == 64 and sha256_of_weights(base) != first
+
+
+def save_arrays(path: Path, change) -> None:
+    save_weights_npz(network(), path)
+    with np.load(path) as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    change(arrays)
+    np.savez(path, **arrays)
+
+
+def drop(arrays):
+    del arrays[max(arrays)]
+
+
+def reshape(arrays):
+    arrays[min(arrays)] = arrays[min(arrays)][:1]
+
+
+def poison(arrays):
+    arrays[max(arrays)].flat[0] = np.nan
+
+
+def pickle(arrays):
+    arrays[max(arrays)] = np.array([print])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (drop, "expected 15 arrays, got 14"),
+        (reshape, r"array 0 has shape \(1, 3, 3, 8\), not \(3, 3, 3, 8\)"),
+        (poison, "is damaged: norm_3/moving_variance holds numbers that are not finite"),
+        (pickle, "is not a weights file"),
+    ],
+)
+@pytest.mark.fault(10)
+def test_arrays_that_do_not_fit_are_refused_and_change_nothing(tmp_path, change, said):
+    path = tmp_path / "odd.npz"
+    save_arrays(path, change)
+    base = network(2.0)
+    before = tiny.weights_of(base)
+    with pytest.raises(UserError, match=said) as error:
+        load_weights_file(base, path)
+    assert str(path) in str(error.value)
+    assert tiny.moved(before, base) == set()
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.97])
+@pytest.mark.parametrize("name", ["a.npz", "a.weights.h5", "a.h5"])
+@pytest.mark.fault(10)
+def test_a_truncated_file_is_named_and_not_trained_on(tmp_path, name, share):
+    path, base = tmp_path / name, network()
+    save = {"a.npz": save_weights_npz, "a.h5": keras.Model.save, "a.weights.h5": keras.Model.save_weights}
+    save[name](base, path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(UserError, match=r"is damaged|is not a weights file") as error:
+        load_weights_file(tiny.backbone(), path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.fault(10)
+def test_a_file_of_another_network_or_with_nan_is_refused(tmp_path, recwarn):
+    another_network().save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(UserError, match="does not hold the weights of this backbone"):
+        load_weights_file(network(), tmp_path / "other.weights.h5")
+    base = network(np.nan)
+    base.save_weights(tmp_path / "nan.weights.h5")
+    with pytest.raises(UserError, match="conv_1/kernel holds numbers that are not finite"):
+        load_weights_file(tiny.backbone(), tmp_path / "nan.weights.h5")
+    assert not [warning for warning in recwarn if warning.category is UserWarning]
+
+
+def external_link(file, secret):
+    file["stolen"] = h5py.ExternalLink(str(secret), "/numbers")
+
+
+def soft_link(file, secret):
+    file["loop"] = h5py.SoftLink("/")
+
+
+def external_storage(file, secret):
+    file.create_dataset("stolen", (8,), "u1", external=[(str(secret), 0, h5py.h5f.UNLIMITED)])
+
+
+def virtual(file, secret):
+    layout = h5py.VirtualLayout((8,), "f4")
+    layout[:] = h5py.VirtualSource(str(secret), "numbers", (8,))
+    file.create_virtual_dataset("stolen", layout)
+
+
+def named_type(file, secret):
+    file["kind"] = np.dtype("f8")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (external_link, "/deep/stolen links to another file"),
+        (soft_link, "/deep/loop is a soft link"),
+        (external_storage, "/deep/stolen keeps its numbers in another file"),
+        (virtual, "/deep/stolen keeps its numbers in another file"),
+        (named_type, "/deep/kind is neither a group nor numbers"),
+    ],
+)
+@pytest.mark.fault(13)
+def test_a_file_that_reaches_outside_itself_is_refused(tmp_path, harm, said):
+    secret, path = tmp_path / "secret.h5", tmp_path / "hostile.weights.h5"
+    with h5py.File(secret, "w") as file:
+        file["numbers"] = np.ones(8, "float32")
+    network().save_weights(path)
+    check_h5(path)
+    with h5py.File(path, "a") as file:
+        harm(file.create_group("deep"), secret)
+    with pytest.raises(UserError, match=f"hostile.weights.h5 is refused: {said}"):
+        load_weights_file(network(), path)
+
+
+def test_weights_are_a_known_word_or_a_file_that_is_there():
+    with pytest.raises(UserError, match="'imagenet', 'letters', 'random' or an existing file, got 'imagnet'"):
+        load_weights(tiny.backbone(), RunConfig(weights="imagnet"))
+
+
+def test_a_file_can_be_named_and_its_name_and_hash_are_what_the_record_gets(tmp_path):
+    save_weights_npz(network(), tmp_path / "mine.npz")
+    origin = load_weights(tiny.backbone(), RunConfig(weights=str(tmp_path / "mine.npz")))
+    assert origin == {"source": "mine.npz", "sha256": sha256_of_weights(network())}
+
+
+def test_random_weights_follow_from_the_seed(monkeypatch):
+    tiny.use_backbone(monkeypatch)
+    hashes = [build_backbone(tiny.config(seed=seed))[1] for seed in (0, 0, 1)]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert hashes[2]["source"] == "random, seed 1"
+
+
+@pytest.mark.slow
+def test_the_letters_weights_ship_with_the_package_and_fit():
+    base, origin = build_backbone(RunConfig(weights="letters", image_size=32))
+    assert origin["source"] == "photo-letters, shipped with the package"
+    assert len(base.weights) == 260 and origin["sha256"] == sha256_of_weights(base)
+    assert (base.weights[3].numpy() != 0).any(), "these are no statistics of a training"
+
+
+@pytest.fixture
+def shelf():
+    """Return where Keras looks for the ImageNet weights; it is empty before and after the test."""
+    path = imagenet_path(IMAGENET)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    yield path
+    for leftover in (path, path.with_name(path.name + ".damaged"), cache_folder() / "weights" / "seen.json"):
+        leftover.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def small(shelf, monkeypatch):
+    """Let MobileNetV2 mean the small backbone, with weights that Keras fetches as it fetches all of them."""
+
+    def application(weights, input_shape, **ignored):
+        model = tiny.backbone(input_shape)
+        if weights == "imagenet":
+            url = f"https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/{shelf.name}"
+            model.load_weights(keras.utils.get_file(shelf.name, url, cache_subdir="models"))
+        return model
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", application)
+
+
+@pytest.mark.slow
+def test_keras_finds_the_weights_where_ours_looks_for_them(shelf, monkeypatch):
+    monkeypatch.setattr(weights, "DOWNLOAD_ATTEMPTS", 1)
+    base = keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None, input_shape=(32, 32, 3))
+    with pytest.raises(UserError, match="are not on this machine and could not be downloaded"):
+        load_weights(base, IMAGENET)
+    base.save(shelf)
+    digest = sha256_of_weights(base)
+    base.set_weights([np.zeros(w.shape) for w in base.weights])
+    assert load_weights(base, IMAGENET) == {"source": "ImageNet, keras.applications", "sha256": digest}
+    assert sha256_of_weights(base) == digest
+
+
+@pytest.mark.fault(11)
+def test_without_a_network_one_paragraph_says_what_is_missing_and_where_it_goes(shelf, small, monkeypatch):
+    pauses: list[float] = []
+    monkeypatch.setattr(weights.time, "sleep", pauses.append)
+    with pytest.raises(UserError) as error:
+        load_weights(network(), IMAGENET)
+    message = str(error.value)
+    assert "\n" not in message
+    for part in (shelf.name, str(shelf.parent), "MobileNetV2", "could not be downloaded", "--preset offline"):
+        assert part in message
+    assert pauses == [1, 2], "it was not tried again"
+    assert not shelf.exists()
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.97])
+@pytest.mark.fault(10)
+def test_a_damaged_download_is_moved_aside_and_never_loaded(shelf, small, share):
+    network().save(shelf)
+    shelf.write_bytes(shelf.read_bytes()[: int(share * shelf.stat().st_size)])
+    base = network(2.0)
+    before = tiny.weights_of(base)
+    with pytest.raises(UserError, match=r"is damaged .* It was moved to .*\.damaged; run again to download it anew"):
+        load_weights(base, IMAGENET)
+    assert os.listdir(shelf.parent) == [shelf.name + ".damaged"]
+    assert tiny.moved(before, base) == set()
+
+
+def another_network() -> keras.Model:
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+
+
+@pytest.mark.parametrize("wrong", [another_network, lambda: network(np.inf)], ids=["another network", "infinite"])
+@pytest.mark.fault(10)
+def test_a_download_that_is_whole_but_wrong_is_moved_aside_too(shelf, small, wrong):
+    wrong().save(shelf)
+    with pytest.raises(UserError, match=r"is damaged .* It was moved to"):
+        load_weights(network(), IMAGENET)
+    assert not shelf.exists()
+
+
+@pytest.mark.fault(10)
+def test_a_download_that_has_changed_since_its_first_use_is_reported(shelf, small):
+    network().save(shelf)
+    origin = load_weights(network(2.0), IMAGENET)
+    assert load_weights(network(2.0), IMAGENET) == origin
+    network(3.0).save(shelf)
+    memory = cache_folder() / "weights" / "seen.json"
+    with pytest.raises(UserError, match="are not those of their first use here") as error:
+        load_weights(network(), IMAGENET)
+    assert str(memory) in str(error.value) and origin["sha256"][:12] in str(error.value)
+    assert json.loads(memory.read_text()) == {shelf.name: origin["sha256"]}
+    memory.write_text("{}")
+    assert load_weights(network(), IMAGENET)["sha256"] == sha256_of_weights(network(3.0))
+
+
+def test_pixels_are_normalised_by_the_weights_that_were_loaded(tmp_path):
+    """A Normalization layer computes with copies of its weights, which setting them alone leaves as they were."""
+    config = RunConfig(backbone="EfficientNetB0", weights="random", image_size=32)
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    base, _ = build_backbone(config)
+    values = base.get_weights()
+    values[0], values[1] = np.full(3, 0.4, "float32"), np.full(3, 0.05, "float32")
+    save = tmp_path / "weights.npz"
+    base.set_weights(values)
+    save_weights_npz(base, save)
+    load_weights_file(base, save)
+    base.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert np.array_equal(base(pixels).numpy(), again(pixels).numpy())
+
+
+def test_the_rescaling_of_efficientnetb0_is_folded_into_its_normalization():
+    donor = keras.Sequential(
+        [
+            keras.Input((4, 4, 3)),
+            keras.layers.Normalization(),
+            keras.layers.Rescaling([1 / math.sqrt(stddev) for stddev in (0.229, 0.224, 0.225)]),
+        ]
+    )
+    donor.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
+    donor.layers[0].finalize_state()
+    values = donor.get_weights()
+    weights._fold_in_rescaling(donor, values)
+    ours = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Normalization()])
+    weights._set_weights(ours, values)
+    pixels = np.random.default_rng(0).uniform(0, 1, (2, 4, 4, 3)).astype("float32")
+    assert ours(pixels).numpy() == pytest.approx(donor(pixels).numpy(), rel=1e-5)
+    assert ours(pixels).numpy() == pytest.approx((pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225], rel=1e-4)

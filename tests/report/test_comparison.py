@@ -1,0 +1,129 @@
+"""The comparison: every number that is said is one of the two records'."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from transfer_utils.cli import compare
+from transfer_utils.cli.compare import run_comparison
+from transfer_utils.config import preset
+from transfer_utils.errors import UserError
+from transfer_utils.evaluation import difference_interval, mcnemar
+from transfer_utils.records import RunRecord, pack_bits
+from transfer_utils.report.comparison import analysis
+
+N = 200
+TRANSFER, BASELINE = np.arange(N) < 160, (np.arange(N) < 90) | (np.arange(N) >= 190)
+
+
+def curve(accuracies: list[float]) -> dict[str, list[float]]:
+    n = len(accuracies)
+    names = ("loss", "accuracy", "val_loss")
+    return {name: [0.5] * n for name in names} | {"val_accuracy": accuracies, "seconds": [3.0] * n}
+
+
+def record(model: str, hits: np.ndarray, curves: dict, **metrics: float) -> RunRecord:
+    accuracy, steps = float(hits.mean()), {"low": -0.05, "high": 0.04}
+    metrics |= {f"{split}_{end}": accuracy + step for split in ("test", "val") for end, step in steps.items()}
+    metrics |= {"test_end2end": accuracy, "val_end2end": accuracy, "train_end2end": accuracy + 0.125}
+    return RunRecord(
+        config=preset("none", model=model, seed=7).model_dump(),
+        dataset={"description": "made-up images", "images": {"train": 1234, "validation": 50, "test": N}},
+        network={"parameters": 410_208 if model == "transfer" else 315_722},
+        curves=curves,
+        metrics=metrics,
+        timing_sec={"total": 61.4, "features": 4.0, "stage1": 11.0, "boundary": 2.0},
+        test_correct=pack_bits(hits),
+    )
+
+
+@pytest.fixture
+def pair():
+    transfer = record("transfer", TRANSFER, {"stage1": curve([0.3, 0.4]), "stage2": curve([0.5, 0.7])}, test_ece=0.034)
+    return transfer, record("baseline", BASELINE, {"baseline": curve([0.2, 0.48, 0.45])}, test_ece=0.21)
+
+
+def test_the_analysis_says_the_numbers_of_the_records(pair):
+    text = analysis(*pair)
+    gain, test = difference_interval(TRANSFER, BASELINE), mcnemar(TRANSFER, BASELINE)
+    assert (gain["difference"], test["only_a"], test["only_b"]) == (30, 70, 10)
+    for expected in (
+        "# Transfer against the baseline: made-up images",
+        "Trained on 1,234 images, seed 7; judged on the same 200 test images.",
+        "| test accuracy | 80.0 % (75.0 to 84.0) | 50.0 % (45.0 to 54.0) |",
+        "| validation accuracy | 80.0 % (75.0 to 84.0) | 50.0 % (45.0 to 54.0) |",
+        "| train less validation accuracy | 12.5 points | 12.5 points |",
+        "| calibration error (ECE) | 3.4 % | 21.0 % |",
+        "| epochs trained | 4 | 3 |",
+        "| seconds in all | 61 | 61 |",
+        "| weights | 410,208 | 315,722 |",
+        f"Transfer gains 30.0 points on test (95 % interval {gain['low']:.1f} to {gain['high']:.1f}).",
+        "transfer has 70 and the baseline 10 (exact McNemar test, p < 0.0001).",
+        # 4 s of features, 5 s of solving the head, two epochs of stage 1, 2 s at the boundary, and one epoch of stage 2
+        "The baseline's best validation accuracy of an epoch was 48.0 %; transfer was as good after 3 epochs, "
+        "20 s of features and training, where the baseline's epochs took 9 s in all.",
+    ):
+        assert expected in text
+    assert "averaged views" not in text
+
+
+def test_averaged_views_have_a_line_where_both_were_judged_so(pair):
+    for one in pair:
+        one.metrics = one.metrics | {"test_tta": 0.81, "test_tta_low": 0.7, "test_tta_high": 0.9}
+    line = "| test accuracy, averaged views | 81.0 % (70.0 to 90.0) | 81.0 % (70.0 to 90.0) |"
+    assert line in analysis(*pair)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "said"),
+    [
+        ([0.1, 0.2], "48.0 %; transfer did not reach it."),
+        ([0.48, 0.2], "48.0 %; transfer was as good in its first epoch, 12 s of features and training"),
+    ],
+)
+def test_catching_up_may_take_one_epoch_or_never_happen(pair, accuracies, said):
+    transfer, baseline = pair
+    transfer.curves = {"stage1": curve(accuracies)}
+    assert said in analysis(transfer, baseline)
+
+
+def test_models_that_agree_on_every_image_gain_nothing(pair):
+    transfer, _ = pair
+    text = analysis(transfer, transfer)
+    assert "Transfer gains 0.0 points" in text and "p = 1)" in text
+
+
+def test_a_comparison_without_epochs_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(UserError, match=r"epochs_baseline must be at least 1 .* got 0"):
+        run_comparison(preset("none", epochs_stage1=0, epochs_stage2=0, output_dir=str(tmp_path)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_both_runs_are_made_drawn_and_described(pair, monkeypatch, tmp_path):
+    asked, said = [], []
+
+    def run(config, *, reuse, progress, log):
+        assert reuse, "a finished run would be computed again"
+        asked.append(config)
+        folder = tmp_path / config.model
+        folder.mkdir(exist_ok=True)
+        return SimpleNamespace(record=pair[config.model == "baseline"], folder=folder, name=config.model)
+
+    monkeypatch.setattr(compare, "run_experiment", run)
+    config = preset("offline", model_path="mine.keras", json_output_path="logs/mine.json")
+    text = run_comparison(config, log=said.append)
+    assert [(c.model, c.model_path, c.json_output_path) for c in asked] == [
+        ("transfer", "mine.keras", "logs/mine.json"),
+        ("baseline", "", "logs/mine_baseline.json"),
+    ]
+    same = asked[0].model_dump(exclude={"model", "model_path", "json_output_path"})
+    assert asked[1].model_dump(exclude={"model", "model_path", "json_output_path"}) == same
+    assert (tmp_path / "transfer" / "comparison.md").read_text("utf-8") == text == analysis(*pair)
+    pictures = [tmp_path / "transfer" / name for name in ("model_comparison.png", "accuracy_comparison.png")]
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in pictures)
+    assert said == [f"Figures: {pictures[0]}, {pictures[1]}"]
+    run_comparison(config.model_copy(update={"figures_dir": str(tmp_path / "figures"), "json_output_path": ""}))
+    assert (tmp_path / "figures" / "model_comparison.png").is_file() and asked[-1].json_output_path == ""
+    run_comparison(config.model_copy(update={"model_path": "none"}), log=said.append)
+    assert [c.model_path for c in asked[-2:]] == ["none", "none"]

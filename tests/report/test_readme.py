@@ -1,0 +1,119 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+from transfer_utils.errors import UserError
+from transfer_utils.records import load_runs
+from transfer_utils.report.readme import (
+    BENCHMARKS,
+    SPEED,
+    dashboard_table,
+    options_table,
+    presets_table,
+    results_table,
+    speed_table,
+    with_fresh_tables,
+)
+
+PAGE = """# A page
+<!-- presets -->
+<!-- /presets -->
+between
+<!-- options -->
+old
+<!-- /options -->
+<!-- results -->
+<!-- /results -->
+<!-- dashboard -->
+<!-- /dashboard -->
+<!-- speed -->
+<!-- /speed -->
+end
+"""
+
+
+def test_the_tables_of_the_readme_are_fresh():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert with_fresh_tables(text, load_runs(ROOT / "runs").runs) == text, "README.md is stale: run `make tables`"
+
+
+def test_make_tables_replaces_what_stands_between_the_markers_and_nothing_else(small_record, tmp_path):
+    small_record.save(tmp_path / "runs" / "0001" / "run.json")
+    (tmp_path / "page.md").write_text(PAGE, "utf-8")
+    subprocess.run([sys.executable, "-m", "transfer_utils.report.readme", "page.md", "runs"], check=True)
+    expected = PAGE.replace("old\n", "")
+    tables = {"presets": presets_table(), "options": options_table()}
+    tables["results"] = results_table(load_runs(tmp_path / "runs").runs)
+    tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
+    speed = [BENCHMARKS / f"{name}.json" for name in SPEED]
+    tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in speed if file.exists()])
+    for name, table in tables.items():
+        expected = expected.replace(f"<!-- {name} -->\n", f"<!-- {name} -->\n{table}")
+    assert (tmp_path / "page.md").read_text("utf-8") == expected
+    assert "digits on photographs" in tables["results"]
+
+
+def test_a_preset_has_one_row_that_of_its_newest_completed_run(small_record, tmp_path):
+    for number, (minutes, status) in enumerate([(9, "completed"), (6, "completed"), (3, "failed")]):
+        small_record.timing_sec["total"], small_record.status = 60.0 * minutes, status
+        small_record.save(tmp_path / f"{number:04d}" / "run.json")
+    [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
+    assert "| 6.0 |" in row
+
+
+def test_the_seeds_of_a_preset_share_a_row_with_their_mean_and_its_interval(small_record, tmp_path):
+    for number, (seed, accuracy) in enumerate([(1, 0.80), (0, 0.30), (0, 0.82), (2, 0.84)]):
+        small_record.config["seed"], small_record.command = seed, f"train --seed {seed}"
+        small_record.metrics["test_end2end"], small_record.timing_sec["total"] = accuracy, 60.0 * (1 + number)
+        small_record.save(tmp_path / f"{number:04d}" / "run.json")
+    [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    # Student's t with 2 degrees of freedom: 4.303 times 2 points over the root of 3.
+    assert cells[2] == "3" and cells[4] == "82.0 % (77.0–87.0)" and cells[6:] == ["3.0", "`train --seed 0`"]
+    small_record.metrics["test_end2end"] = None
+    small_record.save(tmp_path / "0003" / "run.json")
+    [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
+    assert row.split("|")[5].strip() == "–", "a mean over the other two would pass for one over all"
+
+
+def test_a_record_without_the_options_of_today_is_no_preset_and_stops_nothing(small_record, tmp_path):
+    small_record.config = {"batch_size": 32}
+    small_record.save(tmp_path / "0001" / "run.json")
+    assert len(results_table(load_runs(tmp_path).runs).splitlines()) == 2
+
+
+@pytest.mark.parametrize(("model", "rows"), [("transfer", 1), ("baseline", 0)])
+def test_the_epochs_of_the_cnn_matter_to_its_own_runs_alone(small_record, tmp_path, model, rows):
+    small_record.config |= {"model": model, "epochs_baseline": 7}
+    small_record.save(tmp_path / "0001" / "run.json")
+    assert len(results_table(load_runs(tmp_path).runs).splitlines()[2:]) == rows
+
+
+@pytest.mark.parametrize("missing", ["<!-- presets -->", "<!-- /options -->", "<!-- results -->"])
+def test_a_page_without_a_marker_is_refused(missing):
+    with pytest.raises(UserError, match=missing.strip("<!-/ >")):
+        with_fresh_tables(PAGE.replace(missing, ""), [])
+
+
+def test_how_long_the_reader_of_the_dashboard_waits_stands_beside_the_aim():
+    spread = {"median": 1.234, "slowest": 2, "n": 5}
+    measured = {"runs": 504, "cores": 2, "targets": {"first paint": 3.0}, "first paint": spread, "load before": 0.1}
+    assert dashboard_table(measured).splitlines() == [
+        "| over 504 runs, on 2 cores | median | slowest | aim |",
+        "|---|---|---|---|",
+        "| first paint | 1.23 s | 2.00 s | 3 s |",
+    ]
+
+
+def test_speed_stands_with_its_spread_its_aim_and_the_accuracy_of_both_sides():
+    row = {"what": "head", "against": "AdamW", "unit": "images/s", "plain": 1234.4, "ours": 9876.0, "target": 6}
+    row |= {"ratio": {"median": 8.04, "low": 7.5, "high": 9}, "val_accuracy": {"plain": [0.5, 0.7], "ours": [0.65]}}
+    run = row | {"what": "run", "unit": "runs/s", "plain": 1 / 600, "ours": 1 / 60, "target": None}
+    del run["val_accuracy"]
+    assert speed_table([{"rows": [row]}, {"rows": [run]}]).splitlines()[2:] == [
+        "| head | AdamW | 1,234 images/s | 9,876 images/s | 8.0 (7.5–9.0) | 6 | 60.0 %, 65.0 % |",
+        "| run | AdamW | 600 s | 60 s | 8.0 (7.5–9.0) | – | – |",
+    ]

@@ -1,0 +1,78 @@
+import pytest
+
+from tests.samples import write_run
+from transfer_utils.dashboard import store
+from transfer_utils.records import read_record
+from transfer_utils.results.groups import best_configurations, families, group_by, group_by_configuration
+
+
+def test_seeds_of_a_configuration_come_together_and_are_named_by_what_sets_them_apart(view):
+    rows = [row for row in view.rows if row.name.startswith(("depth-10", "depth-30-0", "depth-30-1"))]
+    groups = group_by_configuration(rows)
+    assert {group.name: group.size for group in groups} == {
+        "last 10 layers unfrozen": "2 seeds",
+        "last 30 layers unfrozen": "2 seeds",
+    }
+    group = groups[0]
+    values = [row.metric("val_end2end") for row in group.rows]
+    assert group.mean("val_end2end") == pytest.approx(sum(values) / 2)
+    assert group.deviation("val_end2end") == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert group_by_configuration(rows[:1])[0].deviation("val_end2end") is None
+
+
+def test_groups_by_an_option_stand_in_the_order_of_its_values(view):
+    groups = group_by([row for row in view.rows if row.config.get("model") == "transfer"], "n_unfreeze")
+    assert [group.name for group in groups] == [
+        "backbone frozen",
+        "last 10 layers unfrozen",
+        "last 30 layers unfrozen",
+        "last 60 layers unfrozen",
+        "all layers unfrozen",
+    ]
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_not_called_seeds(row):
+    [group] = group_by([row("depth-30-0"), row("labels-20-0")], "n_unfreeze")
+    assert group.size == "2 runs"
+
+
+def test_the_best_configuration_is_chosen_on_validation_alone(tmp_path):
+    for name, val, test in (("a", 0.8, 0.9), ("b", 0.85, 0.7), ("c", 0.99, 0.99)):
+        path = write_run(tmp_path / name, {"n_unfreeze": len(name) + ord(name)}, "completed", 0)
+        record = read_record(path)
+        record.metrics |= {"val_end2end": val, "test_end2end": test}
+        record.status = "running" if name == "c" else "completed"
+        record.save(path)
+    [best] = best_configurations(store.read(tmp_path, store.stamp(tmp_path)).rows)
+    assert [row.name for row in best.group.rows] == ["b"]
+    assert "5.0 points ahead" in best.why and "The test accuracy had no say" in best.why
+
+
+def test_each_dataset_has_a_best_configuration_of_its_own(view):
+    found = best_configurations(view.rows)
+    assert [best.dataset for best in found] == ["cifar10", "–"]
+    assert found[0].options.startswith("transfer learning · last 30 layers unfrozen · augmented")
+    assert best_configurations([]) == []
+
+
+def test_a_family_varies_one_option_and_nothing_else(study):
+    rows = store.read(study, store.stamp(study)).rows
+    [depths] = families(rows, "n_unfreeze")
+    assert len(depths.groups) == 5 and {group.size for group in depths.groups} == {"3 seeds"}
+    assert [family.name for family in families(rows, "labels_per_class")] == ["transfer learning", "CNN from scratch"]
+    assert families(rows, "dropout") == []
+
+
+def test_many_groups_are_named_by_what_each_does_unlike_most(tmp_path):
+    base = {"n_unfreeze": 30, "augment": True, "image_size": 160}
+    others = ({"n_unfreeze": 10}, {"augment": False}, {"image_size": 224}, {"n_unfreeze": 60, "augment": False})
+    for place, options in enumerate(({}, *others)):
+        write_run(tmp_path / f"run{place}", {**base, **options}, "completed", place)
+    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
+    assert [group.name for group in group_by_configuration(rows)] == [
+        "last 30 layers unfrozen · augmented · 160 px",
+        "last 10 layers unfrozen",
+        "not augmented",
+        "224 px",
+        "last 60 layers unfrozen · not augmented",
+    ]

@@ -1,0 +1,175 @@
+"""A study: which runs a YAML file asks for, what it refuses, and which recorded run answers which question."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from transfer_utils.config import PRESETS, preset
+from transfer_utils.errors import UserError
+from transfer_utils.records import Run, RunRecord
+from transfer_utils.studies.spec import find_run, load_study
+
+SIX_STAGES = ROOT / "studies" / "six_stages.yaml"
+
+STUDY = """
+preset: cifar10-small
+options: {image_size: 96}
+seeds: [0, 1]
+groups:
+  - name: depth
+    question: "How deep?"
+    options: {patience: 0}
+    grid: {n_unfreeze: [0, 30], model: [transfer, baseline]}
+  - name: rate
+    question: "How fast?"
+    grid: {learning_rate_stage2: [1e-5, 1e-3]}
+    seeds: [7]
+  - name: mixup
+    question: "Mixed?"
+    options: {learning_rate_stage2: 1e-3}
+    grid: {use_mixup: [false, true]}
+    seeds: [7]
+presets:
+  offline:
+    seeds: [3]
+    leave_out: [mixup]
+    groups: {depth: {options: {}, grid: {n_unfreeze: [10]}}}
+"""
+
+
+@pytest.fixture
+def load():
+    """Return a function that loads STUDY, with some of its text replaced."""
+
+    def write_and_load(old="", new="", *arguments, **overrides):
+        assert old in STUDY
+        Path("study.yaml").write_text(STUDY.replace(old, new) if old else STUDY)
+        return load_study("study.yaml", *arguments, **overrides)
+
+    return write_and_load
+
+
+def record_of(config, number=1, status="completed", **changes) -> Run:
+    options = {"base_model": config.backbone, **config.model_dump(), **changes}
+    return Run(RunRecord(status=status, config=options, run_id=str(number)), Path(f"runs/{number:04d}/run.json"))
+
+
+def test_each_combination_of_a_grid_is_run_with_each_seed_the_seeds_outermost(load):
+    configs = load().of_group("depth")
+    found = [(config.seed, config.n_unfreeze, config.model) for config in configs]
+    one = [(0, "transfer"), (0, "baseline"), (30, "transfer"), (30, "baseline")]
+    assert found == [(seed, *combination) for seed in (0, 1) for combination in one]
+    assert {(config.preset, config.image_size, config.patience) for config in configs} == {("cifar10-small", 96, 0)}
+
+
+def test_a_run_that_several_groups_ask_for_is_planned_once_and_names_them_all(load):
+    planned = load().planned()
+    assert len(planned) == 8 + 2 + 1
+    shared = [one for one in planned if len(one.groups) > 1]
+    assert [one.groups for one in shared] == [["rate", "mixup"]]
+    assert (shared[0].config.learning_rate_stage2, shared[0].config.use_mixup) == (1e-3, False)
+    assert [one.groups[0] for one in planned] == ["depth"] * 8 + ["rate"] * 2 + ["mixup"]
+
+
+def test_grid_values_have_the_types_of_their_options_even_where_yaml_reads_text(load):
+    rate = load().groups[1]
+    assert rate.grid == {"learning_rate_stage2": [1e-5, 1e-3]}
+
+
+def test_another_preset_brings_its_own_options_seeds_and_changes_of_groups(load):
+    study = load("", "", "offline")
+    assert [group.name for group in study.groups] == ["depth", "rate"]
+    depth = [(c.preset, c.image_size, c.n_unfreeze, c.patience, c.seed) for c in study.of_group("depth")]
+    assert depth == [("offline", 64, 10, preset("offline").patience, 3)]
+    assert [config.seed for config in study.of_group("rate")] == [7, 7], "a group's own seeds stay"
+    untouched = load("", "", "cifar10")
+    assert {config.image_size for config in untouched.of_group("depth")} == {160}
+    assert len(untouched.of_group("depth")) == 8
+
+
+def test_what_the_caller_sets_is_set_in_every_run(load):
+    study = load("", "", data_dir="data/cifar10", output_dir="here")
+    assert {(one.config.data_dir, one.config.output_dir) for one in study.planned()} == {("data/cifar10", "here")}
+
+
+def test_a_part_of_a_study_has_the_groups_and_seeds_that_were_chosen(load):
+    study = load()
+    assert [one.config.seed for one in study.chosen(["depth"], [1]).planned()] == [1] * 4
+    assert study.chosen([], [7]).planned() == [*study.chosen(["rate", "mixup"]).planned()]
+    with pytest.raises(UserError, match=r"group must be one of depth, rate, mixup, got 'dept'. Did you mean 'depth'?"):
+        study.chosen(["dept"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("patience: 0", "pateince: 0", "In group depth: .*no option 'pateince'. Did you mean 'patience'"),
+        ("n_unfreeze: [0, 30]", "n_unfreze: [0]", "In group depth: .*no option 'n_unfreze'. Did you mean 'n_unfreeze'"),
+        ("n_unfreeze: [0, 30]", "n_unfreeze: [x]", "In group depth: n_unfreeze must be a whole number, got 'x'"),
+        ("image_size: 96", "image_size: 9", "image_size must be at least 32, got 9"),
+        ("preset: cifar10-small", "preset: cifar", "preset must be one of .*'cifar'. Did you mean 'cifar10'"),
+        ("name: mixup", "name: rate", "each group needs a name of its own, got rate twice"),
+        ("leave_out: [mixup]", "leave_out: [mixpu]", "presets.offline names no group.*'mixpu'. Did you mean 'mixup'"),
+        ("groups: {depth:", "groups: {dpeth:", "presets.offline names no group.*'dpeth'. Did you mean 'depth'"),
+        ('question: "Mixed?"', "", "groups.2.question: Field required"),
+        ("seeds: [0, 1]", "seeds: []", "seeds: List should have at least 1 item"),
+        ("seeds: [0, 1]", "sedes: [0]", "sedes: Extra inputs are not permitted"),
+        ("seeds: [0, 1]", "seeds: [0, 1", "is not YAML"),
+    ],
+)
+def test_what_does_not_fit_is_named_before_anything_runs(load, old, new, message):
+    with pytest.raises(UserError, match=message):
+        load(old, new)
+
+
+def test_a_study_that_is_no_mapping_or_not_there_is_named():
+    Path("list.yaml").write_text("[1]")
+    with pytest.raises(UserError, match=r"list\.yaml must have the keys preset and groups, got list"):
+        load_study("list.yaml")
+    with pytest.raises(UserError, match=r"none\.yaml cannot be read: No such file"):
+        load_study("none.yaml")
+
+
+def test_an_unknown_preset_is_named(load):
+    with pytest.raises(UserError, match="Did you mean 'offline'"):
+        load("", "", "ofline")
+
+
+def test_the_newest_completed_run_of_the_same_question_answers_it():
+    asked = preset("cifar10-small", output_dir="here", data_dir="data/cifar10")
+    other, failed = record_of(asked, 4, seed=1), record_of(asked, 5, status="failed")
+    first, second = record_of(asked, preset="none", data_dir=""), record_of(asked, 2, output_dir="there")
+    assert find_run(asked, [first, second, other, failed]) is second
+    assert find_run(asked, [first, other, failed]) is first, "preset and place of the images do not count"
+    assert find_run(asked, [other, failed]) is None
+
+
+def test_an_option_that_an_older_record_lacks_is_at_its_default():
+    old = record_of(preset("cifar10"))
+    del old.record.config["mixup_alpha"]
+    assert find_run(preset("cifar10"), [old]) is old
+    assert find_run(preset("cifar10", mixup_alpha=0.3), [old]) is None
+    assert find_run(preset("none"), [Run(RunRecord(), Path("log.json"))]) is None, "a log without options"
+
+
+def test_of_a_users_own_images_the_folder_counts():
+    asked = preset("none", dataset="folder", data_dir="mine")
+    assert find_run(asked, [record_of(asked, data_dir="other")]) is None
+    assert find_run(asked, [record_of(asked)])
+
+
+@pytest.mark.parametrize("name", ["", *PRESETS])
+def test_the_study_of_the_course_fits_every_preset(name):
+    study = load_study(SIX_STAGES, name)
+    assert len({one.config.fingerprint for one in study.planned()}) == len(study.planned())
+    for group in study.groups:
+        assert len(study.of_group(group.name)) == len(set(study.of_group(group.name)))
+
+
+def test_the_headline_of_the_course_is_the_preset_cifar10_itself():
+    first, second = load_study(SIX_STAGES).chosen(["headline"]).planned()
+    assert first.config.fingerprint == preset("cifar10").fingerprint
+    assert second.config.fingerprint == preset("cifar10", model="baseline").fingerprint
+    offline = load_study(SIX_STAGES, "offline").planned()[0].config
+    assert offline == preset("offline")

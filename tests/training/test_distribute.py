@@ -1,0 +1,221 @@
+"""One run over two devices ends where it ends on one; two virtual CPU devices of a process of its own play GPUs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests import tiny
+from transfer_utils.config import RunConfig, preset
+from transfer_utils.errors import UserError
+from transfer_utils.models.networks import build_top_classifier
+from transfer_utils.training import distribute
+from transfer_utils.training.stages import run_stage1_training
+
+# Devices add up in different orders: float32 agrees to about 1e-6 a step, and these runs take some thirty steps.
+CLOSE = 1e-4
+
+# The last batch of the features has five, which two devices cannot share; those of the images all have ten.
+FEATURES, WIDTH = 25, 8
+OPTIONS = {"dropout": 0.0, "patience": 0, "epochs_stage1": 4, "learning_rate_stage1": 0.02}
+OPTIONS |= {"epochs_stage2": 3, "epochs_baseline": 4}
+RUNS = {
+    "transfer": {"batch_norm": "trained", "export": "float32"},
+    "keras": {"engine": "keras", "views": 0, "schedule": "cosine"},
+    "baseline": {"engine": "keras", "model": "baseline"},
+}
+
+
+def head_on_features(config: RunConfig) -> dict[str, np.ndarray]:
+    """Return the weights of a head that was trained on made-up features, and how far its copies were apart."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2 * FEATURES, WIDTH)), np.eye(3, dtype="float32")[rng.integers(3, size=2 * FEATURES)]
+    keras.utils.set_random_seed(0)
+    with distribute.scope(config):
+        head = build_top_classifier(WIDTH, 3, config)
+    split = slice(FEATURES), slice(FEATURES, None)
+    data, gaps = [(x[part].astype("float16"), y[part]) for part in split], []
+    # Asked after each epoch: in the end, the best weights are given to all devices.
+    curves = run_stage1_training(head, *data, config, on_epoch_end=lambda epoch, curves: gaps.append(apart(head)))
+    assert not any(layer.synchronized for layer in distribute.batch_norms(head))
+    numbers = {k: np.array(v) for k, v in curves.items() if k != "seconds"}
+    return {"weights": flat(head), "apart": np.array(gaps)} | numbers
+
+
+def flat(model: keras.Model) -> np.ndarray:
+    return np.concatenate([weight.ravel() for weight in model.get_weights()])
+
+
+def apart(model: keras.Model) -> float:
+    """Return by how much the copies of the weights on the devices differ at most."""
+    copies = [getattr(weight.value, "values", [weight.value]) for weight in model.trainable_variables]
+    return max(float(np.ptp([copy.numpy() for copy in each], axis=0).max()) for each in copies)
+
+
+def whole_run(config: RunConfig, name: str, **hooks) -> dict[str, np.ndarray]:
+    """Return the weights of the saved model and the curves of a run; its folder is named ``name``."""
+    from transfer_utils.experiment.run import run_experiment
+    from transfer_utils.models.saving import load_model
+
+    places = {"output_dir": f"{name}/runs", "model_path": f"{name}/m.h5", "cache_dir": f"{name}/cache"}
+    said = []
+    run = run_experiment(config.model_copy(update=places), log=said.append, **hooks)
+    Path(name, "said.txt").write_text("\n".join(said))
+    curves = {f"{s} {k}": np.array(v) for s, c in run.record.curves.items() for k, v in c.items() if k != "seconds"}
+    metrics = {k: np.array(v) for k, v in run.record.metrics.items() if v is not None and not k.endswith("ece")}
+    return {"weights": flat(load_model(run.folder / "model.keras"))} | curves | metrics
+
+
+def in_the_child(folder: str) -> None:
+    """Do everything that needs two devices, and leave the numbers in ``folder``."""
+    import tensorflow as tf
+
+    cpu, half = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(cpu, [half, half])
+    keras.applications.MobileNetV2 = tiny.backbone
+    os.chdir(folder)
+    images = os.environ["IMAGES"]
+
+    def config(strategy: str, **options) -> RunConfig:
+        return tiny.config(data_dir=images, strategy=strategy, **{**OPTIONS, **options})
+
+    def keep(name: str, arrays: dict) -> None:
+        np.savez(f"{name}.npz", **arrays)
+
+    for strategy in ("none", "mirrored"):
+        keep(f"head-{strategy}", head_on_features(config(strategy)))
+        for name, options in RUNS.items():
+            keep(f"{name}-{strategy}", whole_run(config(strategy, **options), f"{name}-{strategy}"))
+
+    def interrupt(title: str, done: int, total: int) -> None:
+        if title.startswith("baseline, epoch 3") and done > 1:
+            raise KeyboardInterrupt
+
+    mirrored = config("mirrored", **RUNS["baseline"])
+    try:
+        whole_run(mirrored, "resumed", progress=interrupt)
+    except KeyboardInterrupt:
+        keep("resumed", whole_run(mirrored, "resumed"))
+
+    with distribute.scope(mirrored):
+        model = keras.Sequential([keras.Input((WIDTH,)), keras.layers.Dense(3)])
+    sizes = {}
+    for n in (6, 5):
+        x, _ = distribute.shares(model, np.zeros((n, WIDTH), "float32"), np.zeros((n, 3), "float32"))
+        sizes[n] = [len(part) for part in getattr(x, "values", [x])]
+    Path("shares.json").write_text(json.dumps(sizes))
+
+    # What must make a difference: each of these leaves out one thing that the run does.
+    optimizers = (keras.optimizers.AdamW, keras.optimizers.Adam)
+    whole = {kind: kind._all_reduce_sum_gradients for kind in optimizers}
+    for kind in optimizers:
+        kind._all_reduce_sum_gradients = lambda self, grads_and_vars: grads_and_vars
+    keep("head-not-reduced", head_on_features(config("mirrored")))
+    for kind in optimizers:
+        kind._all_reduce_sum_gradients = whole[kind]
+    distribute.batch_norms = lambda model: iter(())
+    keep("head-not-synchronised", head_on_features(config("mirrored")))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    """Return the folder in which a process with two devices left what it found."""
+    folder = tmp_path_factory.mktemp("devices")
+    here = str(Path(__file__).parents[2])
+    code = f"import sys; sys.path.insert(0, {here!r}); from tests.training.test_distribute import in_the_child as do; "
+    code += f"do({str(folder)!r})"
+    environment = os.environ | {"IMAGES": tiny.image_folder(), "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+def read(folder: Path, name: str) -> dict[str, np.ndarray]:
+    with np.load(folder / f"{name}.npz") as file:
+        return dict(file)
+
+
+def farthest(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
+    assert one.keys() == other.keys()
+    return max(float(np.abs(one[name] - other[name]).max()) for name in one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["head", *RUNS])
+def test_two_devices_end_where_one_does(results, name):
+    one, two = read(results, f"{name}-none"), read(results, f"{name}-mirrored")
+    assert farthest(one, two) < CLOSE
+
+
+@pytest.mark.slow
+def test_the_weights_did_move(results):
+    start = keras.utils.set_random_seed(0) or flat(build_top_classifier(WIDTH, 3, tiny.config(**OPTIONS)))
+    assert np.abs(read(results, "head-mirrored")["weights"] - start).max() > 100 * CLOSE
+
+
+@pytest.mark.slow
+def test_without_the_sum_of_the_gradients_the_devices_drift_apart(results):
+    one, two, alone = (read(results, f"head-{name}") for name in ("none", "mirrored", "not-reduced"))
+    assert not two["apart"].any() and alone["apart"].max() > 100 * CLOSE
+    assert farthest(one, alone) > 100 * CLOSE
+
+
+@pytest.mark.slow
+def test_without_statistics_of_the_whole_batch_the_weights_differ(results):
+    one, alone = read(results, "head-none"), read(results, "head-not-synchronised")
+    assert farthest(one, alone) > 10 * CLOSE
+
+
+@pytest.mark.slow
+def test_a_batch_is_split_and_one_that_cannot_be_goes_to_all(results):
+    assert json.loads((results / "shares.json").read_text()) == {"6": [3, 3], "5": [5]}
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_ends_like_an_undisturbed_one(results):
+    assert farthest(read(results, "baseline-mirrored"), read(results, "resumed")) == 0
+    assert "Resuming" in (results / "resumed" / "said.txt").read_text()
+
+
+@pytest.mark.slow
+def test_the_run_says_which_devices_share_it_and_what_they_do_not_share(results):
+    line = "Trained on 2 devices, CPU:0, CPU:1; the frozen part runs on one."
+    assert line in (results / "keras-mirrored" / "said.txt").read_text()
+    assert "devices" not in (results / "keras-none" / "said.txt").read_text()
+
+
+def test_one_device_cannot_be_shared(monkeypatch):
+    monkeypatch.setattr(distribute, "_logical_devices", lambda: ["GPU:0"])
+    with pytest.raises(UserError, match="strategy must be 'none' with fewer than two GPUs, got 'mirrored'"):
+        distribute.devices(RunConfig(strategy="mirrored"))
+    assert distribute.devices(RunConfig()) == []
+
+
+def test_a_batch_must_be_one_that_the_devices_can_share(monkeypatch):
+    monkeypatch.setattr(distribute, "_logical_devices", lambda: ["GPU:0", "GPU:1", "GPU:2"])
+    with pytest.raises(UserError, match=r"batch_size must be a multiple of 3, .* got 128"):
+        distribute.devices(RunConfig(strategy="mirrored"))
+    assert len(distribute.devices(RunConfig(strategy="mirrored", batch_size=129))) == 3
+
+
+def test_only_tensorflow_distributes(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(UserError, match="strategy must be 'none' with the jax backend, got 'mirrored'"):
+        distribute.devices(RunConfig(strategy="mirrored"))
+
+
+def test_a_model_built_for_one_device_is_not_trained_in_silence():
+    config = tiny.config(strategy="mirrored")
+    data = np.zeros((10, WIDTH), "float32"), np.eye(2, dtype="float32")[np.arange(10) % 2]
+    with pytest.raises(UserError, match=r"needs a model that was built in distribute\.scope"):
+        run_stage1_training(build_top_classifier(WIDTH, 2, config), data, data, config)
+
+
+def test_several_machines_are_refused():
+    with pytest.raises(UserError, match=r"^strategy must be 'none' or 'mirrored', got 'multiworker': one run over sev"):
+        preset("none", strategy="multiworker")

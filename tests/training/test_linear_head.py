@@ -1,0 +1,46 @@
+"""The solved head against scikit-learn's, which minimises the same loss by another route."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from tests import tiny
+from transfer_utils.models.networks import build_top_classifier
+from transfer_utils.training.linear_head import solve_head, start_head
+
+CLASSES = 4
+
+
+def features(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return features (n, d) of unlike means and scales, and labels (n,) that depend on them, with noise."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, d)).astype("float32")
+    labels = (x[:, :CLASSES] + rng.normal(size=(n, CLASSES))).argmax(axis=1)
+    return x * rng.uniform(0.1, 5, d).astype("float32") + 3, labels
+
+
+@pytest.mark.parametrize(("n", "d"), [(400, 30), (100, 150), (60, 200)], ids=["many", "about as many", "few"])
+def test_the_head_is_scikit_learns(n, d):
+    x, labels = features(n + 100, d)
+    one_hot = np.eye(CLASSES)[labels]
+    head = solve_head((x[:n], one_hot[:n]), (x[n:], one_hot[n:]))
+    scores = (x[n:] - head.mean) / head.deviation @ head.kernel + head.bias
+    reference = LogisticRegression(C=1 / (n * head.l2), max_iter=1000).fit(
+        (x[:n] - head.mean) / head.deviation, labels[:n]
+    )
+    expected = reference.predict_log_proba((x[n:] - head.mean) / head.deviation)
+    found = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    assert np.abs(found - expected).max() < 0.03
+    assert head.val_loss == pytest.approx(-expected[np.arange(100), labels[n:]].mean(), abs=5e-3)
+
+
+def test_the_keras_head_starts_from_the_solution_also_where_a_feature_hardly_moves():
+    x, labels = features(300, 10)
+    x[:, 0] *= 0.005 / x[:, 0].std()  # less than the BatchNorm's epsilon can tell from nothing
+    one_hot = np.eye(CLASSES)[labels]
+    solved = solve_head((x[:200], one_hot[:200]), (x[200:], one_hot[200:]))
+    head = build_top_classifier(10, CLASSES, tiny.config())
+    start_head(head, solved)
+    scores = (x - solved.mean) / solved.deviation @ solved.kernel + solved.bias
+    expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    assert head.predict_on_batch(x) == pytest.approx(expected, abs=1e-4)

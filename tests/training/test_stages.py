@@ -1,0 +1,370 @@
+"""The epoch loop: it learns, keeps its best, stops, says so when it diverges, and resumes to the bit."""
+
+import functools
+import io
+import math
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests import tiny
+from transfer_utils.config import ALL_LAYERS
+from transfer_utils.data.splits import Split
+from transfer_utils.errors import Diverged
+from transfer_utils.features import BoundaryCache
+from transfer_utils.models.networks import (
+    build_baseline_cnn,
+    build_full_model,
+    build_tail,
+    build_top_classifier,
+    build_trunk,
+    split_at_freeze_boundary,
+    unfreeze_model_tail,
+)
+from transfer_utils.models.weights import sha256_of_weights
+from transfer_utils.training import stages
+from transfer_utils.training.stages import build_optimizer, run_stage1_training, run_stage2_finetuning, train_baseline
+
+CURVES = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
+N, WIDTH = 40, 8
+
+
+def features(n: int = N, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return features that tell two classes apart but for some noise, and one-hot labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    x = rng.normal(0, noise, (n, WIDTH)) + 2 * labels[:, None]
+    return x.astype("float16"), np.eye(2, dtype="float32")[labels]
+
+
+def wrong_features(n: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Return validation data with the labels exchanged: whatever is learnt makes it worse."""
+    x, y = features(n, seed=1)
+    return x, y[:, ::-1]
+
+
+def head(**options) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build_top_classifier(WIDTH, 2, tiny.config(**options))
+
+
+def stage1(validation=None, model=None, hooks=None, train=None, **options):
+    """Run stage 1 on made-up features and return the head and the curves."""
+    config, model = tiny.config(**{"patience": 0, **options}), model or head(**options)
+    train, validation = train or features(), validation or features(10, 1)
+    return model, run_stage1_training(model, train, validation, config, **(hooks or {}))
+
+
+def loss_of(model: keras.Model, data) -> float:
+    """Return the loss with the label smoothing that training has, by NumPy."""
+    y = 0.9 * data[1] + 0.05
+    return float(-(y * np.log(model.predict_on_batch(data[0].astype("float32")))).sum(axis=1).mean())
+
+
+def test_the_head_learns_and_every_quantity_has_one_number_an_epoch():
+    reports = []
+    model, curves = stage1(
+        epochs_stage1=8, learning_rate_stage1=0.02, hooks={"on_epoch_end": lambda *args: reports.append(args[0])}
+    )
+    assert set(curves) == CURVES and {len(values) for values in curves.values()} == {8}
+    assert reports == list(range(8))
+    assert curves["loss"][-1] < curves["loss"][0] and curves["val_accuracy"][-1] == 1
+    assert all(type(value) is float and value >= 0 for values in curves.values() for value in values)
+    assert math.isclose(loss_of(model, features(10, 1)), min(curves["val_loss"]), rel_tol=1e-4)
+
+
+def test_losses_are_means_over_images_also_where_the_last_batch_is_smaller():
+    validation = features(13, 1)
+    model, curves = stage1(validation, epochs_stage1=1, train=features(23))
+    assert math.isclose(loss_of(model, validation), curves["val_loss"][0], rel_tol=1e-4)
+
+
+def test_a_stage_never_ends_with_weights_worse_than_it_began_with():
+    model, before = head(), sha256_of_weights(head())
+    _, curves = stage1(wrong_features(), model, epochs_stage1=3, learning_rate_stage1=0.1)
+    assert curves["val_loss"][0] < curves["val_loss"][-1]
+    assert sha256_of_weights(model) == before
+
+
+def test_the_best_epoch_is_kept_whichever_it_was():
+    validation = features(10, 3, noise=4.0)
+    model, curves = stage1(validation, epochs_stage1=8, learning_rate_stage1=0.3)
+    best = int(np.argmin(curves["val_loss"]))
+    assert 0 < best < 7, "the last epoch was the best: nothing was kept"
+    assert math.isclose(loss_of(model, validation), curves["val_loss"][best], rel_tol=1e-3)
+
+
+def test_a_stage_that_gets_no_better_halves_its_rate_and_then_stops():
+    _, curves = stage1(wrong_features(), epochs_stage1=20, patience=4, learning_rate_stage1=0.1)
+    assert np.allclose(curves["learning_rate"], [0.1, 0.1, 0.1, 0.05])
+    _, endless = stage1(wrong_features(), epochs_stage1=9, patience=0, learning_rate_stage1=0.1)
+    assert len(endless["loss"]) == 9
+
+
+def test_the_cosine_schedule_warms_up_and_comes_down_to_nothing():
+    model, rates = head(), []
+    config = tiny.config(schedule="cosine", epochs_stage2=5, learning_rate_stage2=0.1, patience=0, augment=False)
+    split = Split(features()[0], np.arange(N) % 2, np.arange(N))
+
+    def on_step_end(title, done, total):
+        assert title.startswith("stage2, epoch ") and 1 <= done <= total == 4
+        rates.append(float(model.optimizer.learning_rate.numpy()))
+
+    curves = run_stage2_finetuning(model, split, features(10, 1), config, on_step_end=on_step_end)
+    down = [0.05 * (1 + math.cos(math.pi * step / 18)) for step in range(18)]
+    assert np.allclose(rates, [0.05, 0.1, *down])
+    assert np.allclose(curves["learning_rate"], rates[3::4])
+
+
+def test_a_cosine_schedule_comes_to_its_end_however_validation_goes():
+    for schedule, epochs in (("plateau", 2), ("cosine", 6)):
+        config = tiny.config(
+            schedule=schedule, epochs_stage2=6, learning_rate_stage2=0.1, patience=2, augment=False, views=0
+        )
+        split = Split(features()[0], np.arange(N) % 2, np.arange(N))
+        curves = run_stage2_finetuning(head(), split, wrong_features(), config)
+        assert len(curves["val_loss"]) == epochs, schedule
+
+
+@pytest.mark.parametrize("name", ["AdamW", "Adam", "SGD"])
+def test_both_stages_take_the_optimizer_and_the_rate_they_are_told(name):
+    first, second = head(), head()
+    config = tiny.config(optimizer_stage1=name, learning_rate_stage1=0.25, epochs_stage1=0)
+    assert run_stage1_training(first, features(), features(10, 1), config) == {}
+    config = tiny.config(optimizer_stage2=name, learning_rate_stage2=0.5, epochs_stage2=0)
+    run_stage2_finetuning(second, Split(features()[0], np.zeros(N, int), np.arange(N)), features(10, 1), config)
+    for model, rate in ((first, 0.25), (second, 0.5)):
+        assert (type(model.optimizer).__name__, float(model.optimizer.learning_rate.numpy())) == (name, rate)
+        assert model.loss.label_smoothing == 0.1
+
+
+def test_only_adamw_decays_the_weights():
+    assert build_optimizer("AdamW", 0.1, 0.05).weight_decay == 0.05
+    assert [build_optimizer(name, 0.1, 0.05).weight_decay for name in ("Adam", "SGD")] == [None, None]
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+@pytest.mark.fault(16)
+def test_a_loss_that_is_no_number_ends_the_stage(optimizer):
+    with pytest.raises(Diverged, match=r"The loss of stage1 became nan in epoch \d+: lower its learning rate, 1e\+09."):
+        stage1(learning_rate_stage1=1e9, optimizer_stage1=optimizer, epochs_stage1=30, hidden_units=16)
+
+
+@pytest.mark.fault(16)
+def test_features_that_are_no_numbers_end_the_stage():
+    x, y = features()
+    x[7] = np.nan
+    with pytest.raises(Diverged, match="became nan in epoch 1"):
+        stage1(train=(x, y))
+    with pytest.raises(Diverged, match="validation loss of stage1 became nan"):
+        stage1((x[:10], y[:10]))
+
+
+def test_every_epoch_sees_every_image_once_in_an_order_of_its_own(monkeypatch):
+    seen: list[tuple[float, ...]] = []
+    learn = keras.Model.train_on_batch
+
+    def look(self, x, y, **options):
+        seen.append(tuple(x[:, 0]))
+        return learn(self, x, y, **options)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", look)
+    stage1(epochs_stage1=2)
+    first, second = seen[:4], seen[4:]
+    everything = sorted(features()[0][:, 0].astype("float32"))
+    assert sorted(sum(first, ())) == sorted(sum(second, ())) == everything
+    assert first != second
+
+
+@pytest.mark.slow
+def test_an_epoch_takes_the_next_cached_view_or_draws_one_of_its_own(monkeypatch):
+    asked = []
+
+    def note(owner, name, at):
+        original = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args: asked.append(args[at]) or original(*args))
+
+    note(BoundaryCache, "view", 1)
+    note(stages, "draw_view", 2)
+    from_boundary()
+    assert asked == [0, 1, 0, 1]
+    asked.clear()
+    from_pixels()
+    assert asked == [0, 1, 2, 3]
+
+
+def test_the_baseline_has_all_of_its_epochs_and_a_rate_that_decays_to_nothing():
+    """A baseline that stops early, or is left at a high rate, would make every comparison flatter transfer."""
+    config = tiny.config(epochs_baseline=6, patience=1, optimizer_stage1="SGD", learning_rate_stage1=0.1)
+    keras.utils.set_random_seed(0)
+    model, (images, labels) = build_baseline_cnn(2), validation_of(None)
+    curves = train_baseline(model, pictures(), (images, labels), config)
+    best = int(np.argmin(curves["val_loss"]))
+    assert len(curves["val_loss"]) == 6 and best < 4, "it got better to the end: nothing would have stopped it"
+    rates = curves["learning_rate"]
+    assert rates == sorted(rates, reverse=True) and 0.09 < rates[0] <= 0.1 and rates[-1] < 0.001
+    assert type(model.optimizer).__name__ == "SGD"
+
+
+# Resuming: each of these trains from the beginning, as a new process would, and goes on where the checkpoint says.
+
+EPOCHS = 4
+
+
+def from_features(**hooks):
+    return (*stage1(epochs_stage1=EPOCHS, learning_rate_stage1=0.05, patience=2, hooks=hooks),)
+
+
+def hardly_better(**hooks):
+    """Train so slowly that no epoch counts as better, but all would if the difference that counts had another sign."""
+    return (*stage1(epochs_stage1=EPOCHS, learning_rate_stage1=1e-7, patience=3, head="plain", hooks=hooks),)
+
+
+def pictures() -> Split:
+    images = np.random.default_rng(0).integers(0, 256, (N, 32, 32, 3), dtype=np.uint8)
+    return Split(images, np.arange(N) % 2, np.arange(N))
+
+
+def validation_of(model: keras.Model):
+    images = pictures().take(np.arange(10))
+    return (images if model is None else model(images).numpy()), np.eye(2, dtype="float32")[np.arange(10) % 2]
+
+
+def from_boundary(**hooks):
+    config = tiny.config(epochs_stage2=EPOCHS, use_mixup=True, schedule="cosine", engine="keras", batch_norm="trained")
+    keras.utils.set_random_seed(0)
+    base, top = tiny.backbone(), build_top_classifier(16, 2, config)
+    unfreeze_model_tail(base, 3, "trained")
+    trunk, tail = split_at_freeze_boundary(base)
+    cache = BoundaryCache(build_trunk(trunk, config), pictures(), 2, config)
+    model = build_tail(tail, top)
+    return model, run_stage2_finetuning(model, cache, validation_of(cache._trunk), config, **hooks)
+
+
+def from_pixels(**hooks):
+    config = tiny.config(epochs_stage2=EPOCHS, n_unfreeze=ALL_LAYERS, optimizer_stage2="SGD")
+    keras.utils.set_random_seed(0)
+    base, top = tiny.backbone(), build_top_classifier(16, 2, config)
+    model = build_full_model(base, top, config)
+    unfreeze_model_tail(base, ALL_LAYERS)
+    return model, run_stage2_finetuning(model, pictures(), validation_of(None), config, **hooks)
+
+
+def from_nothing(**hooks):
+    config = tiny.config(epochs_stage1=1, epochs_stage2=EPOCHS - 1, use_mixup=True)
+    keras.utils.set_random_seed(0)
+    model = build_baseline_cnn(2)
+    return model, train_baseline(model, pictures(), validation_of(None), config, **hooks)
+
+
+@functools.cache
+def undisturbed(train):
+    return outcome(*train())
+
+
+def outcome(model: keras.Model, curves) -> tuple:
+    """Return what must be the same to the bit: weights, and the curves but for the time they took."""
+    return sha256_of_weights(model), [(name, tuple(curves[name])) for name in sorted(curves) if name != "seconds"]
+
+
+def killed_at(train, moments: list[tuple[str, int]], path) -> tuple:
+    """Train, but stop at each of ``moments``, the n-th call of a hook in one session; then to the end."""
+    for where, count in moments:
+        left = [count]
+
+        def stop(*args, left=left):
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(checkpoint=path, **{where: stop})
+    return outcome(*train(checkpoint=path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("train", "moments"),
+    [
+        (from_features, [("on_epoch_end", 1), ("on_epoch_end", 2), ("on_epoch_end", 2)]),
+        (from_features, [("on_step_end", 3), ("on_step_end", 7), ("on_step_end", 5)]),
+        (hardly_better, [("on_epoch_end", 1)]),
+        (from_boundary, [("on_step_end", 6), ("on_epoch_end", 2), ("on_step_end", 1)]),
+        (from_pixels, [("on_step_end", 6), ("on_epoch_end", 2)]),
+        (from_nothing, [("on_epoch_end", 2), ("on_step_end", 6)]),
+    ],
+)
+@pytest.mark.fault(4)
+def test_a_stage_that_was_cut_off_ends_as_an_undisturbed_one(tmp_path, train, moments):
+    assert killed_at(train, moments, tmp_path / "checkpoint.npz") == undisturbed(train)
+
+
+def test_a_stage_that_is_over_is_not_trained_again_and_tells_its_curves(tmp_path):
+    path, reports = tmp_path / "checkpoint.npz", []
+    first = from_features(checkpoint=path)
+    again = from_features(
+        checkpoint=path,
+        on_step_end=lambda *_: pytest.fail("it was trained again"),
+        on_epoch_end=lambda *args: reports.append(args),
+    )
+    assert outcome(*again) == outcome(*first)
+    assert reports == [(EPOCHS - 1, again[1])]
+
+
+def test_a_stage_that_stopped_early_stays_stopped(tmp_path):
+    hooks = {"checkpoint": tmp_path / "checkpoint.npz"}
+    options = {"epochs_stage1": 20, "patience": 2, "learning_rate_stage1": 0.1}
+    _, first = stage1(wrong_features(), hooks=hooks, **options)
+    assert len(first["loss"]) < 20
+    _, again = stage1(wrong_features(), hooks=hooks | {"on_step_end": lambda *_: pytest.fail("it went on")}, **options)
+    assert again == first
+
+
+@functools.cache
+def checkpoint(train) -> bytes:
+    """Return what a stage leaves that is cut off after its first epoch."""
+    path = Path("first-epoch.npz")
+    with pytest.raises(KeyboardInterrupt):
+        train(checkpoint=path, on_epoch_end=raise_interrupt)
+    return path.read_bytes()
+
+
+def raise_interrupt(*args):
+    raise KeyboardInterrupt
+
+
+def flipped(content: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:  # in the numbers, not in what lies between its members
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+        place = content.index(archive.read(largest)) + largest.file_size // 2
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def of_another_kind(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, numbers=np.ones(3))
+    return buffer.getvalue()
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[:-200],
+    "flipped": flipped,
+    "no archive": lambda content: b"no archive",
+    "of another kind": of_another_kind,
+    "of another network": lambda content: checkpoint(from_nothing),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.fault(4, 14)
+def test_a_damaged_checkpoint_starts_the_stage_again(tmp_path, damage):
+    path, ticks = tmp_path / "checkpoint.npz", []
+    path.write_bytes(damage(checkpoint(from_features)))
+    result = from_features(checkpoint=path, on_step_end=lambda *args: ticks.append(args))
+    assert outcome(*result) == undisturbed(from_features)
+    assert len(ticks) == EPOCHS * N // 10

@@ -1,0 +1,236 @@
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import filelock
+import platformdirs
+import pytest
+
+from tests.faults import play, survived
+from transfer_utils.utils import files
+from transfer_utils.utils.files import cache_folder, lock, replacing, sha256_of, write_bytes, write_json
+
+HOLD = """
+import sys
+from transfer_utils.utils.files import lock
+with lock(sys.argv[1]):
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+BUILD = """
+import os, sys, time
+from pathlib import Path
+from transfer_utils.utils.files import lock, replacing
+cache, locked = Path(sys.argv[1]), sys.argv[2] == "locked"
+print("ready", flush=True)
+sys.stdin.readline()
+held = lock(cache)
+if locked:
+    held.acquire()
+if not cache.exists():
+    with replacing(cache) as temporary:
+        temporary.write_bytes(os.urandom(1 << 20))
+        time.sleep(0.3)
+    print("built", flush=True)
+print(cache.read_bytes()[:8].hex())
+"""
+
+
+def test_a_file_is_replaced_in_one_step_and_its_folder_is_made(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.json"
+    write_json(path, {"a": "ü"})
+    with replacing(path) as temporary:
+        temporary.write_text("[]")
+        assert temporary.parent == path.parent and temporary.suffix == ".json"
+        assert json.loads(path.read_text("utf-8")) == {"a": "ü"}
+    assert path.read_text() == "[]"
+    assert os.listdir(path.parent) == ["a.json"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, SystemExit, MemoryError])
+@pytest.mark.fault(5)
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.txt"
+    write_bytes(path, b"old")
+    with pytest.raises(error), replacing(path) as temporary:
+        temporary.write_bytes(b"ne")
+        raise error
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_nan_is_never_written(tmp_path):
+    write_json(tmp_path / "a.json", [1])
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", [float("nan")])
+    assert (tmp_path / "a.json").read_text() == "[\n  1\n]\n"
+
+
+@pytest.mark.parametrize("name", ["a.json", "odd [1]*?.k[x]", "no suffix"])
+@pytest.mark.fault(1)
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_kept(tmp_path, name):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    suffix = Path(name).suffix
+    dead, alive, other = (f".{name}.{writer}-1.tmp{suffix}" for writer in (child.pid, os.getppid(), "9" * 30))
+    for leftover in (dead, alive, other, f".b{name}.{child.pid}-1.tmp{suffix}"):
+        (tmp_path / leftover).touch()
+    write_bytes(tmp_path / name, b"")
+    assert set(os.listdir(tmp_path)) == {name, alive, other, f".b{name}.{child.pid}-1.tmp{suffix}"}
+
+
+def test_threads_that_write_the_same_file_do_not_disturb_each_other(tmp_path):
+    path, failures = tmp_path / "a.json", []
+
+    def write(number):
+        try:
+            for _ in range(20):
+                write_json(path, [number] * 1000)
+        except OSError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(set(json.loads(path.read_text()))) == 1
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.fault(3)
+def test_a_killed_writer_leaves_the_old_array_or_the_new_one(tmp_path, tally):
+    counts = play(tmp_path, "kill:array:40", "kill:naive:20")
+    assert survived(counts, tally), counts
+    assert counts["kill:array"]["replaced"] > 0
+    assert counts["kill:naive"]["broken"] > 0, "the test would not notice a broken file"
+
+
+@pytest.mark.fault(5)
+def test_a_full_disk_is_reported_and_leaves_the_old_array(tmp_path, tally):
+    counts = play(tmp_path, "fill:array:20", "fill:naive:20")
+    assert survived(counts, tally), counts
+    assert counts["fill:naive"]["lost"] > 0, "the test would not notice a lost file"
+
+
+@pytest.mark.slow
+@pytest.mark.fault(2)
+def test_a_killed_save_leaves_the_old_model(tmp_path, tally):
+    counts = play(tmp_path, "kill:keras:6", "kill:h5:6", "kill:naive-keras:3", "kill:naive-h5:3")
+    assert survived(counts, tally), counts
+    assert counts["kill:naive-keras"]["broken"] + counts["kill:naive-h5"]["broken"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.fault(5)
+def test_a_full_disk_leaves_the_old_model(tmp_path, tally):
+    counts = play(tmp_path, "fill:keras:20", "fill:h5:20", "fill:naive-keras:2")
+    assert survived(counts, tally), counts
+    assert counts["fill:naive-keras"]["lost"] > 0
+
+
+MANY = {"kill:record:1000": 1, "kill:keras:100": 2, "kill:h5:100": 2, "kill:array:1000": 3}
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("job", [pytest.param(job, marks=pytest.mark.fault(number)) for job, number in MANY.items()])
+def test_many_kills_lose_nothing(tmp_path, tally, job):
+    counts = play(tmp_path, job)
+    assert survived(counts, tally), counts
+
+
+@pytest.mark.fault(9)
+def test_a_lock_keeps_others_out_and_is_free_when_its_holder_is_killed(tmp_path):
+    path = tmp_path / "cache"
+    command = [sys.executable, "-c", HOLD, str(path)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder.stdout.readline()
+    with pytest.raises(filelock.Timeout):
+        lock(path, timeout=0).acquire()
+    holder.kill()
+    holder.communicate()
+    with lock(path, timeout=0):
+        pass
+
+
+def test_a_lock_on_a_network_drive_says_that_it_may_not_hold(tmp_path, monkeypatch, recwarn):
+    share = tmp_path / "share"
+    mounts = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in (("/", "ext4"), (str(share), "nfs4"))]
+    monkeypatch.setattr(files.psutil, "disk_partitions", lambda all: mounts)
+    monkeypatch.setattr(files, "network_drive", files.network_drive.__wrapped__)
+    lock(tmp_path / "here" / "a")
+    assert not recwarn
+    with pytest.warns(UserWarning, match=r"share/deep is on a network drive \(nfs4\), .* --output_dir or --cache_dir"):
+        lock(share / "deep" / "a")
+    (tmp_path / "link").symlink_to(share)
+    with pytest.warns(UserWarning, match="network drive"):
+        lock(tmp_path / "link" / "a")
+
+
+@pytest.mark.parametrize("manner", ["locked", "unlocked"])
+@pytest.mark.fault(8)
+def test_of_eight_processes_that_want_one_file_only_one_builds_it(tmp_path, manner):
+    command = [sys.executable, "-c", BUILD, str(tmp_path / "cache"), manner]
+    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    said = [worker.communicate()[0].split() for worker in workers]
+    builders = sum("built" in words for words in said)
+    if manner == "locked":
+        assert builders == 1
+        assert len({words[-1] for words in said}) == 1
+    else:
+        assert builders > 1, "the test would not notice two builders"
+
+
+def test_the_hash_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+class TestCacheFolder:
+    @pytest.fixture(autouse=True)
+    def _forget(self, monkeypatch, tmp_path):
+        files._writable_folder.cache_clear()
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+        (tmp_path / "tmp").mkdir()
+        yield
+        files._writable_folder.cache_clear()
+
+    def test_the_option_comes_before_the_variable_and_both_before_the_users_own(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "user" / name))
+        monkeypatch.setenv("TRANSFER_UTILS_CACHE", str(tmp_path / "variable"))
+        assert cache_folder("option") == tmp_path / "option"
+        assert cache_folder() == tmp_path / "variable"
+        monkeypatch.delenv("TRANSFER_UTILS_CACHE")
+        assert cache_folder() == tmp_path / "user" / "transfer-utils"
+
+    def test_without_a_writable_home_it_lies_in_the_temporary_folder(self, monkeypatch, tmp_path):
+        self._unwritable_home(monkeypatch, tmp_path)
+        assert cache_folder().parent == tmp_path / "tmp"
+
+    def test_a_folder_that_somebody_else_put_there_is_not_trusted(self, monkeypatch, tmp_path):
+        self._unwritable_home(monkeypatch, tmp_path)
+        owner = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+        with pytest.raises(OSError, match="somebody else"):
+            cache_folder()
+
+    def test_a_chosen_folder_that_cannot_be_written_is_an_error_and_not_replaced_by_another(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(OSError, match=r"cache_dir"):
+            cache_folder(str(tmp_path / "file" / "cache"))
+
+    def _unwritable_home(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("TRANSFER_UTILS_CACHE")
+        (tmp_path / "file").touch()
+        monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "file" / name))

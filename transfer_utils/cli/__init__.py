@@ -1,0 +1,5 @@
+"""The command line: ``main`` runs it."""
+
+from transfer_utils.cli.main import cli, main
+
+__all__ = ["cli", "main"]

@@ -1,0 +1,90 @@
+"""What this machine has, what is cached, and what each preset would need here."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tarfile
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from rich.table import Table
+
+from transfer_utils.config import PRESET_PURPOSE, PRESETS, preset
+from transfer_utils.data.sources import CIFAR10_ARCHIVE
+from transfer_utils.results.formatting import duration, plain_text
+from transfer_utils.studies.cost import estimate
+from transfer_utils.utils.files import cache_folder, keras_home
+from transfer_utils.utils.machine import machine, versions
+
+
+def examine(cache_dir: str = "") -> str:
+    """Return the report of ``transfer-utils doctor`` as plain text."""
+    return plain_text(110, _versions(), _machine(cache_dir), _downloads(), _presets())
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(
+        title=title, title_justify="left", title_style="bold", show_header=bool(columns), box=None, pad_edge=False
+    )
+    for column in columns or ("", ""):
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _versions() -> Table:
+    table = _table("Versions")
+    for name, version in versions().items():
+        table.add_row(name, version)
+    # PEP 706: without this filter an archive can write outside its folder; the patched Pythons have it.
+    safe = "yes" if hasattr(tarfile, "data_filter") else "no: update Python, archives could write outside their folder"
+    table.add_row("safe tar extraction", safe)
+    return table
+
+
+def _machine(cache_dir: str) -> Table:
+    from transfer_utils.models.engine import gpus  # here: it loads the backend
+
+    table, facts, cache = _table("This machine"), machine(), cache_folder(cache_dir)
+    table.add_row("system", f"{facts['system']} {facts['processor']}, Python at {sys.prefix}")
+    table.add_row("cores", str(facts["cores"]))
+    table.add_row("memory", f"{facts['memory_gb']} GB, {psutil.virtual_memory().available / 1e9:.1f} GB free")
+    table.add_row("disk for the cache", f"{shutil.disk_usage(cache).free / 1e9:.1f} GB free at {cache}")
+    table.add_row("cache", f"{_size(cache) / 1e9:.2f} GB; it may be deleted at any time")
+    table.add_row("GPU", ", ".join(gpus()) or "none; none is needed")
+    return table
+
+
+def _downloads() -> Table:
+    from transfer_utils.models.weights import imagenet_path
+
+    table, seen = _table("Downloads"), set()
+    for name in PRESETS:
+        config = preset(name)
+        if config.weights == "imagenet" and (path := imagenet_path(config)) not in seen:
+            seen.add(path)
+            table.add_row(f"{config.backbone} {config.alpha:g}", _presence(path))
+    table.add_row("CIFAR-10", _presence(keras_home() / "datasets" / CIFAR10_ARCHIVE))
+    table.add_row("letters weights", "shipped with the package")
+    return table
+
+
+def _presets() -> Table:
+    table = _table("Presets on this machine, about", "preset", "for", "both stages", "disk", "memory")
+    for name in PRESETS:
+        seconds, disk, memory = estimate(preset(name))
+        table.add_row(name, PRESET_PURPOSE[name], duration(seconds), f"{disk / 1e9:.1f} GB", f"{memory / 1e9:.1f} GB")
+    return table
+
+
+def _presence(path: Path) -> str:
+    return f"cached in {path.parent}" if path.exists() else f"not here yet: {path.name} goes to {path.parent}"
+
+
+def _size(folder: Path) -> int:
+    size = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a run that is at it renames and removes files
+            size += file.stat().st_size if file.is_file() else 0
+    return size

@@ -1,0 +1,12 @@
+"""The notebooks of the course: what they share, and what runs them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "exercises": ["write_exercises"],
+        "notebook": ["begin", "check", "finish", "say", "show"],
+        "run": ["choose_notebooks", "notebooks_folder", "publish", "run_course"],
+    },
+)

@@ -1,0 +1,15 @@
+"""Images and labels: read, checked, stored, split, augmented."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "augment": ["apply_augmentation", "build_augmentation", "mixup", "training_view", "tta_views"],
+        "images": ["decode_image", "list_image_folder", "resize_images"],
+        "photo_digits": ["render_digits"],
+        "photo_letters": ["render_letters"],
+        "sources": ["load_source"],
+        "splits": ["Dataset", "Split", "load_and_prepare_data", "load_dataset", "preprocess_data"],
+    },
+)

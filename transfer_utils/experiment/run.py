@@ -1,0 +1,116 @@
+"""One run, from options to record: claim a folder, compute, and record the outcome, whatever it is."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from filelock import Timeout
+
+from transfer_utils.config import NAMED_WEIGHTS, NO_COPY, RunConfig
+from transfer_utils.errors import Diverged
+from transfer_utils.experiment.session import RunSession, check_paths, claim_session
+from transfer_utils.records import RECORD_NAME, Run, load_runs
+from transfer_utils.utils.files import lock
+from transfer_utils.utils.progress import Log, Progress
+
+
+def run_experiment(
+    config: RunConfig, *, reuse: bool = False, progress: Progress | None = None, log: Log = print
+) -> Run:
+    """Do what ``config`` asks: load, train, evaluate, save the model and the record. Resumes an interrupted run.
+
+    Args:
+        reuse: return the completed run of the same options in ``output_dir``, if there is one with its model; wait for
+            it if another process that reuses runs is computing it.
+        progress: called with (title, done, total) during long steps.
+        log: called with each line worth reading.
+
+    Returns:
+        The completed run.
+
+    Raises:
+        UserError: an option or file that the user can put right; ``Diverged``: the loss became NaN or infinite.
+        Whatever is raised, the record says ``failed``, ``diverged`` or ``interrupted`` first.
+    """
+    check_paths(config)
+    with _one_process(config, log) if reuse else nullcontext():
+        if reuse and (done := finished_run(config)):
+            log(f"{done.name} has the same options and is complete: it is used again.")
+            _write_copies(done, config, log)
+            return done
+        return _compute(claim_session(config, progress, log))
+
+
+def finished_run(config: RunConfig) -> Run | None:
+    """Return the newest completed run of the same options, images and weights file that still has its model."""
+    runs = load_runs(config.output_dir).runs if Path(config.output_dir).is_dir() else []
+    inputs = functools.cache(lambda: _fingerprints(config))
+    for run in reversed(runs):
+        record, model = run.record, run.record.files.get("model")
+        same = record.status == "completed" and record.fingerprint == config.fingerprint
+        if same and model and (run.folder / model).is_file():
+            images, weights = inputs()
+            if record.dataset.get("fingerprint") == images and weights in (None, record.weights.get("sha256")):
+                return run
+    return None
+
+
+def _compute(session: RunSession) -> Run:
+    try:
+        session.save()
+        # Here, since it loads TensorFlow for seconds, in which an interrupt must be recorded already.
+        from transfer_utils.experiment.phases import compute
+
+        compute(session)
+        session.close("completed")
+    except Diverged as error:
+        session.close("diverged", str(error))
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        session.close("interrupted")
+        raise
+    except Exception as error:
+        session.close("failed", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        session.release()
+    # Only now: whatever stops this, the run is complete. Sixty runs of a sweep would keep gigabytes.
+    session.drop_checkpoints()
+    return Run(session.record, session.folder / RECORD_NAME)
+
+
+@contextmanager
+def _one_process(config: RunConfig, log: Log) -> Iterator[None]:
+    """Keep other processes that reuse runs away from runs of these options; wait while one of them computes."""
+    options_lock = lock(Path(config.output_dir) / f".{config.fingerprint}", timeout=0)
+    try:
+        options_lock.acquire()
+    except Timeout:
+        log("Another process is computing a run of these options: waiting for it.")
+        options_lock.acquire(timeout=-1)
+    try:
+        yield
+    finally:
+        options_lock.release()
+
+
+def _write_copies(run: Run, config: RunConfig, log: Log) -> None:
+    """Write the record and the model of a run that is used again to where the options ask for them."""
+    if config.json_output_path:
+        run.record.save(config.json_output_path)
+    if config.model_path not in ("", NO_COPY):
+        from transfer_utils.models.saving import copy_model, load_model
+
+        copy_model(load_model(run.folder / run.record.files["model"]), run.record, Path(config.model_path), log)
+
+
+def _fingerprints(config: RunConfig) -> tuple[str, str | None]:
+    """Return the fingerprints of the images and of a user's own weights file; None where there is no such file."""
+    from transfer_utils.data.splits import load_dataset  # here: what only claims a folder needs neither
+    from transfer_utils.models.networks import build_backbone
+
+    own = config.model == "transfer" and config.weights not in NAMED_WEIGHTS
+    return load_dataset(config).fingerprint, build_backbone(config)[1]["sha256"] if own else None

@@ -1,0 +1,183 @@
+"""A run in progress: the folder and lock that no other process can have, its record, and the time spent on it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from transfer_utils.config import MODEL_SUFFIXES, NO_COPY, RunConfig
+from transfer_utils.errors import UserError
+from transfer_utils.records import RECORD_NAME, RunRecord, Status, load_runs, read_record, timestamp
+from transfer_utils.utils.files import lock
+from transfer_utils.utils.machine import machine, peak_memory_mb, versions
+from transfer_utils.utils.progress import Log, Progress
+
+RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
+
+# As long as what temporary files and notes beside a file add to its name.
+LONGEST_SUFFIX = ".4194304-4194304.tmp.classes.json.lock"
+
+
+@dataclass
+class RunSession:
+    """A run while it is computed: its options, folder and record, and where it reports to.
+
+    A run that was interrupted has several sessions, one after the other, and one record.
+    """
+
+    config: RunConfig
+    folder: Path
+    record: RunRecord
+    progress: Progress | None = None
+    log: Log = print
+    _lock: FileLock | None = None
+    _started: float = field(default_factory=time.monotonic)
+    _seconds_before: float = 0.0  # of earlier sessions
+
+    def save(self) -> None:
+        """Write the record, with the time spent so far, to the run's folder and to ``json_output_path``."""
+        self.record.timing_sec["total"] = round(self._seconds_before + time.monotonic() - self._started, 3)
+        self.record.machine["peak_memory_mb"] = peak_memory_mb()
+        self.record.save(self.folder / RECORD_NAME)
+        if self.config.json_output_path:
+            self.record.save(self.config.json_output_path)
+
+    def close(self, status: Status, error: str = "") -> None:
+        """Write the final status into the record.
+
+        Raises:
+            OSError: a completed run could not be recorded.
+        """
+        self.record.status, self.record.error = status, error
+        try:
+            self.save()
+        except OSError as problem:
+            # On a full disk the record cannot hold the status; the error that is being raised will.
+            self.log(f"The record could not be written: {problem}")
+            if status == "completed":
+                raise
+
+    def release(self) -> None:
+        """Let other processes have the run's folder."""
+        if self._lock:
+            self._lock.release()
+
+    def restart_if_changed(self, what: str, before: str | None, now: str) -> None:
+        """Discard what earlier sessions trained if it was trained on something else.
+
+        Args:
+            what: the inputs in words, such as "The images".
+            before: their fingerprint in the earlier sessions; None in the first one.
+            now: their fingerprint now.
+        """
+        if before in (None, now):
+            return
+        self.drop_checkpoints()
+        self.record.curves, self.record.metrics, self.record.timing_sec = {}, {}, {}
+        self._seconds_before = 0.0
+        self.log(f"{what} have changed since this run began, so training starts again.")
+
+    def drop_checkpoints(self) -> None:
+        """Delete the checkpoints of the run."""
+        for checkpoint in self.folder.glob("checkpoint-*"):
+            checkpoint.unlink()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the seconds of a block to ``timing_sec[name]``, on top of those of earlier sessions."""
+        before = self.record.timing_sec.get(name) or 0.0
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.record.timing_sec[name] = round(before + time.monotonic() - started, 3)
+
+
+def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> RunSession:
+    """Take over an interrupted run of the same options, or claim a new folder; no other process can have either."""
+    root = Path(config.output_dir)
+    root.mkdir(parents=True, exist_ok=True)
+    options = {"base_model": config.backbone, **config.model_dump()}  # base_model: what old logs call the backbone
+    for run in load_runs(root).runs:
+        if not _resumes(run.record, config) or run.path.name != RECORD_NAME:
+            continue
+        run_lock = lock(run.path, timeout=0)
+        try:
+            run_lock.acquire()
+        except Timeout:
+            continue  # not interrupted: another process is working on it
+        record = read_record(run.path)  # again: the process that had the lock may have completed the run meanwhile
+        if not _resumes(record, config):
+            run_lock.release()
+            continue
+        log(f"Resuming {run.name}.")
+        record.status, record.error, record.config = "running", "", options
+        seconds = record.timing_sec.get("total") or 0.0
+        return RunSession(config, run.folder, record, progress, log, run_lock, _seconds_before=seconds)
+    record = RunRecord(
+        fingerprint=config.fingerprint,
+        status="running",
+        created=timestamp(),
+        command=config.command(),
+        config=options,
+        versions=versions(),
+        machine=machine(),
+    )
+    folder, run_lock = _new_folder(root, config)  # last: a folder without a record would be a riddle
+    record.run_id = folder.name
+    return RunSession(config, folder, record, progress, log, run_lock)
+
+
+def check_paths(config: RunConfig) -> None:
+    """Refuse paths that cannot be written before hours are spent on what would be written there.
+
+    Raises:
+        UserError: a file where a folder must be, a folder where a file must be, a name that the system refuses, such as
+            one that is too long, or a model file of unknown format.
+    """
+    model = "" if config.model_path == NO_COPY else config.model_path
+    if model and Path(model).suffix not in MODEL_SUFFIXES:
+        raise UserError(f"model_path must end in {' or '.join(MODEL_SUFFIXES)}, got {model!r}.")
+    files = {"json_output_path": config.json_output_path, "model_path": model}
+    folders = {"output_dir": config.output_dir, "figures_dir": config.figures_dir}
+    folders["cache_dir"] = os.path.expanduser(config.cache_dir)
+    for name, value in (files | folders).items():
+        if not value:
+            continue
+        if name in files and os.path.isdir(value):
+            raise UserError(f"{name} must be a file, got {value!r}, which is a folder.")
+        path = Path(value) if name in files else Path(value, RECORD_NAME)
+        for folder in path.parents:
+            if os.path.exists(folder) and not os.path.isdir(folder):
+                raise UserError(f"{name} must lie in a folder, and {str(folder)!r} is a file.")
+        try:
+            with suppress(FileNotFoundError):
+                os.stat(f"{path}{LONGEST_SUFFIX}")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{name} cannot be {value!r}: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _resumes(record: RunRecord, config: RunConfig) -> bool:
+    return record.status in RESUMABLE and record.fingerprint == config.fingerprint
+
+
+def _new_folder(root: Path, config: RunConfig) -> tuple[Path, FileLock]:
+    """Make the run's folder, named by a number that counts up: unlike a time, it survives a clock that is set back."""
+    start = config.preset if config.preset != "none" else config.dataset_name
+    while True:
+        numbers = [name.split("-")[0] for name in os.listdir(root)]
+        number = 1 + max((int(text) for text in numbers if text.isdecimal()), default=0)
+        folder = root / f"{number:04d}-{start}-{config.model}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue  # another process took this number
+        run_lock = lock(folder / RECORD_NAME)
+        run_lock.acquire()
+        return folder, run_lock

@@ -1,0 +1,23 @@
+"""Looking inside a network: activations, architecture, similarity, corruptions, label efficiency."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "activations": [
+            "Probe",
+            "feature_maps",
+            "grad_cam",
+            "liveliest_channels",
+            "most_activating",
+            "pooled_activations",
+            "probe_by_depth",
+            "settle_batch_norm",
+        ],
+        "architecture": ["cost_by_block", "multiply_adds", "receptive_field"],
+        "corruptions": ["SEVERITIES", "corrupt"],
+        "label_efficiency": ["draw_labels", "measure_label_efficiency"],
+        "similarity": ["cka_matrix", "embed_2d", "linear_cka", "neighbour_agreement"],
+    },
+)

@@ -1,0 +1,24 @@
+"""Networks: built, frozen and unfrozen, given their weights, saved, and run fast."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "batchnorm_folding": ["fold_batch_norms"],
+        "engine": ["Engine"],
+        "litert": ["LiteRT", "convert", "load_exported"],
+        "networks": [
+            "build_backbone",
+            "build_baseline_cnn",
+            "build_feature_extractor",
+            "build_full_model",
+            "build_tail",
+            "build_top_classifier",
+            "build_trunk",
+            "split_at_freeze_boundary",
+            "unfreeze_model_tail",
+        ],
+        "saving": ["class_names", "load_model", "save_model"],
+    },
+)

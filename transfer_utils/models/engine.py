@@ -1,0 +1,86 @@
+"""Run a network that does not learn, fast: LiteRT with XNNPACK on the CPU, or Keras where that serves better."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import keras
+import numpy as np
+
+from transfer_utils.errors import UserError
+from transfer_utils.models.litert import LiteRT, convert
+
+# Small batches keep a batch's activations in the processor's cache.
+LITERT_BATCH = 16
+KERAS_BATCH = 64
+
+
+class Engine:
+    """Computes ``model`` on batches of images, without gradients.
+
+    Args:
+        model: takes (n, side, side, 3) pixels, 0-255; gives one tensor.
+        kind: ``"litert"``, ``"keras"``, or ``"auto"``: LiteRT unless there is a GPU or it is not to be had.
+        batch: images that LiteRT computes at a time; fewer cost as much.
+
+    Attributes:
+        kind: what runs, ``"litert"`` or ``"keras"``.
+        reason: why, in a few words.
+        shape: of one output, without the batch.
+    """
+
+    def __init__(self, model: keras.Model, kind: str = "auto", batch: int = LITERT_BATCH):
+        self.kind, self.reason = choose_engine(kind)
+        self.shape = tuple(model.outputs[0].shape[1:])
+        self._model = model
+        self._run = LiteRT(convert(model, batch)) if self.kind == "litert" else None
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8."""
+        if self._run is None:
+            return np.concatenate(
+                [
+                    keras.ops.convert_to_numpy(self._model.predict_on_batch(images[i : i + KERAS_BATCH]))
+                    for i in range(0, len(images), KERAS_BATCH)
+                ]
+            )
+        return self._run(images)
+
+
+def choose_engine(kind: str) -> tuple[str, str]:
+    """Return which engine runs here and why.
+
+    Raises:
+        UserError: LiteRT was asked for and is not to be had.
+    """
+    missing = litert_missing()
+    if kind == "litert" and missing:
+        raise UserError(f"engine must be 'keras' or 'auto' here, got 'litert': {missing}.")
+    if kind != "auto":
+        return kind, "as asked"
+    if missing:
+        return "keras", missing
+    if gpus():
+        return "keras", "there is a GPU"
+    return "litert", "the fastest on a CPU"
+
+
+def litert_missing() -> str:
+    """Return why LiteRT cannot be used here; empty where it can."""
+    if keras.backend.backend() != "tensorflow":
+        return f"the converter needs the tensorflow backend of Keras, this is {keras.backend.backend()}"
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        return "ai-edge-litert has no wheel for this machine"
+    return ""
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs that Keras's backend sees."""
+    if keras.backend.backend() == "torch":  # which Keras cannot list
+        import torch
+
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    try:
+        return keras.distribution.list_devices("gpu")
+    except RuntimeError:  # JAX on a machine that has none
+        return []

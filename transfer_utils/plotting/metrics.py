@@ -1,0 +1,205 @@
+"""How good the final models are: accuracy bars, confusion matrix, reliability diagram; and what data they got."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from transfer_utils.errors import UserError
+from transfer_utils.evaluation import wilson_interval
+from transfer_utils.plotting.style import (
+    DOTTED,
+    MAX_CLASSES,
+    MISSING,
+    PERCENT,
+    WIDTH,
+    bare,
+    canvas,
+    captioned,
+    plain,
+    ruled,
+    styled,
+)
+from transfer_utils.records import RunRecord
+from transfer_utils.utils.palette import INK, MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SEQUENTIAL, SERIES
+
+HATCHES = {"transfer": "", "baseline": "//"}
+ON_PAPER = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # keeps grid lines out of the letters
+
+
+@styled
+def plot_accuracy_comparison(transfer: RunRecord, baseline: RunRecord) -> Figure:
+    """Draw bars of both models' validation and test accuracy, with 95 % intervals and the numbers written above.
+
+    A third group shows the test accuracy with test-time augmentation when either record has it.
+    """
+    records = {"transfer": transfer, "baseline": baseline}
+    groups = {"validation": ("val_end2end", "val_low", "val_high"), "test": ("test_end2end", "test_low", "test_high")}
+    if any(record.metrics.get("test_tta") is not None for record in records.values()):
+        groups["test, averaged views (TTA)"] = ("test_tta", "test_tta_low", "test_tta_high")
+    figure, axes = canvas(WIDTH * (0.4 + 0.16 * len(groups)), 4.4)
+    tallest = 0.0
+    for side, (model, record) in zip((-0.2, 0.2), records.items(), strict=True):
+        look = {"color": MODEL_COLOURS[model], "hatch": HATCHES[model], "edgecolor": PAPER}
+        heights = [_number(record.metrics, keys[0]) for keys in groups.values()]
+        axes.bar(np.arange(len(groups)) + side, np.nan_to_num(heights), 0.37, label=MODEL_NAMES[model], **look)
+        tallest = max(tallest, *np.nan_to_num(heights))
+        for place, keys in enumerate(groups.values()):
+            _write_accuracy(axes, place + side, *(_number(record.metrics, key) for key in keys))
+    axes.set_xticks(range(len(groups)), groups)
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylim(0, max(1.0, tallest + 0.2))  # room for the numbers above the bars
+    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.spines.left.set_bounds(0, 1)
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.grid(False, axis="x")
+    axes.set_ylabel("accuracy")
+    axes.set_title(captioned("Accuracy of the final models, with 95 % intervals", transfer))
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@styled
+def plot_confusion_matrix(
+    matrix: Sequence[Sequence[int]], class_names: Sequence[str], normalise: bool = True
+) -> Figure:
+    """Draw a confusion matrix, rows true and columns predicted.
+
+    Args:
+        matrix: counts of shape (classes, classes).
+        class_names: one name a class, in the order of the rows.
+        normalise: write the percentage of each row instead of the count; the colours always show the row's share.
+
+    Raises:
+        UserError: the matrix is not square, or the names are not as many as its rows.
+    """
+    counts = np.asarray(matrix, float)
+    classes = len(class_names)
+    if not classes or counts.shape != (classes, classes):
+        raise UserError(f"matrix must have a row and a column for each of {classes} class names, got {counts.shape}")
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    side = float(np.clip(0.55 * classes + 1.6, 5, 13))
+    figure, axes = canvas(side + 0.9, side)
+    # The square root brings out the few mistakes beside the many right answers.
+    picture = axes.imshow(shares, cmap=SEQUENTIAL, norm=PowerNorm(0.5, 0, 1))
+    bar = figure.colorbar(picture, shrink=0.8, format=PERCENT, ticks=[0, 0.02, 0.1, 0.25, 0.5, 1])
+    bar.set_label("share of the true class")
+    bar.outline.set_visible(False)
+    if classes <= MAX_CLASSES:
+        for row, column in np.argwhere(counts > 0):
+            share = shares[row, column]
+            text = f"{100 * share:.1f}" if normalise else f"{counts[row, column]:.0f}"
+            colour = PAPER if share > 0.35 else INK
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
+    names = [plain(name) for name in class_names]
+    size = 9 if classes <= MAX_CLASSES else 6
+    axes.set_xticks(range(classes), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    axes.set_yticks(range(classes), names, fontsize=size)
+    bare(axes)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    numbers = "% of each true class" if normalise else "number of images"
+    figure.suptitle(f"Confusion matrix, {numbers}", x=0.012, ha="left")
+    return figure
+
+
+@styled
+def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw reliability diagrams (Guo et al. 2017, figure 1), and below how often each confidence occurs.
+
+    The whiskers are 95 % Wilson intervals: a bin of few images says little.
+
+    Args:
+        calibrations: by label, what ``evaluation.calibration`` returned; an empty one is listed as not recorded.
+    """
+    figure = Figure((6.4, 6.8), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    axes.plot([0, 1], [0, 1], label="perfectly calibrated", **DOTTED)
+    for place, (label, found) in enumerate(calibrations.items()):
+        look = {"color": SERIES[place % len(SERIES)], "linewidth": 1.5}
+        if not found:
+            axes.plot([], [], label=f"{plain(label, 40)}: {MISSING}", **look)
+            continue
+        counts = np.array(found["count"])
+        filled = counts > 0
+        confidence, accuracy = (np.array(found[key], float)[filled] for key in ("confidence", "accuracy"))
+        ends = [wilson_interval(round(a * n), n) for a, n in zip(accuracy, counts[filled].tolist(), strict=True)]
+        whiskers = np.abs(np.transpose(ends) - accuracy)
+        axes.errorbar(
+            confidence,
+            accuracy,
+            whiskers,
+            marker="osD^vP*"[place % 7],
+            markersize=5,
+            elinewidth=0.9,
+            label=f"{plain(label, 40)}: ECE {100 * found['ece']:.1f} %",
+            **look,
+        )
+        below.stairs(counts / counts.sum(), found["edges"], **look)
+    for panel in (axes, below):
+        ruled(panel)
+        panel.yaxis.set_major_formatter(PERCENT)
+    below.xaxis.set_major_formatter(PERCENT)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy", title="How often the model is right when it is this sure")
+    axes.spines.left.set_bounds(0, 1)
+    below.set(xlabel="confidence (largest probability)", ylabel="images")
+    figure.legend(loc="outside lower center")
+    return figure
+
+
+@styled
+def plot_class_balance(counts_by_split: Mapping[str, Mapping[str, int]]) -> Figure:
+    """Draw the number of images of each class, one panel a split.
+
+    Args:
+        counts_by_split: by split, by class name, a count; a class that a split lacks counts as 0 there.
+
+    Raises:
+        UserError: there is no split.
+    """
+    if not counts_by_split:
+        raise UserError("counts_by_split must hold at least one split, got none")
+    classes = list(dict.fromkeys(name for counts in counts_by_split.values() for name in counts))
+    figure = Figure((WIDTH, max(2.2, 0.28 * len(classes) + 1)), layout="constrained")
+    panels = figure.subplots(1, len(counts_by_split), sharey=True, squeeze=False)[0]
+    for place, (axes, (split, counts)) in enumerate(zip(panels, counts_by_split.items(), strict=True)):
+        numbers = [int(counts.get(name, 0)) for name in classes]
+        bars = axes.barh(range(len(classes)), numbers, 0.72, color=SERIES[place % len(SERIES)])
+        axes.bar_label(bars, [f"{number:,}" for number in numbers], padding=3, fontsize=8)
+        axes.set_xlim(0, 1.28 * max([*numbers, 1]))
+        axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        ruled(axes)
+        axes.grid(False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.set_title(f"{plain(split)}: {sum(numbers):,}")
+        axes.set_xlabel("images")
+    panels[0].set_yticks(range(len(classes)), [plain(name) for name in classes])
+    panels[0].set_ylim(len(classes) - 0.4, -0.6)
+    return figure
+
+
+def _number(metrics: Mapping[str, float | None], key: str) -> float:
+    value = metrics.get(key)
+    return float("nan") if value is None else value
+
+
+def _write_accuracy(axes: Axes, x: float, value: float, low: float, high: float) -> None:
+    """Write a bar's number above it, and draw its interval where that is known."""
+    if np.isnan(value):
+        axes.text(x, 0.02, MISSING, rotation=90, ha="center", va="bottom", color=NOTE, bbox=ON_PAPER)
+        return
+    known = not np.isnan([low, high]).any()
+    if known:
+        axes.errorbar(x, value, [[value - low], [high - value]], color=INK, capsize=4, linewidth=1.2)
+    interval = f"{100 * low:.1f} to {100 * high:.1f}" if known else f"interval\n{MISSING}"
+    above = {"textcoords": "offset points", "ha": "center", "bbox": ON_PAPER}
+    note = axes.annotate(interval, (x, high if known else value), (0, 5), fontsize=8, color=NOTE, **above)
+    axes.annotate(f"{100 * value:.1f} %", (0.5, 1), (0, 3), xycoords=note, fontweight="bold", **above)

@@ -1,0 +1,14 @@
+"""What recorded runs say: read from their records alone, never computed anew."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "claims": ["evaluate_claims"],
+        "curves": ["first_reaching", "mean_history", "summarise", "timeline", "verdict"],
+        "groups": ["describe", "families", "group_by", "group_by_configuration"],
+        "summary": ["collect", "difference", "estimate"],
+        "table": ["differing", "make_rows"],
+    },
+)

@@ -1,0 +1,18 @@
+"""Training: the linear head solved, the two stages, the baseline, and the pretraining of the embedded backbone."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "linear_head": ["LinearHead", "solve_head", "start_head"],
+        "pretrain": ["pretrain_backbone"],
+        "stages": [
+            "build_optimizer",
+            "compile_model",
+            "run_stage1_training",
+            "run_stage2_finetuning",
+            "train_baseline",
+        ],
+    },
+)

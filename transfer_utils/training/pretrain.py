@@ -1,0 +1,125 @@
+"""The backbone of the offline preset, pretrained on letters from random weights."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from transfer_utils.data.photo_digits import SIDE
+from transfer_utils.data.photo_letters import render_letters
+from transfer_utils.utils.files import sha256_of, write_json
+
+
+def pretrain_backbone(
+    output_dir: str | Path,
+    *,
+    n_letters: int = 80_000,
+    epochs: int = 8,
+    image_size: int = 64,
+    alpha: float = 0.35,
+    batch_size: int = 64,
+    learning_rate: float = 2e-3,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict:
+    """Train MobileNetV2 from random weights on `photo-letters` and write its backbone and a record of the run.
+
+    AdamW with a linear warm-up over the first twentieth of the steps and a cosine decay to zero, label smoothing 0.1,
+    and BatchNorm momentum 0.9, since Keras's 0.999 would still hold the random start after so few steps. One letter in
+    twenty is kept for validation. Only Keras is called, so any of its backends will do; keep it under 3 GB: images stay
+    uint8, 32x32.
+
+    Args:
+        output_dir: where `letters_mobilenetv2_<alpha>.npz` and the record, `.json`, are written; made if missing.
+        n_letters: scenes drawn, validation included, at least 40.
+        epochs: passes over the training letters, at least 1.
+        image_size: px that the 32 px scenes are resized to inside the model, at least 32.
+        alpha: width of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), as `keras.applications` takes it.
+        batch_size: letters per step, at least 1.
+        learning_rate: at the peak of the schedule.
+        seed: drives letters, initial weights and order.
+        progress: called with ("letters", done, n_letters), then ("steps", done, steps).
+
+    Returns:
+        The record, as in the file: options, letters, seconds, accuracy per epoch (fractions), versions, SHA-256.
+
+    Raises:
+        ValueError: an option is under its limit.
+    """
+    options = {name: value for name, value in locals().items() if name not in ("output_dir", "progress")}
+    for name, least in {"n_letters": 40, "epochs": 1, "image_size": 32, "batch_size": 1}.items():
+        if options[name] < least:
+            raise ValueError(f"{name} must be at least {least}, got {options[name]}")
+    import keras
+
+    from transfer_utils.models.networks import BATCH_NORM_MOMENTUM, batch_norms
+    from transfer_utils.models.weights import save_weights_npz
+
+    start = time.perf_counter()
+    images, labels, class_names = render_letters(n_letters, seed, progress)
+    rendered = time.perf_counter()
+    keras.utils.set_random_seed(seed)
+    base = keras.applications.MobileNetV2((image_size, image_size, 3), alpha, include_top=False, weights=None)
+    for layer in batch_norms(base):
+        layer.momentum = BATCH_NORM_MOMENTUM
+    model = keras.Sequential(
+        [
+            keras.layers.Input((SIDE, SIDE, 3)),
+            keras.layers.Rescaling(1 / 127.5, -1),
+            keras.layers.Resizing(image_size, image_size),
+            base,
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(len(class_names), activation="softmax"),
+        ]
+    )
+    train = n_letters - n_letters // 20
+    steps_per_epoch = -(-train // batch_size)
+    steps = epochs * steps_per_epoch
+    warm_up = max(1, steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=0.05),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
+        metrics=["accuracy"],
+        # XLA makes depthwise convolutions several times slower on a CPU; other backends need their own way to compile.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    targets = keras.utils.to_categorical(labels, len(class_names))
+    history = model.fit(
+        images[:train],
+        targets[:train],
+        batch_size=batch_size,
+        epochs=epochs,
+        validation_data=(images[train:], targets[train:]),
+        callbacks=[_report_steps(progress, steps)] if progress else [],
+        verbose=0,
+    ).history
+    weights = Path(output_dir) / f"letters_mobilenetv2_{alpha}.npz"
+    save_weights_npz(base, weights)
+    record = {
+        "task": "photo-letters",
+        "options": options,
+        "letters": {"train": train, "validation": n_letters - train, "classes": len(class_names)},
+        "timing_sec": {"letters": rendered - start, "total": time.perf_counter() - start},
+        "curves": {name: [float(value) for value in values] for name, values in history.items()},
+        "versions": {"python": platform.python_version(), "numpy": np.__version__, "keras": keras.__version__}
+        | {"backend": keras.backend.backend()},
+        "weights": {"file": weights.name, "sha256": sha256_of(weights)},
+    }
+    write_json(weights.with_suffix(".json"), record)
+    return record
+
+
+def _report_steps(progress: Callable[[str, int, int], None], steps: int):
+    """Return a Keras callback that calls `progress` after every step."""
+    from keras.callbacks import LambdaCallback
+
+    done = itertools.count(1)
+    return LambdaCallback(on_train_batch_end=lambda batch, logs: progress("steps", next(done), steps))
