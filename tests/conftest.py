@@ -1,4 +1,4 @@
-"""Every test runs by itself: in a folder of its own, with the session's own caches, without a network, repeatably."""
+"""Isolate every test: its own working folder, temporary caches, no network, and reproducible examples."""
 
 import os
 import shutil
@@ -14,9 +14,9 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 from tests.survival import Survival
 
-# Set before anything imports Keras or matplotlib, which read them once; child processes inherit them.
+# Set before Keras and matplotlib are imported, which read these variables once; child processes inherit them.
 CACHES = Path(tempfile.mkdtemp(prefix="transfer-utils-tests-"))
-BLOCKED = ("127.0.0.1", 9)  # the discard port: nothing listens there
+BLOCKED = ("127.0.0.1", 9)  # the discard port, on which nothing listens
 PROXY = "http://{}:{}".format(*BLOCKED)
 os.environ |= {
     "TRANSFER_UTILS_CACHE": str(CACHES / "cache"),
@@ -25,7 +25,7 @@ os.environ |= {
     "MPLBACKEND": "Agg",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
-# A child process asks the proxy for whatever lies outside this machine, and finds none.
+# Child processes send requests to other machines to this proxy, which does not exist.
 os.environ |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), PROXY)
 os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1")
 
@@ -48,20 +48,20 @@ settings.load_profile("project")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--tally", help="write what the tests of faults tried and lost to this file")
+    parser.addoption("--tally", help="write the attempts and losses of the fault tests to this file")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out the long repetitions, unless markers are asked for, as ``make torture`` does."""
+    """Deselect the long repetitions unless markers are given, and install the plugin that counts faults."""
     config.option.markexpr = config.option.markexpr or "not torture"
     path = config.getoption("--tally")
     config.pluginmanager.register(Survival(path and config.invocation_params.dir / path), "survival")
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what it puts in the background
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # else the commands under test would ignore it too
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # set by shells for background processes
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # child processes would inherit it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the notebooks, which take longest, so that two workers end at about the same time."""
+    """Run the notebooks first: they take longest, and two workers then finish at about the same time."""
     items.sort(key=lambda item: item.get_closest_marker("course") is None)
 
 
@@ -75,8 +75,8 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _terminate_as_before() -> Iterator[None]:
-    """Undo what the command line, run in this process, does about SIGTERM."""
+def _restore_sigterm() -> Iterator[None]:
+    """Restore the SIGTERM handler, which the command line replaces when it runs in this process."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -84,17 +84,17 @@ def _terminate_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def tally(record_property) -> Callable[..., None]:
-    """Return a function that says how often the test of a fault tried, and how often something was lost."""
+    """Return a function that reports how often the test of a fault tried, and how often something was lost."""
 
-    def tell(tried: int, lost: int = 0) -> None:
+    def report(tried: int, lost: int = 0) -> None:
         record_property("tried", tried)
         record_property("lost", lost)
 
-    return tell
+    return report
 
 
 class NetworkBlocked(OSError):
-    """A test asked for something outside this machine. An OSError, because that is what a dead network raises."""
+    """A test tried to reach another machine; an OSError, as without a network."""
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +102,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def guard(address: object) -> None:
         outside = isinstance(address, tuple) and (not _is_loopback(address[0]) or address[:2] == BLOCKED)
         if outside:
-            raise NetworkBlocked(f"a test must not use the network, and this one asked for {address}")
+            raise NetworkBlocked(f"a test must not use the network, but it tried to reach {address}")
 
     def guarded(original):
         def connect(self, address):
@@ -128,7 +128,7 @@ def _is_loopback(host: object) -> bool:
 
 @pytest.fixture
 def small_record():
-    """Return the record of a small completed run: two stages of three epochs, three classes, ten test images each."""
+    """Return the record of a completed run: two stages of three epochs, three classes with ten test images each."""
     from transfer_utils.config import preset
     from transfer_utils.records import RunRecord, pack_bits
 
@@ -152,7 +152,7 @@ def small_record():
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of twelve runs of every kind and two old logs; read it, and leave it as it is."""
+    """Return a folder of twelve different runs and two old logs, which tests must not change."""
     from tests import samples
 
     return samples.write_samples(tmp_path_factory.mktemp("runs"))
@@ -160,7 +160,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the runs of a whole study; read it, and leave it as it is."""
+    """Return a folder with all runs of a study, which tests must not change."""
     from tests import samples
 
     return samples.write_study(tmp_path_factory.mktemp("study"))
@@ -168,7 +168,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def view(runs: Path):
-    """Return what the dashboard reads from ``runs``."""
+    """Return the dashboard's view of ``runs``."""
     from transfer_utils.dashboard import store
 
     return store.read(runs, store.stamp(runs))
@@ -176,5 +176,5 @@ def view(runs: Path):
 
 @pytest.fixture
 def row(view):
-    """Return a function that gives one of the ``runs`` by its name, as a row of the table."""
+    """Return a function that returns one of the ``runs``, given its name, as a row of the table."""
     return lambda name: view.named([name])[0]

@@ -1,10 +1,9 @@
-"""Play the faults that no test process survives itself: a writer killed at a random moment, and a full disk.
+"""Simulate faults that would end the test process: a writer killed at a random moment, and a full disk.
 
-    python faults.py FOLDER kill:record:300     kill 300 writers of a run record, look at the file after each
-    python faults.py FOLDER fill:keras:20       let the disk be full at 20 points of a model file, likewise
+    python faults.py FOLDER kill:record:300     kill 300 writers of a run record and check the file after each
+    python faults.py FOLDER fill:keras:20       fill the disk at 20 points of a model file and check the file after each
 
-Prints what happened as JSON, fault by fault. Files are written by the functions of the package; those of the kinds
-``naive...`` are written in place, and show that a fault would be noticed.
+The counts are printed as JSON. The kinds of files named ``naive...`` are written in place, as negative controls.
 """
 
 import itertools
@@ -21,12 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 LOSSES = ("broken", "lost", "silent", "left_over")
-NOTES = 500  # in the records that are written, so that writing takes a while
-SHORTEST_LIFE = 0.02  # seconds, so that a writer gets to write before it is killed, however quick it is
+NOTES = 500  # in each record, so that writing takes a while
+MIN_LIFETIME = 0.02  # seconds, so that even a quick writer writes before it is killed
 
 
 class Kind(NamedTuple):
-    """How files of one kind are written, with a generation inside, and how the generation is read back."""
+    """A kind of file: how it is written with a generation number inside, and how that number is read."""
 
     suffix: str
     write: Callable[[Path, int], object]
@@ -34,14 +33,14 @@ class Kind(NamedTuple):
 
 
 def play(folder: Path, *faults: str) -> dict[str, dict[str, int]]:
-    """Play faults such as ``kill:record:300`` in one process of their own and return the counts of each."""
+    """Simulate faults such as ``kill:record:300`` in a child process and return the counts of each."""
     done = subprocess.run([sys.executable, __file__, str(folder), *faults], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def survived(counts: dict[str, dict[str, int]], tally: Callable[..., None]) -> bool:
-    """Tell ``tally`` what all faults but the naive ones tried and lost; return whether nothing was lost."""
+    """Report the attempts and losses, without the negative controls, to ``tally``; return whether nothing was lost."""
     results = [result for fault, result in counts.items() if "naive" not in fault]
     lost = sum(result.get(name, 0) for result in results for name in LOSSES)
     tally(sum(result["tried"] for result in results), lost)
@@ -49,22 +48,22 @@ def survived(counts: dict[str, dict[str, int]], tally: Callable[..., None]) -> b
 
 
 def kill(kind: Kind, times: int, folder: Path) -> dict[str, int]:
-    """Kill ``times`` writers; count files that were broken, files that had been replaced, and what is left over."""
+    """Kill ``times`` writers; count broken files, replaced files and leftovers."""
     path = folder / f"file{kind.suffix}"
     kind.write(path, 0)
     started = time.monotonic()
     kind.write(path, 1)
-    longest_life = max(4 * (time.monotonic() - started), SHORTEST_LIFE)
+    max_lifetime = max(4 * (time.monotonic() - started), MIN_LIFETIME)
     last, broken, replaced = 1, 0, 0
-    chance = random.Random(0)
+    rng = random.Random(0)
     for _ in range(times):
         child = os.fork()
         if child == 0:
-            _write_for_ever(kind, path, last)
-        time.sleep(chance.uniform(0, longest_life))
+            _write_forever(kind, path, last)
+        time.sleep(rng.uniform(0, max_lifetime))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        assert os.WIFSIGNALED(status), "the writer failed by itself"
+        assert os.WIFSIGNALED(status), "the writer failed before it was killed"
         generation = _generation(kind, path)
         broken += generation < last
         replaced += generation > last
@@ -74,17 +73,17 @@ def kill(kind: Kind, times: int, folder: Path) -> dict[str, int]:
 
 
 def fill(kind: Kind, times: int, folder: Path) -> dict[str, int]:
-    """Let the disk be full at ``times`` points of a file; count lost files, silent failures, and what is left over."""
+    """Fill the disk at ``times`` points of a file; count lost files, silent failures and leftovers."""
     path = folder / f"file{kind.suffix}"
     kind.write(path, 0)
     tried = lost = silent = 0
-    for room in range(0, path.stat().st_size, path.stat().st_size // times + 1):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    for limit in range(0, path.stat().st_size, path.stat().st_size // times + 1):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         try:
             kind.write(path, 1)
-            silent += 1  # nobody was told
+            silent += 1
         except OSError:
-            pass  # what is expected: the caller is told
+            pass  # expected
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         lost += _generation(kind, path) != 0
@@ -92,7 +91,7 @@ def fill(kind: Kind, times: int, folder: Path) -> dict[str, int]:
     return {"tried": tried, "lost": lost, "silent": silent, "left_over": len(os.listdir(folder)) - 1}
 
 
-def _write_for_ever(kind: Kind, path: Path, last: int) -> None:
+def _write_forever(kind: Kind, path: Path, last: int) -> None:
     try:
         for generation in itertools.count(last + 1):
             kind.write(path, generation)
@@ -101,7 +100,7 @@ def _write_for_ever(kind: Kind, path: Path, last: int) -> None:
 
 
 def _generation(kind: Kind, path: Path) -> int:
-    """Return the generation inside a file, or -1 for a file that is broken in whatever way."""
+    """Return the generation in a file, or -1 if the file is broken."""
     try:
         return kind.read(path)
     except Exception:

@@ -1,4 +1,4 @@
-"""A made-up run for every configuration of a study: what the report is developed and tested against."""
+"""Made-up runs of a whole study, for the tests of the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Change = Callable[[RunConfig, RunRecord], None]
 
 
 def write_planned(folder: Path, study: Study, change: Change = lambda config, record: None) -> Path:
-    """Write a completed run for all that a study plans; ``change`` may alter each record before it is written."""
+    """Write a completed run for every planned run of a study; ``change`` may alter each record before it is saved."""
     for index, plan in enumerate(study.planned(), 1):
         config = plan.config
         options = {name: value for name, value in config if value != getattr(RunConfig(), name)}
@@ -31,7 +31,7 @@ def write_planned(folder: Path, study: Study, change: Change = lambda config, re
 
 
 def complete(record: RunRecord, config: RunConfig) -> None:
-    """Add what a real record has and a sample for the dashboard has not."""
+    """Add the fields that the report needs and the samples for the dashboard lack."""
     size = config.image_size
     record.dataset = record.dataset or cifar10(config)
     record.network |= {"parameters": 428_138 if config.model == "transfer" else 315_722}
@@ -61,7 +61,7 @@ def set_accuracies(record: RunRecord, **accuracies: float) -> None:
 
 
 def diverge(record: RunRecord) -> None:
-    """Turn a completed record into that of a run whose fine-tuning gave no number from its third epoch on."""
+    """Turn a completed record into that of a run that diverged in the third epoch of stage 2."""
     record.status, record.error = "diverged", "the loss is no longer a finite number"
     record.metrics, record.confusion_matrix, record.per_class, record.calibration = {}, [], [], {}
     record.test_correct, record.timing_sec = "", {"features": 110.0}
@@ -76,7 +76,7 @@ def records_in(folder: Path) -> list[Path]:
 
 
 def set_last(record: RunRecord, **accuracies: float) -> None:
-    """Set the validation accuracy of the last epoch of stages."""
+    """Set the validation accuracy of the last epoch of each given stage."""
     for stage, value in accuracies.items():
         if record.curves.get(stage, {}).get("val_accuracy"):
             record.curves[stage]["val_accuracy"][-1] = value

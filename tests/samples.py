@@ -1,4 +1,4 @@
-"""Run records that look like real ones, drawn from a seed: what the dashboard is developed and tested against."""
+"""Run records with realistic numbers from a seeded generator, for tests of whatever reads records."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OLD_LOG = {
 
 
 def write_samples(folder: Path) -> Path:
-    """Write twelve runs of every kind and two old logs into ``folder``."""
+    """Write twelve runs of every status and two old logs into ``folder``."""
     cifar = {"preset": "cifar10", "schedule": "cosine", "hidden_units": 0, "tta": True, "learning_rate_stage2": 1e-3}
     runs = [
         *(("head-only", {**cifar, "epochs_stage2": 0, "seed": seed}, "completed") for seed in (0, 1)),
@@ -43,8 +43,8 @@ def write_samples(folder: Path) -> Path:
         ("depth-60", {**cifar, "n_unfreeze": 60, "augment": True, "seed": 0}, "running"),
         ("depth-all", {**cifar, "n_unfreeze": -1, "augment": True, "seed": 0}, "failed"),
     ]
-    for index, (word, options, status) in enumerate(runs):
-        write_run(folder / f"{word}-{options['seed']}", options, status, index)
+    for index, (name, options, status) in enumerate(runs):
+        write_run(folder / f"{name}-{options['seed']}", options, status, index)
     (folder / "old-log.json").write_text(json.dumps(OLD_LOG), encoding="utf-8")
     flat = {**OLD_LOG, "curves": {"accuracy": [0.7, 0.8, 0.85], "val_accuracy": [0.72, 0.79, 0.81]}}
     (folder / "old-log-with-curves.json").write_text(json.dumps(flat), encoding="utf-8")
@@ -52,11 +52,11 @@ def write_samples(folder: Path) -> Path:
 
 
 def write_study(folder: Path) -> Path:
-    """Write the runs of a whole study: every stage, three seeds each."""
+    """Write the runs of a complete study: every stage, three seeds each."""
     base = {"preset": "cifar10", "schedule": "cosine", "hidden_units": 0, "n_unfreeze": 30, "tta": True}
     base |= {"learning_rate_stage2": 1e-3, "augment": True}
     head = {**base, "n_unfreeze": 0, "epochs_stage2": 0, "augment": False}
-    cells: list[tuple[str, dict[str, Any]]] = [
+    configurations: list[tuple[str, dict[str, Any]]] = [
         *((f"head-{name}", {**head, "optimizer_stage1": name}) for name in ("AdamW", "Adam", "SGD")),
         *((f"depth-{depth}", {**base, "n_unfreeze": depth}) for depth in (0, 10, 30, 60, -1)),
         *((f"rate-{rate:g}", {**base, "learning_rate_stage2": rate}) for rate in (1e-5, 1e-4, 1e-2, 1e-1)),
@@ -67,22 +67,22 @@ def write_study(folder: Path) -> Path:
         *((f"side-{side}", {**base, "image_size": side}) for side in (96, 128, 224)),
     ]
     scratch = {"model": "baseline", "epochs_stage1": 20, "epochs_stage2": 0}
-    cells += [(f"scratch-{n or 'all'}", {**scratch, "labels_per_class": n}) for n in (5, 20, 100, 500, 0)]
-    for index, (word, options) in enumerate(cells):
+    configurations += [(f"scratch-{n or 'all'}", {**scratch, "labels_per_class": n}) for n in (5, 20, 100, 500, 0)]
+    for index, (name, options) in enumerate(configurations):
         for seed in range(3):
-            write_run(folder / f"{word}-s{seed}", {**options, "seed": seed}, "completed", 3 * index + seed)
+            write_run(folder / f"{name}-s{seed}", {**options, "seed": seed}, "completed", 3 * index + seed)
     return folder
 
 
 def write_run(folder: Path, options: dict[str, Any], status: str, index: int) -> Path:
-    """Write one run whose numbers follow from its options."""
+    """Write one run, whose numbers depend on its options."""
     config = RunConfig(**options)
     random = np.random.default_rng([config.seed, index])
     curves = _curves(config, status, random)
     last = next(reversed(curves.values()))
     accuracy = (last["val_accuracy"][-1] or 0.1) if last["val_accuracy"] else 0.1
     record = RunRecord(
-        run_id=f"{index + 1:04d}-{folder.name}",  # a run's number says which is newer
+        run_id=f"{index + 1:04d}-{folder.name}",
         status=status,
         created=f"2026-03-{1 + index // 24:02d}T{index % 24:02d}:10:00Z",
         command=config.command(),
@@ -107,7 +107,7 @@ def write_run(folder: Path, options: dict[str, Any], status: str, index: int) ->
 
 
 def cifar10(config: RunConfig) -> dict[str, Any]:
-    """Return what a record says of its data."""
+    """Return the dataset of a record."""
     return {
         "name": "cifar10",
         "description": "CIFAR-10, JPEG copy",
@@ -201,12 +201,12 @@ def _add_results(record: RunRecord, accuracy: float, random: np.random.Generator
 
 
 def _confusion(accuracy: float, random: np.random.Generator) -> np.ndarray:
-    """Draw 1,000 test images a class; cats are taken for dogs, trucks for automobiles."""
-    alike = np.ones((10, 10)) + 9 * np.eye(10)[[2, 9, 4, 5, 2, 3, 2, 4, 0, 1]]
+    """Draw 1,000 test images per class; errors are between similar classes, such as cat and dog."""
+    similarity = np.ones((10, 10)) + 9 * np.eye(10)[[2, 9, 4, 5, 2, 3, 2, 4, 0, 1]]
     matrix = np.zeros((10, 10), int)
     for true in range(10):
         hit = np.clip(accuracy + (-0.12 if true in (2, 3) else 0.02) + random.normal(0, 0.006), 0.02, 0.995)
-        wrong = np.where(np.arange(10) == true, 0, alike[true])
+        wrong = np.where(np.arange(10) == true, 0, similarity[true])
         chances = wrong / wrong.sum() * (1 - hit)
         chances[true] = hit
         matrix[true] = random.multinomial(1000, chances)

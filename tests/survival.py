@@ -1,7 +1,7 @@
-"""The list of faults that this project survives, and what the tests of each have tried and lost.
+"""The faults that this project survives, and how often the tests tried each of them.
 
-A test says which faults it plays with ``@pytest.mark.fault(n)``, and with the fixture ``tally`` how often; without that
-its examples count, or itself once. ``make torture`` writes the counts, ``make tables`` the page of them:
+A test names its faults with ``@pytest.mark.fault(n)``. It counts as one attempt, a Hypothesis test as one attempt per
+example, and the fixture ``tally`` reports other numbers. ``make torture`` writes the counts, ``make tables`` the page:
 
     python -m tests.survival docs
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 COUNTS, PAGE = "faults.json", "faults.md"
-LEFT_OUT = {"torture"}  # what ``make test`` leaves out
+LEFT_OUT = {"torture"}  # markers that ``make test`` deselects
 
 
 class Fault(NamedTuple):
@@ -64,7 +64,7 @@ FAULTS = {
 
 
 class Survival:
-    """A pytest plugin that counts what the tests of each fault tried and lost, and writes it down where asked to."""
+    """A pytest plugin that counts the attempts and losses of each fault and writes them to ``path``, if given."""
 
     def __init__(self, path: Path | None):
         self.path = path
@@ -83,32 +83,32 @@ class Survival:
         handle = getattr(item.obj, "hypothesis", None)
         if not handle:
             return (yield)
-        whole, examples = handle.inner_test, 0
+        test, examples = handle.inner_test, 0
 
-        @functools.wraps(whole)
+        @functools.wraps(test)
         def counted(*args, **options):
             nonlocal examples
             examples += 1
-            return whole(*args, **options)
+            return test(*args, **options)
 
         handle.inner_test = counted
         try:
             return (yield)
         finally:
-            handle.inner_test = whole
+            handle.inner_test = test
             item.user_properties.append(("tried", examples))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
         report = yield
         if report.failed or (report.when == "call" and not report.skipped):
-            told = [(name, n) for name, n in item.user_properties if name in ("tried", "lost")] or [("tried", 1)]
+            numbers = [(name, n) for name, n in item.user_properties if name in ("tried", "lost")] or [("tried", 1)]
             if report.failed:
-                told.append(("lost", 1))
+                numbers.append(("lost", 1))
             for number in faults_of(item):
                 title = item.obj.__name__.removeprefix("test_").replace("_", " ")
                 counts = self.counts.setdefault(number, {}).setdefault(title, {"tried": 0, "lost": 0})
-                for name, n in told:
+                for name, n in numbers:
                     counts[name] += n
         return report
 
@@ -122,27 +122,27 @@ class Survival:
 
 
 def faults_of(item: pytest.Item) -> list[int]:
-    """Return the numbers of the faults that a test plays."""
+    """Return the numbers of the faults of a test."""
     return sorted({number for mark in item.iter_markers("fault") for number in mark.args})
 
 
 def table(counts: dict[str, dict[str, dict[str, int]]]) -> str:
-    """Return the list of faults with the sums of ``counts``, and a sentence above it."""
+    """Return the table of faults with the sums of ``counts`` and a summary sentence."""
     rows, tried, lost, survived = [], 0, 0, 0
     for number, fault in FAULTS.items():
-        told = counts.get(str(number), {}).values()
-        sums = [sum(count[name] for count in told) for name in ("tried", "lost")]
-        survived += bool(told) and sums[1] == 0
+        tests = counts.get(str(number), {}).values()
+        sums = [sum(count[name] for count in tests) for name in ("tried", "lost")]
+        survived += bool(tests) and sums[1] == 0
         tried, lost = tried + sums[0], lost + sums[1]
-        cells = [f"{n:,}" for n in (len(told), *sums)] if told else ["–"] * 3
+        cells = [f"{n:,}" for n in (len(tests), *sums)] if tests else ["–"] * 3
         rows.append("| " + " | ".join([str(number), *fault, *cells]) + " |")
-    says = f"{survived} of {len(FAULTS)} faults survived; tried {tried:,} times; lost {lost:,} times."
+    summary = f"{survived} of {len(FAULTS)} faults survived; tried {tried:,} times; lost {lost:,} times."
     head = "| | what goes wrong | what happens then | tests | tried | lost |\n|---|---|---|---:|---:|---:|"
-    return "\n".join([says, "", head, *rows, ""])
+    return "\n".join([summary, "", head, *rows, ""])
 
 
 def with_fresh_table(folder: Path) -> str:
-    """Return the page of faults in ``folder`` with its table written anew from the counts beside it."""
+    """Return the page of faults in ``folder`` with a table of the counts beside it."""
     from transfer_utils.report.readme import with_tables
 
     path = folder / COUNTS

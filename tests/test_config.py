@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from transfer_utils.config import PLACES, PRESET_PURPOSE, PRESETS, RunConfig, preset
+from transfer_utils.config import PLACES, PRESETS, RunConfig, identity, preset
 from transfer_utils.errors import UserError
 from transfer_utils.report.readme import options_table, presets_table
 
@@ -17,7 +17,7 @@ VALUES = st.recursive(
 )
 
 
-def test_the_defaults_are_those_of_the_original_training_script():
+def test_the_defaults_are_those_of_the_original_script():
     config = preset("none")
     names = ["n_unfreeze", "epochs_stage1", "epochs_stage2", "batch_size", "rotation", "zoom"]
     names += ["width_shift", "height_shift", "json_output_path"]
@@ -48,7 +48,7 @@ def test_the_defaults_are_those_of_the_original_training_script():
     ],
 )
 @pytest.mark.fault(29)
-def test_a_wrong_value_names_the_option_what_was_expected_and_what_came(options, message):
+def test_an_error_names_the_option_the_expected_value_and_the_received_one(options, message):
     with pytest.raises(UserError) as caught:
         preset("none", **options)
     assert str(caught.value).startswith(message)
@@ -67,24 +67,24 @@ def test_a_wrong_value_names_the_option_what_was_expected_and_what_came(options,
     ],
 )
 @pytest.mark.fault(29)
-def test_a_mistyped_name_is_an_error_that_offers_the_nearest_one(name, options, hint):
+def test_a_mistyped_name_is_an_error_that_suggests_the_nearest_one(name, options, hint):
     with pytest.raises(UserError, match=f"Did you mean {hint}\\?"):
         preset(name, **options)
 
 
-def test_several_wrong_values_are_all_named_at_once():
+def test_all_wrong_values_are_named_at_once():
     with pytest.raises(UserError) as caught:
         preset("none", batch_size=0, zoom=2)
     assert [line.split()[0] for line in str(caught.value).splitlines()] == ["batch_size", "zoom"]
 
 
-def test_a_long_value_is_cut_in_the_message():
+def test_a_long_value_is_shortened_in_the_message():
     with pytest.raises(UserError) as caught:
         preset("none", batch_size="9" * 100_000 + "x")
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["preset", "seed", "weights", "augment"])
 def test_a_number_too_long_for_python_to_print_is_an_ordinary_error(name):
     with pytest.raises(UserError, match="bits"):
         preset(10**5000) if name == "preset" else preset("none", **{name: 10**5000})
@@ -115,11 +115,7 @@ def test_every_preset_is_valid_and_any_option_overrides_it(name):
     assert preset(name, batch_size=7).batch_size == 7
 
 
-def test_every_preset_says_what_it_is_for():
-    assert set(PRESET_PURPOSE) == set(PRESETS)
-
-
-def test_the_small_preset_differs_from_the_large_one_in_labels_and_in_what_an_epoch_costs():
+def test_the_small_preset_differs_from_the_large_one_only_in_labels_and_training_budget():
     small, large = preset("cifar10-small"), preset("cifar10")
     differing = {name for name, value in small if value != getattr(large, name)}
     budget = {"epochs_stage1", "epochs_stage2", "epochs_baseline", "learning_rate_stage2", "views"}
@@ -132,13 +128,14 @@ def test_a_config_cannot_be_changed_afterwards():
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_cnn_from_scratch_has_at_least_the_epochs_of_both_stages(name):
+def test_the_baseline_has_at_least_the_epochs_of_both_stages(name):
     config = preset(name)
     assert config.baseline_epochs >= config.epochs_stage1 + config.epochs_stage2, "the comparison would be unfair"
 
 
-def test_the_fingerprint_ignores_places_and_the_presets_name_and_nothing_else():
+def test_the_fingerprint_ignores_only_the_preset_and_the_path_options():
     usual = preset("none")
+    assert preset("cifar10").fingerprint == "241f6cd3166f"  # recorded runs are found by it
     for name, field in RunConfig.model_fields.items():
         if name == "preset":
             continue
@@ -150,7 +147,25 @@ def test_the_fingerprint_ignores_places_and_the_presets_name_and_nothing_else():
     assert RunConfig(preset="cifar10").fingerprint == usual.fingerprint
 
 
-def test_the_dataset_of_the_users_own_images_is_called_like_their_folder(tmp_path):
+def test_runs_have_the_same_identity_if_only_the_storage_or_an_unused_option_differs():
+    config = preset("cifar10")
+    same = {"preset": "none", "output_dir": "x", "data_dir": "x", "epochs_baseline": 5}
+    assert identity(config.model_copy(update=same)) == identity(config)
+    assert identity(config.model_copy(update={"seed": 1})) != identity(config)
+    assert identity(config.model_copy(update={"seed": 1}), ignoring=["seed"]) == identity(config, ignoring=["seed"])
+    baseline, folder = preset("cifar10", model="baseline"), preset("none", dataset="folder", data_dir="mine")
+    assert identity(baseline.model_copy(update={"epochs_baseline": 5})) != identity(baseline)
+    assert identity(folder.model_copy(update={"data_dir": "other"})) != identity(folder)
+
+
+def test_a_record_has_the_identity_of_its_config_even_if_it_is_older_or_damaged():
+    config = preset("cifar10", backbone="VGG16")
+    older = {**config.model_dump(exclude={"tta_shift", "backbone"}), "base_model": "VGG16"}
+    assert identity(older) == identity(config)
+    assert identity({**older, "seed": [1, {}]}) != identity({**older, "unknown": 1}) != identity(config)
+
+
+def test_the_dataset_of_an_image_folder_is_named_after_the_folder(tmp_path):
     assert preset("none", dataset="folder", data_dir=str(tmp_path / "flowers")).dataset_name == "flowers"
     assert preset("none", data_dir=str(tmp_path)).dataset_name == "cifar10"
 

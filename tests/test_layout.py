@@ -1,4 +1,4 @@
-"""The wall: what computes stands on one side of the run record, what reads it on the other."""
+"""The layout: modules that read run records do not import modules that train."""
 
 import ast
 
@@ -13,7 +13,7 @@ ASKS_A_MODEL = PACKAGE / "dashboard" / "pages" / "try_it.py"
 
 
 def modules_imported(source: str) -> set[str]:
-    """Return the modules of the package that a file imports, at its top or inside a function."""
+    """Return the modules of the package that a file imports, at the top or inside a function."""
     nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom | ast.Import)]
     names = {
         f"{node.module}.{alias.name}" for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
@@ -23,7 +23,7 @@ def modules_imported(source: str) -> set[str]:
 
 
 @pytest.mark.parametrize("folder", READERS)
-def test_what_reads_records_imports_nothing_that_computes(folder):
+def test_modules_that_read_records_import_none_that_compute(folder):
     for path in (PACKAGE / folder).rglob("*.py"):
         if path != ASKS_A_MODEL:
             assert not modules_imported(path.read_text("utf-8")) & set(COMPUTING), path

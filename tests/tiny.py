@@ -1,4 +1,4 @@
-"""Small things that train in a moment: sixty pictures of two classes, and a backbone of a dozen layers."""
+"""A dataset of sixty images of two classes and a backbone of a dozen layers, which train in seconds."""
 
 import functools
 import sys
@@ -12,7 +12,7 @@ SIDE = 32
 PER_CLASS = {"train": 20, "validation": 5, "test": 5}
 CLASSES = ["rings", "stripes"]
 
-# Every split is a whole number of batches, so that each function is traced for one shape alone.
+# Every split is a whole number of batches, so that each function is traced for a single shape.
 OPTIONS = {
     "dataset": "folder",
     "weights": "random",
@@ -29,14 +29,14 @@ OPTIONS = {
 
 
 def config(**options) -> RunConfig:
-    """Return the options of a run that takes seconds."""
+    """Return the options of a run that takes a few seconds."""
     return preset("none", **{"data_dir": image_folder(), **OPTIONS, **options})
 
 
 @functools.cache
 def image_folder() -> str:
-    """Return a folder of PNG pictures, ``<split>/<class>/<n>.png``, which is made once in a session."""
-    from tests.conftest import CACHES  # here: a process that only wants the backbone has caches already
+    """Return a folder of PNG images, ``<split>/<class>/<n>.png``, which is created once per session."""
+    from tests.conftest import CACHES  # here: it creates caches, which a child process inherits
 
     rng = np.random.default_rng(0)
     down, across = np.mgrid[:SIDE, :SIDE]
@@ -53,9 +53,9 @@ def image_folder() -> str:
 
 
 def backbone(input_shape: tuple[int, int, int] = (SIDE, SIDE, 3), **ignored):
-    """Build what ``keras.applications.MobileNetV2`` builds, but small: Conv, BatchNorm, ReLU6 and one residual block.
+    """Build a small substitute for ``keras.applications.MobileNetV2`` with one residual block.
 
-    The last three layers are a Conv, a BatchNorm and a ReLU; every path goes through the place before them.
+    The last three layers are a Conv, a BatchNorm and a ReLU; every path passes the layer before them.
     """
     import keras
     from keras import layers
@@ -74,19 +74,19 @@ def backbone(input_shape: tuple[int, int, int] = (SIDE, SIDE, 3), **ignored):
 
 
 def use_backbone(monkeypatch) -> None:
-    """Let ``MobileNetV2`` mean ``backbone`` until the end of a test."""
+    """Replace ``MobileNetV2`` by ``backbone`` until the end of a test."""
     import keras
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", backbone)
 
 
 def weights_of(model) -> dict[str, np.ndarray]:
-    """Return a copy of all weights of a model, by their path."""
+    """Return a copy of all weights of a model by path."""
     return {weight.path: weight.numpy().copy() for weight in model.weights}
 
 
 def moved(before: dict[str, np.ndarray], model) -> set[str]:
-    """Return the paths of the weights that are no longer what they were, to the bit."""
+    """Return the paths of the weights that have changed in any bit."""
     return {path for path, value in weights_of(model).items() if value.tobytes() != before[path].tobytes()}
 
 

@@ -1,7 +1,7 @@
 """Every option of a run, declared once.
 
-From ``RunConfig`` come the command-line flags, the notebook parameters, the ``config`` part of the run record and the
-options table in the README. An option is a field with a type, a default, limits, a unit and one sentence of help.
+``RunConfig`` defines the command-line flags, the notebook parameters, the ``config`` part of the run record and the
+options table in the README. Each option is a field with a type, a default, limits, a unit and one sentence of help.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,29 +20,31 @@ from transfer_utils.errors import UserError, nearest
 Backbone = Literal["MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "InceptionV3", "VGG16"]
 Optimizer = Literal["AdamW", "Adam", "SGD"]
 
-# What these options say changes where a run is kept, never what it computes.
+# Path options: they decide where a run is stored, never what it computes.
 PLACES = ("output_dir", "json_output_path", "model_path", "cache_dir", "figures_dir")
 
 ALL_LAYERS = -1
 MODEL_SUFFIXES = (".keras", ".h5")
-NO_COPY = "none"  # as model_path: the model stays in the run's folder
+NO_COPY = "none"  # value of model_path that keeps the model only in the run's folder
 
-NAMED_WEIGHTS = ("imagenet", "letters", "random")  # any other value of weights is a user's own file
+FORMER_NAMES = {"base_model": "backbone"}  # option names of old logs
 
-# The widths of MobileNetV2 that Keras has ImageNet weights for.
+NAMED_WEIGHTS = ("imagenet", "letters", "random")  # any other value of weights is the path of a file
+
+# The widths of MobileNetV2 for which Keras provides ImageNet weights.
 IMAGENET_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 
-# Below these sides Keras refuses the backbone, or its last feature map has no pixel left.
+# Smallest image size that the backbone accepts, if it is above the limit of image_size.
 MINIMUM_SIZE = {"InceptionV3": 75}
 
 
 def _option(default: Any, group: str, help: str, unit: str = "", **limits: Any) -> Any:
-    """Declare one option: its default, the group it is listed under, one sentence of help and its unit."""
+    """Declare an option with its default, its group in the help text, one sentence of help and its unit."""
     return Field(default, description=help, json_schema_extra={"group": group, "unit": unit}, **limits)
 
 
 class RunConfig(BaseModel):
-    """The options of one run. Immutable; an unknown name is an error that offers the nearest known one."""
+    """The options of one run. Instances are immutable; use ``preset`` to create one with readable error messages."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
@@ -155,7 +157,7 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _on_one_machine(cls, options: Any) -> Any:
+    def _reject_multiworker(cls, options: Any) -> Any:
         if isinstance(options, dict) and options.get("strategy") == "multiworker":
             raise ValueError(
                 "strategy must be 'none' or 'mirrored', got 'multiworker': one run over several machines is not "
@@ -164,7 +166,7 @@ class RunConfig(BaseModel):
         return options
 
     @model_validator(mode="after")
-    def _fits_together(self) -> RunConfig:
+    def _check_combinations(self) -> RunConfig:
         smallest = MINIMUM_SIZE.get(self.backbone, 32)
         if self.image_size < smallest:
             raise ValueError(f"image_size must be at least {smallest} for {self.backbone}, got {self.image_size}")
@@ -183,54 +185,85 @@ class RunConfig(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits that name everything which decides what the run computes (not where it is kept).
+        """Twelve hex digits computed from all options except the preset and the path options.
 
-        Options at their default are left out, so that an option added later changes no older run's name.
+        Default values are left out, so that adding an option does not change the fingerprint of older runs.
         """
-        decisive = self.model_dump(exclude=set(PLACES) | {"preset"}, exclude_defaults=True)
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+        options = self.model_dump(exclude=set(PLACES) | {"preset"}, exclude_defaults=True)
+        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
 
     def changes(self) -> dict[str, Any]:
-        """Return the options whose value is not that of the preset (or, without one, the default)."""
+        """Return the options that differ from the preset, or from the defaults if there is no preset."""
         start = preset(self.preset)
         return {name: value for name, value in self if name != "preset" and value != getattr(start, name)}
 
     def command(self, verb: str = "train") -> str:
-        """Return the command line that repeats this run, wherever its results are to go."""
+        """Return the command line that repeats this run, without the path options."""
         return shlex.join(["transfer-utils", verb, *self.arguments(without=PLACES)])
 
     def arguments(self, without: Iterable[str] = ()) -> list[str]:
-        """Return the words of a command line that say exactly these options, but for those named in ``without``."""
-        words = ["--preset", self.preset] if self.preset != "none" else []
+        """Return the command-line arguments that set these options, except those named in ``without``."""
+        arguments = ["--preset", self.preset] if self.preset != "none" else []
         for name, value in self.changes().items():
             if name in without:
                 continue
             if isinstance(value, bool):
-                words.append(f"--{name}" if value else f"--no-{name}")
+                arguments.append(f"--{name}" if value else f"--no-{name}")
             else:
-                words += [f"--{name}", str(value)]
-        return words
+                arguments += [f"--{name}", str(value)]
+        return arguments
 
     @property
     def baseline_epochs(self) -> int:
-        """The epochs of the CNN from scratch: those asked for, or as many as both stages have."""
+        """The number of epochs of the baseline: ``epochs_baseline``, or the sum of both stages if that is 0."""
         return self.epochs_baseline or self.epochs_stage1 + self.epochs_stage2
 
     def check_baseline(self) -> None:
-        """Raise ``UserError`` where the CNN from scratch would have no epochs."""
+        """Raise ``UserError`` if the baseline would train for no epochs."""
         if not self.baseline_epochs:
-            raise UserError("epochs_baseline must be at least 1 where both stages have no epochs, got 0")
+            raise UserError("epochs_baseline must be at least 1 when both stages have no epochs, got 0")
 
     @property
     def cached_views(self) -> int:
-        """The views of each training image that stage 2 caches: at most its epochs, one where all would be the same."""
+        """How many views of each training image stage 2 caches: at most one per epoch, and one without augmentation."""
         return max(1, min(self.views, self.epochs_stage2)) if self.augment or self.use_mixup else 1
 
     @property
     def dataset_name(self) -> str:
-        """The word that files and tables use: the dataset, or the folder's own name for the user's images."""
+        """The dataset's name in files and tables; for ``dataset="folder"``, the name of the image folder."""
         return Path(self.data_dir).resolve().name if self.dataset == "folder" else self.dataset
 
+
+Identity = frozenset[tuple[str, Any]]
+
+
+def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = ()) -> Identity:
+    """Return the (option, value) pairs that define a configuration; runs with equal identities compute the same.
+
+    The preset and the path options do not count. ``data_dir`` does not count for CIFAR-10, whose images are the same
+    everywhere, and ``epochs_baseline`` does not count for the transfer model.
+
+    Args:
+        options: a config, or the ``config`` of any run record; an option that an older record lacks has its default.
+        ignoring: further options that do not count, such as the seed.
+    """
+    values = dict(_DEFAULTS)
+    for name, value in dict(options).items():
+        values[FORMER_NAMES.get(name, name)] = value
+    ignored = {"preset", *PLACES, *ignoring}
+    if values["dataset"] == "cifar10":
+        ignored.add("data_dir")
+    if values["model"] == "transfer":
+        ignored.add("epochs_baseline")
+    # A damaged record may have lists or dictionaries as values, which a set cannot hold.
+    return frozenset(
+        (name, repr(value) if isinstance(value, list | dict) else value)
+        for name, value in values.items()
+        if name not in ignored
+    )
+
+
+_DEFAULTS = dict(RunConfig())
 
 _CIFAR10: dict[str, Any] = {
     "hidden_units": 0,
@@ -269,15 +302,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "cifar10-best": _CIFAR10
     | {
-        "n_unfreeze": 91,  # all behind block 6
+        "n_unfreeze": 91,  # all layers after block 6
         "epochs_stage1": 3,
         "epochs_stage2": 36,
         "learning_rate_stage2": 1e-3,
         "weight_decay": 0.05,
-        "use_mixup": True,  # without it, training goes on to 97 % and validation stays
+        "use_mixup": True,  # without it, the training accuracy reaches 97 % and validation stops improving
         "mixup_alpha": 0.4,
         "tta_shift": 2,
-        "validation_share": 0.1,  # 5,000 images tell the last point, and 5,000 more to learn from add to it
+        "validation_share": 0.1,  # 5,000 images measure accuracy well enough; the other 5,000 improve the model
         "views": 18,
     },
     "cifar10-small": _CIFAR10 | {"learning_rate_stage2": 1e-3, "labels_per_class": 500},
@@ -304,10 +337,10 @@ PRESET_PURPOSE = {
 
 
 def preset(name: str, **options: Any) -> RunConfig:
-    """Return the options of preset ``name`` (``"none"``: the bare defaults), overridden by ``options``.
+    """Return the options of preset ``name`` (``"none"``: the defaults), overridden by ``options``.
 
     Raises:
-        UserError: an unknown preset or option, or a value of the wrong type or outside its limits.
+        UserError: the preset or an option is unknown, or a value has the wrong type or is outside its limits.
     """
     known = ("none", *PRESETS)
     if name not in known:
@@ -322,8 +355,8 @@ def preset(name: str, **options: Any) -> RunConfig:
 
 
 def _explain(error: ValidationError) -> str:
-    """Turn pydantic's report into lines such as ``image_size must be at least 32, got 16``."""
-    wording = {
+    """Convert pydantic's errors to lines such as ``image_size must be at least 32, got 16``."""
+    expectations = {
         "greater_than_equal": "at least {ge:g}",
         "greater_than": "greater than {gt:g}",
         "less_than_equal": "at most {le:g}",
@@ -338,20 +371,18 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         name, kind = ".".join(str(part) for part in item["loc"]), item["type"]
-        if not name:  # a rule over several options, already worded for the reader
+        if not name:  # a rule about several options, whose message is complete
             lines.append(item["msg"].removeprefix("Value error, ") + ".")
             continue
-        expected = wording.get(kind) or wording[kind.split("_")[0]]
-        hint = ""
-        if kind == "literal_error":
-            allowed = RunConfig.model_fields[name].annotation.__args__
-            hint = _near(item["input"], allowed)
+        expected = expectations.get(kind) or expectations[kind.split("_")[0]]
+        allowed = RunConfig.model_fields[name].annotation.__args__ if kind == "literal_error" else ()
+        hint = _near(item["input"], allowed)
         lines.append(f"{name} must be {expected.format(**item.get('ctx', {}))}, got {_shown(item['input'])}.{hint}")
     return "\n".join(lines)
 
 
 def _shown(value: Any) -> str:
-    """Return ``repr(value)``, cut in the middle where it is long; Python itself refuses to print 5,000 digits."""
+    """Return ``repr(value)``, shortened if it is long. Python refuses to convert an int of 5,000 digits to text."""
     try:
         text = repr(value)
     except ValueError:
@@ -364,7 +395,11 @@ def _near(value: Any, known: Iterable[str]) -> str:
 
 
 def tta_count(horizontal_flip: bool, shift: int = 0) -> int:
-    """Return how many views ``tta_views`` makes of an image."""
+    """Return how many views of an image test-time augmentation averages, the image itself included.
+
+    Args:
+        shift: pixels of the shifts in four directions, 0 for none; without ``horizontal_flip`` it is at least 1.
+    """
     return (2 if horizontal_flip else 1) * (5 if _tta_shift(horizontal_flip, shift) else 1)
 
 

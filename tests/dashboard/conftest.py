@@ -1,4 +1,4 @@
-"""The pages of the dashboard, drawn over a folder of sample runs without a browser."""
+"""Pages of the dashboard for a folder of sample runs, drawn without a browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "dashboard.py"
 
 @pytest.fixture
 def draw(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
-    """Return a function that draws a page over a folder, with the choices that its address would hold."""
+    """Return a function that draws a page for a folder; further arguments are parameters of the address."""
 
     def draw(folder: Path, page: str = "Runs", **address: str | list[str]) -> AppTest:
         monkeypatch.setenv("TRANSFER_UTILS_RUNS", str(folder))
@@ -28,7 +28,7 @@ def draw(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
 
 @pytest.fixture(scope="session")
 def model_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a run that kept its model: three classes at 8 px, which answers by the mean colour."""
+    """Return a folder with one run and its saved model, which classifies images of 8 px by their mean colour."""
     import keras
     import numpy as np
 

@@ -1,7 +1,7 @@
-"""Take a picture of every page, light and dark, wide and narrow: to be looked at, and for the README.
+"""Take screenshots of every page, light and dark, wide and narrow, for inspection and for the README.
 
-``python -m tests.dashboard.screenshots OUT [--runs FOLDER] [--chosen NAME ...]``; without ``--runs``, over sample runs.
-``--readme`` takes the two pictures of the README alone (``make pictures``).
+``python -m tests.dashboard.screenshots OUT [--runs FOLDER] [--chosen NAME ...]`` shows sample runs without ``--runs``.
+``--readme`` takes only the two screenshots of the README (``make pictures``).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from urllib.parse import urlencode
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.dashboard import CHROMIUM, FLAGS, served
+from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
 from tests.samples import write_samples, write_study
 
 PAGES = ("Runs", "Compare", "One run", "One run&part=Test split", "One run&part=Options", "Study", "Try it")
 README_PAGES, README_HEIGHT, COLOURS = ("Runs", "Compare"), 760, 128
-WIDTHS, THEMES, TALLEST = (1440, 800), ("light", "dark"), 4000
+WIDTHS, THEMES, MAX_HEIGHT = (1440, 800), ("light", "dark"), 4000
 DRAWN = """() => !document.querySelector('[data-testid="stSkeleton"], [data-stale="true"]')
     && [...document.querySelectorAll('[data-testid="stPlotlyChart"]')]
         .every(chart => !chart.offsetParent || chart.querySelector('.main-svg'))"""
@@ -28,21 +28,21 @@ DRAWN = """() => !document.querySelector('[data-testid="stSkeleton"], [data-stal
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="folder that receives the pictures")
-    parser.add_argument("--runs", help="folder of runs; sample runs when left out")
+    parser.add_argument("out", type=Path, help="folder for the screenshots")
+    parser.add_argument("--runs", help="folder of runs (default: sample runs)")
     parser.add_argument("--chosen", nargs="*", default=[], help="runs to compare; the first one is opened")
-    parser.add_argument("--readme", action="store_true", help="the two pictures of the README alone, shrunk")
+    parser.add_argument("--readme", action="store_true", help="take only the two screenshots of the README, compressed")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as samples:
         if not options.runs:
-            write_study(write_samples(Path(made)) / "study")
+            write_study(write_samples(Path(samples)) / "study")
             options.chosen = ["depth-30-0", "depth-10-0", "baseline-0", "depth-60-0"]
-        with served(options.runs or made) as address, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        with served(options.runs or samples) as (address, _), sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
             for page, width, theme in itertools.product(PAGES, WIDTHS, THEMES) if not options.readme else ():
-                word = page.lower().replace("&part=", "-").replace(" ", "-")
-                path = options.out / f"dashboard-{word}-{width}-{theme}.png"
+                name = page.lower().replace("&part=", "-").replace(" ", "-")
+                path = options.out / f"dashboard-{name}-{width}-{theme}.png"
                 take(browser, _address(address, page, options.chosen), width, theme, path)
             for page in README_PAGES if options.readme else ():
                 path = options.out / f"dashboard_{page.lower()}.png"
@@ -51,21 +51,21 @@ def main() -> None:
             browser.close()
 
 
-def take(browser: Browser, address: str, width: int, theme: str, path: Path, tallest: int = TALLEST) -> None:
-    """Save a picture of a page, in the light or the dark theme.
+def take(browser: Browser, address: str, width: int, theme: str, path: Path, max_height: int = MAX_HEIGHT) -> None:
+    """Save a screenshot of a page in the light or the dark theme.
 
     Args:
         width: in pixels.
-        tallest: pixels from the top after which the picture is cut.
+        max_height: in pixels; a taller page is cut at the bottom.
     """
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
     page.set_default_timeout(120_000)
     page.goto(address)
     _wait_until_drawn(page)
     height = page.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
-    page.set_viewport_size({"width": width, "height": min(height, tallest)})
+    page.set_viewport_size({"width": width, "height": min(height, max_height)})
     _wait_until_drawn(page)
-    page.wait_for_timeout(1000)  # the table on its canvas says nothing of when it is drawn
+    page.wait_for_timeout(1000)  # the table is a canvas, which does not report when it is drawn
     page.screenshot(path=path)
     page.close()
 
@@ -82,7 +82,7 @@ def _shrink(path: Path) -> None:
 
 def _address(server: str, page: str, chosen: list[str]) -> str:
     name, _, part = page.partition("&part=")
-    choice = [("page", name), *(("chosen", one) for one in chosen)]
+    choice = [("page", name), *(("chosen", run) for run in chosen)]
     choice += [("part", part)] if part else []
     choice += [("run", chosen[0])] if chosen else []
     return f"{server}/?{urlencode(choice)}"

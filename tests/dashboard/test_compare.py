@@ -1,7 +1,5 @@
 import json
 
-import pytest
-
 
 def charts(app):
     return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
@@ -16,24 +14,24 @@ def test_only_the_options_that_differ_are_listed(runs, draw):
     }
 
 
-def test_runs_of_one_configuration_differ_in_nothing(runs, draw):
+def test_one_run_has_no_options_that_differ(runs, draw):
     app = draw(runs, "Compare", chosen="depth-30-0")
-    assert not app.dataframe and any("differ in nothing" in caption.value for caption in app.caption)
+    assert not app.dataframe and any("the same options" in caption.value for caption in app.caption)
 
 
-def test_nothing_chosen_says_how_to_choose(runs, draw):
+def test_without_chosen_runs_the_page_explains_how_to_choose(runs, draw):
     app = draw(runs, "Compare", chosen=["no such run"])
     assert not app.exception and len(app.info) == 1
 
 
-def test_the_list_of_runs_can_be_changed_here(runs, draw):
+def test_the_list_of_runs_can_be_changed(runs, draw):
     app = draw(runs, "Compare", chosen=["depth-30-0", "depth-10-0"])
     app.multiselect(key="picked").set_value(["depth-30-0", "baseline-0"]).run()
     assert app.query_params["chosen"] == ["depth-30-0", "baseline-0"]
     assert list(app.dataframe[0].value.columns) == ["Option", "depth-30-0", "baseline-0"]
 
 
-def test_seeds_are_gathered_with_a_band(runs, draw):
+def test_seeds_are_grouped_with_a_band(runs, draw):
     names = ["depth-30-0", "depth-30-1", "depth-10-0"]
     app = draw(runs, "Compare", chosen=names, group="configuration (mean over seeds)")
     curves = charts(app)[0]
@@ -43,45 +41,44 @@ def test_seeds_are_gathered_with_a_band(runs, draw):
     assert any("± one standard deviation over the runs" in caption.value for caption in app.caption)
 
 
-@pytest.mark.parametrize("group", ["n_unfreeze", "augment"])
-def test_any_option_that_differs_groups_the_runs(runs, draw, group):
-    app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-1", "depth-10-0"], group=group, against="time")
+def test_runs_are_grouped_by_an_option_that_differs(runs, draw):
+    app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-1", "depth-10-0"], group="augment", against="time")
     assert not app.exception
-    assert app.selectbox(key="group").value == group
+    assert app.selectbox(key="group").value == "augment"
     assert charts(app)[0]["layout"]["xaxis"]["title"]["text"] == "seconds of training"
 
 
-def test_a_group_that_no_longer_differs_falls_back_to_each_run(runs, draw):
+def test_grouping_by_an_option_without_differences_falls_back_to_each_run(runs, draw):
     app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-1"], group="n_unfreeze")
     assert not app.exception and app.selectbox(key="group").value == "each run"
 
 
-def test_more_runs_than_lines_can_be_told_apart_are_not_all_drawn(draw, study):
+def test_at_most_twelve_lines_are_drawn(draw, study):
     app = draw(
         study, "Compare", chosen=[f"labels-{n}-s{seed}" for n in (5, 20, 100, 500) for seed in range(3)] + ["mixup-s0"]
     )
-    assert any("The first 12 of 13" in info.value for info in app.info)
+    assert any("the first 12 of 13" in info.value for info in app.info)
 
 
-def test_old_logs_and_unfinished_runs_compare_too(runs, draw):
+def test_old_logs_and_unfinished_runs_can_be_compared(runs, draw):
     app = draw(runs, "Compare", chosen=["old-log", "depth-60-0", "depth-all-0"])
     assert not app.exception
     legend = [trace["name"] for trace in charts(app)[0]["data"] if trace.get("showlegend")]
-    assert legend == ["depth-60-0", "depth-all-0"]  # the old log kept no curves
+    assert legend == ["depth-60-0", "depth-all-0"]  # the old log has no curves
 
 
 def test_charts_are_saved_in_the_chosen_format(runs, draw):
-    for form in ("PNG", "SVG"):
-        app = draw(runs, "Compare", chosen=["depth-30-0"], format=form)
+    for file_format in ("PNG", "SVG"):
+        app = draw(runs, "One run", run="depth-30-0", format=file_format)
         [config, *_] = [json.loads(chart.proto.config) for chart in app.get("plotly_chart")]
-        assert config["toImageButtonOptions"]["format"] == form.lower()
+        assert config["toImageButtonOptions"]["format"] == file_format.lower()
 
 
-def test_options_that_no_axis_is_left_for_are_told(study, draw):
-    def told(*chosen):
-        return [one.value for one in draw(study, "Compare", chosen=chosen).caption if "One line" in one.value]
+def test_the_caption_reports_options_without_an_axis(study, draw):
+    def caption(*chosen):
+        app = draw(study, "Compare", chosen=chosen)
+        return next(caption.value for caption in app.caption if "One line" in caption.value)
 
-    [many] = told("mixup-s0", "scratch-5-s0", "side-96-s0", "batch-norm-trained-s0", "depth-0-s0")
-    assert "Drawn are the 7 most telling of " in many
-    [few] = told("depth-10-s0", "depth-30-s0")
-    assert "Drawn" not in few
+    many = caption("mixup-s0", "scratch-5-s0", "side-96-s0", "batch-norm-trained-s0", "depth-0-s0")
+    assert "The chart shows the 7 most informative of " in many
+    assert "The chart shows" not in caption("depth-10-s0", "depth-30-s0")

@@ -14,7 +14,7 @@ def line(*records, name="a <b>run</b>", place=0):
 
 
 def drawn(figure, name):
-    """Return the lines of that name that hold points."""
+    """Return the lines of this name that have points."""
     return [trace for trace in figure.data if trace.name == name and trace.x[0] is not None]
 
 
@@ -23,11 +23,11 @@ def test_training_is_dashed_and_validation_solid_in_the_colour_of_the_run():
     [first, second] = [{trace.line.color for trace in figure.data if trace.legendgroup == str(i)} for i in (0, 1)]
     assert len(first) == len(second) == 1 and first != second
     assert [trace.line.dash for trace in drawn(figure, "a &lt;b&gt;run&lt;/b&gt;")][:2] == ["dash", "solid"]
-    key = {trace.name: trace.line.dash for trace in figure.data if trace.x[0] is None}
-    assert key == {"validation": "solid", "training": "dash"}
+    legend = {trace.name: trace.line.dash for trace in figure.data if trace.x[0] is None}
+    assert legend == {"validation": "solid", "training": "dash"}
 
 
-def test_both_stages_are_on_one_axis_with_the_boundary_marked():
+def test_both_stages_share_an_axis_with_the_boundary_marked():
     figure = curves([line(RunRecord(curves={"stage1": STAGE1, "stage2": STAGE2}))])
     assert [shape.x0 for shape in figure.layout.shapes] == [2.5, 2.5]  # accuracy and loss
     assert [note.text for note in figure.layout.annotations][2:] == ["stage 2", "stage 2"]
@@ -35,14 +35,14 @@ def test_both_stages_are_on_one_axis_with_the_boundary_marked():
     assert list(validation.x) == [1, 2, 3] and list(validation.y) == [0.4, 0.5, 0.7]
 
 
-def test_over_time_the_boundary_lies_where_the_first_stage_ended():
+def test_over_time_the_boundary_is_at_the_end_of_the_first_stage():
     figure = curves([line(RunRecord(curves={"stage1": STAGE1, "stage2": STAGE2}))], against="time")
     assert figure.layout.shapes[0].x0 == 4.0
     assert list(figure.data[0].x) == [2.0, 4.0, 14.0]
     assert figure.layout.xaxis.title.text == "seconds of training"
 
 
-def test_several_runs_have_a_band_of_one_deviation():
+def test_several_runs_have_a_band_of_one_standard_deviation():
     records = [RunRecord(curves={"stage1": {"val_accuracy": [value]}}) for value in (0.4, 0.6)]
     figure = curves([line(*records)])
     low, high = figure.data[1].y[0], figure.data[2].y[0]
@@ -58,14 +58,14 @@ def test_many_different_boundaries_are_not_drawn():
     assert len(curves(lines).layout.shapes) == 0
 
 
-def test_boundaries_of_one_name_are_named_once_at_the_last():
+def test_boundaries_with_the_same_name_are_labelled_once_at_the_last():
     lines = [line(RunRecord(curves={"stage1": {"loss": [1.0] * n}, "stage2": STAGE2}), place=n) for n in (4, 3)]
     figure = curves(lines)
     assert sorted({shape.x0 for shape in figure.layout.shapes}) == [3.5, 4.5]
     assert {note.x for note in figure.layout.annotations if note.text == "stage 2"} == {4.5}
 
 
-def test_a_learning_rate_that_all_but_vanishes_does_not_squeeze_the_rest():
+def test_the_axis_of_the_learning_rate_cuts_off_tiny_values():
     rates = {"learning_rate": [1e-3, 1e-4, 1e-12]}
     low, high = learning_rate(line(RunRecord(curves={"stage1": {**rates, "loss": [1.0] * 3}}))).layout.yaxis.range
     assert low < -4 and high > -3 and high - low < 5

@@ -1,4 +1,4 @@
-"""Folders that something went wrong with, or that somebody means ill with: every page stands and shows the good run."""
+"""Folders with damaged or malicious files: every page can be drawn and shows the good run."""
 
 import json
 import os
@@ -99,17 +99,17 @@ def content(value):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder that holds one good run."""
+    """Return a folder with one good run."""
     write_run(tmp_path / "runs" / "good", {}, "completed", 0)
     return tmp_path / "runs"
 
 
-def stands(app):
-    """Check that a page was drawn without an error, and that nothing from a file acts as markup; return the page."""
+def checked(app):
+    """Check that a page was drawn without an error and contains no markup from a file; return the page."""
     assert [error.message for error in app.exception] == []
-    marked = [*app.markdown, *app.caption, *app.subheader, *app.info, *app.warning]
-    told = " ".join([*(element.value for element in marked), *(button.label for button in app.button)])
-    assert "script>" not in told and "**bold" not in told
+    with_markup = [*app.markdown, *app.caption, *app.subheader, *app.info, *app.warning]
+    text = " ".join([*(element.value for element in with_markup), *(button.label for button in app.button)])
+    assert "script>" not in text and "**bold" not in text
     return app
 
 
@@ -119,14 +119,14 @@ def table(app):
 
 @pytest.mark.parametrize("case", UNREADABLE)
 @pytest.mark.fault(23)
-def test_what_is_no_record_is_listed_with_the_reason(folder, draw, case):
+def test_an_invalid_record_is_listed_with_the_reason(folder, draw, case):
     (folder / case).mkdir()
     path = folder / case / "run.json"
     path.write_bytes(content(UNREADABLE[case]))
-    os.utime(path, (0, 0))  # or the reader would wait a moment for whoever may be writing it
+    os.utime(path, (0, 0))  # a recent file would be read again, as it may be incomplete
     with pytest.raises(UnreadableRecord):
         read_record(path)
-    app = stands(draw(folder))
+    app = checked(draw(folder))
     assert list(table(app)["Run"]) == ["good"]
     listed = app.dataframe[1].value
     assert list(listed["File"]) == [f"{case}/run.json"]
@@ -135,58 +135,58 @@ def test_what_is_no_record_is_listed_with_the_reason(folder, draw, case):
 
 @pytest.mark.parametrize("case", READABLE)
 @pytest.mark.fault(23)
-def test_any_record_shows_as_well_as_it_can(folder, draw, case):
+def test_any_valid_record_is_shown(folder, draw, case):
     (folder / case).mkdir()
     (folder / case / "run.json").write_bytes(content(READABLE[case]))
-    app = stands(draw(folder))
+    app = checked(draw(folder))
     assert sorted(table(app)["Run"]) == sorted(["good", case])
-    stands(draw(folder, "One run", run=case, part="Options" if "config" in READABLE[case] else "Test split"))
+    checked(draw(folder, "One run", run=case, part="Options" if "config" in READABLE[case] else "Test split"))
 
 
 @pytest.mark.fault(23)
-def test_all_odd_records_at_once_are_compared_and_studied(folder, draw):
+def test_all_odd_records_together_can_be_compared_and_studied(folder, draw):
     for case, value in READABLE.items():
         (folder / case).mkdir()
         (folder / case / "run.json").write_bytes(content(value))
     names = ["good", *READABLE]
     for start in range(0, len(names), 6):
-        stands(draw(folder, "Compare", chosen=[*names[start : start + 6], "no such run"]))
-    stands(draw(folder, "Compare", chosen=names, group="configuration (mean over seeds)", against="time"))
-    stands(draw(folder, "Study"))
-    stands(draw(folder, "Try it"))
+        checked(draw(folder, "Compare", chosen=[*names[start : start + 6], "no such run"]))
+    checked(draw(folder, "Compare", chosen=names, group="configuration (mean over seeds)", against="time"))
+    checked(draw(folder, "Study"))
+    checked(draw(folder, "Try it"))
 
 
 @pytest.mark.parametrize("case", NAMES)
 @pytest.mark.fault(24)
 def test_any_name_is_shown_as_text(folder, draw, case):
     write_run(folder / NAMES[case], {"n_unfreeze": 3}, "completed", 1)
-    app = stands(draw(folder))
+    app = checked(draw(folder))
     [name] = set(table(app)["Run"]) - {"good"}
     assert name.isprintable()
-    one = stands(draw(folder, "One run", run=name))
+    one = checked(draw(folder, "One run", run=name))
     assert one.selectbox(key="run").value == name
 
 
 @pytest.mark.fault(24)
-def test_runs_of_any_name_are_compared(folder, draw):
+def test_runs_of_any_name_can_be_compared(folder, draw):
     for place, name in enumerate(NAMES.values()):
         write_run(folder / name, {"n_unfreeze": place}, "completed", place)
     names = list(table(draw(folder))["Run"])
-    app = stands(draw(folder, "Compare", chosen=names))
+    app = checked(draw(folder, "Compare", chosen=names))
     assert set(app.dataframe[0].value.columns) == {"Option", *names}
 
 
 @pytest.mark.fault(24)
-def test_a_name_with_markup_reaches_the_page_word_for_word(folder, draw):
+def test_a_name_with_markup_is_shown_unchanged(folder, draw):
     write_run(folder / NAMES["markup"], {"n_unfreeze": 3}, "completed", 1)
     assert NAMES["markup"] in set(table(draw(folder))["Run"])
 
 
 @pytest.mark.fault(24)
-def test_markup_in_a_record_stands_in_plain_blocks_only(folder, draw):
+def test_markup_in_a_record_is_shown_as_plain_text(folder, draw):
     (folder / "markup").mkdir()
     (folder / "markup" / "run.json").write_bytes(content(READABLE["markup"]))
-    app = stands(draw(folder, "One run", run="markup", part="Options"))
+    app = checked(draw(folder, "One run", run="markup", part="Options"))
     assert [block.value for block in app.code] == [MARKUP, MARKUP]
     assert MARKUP in [text.value for text in app.text]
 
@@ -203,7 +203,7 @@ def test_links_and_pipes_are_not_followed(folder, draw):
     (folder / "pipe").mkdir()
     os.mkfifo(folder / "pipe" / "run.json")
     (folder / "folder" / "run.json").mkdir(parents=True)
-    app = stands(draw(folder))
+    app = checked(draw(folder))
     assert list(table(app)["Run"]) == ["good"]
     assert {"link/run.json", "self/run.json", "pipe/run.json"} <= set(app.dataframe[1].value["File"])
 
@@ -213,22 +213,22 @@ def test_a_record_of_a_gigabyte_is_not_read(folder, draw):
     (folder / "large").mkdir()
     with open(folder / "large" / "run.json", "wb") as file:
         file.truncate(1 << 30)
-    app = stands(draw(folder))
+    app = checked(draw(folder))
     assert "bytes" in app.dataframe[1].value["Reason"][0]
 
 
 @pytest.mark.fault(26)
-def test_a_record_that_vanishes_after_the_look_is_left_out(folder, draw, monkeypatch):
+def test_a_record_that_is_deleted_before_it_is_read_is_left_out(folder, draw, monkeypatch):
     gone = write_run(folder / "gone", {}, "completed", 1)
-    look = store.stamp
+    original = store.stamp
 
-    def look_and_lose(where):
-        seen = look(where)
+    def stamp_and_delete(folder):
+        stamp = original(folder)
         gone.unlink(missing_ok=True)
-        return seen
+        return stamp
 
-    monkeypatch.setattr(store, "stamp", look_and_lose)
-    assert list(table(stands(draw(folder)))["Run"]) == ["good"]
+    monkeypatch.setattr(store, "stamp", stamp_and_delete)
+    assert list(table(checked(draw(folder)))["Run"]) == ["good"]
 
 
 @pytest.mark.fault(25)
@@ -240,27 +240,27 @@ def test_a_model_outside_the_folder_of_its_run_is_not_used(tmp_path):
     (own / "link.keras").symlink_to(tmp_path / "outside.keras")
     (own / "model.txt").write_bytes(b"")
 
-    def found(name):
+    def model(name):
         return model_file(Row("run", Run(RunRecord(files={"model": name}), own / "run.json")))
 
-    assert found("model.keras") == own / "model.keras"
+    assert model("model.keras") == own / "model.keras"
     refused = ["../outside.keras", str(tmp_path / "outside.keras"), "link.keras", "model.txt", "no.keras", "", "a\0.h5"]
-    assert [name for name in refused if found(name)] == []
+    assert [name for name in refused if model(name)] == []
 
 
 @pytest.mark.fault(25)
-def test_files_are_named_and_measured_but_never_opened(tmp_path):
+def test_files_are_listed_without_being_opened(tmp_path):
     path = write_run(tmp_path / "run", {}, "completed", 0)
     (path.parent / "secret").symlink_to("/etc/passwd")
     os.mkfifo(path.parent / "pipe")
     (path.parent / "inner").mkdir()
     os.chmod(path, stat.S_IWUSR)
-    listed = {one["File"]: one["Size"] for one in list_files(Row("run", Run(RunRecord(), path)))}
+    listed = {file["File"]: file["Size"] for file in list_files(Row("run", Run(RunRecord(), path)))}
     assert listed["secret"] == "link" and listed["inner"] == "folder" and listed["run.json"].endswith("kB")
 
 
 @pytest.mark.fault(30)
-def test_a_file_outside_the_runs_folder_is_not_opened_whatever_a_record_names(folder, draw):
+def test_a_file_outside_the_runs_folder_is_not_opened(folder, draw):
     secret = folder.parent / "outside.keras"
     secret.write_bytes(b"")
     for name, model in (("up", "../../outside.keras"), ("absolute", str(secret)), ("linked", "link.keras")):
@@ -274,14 +274,14 @@ def test_a_file_outside_the_runs_folder_is_not_opened_whatever_a_record_names(fo
         if watching and event == "open" and isinstance(arguments[0], str | bytes):
             opened.append(os.path.realpath(os.fsdecode(arguments[0])))
 
-    sys.addaudithook(watch)  # it stays for the rest of the process, and looks only while this test runs
+    sys.addaudithook(watch)  # it cannot be removed, so it records only during this test
     for page in ("One run", "Try it"):
         for run in ("up", "absolute", "linked"):
-            stands(draw(folder, page, run=run))
+            checked(draw(folder, page, run=run))
     assert str(secret) not in opened and str(folder / "linked" / "run.json") in opened
     secret.read_bytes()
     watching = False
-    assert str(secret) in opened, "the test would not notice"
+    assert str(secret) in opened, "the audit hook does not record"
 
 
 RECORDS = st.fixed_dictionaries(
@@ -311,10 +311,10 @@ RECORDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=settings().max_examples // 5)  # one example draws some twenty charts
+@settings(max_examples=settings().max_examples // 5)  # one example draws about twenty charts
 @given(st.lists(RECORDS, min_size=1, max_size=3))
 @pytest.mark.fault(23)
-def test_whatever_the_records_hold_tables_and_charts_can_be_made(tmp_path_factory, values):
+def test_tables_and_charts_can_be_made_from_any_record(tmp_path_factory, values):
     rows = []
     for place, value in enumerate(values):
         try:

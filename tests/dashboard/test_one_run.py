@@ -1,7 +1,7 @@
 import json
 
 
-def test_a_finished_run_shows_what_it_reached_and_the_command_that_repeats_it(runs, draw):
+def test_a_finished_run_shows_its_metrics_its_command_and_its_curves(runs, draw):
     app = draw(runs, "One run", run="depth-30-2")
     assert [metric.value for metric in app.metric] == ["85.1 %", "84.4 %", "3 min 45 s", "423,000"]
     assert app.metric[0].delta == "95 %: 84.4–85.8"
@@ -14,10 +14,10 @@ def test_every_part_of_a_finished_run_can_be_opened(runs, draw):
     assert [heading.value for heading in app.subheader] == ["Confusion matrix", "Precision and recall", "Reliability"]
     assert any(caption.value == "Expected calibration error 4.1 %" for caption in app.caption)
     app = draw(runs, "One run", run="depth-30-2", part="Options")
-    options, metrics, phases, made_of = (table.value for table in app.dataframe)
+    options, metrics, phases, provenance = (table.value for table in app.dataframe)
     assert dict(options.to_numpy())["n_unfreeze"] == "30"
     assert dict(phases.to_numpy())["total"] == "3 min 45 s"
-    assert "test_end2end" in set(metrics["metric"]) and "versions: keras" in set(made_of["part"])
+    assert "test_end2end" in set(metrics["metric"]) and "versions: keras" in set(provenance["part"])
     app = draw(runs, "One run", run="depth-30-2", part="Files")
     assert list(app.dataframe[0].value["File"]) == ["run.json"]
 
@@ -32,28 +32,28 @@ def test_the_confusion_matrix_shows_counts_or_shares(runs, draw):
     assert cells({"cells": "share of the row"})[0].endswith("%")
 
 
-def test_a_failed_run_says_why(runs, draw):
+def test_a_failed_run_shows_its_error(runs, draw):
     app = draw(runs, "One run", run="depth-all-0")
     assert app.code[0].value.startswith("MemoryError: 12.4 GB")
     assert [metric.value for metric in app.metric[:2]] == ["–", "–"]
 
 
-def test_an_old_log_shows_as_well_as_it_can(runs, draw):
+def test_an_old_log_shows_what_it_has_recorded(runs, draw):
     app = draw(runs, "One run", run="old-log")
     assert [metric.value for metric in app.metric] == ["92.3 %", "91.6 %", "15 min 37 s", "–"]
-    assert any(caption.value == "This run kept no curves." for caption in app.caption)
+    assert any(caption.value == "This run has no recorded curves." for caption in app.caption)
     app = draw(runs, "One run", run="old-log", part="Files")
     assert list(app.dataframe[0].value["File"]) == ["old-log.json"]
     app = draw(runs, "One run", run="old-log", part="Test split")
     assert len(app.get("plotly_chart")) == 1 and not app.exception
 
 
-def test_another_run_can_be_picked(runs, draw):
+def test_another_run_can_be_chosen(runs, draw):
     app = draw(runs, "One run", run="depth-30-2")
     app.selectbox(key="run").set_value("baseline-0").run()
     assert not app.exception and app.metric[1].value == "69.3 %"
 
 
-def test_a_run_that_is_gone_gives_way_to_the_first(runs, draw):
+def test_an_unknown_run_in_the_address_opens_the_first_run(runs, draw):
     app = draw(runs, "One run", run="no such run")
     assert not app.exception and app.selectbox(key="run").value == "baseline-0"

@@ -10,7 +10,7 @@ def rows(runs):
     return lambda *names: view.named(names)
 
 
-def test_one_run_shows_its_interval_and_several_their_deviation(rows):
+def test_one_run_shows_its_interval_and_several_their_standard_deviation(rows):
     [one] = rows("depth-30-0")
     group = RunGroup("three", rows("depth-30-0", "depth-30-1", "depth-30-2"))
     figure = option_charts.results([RunGroup("one", [one]), group])
@@ -21,23 +21,23 @@ def test_one_run_shows_its_interval_and_several_their_deviation(rows):
     assert {trace.marker.symbol for trace in figure.data} == {"circle", "diamond"}
 
 
-def test_accuracy_against_the_time_of_the_whole_run(rows):
+def test_accuracy_against_total_time(rows):
     [one] = rows("depth-30-0")
     figure = option_charts.against_time([RunGroup("one", [one]), RunGroup("running", rows("depth-60-0"))])
     assert [(list(trace.x), list(trace.y)) for trace in figure.data] == [([one.seconds], [one.metric("val_end2end")])]
     assert option_charts.against_time([RunGroup("running", rows("depth-60-0"))]) is None
 
 
-def test_parallel_lines_run_over_the_options_that_differ_to_the_accuracy(rows):
+def test_parallel_coordinates_show_the_options_that_differ_and_the_accuracy(rows):
     few = rows("depth-30-0", "depth-10-0", "depth-10-1", "depth-60-0")
     figure = option_charts.parallel(few)
     titles = [note.text for note in figure.layout.annotations if note.text.startswith("<b>")]
     assert titles == ["<b>n_unfreeze</b>", "<b>augment</b>", "<b>validation</b>"]
-    assert len(figure.data) == 3  # the run that goes on has no accuracy yet
+    assert len(figure.data) == 3  # the run in progress has no accuracy yet
     lines = {trace.name: trace for trace in figure.data}
     assert lines["depth-30-0"].text[:2] == ("30", "yes")
     assert lines["depth-30-0"].y[-1] == max(trace.y[-1] for trace in figure.data) == 1
-    assert lines["depth-10-0"].y[0] != lines["depth-10-1"].y[0]  # side by side, so that both are seen
+    assert lines["depth-10-0"].y[0] != lines["depth-10-1"].y[0]  # apart, so that both are visible
     assert option_charts.parallel(rows("depth-30-0", "depth-30-1")) is None
     assert option_charts.parallel(rows("depth-30-0")) is None
 

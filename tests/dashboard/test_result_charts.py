@@ -25,11 +25,11 @@ def test_a_class_without_images_has_no_shares():
 
 
 @pytest.mark.parametrize("matrix", [[], [[1, 2]], [[1] * 201] * 201])
-def test_what_is_no_confusion_matrix_is_not_drawn(matrix):
+def test_a_matrix_that_is_empty_or_not_square_or_too_large_is_not_drawn(matrix):
     assert result_charts.confusion_counts(RunRecord(confusion_matrix=matrix)) is None
 
 
-def test_class_names_are_labels_and_tell_the_classes_apart():
+def test_class_names_are_escaped_and_unique():
     names = result_charts.class_names
     assert names(RunRecord(confusion_matrix=COUNTS, dataset={"class_names": ["<b>", "dog"]})) == ["&lt;b&gt;", "dog"]
     assert names(RunRecord(confusion_matrix=COUNTS, dataset={"class_names": ["x", "x"]})) == ["0 x", "1 x"]
@@ -37,7 +37,7 @@ def test_class_names_are_labels_and_tell_the_classes_apart():
     assert names(RunRecord(confusion_matrix=COUNTS, per_class=[{"name": "cat"}, {"name": "dog"}])) == ["cat", "dog"]
 
 
-def test_precision_and_recall_are_told_apart_by_their_markers():
+def test_precision_and_recall_have_different_markers():
     scores = [{"name": "cat", "precision": 0.5, "recall": None}, {"name": "dog", "precision": "?", "recall": 0.75}]
     figure = result_charts.by_class(RunRecord(per_class=scores))
     precision, recall = figure.data[-2:]
@@ -50,7 +50,7 @@ def test_reliability():
     bins = {"edges": [0.0, 0.5, 1.0], "confidence": [None, 0.8], "accuracy": [None, 0.7], "count": [0, 10]}
     figure = result_charts.reliability(bins)
     np.testing.assert_equal(figure.data[0].y, [np.nan, 0.7])
-    np.testing.assert_allclose(figure.data[1].y[1], 0.1)  # the gap stands on the accuracy
+    np.testing.assert_allclose(figure.data[1].y[1], 0.1)  # the gap bar starts at the accuracy
     assert result_charts.reliability({**bins, "edges": [0.0, 1.0]}) is None
     assert result_charts.reliability({**bins, "count": "ten"}) is None
     assert result_charts.reliability({}) is None

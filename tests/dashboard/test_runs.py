@@ -17,7 +17,7 @@ def names(app):
     return list(app.dataframe[0].value["Run"])
 
 
-def test_one_row_for_each_run_says_all_that_was_asked_for(runs, draw):
+def test_the_table_has_one_row_per_run(runs, draw):
     shown = table(draw(runs))
     assert len(shown) == 14
     best = shown.loc["depth-30-2"]
@@ -27,14 +27,14 @@ def test_one_row_for_each_run_says_all_that_was_asked_for(runs, draw):
     assert list(best[["Preset", "Network", "Unfrozen", "Augmented", "Labels", "Seed", "Date", "Data"]]) == [
         "cifar10", "MobileNetV2", "30", "yes", "all", "2", "2026-03-01 06:10", "cifar10",
     ]  # fmt: skip
-    assert best["Seconds"] == 225, "cut to 224"
+    assert best["Seconds"] == 225  # rounded, not truncated
     assert len(best["Curve"]) == 20
 
 
-def test_every_status_has_a_sign_of_its_own(runs, draw):
-    words = {words.split()[1]: words.split()[0] for words in table(draw(runs))["Status"]}
-    assert set(words) == {"running", "completed", "diverged", "failed", "interrupted"}
-    assert len(set(words.values())) == 5
+def test_every_status_has_its_own_sign(runs, draw):
+    signs = {status: sign for sign, status in map(str.split, table(draw(runs))["Status"])}
+    assert set(signs) == {"running", "completed", "diverged", "failed", "interrupted"}
+    assert len(set(signs.values())) == 5
 
 
 def test_accuracies_sort_as_text(tmp_path, draw):
@@ -45,7 +45,7 @@ def test_accuracies_sort_as_text(tmp_path, draw):
     assert list(shown["Run"]) == ["low", "middle", "high"]
 
 
-def test_the_best_configuration_is_named_with_why(runs, draw):
+def test_the_best_configuration_is_named_with_the_reason(runs, draw):
     app = draw(runs)
     assert app.text[1].value.startswith("cifar10: transfer learning · last 30 layers unfrozen · augmented")
     assert any("3 seeds), 3.7 points ahead" in caption.value for caption in app.caption)
@@ -53,7 +53,7 @@ def test_the_best_configuration_is_named_with_why(runs, draw):
 
 
 @pytest.mark.parametrize(
-    ("address", "found"),
+    ("address", "expected"),
     [
         ({"search": "depth-30 seed=1"}, ["depth-30-1"]),
         ({"search": "N_UNFREEZE=60"}, ["depth-60-0"]),
@@ -62,23 +62,23 @@ def test_the_best_configuration_is_named_with_why(runs, draw):
         ({"search": "nothing like it"}, None),
     ],
 )
-def test_filters_live_in_the_address(runs, draw, address, found):
+def test_filters_are_read_from_the_address(runs, draw, address, expected):
     app = draw(runs, **address)
     assert not app.exception
-    assert (sorted(names(app)) if app.dataframe else None) == found
+    assert (sorted(names(app)) if app.dataframe else None) == expected
 
 
-def test_runs_that_go_on_come_first_and_then_the_best(runs, draw):
+def test_the_table_is_sorted(runs, draw):
     assert names(draw(runs))[:2] == ["depth-60-0", "old-log-with-curves"]
     assert names(draw(runs, sort="name"))[:2] == ["baseline-0", "depth-10-0"]
-    assert names(draw(runs, sort="newest"))[0] == "depth-all-0"
-    assert set(names(draw(runs, sort="newest"))[-2:]) == {"old-log", "old-log-with-curves"}
+    newest = names(draw(runs, sort="newest"))
+    assert newest[0] == "depth-all-0" and set(newest[-2:]) == {"old-log", "old-log-with-curves"}
     assert names(draw(runs, sort="test accuracy"))[2] == "depth-30-2"
     assert names(draw(runs, sort="seconds"))[0] == "head-only-0"
 
 
 @pytest.mark.fault(27)
-def test_the_newest_is_told_by_its_number_not_by_a_clock_that_ran_backwards(tmp_path, draw):
+def test_the_newest_run_has_the_highest_number_although_the_clock_ran_backwards(tmp_path, draw):
     for number, day in (("0001", "2026-03-02T00:00:00Z"), ("0002", "2026-03-01T00:00:00Z")):
         path = write_run(tmp_path / number, {}, "completed", 0)
         RunRecord(run_id=number, created=day).save(path)
@@ -89,7 +89,7 @@ def button(app, label):
     return next(button for button in app.button if button.label == label)
 
 
-def test_chosen_runs_are_hidden_and_brought_back(runs, draw):
+def test_chosen_runs_are_hidden_and_shown_again(runs, draw):
     app = draw(runs, chosen=["depth-10-0", "depth-10-1"])
     assert "14 of 14 runs, 2 chosen" in [text.value for text in app.text]
     button(app, "Hide").click().run()
@@ -99,7 +99,7 @@ def test_chosen_runs_are_hidden_and_brought_back(runs, draw):
     assert len(names(app)) == 14 and "hidden" not in app.query_params
 
 
-def test_a_chosen_run_is_opened_and_several_are_compared(runs, draw):
+def test_one_chosen_run_is_opened_and_several_are_compared(runs, draw):
     app = draw(runs, chosen=["depth-10-0"])
     button(app, "Open").click().run()
     assert app.segmented_control(key="page").value == "One run" and app.selectbox(key="run").value == "depth-10-0"
@@ -109,7 +109,7 @@ def test_a_chosen_run_is_opened_and_several_are_compared(runs, draw):
     assert app.multiselect(key="picked").value == ["depth-10-0", "baseline-0"]
 
 
-def test_csv_holds_every_metric_and_option_and_no_formula(tmp_path):
+def test_csv_has_every_metric_and_option_and_no_formula(tmp_path):
     path = write_run(tmp_path / "one", {"n_unfreeze": -1}, "completed", 0)
     write_run(tmp_path / "=1+1", {}, "running", 1)
     record = RunRecord(metrics={"val_end2end": 0.5}, config={"a": "@SUM(1)", "b": -1, "c": True, "d": [1, 2]})

@@ -8,13 +8,12 @@ from transfer_utils.dashboard import store
 
 def test_an_unchanged_folder_is_not_read_again(tmp_path, monkeypatch):
     write_run(tmp_path / "one", {}, "running", 0)
-    seen = store.stamp(tmp_path)
-    first = store.read(tmp_path, seen)
-    monkeypatch.setattr(store, "load_runs", None)  # to call it would fail
+    first = store.read(tmp_path, store.stamp(tmp_path))
+    monkeypatch.setattr(store, "load_runs", None)  # calling it would fail
     assert store.read(tmp_path, store.stamp(tmp_path)) is first
 
 
-def test_the_stamp_changes_with_every_record(tmp_path):
+def test_every_change_of_a_record_changes_the_stamp(tmp_path):
     path = write_run(tmp_path / "one", {}, "running", 0)
     stamps = [store.stamp(tmp_path)]
     path.write_text("{}")
@@ -28,7 +27,7 @@ def test_the_stamp_changes_with_every_record(tmp_path):
     assert len(set(stamps)) == 5
 
 
-def test_the_stamp_follows_no_links_and_goes_no_deeper_than_records_lie(tmp_path):
+def test_the_stamp_follows_no_links_and_is_limited_in_depth(tmp_path):
     outside = tmp_path / "outside"
     write_run(outside / "one", {}, "running", 0)
     folder = tmp_path / "runs"
@@ -40,21 +39,21 @@ def test_the_stamp_follows_no_links_and_goes_no_deeper_than_records_lie(tmp_path
     assert store.stamp(folder) == ()
 
 
-def test_a_record_that_vanishes_between_listing_and_look_is_left_out(tmp_path, monkeypatch):
+def test_a_record_that_is_deleted_after_listing_is_left_out(tmp_path, monkeypatch):
     write_run(tmp_path / "one", {}, "running", 0)
     gone = write_run(tmp_path / "two", {}, "running", 1)
-    look = os.lstat
+    lstat = os.lstat
 
-    def vanish(path, **options):
+    def fail_for_deleted(path, **options):
         if Path(path) == gone:
             raise FileNotFoundError(path)
-        return look(path, **options)
+        return lstat(path, **options)
 
-    monkeypatch.setattr(os, "lstat", vanish)
+    monkeypatch.setattr(os, "lstat", fail_for_deleted)
     assert [Path(path).parent.name for path, *_ in store.stamp(tmp_path)] == ["one"]
 
 
-def test_names_are_places_below_the_folder_and_unique(tmp_path):
+def test_names_are_relative_paths_and_unique(tmp_path):
     write_run(tmp_path / "one", {}, "completed", 0)
     write_run(tmp_path / "study" / "one", {}, "completed", 1)
     (tmp_path / "one.json").write_text(json.dumps({"config": {"n_unfreeze": 1}}))

@@ -1,20 +1,23 @@
-def headings(app):
-    return [heading.value for heading in app.subheader]
+from tests.samples import write_run
+from transfer_utils.records import read_record
 
 
-def test_every_stage_is_drawn_from_the_runs_of_a_study(study, draw):
+def texts(app):
+    return [text.value for text in app.text]
+
+
+def test_a_study_answers_every_question(study, draw):
     app = draw(study, "Study")
-    assert headings(app) == [
+    assert [heading.value for heading in app.subheader] == [
         "1 · Start", "2 · Optimizer of the head", "3 · Unfreezing depth", "4 · Learning rate", "5 · Augmentation",
-        "6 · Averaged views", "Label efficiency", "Image size", "Any other option",
+        "6 · Test-time augmentation", "Label efficiency", "Image size", "Any other option",
     ]  # fmt: skip
-    told = [text.value for text in app.text]
-    assert any(words.startswith("Highest: all layers unfrozen, 88.1 %") for words in told)
-    assert any("Lowest: learning rate 0.1, 53.3 %" in words for words in told)
-    assert "+0.9 points on average over 69 runs." in told
+    assert any(text.startswith("Highest: all layers unfrozen, 88.1 %") for text in texts(app))
+    assert any("Lowest: learning rate 0.1, 53.3 %" in text for text in texts(app))
+    assert "+0.9 points on average over 69 runs." in texts(app)
 
 
-def test_what_no_run_answers_is_named_with_the_command_that_makes_it(study, runs, draw):
+def test_unanswered_questions_are_named_with_the_command_that_answers_them(study, runs, draw):
     app = draw(study, "Study")
     assert "6 · Early stopping" in app.caption[-1].value
     assert app.code[-1].value == "transfer-utils sweep studies/six_stages.yaml"
@@ -22,41 +25,32 @@ def test_what_no_run_answers_is_named_with_the_command_that_makes_it(study, runs
 
 
 def test_validation_or_test_is_chosen_in_the_address(study, draw):
-    on_test = draw(study, "Study", split="test")
-    told = [text.value for text in on_test.text]
-    assert any(words.startswith("Highest: all layers unfrozen, 87.3 %") for words in told)
+    app = draw(study, "Study", split="test")
+    assert any(text.startswith("Highest: all layers unfrozen, 87.3 %") for text in texts(app))
 
 
-def test_any_further_option_can_be_looked_at(study, draw):
+def test_any_other_option_can_be_chosen(study, draw):
     app = draw(study, "Study", option="batch_norm")
     assert not app.exception and app.selectbox(key="option").value == "batch_norm"
 
 
-def test_a_value_at_which_a_run_diverged_is_named_where_it_has_no_point(tmp_path, draw):
-    from tests.samples import write_run
-
+def test_values_of_diverged_runs_are_named(tmp_path, draw):
     for place, (rate, status) in enumerate(((1e-3, "completed"), (1e-4, "completed"), (1.0, "diverged"))):
         write_run(tmp_path / f"run{place}", {"n_unfreeze": 10, "learning_rate_stage2": rate}, status, place)
     write_run(tmp_path / "other", {"n_unfreeze": 30, "learning_rate_stage2": 2.0}, "diverged", 3)
-    [told] = [text.value for text in draw(tmp_path, "Study").text if text.value.startswith("Highest")]
-    assert told.endswith("Diverged: 1.")
+    [conclusion] = [text for text in texts(draw(tmp_path, "Study")) if text.startswith("Highest")]
+    assert conclusion.endswith("Diverged: 1.")
 
 
-def test_early_stopping_is_told_from_the_epochs_that_ran(tmp_path, draw):
-    from tests.samples import write_run
-    from transfer_utils.records import read_record
-
+def test_early_stopping_is_recognised_by_the_number_of_epochs(tmp_path, draw):
     path = write_run(tmp_path / "one", {"epochs_stage1": 8, "epochs_stage2": 12, "n_unfreeze": 10}, "completed", 0)
     record = read_record(path)
     record.curves["stage2"] = {name: values[:2] for name, values in record.curves["stage2"].items()}
     record.save(path)
-    assert "1 run stopped early, after 50 % of the epochs planned." in [t.value for t in draw(tmp_path, "Study").text]
+    assert "1 run stopped early, after 50 % of the planned epochs." in texts(draw(tmp_path, "Study"))
 
 
-def test_an_option_says_so_where_no_run_has_the_accuracy_in_question(tmp_path, draw):
-    from tests.samples import write_run
-    from transfer_utils.records import read_record
-
+def test_an_option_without_accuracies_on_this_split_has_no_chart(tmp_path, draw):
     for place, head in enumerate(("batchnorm", "plain")):
         path = write_run(tmp_path / f"run{place}", {"n_unfreeze": 10, "head": head}, "completed", place)
         record = read_record(path)
@@ -67,10 +61,7 @@ def test_an_option_says_so_where_no_run_has_the_accuracy_in_question(tmp_path, d
     assert "No run has this accuracy yet." in [caption.value for caption in app.caption]
 
 
-def test_frozen_features_are_set_beside_the_best_network_from_scratch_however_many_there_are(tmp_path, draw):
-    from tests.samples import write_run
-    from transfer_utils.records import read_record
-
+def test_frozen_features_are_compared_with_the_best_of_many_networks_from_scratch(tmp_path, draw):
     def accuracy(name: str, options: dict, place: int) -> float:
         path = write_run(tmp_path / name, options, "completed", place)
         return read_record(path).metrics["val_end2end"]
@@ -78,5 +69,4 @@ def test_frozen_features_are_set_beside_the_best_network_from_scratch_however_ma
     rates = [10.0**-n for n in range(1, 10)]
     best = max(accuracy(f"s{n}", {"model": "baseline", "learning_rate_stage1": r}, n) for n, r in enumerate(rates))
     gain = 100 * (accuracy("frozen", {"n_unfreeze": 0}, 9) - best)
-    told = [text.value for text in draw(tmp_path, "Study").text]
-    assert f"Frozen features: {gain:+.1f} points over the network from scratch." in told
+    assert f"Frozen features: {gain:+.1f} points over the network from scratch." in texts(draw(tmp_path, "Study"))

@@ -18,21 +18,21 @@ def test_an_option_is_drawn_in_the_order_of_its_values(rows):
     assert len(each.x) == 15  # five depths, three seeds
 
 
-def test_positive_numbers_over_decades_are_spaced_by_their_ratio(rows):
+def test_positive_numbers_over_decades_have_a_logarithmic_axis(rows):
     figure = study_charts.one_option(families(rows, "learning_rate_stage2"), "learning_rate_stage2", "test")
     assert figure.layout.xaxis.type == "log"
     assert list(figure.layout.xaxis.tickvals) == [1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
     assert [trace.name for trace in figure.data if trace.name] == ["augmented", "not augmented"]
 
 
-def test_views_add_points(rows):
+def test_the_gain_of_test_time_augmentation(rows):
     groups = group_by_configuration([row for row in rows if row.metric("test_tta") is not None])[:2]
-    figure = study_charts.averaging_views(groups, "test")
+    figure = study_charts.augmentation_gain(groups, "test")
     assert [trace.x[0] for trace in figure.data] == pytest.approx([0.9, 0.9])
     assert figure.layout.xaxis.title.text == "points of test accuracy gained"
 
 
-def test_epochs_run_and_left_out_add_up_to_those_planned(rows):
+def test_epochs_run_and_saved_add_up_to_the_planned_epochs(rows):
     groups = group_by_configuration(rows)[:2]
-    ran, left = study_charts.epochs_used(groups).data
-    assert [a + b for a, b in zip(ran.x, left.x, strict=True)] == [group.rows[0].planned for group in groups]
+    ran, saved = study_charts.epochs_used(groups).data
+    assert [a + b for a, b in zip(ran.x, saved.x, strict=True)] == [group.rows[0].planned for group in groups]

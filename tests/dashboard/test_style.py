@@ -4,18 +4,18 @@ from transfer_utils.dashboard import style
 from transfer_utils.utils.palette import OKABE_ITO
 
 
-def test_the_first_lines_differ_in_colour_and_the_next_in_marker():
-    looks = [(style.colour(place), style.symbol(place)) for place in range(style.MAX_LINES)]
-    assert len(set(looks)) == style.MAX_LINES == 12
-    assert {symbol for _, symbol in looks[:6]} == {None}
-    assert OKABE_ITO["black"] not in {colour for colour, _ in looks}
+def test_lines_differ_in_colour_first_and_then_in_marker():
+    styles = [(style.colour(place), style.symbol(place)) for place in range(style.MAX_LINES)]
+    assert len(set(styles)) == style.MAX_LINES == 12
+    assert {symbol for _, symbol in styles[:6]} == {None}
+    assert OKABE_ITO["black"] not in {colour for colour, _ in styles}
 
 
 def test_tinted():
     assert style.tinted("#0072B2", 0.5) == "rgba(0,114,178,0.5)"
 
 
-def test_a_figure_without_a_legend_gives_its_room_away():
+def test_a_figure_without_a_legend_is_lower():
     with_legend, without = go.Figure(), go.Figure()
     style.lay_out(with_legend, 300)
     style.lay_out(without, 300, legend=False)

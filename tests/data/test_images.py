@@ -1,4 +1,4 @@
-"""Pictures of every kind become RGB squares; bad ones are named; folders are listed without following links out."""
+"""Images of every format become RGB squares, bad files are named, and folders are listed safely."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_every_mode_and_size_becomes_an_rgb_square(kind_and_mode, width, height,
 
 
 @pytest.mark.fault(20)
-def test_postscript_is_no_picture_whatever_the_file_is_called(tmp_path, monkeypatch):
-    """Pillow would hand it to Ghostscript, which runs the program that it holds."""
+def test_postscript_is_refused_whatever_the_name_of_the_file(tmp_path, monkeypatch):
+    """Pillow would pass it to Ghostscript, which would run the program in it."""
     monkeypatch.setattr(subprocess, "check_call", lambda *command, **how: pytest.fail("a program was run"))
     photo = tmp_path / "cat.jpg"
     photo.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n{} loop\n")
@@ -69,12 +69,12 @@ def test_postscript_is_no_picture_whatever_the_file_is_called(tmp_path, monkeypa
         decode_image(photo, 8)
 
 
-def test_an_image_of_the_right_size_is_untouched():
+def test_an_image_of_the_right_size_stays_unchanged():
     image = noise()
     np.testing.assert_array_equal(decode_image(encoded(image), 32), np.asarray(image))
 
 
-def test_a_path_and_its_bytes_give_the_same(tmp_path):
+def test_a_path_and_the_content_of_the_file_give_the_same_pixels(tmp_path):
     image = noise(50, 40)
     image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(decode_image(tmp_path / "a.png", 32), decode_image(encoded(image), 32))
@@ -89,7 +89,7 @@ def test_16_bit_values_are_scaled_and_not_clipped():
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 @pytest.mark.fault(19)
-def test_transparent_pixels_are_laid_on_white(mode):
+def test_transparent_pixels_become_white(mode):
     image = Image.new("RGBA", (8, 8), (0, 0, 0, 0)).convert(mode)
     options = {"transparency": image.getpixel((0, 0))} if mode == "P" else {}
     assert (decode_image(encoded(image, **options), 8) == 255).all()
@@ -97,7 +97,7 @@ def test_transparent_pixels_are_laid_on_white(mode):
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 @pytest.mark.fault(19)
-def test_the_first_frame_of_an_animation_counts(kind):
+def test_the_first_frame_of_an_animation_is_used(kind):
     red, blue = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
     options = {"lossless": True} if kind == "WEBP" else {}
     pixels = decode_image(encoded(red, kind, save_all=True, append_images=[blue], **options), 16)
@@ -107,45 +107,47 @@ def test_the_first_frame_of_an_animation_counts(kind):
 def test_the_exif_orientation_is_applied():
     image = noise(16, 16)
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned a quarter: to be shown turned back clockwise
+    exif[0x0112] = 6  # the camera was turned by 90 degrees; viewers rotate the image clockwise
     pixels = decode_image(encoded(image, exif=exif), 16)
     np.testing.assert_array_equal(pixels, np.rot90(np.asarray(image), k=-1))
 
 
-@pytest.mark.parametrize("lying", [True, False])
+@pytest.mark.parametrize("wide", [True, False])
 @pytest.mark.fault(20)
-def test_a_picture_that_is_not_square_gives_its_middle(lying):
+def test_an_image_that_is_not_square_is_cropped_to_its_centre(wide):
     stripes = np.zeros((32, 96, 3), np.uint8)
     stripes[:, 32:64] = [0, 255, 0]
-    pixels = decode_image(encoded(Image.fromarray(stripes if lying else stripes.swapaxes(0, 1))), 32)
+    pixels = decode_image(encoded(Image.fromarray(stripes if wide else stripes.swapaxes(0, 1))), 32)
     assert (pixels == [0, 255, 0]).all()
 
 
-def test_shrinking_averages_what_it_leaves_out():
+def test_shrinking_averages_pixels():
     board = np.indices((256, 256)).sum(axis=0) % 2 * 255
     pixels = decode_image(encoded(Image.fromarray(board.astype(np.uint8))), 32)
     assert np.abs(pixels.astype(int) - 127).max() < 10
 
 
 @pytest.mark.fault(20)
-def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(monkeypatch):
+def test_a_large_jpeg_is_decoded_at_reduced_size(monkeypatch):
     sizes = []
-    monkeypatch.setattr(images, "_centre", lambda image, whole=images._centre: sizes.append(image.size) or whole(image))
+    monkeypatch.setattr(
+        images, "_centre", lambda image, centre=images._centre: sizes.append(image.size) or centre(image)
+    )
     pixels = decode_image(encoded(Image.new("RGB", (5000, 4000), (10, 200, 30)), "JPEG"), 32)
     assert sizes == [(625, 500)]  # 20 megapixels at an eighth
     np.testing.assert_allclose(pixels.astype(int), np.broadcast_to([10, 200, 30], (32, 32, 3)), atol=3)
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("width", "height"), [(9000, 8000), (12000, 12000), (60000, 60000)])
 @pytest.mark.fault(20)
-def test_an_image_bomb_is_refused_by_its_header(width, height):
+def test_an_image_bomb_is_refused_by_the_size_in_its_header(width, height):
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    with pytest.raises(BadImage, match=r"bomb\.png: .*(limit|exceeds)"):
+    with pytest.raises(BadImage, match=rf"bomb\.png: {width} x {height} pixels; the limit is 64 million"):
         decode_image(bomb, 32, name="bomb.png")
 
 
@@ -153,7 +155,7 @@ def test_an_image_bomb_is_refused_by_its_header(width, height):
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     noise().save(tmp_path / "a.png")
     monkeypatch.setattr(images, "MAX_FILE_BYTES", 1000)
-    with pytest.raises(BadImage, match="at most"):
+    with pytest.raises(BadImage, match="the limit is 0 MiB"):
         decode_image(tmp_path / "a.png", 32)
 
 
@@ -169,7 +171,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.fault(20)
-def test_a_bad_image_is_named_with_the_reason(tmp_path, content, reason):
+def test_the_error_for_a_bad_image_names_the_file_and_the_reason(tmp_path, content, reason):
     (tmp_path / "bad.png").write_bytes(content)
     with pytest.raises(BadImage, match=rf"bad\.png: .*{reason}"):
         decode_image(tmp_path / "bad.png", 32)
@@ -178,7 +180,7 @@ def test_a_bad_image_is_named_with_the_reason(tmp_path, content, reason):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @given(data=st.data(), kind=st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"]))
 @pytest.mark.fault(20)
-def test_damaged_bytes_give_a_picture_or_a_bad_image(data, kind):
+def test_damaged_content_gives_an_image_or_an_error_that_names_it(data, kind):
     content = bytearray(encoded(noise(), kind))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, min(len(content), 200) - 1))] = data.draw(st.integers(0, 255))
@@ -189,19 +191,19 @@ def test_damaged_bytes_give_a_picture_or_a_bad_image(data, kind):
         assert str(error).startswith("the image: ")
 
 
-def test_a_missing_file_or_a_folder_is_no_image(tmp_path):
+def test_a_missing_file_or_a_folder_is_an_error(tmp_path):
     for path in (tmp_path / "none.png", tmp_path):
         with pytest.raises(UserError, match="there is no such image file"):
             decode_image(path, 32)
 
 
-def test_a_name_with_control_characters_is_escaped(tmp_path):
+def test_control_characters_in_a_name_are_escaped(tmp_path):
     with pytest.raises(UserError) as caught:
         decode_image(tmp_path / "a\x1b[31m\n.png", 32)
     assert "\x1b" not in str(caught.value) and r"a\x1b[31m\n.png" in str(caught.value)
 
 
-def test_resized_arrays_follow_the_same_rule():
+def test_arrays_are_resized_like_image_files():
     picture = noise(32, 32)
     np.testing.assert_array_equal(resize_images(np.asarray(picture)[None], 20)[0], decode_image(encoded(picture), 20))
     array = np.asarray(picture)[None]
@@ -220,20 +222,20 @@ def test_splits_and_classes_are_listed_in_order(tmp_path):
     listing = list_image_folder(lay_out(tmp_path, *names, "train/dog/notes.txt", "train/dog/.3.png"))
     assert listing.class_names == ["cat", "dog"]
     assert sorted(listing.splits) == ["test", "train", "validation"]
-    found = [(os.path.relpath(path, tmp_path.resolve()), label) for path, label in listing.splits["train"]]
-    assert found == [("train/cat/a.Tiff", 0), ("train/dog/10.png", 1), ("train/dog/2.JPG", 1)]
+    files = [(os.path.relpath(path, tmp_path.resolve()), label) for path, label in listing.splits["train"]]
+    assert files == [("train/cat/a.Tiff", 0), ("train/dog/10.png", 1), ("train/dog/2.JPG", 1)]
     assert listing.splits["test"].counts.tolist() == [1, 0]
     assert len(listing.splits["validation"]) == 1
     assert listing.notes == []
 
 
-def test_a_folder_of_classes_is_all_training_images(tmp_path):
+def test_a_folder_of_classes_contains_only_training_images(tmp_path):
     listing = list_image_folder(lay_out(tmp_path, "train/a.png", "bus/b.png", "bus/deeper/c.png", ".git/d.png"))
     assert listing.class_names == ["bus", "train"]
     assert {split: len(files) for split, files in listing.splits.items()} == {"train": 2}
 
 
-def test_a_folder_beside_the_splits_is_said_not_to_be_read(tmp_path):
+def test_a_note_names_a_folder_beside_the_splits(tmp_path):
     listing = list_image_folder(lay_out(tmp_path, "train/a/1.png", "train/b/1.png", "unlabelled/c/1.png"))
     assert listing.class_names == ["a", "b"]
     assert listing.notes == ["The folder 'unlabelled' beside the splits was not read."]
@@ -252,12 +254,12 @@ def test_a_folder_beside_the_splits_is_said_not_to_be_read(tmp_path):
     ],
 )
 @pytest.mark.fault(18)
-def test_a_folder_that_cannot_be_used_says_why(tmp_path, paths, problem):
+def test_the_error_for_an_unusable_folder_names_the_reason(tmp_path, paths, problem):
     with pytest.raises(UserError, match=problem):
         list_image_folder(lay_out(tmp_path, *paths))
 
 
-def test_a_place_that_is_no_folder_says_so(tmp_path):
+def test_a_path_that_is_not_a_folder_is_an_error(tmp_path):
     lay_out(tmp_path, "file")
     with pytest.raises(UserError, match="does not exist"):
         list_image_folder(tmp_path / "nowhere")
@@ -265,7 +267,7 @@ def test_a_place_that_is_no_folder_says_so(tmp_path):
         list_image_folder(tmp_path / "file")
 
 
-def test_links_that_lead_out_are_ignored_and_counted(tmp_path):
+def test_links_out_of_the_folder_are_ignored_and_counted(tmp_path):
     root = lay_out(tmp_path / "root", "a/1.png", "b/1.png")
     outside = lay_out(tmp_path / "outside", "secret.png").resolve()
     (root / "a" / "out.png").symlink_to(outside / "secret.png")
@@ -280,14 +282,14 @@ def test_links_that_lead_out_are_ignored_and_counted(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_not_an_image(tmp_path):
+def test_a_named_pipe_is_not_listed(tmp_path):
     root = lay_out(tmp_path, "a/1.png", "b/1.png")
     os.mkfifo(root / "a" / "2.png")
     assert list_image_folder(root).splits["train"].counts.tolist() == [1, 1]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="file names are any bytes on Linux only")
-def test_names_that_are_not_utf_8_are_found_and_shown_escaped(tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows any bytes in file names")
+def test_names_that_are_not_utf_8_are_listed_and_escaped(tmp_path):
     lay_out(tmp_path, "a/1.png")
     strange = os.path.join(os.fsencode(tmp_path), b"b\xff")
     os.mkdir(strange)

@@ -1,4 +1,4 @@
-"""The embedded task: real digits on real photographs, the same for the same seed."""
+"""The embedded dataset: real digits on real photographs, reproducible for each seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def digits():
     return photo_digits.render_digits(seed=0)
 
 
-def test_digits_are_all_there_and_in_order(digits):
+def test_all_digits_are_rendered_in_order(digits):
     images, labels, names = digits
     assert images.shape == (1797, 32, 32, 3) and images.dtype == np.uint8
     assert labels.shape == (1797,) and labels.dtype == np.int64
@@ -25,18 +25,18 @@ def test_digits_are_all_there_and_in_order(digits):
     np.testing.assert_array_equal(labels, load_digits().target)
 
 
-def test_same_seed_same_bytes_and_another_seed_other_bytes(digits):
+def test_the_seed_determines_the_images(digits):
     again, _, _ = photo_digits.render_digits(seed=0)
     other, _, _ = photo_digits.render_digits(seed=1)
     np.testing.assert_array_equal(digits[0], again)
     assert (digits[0] != other).mean() > 0.5
 
 
-def test_no_two_digits_look_the_same(digits):
+def test_all_images_differ(digits):
     assert len({image.tobytes() for image in digits[0]}) == 1797
 
 
-def test_halves_are_the_photographs_and_do_not_overlap():
+def test_the_halves_make_up_the_photographs():
     for name, left, right in zip(
         photo_digits.PHOTOS, photo_digits.photo_halves("left"), photo_digits.photo_halves("right"), strict=True
     ):
@@ -49,24 +49,24 @@ def test_half_must_be_left_or_right():
         photo_digits.photo_halves("top")
 
 
-def test_target_scenes_come_from_right_halves_alone(monkeypatch):
+def test_photo_digits_use_only_the_right_halves(monkeypatch):
     monkeypatch.setattr(
         photo_digits, "photo_halves", lambda half: {"right": (np.zeros((427, 320, 3), np.uint8),)}[half]
     )
     images, _, _ = photo_digits.render_digits(seed=0)
-    # On a black photograph only the glyph is left, and no glyph reaches the corners.
+    # On a black photograph only the glyph is visible, and no glyph reaches the corners.
     assert images[:, [0, 0, -1, -1], [0, -1, 0, -1]].max() == 0
     assert (images.max((1, 2, 3)) > photo_digits.MIN_CONTRAST / 2).all()
 
 
-def test_crops_stay_inside_and_reach_every_edge():
+def test_crops_stay_inside_the_photograph_and_reach_every_edge():
     photo = np.arange(40 * 36, dtype=np.int64).reshape(40, 36, 1) * np.ones(3, np.int64)
     rng = np.random.default_rng(0)
     corners = {int(photo_digits.random_crop((photo,), rng)[0, 0, 0]) for _ in range(1000)}
     assert corners == {36 * top + left for top in range(9) for left in range(5)}
 
 
-def test_place_scales_to_20_to_28_px_near_the_middle():
+def test_glyphs_measure_20_to_28_px_and_lie_near_the_middle():
     rng = np.random.default_rng(0)
     sides = set()
     for _ in range(300):
@@ -81,7 +81,7 @@ def test_place_scales_to_20_to_28_px_near_the_middle():
 
 
 @pytest.mark.parametrize("shade", [0, 60, 128, 200, 255])
-def test_colour_stands_out_from_what_it_covers(shade):
+def test_the_colour_contrasts_with_the_background(shade):
     rng = np.random.default_rng(shade)
     mask = np.zeros((32, 32), np.float32)
     mask[8:24, 12:20] = 1
@@ -95,7 +95,7 @@ def test_colour_stands_out_from_what_it_covers(shade):
 
 
 @pytest.mark.parametrize("draw", [photo_digits.recoloured_crop, photo_digits.fractal_noise])
-def test_source_backgrounds_vary_and_repeat_with_the_seed(draw):
+def test_backgrounds_vary_and_are_reproducible(draw):
     several = [draw(np.random.default_rng(seed)) for seed in range(20)]
     for background in several:
         assert background.shape == (32, 32, 3)
@@ -104,13 +104,13 @@ def test_source_backgrounds_vary_and_repeat_with_the_seed(draw):
     assert np.std([background.mean((0, 1)) for background in several], axis=0).min() > 20
 
 
-def test_smooth_passes_through_the_values_at_the_ends_and_keeps_a_plane():
+def test_smooth_interpolates_a_plane_exactly():
     plane = np.add.outer(np.arange(5.0), 2 * np.arange(5.0))
     expected = np.add.outer(np.linspace(0, 4, 33), np.linspace(0, 8, 33))
     np.testing.assert_allclose(photo_digits.smooth(plane, 33), expected, atol=1e-9)
 
 
-def test_neither_room_loads_tensorflow_or_keras():
+def test_neither_module_imports_tensorflow_or_keras():
     code = (
         "import sys, transfer_utils.data.photo_letters, transfer_utils.data.photo_digits as s; s.render_digits();"
         "print([m for m in ('tensorflow', 'keras') if m in sys.modules])"

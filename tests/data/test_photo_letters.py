@@ -1,4 +1,4 @@
-"""The source task and its shipped weights."""
+"""The source task and the weights that are shipped with the package."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def base():
     return keras.applications.MobileNetV2((64, 64, 3), 0.35, include_top=False, weights=None)
 
 
-def test_77_classes_and_no_digit():
+def test_there_are_77_classes_without_digits_or_letters_that_look_like_digits():
     assert len(photo_letters.CLASSES) == 77
     every = "".join(photo_letters.CLASSES)
     assert len(set(every)) == len(every)
@@ -36,39 +36,37 @@ def test_77_classes_and_no_digit():
     assert not set(every) & set("0123456789OoIlοιΟΙ")
 
 
-def test_every_letter_has_a_shape_of_its_own_in_every_font():
+def test_every_letter_has_its_own_shape_in_every_font():
     for font in photo_letters.FONTS:
-        shapes = {photo_letters._distance_map(letter, font)[0].tobytes() for letter in "".join(photo_letters.CLASSES)}
-        assert len(shapes) == len(
-            "".join(photo_letters.CLASSES)
-        )  # a missing glyph would be drawn as the same box twice
+        letters = "".join(photo_letters.CLASSES)
+        shapes = {photo_letters._distance_map(letter, font)[0].tobytes() for letter in letters}
+        assert len(shapes) == len(letters), "missing glyphs are drawn as the same box"
 
 
-def test_letters_have_shape_dtype_and_names(letters):
+def test_rendered_letters_have_the_documented_shapes_and_types(letters):
     images, labels, names = letters
     assert images.shape == (300, 32, 32, 3) and images.dtype == np.uint8
     assert labels.shape == (300,) and labels.dtype == np.int64 and set(labels) <= set(range(77))
     assert len(names) == len(set(names)) == 77
 
 
-def test_same_seed_same_bytes_and_a_short_set_begins_a_long_one(letters):
+def test_the_seed_determines_the_letters_and_a_smaller_set_begins_a_larger_one(letters):
     images, labels, _ = photo_letters.render_letters(40, seed=0)
     np.testing.assert_array_equal(images, letters[0][:40])
     np.testing.assert_array_equal(labels, letters[1][:40])
     assert (photo_letters.render_letters(40, seed=1)[0] != images).mean() > 0.5
 
 
-def test_source_scenes_come_from_left_halves_alone(monkeypatch):
-    asked = []
-    halves = photo_digits.photo_halves
-    monkeypatch.setattr(photo_digits, "photo_halves", lambda half: asked.append(half) or halves(half))
+def test_photo_letters_use_only_the_left_halves(monkeypatch):
+    halves = []
+    photo_halves = photo_digits.photo_halves
+    monkeypatch.setattr(photo_digits, "photo_halves", lambda half: halves.append(half) or photo_halves(half))
     photo_letters.render_letters(50, seed=2)
-    assert set(asked) == {"left"}
-    # Four in ten stand on noise.
-    assert 20 <= len(asked) <= 40
+    assert set(halves) == {"left"}
+    assert 20 <= len(halves) <= 40, "four backgrounds in ten are noise"
 
 
-def test_letters_have_the_strokes_of_the_digits():
+def test_letters_have_strokes_like_the_digits():
     from sklearn.datasets import load_digits
 
     rng = np.random.default_rng(0)
@@ -80,26 +78,26 @@ def test_letters_have_the_strokes_of_the_digits():
 
 
 @pytest.mark.parametrize("n", [0, -1])
-def test_too_few_letters_are_refused(n):
+def test_n_must_be_at_least_1(n):
     with pytest.raises(ValueError, match=f"n must be at least 1, got {n}"):
         photo_letters.render_letters(n)
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "least"),
+    ("option", "value", "minimum"),
     [("n_letters", 39, 40), ("epochs", 0, 1), ("image_size", 31, 32), ("batch_size", 0, 1)],
 )
-def test_options_below_their_limit_are_refused(tmp_path, option, value, least):
-    with pytest.raises(ValueError, match=f"{option} must be at least {least}, got {value}"):
+def test_options_below_their_minimum_are_refused(tmp_path, option, value, minimum):
+    with pytest.raises(ValueError, match=f"{option} must be at least {minimum}, got {value}"):
         pretrain_backbone(tmp_path, **{option: value})
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_a_tiny_pretraining_writes_weights_and_record(tmp_path, base, monkeypatch):
+def test_pretraining_writes_weights_and_a_record(tmp_path, base, monkeypatch):
     import keras
 
-    # Three steps without a graph: tracing one of 150 layers takes longer than all else in this file.
+    # Three eager steps: tracing the graph of 150 layers would take longer than the rest of this file.
     compiled = keras.Model.compile
     monkeypatch.setattr(keras.Model, "compile", lambda self, **k: compiled(self, **k | {"run_eagerly": True}))
     calls = []
@@ -116,15 +114,15 @@ def test_a_tiny_pretraining_writes_weights_and_record(tmp_path, base, monkeypatc
     load_weights_npz(base, weights)
 
 
-def test_shipped_weights_fit_and_are_not_random(base):
+def test_the_shipped_weights_fit_and_are_trained(base):
     with resources.as_file(SHIPPED) as path:
         assert path.stat().st_size < 2_000_000
         load_weights_npz(base, path)
     means = [np.asarray(weight) for weight in base.weights if weight.path.endswith("moving_mean")]
-    assert all(np.abs(values).max() > 0 for values in means)  # they start at zero
+    assert all(np.abs(values).max() > 0 for values in means)  # initially zero
 
 
-def test_shipped_record_is_of_the_shipped_weights_made_with_the_defaults():
+def test_the_shipped_record_belongs_to_the_shipped_weights_and_the_default_options():
     with resources.as_file(SHIPPED) as path:
         record = json.loads(path.with_suffix(".json").read_text())
         assert record["weights"] == {"file": path.name, "sha256": sha256_of(path)}

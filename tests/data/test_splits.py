@@ -1,4 +1,4 @@
-"""Splits: stratified, disjoint, repeatable, nested; and what is refused before anything is trained on it."""
+"""Splits are stratified, disjoint, reproducible and nested; invalid images and labels are refused before training."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from transfer_utils.data.sources import Source
 from transfer_utils.data.splits import (
     Dataset,
     check_images_and_labels,
+    draw_labels,
     load_and_prepare_data,
     load_dataset,
     preprocess_data,
@@ -23,7 +24,7 @@ from transfer_utils.errors import UserError
 
 
 def part(counts: list[int], start: int = 0) -> ImageStore:
-    """Return so many images of each class, each with a pixel value of its own."""
+    """Return a store with these numbers of images per class, each image with its own pixel values."""
     labels = np.repeat(np.arange(len(counts)), counts)
     values = np.arange(start, start + len(labels))
     images = np.stack([values // 256, values % 256, labels], axis=1)[:, None, None].astype(np.uint8)
@@ -32,7 +33,7 @@ def part(counts: list[int], start: int = 0) -> ImageStore:
 
 @pytest.fixture
 def load(monkeypatch):
-    """Return a function that loads a dataset from parts with so many images of each class."""
+    """Return a function that loads a dataset with these numbers of images per class in each part."""
 
     def load(counts: dict[str, list[int]], **options) -> Dataset:
         parts, start = {}, 0
@@ -50,29 +51,29 @@ def values(split) -> set[tuple[int, ...]]:
     return {tuple(pixel) for pixel in split.take()[:, 0, 0].tolist()}
 
 
-def test_train_and_validation_are_a_stratified_80_to_20(load):
+def test_train_and_validation_are_a_stratified_80_to_20_split(load):
     dataset = load({"train": [500, 250, 50], "test": [10, 10, 10]})
     assert dataset.counts() == {"train": [400, 200, 40], "validation": [100, 50, 10], "test": [10, 10, 10]}
 
 
-def test_another_share_is_set_apart_where_asked_for_and_refused_where_it_leaves_a_class_without_images(load):
+def test_validation_share_must_leave_images_of_every_class_in_both_splits(load):
     parts = {"train": [500, 250], "test": [10, 10]}
     assert load(parts, validation_share=0.1).counts()["validation"] == [50, 25]
-    with pytest.raises(UserError, match=r"too few to set 10% .* 10 of each class are enough"):
+    with pytest.raises(UserError, match=r"too few to hold out 10% .* 10 images of each class are enough"):
         load({"train": [4, 4], "test": [1, 1]}, validation_share=0.1)
-    with pytest.raises(UserError, match=r"too few to set 90% .* 10 of each class are enough"):
+    with pytest.raises(UserError, match=r"too few to hold out 90% .* 10 images of each class are enough"):
         load({"train": [4, 4], "test": [1, 1]}, validation_share=0.9)
 
 
-def test_a_folder_without_a_test_split_gives_a_fifth_of_all_to_it(load):
+def test_without_a_test_split_a_fifth_of_all_images_is_held_out(load):
     assert load({"train": [500, 250]}).counts() == {"train": [320, 160], "validation": [80, 40], "test": [100, 50]}
 
 
-def test_a_validation_split_of_the_folder_s_own_is_used(load):
+def test_the_validation_split_of_a_folder_is_used(load):
     dataset = load({"train": [50, 25], "validation": [5, 4], "test": [3, 2]})
     assert dataset.counts() == {"train": [50, 25], "validation": [5, 4], "test": [3, 2]}
     again, other = (load({"train": [50, 25], "validation": [5, 4], "test": [3, 2]}, seed=seed) for seed in (0, 1))
-    assert set(dataset.train.labels[:20]) == {0, 1}, "the first images stand for all, as in the accuracy on training"
+    assert set(dataset.train.labels[:20]) == {0, 1}, "the first images must represent the whole split"
     assert dataset.fingerprint == again.fingerprint != other.fingerprint
 
 
@@ -85,7 +86,7 @@ def test_splits_share_no_image_and_lose_none(load, counts):
         np.testing.assert_array_equal(split.take()[:, 0, 0, 2], split.labels)  # an image keeps its label
 
 
-def test_the_seed_decides_the_split(load):
+def test_the_seed_determines_the_split(load):
     one, again, other = (load({"train": [60, 30], "test": [5, 5]}, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.train.index, again.train.index)
     assert values(one.validation) != values(other.validation)
@@ -105,18 +106,22 @@ def test_the_fingerprint_covers_pixels_names_and_splits(load, monkeypatch):
     assert len(seen) == 5 and all(len(fingerprint) == 64 for fingerprint in seen)
 
 
-@given(small=st.integers(1, 60), more=st.integers(0, 60), seed=st.integers(0, 1000))
+@given(small=st.integers(1, 60), more=st.integers(0, 60), seed=st.integers(0, 1000), draw=st.integers(0, 3))
 @settings(max_examples=25)
-def test_fewer_labels_are_a_part_of_more_labels(small, more, seed):
-    train = splits._whole(part([40, 60, 25]))
-    names = ["a", "b", "c"]
-    few, _ = splits._fewer_labels(train, small, seed, names)
-    many, _ = splits._fewer_labels(train, small + more, seed, names)
-    assert set(few.index) <= set(many.index)
-    assert np.bincount(few.labels).tolist() == [min(small, count) for count in (40, 60, 25)]
+def test_drawn_labels_are_nested(small, more, seed, draw):
+    labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [40, 60, 25]))
+    few, many = (draw_labels(labels, n, seed, draw) for n in (small, small + more))
+    assert set(few) <= set(many)
+    assert np.bincount(labels[few]).tolist() == [min(small, count) for count in (40, 60, 25)]
 
 
-def test_labels_per_class_leaves_validation_and_test_whole(load):
+def test_draw_0_is_the_draw_of_the_recorded_runs_and_other_draws_differ():
+    labels = np.arange(60) % 3
+    assert draw_labels(labels, 2, seed=7).tolist() == [9, 23, 24, 43, 47, 52]
+    assert len({tuple(draw_labels(labels, 2, seed=7, draw=draw)) for draw in range(5)}) == 5
+
+
+def test_labels_per_class_leaves_validation_and_test_complete(load):
     dataset = load({"train": [100, 50], "test": [10, 10]}, labels_per_class=20)
     assert dataset.counts() == {"train": [20, 20], "validation": [20, 10], "test": [10, 10]}
     assert dataset.notes == []
@@ -124,7 +129,7 @@ def test_labels_per_class_leaves_validation_and_test_whole(load):
     assert values(dataset.train) != values(other.train)
 
 
-def test_more_labels_than_there_are_keeps_all_and_says_so(load):
+def test_a_class_with_fewer_images_than_labels_per_class_keeps_all_and_is_noted(load):
     dataset = load({"train": [100, 50], "test": [10, 10]}, labels_per_class=50)
     assert dataset.counts()["train"] == [50, 40]
     assert len(dataset.notes) == 1 and "'class 1' (40)" in dataset.notes[0] and "class 0" not in dataset.notes[0]
@@ -136,7 +141,7 @@ def test_more_labels_than_there_are_keeps_all_and_says_so(load):
         ({"train": [9, 2]}, "'class 1' must have at least 3 images that can be read, got 2"),
         ({"train": [9, 1], "test": [1, 1]}, "'class 1' must have at least 2 images that can be read, got 1"),
         ({"train": [9, 0], "validation": [1, 1], "test": [1, 1]}, "'class 1' must have at least 1 images"),
-        ({"train": [2, 2], "test": [1, 1]}, "4 images are too few .* 5 of each class are enough"),
+        ({"train": [2, 2], "test": [1, 1]}, "4 images are too few .* 5 images of each class are enough"),
     ],
 )
 @pytest.mark.fault(18)
@@ -146,19 +151,19 @@ def test_a_class_with_too_few_images_is_named(load, counts, problem):
 
 
 @pytest.mark.fault(17)
-def test_a_source_with_a_wrong_label_is_refused(monkeypatch):
+def test_a_source_with_an_invalid_label_is_refused(monkeypatch):
     parts = {"train": part([9, 9, 9]), "test": part([3, 3])}
     monkeypatch.setattr(splits, "load_source", lambda *_: Source("", ["a", "b"], parts))
     with pytest.raises(UserError, match=r"from 0 to 1, got 2 \(9 of 27"):
         load_dataset(preset("offline"))
 
 
-def test_five_images_of_each_class_are_enough(load):
+def test_five_images_of_each_class_can_be_split(load):
     assert load({"train": [5, 5, 5]}).counts() == {"train": [3, 3, 3], "validation": [1, 1, 1], "test": [1, 1, 1]}
 
 
 @pytest.mark.fault(18)
-def test_a_class_that_is_missing_from_the_test_split_is_noted(load):
+def test_a_class_without_images_in_a_split_is_noted(load):
     dataset = load({"train": [10, 10], "validation": [0, 3], "test": [4, 0]})
     assert dataset.counts()["test"] == [4, 0]
     assert dataset.notes == [
@@ -167,7 +172,7 @@ def test_a_class_that_is_missing_from_the_test_split_is_noted(load):
     ]
 
 
-def test_a_split_gives_batches_by_position_without_reading_the_rest(load):
+def test_a_split_returns_images_by_position(load):
     train = load({"train": [60, 30], "test": [5, 5]}).train
     batch = train.take(np.array([3, 0, 3]))
     np.testing.assert_array_equal(batch, train.store[train.index[[3, 0, 3]]])
@@ -184,7 +189,7 @@ def pictures(root, n: int):
             Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8)).save(root / name / f"{number}.png")
 
 
-def test_a_folder_of_one_s_own_pictures_from_end_to_end(tmp_path):
+def test_a_dataset_is_loaded_from_a_folder_of_images(tmp_path):
     pictures(tmp_path / "pets", 10)
     (tmp_path / "pets" / "dog" / "broken.png").write_bytes(b"no picture")
     options = {"dataset": "folder", "data_dir": str(tmp_path / "pets"), "cache_dir": str(tmp_path / "cache")}
@@ -196,7 +201,7 @@ def test_a_folder_of_one_s_own_pictures_from_end_to_end(tmp_path):
     assert type(dataset.train.take()) is np.ndarray and dataset.train.take().flags.owndata
 
 
-def test_prepared_data_are_six_arrays_ready_to_fit(tmp_path):
+def test_load_and_prepare_data_returns_six_arrays_ready_to_fit(tmp_path):
     pictures(tmp_path / "pets", 10)
     config = RunConfig(dataset="folder", data_dir=str(tmp_path / "pets"), cache_dir=str(tmp_path / "cache"))
     X_train, y_train, X_val, y_val, X_test, y_test = load_and_prepare_data(config, stored_size=16)
@@ -214,7 +219,7 @@ def images(n: int = 4, dtype=np.uint8) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
 @pytest.mark.parametrize("column", [False, True])
-def test_preprocessing_scales_pixels_and_labels(dtype, column):
+def test_preprocess_data_scales_pixels_and_encodes_labels(dtype, column):
     labels = np.array([2, 0, 1, 2], np.uint8)
     X, y = preprocess_data(images(dtype=dtype), labels[:, None] if column else labels)
     np.testing.assert_allclose(X, images() / 255, rtol=1e-6)
@@ -225,7 +230,7 @@ def test_preprocessing_scales_pixels_and_labels(dtype, column):
 
 @pytest.mark.parametrize("scaled", [images() / 255, images() / 127.5 - 1, np.zeros((4, 8, 8, 3))])
 @pytest.mark.fault(21)
-def test_pixels_that_are_scaled_already_are_refused_with_the_rule(scaled):
+def test_scaled_pixels_are_refused_with_an_explanation(scaled):
     with pytest.raises(UserError, match=r"pixels of 0 to 255.*scaled to \[(0|-1), 1\] already"):
         preprocess_data(scaled.astype(np.float32), np.zeros(4, int), 2)
 
@@ -245,7 +250,7 @@ def test_pixels_that_are_scaled_already_are_refused_with_the_rule(scaled):
     ],
 )
 @pytest.mark.fault(21)
-def test_pixels_that_are_none_are_refused(pixels, problem):
+def test_invalid_images_are_refused(pixels, problem):
     with pytest.raises(UserError, match=problem):
         check_images_and_labels(pixels, np.zeros(4, int), 2)
 
@@ -261,20 +266,20 @@ def test_pixels_that_are_none_are_refused(pixels, problem):
     ],
 )
 @pytest.mark.fault(17)
-def test_labels_that_are_none_are_refused(labels, problem):
+def test_invalid_labels_are_refused(labels, problem):
     with pytest.raises(UserError, match=problem):
         check_images_and_labels(images(), labels, 3)
 
 
 @pytest.mark.fault(18)
-def test_no_images_at_all_are_refused():
+def test_an_empty_array_of_images_is_refused():
     with pytest.raises(UserError, match="at least one image"):
         preprocess_data(images(0), np.zeros(0, int))
 
 
 @given(labels=st.lists(st.integers(-3, 12), min_size=4, max_size=4), n_classes=st.integers(1, 10))
 @pytest.mark.fault(17)
-def test_labels_pass_exactly_when_they_are_in_range(labels, n_classes):
+def test_labels_are_accepted_if_and_only_if_they_are_in_range(labels, n_classes):
     if all(0 <= label < n_classes for label in labels):
         assert check_images_and_labels(images(), labels, n_classes).tolist() == labels
     else:

@@ -1,4 +1,4 @@
-"""LiteRT files: the same answers in half the room or a quarter, and rubbish is refused by name."""
+"""LiteRT files give the predictions of the model, quantised files are smaller, and invalid files are refused."""
 
 import os
 from pathlib import Path
@@ -36,22 +36,22 @@ def model() -> keras.Model:
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
-def test_a_file_of_any_precision_gives_the_probabilities_of_the_model(model, precision):
-    found = LiteRT(convert(model, 1, precision, IMAGES))(IMAGES)
+def test_a_file_of_each_precision_gives_the_probabilities_of_the_model(model, precision):
+    outputs = LiteRT(convert(model, 1, precision, IMAGES))(IMAGES)
     expected = np.asarray(model(IMAGES.astype("float32")))
-    assert found.dtype == np.float32 and found.shape == (20, 3)
-    assert np.abs(found - expected).max() < (0.05 if precision == "int8" else 2e-3)
-    assert np.ptp(expected, axis=0).max() > 0.05, "all images are alike: nothing is compared"
+    assert outputs.dtype == np.float32 and outputs.shape == (20, 3)
+    assert np.abs(outputs - expected).max() < (0.05 if precision == "int8" else 2e-3)
+    assert np.ptp(expected, axis=0).max() > 0.05, "all images give the same output"
 
 
-def test_fewer_bits_take_less_room():
+def test_lower_precision_makes_smaller_files():
     pixels = keras.Input((32, 32, 3))
     network = keras.Model(pixels, keras.layers.Dense(10)(keras.layers.Flatten()(pixels)))  # 30,720 weights
     sizes = [len(convert(network, 1, precision, IMAGES)) for precision in ("float32", "float16", "int8")]
     assert sizes[1] < 0.6 * sizes[0] and sizes[2] < 0.6 * sizes[1]
 
 
-def test_a_file_answers_as_predict_asks_and_by_name(model, tmp_path):
+def test_predict_returns_class_names_for_a_file(model, tmp_path):
     path = tmp_path / "model-float32.tflite"
     path.write_bytes(convert(model, 1))
     name_classes(path, ["a", "b", "c"])
@@ -63,7 +63,7 @@ def test_a_file_answers_as_predict_asks_and_by_name(model, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_exports_what_was_asked_for_and_judges_it():
+def test_a_run_exports_and_evaluates_each_precision():
     run = run_experiment(tiny.config(n_unfreeze=0, epochs_stage1=1, export="all"), log=lambda line: None)
     for precision in ("float32", "float16", "int8"):
         exported = load_exported(run.folder / run.record.files[precision])
@@ -71,25 +71,25 @@ def test_a_run_exports_what_was_asked_for_and_judges_it():
         right = (exported(test.take()).argmax(axis=1) == test.labels).mean()
         assert run.record.metrics[f"test_{precision}"] == right
     assert run.record.metrics["test_float32"] == run.record.metrics["test_end2end"]
-    assert run.record.timing_sec["export"] > 0, "else it would be time that the predictions of the model took"
+    assert run.record.timing_sec["export"] > 0, "the export has its own entry"
 
 
-def test_what_cannot_be_exported_here_is_said_before_the_training(monkeypatch):
+def test_an_unavailable_export_is_reported_before_training(monkeypatch):
     monkeypatch.setattr(phases, "litert_missing", lambda: "it has no wheel")
-    monkeypatch.setattr(phases, "load_dataset", lambda *ignored: pytest.fail("it went on"))
+    monkeypatch.setattr(phases, "load_dataset", lambda *ignored: pytest.fail("data was loaded"))
     with pytest.raises(UserError, match=r"export must be 'none' here, got 'int8': it has no wheel"):
         run_experiment(tiny.config(export="int8"), log=lambda line: None)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", None])
-def test_rubbish_is_refused_by_name(model, tmp_path, content):
+def test_an_invalid_file_is_refused_by_name(model, tmp_path, content):
     path = tmp_path / "odd.tflite"
     path.write_bytes(convert(model, 1)[:5000] if content is None else content)
     with pytest.raises(UserError, match=r"odd\.tflite cannot be loaded as a model"):
         load_exported(path)
 
 
-def test_damage_that_shows_only_when_a_file_runs_is_refused_by_name(model, tmp_path, monkeypatch):
+def test_a_file_that_fails_when_it_runs_is_refused_by_name(model, tmp_path, monkeypatch):
     def fail(self, images):
         raise RuntimeError("Input tensor 4 lacks data")
 
@@ -99,24 +99,26 @@ def test_damage_that_shows_only_when_a_file_runs_is_refused_by_name(model, tmp_p
         load_exported(tmp_path / "odd.tflite")
 
 
-def test_a_network_of_other_inputs_or_outputs_is_refused(tmp_path):
+def test_a_model_with_other_inputs_or_outputs_is_refused(tmp_path):
     flat, pixels = keras.Input((4,)), keras.Input((32, 32, 3))
     odd = keras.Model(flat, keras.layers.Dense(2)(flat))
     (tmp_path / "flat.tflite").write_bytes(convert(odd, 1))
-    with pytest.raises(UserError, match=r"flat.tflite .* not square uint8 colour images"):
+    with pytest.raises(UserError, match=r"flat.tflite .* must be square uint8 colour images"):
         load_exported(tmp_path / "flat.tflite")
     (tmp_path / "maps.tflite").write_bytes(convert(keras.Model(pixels, keras.layers.Conv2D(2, 3)(pixels)), 1))
-    with pytest.raises(UserError, match=r"maps.tflite must give probabilities, got the shape \(30, 30, 2\)"):
+    with pytest.raises(
+        UserError, match=r"maps.tflite must return one row of probabilities per image, got the shape \(30, 30, 2\)"
+    ):
         load_exported(tmp_path / "maps.tflite")
     bytes_out = keras.Model(pixels, keras.ops.cast(keras.layers.Flatten()(pixels)[:, :3], "uint8"))
     (tmp_path / "bytes.tflite").write_bytes(convert(bytes_out, 1))
-    with pytest.raises(UserError, match=r"bytes.tflite .* gives uint8 .*uint8 \(1, 3\), not .* float32 numbers"):
+    with pytest.raises(UserError, match=r"bytes.tflite .* and float32 outputs, got uint8 .*uint8 \(1, 3\)"):
         load_exported(tmp_path / "bytes.tflite")
     with pytest.raises(UserError, match="There is no model file"):
         load_exported(tmp_path / "missing.tflite")
 
 
-def test_native_messages_are_held_back_and_shown_when_something_fails(capfd):
+def test_native_messages_are_shown_only_after_a_failure(capfd):
     def chatter() -> None:
         os.write(2, b"from native code")
 
@@ -128,4 +130,4 @@ def test_native_messages_are_held_back_and_shown_when_something_fails(capfd):
         raise RuntimeError
     assert capfd.readouterr().err == "from native code"
     chatter()
-    assert capfd.readouterr().err == "from native code", "the error stream was not given back"
+    assert capfd.readouterr().err == "from native code", "standard error was not restored"

@@ -1,4 +1,4 @@
-"""Backbones, heads and freezing: what is frozen does not move, and the two parts of a backbone are the whole."""
+"""Frozen weights stay unchanged in training, and the trunk and tail of a backbone together equal the backbone."""
 
 import functools
 
@@ -21,6 +21,7 @@ from transfer_utils.models.networks import (
     split_at_freeze_boundary,
     unfreeze_model_tail,
 )
+from transfer_utils.models.weights import sha256_of_weights
 from transfer_utils.training.stages import build_optimizer, compile_model
 
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -29,7 +30,7 @@ SMALLEST = {"MobileNetV2": 32, "InceptionV3": 75}
 
 @functools.cache
 def network(name: str) -> keras.Model:
-    """Return a real backbone with random weights, built once; a test that trains it says so."""
+    """Return a real backbone with random weights, which the tests of this file share."""
     return build_backbone(RunConfig(backbone=name, weights="random", image_size=SMALLEST[name]))[0]
 
 
@@ -38,13 +39,13 @@ def pixels(n: int, side: int = tiny.SIDE) -> np.ndarray:
 
 
 def one_step(model: keras.Model, inputs: np.ndarray) -> None:
-    """Train for one step, fast enough that whatever can move does."""
+    """Train for one step with a learning rate that changes every trainable weight."""
     compile_model(model, build_optimizer("SGD", 0.1, 0.0), 0.0)
     model.train_on_batch(inputs.astype("float32"), np.eye(2, dtype="float32")[np.arange(len(inputs)) % 2])
 
 
 @pytest.mark.slow
-def test_a_step_with_the_head_leaves_every_weight_and_statistic_of_the_frozen_backbone():
+def test_training_the_head_changes_no_weight_or_statistic_of_the_frozen_backbone():
     config = RunConfig(weights="random", image_size=32)
     base = build_backbone(config)[0]
     extractor = build_feature_extractor(config, base)
@@ -70,7 +71,7 @@ def test_a_step_with_the_head_leaves_every_weight_and_statistic_of_the_frozen_ba
         (ALL_LAYERS, "frozen", {f"conv_{i}/kernel" for i in (1, 2, 3)}),
     ],
 )
-def test_a_step_moves_what_was_unfrozen_and_nothing_else(n_unfreeze, batch_norm, expected):
+def test_training_changes_only_unfrozen_weights(n_unfreeze, batch_norm, expected):
     config, base = tiny.config(), tiny.backbone()
     head = build_top_classifier(16, 2, config)
     model = build_full_model(base, head, config)
@@ -82,7 +83,7 @@ def test_a_step_moves_what_was_unfrozen_and_nothing_else(n_unfreeze, batch_norm,
     assert unfrozen == (len({path.split("/")[0] for path in trained}), sum(trained.values()))
 
 
-def test_unfreezing_says_how_many_layers_and_weights_became_trainable():
+def test_unfreezing_returns_the_number_of_trainable_layers_and_weights():
     base = network("MobileNetV2")
     assert str(unfreeze_model_tail(base, 30)) == "10 layers with 284,144 weights are trainable"
     assert [layer.trainable for layer in base.layers[:-30]] == [False] * 124
@@ -93,7 +94,7 @@ def test_unfreezing_says_how_many_layers_and_weights_became_trainable():
     assert everything == (len(kernels), sum(int(np.prod(w.shape)) for w in kernels))
 
 
-def test_trained_batch_norm_gets_a_momentum_that_keeps_up_and_the_frozen_one_keeps_its_own():
+def test_only_trained_batch_norms_get_a_lower_momentum():
     base = tiny.backbone()
     unfreeze_model_tail(base, 3, "trained")
     assert [base.get_layer(f"norm_{i}").momentum for i in (1, 2, 3)] == [0.999, 0.999, 0.9]
@@ -101,45 +102,45 @@ def test_trained_batch_norm_gets_a_momentum_that_keeps_up_and_the_frozen_one_kee
 
 
 @pytest.mark.parametrize("n", [-2, 11, 154])
-def test_more_layers_than_there_are_cannot_be_unfrozen(n):
+def test_n_unfreeze_must_not_exceed_the_number_of_layers(n):
     with pytest.raises(UserError, match=f"n_unfreeze must be -1 or 0 to 10, got {n}."):
         unfreeze_model_tail(tiny.backbone(), n)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "n"), [*(("MobileNetV2", n) for n in (0, 10, 30, 60)), ("InceptionV3", 60)])
-def test_trunk_and_tail_together_are_the_backbone(name, n):
+@pytest.mark.parametrize(("name", "n"), [("MobileNetV2", 0), ("MobileNetV2", 30), ("InceptionV3", 60)])
+def test_trunk_and_tail_together_equal_the_backbone(name, n):
     base = network(name)
     unfreeze_model_tail(base, n)
     trunk, tail = split_at_freeze_boundary(base)
     inputs = np.random.default_rng(0).uniform(-1, 1, (2, SMALLEST[name], SMALLEST[name], 3)).astype("float32")
     whole = np.array(base(inputs))
-    found = np.array(tail(np.array(trunk(inputs))))
-    assert np.abs(whole - found).max() < 1e-5 * np.abs(whole).max() > 0
-    assert not any(layer.trainable_weights for layer in trunk.layers), "the trunk is cached: it must not train"
+    parts = np.array(tail(np.array(trunk(inputs))))
+    assert np.abs(whole - parts).max() < 1e-5 * np.abs(whole).max() > 0
+    assert not any(layer.trainable_weights for layer in trunk.layers), "the outputs of the trunk are cached"
     assert {w.path for w in tail.trainable_weights} == {w.path for w in base.trainable_weights}
     assert len(trunk.layers) > 1 and len(trunk.layers) + len(tail.layers) == len(base.layers) + 1
 
 
-def test_the_boundary_is_the_last_place_that_every_path_goes_through():
+def test_the_boundary_is_the_last_layer_that_every_path_passes():
     base = tiny.backbone()
     expected = ["norm_3", "conv_3", "add", "add", "relu_1", "relu_1", "relu_1", "conv_1"]
     for n, last in enumerate(expected, 1):
-        for layer in base.layers:  # which layers train is all that matters, whatever their kind
+        for layer in base.layers:
             layer.trainable = layer in base.layers[-n:]
         trunk, tail = split_at_freeze_boundary(base)
         assert trunk.layers[-1].name == last, n
         assert tail.layers[1:] == base.layers[len(trunk.layers) :]
 
 
-def test_where_everything_is_trained_there_is_no_trunk():
+def test_there_is_no_trunk_if_all_layers_are_trained():
     base = tiny.backbone()
     unfreeze_model_tail(base, ALL_LAYERS)
     assert split_at_freeze_boundary(base) == (None, base)
 
 
-def test_preprocessing_inside_a_backbone_is_no_trunk():
-    """EfficientNetB0 begins with a Normalization, which has weights: cached, it would be larger than the images."""
+def test_the_preprocessing_inside_a_backbone_is_not_a_trunk():
+    """EfficientNetB0 starts with a Normalization layer; its float outputs would take more space than the images."""
     pixels = keras.Input((32, 32, 3))
     scaled = keras.layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[1.0, 1.0, 1.0])(pixels)
     base = keras.Model(pixels, keras.layers.Conv2D(4, 3)(keras.layers.ZeroPadding2D()(scaled)))
@@ -165,7 +166,7 @@ def test_training_the_tail_trains_the_backbone():
 
 
 @pytest.mark.parametrize("name", Backbone.__args__)
-def test_preprocessing_is_that_of_the_backbone(name):
+def test_preprocessing_equals_that_of_keras(name):
     module = {
         "MobileNetV2": keras.applications.mobilenet_v2,
         "EfficientNetB0": keras.applications.efficientnet,
@@ -175,15 +176,15 @@ def test_preprocessing_is_that_of_the_backbone(name):
         "VGG16": keras.applications.vgg16,
     }[name]
     images = pixels(2).astype("float32")
-    found = images
+    preprocessed = images
     for layer in build_preprocessing(name):
-        found = layer(found)
+        preprocessed = layer(preprocessed)
     expected = module.preprocess_input(images.copy())
-    assert np.allclose(found, expected, atol=1e-4)
+    assert np.allclose(preprocessed, expected, atol=1e-4)
     assert name.startswith("EfficientNet") == np.array_equal(expected, images)
 
 
-def test_the_preprocessing_of_a_model_is_never_trained():
+def test_preprocessing_layers_are_never_trained():
     config = tiny.config(backbone="VGG16")
     model = build_full_model(tiny.backbone(), build_top_classifier(16, 2, config), config)
     unfreeze_model_tail(model.get_layer("tiny"), ALL_LAYERS, "trained")
@@ -202,7 +203,7 @@ def test_the_preprocessing_of_a_model_is_never_trained():
         ({"head": "plain", "hidden_units": 7}, ["Dense", "Dropout", "Dense"], [256, 10], 0.5),
     ],
 )
-def test_heads_are_built_as_named(options, kinds, units, dropout):
+def test_heads_have_the_layers_of_their_options(options, kinds, units, dropout):
     head = build_top_classifier(1280, 10, RunConfig(**options))
     assert [type(layer).__name__ for layer in head.layers[1:]] == kinds
     dense = [layer for layer in head.layers if isinstance(layer, keras.layers.Dense)]
@@ -216,7 +217,7 @@ def test_heads_are_built_as_named(options, kinds, units, dropout):
 
 
 @pytest.mark.parametrize("image_size", [32, 48])
-def test_a_model_takes_pixels_of_0_to_255_as_bytes_or_as_numbers(image_size):
+def test_a_model_takes_pixels_of_0_to_255_as_integers_or_floats(image_size):
     config = tiny.config(image_size=image_size)
     base = tiny.backbone((image_size, image_size, 3))
     model = build_full_model(base, build_top_classifier(16, 2, config), config)
@@ -224,10 +225,10 @@ def test_a_model_takes_pixels_of_0_to_255_as_bytes_or_as_numbers(image_size):
     expected = model.predict_on_batch(images.astype("float32"))
     assert np.allclose(model(images), expected, atol=1e-6)
     assert np.allclose(model(images.astype("float32")), expected, atol=1e-6)
-    assert not np.allclose(model(images / 255), expected, atol=1e-3), "the range of the pixels makes no difference"
+    assert not np.allclose(model(images / 255), expected, atol=1e-3), "the range of the pixels has no effect"
 
 
-def test_a_plain_call_of_a_model_is_a_prediction_and_a_training_step_drops_units():
+def test_a_call_without_training_argument_runs_in_inference_mode():
     config, images = tiny.config(dropout=0.9), pixels(3)
     model = build_full_model(tiny.backbone(), build_top_classifier(16, 2, config), config)
     before = tiny.weights_of(model)
@@ -236,7 +237,7 @@ def test_a_plain_call_of_a_model_is_a_prediction_and_a_training_step_drops_units
     assert not np.allclose(model(images, training=True), model(images, training=False), atol=1e-3)
 
 
-def test_the_baseline_is_the_network_that_knows_nothing():
+def test_the_baseline_has_the_documented_layers():
     model = build_baseline_cnn(10)
     kinds = [type(layer).__name__ for layer in model.layers]
     assert kinds == ["Rescaling", "Conv2D", "MaxPooling2D", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dense"]
@@ -245,3 +246,10 @@ def test_the_baseline_is_the_network_that_knows_nothing():
     assert model.count_params() == 896 + 18_496 + (2304 + 1) * 128 + 129 * 10
     assert np.array(model.layers[0](np.full((1, 32, 32, 3), 255))).max() == 1
     assert build_baseline_cnn(3, side=48).outputs[0].shape == (None, 3)
+
+
+def test_initial_weights_with_a_seed_depend_on_the_seed_alone():
+    config = tiny.config(hidden_units=8)
+    for build in (functools.partial(build_baseline_cnn, 3), functools.partial(build_top_classifier, 16, 3, config)):
+        first, again, other = (sha256_of_weights(build(seed=seed)) for seed in (0, 0, 1))
+        assert first == again != other

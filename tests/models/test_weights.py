@@ -1,8 +1,9 @@
-"""Weights: exact through a file and back, and never taken from a file that is damaged, foreign or out to do harm."""
+"""Weight files are loaded exactly, and damaged, foreign and hostile files are refused."""
 
 import json
 import math
 import os
+import random
 from pathlib import Path
 
 import h5py
@@ -29,7 +30,7 @@ IMAGENET = RunConfig(image_size=32)
 
 
 def network(value: float = 1.0) -> keras.Model:
-    """Return the small backbone with weights that are 16-bit numbers, but for one variance that is too large."""
+    """Return the small backbone with weights that fit into float16, except for one variance that is too large."""
     base = tiny.backbone()
     rng = np.random.default_rng(0)
     base.set_weights([value * rng.uniform(0.5, 1, w.shape).astype("float16") for w in base.weights])
@@ -37,7 +38,7 @@ def network(value: float = 1.0) -> keras.Model:
     return base
 
 
-def test_weights_go_through_a_file_and_back(tmp_path):
+def test_saved_weights_are_loaded_exactly(tmp_path):
     saved = network()
     save_weights_npz(saved, tmp_path / "a.npz")
     saved.save_weights(tmp_path / "a.weights.h5")
@@ -47,7 +48,7 @@ def test_weights_go_through_a_file_and_back(tmp_path):
         assert sha256_of_weights(base) == sha256_of_weights(saved), name
 
 
-def test_the_file_holds_half_precision_where_that_is_enough(tmp_path, recwarn):
+def test_weights_are_saved_in_float16_where_it_is_precise_enough(tmp_path, recwarn):
     save_weights_npz(network(), tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz") as archive:
         kinds = {key.split("/", 1)[1]: archive[key].dtype for key in archive.files}
@@ -56,7 +57,7 @@ def test_the_file_holds_half_precision_where_that_is_enough(tmp_path, recwarn):
     assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
 
 
-def test_a_file_that_lacks_a_layer_is_refused(tmp_path):
+def test_a_file_without_the_weights_of_a_layer_is_refused(tmp_path):
     path, base = tmp_path / "a.weights.h5", network()
     base.save_weights(path)
     with h5py.File(path, "a") as file:
@@ -65,7 +66,7 @@ def test_a_file_that_lacks_a_layer_is_refused(tmp_path):
         load_weights_file(tiny.backbone(), path)
 
 
-def test_any_other_number_is_another_hash():
+def test_the_hash_changes_with_any_weight():
     base = network()
     first = sha256_of_weights(base)
     base.get_layer("norm_3").moving_mean.assign(base.get_layer("norm_3").moving_mean + 1e-3)
@@ -97,21 +98,21 @@ def pickle(arrays):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (drop, "expected 15 arrays, got 14"),
-        (reshape, r"array 0 has shape \(1, 3, 3, 8\), not \(3, 3, 3, 8\)"),
-        (poison, "is damaged: norm_3/moving_variance holds numbers that are not finite"),
+        (reshape, r"array 0 must have shape \(3, 3, 3, 8\), got \(1, 3, 3, 8\)"),
+        (poison, "is damaged: norm_3/moving_variance contains values that are not finite"),
         (pickle, "is not a weights file"),
     ],
 )
 @pytest.mark.fault(10)
-def test_arrays_that_do_not_fit_are_refused_and_change_nothing(tmp_path, change, said):
+def test_arrays_that_do_not_fit_are_refused_and_change_no_weight(tmp_path, change, message):
     path = tmp_path / "odd.npz"
     save_arrays(path, change)
     base = network(2.0)
     before = tiny.weights_of(base)
-    with pytest.raises(UserError, match=said) as error:
+    with pytest.raises(UserError, match=message) as error:
         load_weights_file(base, path)
     assert str(path) in str(error.value)
     assert tiny.moved(before, base) == set()
@@ -120,7 +121,7 @@ def test_arrays_that_do_not_fit_are_refused_and_change_nothing(tmp_path, change,
 @pytest.mark.parametrize("share", [0, 0.3, 0.97])
 @pytest.mark.parametrize("name", ["a.npz", "a.weights.h5", "a.h5"])
 @pytest.mark.fault(10)
-def test_a_truncated_file_is_named_and_not_trained_on(tmp_path, name, share):
+def test_a_truncated_file_is_refused_by_name(tmp_path, name, share):
     path, base = tmp_path / name, network()
     save = {"a.npz": save_weights_npz, "a.h5": keras.Model.save, "a.weights.h5": keras.Model.save_weights}
     save[name](base, path)
@@ -137,7 +138,7 @@ def test_a_file_of_another_network_or_with_nan_is_refused(tmp_path, recwarn):
         load_weights_file(network(), tmp_path / "other.weights.h5")
     base = network(np.nan)
     base.save_weights(tmp_path / "nan.weights.h5")
-    with pytest.raises(UserError, match="conv_1/kernel holds numbers that are not finite"):
+    with pytest.raises(UserError, match="conv_1/kernel contains values that are not finite"):
         load_weights_file(tiny.backbone(), tmp_path / "nan.weights.h5")
     assert not [warning for warning in recwarn if warning.category is UserWarning]
 
@@ -165,57 +166,59 @@ def named_type(file, secret):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("add_link", "message"),
     [
         (external_link, "/deep/stolen links to another file"),
         (soft_link, "/deep/loop is a soft link"),
-        (external_storage, "/deep/stolen keeps its numbers in another file"),
-        (virtual, "/deep/stolen keeps its numbers in another file"),
-        (named_type, "/deep/kind is neither a group nor numbers"),
+        (external_storage, "/deep/stolen stores its values in another file"),
+        (virtual, "/deep/stolen stores its values in another file"),
+        (named_type, "/deep/kind is neither a group nor a dataset"),
     ],
 )
 @pytest.mark.fault(13)
-def test_a_file_that_reaches_outside_itself_is_refused(tmp_path, harm, said):
+def test_a_file_with_links_is_refused(tmp_path, add_link, message):
     secret, path = tmp_path / "secret.h5", tmp_path / "hostile.weights.h5"
     with h5py.File(secret, "w") as file:
         file["numbers"] = np.ones(8, "float32")
     network().save_weights(path)
     check_h5(path)
     with h5py.File(path, "a") as file:
-        harm(file.create_group("deep"), secret)
-    with pytest.raises(UserError, match=f"hostile.weights.h5 is refused: {said}"):
+        add_link(file.create_group("deep"), secret)
+    with pytest.raises(UserError, match=f"hostile.weights.h5 is refused: {message}"):
         load_weights_file(network(), path)
 
 
-def test_weights_are_a_known_word_or_a_file_that_is_there():
+def test_weights_must_be_a_known_name_or_an_existing_file():
     with pytest.raises(UserError, match="'imagenet', 'letters', 'random' or an existing file, got 'imagnet'"):
         load_weights(tiny.backbone(), RunConfig(weights="imagnet"))
 
 
-def test_a_file_can_be_named_and_its_name_and_hash_are_what_the_record_gets(tmp_path):
+def test_the_source_of_weights_from_a_file_is_its_name_and_hash(tmp_path):
     save_weights_npz(network(), tmp_path / "mine.npz")
     origin = load_weights(tiny.backbone(), RunConfig(weights=str(tmp_path / "mine.npz")))
     assert origin == {"source": "mine.npz", "sha256": sha256_of_weights(network())}
 
 
-def test_random_weights_follow_from_the_seed(monkeypatch):
+def test_random_weights_depend_on_the_seed_alone(monkeypatch):
     tiny.use_backbone(monkeypatch)
+    state = random.getstate()
     hashes = [build_backbone(tiny.config(seed=seed))[1] for seed in (0, 0, 1)]
+    assert random.getstate() != state, "all three builds would start from the same random state"
     assert hashes[0] == hashes[1] != hashes[2]
     assert hashes[2]["source"] == "random, seed 1"
 
 
 @pytest.mark.slow
-def test_the_letters_weights_ship_with_the_package_and_fit():
+def test_the_shipped_letters_weights_fit():
     base, origin = build_backbone(RunConfig(weights="letters", image_size=32))
     assert origin["source"] == "photo-letters, shipped with the package"
     assert len(base.weights) == 260 and origin["sha256"] == sha256_of_weights(base)
-    assert (base.weights[3].numpy() != 0).any(), "these are no statistics of a training"
+    assert (base.weights[3].numpy() != 0).any(), "these statistics are not trained"
 
 
 @pytest.fixture
 def shelf():
-    """Return where Keras looks for the ImageNet weights; it is empty before and after the test."""
+    """Return the path at which Keras stores the ImageNet weights; there is no file before and after the test."""
     path = imagenet_path(IMAGENET)
     path.parent.mkdir(parents=True, exist_ok=True)
     yield path
@@ -225,7 +228,7 @@ def shelf():
 
 @pytest.fixture
 def small(shelf, monkeypatch):
-    """Let MobileNetV2 mean the small backbone, with weights that Keras fetches as it fetches all of them."""
+    """Replace MobileNetV2 by the small backbone, whose weights Keras downloads in the usual way."""
 
     def application(weights, input_shape, **ignored):
         model = tiny.backbone(input_shape)
@@ -238,7 +241,7 @@ def small(shelf, monkeypatch):
 
 
 @pytest.mark.slow
-def test_keras_finds_the_weights_where_ours_looks_for_them(shelf, monkeypatch):
+def test_keras_stores_the_weights_at_imagenet_path(shelf, monkeypatch):
     monkeypatch.setattr(weights, "DOWNLOAD_ATTEMPTS", 1)
     base = keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None, input_shape=(32, 32, 3))
     with pytest.raises(UserError, match="are not on this machine and could not be downloaded"):
@@ -251,7 +254,7 @@ def test_keras_finds_the_weights_where_ours_looks_for_them(shelf, monkeypatch):
 
 
 @pytest.mark.fault(11)
-def test_without_a_network_one_paragraph_says_what_is_missing_and_where_it_goes(shelf, small, monkeypatch):
+def test_without_a_network_the_error_explains_what_is_missing_and_where_to_put_it(shelf, small, monkeypatch):
     pauses: list[float] = []
     monkeypatch.setattr(weights.time, "sleep", pauses.append)
     with pytest.raises(UserError) as error:
@@ -260,18 +263,18 @@ def test_without_a_network_one_paragraph_says_what_is_missing_and_where_it_goes(
     assert "\n" not in message
     for part in (shelf.name, str(shelf.parent), "MobileNetV2", "could not be downloaded", "--preset offline"):
         assert part in message
-    assert pauses == [1, 2], "it was not tried again"
+    assert pauses == [1, 2], "the download was not tried three times"
     assert not shelf.exists()
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.97])
 @pytest.mark.fault(10)
-def test_a_damaged_download_is_moved_aside_and_never_loaded(shelf, small, share):
+def test_a_damaged_download_is_renamed_and_never_loaded(shelf, small, share):
     network().save(shelf)
     shelf.write_bytes(shelf.read_bytes()[: int(share * shelf.stat().st_size)])
     base = network(2.0)
     before = tiny.weights_of(base)
-    with pytest.raises(UserError, match=r"is damaged .* It was moved to .*\.damaged; run again to download it anew"):
+    with pytest.raises(UserError, match=r"is damaged .* It was renamed to .*\.damaged; run again to download it"):
         load_weights(base, IMAGENET)
     assert os.listdir(shelf.parent) == [shelf.name + ".damaged"]
     assert tiny.moved(before, base) == set()
@@ -283,21 +286,21 @@ def another_network() -> keras.Model:
 
 @pytest.mark.parametrize("wrong", [another_network, lambda: network(np.inf)], ids=["another network", "infinite"])
 @pytest.mark.fault(10)
-def test_a_download_that_is_whole_but_wrong_is_moved_aside_too(shelf, small, wrong):
+def test_a_download_with_wrong_content_is_renamed(shelf, small, wrong):
     wrong().save(shelf)
-    with pytest.raises(UserError, match=r"is damaged .* It was moved to"):
+    with pytest.raises(UserError, match=r"is damaged .* It was renamed to"):
         load_weights(network(), IMAGENET)
     assert not shelf.exists()
 
 
 @pytest.mark.fault(10)
-def test_a_download_that_has_changed_since_its_first_use_is_reported(shelf, small):
+def test_a_download_that_changed_since_its_first_use_is_refused(shelf, small):
     network().save(shelf)
     origin = load_weights(network(2.0), IMAGENET)
     assert load_weights(network(2.0), IMAGENET) == origin
     network(3.0).save(shelf)
     memory = cache_folder() / "weights" / "seen.json"
-    with pytest.raises(UserError, match="are not those of their first use here") as error:
+    with pytest.raises(UserError, match="have changed since their first use") as error:
         load_weights(network(), IMAGENET)
     assert str(memory) in str(error.value) and origin["sha256"][:12] in str(error.value)
     assert json.loads(memory.read_text()) == {shelf.name: origin["sha256"]}
@@ -305,20 +308,36 @@ def test_a_download_that_has_changed_since_its_first_use_is_reported(shelf, smal
     assert load_weights(network(), IMAGENET)["sha256"] == sha256_of_weights(network(3.0))
 
 
-def test_pixels_are_normalised_by_the_weights_that_were_loaded(tmp_path):
-    """A Normalization layer computes with copies of its weights, which setting them alone leaves as they were."""
-    config = RunConfig(backbone="EfficientNetB0", weights="random", image_size=32)
-    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
-    base, _ = build_backbone(config)
-    values = base.get_weights()
-    values[0], values[1] = np.full(3, 0.4, "float32"), np.full(3, 0.05, "float32")
-    save = tmp_path / "weights.npz"
-    base.set_weights(values)
-    save_weights_npz(base, save)
-    load_weights_file(base, save)
-    base.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    assert np.array_equal(base(pixels).numpy(), again(pixels).numpy())
+@pytest.mark.parametrize("content", ["", "[]", "1", '{"a": ', '{"a": 1}'])
+@pytest.mark.fault(10)
+def test_a_damaged_file_of_first_uses_is_named_and_written_again(shelf, small, content):
+    network().save(shelf)
+    memory = cache_folder() / "weights" / "seen.json"
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    memory.write_text(content)
+    with pytest.warns(UserWarning, match=r"seen\.json is damaged"):
+        origin = load_weights(network(2.0), IMAGENET)
+    assert json.loads(memory.read_text()) == {shelf.name: origin["sha256"]}
+
+
+@pytest.mark.fault(13)
+def test_a_file_that_declares_a_much_larger_size_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "huge.weights.h5"
+    network().save_weights(path)
+    with h5py.File(path, "a") as file:
+        file.create_dataset("huge", (1 << 40,), "f4", chunks=(1 << 20,))
+    with pytest.raises(UserError, match=r"huge\.weights\.h5 is refused: it has .* kB but declares 4,398.0 GB"):
+        load_weights_file(network(), path)
+
+
+def test_pixels_are_normalised_by_the_loaded_weights(tmp_path):
+    """A Normalization layer computes with copies of its weights, which ``set_weights`` does not update."""
+    saved, loaded = (keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Normalization()]) for _ in range(2))
+    saved.set_weights([np.full(3, 0.5), np.full(3, 0.25), np.array(0)])
+    save_weights_npz(saved, tmp_path / "weights.npz")
+    load_weights_file(loaded, tmp_path / "weights.npz")
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 4, 4, 3)).astype("float32")
+    assert loaded(pixels).numpy() == pytest.approx((pixels - 0.5) / 0.5, rel=1e-5)
 
 
 def test_the_rescaling_of_efficientnetb0_is_folded_into_its_normalization():

@@ -1,5 +1,3 @@
-"""The figures of the rooms that look inside a network: what is drawn is what was given."""
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -19,25 +17,25 @@ def pictures(*shape) -> np.ndarray:
 
 
 def written(figure: Figure) -> str:
-    """Draw a figure, which also proves that it can be, and return every text in it."""
+    """Draw a figure and return all its text."""
     figure.draw_without_rendering()
-    found = [figure.get_suptitle()]
+    texts = [figure.get_suptitle()]
     for axes in figure.axes:
         labels = [*axes.get_xticklabels(), *axes.get_yticklabels(), *axes.texts]
-        found += [axes.get_title("left"), axes.get_xlabel(), axes.get_ylabel(), *(label.get_text() for label in labels)]
+        texts += [axes.get_title("left"), axes.get_xlabel(), axes.get_ylabel(), *(label.get_text() for label in labels)]
     for legend in [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]:
-        found += [text.get_text() for text in legend.get_texts()]
-    return "\n".join(found)
+        texts += [text.get_text() for text in legend.get_texts()]
+    return "\n".join(texts)
 
 
-def drawn(figure: Figure) -> list[np.ndarray]:
+def images_in(figure: Figure) -> list[np.ndarray]:
     return [np.asarray(image.get_array()) for axes in figure.axes for image in axes.images]
 
 
-def test_filters_are_stretched_around_mid_grey_one_by_one():
+def test_each_filter_is_scaled_around_mid_grey():
     kernel = np.zeros((3, 3, 3, 9))
     kernel[0, 0, 0, 0], kernel[1, 1, 1, 1] = 0.2, -40
-    first, second, *rest = drawn(interpret.plot_filters(kernel))
+    first, second, *rest = images_in(interpret.plot_filters(kernel))
     assert len(rest) == 7
     assert (first[0, 0, 0], first[2, 2, 2]) == (1, 0.5)
     assert (second[1, 1, 1], second[0, 0, 0]) == (0, 0.5)
@@ -45,38 +43,38 @@ def test_filters_are_stretched_around_mid_grey_one_by_one():
         interpret.plot_filters(kernel[:, :, :1])
 
 
-def test_feature_maps_stand_in_rows_named_by_layer_and_size():
+def test_feature_maps_are_in_rows_named_by_layer_and_size():
     maps = {"early": rng().normal(size=(8, 8, 3)), "late": rng().normal(size=(2, 2, 3))}
     figure = interpret.plot_feature_maps(maps, pictures(1)[0])
     assert "early\n8 × 8" in written(figure)
     assert "late\n2 × 2" in written(figure)
-    images = drawn(figure)
+    images = images_in(figure)
     assert [image.shape[:2] for image in images] == [(8, 8)] * 4 + [(8, 8)] + [(2, 2)] * 3
     np.testing.assert_array_equal(images[2], maps["early"][..., 1])
-    assert len(drawn(interpret.plot_feature_maps(maps))) == 6
+    assert len(images_in(interpret.plot_feature_maps(maps))) == 6
 
 
-def test_rows_of_images_keep_every_image_in_its_place():
+def test_rows_of_images_show_every_image_in_its_place():
     images = pictures(2, 3)
     figure = interpret.plot_image_rows(images, ["first", "second"], "Rows", ["a", "b", "c"])
-    (sheet,) = drawn(figure)
+    (sheet,) = images_in(figure)
     np.testing.assert_array_equal(sheet[9:17, 18:26], images[1, 2])
     assert (sheet[8] == 255).all()  # the white line between two rows
     assert all(name in written(figure) for name in ("first", "second", "Rows", "a\nb\nc"))
 
 
-def test_probes_are_lines_with_bands_against_chance():
+def test_probes_are_lines_with_bands_compared_with_chance():
     probes = [Probe("block_1", 16, 0.3, 0.25, 0.36), Probe("block_2", 24, 0.6, 0.5, 0.7)]
     figure = interpret.plot_probes({"pretrained": probes, "random": probes[::-1]}, 0.1)
     lines = figure.axes[0].lines
     assert [list(line.get_ydata()) for line in lines] == [[0.3, 0.6], [0.6, 0.3], [0.1, 0.1]]
-    assert len({line.get_linestyle() for line in lines}) == 3  # told apart without colour
+    assert len({line.get_linestyle() for line in lines}) == 3
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     assert (band[:, 1].min(), band[:, 1].max()) == (0.25, 0.7)
     assert all(text in written(figure) for text in ("block_1 (16)", "pretrained", "random", "guessing"))
 
 
-def test_ten_classes_of_an_embedding_are_told_apart_without_colour():
+def test_ten_classes_of_an_embedding_have_different_markers():
     labels = np.arange(40) % 10
     points = {"before": rng().normal(size=(40, 2)), "after": rng().normal(size=(40, 2))}
     figure = interpret.plot_embedding(points, labels, [f"class {i}" for i in range(10)])
@@ -94,39 +92,39 @@ def test_costs_are_bars_in_the_order_of_the_blocks():
     assert all(text in written(figure) for text in ("stem  4 × 4 × 8", "7.5 in all", "3.0 in all"))
 
 
-def test_receptive_field_is_drawn_against_the_sides():
-    reach = [Reach("conv_1", 2, 3, 16), Reach("conv_2", 4, 11, 8)]
-    figure = interpret.plot_receptive_field(reach, [32, 160])
+def test_receptive_field_is_compared_with_the_sides():
+    layers = [Reach("conv_1", 2, 3, 16), Reach("conv_2", 4, 11, 8)]
+    figure = interpret.plot_receptive_field(layers, [32, 160])
     assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[3, 11], [32, 32], [160, 160]]
     assert "conv_2" in written(figure)
     assert "side of an image of 160 px" in written(figure)
 
 
-def test_positions_cut_the_image_into_a_grid():
+def test_positions_divide_the_image_into_a_grid():
     figure = interpret.plot_positions(pictures(1)[0], {"small": 1, "large": 4})
     assert [len(axes.lines) for axes in figure.axes] == [4, 10]
     assert "large" in written(figure)
 
 
-def test_cka_is_written_into_its_cells():
+def test_cka_is_written_in_its_cells():
     figure = interpret.plot_cka(np.array([[1, 0.25]]), ["x"], ["x", "y"], ("before", "after"))
     assert all(text in written(figure) for text in ("1.00", "0.25", "before", "after", "x", "y"))
 
 
-def test_grad_cam_lays_each_heatmap_over_its_image_in_grey():
+def test_grad_cam_draws_each_heatmap_over_its_image_in_grey():
     images = pictures(3)
     heat = {"before": np.zeros((3, 8, 8)), "after": rng().random((3, 8, 8))}
     figure = interpret.plot_grad_cam(images, heat, ["one", "two", "three"])
-    found = drawn(figure)
-    assert len(found) == 9
-    np.testing.assert_array_equal(found[1], images[1])
-    spread = np.ptp(found[4] - found[4][:1, :1], axis=-1)  # no evidence: one colour over grey
+    images_drawn = images_in(figure)
+    assert len(images_drawn) == 9
+    np.testing.assert_array_equal(images_drawn[1], images[1])
+    spread = np.ptp(images_drawn[4] - images_drawn[4][:1, :1], axis=-1)  # a heatmap of zeros: one colour over grey
     assert spread.max() < 1e-9
-    assert np.ptp(found[7] - found[7][:1, :1], axis=-1).max() > 0.1
+    assert np.ptp(images_drawn[7] - images_drawn[7][:1, :1], axis=-1).max() > 0.1
     assert all(text in written(figure) for text in ("two", "image", "before", "after"))
 
 
-def test_corruptions_are_one_panel_a_kind():
+def test_corruptions_have_one_panel_per_kind():
     accuracy = {
         "noise": {"before": [0.8, 0.5], "after": [0.9, 0.4]},
         "blur": {"before": [0.8, 0.7], "after": [0.9, 0.8]},

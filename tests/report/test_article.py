@@ -1,4 +1,4 @@
-"""The report: every number is a record's, a missing one stops it, the same records give the same bytes."""
+"""The report: its numbers come from records, a missing number is an error, the same records give the same bytes."""
 
 import base64
 import re
@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import jinja2
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 from tests.report_samples import diverge, records_in, set_accuracies, set_last, write_planned
@@ -38,14 +39,14 @@ old
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
-    """Return a folder with a run for all that the study of the project plans; read it, and leave it as it is."""
+    """Return a folder with every planned run of the project's study; tests must not change it."""
     study = load_study(SIX_STAGES, data_dir="data/cifar10")
     return write_planned(tmp_path_factory.mktemp("study"), study)
 
 
 @pytest.fixture(scope="module")
 def written(runs, tmp_path_factory) -> Path:
-    """Return a folder with the whole report of these runs."""
+    """Return a folder with the complete report of these runs."""
     folder = tmp_path_factory.mktemp("report")
     (folder / "README.md").write_text(README, "utf-8")
     write_report(SIX_STAGES, str(runs), str(folder), medium=True, log=lambda line: None)
@@ -58,7 +59,7 @@ def copied(runs, tmp_path) -> Path:
     return Path(shutil.copytree(runs, tmp_path / "copied"))
 
 
-def told(folder: Path, study: str = SIX_STAGES) -> str:
+def article_of(folder: Path, study: str = SIX_STAGES) -> str:
     return article(read_results(study, str(folder))[0])
 
 
@@ -72,9 +73,7 @@ def alter(folder: Path, change) -> Path:
 
 
 def trimmed(tmp_path: Path, *groups: str) -> str:
-    """Write a study that asks only the questions of some groups of the project's; return its path."""
-    import yaml
-
+    """Write a study with only some groups of the project's study; return its path."""
     content = yaml.safe_load(Path(SIX_STAGES).read_text("utf-8"))
     content["groups"] = [group for group in content["groups"] if group["name"] in groups]
     content.pop("presets", None)
@@ -83,7 +82,7 @@ def trimmed(tmp_path: Path, *groups: str) -> str:
 
 
 class Parts(HTMLParser):
-    """The pictures, headings and tables of a page, and whether its tags are closed in order."""
+    """The pictures, headings and tables of a page, whose tags must be closed in order."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -106,14 +105,14 @@ class Parts(HTMLParser):
         assert self._open.pop() == tag
 
 
-def test_a_second_run_changes_nothing(runs, written):
+def test_writing_the_report_again_changes_nothing(runs, written):
     before = {path: path.read_bytes() for path in written.rglob("*") if path.is_file()}
     write_report(SIX_STAGES, str(runs), str(written), medium=True, log=lambda line: None)
     assert {path: path.read_bytes() for path in written.rglob("*") if path.is_file()} == before
     assert len(before) == 12 + 3 + 13  # figures; article, page and README; the version without tables
 
 
-def test_the_article_is_in_journal_form_and_has_its_figures_beside_it(written):
+def test_the_article_has_the_sections_of_a_paper_and_numbered_figures(written):
     text = (written / "report" / "blog_post.md").read_text("utf-8")
     sections = re.findall(r"^## (.*)$", text, re.MULTILINE)
     parts = [
@@ -135,7 +134,7 @@ def test_the_article_is_in_journal_form_and_has_its_figures_beside_it(written):
     assert {int(n) for n in re.findall(r"\(figure (\d+)\)", text)} <= set(range(1, len(pictures) + 1))
 
 
-def test_the_page_shows_what_the_article_says(written):
+def test_the_page_has_the_figures_and_tables_of_the_article(written):
     parts = Parts((written / "report" / "blog_post.html").read_text("utf-8"))
     text = (written / "report" / "blog_post.md").read_text("utf-8")
     assert [picture["src"] for picture in parts.pictures] == re.findall(r"!\[.+\]\((.+)\)", text)
@@ -145,7 +144,7 @@ def test_the_page_shows_what_the_article_says(written):
 
 def test_markup_in_a_record_stays_text(copied):
     alter(copied, lambda record: record.dataset.update(description="<script>alert(1)</script>"))
-    assert "<script" not in page(told(copied))
+    assert "<script" not in page(article_of(copied))
 
 
 def test_the_tables_of_the_readme_are_written_between_their_markers(written):
@@ -157,7 +156,7 @@ def test_the_tables_of_the_readme_are_written_between_their_markers(written):
         with_tables("nothing", {"verdicts": ""})
 
 
-def test_the_version_for_other_editors_needs_no_tables_and_no_files(written):
+def test_the_version_for_other_editors_has_no_tables_and_embedded_figures(written):
     folder = written / "report" / "medium"
     text = (folder / "blog_post.html").read_text("utf-8")
     parts = Parts(text)
@@ -167,24 +166,22 @@ def test_the_version_for_other_editors_needs_no_tables_and_no_files(written):
         kind, _, content = picture["src"].partition(",")
         assert kind == "data:image/png;base64" and base64.b64decode(content) == (folder / file).read_bytes()
         assert f"[Insert {file} here]" in text
-    for configuration in re.findall(
-        r"^\| [^|]+ \| ([^|]+) \|", (written / "report" / "blog_post.md").read_text("utf-8"), re.M
-    ):
-        assert configuration.strip("*") in text or configuration == "---", "no number of a table is lost"
+    for cell in re.findall(r"^\| [^|]+ \| ([^|]+) \|", (written / "report" / "blog_post.md").read_text("utf-8"), re.M):
+        assert cell.strip("*") in text or cell == "---", "a number of a table is missing"
 
 
-def test_every_accuracy_of_the_headline_is_the_records(copied):
+def test_the_accuracies_of_the_headline_are_those_of_the_records(copied):
     def change(record):
         if not record.config["labels_per_class"] and record.config["augment"]:
             model = record.config["model"]
             set_accuracies(record, test=0.8123 if model == "transfer" else 0.6012, val=0.8, test_tta=0.8231)
 
-    text = told(alter(copied, change))
+    text = article_of(alter(copied, change))
     for expected in ("81.2 % of 10,000 test images right", "60.1 %", "82.3 % (", "+21.1 points ("):
         assert expected in text
 
 
-WORLDS = {
+OUTCOMES = {
     "the pretrained network loses": (
         lambda record: set_accuracies(record, test=0.5 if record.config["model"] == "transfer" else 0.7),
         ("The head start did not pay here", "The pretrained network does not win", "measure the baseline"),
@@ -251,24 +248,24 @@ WORLDS = {
 }
 
 
-@pytest.mark.parametrize("world", WORLDS)
-def test_the_text_holds_whatever_came_out(copied, world):
-    change, said = WORLDS[world]
-    text = told(alter(copied, change))
-    for sentence in said:
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_the_text_follows_from_the_outcome(copied, name):
+    change, sentences = OUTCOMES[name]
+    text = article_of(alter(copied, change))
+    for sentence in sentences:
         assert sentence in text
     assert not re.search(r"\bnan\b|\bNone\b|\binf\b|{{|{%", text)
 
 
-def test_fewer_seeds_will_do_and_are_said(copied):
+def test_missing_seeds_are_reported(copied):
     for path in records_in(copied):
         if read_record(path).config["seed"] == 1:
             shutil.rmtree(path.parent)
-    text = told(copied)
+    text = article_of(copied)
     assert re.search(r"\d+ of the \d+ planned runs are on record", text) and "| 2 seeds |" in text
 
 
-def test_a_study_of_the_headline_alone_still_makes_an_article(runs, tmp_path):
+def test_a_study_with_only_the_headline_gives_an_article(runs, tmp_path):
     study = trimmed(tmp_path, "headline")
     write_report(study, str(runs), str(tmp_path / "out"), log=lambda line: None)
     text = (tmp_path / "out" / "report" / "blog_post.md").read_text("utf-8")
@@ -279,8 +276,8 @@ def test_a_study_of_the_headline_alone_still_makes_an_article(runs, tmp_path):
 
 @pytest.mark.parametrize("group", ["frozen", "depth", "aggressive", "label_efficiency", "image_size", "early_stopping"])
 def test_each_group_of_the_study_may_be_left_out(runs, tmp_path, group):
-    others = [one.name for one in load_study(SIX_STAGES).groups if one.name != group]
-    assert "## Discussion" in told(runs, trimmed(tmp_path, *others))
+    others = [other.name for other in load_study(SIX_STAGES).groups if other.name != group]
+    assert "## Discussion" in article_of(runs, trimmed(tmp_path, *others))
 
 
 @pytest.mark.parametrize(
@@ -290,55 +287,55 @@ def test_each_group_of_the_study_may_be_left_out(runs, tmp_path, group):
         ("frozen", lambda c: c["epochs_stage1"] == 30, "its options"),
         ("depth", lambda c: c["n_unfreeze"] == 10, "n_unfreeze=10"),
         ("mixup", lambda c: c["use_mixup"], "use_mixup=True"),
-        ("image_size", lambda c: c["image_size"] in (128, 224), "image_size=128; nor with image_size=224"),
+        ("image_size", lambda c: c["image_size"] in (128, 224), "image_size=128 or image_size=224"),
     ],
 )
-def test_a_missing_run_stops_the_report_and_is_named(copied, group, gone, named, tmp_path):
+def test_a_missing_run_is_an_error_that_names_it(copied, group, gone, named, tmp_path):
     for path in records_in(copied):
         if gone(read_record(path).config):
             shutil.rmtree(path.parent)
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(UserError) as caught:
         write_report(SIX_STAGES, str(copied), str(tmp_path / "out"), log=lambda line: None)
-    assert f"group {group} with {named}" in str(refused.value)
-    assert f"`transfer-utils sweep {SIX_STAGES} --groups {group}`" in str(refused.value)
+    assert f"group {group} with {named}" in str(caught.value)
+    assert f"`transfer-utils sweep {SIX_STAGES} --groups {group}`" in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_that_was_cut_off_counts_for_nothing(copied):
+def test_an_interrupted_run_does_not_count(copied):
     def change(record):
         if record.config["use_mixup"]:
             record.status = "interrupted"
 
     with pytest.raises(UserError, match="group mixup with use_mixup=True"):
-        told(alter(copied, change))
+        article_of(alter(copied, change))
 
 
-def test_all_labels_come_last_although_their_number_is_0():
+def test_all_labels_come_last_although_the_option_is_0():
     pairs = [(model, n) for n in (0, 20, 5) for model in ("transfer", "baseline")]
     configurations = [SimpleNamespace(config=SimpleNamespace(model=model, labels_per_class=n)) for model, n in pairs]
     assert list(facts._by_labels(SimpleNamespace(configurations={"label_efficiency": configurations}))) == [5, 20, 0]
 
 
 @pytest.mark.parametrize("metric", ["val_end2end", "test_tta", "test_low"])
-def test_a_number_that_a_record_lacks_stops_the_report(copied, metric):
+def test_a_missing_number_is_an_error(copied, metric):
     alter(copied, lambda record: record.metrics.pop(metric))
     with pytest.raises(UserError, match=f"must hold the metrics .*{metric}"):
-        told(copied)
+        article_of(copied)
 
 
-def test_a_study_without_headline_is_refused(runs, tmp_path):
+def test_a_study_without_headline_is_an_error(runs, tmp_path):
     study = load_study(trimmed(tmp_path, "depth"))
     with pytest.raises(UserError, match="must have a group headline"):
         collect(study, load_runs(runs).runs)
 
 
-def test_other_data_are_refused(copied):
+def test_another_dataset_is_an_error(copied):
     alter(copied, lambda record: record.dataset.update(name="photo-digits"))
-    with pytest.raises(UserError, match="about cifar10, got a study of photo-digits"):
-        told(copied)
+    with pytest.raises(UserError, match=r"must use dataset cifar10.* got photo-digits"):
+        article_of(copied)
 
 
-def test_what_the_template_does_not_get_is_an_error():
+def test_an_undefined_name_in_the_template_is_an_error():
     with pytest.raises(jinja2.UndefinedError):
         report._environment().from_string("{{ nothing }}").render()
 
@@ -352,12 +349,12 @@ def test_the_command_writes_the_report_without_tensorflow(runs, tmp_path):
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     planned = len(load_study(SIX_STAGES).planned())
-    assert f"{planned} of {planned} planned runs told" in done.stdout
+    assert f"{planned} of {planned} planned runs" in done.stdout
     assert main(["report", "--runs", "nowhere", "--study", SIX_STAGES]) == 2
 
 
 @pytest.mark.parametrize(
-    ("options", "looks"),
+    ("options", "views"),
     [
         ({"tta": False}, 1),
         ({"tta": True}, 2),
@@ -365,12 +362,14 @@ def test_the_command_writes_the_report_without_tensorflow(runs, tmp_path):
         ({"tta": True, "horizontal_flip": False}, 5),
     ],
 )
-def test_the_time_of_one_image_counts_each_view_once(options, looks):
-    """As phases._evaluate does: the image as it is stands in for the first of the averaged views."""
+def test_the_time_per_image_of_an_older_record_follows_from_its_evaluation(options, views):
+    """The evaluation classifies the unchanged image once, also for the averaged views."""
     record = RunRecord(config={"horizontal_flip": True, **options}, timing_sec={"evaluation": 3.0})
     record.dataset = {"images": {"train": 100, "validation": 40, "test": 60}}
     configuration = Configuration({}, load_study(SIX_STAGES).planned()[0].config, {0: Run(record, Path("run.json"))})
-    assert configuration.milliseconds() == pytest.approx(3000 / (100 + looks * 100))
+    assert configuration.milliseconds() == pytest.approx(3000 / (100 + views * 100))
+    record.inference = {"images": 64, "seconds": 0.16}
+    assert configuration.milliseconds() == pytest.approx(2.5), "a measured time takes precedence"
 
 
 @pytest.mark.skipif(not (ROOT / report.ARTICLE).exists(), reason="the study is not on record yet")

@@ -1,4 +1,4 @@
-"""The comparison: every number that is said is one of the two records'."""
+"""The comparison: its numbers are those of the two records."""
 
 from types import SimpleNamespace
 
@@ -44,7 +44,7 @@ def pair():
     return transfer, record("baseline", BASELINE, {"baseline": curve([0.2, 0.48, 0.45])}, test_ece=0.21)
 
 
-def test_the_analysis_says_the_numbers_of_the_records(pair):
+def test_the_analysis_has_the_numbers_of_the_records(pair):
     text = analysis(*pair)
     gain, test = difference_interval(TRANSFER, BASELINE), mcnemar(TRANSFER, BASELINE)
     assert (gain["difference"], test["only_a"], test["only_b"]) == (30, 70, 10)
@@ -68,24 +68,24 @@ def test_the_analysis_says_the_numbers_of_the_records(pair):
     assert "averaged views" not in text
 
 
-def test_averaged_views_have_a_line_where_both_were_judged_so(pair):
-    for one in pair:
-        one.metrics = one.metrics | {"test_tta": 0.81, "test_tta_low": 0.7, "test_tta_high": 0.9}
+def test_averaged_views_have_a_row_if_both_records_have_them(pair):
+    for run in pair:
+        run.metrics = run.metrics | {"test_tta": 0.81, "test_tta_low": 0.7, "test_tta_high": 0.9}
     line = "| test accuracy, averaged views | 81.0 % (70.0 to 90.0) | 81.0 % (70.0 to 90.0) |"
     assert line in analysis(*pair)
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "said"),
+    ("accuracies", "sentence"),
     [
         ([0.1, 0.2], "48.0 %; transfer did not reach it."),
         ([0.48, 0.2], "48.0 %; transfer was as good in its first epoch, 12 s of features and training"),
     ],
 )
-def test_catching_up_may_take_one_epoch_or_never_happen(pair, accuracies, said):
+def test_catching_up_may_take_one_epoch_or_never_happen(pair, accuracies, sentence):
     transfer, baseline = pair
     transfer.curves = {"stage1": curve(accuracies)}
-    assert said in analysis(transfer, baseline)
+    assert sentence in analysis(transfer, baseline)
 
 
 def test_models_that_agree_on_every_image_gain_nothing(pair):
@@ -94,36 +94,36 @@ def test_models_that_agree_on_every_image_gain_nothing(pair):
     assert "Transfer gains 0.0 points" in text and "p = 1)" in text
 
 
-def test_a_comparison_without_epochs_is_refused_before_anything_runs(tmp_path):
+def test_a_comparison_without_epochs_is_an_error_before_anything_runs(tmp_path):
     with pytest.raises(UserError, match=r"epochs_baseline must be at least 1 .* got 0"):
         run_comparison(preset("none", epochs_stage1=0, epochs_stage2=0, output_dir=str(tmp_path)))
     assert not list(tmp_path.iterdir())
 
 
-def test_both_runs_are_made_drawn_and_described(pair, monkeypatch, tmp_path):
-    asked, said = [], []
+def test_both_runs_are_trained_plotted_and_compared(pair, monkeypatch, tmp_path):
+    configs, lines = [], []
 
     def run(config, *, reuse, progress, log):
         assert reuse, "a finished run would be computed again"
-        asked.append(config)
+        configs.append(config)
         folder = tmp_path / config.model
         folder.mkdir(exist_ok=True)
         return SimpleNamespace(record=pair[config.model == "baseline"], folder=folder, name=config.model)
 
     monkeypatch.setattr(compare, "run_experiment", run)
     config = preset("offline", model_path="mine.keras", json_output_path="logs/mine.json")
-    text = run_comparison(config, log=said.append)
-    assert [(c.model, c.model_path, c.json_output_path) for c in asked] == [
+    text = run_comparison(config, log=lines.append)
+    assert [(c.model, c.model_path, c.json_output_path) for c in configs] == [
         ("transfer", "mine.keras", "logs/mine.json"),
         ("baseline", "", "logs/mine_baseline.json"),
     ]
-    same = asked[0].model_dump(exclude={"model", "model_path", "json_output_path"})
-    assert asked[1].model_dump(exclude={"model", "model_path", "json_output_path"}) == same
+    same = configs[0].model_dump(exclude={"model", "model_path", "json_output_path"})
+    assert configs[1].model_dump(exclude={"model", "model_path", "json_output_path"}) == same
     assert (tmp_path / "transfer" / "comparison.md").read_text("utf-8") == text == analysis(*pair)
     pictures = [tmp_path / "transfer" / name for name in ("model_comparison.png", "accuracy_comparison.png")]
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in pictures)
-    assert said == [f"Figures: {pictures[0]}, {pictures[1]}"]
+    assert lines == [f"Figures: {pictures[0]}, {pictures[1]}"]
     run_comparison(config.model_copy(update={"figures_dir": str(tmp_path / "figures"), "json_output_path": ""}))
-    assert (tmp_path / "figures" / "model_comparison.png").is_file() and asked[-1].json_output_path == ""
-    run_comparison(config.model_copy(update={"model_path": "none"}), log=said.append)
-    assert [c.model_path for c in asked[-2:]] == ["none", "none"]
+    assert (tmp_path / "figures" / "model_comparison.png").is_file() and configs[-1].json_output_path == ""
+    run_comparison(config.model_copy(update={"model_path": "none"}), log=lines.append)
+    assert [c.model_path for c in configs[-2:]] == ["none", "none"]

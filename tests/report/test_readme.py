@@ -40,7 +40,7 @@ def test_the_tables_of_the_readme_are_fresh():
     assert with_fresh_tables(text, load_runs(ROOT / "runs").runs) == text, "README.md is stale: run `make tables`"
 
 
-def test_make_tables_replaces_what_stands_between_the_markers_and_nothing_else(small_record, tmp_path):
+def test_make_tables_replaces_only_the_text_between_the_markers(small_record, tmp_path):
     small_record.save(tmp_path / "runs" / "0001" / "run.json")
     (tmp_path / "page.md").write_text(PAGE, "utf-8")
     subprocess.run([sys.executable, "-m", "transfer_utils.report.readme", "page.md", "runs"], check=True)
@@ -56,7 +56,7 @@ def test_make_tables_replaces_what_stands_between_the_markers_and_nothing_else(s
     assert "digits on photographs" in tables["results"]
 
 
-def test_a_preset_has_one_row_that_of_its_newest_completed_run(small_record, tmp_path):
+def test_a_preset_has_one_row_with_its_newest_completed_run(small_record, tmp_path):
     for number, (minutes, status) in enumerate([(9, "completed"), (6, "completed"), (3, "failed")]):
         small_record.timing_sec["total"], small_record.status = 60.0 * minutes, status
         small_record.save(tmp_path / f"{number:04d}" / "run.json")
@@ -76,29 +76,29 @@ def test_the_seeds_of_a_preset_share_a_row_with_their_mean_and_its_interval(smal
     small_record.metrics["test_end2end"] = None
     small_record.save(tmp_path / "0003" / "run.json")
     [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
-    assert row.split("|")[5].strip() == "–", "a mean over the other two would pass for one over all"
+    assert row.split("|")[5].strip() == "–", "a mean over two of three seeds would mislead"
 
 
-def test_a_record_without_the_options_of_today_is_no_preset_and_stops_nothing(small_record, tmp_path):
+def test_a_record_of_other_options_has_no_row(small_record, tmp_path):
     small_record.config = {"batch_size": 32}
     small_record.save(tmp_path / "0001" / "run.json")
     assert len(results_table(load_runs(tmp_path).runs).splitlines()) == 2
 
 
 @pytest.mark.parametrize(("model", "rows"), [("transfer", 1), ("baseline", 0)])
-def test_the_epochs_of_the_cnn_matter_to_its_own_runs_alone(small_record, tmp_path, model, rows):
+def test_epochs_baseline_matters_only_for_the_baseline(small_record, tmp_path, model, rows):
     small_record.config |= {"model": model, "epochs_baseline": 7}
     small_record.save(tmp_path / "0001" / "run.json")
     assert len(results_table(load_runs(tmp_path).runs).splitlines()[2:]) == rows
 
 
 @pytest.mark.parametrize("missing", ["<!-- presets -->", "<!-- /options -->", "<!-- results -->"])
-def test_a_page_without_a_marker_is_refused(missing):
+def test_a_page_without_a_marker_is_an_error(missing):
     with pytest.raises(UserError, match=missing.strip("<!-/ >")):
         with_fresh_tables(PAGE.replace(missing, ""), [])
 
 
-def test_how_long_the_reader_of_the_dashboard_waits_stands_beside_the_aim():
+def test_the_dashboard_table_has_measured_times_and_targets():
     spread = {"median": 1.234, "slowest": 2, "n": 5}
     measured = {"runs": 504, "cores": 2, "targets": {"first paint": 3.0}, "first paint": spread, "load before": 0.1}
     assert dashboard_table(measured).splitlines() == [
@@ -108,7 +108,7 @@ def test_how_long_the_reader_of_the_dashboard_waits_stands_beside_the_aim():
     ]
 
 
-def test_speed_stands_with_its_spread_its_aim_and_the_accuracy_of_both_sides():
+def test_the_speed_table_has_ratios_targets_and_accuracies():
     row = {"what": "head", "against": "AdamW", "unit": "images/s", "plain": 1234.4, "ours": 9876.0, "target": 6}
     row |= {"ratio": {"median": 8.04, "low": 7.5, "high": 9}, "val_accuracy": {"plain": [0.5, 0.7], "ours": [0.65]}}
     run = row | {"what": "run", "unit": "runs/s", "plain": 1 / 600, "ours": 1 / 60, "target": None}

@@ -1,42 +1,107 @@
-"""Tests of what a run reached by when."""
-
+import numpy as np
 import pytest
 
 from transfer_utils.records import RunRecord
-from transfer_utils.results.curves import first_reaching, timeline
+from transfer_utils.results.curves import (
+    MAX_POINTS,
+    fine_tuning_curve,
+    first_reaching,
+    join_stages,
+    mean_history,
+    timeline,
+)
 
 
-def record(**changes):
-    """Return a record of two stages of two epochs, with work before each."""
-    stages = {
-        "stage1": {"val_accuracy": [0.5, 0.6], "seconds": [1.0, 2.0]},
-        "stage2": {"val_accuracy": [0.65, 0.7], "seconds": [4.0, 4.0]},
-    }
-    timing = {"features": 10.0, "stage1": 5.0, "boundary": 20.0, "stage2": 8.5, "evaluation": 99.0}
-    return RunRecord(**{"curves": stages, "timing_sec": timing, **changes})
+def record(**curves):
+    return RunRecord(curves=curves)
 
 
-def test_the_seconds_hold_what_came_before_each_stage():
-    moments = timeline(record())
-    assert [moment.epoch for moment in moments] == [1, 2, 3, 4]
-    # 10 of features and 2 beside the epochs of stage 1, then its epochs; 20 of boundary, then those of stage 2.
-    assert [moment.seconds for moment in moments] == pytest.approx([13.0, 15.0, 39.0, 43.0])
-    assert [moment.val_accuracy for moment in moments] == [0.5, 0.6, 0.65, 0.7]
+class TestJoinedStages:
+    def test_stages_are_joined_in_the_order_of_training(self):
+        joined = join_stages(record(stage2={"loss": [0.5]}, stage1={"loss": [1.0, 0.8], "accuracy": [0.4]}))
+        assert joined.stages == {"stage1": slice(0, 2), "stage2": slice(2, 3)}
+        assert joined.values["loss"].tolist() == [1.0, 0.8, 0.5]
+        np.testing.assert_equal(joined.values["accuracy"], [0.4, np.nan, np.nan])
+        assert joined.ran.all()
+
+    def test_a_run_is_padded_to_given_lengths(self):
+        joined = join_stages(record(stage2={"loss": [0.5]}), {"stage1": 1, "stage2": 2})
+        np.testing.assert_equal(joined.values["loss"], [np.nan, 0.5, np.nan])
+        assert joined.ran.tolist() == [False, True, False]
 
 
-def test_a_stage_that_sums_to_more_than_its_clock_takes_no_time_off():
-    moments = timeline(record(timing_sec={"stage1": 1.0}))
-    assert [moment.seconds for moment in moments] == pytest.approx([1.0, 3.0, 7.0, 11.0])
+class TestTimeline:
+    def record(self, **changes):
+        """Return a record of two stages of two epochs, with preparation before each."""
+        stages = {
+            "stage1": {"val_accuracy": [0.5, 0.6], "seconds": [1.0, 2.0]},
+            "stage2": {"val_accuracy": [0.65, 0.7], "seconds": [4.0, 4.0]},
+        }
+        timing = {"features": 10.0, "stage1": 5.0, "boundary": 20.0, "stage2": 8.5, "evaluation": 99.0}
+        return RunRecord(**{"curves": stages, "timing_sec": timing, **changes})
+
+    def test_the_seconds_include_the_preparation_of_each_stage(self):
+        moments = timeline(self.record())
+        assert [moment.epoch for moment in moments] == [1, 2, 3, 4]
+        # 10 of features and 2 of solving the head, then the epochs of stage 1; 20 of boundary, then those of stage 2.
+        assert [moment.seconds for moment in moments] == pytest.approx([13.0, 15.0, 39.0, 43.0])
+        assert [moment.val_accuracy for moment in moments] == [0.5, 0.6, 0.65, 0.7]
+
+    def test_a_stage_whose_epochs_sum_to_more_than_its_time_subtracts_nothing(self):
+        moments = timeline(self.record(timing_sec={"stage1": 1.0}))
+        assert [moment.seconds for moment in moments] == pytest.approx([1.0, 3.0, 7.0, 11.0])
+
+    def test_a_log_without_seconds_has_no_timeline(self):
+        assert timeline(self.record(curves={"training": {"val_accuracy": [0.1, 0.2]}})) == []
+
+    @pytest.mark.parametrize(("accuracy", "epoch"), [(0.1, 1), (0.6, 2), (0.61, 3), (0.7, 4)])
+    def test_the_first_epoch_that_reaches_an_accuracy(self, accuracy, epoch):
+        assert first_reaching(self.record(), accuracy).epoch == epoch
+
+    def test_an_accuracy_that_is_never_reached(self):
+        assert first_reaching(self.record(), 0.71) is None
 
 
-def test_an_old_log_without_seconds_has_no_times():
-    assert timeline(record(curves={"training": {"val_accuracy": [0.1, 0.2]}})) == []
+class TestHistory:
+    def test_one_run(self):
+        stages = {"stage1": {"loss": [1.0, 0.8], "seconds": [1.0, 2.0]}, "stage2": {"loss": [0.5], "seconds": [10.0]}}
+        history = mean_history([record(**stages)])
+        assert history.epochs.tolist() == [1, 2, 3]
+        assert history.starts == {"stage1": 1, "stage2": 3}
+        assert history.values["loss"].tolist() == [1.0, 0.8, 0.5]
+        assert history.seconds.tolist() == [1.0, 3.0, 13.0]
+        assert history.has("loss") and not history.has("learning_rate")
+        assert history.deviations == {}
+
+    def test_an_epoch_averages_the_runs_that_recorded_it(self):
+        history = mean_history([record(stage1={"accuracy": [0.4, 0.6]}), record(stage1={"accuracy": [0.6]})])
+        assert history.values["accuracy"].tolist() == [0.5, 0.6]
+        np.testing.assert_allclose(history.deviations["accuracy"], [np.std([0.4, 0.6], ddof=1), np.nan])
+
+    def test_mean_seconds_increase_although_one_run_has_fewer_epochs_of_a_stage(self):
+        slow = record(stage1={"loss": [1.0], "seconds": [9.0]}, stage2={"loss": [0.5, 0.4], "seconds": [10.0, 10.0]})
+        long = record(stage1={"loss": [1.0, 0.9], "seconds": [1.0, 1.0]}, stage2={"loss": [0.5], "seconds": [10.0]})
+        assert mean_history([slow, long]).seconds.tolist() == [5.0, 5.5, 15.5, 20.5]
+
+    def test_an_old_log_has_one_stage_and_may_have_gaps(self):
+        history = mean_history([record(accuracy=[0.1, None, 0.3])])
+        assert history.starts == {"training": 1}
+        np.testing.assert_equal(history.values["accuracy"], [0.1, np.nan, 0.3])
+
+    @pytest.mark.parametrize("curves", [{}, {"stage1": {}}, {"stage1": {"loss": []}}])
+    def test_a_run_without_curves(self, curves):
+        history = mean_history([RunRecord(curves=curves)])
+        assert len(history.epochs) == 0 and history.starts == {} and len(history.points()) == 0
+
+    def test_long_curves_are_thinned_evenly_up_to_the_last_epoch(self):
+        points = mean_history([record(stage1={"loss": [1.0] * 9999})]).points()
+        assert len(points) == MAX_POINTS
+        assert points[0] == 0 and points[-1] == 9998
 
 
-@pytest.mark.parametrize(("goal", "epoch"), [(0.1, 1), (0.6, 2), (0.61, 3), (0.7, 4)])
-def test_the_first_epoch_that_reaches_a_goal(goal, epoch):
-    assert first_reaching(record(), goal).epoch == epoch
-
-
-def test_a_goal_out_of_reach():
-    assert first_reaching(record(), 0.71) is None
+def test_fine_tuning_begins_at_the_end_of_stage_1_and_ends_with_the_shortest_run():
+    runs = [
+        record(stage1={"val_accuracy": [0.1, 0.6]}, stage2={"val_accuracy": [0.7, 0.8]}),
+        record(stage1={"val_accuracy": [0.4]}, stage2={"val_accuracy": [0.5, None]}),
+    ]
+    assert fine_tuning_curve(runs).tolist() == pytest.approx([0.5, 0.6])

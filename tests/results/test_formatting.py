@@ -1,4 +1,4 @@
-"""How numbers are written: one way for the terminal, the tables and the article."""
+"""The format of numbers and tables in the terminal, the README and the article."""
 
 import pytest
 
@@ -8,6 +8,8 @@ from transfer_utils.results.formatting import (
     change,
     duration,
     listing,
+    markdown_table,
+    p_value,
     percent,
     points,
     with_deviation,
@@ -15,7 +17,7 @@ from transfer_utils.results.formatting import (
 )
 
 
-def test_numbers_in_words():
+def test_fractions_and_durations():
     assert percent(0.8437) == "84.4 %"
     assert percent(92.28) == "92.28"  # an old log that counts in hundreds is not made 9228 %
     assert with_interval(0.8437, 0.837, 0.8514) == "84.4 % (83.7–85.1)"
@@ -27,7 +29,7 @@ def test_numbers_in_words():
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("text", "expected"),
     [
         (percent(Estimate(0.842, 0.835, 0.849, 3)), "84.2 % (83.5–84.9)"),
         (percent(0.842), "84.2 %"),
@@ -36,15 +38,22 @@ def test_numbers_in_words():
         (points(-0.04), "0.0 points"),
         (apart(Estimate(-2.4, 1.9, 2.9, 3)), "2.4 points (1.9 to 2.9)"),
         (apart(Estimate(1.1, -0.1, 2.3, 1)), "1.1 points (−0.1 to 2.3)"),
+        (p_value(0.03126), "= 0.031"),
+        (p_value(1e-5), "< 0.0001"),
         (listing(["a"]), "a"),
         (listing(["a", "b", "c"], "or"), "a, b or c"),
     ],
 )
-def test_numbers_and_lists_are_written_in_one_way(found, told):
-    assert found == told
+def test_estimates_differences_and_lists(text, expected):
+    assert text == expected
 
 
-def test_only_an_interval_that_leaves_out_zero_is_a_change():
+def test_an_interval_that_contains_zero_is_no_change():
     words, intervals = ("gains", "loses", "neither"), [(0.1, 1), (-1, -0.1), (-1, 1), (0, 1), (-1, 0)]
-    found = [change(Estimate(0, low, high, 3), *words) for low, high in intervals]
-    assert found == ["gains", "loses", "neither", "neither", "neither"]
+    texts = [change(Estimate(0, low, high, 3), *words) for low, high in intervals]
+    assert texts == ["gains", "loses", "neither", "neither", "neither"]
+
+
+def test_a_markdown_table_has_a_rule_below_its_header():
+    assert markdown_table(["a", "b"], [["1", ""]]) == "| a | b |\n|---|---|\n| 1 |  |"
+    assert markdown_table(["a", "b"], [], rule=" --- |") == "| a | b |\n| --- | --- |"

@@ -6,7 +6,7 @@ from transfer_utils.records import read_record
 from transfer_utils.results.groups import best_configurations, families, group_by, group_by_configuration
 
 
-def test_seeds_of_a_configuration_come_together_and_are_named_by_what_sets_them_apart(view):
+def test_seeds_of_a_configuration_are_one_group_named_by_its_distinctive_options(view):
     rows = [row for row in view.rows if row.name.startswith(("depth-10", "depth-30-0", "depth-30-1"))]
     groups = group_by_configuration(rows)
     assert {group.name: group.size for group in groups} == {
@@ -20,7 +20,7 @@ def test_seeds_of_a_configuration_come_together_and_are_named_by_what_sets_them_
     assert group_by_configuration(rows[:1])[0].deviation("val_end2end") is None
 
 
-def test_groups_by_an_option_stand_in_the_order_of_its_values(view):
+def test_groups_are_in_the_order_of_the_option_values(view):
     groups = group_by([row for row in view.rows if row.config.get("model") == "transfer"], "n_unfreeze")
     assert [group.name for group in groups] == [
         "backbone frozen",
@@ -48,10 +48,10 @@ def test_the_best_configuration_is_chosen_on_validation_alone(tmp_path):
     assert "5.0 points ahead" in best.why and "The test accuracy had no say" in best.why
 
 
-def test_each_dataset_has_a_best_configuration_of_its_own(view):
-    found = best_configurations(view.rows)
-    assert [best.dataset for best in found] == ["cifar10", "–"]
-    assert found[0].options.startswith("transfer learning · last 30 layers unfrozen · augmented")
+def test_each_dataset_has_its_own_best_configuration(view):
+    best = best_configurations(view.rows)
+    assert [configuration.dataset for configuration in best] == ["cifar10", "–"]
+    assert best[0].options.startswith("transfer learning · last 30 layers unfrozen · augmented")
     assert best_configurations([]) == []
 
 
@@ -63,11 +63,11 @@ def test_a_family_varies_one_option_and_nothing_else(study):
     assert families(rows, "dropout") == []
 
 
-def test_many_groups_are_named_by_what_each_does_unlike_most(tmp_path):
+def test_many_groups_are_named_by_their_unusual_options(tmp_path):
     base = {"n_unfreeze": 30, "augment": True, "image_size": 160}
     others = ({"n_unfreeze": 10}, {"augment": False}, {"image_size": 224}, {"n_unfreeze": 60, "augment": False})
-    for place, options in enumerate(({}, *others)):
-        write_run(tmp_path / f"run{place}", {**base, **options}, "completed", place)
+    for index, options in enumerate(({}, *others)):
+        write_run(tmp_path / f"run{index}", {**base, **options}, "completed", index)
     rows = store.read(tmp_path, store.stamp(tmp_path)).rows
     assert [group.name for group in group_by_configuration(rows)] == [
         "last 30 layers unfrozen · augmented · 160 px",

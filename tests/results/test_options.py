@@ -1,10 +1,11 @@
 import pytest
 
 from tests.samples import OLD_LOG
-from transfer_utils.results.options import normalised, phrase, said, sort_key
+from transfer_utils.config import preset
+from transfer_utils.results.options import by_configuration, normalised, option_text, sort_key, value_text
 
 
-def test_old_logs_speak_todays_language():
+def test_old_logs_get_current_names_and_values():
     assert normalised(OLD_LOG["config"]) == {
         "backbone": "MobileNetV2",
         "n_unfreeze": 30,
@@ -19,7 +20,7 @@ def test_old_logs_speak_todays_language():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "text"),
     [
         ("model", "baseline", "CNN from scratch"),
         ("n_unfreeze", 0, "backbone frozen"),
@@ -34,12 +35,17 @@ def test_old_logs_speak_todays_language():
         ("model", {"a": 1}, 'model {"a": 1}'),
     ],
 )
-def test_phrase(name, value, words):
-    assert phrase(name, value) == words
+def test_options_are_described(name, value, text):
+    assert option_text(name, value) == text
 
 
-def test_values_sort_by_size_with_all_of_them_last():
+def test_values_sort_by_size_with_all_last():
     depths = [-1, 10, 0, 60, "ten", None]
     assert sorted(depths, key=lambda value: sort_key("n_unfreeze", value)) == [0, 10, 60, -1, "ten", None]
-    assert said("n_unfreeze", -1) == said("labels_per_class", 0) == "all"
-    assert said("augment", False) == "no"
+    assert value_text("n_unfreeze", -1) == value_text("labels_per_class", 0) == "all"
+    assert value_text("augment", False) == "no"
+
+
+def test_items_that_differ_only_in_the_seed_are_one_configuration():
+    configs = [preset("offline", seed=seed, views=views) for views in (1, 2) for seed in (0, 7)]
+    assert by_configuration(configs, lambda config: config) == [configs[:2], configs[2:]]

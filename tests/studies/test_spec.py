@@ -1,4 +1,4 @@
-"""A study: which runs a YAML file asks for, what it refuses, and which recorded run answers which question."""
+"""Studies: the runs that a YAML file declares, the errors in it, and the recorded run of a config."""
 
 from pathlib import Path
 
@@ -50,34 +50,35 @@ def load():
     return write_and_load
 
 
-def record_of(config, number=1, status="completed", **changes) -> Run:
+def run_of(config, number=1, status="completed", **changes) -> Run:
     options = {"base_model": config.backbone, **config.model_dump(), **changes}
     return Run(RunRecord(status=status, config=options, run_id=str(number)), Path(f"runs/{number:04d}/run.json"))
 
 
-def test_each_combination_of_a_grid_is_run_with_each_seed_the_seeds_outermost(load):
+def test_each_combination_of_a_grid_runs_with_each_seed_ordered_by_seed(load):
     configs = load().of_group("depth")
-    found = [(config.seed, config.n_unfreeze, config.model) for config in configs]
-    one = [(0, "transfer"), (0, "baseline"), (30, "transfer"), (30, "baseline")]
-    assert found == [(seed, *combination) for seed in (0, 1) for combination in one]
+    combinations = [(0, "transfer"), (0, "baseline"), (30, "transfer"), (30, "baseline")]
+    assert [(config.seed, config.n_unfreeze, config.model) for config in configs] == [
+        (seed, *combination) for seed in (0, 1) for combination in combinations
+    ]
     assert {(config.preset, config.image_size, config.patience) for config in configs} == {("cifar10-small", 96, 0)}
 
 
-def test_a_run_that_several_groups_ask_for_is_planned_once_and_names_them_all(load):
+def test_a_run_of_several_groups_is_planned_once_and_names_them_all(load):
     planned = load().planned()
     assert len(planned) == 8 + 2 + 1
-    shared = [one for one in planned if len(one.groups) > 1]
-    assert [one.groups for one in shared] == [["rate", "mixup"]]
+    shared = [run for run in planned if len(run.groups) > 1]
+    assert [run.groups for run in shared] == [["rate", "mixup"]]
     assert (shared[0].config.learning_rate_stage2, shared[0].config.use_mixup) == (1e-3, False)
-    assert [one.groups[0] for one in planned] == ["depth"] * 8 + ["rate"] * 2 + ["mixup"]
+    assert [run.groups[0] for run in planned] == ["depth"] * 8 + ["rate"] * 2 + ["mixup"]
 
 
-def test_grid_values_have_the_types_of_their_options_even_where_yaml_reads_text(load):
+def test_grid_values_have_the_types_of_their_options_even_if_yaml_reads_text(load):
     rate = load().groups[1]
     assert rate.grid == {"learning_rate_stage2": [1e-5, 1e-3]}
 
 
-def test_another_preset_brings_its_own_options_seeds_and_changes_of_groups(load):
+def test_another_preset_has_its_own_options_seeds_and_changes_of_groups(load):
     study = load("", "", "offline")
     assert [group.name for group in study.groups] == ["depth", "rate"]
     depth = [(c.preset, c.image_size, c.n_unfreeze, c.patience, c.seed) for c in study.of_group("depth")]
@@ -88,14 +89,14 @@ def test_another_preset_brings_its_own_options_seeds_and_changes_of_groups(load)
     assert len(untouched.of_group("depth")) == 8
 
 
-def test_what_the_caller_sets_is_set_in_every_run(load):
+def test_overrides_apply_to_every_run(load):
     study = load("", "", data_dir="data/cifar10", output_dir="here")
-    assert {(one.config.data_dir, one.config.output_dir) for one in study.planned()} == {("data/cifar10", "here")}
+    assert {(run.config.data_dir, run.config.output_dir) for run in study.planned()} == {("data/cifar10", "here")}
 
 
-def test_a_part_of_a_study_has_the_groups_and_seeds_that_were_chosen(load):
+def test_a_study_can_be_reduced_to_some_groups_and_seeds(load):
     study = load()
-    assert [one.config.seed for one in study.chosen(["depth"], [1]).planned()] == [1] * 4
+    assert [run.config.seed for run in study.chosen(["depth"], [1]).planned()] == [1] * 4
     assert study.chosen([], [7]).planned() == [*study.chosen(["rate", "mixup"]).planned()]
     with pytest.raises(UserError, match=r"group must be one of depth, rate, mixup, got 'dept'. Did you mean 'depth'?"):
         study.chosen(["dept"])
@@ -109,21 +110,21 @@ def test_a_part_of_a_study_has_the_groups_and_seeds_that_were_chosen(load):
         ("n_unfreeze: [0, 30]", "n_unfreeze: [x]", "In group depth: n_unfreeze must be a whole number, got 'x'"),
         ("image_size: 96", "image_size: 9", "image_size must be at least 32, got 9"),
         ("preset: cifar10-small", "preset: cifar", "preset must be one of .*'cifar'. Did you mean 'cifar10'"),
-        ("name: mixup", "name: rate", "each group needs a name of its own, got rate twice"),
-        ("leave_out: [mixup]", "leave_out: [mixpu]", "presets.offline names no group.*'mixpu'. Did you mean 'mixup'"),
-        ("groups: {depth:", "groups: {dpeth:", "presets.offline names no group.*'dpeth'. Did you mean 'depth'"),
+        ("name: mixup", "name: rate", "each group must have its own name, got rate twice"),
+        ("leave_out: [mixup]", "leave_out: [mixpu]", "presets.offline must name groups.*'mixpu'. Did you mean 'mixup'"),
+        ("groups: {depth:", "groups: {dpeth:", "presets.offline must name groups.*'dpeth'. Did you mean 'depth'"),
         ('question: "Mixed?"', "", "groups.2.question: Field required"),
         ("seeds: [0, 1]", "seeds: []", "seeds: List should have at least 1 item"),
         ("seeds: [0, 1]", "sedes: [0]", "sedes: Extra inputs are not permitted"),
         ("seeds: [0, 1]", "seeds: [0, 1", "is not YAML"),
     ],
 )
-def test_what_does_not_fit_is_named_before_anything_runs(load, old, new, message):
+def test_an_invalid_study_is_an_error_that_names_the_place(load, old, new, message):
     with pytest.raises(UserError, match=message):
         load(old, new)
 
 
-def test_a_study_that_is_no_mapping_or_not_there_is_named():
+def test_a_study_that_is_not_a_mapping_or_does_not_exist_is_an_error():
     Path("list.yaml").write_text("[1]")
     with pytest.raises(UserError, match=r"list\.yaml must have the keys preset and groups, got list"):
         load_study("list.yaml")
@@ -131,43 +132,36 @@ def test_a_study_that_is_no_mapping_or_not_there_is_named():
         load_study("none.yaml")
 
 
-def test_an_unknown_preset_is_named(load):
+def test_an_unknown_preset_is_an_error(load):
     with pytest.raises(UserError, match="Did you mean 'offline'"):
         load("", "", "ofline")
 
 
-def test_the_newest_completed_run_of_the_same_question_answers_it():
-    asked = preset("cifar10-small", output_dir="here", data_dir="data/cifar10")
-    other, failed = record_of(asked, 4, seed=1), record_of(asked, 5, status="failed")
-    first, second = record_of(asked, preset="none", data_dir=""), record_of(asked, 2, output_dir="there")
-    assert find_run(asked, [first, second, other, failed]) is second
-    assert find_run(asked, [first, other, failed]) is first, "preset and place of the images do not count"
-    assert find_run(asked, [other, failed]) is None
+def test_the_newest_completed_run_of_a_configuration_is_found():
+    config = preset("cifar10-small", output_dir="here", data_dir="data/cifar10")
+    other, failed = run_of(config, 4, seed=1), run_of(config, 5, status="failed")
+    first, second = run_of(config, preset="none", data_dir=""), run_of(config, 2, output_dir="there")
+    assert find_run(config, [first, second, other, failed]) is second
+    assert find_run(config, [other, failed]) is None
 
 
-def test_an_option_that_an_older_record_lacks_is_at_its_default():
-    old = record_of(preset("cifar10"))
+def test_an_option_that_an_older_record_lacks_has_its_default():
+    old = run_of(preset("cifar10"))
     del old.record.config["mixup_alpha"]
     assert find_run(preset("cifar10"), [old]) is old
     assert find_run(preset("cifar10", mixup_alpha=0.3), [old]) is None
     assert find_run(preset("none"), [Run(RunRecord(), Path("log.json"))]) is None, "a log without options"
 
 
-def test_of_a_users_own_images_the_folder_counts():
-    asked = preset("none", dataset="folder", data_dir="mine")
-    assert find_run(asked, [record_of(asked, data_dir="other")]) is None
-    assert find_run(asked, [record_of(asked)])
-
-
 @pytest.mark.parametrize("name", ["", *PRESETS])
-def test_the_study_of_the_course_fits_every_preset(name):
+def test_the_study_of_the_course_is_valid_for_every_preset(name):
     study = load_study(SIX_STAGES, name)
-    assert len({one.config.fingerprint for one in study.planned()}) == len(study.planned())
+    assert len({run.config.fingerprint for run in study.planned()}) == len(study.planned())
     for group in study.groups:
         assert len(study.of_group(group.name)) == len(set(study.of_group(group.name)))
 
 
-def test_the_headline_of_the_course_is_the_preset_cifar10_itself():
+def test_the_headline_of_the_course_is_the_preset_cifar10():
     first, second = load_study(SIX_STAGES).chosen(["headline"]).planned()
     assert first.config.fingerprint == preset("cifar10").fingerprint
     assert second.config.fingerprint == preset("cifar10", model="baseline").fingerprint

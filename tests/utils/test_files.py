@@ -1,3 +1,5 @@
+"""Files are replaced atomically, locks are released when their owner dies, and the cache folder is writable."""
+
 import json
 import os
 import subprocess
@@ -29,9 +31,9 @@ from transfer_utils.utils.files import lock, replacing
 cache, locked = Path(sys.argv[1]), sys.argv[2] == "locked"
 print("ready", flush=True)
 sys.stdin.readline()
-held = lock(cache)
+owner = lock(cache)
 if locked:
-    held.acquire()
+    owner.acquire()
 if not cache.exists():
     with replacing(cache) as temporary:
         temporary.write_bytes(os.urandom(1 << 20))
@@ -41,7 +43,7 @@ print(cache.read_bytes()[:8].hex())
 """
 
 
-def test_a_file_is_replaced_in_one_step_and_its_folder_is_made(tmp_path):
+def test_a_file_is_replaced_atomically_and_its_folder_is_created(tmp_path):
     path = tmp_path / "new" / "folder" / "a.json"
     write_json(path, {"a": "ü"})
     with replacing(path) as temporary:
@@ -54,7 +56,7 @@ def test_a_file_is_replaced_in_one_step_and_its_folder_is_made(tmp_path):
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, SystemExit, MemoryError])
 @pytest.mark.fault(5)
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "a.txt"
     write_bytes(path, b"old")
     with pytest.raises(error), replacing(path) as temporary:
@@ -64,7 +66,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_nan_is_never_written(tmp_path):
+def test_nan_is_refused(tmp_path):
     write_json(tmp_path / "a.json", [1])
     with pytest.raises(ValueError):
         write_json(tmp_path / "a.json", [float("nan")])
@@ -73,7 +75,7 @@ def test_nan_is_never_written(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.json", "odd [1]*?.k[x]", "no suffix"])
 @pytest.mark.fault(1)
-def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_kept(tmp_path, name):
+def test_temporary_files_of_killed_writers_are_removed_and_those_of_others_are_kept(tmp_path, name):
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     suffix = Path(name).suffix
@@ -84,7 +86,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_ke
     assert set(os.listdir(tmp_path)) == {name, alive, other, f".b{name}.{child.pid}-1.tmp{suffix}"}
 
 
-def test_threads_that_write_the_same_file_do_not_disturb_each_other(tmp_path):
+def test_several_threads_can_write_the_same_file(tmp_path):
     path, failures = tmp_path / "a.json", []
 
     def write(number):
@@ -105,18 +107,18 @@ def test_threads_that_write_the_same_file_do_not_disturb_each_other(tmp_path):
 
 
 @pytest.mark.fault(3)
-def test_a_killed_writer_leaves_the_old_array_or_the_new_one(tmp_path, tally):
+def test_a_killed_writer_leaves_the_old_or_the_new_array(tmp_path, tally):
     counts = play(tmp_path, "kill:array:40", "kill:naive:20")
     assert survived(counts, tally), counts
     assert counts["kill:array"]["replaced"] > 0
-    assert counts["kill:naive"]["broken"] > 0, "the test would not notice a broken file"
+    assert counts["kill:naive"]["broken"] > 0, "the test does not detect broken files"
 
 
 @pytest.mark.fault(5)
 def test_a_full_disk_is_reported_and_leaves_the_old_array(tmp_path, tally):
     counts = play(tmp_path, "fill:array:20", "fill:naive:20")
     assert survived(counts, tally), counts
-    assert counts["fill:naive"]["lost"] > 0, "the test would not notice a lost file"
+    assert counts["fill:naive"]["lost"] > 0, "the test does not detect lost files"
 
 
 @pytest.mark.slow
@@ -146,20 +148,20 @@ def test_many_kills_lose_nothing(tmp_path, tally, job):
 
 
 @pytest.mark.fault(9)
-def test_a_lock_keeps_others_out_and_is_free_when_its_holder_is_killed(tmp_path):
+def test_a_lock_is_exclusive_and_is_released_when_its_owner_is_killed(tmp_path):
     path = tmp_path / "cache"
     command = [sys.executable, "-c", HOLD, str(path)]
-    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    holder.stdout.readline()
+    owner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    owner.stdout.readline()
     with pytest.raises(filelock.Timeout):
         lock(path, timeout=0).acquire()
-    holder.kill()
-    holder.communicate()
+    owner.kill()
+    owner.communicate()
     with lock(path, timeout=0):
         pass
 
 
-def test_a_lock_on_a_network_drive_says_that_it_may_not_hold(tmp_path, monkeypatch, recwarn):
+def test_a_lock_on_a_network_drive_warns(tmp_path, monkeypatch, recwarn):
     share = tmp_path / "share"
     mounts = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in (("/", "ext4"), (str(share), "nfs4"))]
     monkeypatch.setattr(files.psutil, "disk_partitions", lambda all: mounts)
@@ -173,40 +175,40 @@ def test_a_lock_on_a_network_drive_says_that_it_may_not_hold(tmp_path, monkeypat
         lock(tmp_path / "link" / "a")
 
 
-@pytest.mark.parametrize("manner", ["locked", "unlocked"])
+@pytest.mark.parametrize("mode", ["locked", "unlocked"])
 @pytest.mark.fault(8)
-def test_of_eight_processes_that_want_one_file_only_one_builds_it(tmp_path, manner):
-    command = [sys.executable, "-c", BUILD, str(tmp_path / "cache"), manner]
+def test_only_one_of_eight_processes_builds_a_file_under_a_lock(tmp_path, mode):
+    command = [sys.executable, "-c", BUILD, str(tmp_path / "cache"), mode]
     workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
     for worker in workers:
         assert worker.stdout.readline() == "ready\n"
     for worker in workers:
         worker.stdin.write("\n")
         worker.stdin.flush()
-    said = [worker.communicate()[0].split() for worker in workers]
-    builders = sum("built" in words for words in said)
-    if manner == "locked":
+    outputs = [worker.communicate()[0].split() for worker in workers]
+    builders = sum("built" in words for words in outputs)
+    if mode == "locked":
         assert builders == 1
-        assert len({words[-1] for words in said}) == 1
+        assert len({words[-1] for words in outputs}) == 1
     else:
-        assert builders > 1, "the test would not notice two builders"
+        assert builders > 1, "the test does not detect two builders"
 
 
-def test_the_hash_is_that_of_the_bytes(tmp_path):
+def test_sha256_of_returns_the_hash_of_the_content(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 class TestCacheFolder:
     @pytest.fixture(autouse=True)
-    def _forget(self, monkeypatch, tmp_path):
+    def _clear(self, monkeypatch, tmp_path):
         files._writable_folder.cache_clear()
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
         (tmp_path / "tmp").mkdir()
         yield
         files._writable_folder.cache_clear()
 
-    def test_the_option_comes_before_the_variable_and_both_before_the_users_own(self, monkeypatch, tmp_path):
+    def test_the_option_overrides_the_variable_and_both_override_the_default(self, monkeypatch, tmp_path):
         monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "user" / name))
         monkeypatch.setenv("TRANSFER_UTILS_CACHE", str(tmp_path / "variable"))
         assert cache_folder("option") == tmp_path / "option"
@@ -214,18 +216,18 @@ class TestCacheFolder:
         monkeypatch.delenv("TRANSFER_UTILS_CACHE")
         assert cache_folder() == tmp_path / "user" / "transfer-utils"
 
-    def test_without_a_writable_home_it_lies_in_the_temporary_folder(self, monkeypatch, tmp_path):
+    def test_without_a_writable_home_it_is_in_the_temporary_folder(self, monkeypatch, tmp_path):
         self._unwritable_home(monkeypatch, tmp_path)
         assert cache_folder().parent == tmp_path / "tmp"
 
-    def test_a_folder_that_somebody_else_put_there_is_not_trusted(self, monkeypatch, tmp_path):
+    def test_a_folder_of_another_user_is_refused(self, monkeypatch, tmp_path):
         self._unwritable_home(monkeypatch, tmp_path)
         owner = os.getuid()
         monkeypatch.setattr(os, "getuid", lambda: owner + 1)
-        with pytest.raises(OSError, match="somebody else"):
+        with pytest.raises(OSError, match="another user"):
             cache_folder()
 
-    def test_a_chosen_folder_that_cannot_be_written_is_an_error_and_not_replaced_by_another(self, tmp_path):
+    def test_a_chosen_folder_that_is_not_writable_is_an_error(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(OSError, match=r"cache_dir"):
             cache_folder(str(tmp_path / "file" / "cache"))

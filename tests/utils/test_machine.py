@@ -1,35 +1,42 @@
-"""What is recorded of the machine."""
+"""The facts about the machine in the run record."""
 
+import importlib.metadata
 import json
 import os
+import subprocess
+import sys
 
 import psutil
+import pytest
 
 from transfer_utils.utils import machine
 
 
-def test_versions_name_python_and_every_package_that_decides_numbers():
-    found = machine.versions()
-    assert set(found) == {"python", *machine.PACKAGES}
-    assert all(found.values())
+def test_versions_list_python_and_the_installed_packages():
+    versions = machine.versions()
+    assert set(versions) == {"python", *machine.PACKAGES}
+    assert versions["keras"] == importlib.metadata.version("keras")
 
 
-def test_a_package_that_is_not_there_is_said_to_be_missing(monkeypatch):
+def test_a_missing_package_is_listed_as_not_installed(monkeypatch):
     monkeypatch.setattr(machine, "PACKAGES", ("no-such-package-at-all",))
     assert machine.versions()["no-such-package-at-all"] == "not installed"
 
 
-def test_the_cores_are_those_that_this_process_may_use():
-    allowed = machine.available_cores()
-    assert 1 <= allowed <= (os.cpu_count() or 1)
-    assert machine.machine()["cores"] == allowed
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no CPU affinity")
+def test_available_cores_respects_the_cpu_affinity():
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    code += "from transfer_utils.utils.machine import available_cores; print(available_cores())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+    assert machine.machine()["cores"] == machine.available_cores() <= os.cpu_count()
 
 
-def test_the_machine_is_plain_json_and_names_no_host():
+def test_the_facts_are_json_and_do_not_contain_the_host_name():
     text = json.dumps(machine.machine())
     assert os.uname().nodename not in text
 
 
-def test_the_peak_is_at_least_what_is_held_now():
-    held = psutil.Process().memory_info().rss >> 20
-    assert machine.peak_memory_mb() >= held - 1
+def test_the_peak_memory_is_at_least_the_current_memory():
+    current = psutil.Process().memory_info().rss >> 20
+    assert machine.peak_memory_mb() >= current - 1

@@ -29,22 +29,22 @@ def contrast(colour: str, other: str = PAPER) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_every_colour_is_a_hex_code_and_every_line_has_its_own_from_the_colour_blind_safe_palette():
+def test_lines_and_models_have_colours_of_the_palette():
     assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in (*OKABE_ITO.values(), INK, NOTE, GRID, PAPER))
     assert len(set(SERIES)) == len(SERIES)
     assert set(SERIES) | set(MODEL_COLOURS.values()) <= set(OKABE_ITO.values())
 
 
-def test_models_have_names_and_colours_and_splits_differ_without_colour():
+def test_models_have_names_and_colours_and_splits_have_different_dashes():
     assert set(MODEL_COLOURS) == set(MODEL_NAMES)
     assert len(set(SPLIT_DASHES.values())) == len(SPLIT_DASHES)
 
 
-@pytest.mark.parametrize(("colour", "least"), [(INK, 7), (NOTE, 7), *((colour, 2) for colour in SERIES)])
-def test_words_and_lines_stand_out_from_the_paper(colour, least):
-    assert contrast(colour) >= least
+@pytest.mark.parametrize(("colour", "minimum"), [(INK, 7), (NOTE, 7), *((colour, 2) for colour in SERIES)])
+def test_text_and_lines_have_enough_contrast(colour, minimum):
+    assert contrast(colour) >= minimum
 
 
-def test_it_loads_no_drawing_library():
+def test_the_palette_loads_no_plotting_library():
     code = "import sys, transfer_utils.utils.palette; sys.exit('matplotlib' in sys.modules or 'plotly' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

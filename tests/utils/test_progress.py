@@ -1,4 +1,4 @@
-"""Progress: a bar for who looks and waits, lines for a log, nothing for who asked for nothing."""
+"""Long steps get a bar on a terminal, lines are printed everywhere, and quiet mode shows nothing."""
 
 import io
 from types import SimpleNamespace
@@ -10,23 +10,23 @@ from transfer_utils.utils import progress
 from transfer_utils.utils.progress import reporting
 
 
-def test_quiet_means_nothing_at_all(capsys):
-    with reporting(quiet=True) as (tick, log):
-        assert tick is None
+def test_quiet_shows_nothing(capsys):
+    with reporting(quiet=True) as (progress_bar, log):
+        assert progress_bar is None
         log("a line")
     assert capsys.readouterr() == ("", "")
 
 
-def test_without_a_terminal_there_are_lines_and_no_bars(capsys):
-    with reporting(quiet=False) as (tick, log):
-        assert tick is None
+def test_without_a_terminal_only_lines_are_shown(capsys):
+    with reporting(quiet=False) as (progress_bar, log):
+        assert progress_bar is None
         log("[bold]50 % of 3 | 4[/bold] " + "x" * 200)
     assert capsys.readouterr() == ("[bold]50 % of 3 | 4[/bold] " + "x" * 200 + "\n", "")
 
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Return what a terminal shows, and a clock that stands still until it is moved."""
+    """Return the output of a fake terminal and a clock that the test moves."""
     screen = SimpleNamespace(shown=io.StringIO(), now=0.0)
     console = lambda **options: Console(file=screen.shown, force_terminal=True, width=100, **options)  # noqa: E731
     monkeypatch.setattr(progress, "Console", console)
@@ -34,35 +34,35 @@ def terminal(monkeypatch):
     return screen
 
 
-def test_a_step_that_takes_long_gets_a_bar(terminal):
-    with reporting(quiet=False) as (tick, _):
-        tick("decoding", 1, 100)
-        terminal.now = 1.0  # a tenth in a second: ten in all
-        tick("decoding", 10, 100)
+def test_a_long_step_gets_a_bar(terminal):
+    with reporting(quiet=False) as (progress_bar, _):
+        progress_bar("decoding", 1, 100)
+        terminal.now = 1.0  # a tenth of the work in one second
+        progress_bar("decoding", 10, 100)
     assert "decoding" in terminal.shown.getvalue() and "10/100" in terminal.shown.getvalue()
 
 
-def test_a_step_that_is_over_in_a_moment_gets_none(terminal):
-    with reporting(quiet=False) as (tick, _):
+def test_a_short_step_gets_no_bar(terminal):
+    with reporting(quiet=False) as (progress_bar, _):
         for done in range(1, 101):
-            tick("decoding", done, 100)
+            progress_bar("decoding", done, 100)
             terminal.now += 0.01
         terminal.now = 50.0
-        tick("decoding", 100, 100)
+        progress_bar("decoding", 100, 100)
     assert "decoding" not in terminal.shown.getvalue()
 
 
-def test_there_is_one_bar_at_a_time(terminal):
-    with reporting(quiet=False) as (tick, _):
+def test_only_one_bar_is_shown_at_a_time(terminal):
+    with reporting(quiet=False) as (progress_bar, _):
         for title in ("decoding", "training"):
-            tick(title, 1, 100)
+            progress_bar(title, 1, 100)
             terminal.now += 5
-            tick(title, 2, 100)
+            progress_bar(title, 2, 100)
     frames = [frame for frame in terminal.shown.getvalue().split("\r") if "training" in frame]
     assert frames and not any("decoding" in frame for frame in frames)
 
 
-def test_lines_are_shown_as_they_are(terminal):
+def test_lines_are_printed_without_markup(terminal):
     with reporting(quiet=False) as (_, log):
         log("[red]not red[/red]")
     assert "[red]not red[/red]" in terminal.shown.getvalue()

@@ -1,8 +1,10 @@
+"""Any value becomes bounded, printable text without markup."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer_utils.utils.text import as_label, as_label_lines, as_text, finite_number
+from transfer_utils.utils.text import as_label, as_label_lines, as_text, finite_number, format_bytes
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -35,30 +37,35 @@ def test_text_is_printable_and_bounded(value):
         ("x" * 201, "x" * 200 + "…"),
     ],
 )
-def test_text(value, shown):
+def test_values_become_readable_text(value, shown):
     assert as_text(value) == shown
 
 
-def test_lines_stay_where_a_block_may_have_them():
+def test_line_ends_are_kept_on_request():
     assert as_text("two\nlines\x07", lines=True) == "two\nlines\\x07"
 
 
-def test_a_value_nested_beyond_the_interpreter_is_told_not_raised():
+def test_a_deeply_nested_value_does_not_raise():
     value = []
     for _ in range(100_000):
         value = [value]
     assert as_text(value) == "(nested too deeply)"
 
 
-def test_label_leaves_no_markup():
+def test_labels_contain_no_markup():
     assert as_label("<b>bold</b> &lt;") == "&lt;b&gt;bold&lt;/b&gt; &amp;lt;"
 
 
-def test_label_lines_break_between_the_parts():
+def test_labels_break_between_parts():
     assert as_label_lines("one · two") == "one · two"
     assert as_label_lines("a part that is long · another <part>") == "a part that is long<br>another &lt;part&gt;"
 
 
 @pytest.mark.parametrize("value", ["0.5", None, True, float("nan"), float("inf"), 10**400, [1.0]])
-def test_number_takes_finite_numbers_alone(value):
+def test_only_finite_numbers_are_accepted(value):
     assert finite_number(value) is None
+
+
+@pytest.mark.parametrize(("n", "text"), [(0, "0 bytes"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (1.25e12, "1,250.0 GB")])
+def test_sizes_have_a_fitting_unit(n, text):
+    assert format_bytes(n) == text

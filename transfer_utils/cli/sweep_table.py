@@ -1,4 +1,4 @@
-"""What a sweep looks like: the plan of ``--dry-run``, and the table that follows it on a terminal."""
+"""The output of a sweep: the plan that ``--dry-run`` prints and the table that a terminal shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transfer_utils.results.formatting import duration, plain_text
 from transfer_utils.studies.cost import disk
 from transfer_utils.studies.sweep import ENDED_BADLY, ON_RECORD, WAITING, Job, OnUpdate, Sweep
 
-# Rows of a kind that a table shows at most, so that it fits on a screen.
+# Limits for the rows of the table, so that it fits on a screen.
 MAX_ENDED, MAX_WAITING = 8, 6
 
 STYLES = {"running": "bold", "completed": "green", ON_RECORD: "green", WAITING: "dim"}
@@ -21,15 +21,15 @@ STYLES |= dict.fromkeys(ENDED_BADLY, "red")
 
 
 def dry_run(sweep: Sweep) -> str:
-    """Return what a sweep would do, as plain text: every run, whether it is on record, and about how long it takes."""
+    """Return the plan of a sweep as plain text: every run with its status and estimated time, and the totals."""
     table = Table(box=None, pad_edge=False)
     for column in ("run", "status", "time", "groups"):
         table.add_column(column, overflow="fold")
     to_do = [job for job in sweep.jobs if not job.ended]
     for job in sweep.jobs:
         time = "" if job.ended else duration(sweep.forecast.seconds(job.config))
-        name = f"{job.status} as {job.run.name}" if job.run else job.status
-        table.add_row(job.label, name, time, ", ".join(job.groups))
+        status = f"{job.status} as {job.run.name}" if job.run else job.status
+        table.add_row(job.label, status, time, ", ".join(job.groups))
     return (
         f"{plain_text(200, table)}\n\n{len(sweep.jobs)} runs, {len(to_do)} to do: about {duration(sweep.seconds_left)} "
         f"with {sweep.workers} at a time, {disk(job.config for job in to_do) / 1e9:.1f} GB of cache."
@@ -38,7 +38,7 @@ def dry_run(sweep: Sweep) -> str:
 
 @contextmanager
 def watching(quiet: bool) -> Iterator[tuple[Callable[[str], None], OnUpdate | None]]:
-    """Yield (say, look): what prints a line, and what draws the table. No table off a terminal, nothing if quiet."""
+    """Yield (log, on_update): a printer of lines, and a function that draws the table on a terminal, else None."""
     console = Console(highlight=False, soft_wrap=True)
     if quiet:
         yield lambda line: None, None
@@ -53,19 +53,18 @@ def watching(quiet: bool) -> Iterator[tuple[Callable[[str], None], OnUpdate | No
 
 
 def draw(sweep: Sweep) -> Table:
-    """Return the table of a sweep that goes on: what runs, what comes next, and what ended badly."""
-    done = sum(job.ended for job in sweep.jobs)
-    caption = f"{done} of {len(sweep.jobs)} ended, about {duration(sweep.seconds_left)} left"
+    """Return the table of a sweep in progress: the jobs that run, that come next, and that ended last or badly."""
+    ended = sum(job.ended for job in sweep.jobs)
+    caption = f"{ended} of {len(sweep.jobs)} ended, about {duration(sweep.seconds_left)} left"
     table = Table(caption=caption, caption_justify="left", expand=False)
     for column, justify in (("run", "left"), ("status", "left"), ("validation", "right"), ("time left", "right")):
         table.add_column(column, justify=justify, overflow="fold")
     for job in _shown(sweep.jobs):
-        table.add_row(job.label, job.status, _percent(job), _left(job, sweep), style=STYLES.get(job.status, ""))
+        table.add_row(job.label, job.status, _validation(job), _time_left(job, sweep), style=STYLES.get(job.status, ""))
     return table
 
 
 def _shown(jobs: list[Job]) -> list[Job]:
-    """Return the jobs worth a row: what runs, what ended badly, and those before and after."""
     ended = [job for job in jobs if job.ended and job.status not in (*ENDED_BADLY, ON_RECORD)]
     bad = [job for job in jobs if job.status in ENDED_BADLY]
     running = [job for job in jobs if job.status == "running"]
@@ -73,11 +72,11 @@ def _shown(jobs: list[Job]) -> list[Job]:
     return bad[-MAX_ENDED:] + ended[-MAX_ENDED:] + running + waiting[:MAX_WAITING]
 
 
-def _percent(job: Job) -> str:
+def _validation(job: Job) -> str:
     return f"{100 * job.validation:.1f} %" if job.validation is not None else ""
 
 
-def _left(job: Job, sweep: Sweep) -> str:
+def _time_left(job: Job, sweep: Sweep) -> str:
     if job.ended:
         return ""
     return duration(max(0.0, sweep.forecast.seconds(job.config) - job.seconds))

@@ -1,1 +1,1 @@
-"""The Streamlit dashboard over a folder of run records. Everything but the page "Try it" works without TensorFlow."""
+"""The Streamlit dashboard for a folder of run records. Only the page "Try it" needs TensorFlow."""

@@ -1,4 +1,4 @@
-"""The frame of the dashboard: which folder, which page, and looking out for runs that moved."""
+"""The entry point of the dashboard: it reads the folder, draws the page and updates it when a record changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transfer_utils.dashboard import state, store, style
 from transfer_utils.dashboard.pages import compare, one_run, runs, study, try_it
 from transfer_utils.utils.text import as_text
 
-SECONDS_BETWEEN_LOOKS = 2
+REFRESH_SECONDS = 2
 TITLE = "Transfer learning runs"
 PAGES = {
     state.RUNS: runs.draw,
@@ -22,8 +22,8 @@ PAGES = {
     state.STUDY: study.draw,
     state.TRY_IT: try_it.draw,
 }
-# Our own markup, no text from files: room at the top, figures of equal width, plain text in the font of the page,
-# and a contrast of 4.5 to 1 for what Streamlit and Plotly write in paler grey.
+# Static markup without text from files. It reduces the space at the top, aligns digits, shows plain text in the font of
+# the page, and gives the pale grey text of Streamlit and Plotly a contrast of 4.5 to 1.
 STYLE = """
 <style>
 .stApp { font-variant-numeric: tabular-nums; }
@@ -35,37 +35,37 @@ STYLE = """
 [data-testid="stCaptionContainer"] { opacity: 0.75; }
 .js-plotly-plot svg:not(.hoverlayer *) text:not(.hoverlayer *) { fill: currentColor !important; fill-opacity: 0.85; }
 [data-baseweb="tag"] { background-color: #0072B2 !important; }
-.st-key-warm { display: none; }
+.st-key-preload { display: none; }
 [class*="st-key-best"] [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }
 </style>
 """
 
 
 def main() -> None:
-    """Draw the page that the address names."""
+    """Draw the page named in the address."""
     st.set_page_config(TITLE, "📈", layout="wide")
     st.html(STYLE)
     folder = Path(os.path.abspath(runs_folder()))
-    seen = store.stamp(folder)
-    view = store.read(folder, seen)
-    page = _header(view)
+    stamp = store.stamp(folder)
+    view = store.read(folder, stamp)
+    page = _draw_header(view)
     PAGES[page](view)
-    _watch(folder, seen, warm=page == state.RUNS)
+    _watch(folder, stamp, preload_charts=page == state.RUNS)
 
 
 def runs_folder() -> str:
-    """Return the folder named by ``--runs``, by the environment, or ``runs`` in the current folder."""
+    """Return the value of ``--runs``, else of the environment variable, else ``runs`` in the current folder."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--runs", default=os.environ.get(store.RUNS_VARIABLE, store.DEFAULT_RUNS))
     return parser.parse_known_args()[0].runs
 
 
-def _header(view: store.View) -> str:
-    """Draw title, folder and navigation; return the key of the page to draw."""
+def _draw_header(view: store.View) -> str:
+    """Draw title, folder and navigation; return the name of the page to draw."""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         with st.container(key="folder", gap=None, width="content"):
             st.markdown(f"**{TITLE}**")
-            st.text(_state_of(view))
+            st.text(_folder_status(view))
         st.space("stretch")
         page = st.segmented_control(
             "Page",
@@ -85,22 +85,22 @@ def _header(view: store.View) -> str:
                 key=state.FORMAT,
                 bind="query-params",
             )
-            st.caption("Point at a chart and press the camera in its corner.")
+            st.caption("Point at a chart and click the camera in its corner.")
     return page
 
 
-def _state_of(view: store.View) -> str:
+def _folder_status(view: store.View) -> str:
     running = sum(row.status == "running" for row in view.rows)
     return as_text(view.folder.name) + (f" · {running} running" if running else "")
 
 
-@st.fragment(run_every=SECONDS_BETWEEN_LOOKS)
-def _watch(folder: Path, seen: store.Stamp, warm: bool) -> None:
-    """Draw the whole page again when a record appeared, moved or vanished; ``warm`` readies the browser for charts."""
-    if store.stamp(folder) != seen:
+@st.fragment(run_every=REFRESH_SECONDS)
+def _watch(folder: Path, stamp: store.Stamp, preload_charts: bool) -> None:
+    """Redraw the page when a record has been added, changed or deleted since ``stamp``."""
+    if store.stamp(folder) != stamp:
         st.rerun()
-    # Once a page without charts stands, an unseen one makes the browser load what draws them, before a click needs it.
-    if warm and st.session_state.get("stands"):
-        with st.container(key="warm"):
-            st.plotly_chart(go.Figure(go.Scatter()), key="warm chart")
-    st.session_state["stands"] = True
+    # A hidden chart, drawn after the page is complete, makes the browser load Plotly before a chart is needed.
+    if preload_charts and st.session_state.get("page drawn"):
+        with st.container(key="preload"):
+            st.plotly_chart(go.Figure(go.Scatter()), key="preload chart")
+    st.session_state["page drawn"] = True

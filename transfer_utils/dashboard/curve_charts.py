@@ -1,4 +1,4 @@
-"""Training curves: accuracy and loss over epochs or time, for single runs and for means over runs."""
+"""Charts of training curves: accuracy and loss over epochs or time, for single runs and for means over runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_BOUNDARIES, MAX_DECADES = 3, 4
 
 @dataclass
 class Line:
-    """One run or one group of runs in a chart of curves, and its place among the lines."""
+    """One run or one group of runs in a chart of curves; ``place`` chooses its colour and marker."""
 
     name: str
     history: History
@@ -30,16 +30,16 @@ def curves(lines: list[Line], against: str = "epoch", height: int = 380) -> go.F
     """Draw accuracy and loss side by side, training dashed and validation solid, with the start of each stage marked.
 
     Args:
-        against: ``epoch``, or ``time`` for the seconds of training so far; a run that kept no times is left out.
+        against: ``epoch``, or ``time`` for the seconds of training; runs without recorded times are then left out.
     """
     figure = make_subplots(1, 2, subplot_titles=[f"<b>{title}</b>" for title in PANELS], horizontal_spacing=0.07)
     for title, axis in zip(figure.layout.annotations, figure.select_xaxes(), strict=True):
         title.update(x=axis.domain[0], xanchor="left", font={"size": 14})
-    for column, (training, validation) in enumerate(PANELS.values(), 1):
+    for column, quantities in enumerate(PANELS.values(), 1):
         for line in lines:
-            for quantity, split in ((training, "training"), (validation, "validation")):
-                _add_line(figure, column, line, quantity, split, against)
-    _add_key(figure)
+            for quantity in quantities:
+                _add_line(figure, column, line, quantity, against)
+    _add_split_legend(figure)
     _mark_stages(figure, lines, against)
     style.lay_out(figure, height + 22 * (len(lines) // 3))
     figure.update_layout(legend={"y": 1.1})
@@ -51,10 +51,10 @@ def curves(lines: list[Line], against: str = "epoch", height: int = 380) -> go.F
 def learning_rate(line: Line, height: int = 200) -> go.Figure:
     """Draw the learning rate of each epoch on a logarithmic axis."""
     figure = go.Figure()
-    kept = line.history.kept()
-    rates = line.history.values["learning_rate"][kept]
+    points = line.history.points()
+    rates = line.history.values["learning_rate"][points]
     figure.add_scatter(
-        x=line.history.epochs[kept],
+        x=line.history.epochs[points],
         y=np.where(rates > 0, rates, np.nan),
         mode="lines",
         line={"color": style.colour(0), "shape": "hv"},
@@ -67,7 +67,7 @@ def learning_rate(line: Line, height: int = 200) -> go.Figure:
 
 
 def _decades(rates: np.ndarray) -> list[float] | None:
-    """Return the ends of a logarithmic axis; what a cosine falls to at its end does not squeeze all the rest."""
+    """Return the ends of a logarithmic axis of at most ``MAX_DECADES``, which cuts off the end of a cosine decay."""
     positive = rates[rates > 0]
     if not len(positive):
         return None
@@ -75,34 +75,34 @@ def _decades(rates: np.ndarray) -> list[float] | None:
     return [max(np.log10(positive.min()), highest - MAX_DECADES) - 0.2, highest + 0.2]
 
 
-def _add_line(figure: go.Figure, column: int, line: Line, quantity: str, split: str, against: str) -> None:
-    history = line.history
-    kept = history.kept()
-    x = (history.epochs if against == "epoch" else history.seconds)[kept]
-    y = history.values[quantity][kept]
+def _add_line(figure: go.Figure, column: int, line: Line, quantity: str, against: str) -> None:
+    history, split = line.history, "validation" if quantity.startswith("val_") else "training"
+    points = history.points()
+    x = (history.epochs if against == "epoch" else history.seconds)[points]
+    y = history.values[quantity][points]
     colour, symbol = style.colour(line.place), style.symbol(line.place)
-    shape = ".1%" if column == 1 else ".3f"
+    number_format = ".1%" if column == 1 else ".3f"
     common = {"legendgroup": str(line.place), "row": 1, "col": column, "x": x}
     if quantity in history.deviations and split == "validation":
-        deviation = np.nan_to_num(history.deviations[quantity][kept])
+        deviation = np.nan_to_num(history.deviations[quantity][points])
         edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, **common}
         figure.add_scatter(y=y - deviation, **edge)
         figure.add_scatter(y=y + deviation, fill="tonexty", fillcolor=style.tinted(colour, 0.18), **edge)
     figure.add_scatter(
         y=y,
         name=as_label(line.name),
-        mode="lines+markers" if symbol or len(kept) == 1 else "lines",
+        mode="lines+markers" if symbol or len(points) == 1 else "lines",
         line={"color": colour, "dash": SPLIT_DASHES[split], "width": 2.2 if split == "validation" else 1.4},
         marker={"symbol": symbol or "circle", "size": 6},
         opacity=1 if split == "validation" else 0.75,
         showlegend=column == 1 and split == "validation",
-        hovertemplate=f"{split} %{{y:{shape}}}, {against} %{{x:.4g}}<extra>%{{fullData.name}}</extra>",
+        hovertemplate=f"{split} %{{y:{number_format}}}, {against} %{{x:.4g}}<extra>%{{fullData.name}}</extra>",
         **common,
     )
 
 
-def _add_key(figure: go.Figure) -> None:
-    """Say once what solid and dashed mean, apart from the colours."""
+def _add_split_legend(figure: go.Figure) -> None:
+    """Add a second legend for solid and dashed lines."""
     for split, dash in reversed(SPLIT_DASHES.items()):
         figure.add_scatter(
             x=[None],
@@ -118,22 +118,21 @@ def _add_key(figure: go.Figure) -> None:
 
 
 def _mark_stages(figure: go.Figure, lines: list[Line], against: str) -> None:
-    """Draw a dotted line where a stage after the first begins, named at the last of them; with many places, none."""
-    places: dict[float, str] = {}
+    """Draw a dotted line where a stage after the first begins, unless the runs differ in too many places."""
+    boundaries: dict[float, str] = {}
     for line in lines:
         for stage, start in list(line.history.starts.items())[1:]:
-            at = start - 0.5 if against == "epoch" else line.history.seconds[start - 2]
-            if np.isfinite(at):
-                places[round(float(at), 1)] = STAGE_NAMES.get(stage, as_label(stage, 20))
-    if len(places) > MAX_BOUNDARIES:
+            x = start - 0.5 if against == "epoch" else line.history.seconds[start - 2]
+            if np.isfinite(x):
+                boundaries[round(float(x), 1)] = STAGE_NAMES.get(stage, as_label(stage, 20))
+    if len(boundaries) > MAX_BOUNDARIES:
         return
-    named_at = {places[at]: at for at in sorted(places)}  # one name each: those of close neighbours would overlap
-    for at, stage in places.items():
+    last = {boundaries[x]: x for x in sorted(boundaries)}  # names of neighbouring lines would overlap
+    for x, stage in boundaries.items():
+        name = {"text": stage, "font": {"size": 11}, "yanchor": "bottom", "y": 0}
         figure.add_vline(
-            x=at,
+            x=x,
             line={"color": style.NEUTRAL, "dash": "dot", "width": 1},
-            annotation={"text": stage, "font": {"size": 11}, "yanchor": "bottom", "y": 0}
-            if named_at[stage] == at
-            else None,
+            annotation=name if last[stage] == x else None,
             annotation_position="bottom right",
         )

@@ -1,4 +1,4 @@
-"""Start the dashboard in a process of its own, for this machine only."""
+"""Start the dashboard in a separate process that only this machine can reach."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ SCRIPT = Path(__file__).parents[2] / "dashboard.py"
 
 
 def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
-    """Serve the dashboard over ``runs_dir`` until it is stopped; return the exit status of the server.
+    """Serve the dashboard for ``runs_dir`` until it is stopped; return the exit status of the server.
 
-    It listens on 127.0.0.1 alone and sends no usage statistics.
+    The server listens on 127.0.0.1 only and sends no usage statistics.
 
     Raises:
-        UserError: Streamlit or Plotly is not installed, or the package was installed without the project around it.
+        UserError: Streamlit or Plotly is not installed, or the package was installed without the project.
     """
     missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"The dashboard needs {' and '.join(missing)}: pip install 'transfer-utils[dashboard]'")
     if not SCRIPT.is_file():
-        raise UserError(f"The dashboard starts from a checkout of the project, and there is no {SCRIPT}.")
+        raise UserError(f"The dashboard runs from a checkout of the project: {SCRIPT} does not exist.")
     server = subprocess.Popen(command(runs_dir, port))
     try:
         return server.wait()
-    except KeyboardInterrupt:  # the server got it too, and stops by itself
+    except KeyboardInterrupt:  # the server receives it too and stops by itself
         return server.wait()
     finally:
         server.terminate()
@@ -37,7 +37,7 @@ def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
 
 def command(runs_dir: str | os.PathLike, port: int) -> list[str]:
     """Return the command line that serves ``runs_dir``."""
-    # The same two safeguards stand in .streamlit/config.toml; here no other configuration can undo them.
+    # .streamlit/config.toml sets these too; options on the command line override every other configuration.
     options = ["--server.address=127.0.0.1", f"--server.port={port}", "--browser.gatherUsageStats=false"]
     streamlit = [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *options]
     return [*streamlit, "--", "--runs", os.path.abspath(runs_dir)]

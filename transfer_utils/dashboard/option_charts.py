@@ -1,4 +1,4 @@
-"""Results of several runs: accuracies side by side, accuracy against time, and all options at once."""
+"""Charts of the results of several runs: accuracies, accuracy against time, and parallel coordinates of the options."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SPLITS = {"train": ("training", "square"), "val": ("validation", "circle"), "tes
 
 
 def results(groups: list[RunGroup], splits: tuple[str, ...] = ("val", "test")) -> go.Figure:
-    """Draw the final accuracies of every group, with the 95 % interval of one run or ± std of several."""
+    """Draw the final accuracies of every group, with the 95 % interval of a single run or ± std of several."""
     figure = go.Figure()
     for row, split in enumerate(splits):
-        word, symbol = SPLITS[split]
+        split_name, symbol = SPLITS[split]
         for place, group in enumerate(groups):
             mean = group.mean(f"{split}_end2end")
             if mean is None:
                 continue
-            low, high = _reach(group, split, mean)
+            low, high = _error_bar(group, split, mean)
             figure.add_scatter(
                 x=[mean],
                 y=[place + 0.26 * (row - (len(splits) - 1) / 2)],
@@ -33,11 +33,11 @@ def results(groups: list[RunGroup], splits: tuple[str, ...] = ("val", "test")) -
                 mode="markers",
                 marker={"color": style.colour(place), "symbol": symbol, "size": 10},
                 customdata=[as_label(group.name)],
-                hovertemplate=f"%{{customdata}}<br>{word} %{{x:.1%}}<extra></extra>",
+                hovertemplate=f"%{{customdata}}<br>{split_name} %{{x:.1%}}<extra></extra>",
                 showlegend=False,
             )
         figure.add_scatter(
-            x=[None], y=[None], mode="markers", name=word,
+            x=[None], y=[None], mode="markers", name=split_name,
             marker={"color": style.NEUTRAL, "symbol": symbol, "size": 10},
         )  # fmt: skip
     style.lay_out(figure, 110 + 16 * (1 + len(splits)) * len(groups))
@@ -52,7 +52,7 @@ def results(groups: list[RunGroup], splits: tuple[str, ...] = ("val", "test")) -
 
 
 def against_time(groups: list[RunGroup]) -> go.Figure | None:
-    """Draw final validation accuracy against the seconds the whole run took; None when no run has both."""
+    """Draw final validation accuracy against the total seconds of each run; return None if no run has both."""
     figure = go.Figure()
     for place, group in enumerate(groups):
         rows = [row for row in group.rows if row.seconds is not None and row.metric("val_end2end") is not None]
@@ -69,13 +69,13 @@ def against_time(groups: list[RunGroup]) -> go.Figure | None:
     if not figure.data:
         return None
     style.lay_out(figure, 360 + 22 * (len(groups) // 3))
-    figure.update_xaxes(title_text="seconds in all", rangemode="tozero")
+    figure.update_xaxes(title_text="total seconds", rangemode="tozero")
     figure.update_yaxes(tickformat=style.PERCENT, title_text="validation accuracy")
     return figure
 
 
 def axes(rows: list[Row]) -> list[str]:
-    """Return the options in which the finished runs differ, the most telling first; ``parallel`` has room for some."""
+    """Return the options in which the finished runs differ, the most informative first."""
     return [name for name in differing(_finished(rows)) if name not in REPEATS]
 
 
@@ -84,10 +84,10 @@ def _finished(rows: list[Row]) -> list[Row]:
 
 
 def parallel(rows: list[Row]) -> go.Figure | None:
-    """Draw each run as a line across the options that differ, up to its validation accuracy: the better, the stronger.
+    """Draw parallel coordinates: each run as a line across the options that differ, to its validation accuracy.
 
-    Drawn as plain lines: Plotly's own parallel coordinates need WebGL, which not every machine has, and cannot be
-    saved as SVG. Returns None with fewer than two finished runs, or when nothing differs.
+    Better runs have stronger lines. Plotly's own parallel coordinates need WebGL and cannot be saved as SVG, so these
+    are ordinary lines. Returns None for fewer than two finished runs, or if no option differs.
     """
     rows = sorted(_finished(rows), key=lambda row: row.metric("val_end2end"))
     options = axes(rows)[:MAX_AXES]
@@ -96,9 +96,10 @@ def parallel(rows: list[Row]) -> go.Figure | None:
     rows = rows[-MAX_LINES_ACROSS:]
     accuracy = np.array([row.metric("val_end2end") for row in rows])
     low, span = accuracy.min(), max(np.ptp(accuracy), 1e-9)
-    heights = np.column_stack([*(_heights(name, rows) for name in options), (accuracy - low) / span])
+    shares = (accuracy - low) / span
+    heights = np.column_stack([*(_heights(name, rows) for name in options), shares])
     figure = go.Figure()
-    for row, height, share in zip(rows, heights, (accuracy - low) / span, strict=True):
+    for row, height, share in zip(rows, heights, shares, strict=True):
         figure.add_scatter(
             x=list(range(len(options) + 1)),
             y=height,
@@ -120,36 +121,34 @@ def parallel(rows: list[Row]) -> go.Figure | None:
 
 
 def _heights(name: str, rows: list[Row]) -> np.ndarray:
-    """Place each run on an axis from 0 to 1; runs of one value lie a little apart, so that every line can be seen."""
-    heights = {words: height for height, words in _marks(name, rows)}
-    words = [row.options.get(name, MISSING) for row in rows]
-    seen: dict[str, int] = {}
-    places = []
-    for word in words:
-        alike = words.count(word)
-        spread = 0.05 * min(1, alike / 8)
-        places.append(heights[word] + spread * ((seen.get(word, 0) + 0.5) / alike - 0.5))
-        seen[word] = seen.get(word, 0) + 1
-    return np.array(places)
+    """Return the height of each run on an axis from 0 to 1; runs with the same value are spread a little apart."""
+    height_of = {value: height for height, value in _marks(name, rows)}
+    values = [row.options.get(name, MISSING) for row in rows]
+    heights = np.empty(len(rows))
+    for value, height in height_of.items():
+        places = [place for place, other in enumerate(values) if other == value]
+        spread = 0.05 * min(1, len(places) / 8)
+        heights[places] = height + spread * ((np.arange(len(places)) + 0.5) / len(places) - 0.5)
+    return heights
 
 
 def _marks(name: str, rows: list[Row]) -> list[tuple[float, str]]:
-    """Return the values of an option in their order, spread evenly from 0 to 1."""
+    """Return the values of an option in their order, with heights spaced evenly from 0 to 1."""
     values = {row.options.get(name, MISSING): row.config.get(name) for row in rows}
-    order = sorted(values, key=lambda words: sort_key(name, values[words]))
-    return [(place / max(len(order) - 1, 1), words) for place, words in enumerate(order)]
+    order = sorted(values, key=lambda text: sort_key(name, values[text]))
+    return [(place / max(len(order) - 1, 1), text) for place, text in enumerate(order)]
 
 
 def _add_axis(figure: go.Figure, place: int, title: str, marks: list[tuple[float, str]]) -> None:
     figure.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, line={"color": style.NEUTRAL, "width": 1})
-    # Titles of neighbours stand at two heights, so that long ones do not meet.
+    # The heights of the titles alternate, so that long ones do not overlap.
     figure.add_annotation(x=place, y=1.16 + 0.1 * (place % 2), text=f"<b>{title}</b>", showarrow=False)
     step = -(-len(marks) // MAX_MARKS)
-    for height, words in marks[::step]:
+    for height, text in marks[::step]:
         figure.add_annotation(
             x=place,
             y=height,
-            text=as_label(words, 20),
+            text=as_label(text, 20),
             showarrow=False,
             xanchor="left",
             xshift=4,
@@ -158,7 +157,8 @@ def _add_axis(figure: go.Figure, place: int, title: str, marks: list[tuple[float
         )
 
 
-def _reach(group: RunGroup, split: str, mean: float) -> tuple[float, float]:
+def _error_bar(group: RunGroup, split: str, mean: float) -> tuple[float, float]:
+    """Return the lengths of an error bar below and above the mean."""
     if len(group.values(f"{split}_end2end")) > 1:
         deviation = group.deviation(f"{split}_end2end") or 0.0
         return deviation, deviation

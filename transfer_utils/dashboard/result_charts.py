@@ -1,4 +1,4 @@
-"""What a finished model does on the test split: confusion matrix, precision and recall by class, reliability."""
+"""Charts of one model on the test split: confusion matrix, precision and recall by class, reliability."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from transfer_utils.utils.text import as_label, finite_number
 
 RIGHT, WRONG = OKABE_ITO["blue"], OKABE_ITO["vermillion"]
 MAX_CLASSES = 200
-DEEPEST = 0.6  # opacity of the fullest cell: black text reads on it on the light page, white text on the dark one
-MOST_WRITTEN = 12  # classes up to which every cell shows its number
+MAX_OPACITY = 0.6  # of a cell, so that its number is legible on the light and on the dark page
+MAX_CLASSES_WITH_NUMBERS = 12
 
 
 def class_names(record: RunRecord) -> list[str]:
-    """Return the names of the classes as labels: those of the record, or 0, 1, 2, ..."""
-    given: Any = record.dataset.get("class_names")
-    if not isinstance(given, list):
-        given = [one.get("name") for one in record.per_class]
-    n = len(record.confusion_matrix) or len(given)
-    names = [as_label(name, 24) for name in given] if len(given) == n else [str(place) for place in range(n)]
-    repeated = len(set(names)) < n
-    return [f"{place} {name}" for place, name in enumerate(names)] if repeated else names
+    """Return unique labels of the classes: their names if the record has them, or 0, 1, 2, ..."""
+    recorded: Any = record.dataset.get("class_names")
+    if not isinstance(recorded, list):
+        recorded = [scores.get("name") for scores in record.per_class]
+    n = len(record.confusion_matrix) or len(recorded)
+    if len(recorded) != n:
+        return [str(index) for index in range(n)]
+    names = [as_label(name, 24) for name in recorded]
+    return names if len(set(names)) == n else [f"{index} {name}" for index, name in enumerate(names)]
 
 
 def confusion_counts(record: RunRecord) -> np.ndarray | None:
-    """Return the confusion matrix as float64 of shape (n, n), or None without a square one of a size to draw."""
+    """Return the confusion matrix, float64 of shape (n, n), or None if it is not square or n > ``MAX_CLASSES``."""
     rows = record.confusion_matrix
     if not rows or len(rows) > MAX_CLASSES or any(len(row) != len(rows) for row in rows):
         return None
@@ -40,17 +41,17 @@ def confusion_counts(record: RunRecord) -> np.ndarray | None:
 
 
 def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figure:
-    """Draw a confusion matrix: right answers in blue, mistakes in vermillion, each on a scale of its own.
+    """Draw a confusion matrix: correct predictions in blue, errors in vermillion, each on its own colour scale.
 
     Args:
         counts: shape (n, n), rows true, columns predicted.
         names: n labels.
-        normalised: show each row as shares of its sum in place of counts.
+        normalised: show shares of the row sum instead of counts.
     """
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     diagonal = np.eye(len(counts), dtype=bool)
-    shape = "%{z:.1%}" if normalised else "%{z:,.0f}"
+    number_format = "%{z:.1%}" if normalised else "%{z:,.0f}"
     shown = shares if normalised else counts
     figure = go.Figure()
     for hue, mask in ((WRONG, diagonal), (RIGHT, ~diagonal)):
@@ -61,16 +62,16 @@ def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figu
             y=names,
             zmin=0,
             zmax=max(float(np.nanmax(part, initial=0)), 1e-9),
-            colorscale=[[0, style.tinted(hue, 0)], [1, style.tinted(hue, DEEPEST)]],
+            colorscale=[[0, style.tinted(hue, 0)], [1, style.tinted(hue, MAX_OPACITY)]],
             showscale=False,
             hoverongaps=False,
             xgap=1,
             ygap=1,
-            hovertemplate=f"true %{{y}}<br>predicted %{{x}}<br>{shape}<extra></extra>",
+            hovertemplate=f"true %{{y}}<br>predicted %{{x}}<br>{number_format}<extra></extra>",
         )
-    if len(names) <= MOST_WRITTEN:
+    if len(names) <= MAX_CLASSES_WITH_NUMBERS:
         cells = [f"{value:.0%}" if normalised else f"{value:,.0f}" for value in shown.ravel()]
-        # A trace of text takes the colour of the page's text; a heatmap's own text does not know of the dark page.
+        # The text of a scatter trace follows the theme of the page; the text of a heatmap does not.
         figure.add_scatter(
             x=names * len(names), y=np.repeat(names, len(names)), text=cells, mode="text", hoverinfo="skip"
         )
@@ -81,11 +82,11 @@ def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figu
 
 
 def by_class(record: RunRecord) -> go.Figure | None:
-    """Draw precision and recall of every class, joined by a line; None when the record has neither."""
-    scores = [(finite_number(one.get("precision")), finite_number(one.get("recall"))) for one in record.per_class]
+    """Draw precision and recall of every class, joined by a line; return None if the record has neither."""
+    scores = [(finite_number(row.get("precision")), finite_number(row.get("recall"))) for row in record.per_class]
     if not any(value is not None for pair in scores for value in pair) or len(scores) > MAX_CLASSES:
         return None
-    names = [as_label(one.get("name"), 24) for one in record.per_class]
+    names = [as_label(row.get("name"), 24) for row in record.per_class]
     places = list(range(len(names)))
     figure = go.Figure()
     for place, (precision, recall) in zip(places, scores, strict=True):
@@ -97,15 +98,15 @@ def by_class(record: RunRecord) -> go.Figure | None:
             hoverinfo="skip",
             showlegend=False,
         )
-    for which, (word, hue, symbol) in enumerate((("precision", RIGHT, "circle"), ("recall", WRONG, "diamond"))):
+    for index, (metric, hue, symbol) in enumerate((("precision", RIGHT, "circle"), ("recall", WRONG, "diamond"))):
         figure.add_scatter(
-            x=[pair[which] for pair in scores],
+            x=[pair[index] for pair in scores],
             y=places,
             mode="markers",
-            name=word,
+            name=metric,
             marker={"color": hue, "symbol": symbol, "size": 10},
             customdata=names,
-            hovertemplate=f"%{{customdata}}: {word} %{{x:.1%}}<extra></extra>",
+            hovertemplate=f"%{{customdata}}: {metric} %{{x:.1%}}<extra></extra>",
         )
     style.lay_out(figure, 100 + 24 * min(max(len(names), 3), 24))
     figure.update_xaxes(tickformat=style.PERCENT)
@@ -114,9 +115,9 @@ def by_class(record: RunRecord) -> go.Figure | None:
 
 
 def reliability(calibration: dict[str, Any]) -> go.Figure | None:
-    """Draw the reliability diagram (Guo et al. 2017): how often the model is right when it is so sure.
+    """Draw the reliability diagram (Guo et al. 2017): accuracy against confidence, and the images in each bin.
 
-    Returns None when the record's bins cannot be drawn.
+    Returns None if the record has no valid bins.
     """
     edges, confidence, accuracy, count = (
         _numbers(calibration.get(name)) for name in ("edges", "confidence", "accuracy", "count")
@@ -125,9 +126,9 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
     if bins == 0 or bins > MAX_CLASSES or len(edges) != bins + 1 or len(confidence) != bins or len(count) != bins:
         return None
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.75, 0.25], vertical_spacing=0.06)
-    middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    bars = {"x": (edges[1:] + edges[:-1]) / 2, "col": 1}
+    width = np.diff(edges)
     figure.add_bar(
-        x=middle,
         y=accuracy,
         width=width,
         name="accuracy",
@@ -135,10 +136,9 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         customdata=np.stack([confidence, count], axis=1),
         hovertemplate="confidence %{customdata[0]:.1%}, accuracy %{y:.1%}, %{customdata[1]:,.0f} images<extra></extra>",
         row=1,
-        col=1,
+        **bars,
     )
     figure.add_bar(
-        x=middle,
         y=confidence - accuracy,
         base=accuracy,
         width=width,
@@ -146,34 +146,31 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         marker={"color": style.tinted(WRONG, 0.45), "line": {"width": 0}, "pattern": {"shape": "/", "size": 5}},
         hoverinfo="skip",
         row=1,
-        col=1,
+        **bars,
     )
+    diagonal = {"color": style.NEUTRAL, "dash": "dot"}
     figure.add_scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        name="perfectly calibrated",
-        line={"color": style.NEUTRAL, "dash": "dot"},
-        hoverinfo="skip",
-        row=1,
-        col=1,
+        x=[0, 1], y=[0, 1], mode="lines", name="perfectly calibrated", line=diagonal, hoverinfo="skip", row=1, col=1
     )
     figure.add_bar(
-        x=middle,
         y=count,
         width=width * 0.9,
         marker={"color": style.tinted(style.NEUTRAL, 0.6)},
         showlegend=False,
         hovertemplate="%{y:,.0f} images<extra></extra>",
         row=2,
-        col=1,
+        **bars,
     )
+    _lay_out_reliability(figure)
+    return figure
+
+
+def _lay_out_reliability(figure: go.Figure) -> None:
     style.lay_out(figure, 340, barmode="overlay", bargap=0)
     figure.update_xaxes(range=[0, 1], tickformat=style.PERCENT)
     figure.update_xaxes(title_text="confidence", row=2)
     figure.update_yaxes(range=[0, 1], tickformat=style.PERCENT, title_text="accuracy", row=1)
     figure.update_yaxes(title_text="images", row=2, nticks=3)
-    return figure
 
 
 def _numbers(values: Any) -> np.ndarray:

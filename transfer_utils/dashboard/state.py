@@ -1,7 +1,7 @@
-"""What the reader chose, kept in the address, so that a view can be shared and the browser's back button works.
+"""The state of the view, kept in the address, so that a view can be shared and the browser's back button works.
 
-Single choices are widgets that Streamlit binds to the address itself. The lists of chosen and hidden runs are kept
-here, because no one widget stands for them.
+Streamlit binds most widgets to the address itself. This module handles the lists of chosen and hidden runs, which
+several widgets change.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from collections.abc import Iterable
 
 import streamlit as st
 
-# The pages by the names that stand in the navigation and in the address.
+# The names of the pages in the navigation and in the address.
 RUNS, COMPARE, ONE_RUN, STUDY, TRY_IT = "Runs", "Compare", "One run", "Study", "Try it"
 
-# The keys of widgets that more than one module speaks of.
+# The keys of widgets that several modules use.
 PAGE = "page"
 FORMAT = "format"
 RUN = "run"
 
 
 def chosen() -> list[str]:
-    """Return the names of the runs that were chosen for comparison, in the order of choosing."""
+    """Return the names of the runs chosen for comparison, in the order in which they were chosen."""
     return st.query_params.get_all("chosen")
 
 
 def hidden() -> list[str]:
-    """Return the names of the runs that were hidden from the table."""
+    """Return the names of the runs hidden from the table."""
     return st.query_params.get_all("hidden")
 
 
@@ -35,19 +35,19 @@ def choose(names: Iterable[str]) -> None:
 
 
 def hide(names: Iterable[str]) -> None:
-    """Hide these runs besides those already hidden; they are no longer chosen."""
+    """Hide these runs in addition to those already hidden, and remove them from the chosen runs."""
     names = list(names)
     _put("hidden", [*hidden(), *names])
     choose(name for name in chosen() if name not in names)
 
 
 def show_all() -> None:
-    """Bring all hidden runs back."""
+    """Show all hidden runs again."""
     _put("hidden", [])
 
 
 def open_page(page: str, run: str | None = None) -> None:
-    """Go to a page, for one run if need be. To be called from a widget's callback, before the widgets are drawn."""
+    """Open a page, optionally for one run. Call it from a callback of a widget, before the widgets are drawn."""
     if run is not None:
         st.session_state[RUN] = run
     st.session_state[PAGE] = page

@@ -1,4 +1,4 @@
-"""The runs folder, read again only when a file in it changed."""
+"""Read the runs folder, and read it again only when a file in it has changed."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 def stamp(folder: Path) -> Stamp:
-    """Return path, time of change in nanoseconds and size in bytes of every JSON file below ``folder``, opening none.
+    """Return path, modification time in nanoseconds and size in bytes of every JSON file below ``folder``.
 
-    Two equal stamps mean that nothing needs to be read again. It takes milliseconds for hundreds of runs.
+    Opens no file, and takes milliseconds for hundreds of runs. Equal stamps mean that no file has changed.
     """
-    seen = []
+    entries = []
     for here, names, files in os.walk(folder):
         deepest = len(Path(here).relative_to(folder).parts) == MAX_FOLDER_DEPTH
         names[:] = [] if deepest else sorted(name for name in names if not name.startswith("."))
         for path in (os.path.join(here, name) for name in sorted(files) if name.endswith(".json")):
             try:
                 status = os.lstat(path)
-            except OSError:  # vanished since it was listed, or in a folder that only lists its files
+            except OSError:  # deleted since it was listed, or in a folder without search permission
                 continue
-            seen.append((path, status.st_mtime_ns, status.st_size))
-    return tuple(seen)
+            entries.append((path, status.st_mtime_ns, status.st_size))
+    return tuple(entries)
 
 
 @dataclass(eq=False)
 class View:
-    """What every page draws from: the runs of a folder as rows, and the files that could not be read.
+    """The data of every page: the runs of a folder as rows, and the unreadable files with the reason.
 
-    The same view means the same files, so that what a page works out from it can be kept with it, in ``kept``.
+    A view never changes, so pages cache in it what they compute from it.
     """
 
     folder: Path
     rows: list[Row]
     unreadable: dict[Path, str]
-    kept: dict[Hashable, Any] = field(default_factory=dict)
+    cache: dict[Hashable, Any] = field(default_factory=dict)
 
-    def keep(self, name: Hashable, work_out: Callable[[], Any]) -> Any:
-        """Return what ``work_out`` gives, worked out once for this view."""
-        if name not in self.kept:
-            self.kept[name] = work_out()
-        return self.kept[name]
+    def cached(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """Return the result of ``compute``, which is called once for this view and key."""
+        if key not in self.cache:
+            self.cache[key] = compute()
+        return self.cache[key]
 
     def named(self, names: Iterable[str]) -> list[Row]:
-        """Return the rows of these names that are there, in the order of the names."""
+        """Return the rows with these names, in the order of the names; names without a row are skipped."""
         rows = {row.name: row for row in self.rows}
         return [rows[name] for name in names if name in rows]
 
 
 @functools.lru_cache(maxsize=4)
-def read(folder: Path, seen: Stamp) -> View:
-    """Return the view of an absolute ``folder`` as of the stamp ``seen``; the same stamp reads nothing again."""
+def read(folder: Path, version: Stamp) -> View:
+    """Return the view of a folder, reading its records only if ``version``, its stamp, is new."""
     listing = load_runs(folder)
     return View(folder, make_rows(listing, folder), listing.unreadable)

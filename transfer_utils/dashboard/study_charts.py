@@ -1,4 +1,4 @@
-"""What one choice does, all else being equal: accuracy by option, views averaged, epochs saved."""
+"""Charts of the effect of one option: accuracy by value, gain of test-time augmentation, epochs saved."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from transfer_utils.utils.text import as_label, as_label_lines, finite_number
 def one_option(families: list[Family], option: str, split: str) -> go.Figure:
     """Draw accuracy against one option: the mean over seeds, a band of one standard deviation, and every run.
 
-    Positive numbers spread over a factor of 100 are spaced by their ratio; other values stand side by side.
+    Positive numbers that span a factor of 100 get a logarithmic axis; other values are spaced evenly.
 
     Args:
-        families: the lines, at most as many as there are colours and markers.
+        families: one line each.
         option: the name of the option.
         split: ``val`` or ``test``.
     """
     rows = [group.rows[0] for family in families for group in family.groups]
     values = {row.options[option]: row.config[option] for row in rows}
-    order = sorted(values, key=lambda words: sort_key(option, values[words]))
-    sizes = [finite_number(values[words]) for words in order]
-    by_ratio = None not in sizes and min(sizes) > 0 and max(sizes) >= 100 * min(sizes)
-    x_of = {words: size if by_ratio else place for place, (words, size) in enumerate(zip(order, sizes, strict=True))}
+    order = sorted(values, key=lambda text: sort_key(option, values[text]))
+    sizes = [finite_number(values[text]) for text in order]
+    logarithmic = None not in sizes and min(sizes) > 0 and max(sizes) >= 100 * min(sizes)
+    x_of = dict(zip(order, sizes if logarithmic else range(len(order)), strict=True))
     figure = go.Figure()
     for place, family in enumerate(families):
-        found = [(x_of[group.rows[0].options[option]], group) for group in family.groups]
-        _add_family(figure, place, family.name, [pair for pair in found if pair[1].values(f"{split}_end2end")], split)
+        groups = [group for group in family.groups if group.values(f"{split}_end2end")]
+        x = [x_of[group.rows[0].options[option]] for group in groups]
+        _add_family(figure, place, Family(family.name, groups), x, f"{split}_end2end")
     style.lay_out(figure, 340 + 22 * (len(families) // 2), legend=len(families) > 1)
     figure.update_xaxes(
         title_text=as_label(option),
-        type="log" if by_ratio else "linear",
+        type="log" if logarithmic else "linear",
         tickvals=list(x_of.values()),
-        ticktext=[as_label(words, 20) for words in order],
+        ticktext=[as_label(text, 20) for text in order],
     )
     figure.update_yaxes(tickformat=style.PERCENT, title_text=f"{SPLITS[split][0]} accuracy")
     return figure
 
 
-def _add_family(figure: go.Figure, place: int, name: str, found: list[tuple[float, RunGroup]], split: str) -> None:
-    metric, colour = f"{split}_end2end", style.colour(place)
-    x = [at for at, _ in found]
-    mean = np.array([group.mean(metric) for _, group in found])
-    deviation = np.array([group.deviation(metric) or 0 for _, group in found])
+def _add_family(figure: go.Figure, place: int, family: Family, x: list[float], metric: str) -> None:
+    colour = style.colour(place)
+    mean = np.array([group.mean(metric) for group in family.groups])
+    deviation = np.array([group.deviation(metric) or 0 for group in family.groups])
     common = {"legendgroup": str(place)}
     edge = {"x": x, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, **common}
     figure.add_scatter(y=mean - deviation, **edge)
@@ -56,16 +56,16 @@ def _add_family(figure: go.Figure, place: int, name: str, found: list[tuple[floa
         x=x,
         y=mean,
         mode="lines+markers",
-        name=as_label(name, 80),
+        name=as_label(family.name, 80),
         line={"color": colour, "width": 2.2},
         marker={"size": 8, "symbol": style.symbol(place) or "circle"},
-        customdata=[[as_label(group.name), group.shown(metric), group.size] for _, group in found],
+        customdata=[[as_label(group.name), group.shown(metric), group.size] for group in family.groups],
         hovertemplate="%{customdata[0]}<br>%{customdata[1]} (%{customdata[2]})<extra></extra>",
         **common,
     )
     figure.add_scatter(
-        x=[at for at, group in found for _ in group.values(metric)],
-        y=[value for _, group in found for value in group.values(metric)],
+        x=[at for at, group in zip(x, family.groups, strict=True) for _ in group.values(metric)],
+        y=[value for group in family.groups for value in group.values(metric)],
         mode="markers",
         marker={"color": style.tinted(colour, 0.45), "size": 5},
         showlegend=False,
@@ -74,8 +74,8 @@ def _add_family(figure: go.Figure, place: int, name: str, found: list[tuple[floa
     )
 
 
-def averaging_views(groups: list[RunGroup], split: str) -> go.Figure:
-    """Draw the points of a split's accuracy that test-time augmentation adds, for groups that tried it."""
+def augmentation_gain(groups: list[RunGroup], split: str) -> go.Figure:
+    """Draw the gain of test-time augmentation in percentage points, for groups that have measured it."""
     figure = go.Figure()
     for place, group in enumerate(groups):
         gains = [100 * (row.metric(f"{split}_tta") - row.metric(f"{split}_end2end")) for row in group.rows]
@@ -94,18 +94,18 @@ def averaging_views(groups: list[RunGroup], split: str) -> go.Figure:
 
 
 def epochs_used(groups: list[RunGroup]) -> go.Figure:
-    """Draw the epochs that early stopping ran and those it left out, as means over the runs of each group."""
+    """Draw the epochs that ran and those that early stopping saved, as means over the runs of each group."""
     ran = [float(np.mean([row.epochs for row in group.rows])) for group in groups]
-    left = [float(np.mean([row.planned - row.epochs for row in group.rows])) for group in groups]
+    saved = [float(np.mean([row.planned - row.epochs for row in group.rows])) for group in groups]
     figure = go.Figure()
-    for values, word, shade in ((ran, "epochs run", 1.0), (left, "left out", 0.25)):
+    for values, name, opacity in ((ran, "epochs run", 1.0), (saved, "epochs saved", 0.25)):
         figure.add_bar(
             x=values,
             y=list(range(len(groups))),
-            name=word,
+            name=name,
             orientation="h",
-            marker={"color": style.tinted(style.colour(0), shade)},
-            hovertemplate=f"%{{x:.0f}} {word}<extra></extra>",
+            marker={"color": style.tinted(style.colour(0), opacity)},
+            hovertemplate=f"%{{x:.0f}} {name}<extra></extra>",
         )
     style.lay_out(figure, 110 + 36 * len(groups), barmode="stack")
     figure.update_xaxes(title_text="epochs")

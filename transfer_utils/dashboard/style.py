@@ -1,4 +1,4 @@
-"""What all charts share: colours, type, the way they are put on the page and saved from it."""
+"""The common style of all charts: colours, markers and layout, and how a chart is shown and saved."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from transfer_utils.utils.palette import OKABE_ITO, SERIES
 from transfer_utils.utils.text import as_text
 
 FORMATS = ("PNG", "SVG")
-# Black would vanish on the dark page; beyond the six colours a marker tells the lines apart.
+# Black is invisible on the dark page. After six lines, the colours repeat with a marker.
 COLOURS = tuple(colour for colour in SERIES if colour != OKABE_ITO["black"])
 SYMBOLS = (None, "circle", "diamond", "square")
 MAX_LINES = len(COLOURS) * len(SYMBOLS) // 2
-# Halfway between black and white, so that it reads on the light and on the dark page.
+# Legible on the light and on the dark page.
 NEUTRAL = "#808890"
-# Three digits at most, and no noughts that say nothing: 85%, 84.6%.
+# At most three digits, without trailing zeros: 85%, 84.6%.
 PERCENT = ".3~p"
-BUTTONS = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]
+HIDDEN_BUTTONS = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]
 
 
 def colour(place: int) -> str:
@@ -34,18 +34,18 @@ def symbol(place: int) -> str | None:
     return SYMBOLS[place // len(COLOURS) % len(SYMBOLS)]
 
 
-def tinted(hexadecimal: str, share: float) -> str:
-    """Return a colour such as ``#0072B2`` at an opacity in [0, 1]."""
+def tinted(hexadecimal: str, opacity: float) -> str:
+    """Return a colour such as ``#0072B2`` with an opacity in [0, 1]."""
     red, green, blue = (int(hexadecimal[place : place + 2], 16) for place in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{share})"
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def lay_out(figure: go.Figure, height: int, legend: bool = True, **layout: Any) -> None:
     """Give a figure the common margins, legend and hover text.
 
     Args:
-        height: of the whole figure, in pixels, with 40 of them for a legend.
-        legend: whether there is one; without it the figure is that much lower.
+        height: of the whole figure, in pixels; without a legend the figure is 32 pixels lower.
+        legend: whether to draw a legend.
         layout: further properties of Plotly's layout.
     """
     figure.update_layout(
@@ -61,20 +61,20 @@ def lay_out(figure: go.Figure, height: int, legend: bool = True, **layout: Any) 
 
 
 def show(figure: go.Figure, name: str, alt: str) -> None:
-    """Put a chart on the page; the camera in its corner saves it as ``name`` in the format the reader chose.
+    """Show a chart; the camera in its corner saves it in the format chosen in the header.
 
     Args:
-        name: the name of the saved file, without its ending; it also tells the charts of a page apart.
-        alt: what the chart shows, for readers who do not see it.
+        name: name of the saved file without its suffix; unique on a page.
+        alt: a description of the chart for readers who cannot see it.
     """
-    form = (st.session_state.get(state.FORMAT) or FORMATS[0]).lower()
+    file_format = (st.session_state.get(state.FORMAT) or FORMATS[0]).lower()
     st.plotly_chart(
         figure,
         key=f"chart {name}",
         alt=alt,
         config={
             "displaylogo": False,
-            "modeBarButtonsToRemove": BUTTONS,
-            "toImageButtonOptions": {"format": form, "filename": as_text(name), "scale": 2},
+            "modeBarButtonsToRemove": HIDDEN_BUTTONS,
+            "toImageButtonOptions": {"format": file_format, "filename": as_text(name), "scale": 2},
         },
     )

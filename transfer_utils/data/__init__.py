@@ -1,4 +1,4 @@
-"""Images and labels: read, checked, stored, split, augmented."""
+"""Read, check, store, split and augment images and labels."""
 
 import lazy_loader
 
@@ -10,6 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "photo_digits": ["render_digits"],
         "photo_letters": ["render_letters"],
         "sources": ["load_source"],
-        "splits": ["Dataset", "Split", "load_and_prepare_data", "load_dataset", "preprocess_data"],
+        "splits": ["Dataset", "Split", "draw_labels", "load_and_prepare_data", "load_dataset", "preprocess_data"],
     },
 )

@@ -1,7 +1,7 @@
-"""Augmentation, Mixup and test-time views, all at the stored side, where they cost a hundredth of what they do later.
+"""Augmentation, Mixup and test-time views, all at the stored size, where they cost a hundredth of the time.
 
-What is drawn for an image depends on the seed, the view and the image's position alone: not on batches, threads or
-interruptions. A resumed run therefore sees the same pictures as an undisturbed one.
+The augmentation of an image depends only on the seed, the view and the image's position, not on batches or threads.
+A resumed run therefore sees the same images as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import numpy as np
 
 from transfer_utils.config import RunConfig, _tta_shift
 
-# Streams of random numbers that must not repeat one another.
+# Streams of random numbers: part of the seeds, so that the streams are independent.
 _AFFINE, _MIXUP, _ORDER = 1, 2, 3
 
 
 def build_augmentation(config: RunConfig, n: int, view: int) -> np.ndarray:
-    """Draw one transform per image: rotation, zoom, whole-pixel shift and mirroring, joined into one resampling.
+    """Draw one transform per image that combines rotation, zoom, a shift by whole pixels and horizontal flipping.
 
     Args:
         n: number of images.
-        view: number of the view; every view is another draw.
+        view: number of the view; each view has its own draw.
 
     Returns:
-        Projective transforms (n, 8) float32 from output to input pixels, as ``keras.ops.image.affine_transform`` takes.
+        Transforms (n, 8) float32 from output to input pixels, as in ``keras.ops.image.affine_transform``.
     """
     rng = _generator(config.seed, _AFFINE, view)
     side = config.stored_size
     angle = np.deg2rad(rng.uniform(-config.rotation, config.rotation, n))
     scale = 1.0 + rng.uniform(-config.zoom, config.zoom, n)
-    # Whole pixels: a shift alone then copies the image instead of blurring it.
+    # Whole pixels: a shift alone copies pixels instead of blurring them.
     dx = np.rint(rng.uniform(-config.width_shift, config.width_shift, n) * side)
     dy = np.rint(rng.uniform(-config.height_shift, config.height_shift, n) * side)
     mirror = np.where(rng.random(n) < (0.5 if config.horizontal_flip else 0.0), -1.0, 1.0)
@@ -42,7 +42,7 @@ def build_augmentation(config: RunConfig, n: int, view: int) -> np.ndarray:
 
 
 def apply_augmentation(images: np.ndarray, transforms: np.ndarray) -> np.ndarray:
-    """Resample images (n, side, side, 3) uint8 by transforms (n, 8); what comes in from outside is mirrored."""
+    """Transform images uint8 (n, side, side, 3) by transforms (n, 8); pixels beyond the border are reflected."""
     if np.all(np.abs(transforms[:, [0, 1, 3, 4]]) == (1, 0, 0, 1)):
         return _shifted(images, transforms)
     import keras
@@ -54,23 +54,23 @@ def apply_augmentation(images: np.ndarray, transforms: np.ndarray) -> np.ndarray
 
 
 def _shifted(images: np.ndarray, transforms: np.ndarray) -> np.ndarray:
-    """Do the same where images are only shifted and mirrored: whole pixels are copied, several times faster."""
+    """Transform images that are only shifted and flipped: copying pixels is several times faster than resampling."""
     side = images.shape[1]
 
     def source(sign: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        at = np.rint(sign[:, None] * np.arange(side) + shift[:, None]).astype(int) % (2 * side)
-        return np.minimum(at, 2 * side - 1 - at)
+        position = np.rint(sign[:, None] * np.arange(side) + shift[:, None]).astype(int) % (2 * side)
+        return np.minimum(position, 2 * side - 1 - position)
 
     columns, rows = source(transforms[:, 0], transforms[:, 2]), source(transforms[:, 4], transforms[:, 5])
     return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def mixup(n: int, config: RunConfig, view: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw Mixup's partners and shares (Zhang et al. 2018, arXiv 1710.09412).
+    """Draw partners and mixing weights for Mixup (Zhang et al. 2018, arXiv 1710.09412).
 
     Returns:
-        partners (n,) int, a permutation, and shares (n, 1) float32 in [0.5, 1]: the part that an image keeps. The
-        larger of lambda and 1 - lambda is taken, which is the same mixture with the pair in the other order.
+        partners (n,) int, a permutation, and shares (n, 1) float32 in [0.5, 1], the weight of the image itself. It is
+        the larger of lambda and 1 - lambda, which only exchanges the two images of a pair.
     """
     rng = _generator(config.seed, _MIXUP, view)
     share = rng.beta(config.mixup_alpha, config.mixup_alpha, n)
@@ -78,69 +78,76 @@ def mixup(n: int, config: RunConfig, view: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def blend(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Return ``share`` of ``first`` and the rest of ``second``, image by image or label by label, in their dtype."""
+    """Return ``share * first + (1 - share) * second`` for each image or label, in the dtype of ``first``."""
     share = share.reshape(-1, *[1] * (first.ndim - 1))
     mixed = share * first + (1 - share) * second
     return np.rint(mixed).astype(first.dtype) if first.dtype == np.uint8 else mixed.astype(first.dtype)
 
 
 def training_view(
-    split, positions: np.ndarray, config: RunConfig, view: int, n_classes: int, drawn: dict | None = None
-):
+    split, positions: np.ndarray, config: RunConfig, view: int, n_classes: int, draws: dict | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the images and labels of one view of a training split, at ``positions``.
 
     Args:
         split: a ``data.Split``.
-        positions: (m,) int, which images of the split.
-        drawn: what ``draw_view`` drew for this view, to draw it once for many batches.
+        positions: (m,) int, positions in the split.
+        draws: the result of ``draw_view`` for this view, to share it between batches; drawn here by default.
 
     Returns:
-        images (m, side, side, 3) uint8 and labels (m, n_classes) float32, one-hot or blended by Mixup.
+        images (m, side, side, 3) uint8 and labels (m, n_classes) float32, one-hot or mixed by Mixup.
     """
-    drawn = drawn or draw_view(len(split), config, view)
+    draws = draws or draw_view(len(split), config, view)
     one_hot = np.eye(n_classes, dtype="float32")
 
-    def look(at: np.ndarray) -> np.ndarray:
-        images = split.take(at)
-        return apply_augmentation(images, drawn["transforms"][at]) if config.augment else images
+    def augmented(rows: np.ndarray) -> np.ndarray:
+        images = split.take(rows)
+        return apply_augmentation(images, draws["transforms"][rows]) if config.augment else images
 
-    images, labels = look(positions), one_hot[split.labels[positions]]
+    images, labels = augmented(positions), one_hot[split.labels[positions]]
     if config.use_mixup:
-        partners, share = drawn["partners"][positions], drawn["share"][positions]
-        images = blend(images, look(partners), share)
+        partners, share = draws["partners"][positions], draws["share"][positions]
+        images = blend(images, augmented(partners), share)
         labels = blend(labels, one_hot[split.labels[partners]], share)
     return images, labels
 
 
 def draw_view(n: int, config: RunConfig, view: int) -> dict[str, np.ndarray]:
-    """Draw everything random about one view of ``n`` training images."""
-    drawn = {}
+    """Draw the random numbers of one view of ``n`` training images.
+
+    Returns:
+        ``transforms`` if ``config.augment``; ``partners`` and ``share`` if ``config.use_mixup``.
+    """
+    draws = {}
     if config.augment:
-        drawn["transforms"] = build_augmentation(config, n, view)
+        draws["transforms"] = build_augmentation(config, n, view)
     if config.use_mixup:
-        drawn["partners"], drawn["share"] = mixup(n, config, view)
-    return drawn
+        draws["partners"], draws["share"] = mixup(n, config, view)
+    return draws
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the order (n,) int in which one epoch visits the training images."""
+    """Return the order (n,) int of the training images in one epoch."""
     return _generator(seed, _ORDER, epoch).permutation(n)
 
 
 def tta_views(images: np.ndarray, horizontal_flip: bool, shift: int = 0) -> list[np.ndarray]:
-    """Return the views whose predictions are averaged: the images as they are, mirrored, and both shifted.
+    """Return the views for test-time augmentation: the images, their mirror images, and both shifted.
 
     Args:
         images: (n, height, width, 3).
-        horizontal_flip: whether to mirror; where that changes the meaning (digits, letters), the shifts are at least 1.
-        shift: pixels of the shifts up, down, left and right; 0 leaves them out.
+        horizontal_flip: add mirror images; without them (digits, letters), the shift is at least 1.
+        shift: pixels by which the images are shifted up, down, left and right; 0 adds no shifted views.
+
+    Returns:
+        One to ten arrays of the shape of ``images``; the first is ``images``.
     """
-    turned = [images, images[:, :, ::-1]] if horizontal_flip else [images]
+    unshifted = [images, images[:, :, ::-1]] if horizontal_flip else [images]
     if not (shift := _tta_shift(horizontal_flip, shift)):
-        return turned
+        return unshifted
     height, width = images.shape[1:3]
-    views = list(turned)
-    for view in turned:
+    views = list(unshifted)
+    for view in unshifted:
         padded = np.pad(view, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="symmetric")
         for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
             top, left = shift * (1 + dy), shift * (1 + dx)

@@ -1,6 +1,6 @@
-"""Picture files: one of any kind decoded to a small RGB square, and a folder of them listed.
+"""Decode image files of many formats to small RGB squares, and list the files of an image folder.
 
-Every file comes from outside, so every one is bounded before it is decoded, and a bad one is named, never trusted.
+Image files are untrusted: their size is checked before they are decoded, and errors name the file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 import re
-import warnings
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,30 +29,27 @@ SPLIT_FOLDERS = {
     b"test": "test",
 }
 
-MAX_PIXELS = 64_000_000  # width x height; the cameras of telephones reach 50 million
-MAX_FILE_BYTES = 256 << 20  # bytes
+MAX_PIXELS = 64_000_000  # width x height; phone cameras reach 50 million
+MAX_FILE_BYTES = 256 << 20
 
-# Pillow recognises a file by its content and hands PostScript to Ghostscript, which would run what a "photo" holds.
+# Pillow detects the format from the content. PostScript is left out: Ghostscript would run the program in the file.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "ICO", "TGA")
-
-# decode_image refuses such pictures itself, by a lower bound and with the file's name.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class BadImage(UserError):
-    """A file that was read but holds no picture, or one that is too large; the message names it and says why."""
+    """A readable file that is not an image or is too large; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The image files of one split, by class and then by name; a million of them take some ten megabytes.
+    """The image files of one split, sorted by class and name; a million of them take about ten megabytes.
 
     Attributes:
-        root: the folder that holds the class folders.
+        root: the folder that contains the class folders.
         folders: the name of each class folder, in the order of the class names.
-        packed: per class, its file names joined by zero bytes (no file name holds one).
+        packed: for each class, its file names joined by zero bytes (which file names cannot contain).
         counts: int64 (n_classes,), the number of files of each class.
-        digest: SHA-256, 64 hex digits, of the place, the names, the sizes and the times of change of all files.
+        digest: SHA-256, 64 hex digits, of the root and of the names, sizes and modification times of all files.
     """
 
     root: bytes
@@ -65,7 +62,7 @@ class ImageFiles:
         return int(self.counts.sum())
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
-        """Yield each file's path and its class, one by one."""
+        """Yield the path and the label of each file."""
         for label, (folder, names) in enumerate(zip(self.folders, self.packed, strict=True)):
             for name in re.finditer(rb"[^\0]+", names):
                 yield os.fsdecode(os.path.join(self.root, folder, name[0])), label
@@ -73,12 +70,12 @@ class ImageFiles:
 
 @dataclass(frozen=True)
 class FolderListing:
-    """What an image folder holds.
+    """The contents of an image folder.
 
     Attributes:
         class_names: sorted; the same for every split.
-        splits: ``train`` and, where there are such folders, ``validation`` and ``test``.
-        notes: sentences about what was left out.
+        splits: ``train`` and, if the folder has them, ``validation`` and ``test``.
+        notes: sentences about files and folders that were ignored.
     """
 
     class_names: list[str]
@@ -87,47 +84,46 @@ class FolderListing:
 
 
 def decode_image(source: str | os.PathLike | bytes, side: int, name: str = "") -> np.ndarray:
-    """Decode one picture to a square of RGB pixels.
+    """Decode one image file to a square of RGB pixels.
 
-    The first frame counts; the EXIF orientation is applied; the largest centred square is cut out and resized with
-    antialiasing (Lanczos) when it is larger than ``side``, bicubically when it is smaller, and not at all when it is
-    as large. Transparent pixels are laid on white. Grey, palette and CMYK become RGB; 16-bit values are scaled to 8
-    bits (32-bit integers are taken for 16-bit values and clipped). Pictures of floats have no fixed range: refused.
+    The first frame is used, rotated by its EXIF orientation. Its largest centred square is cropped and resized: with
+    antialiasing (Lanczos) to shrink it, bicubically to enlarge it. Transparent pixels are placed on white. Grey,
+    palette and CMYK images become RGB; 16-bit values are scaled to 8 bits (32-bit integers are clipped to 16 bits
+    first). Float images have no fixed range and are refused.
 
     Args:
-        source: a path, or the bytes of a file.
+        source: a path, or the content of a file.
         side: of the result, in pixels.
-        name: what error messages call the picture; its path when empty.
+        name: used in error messages instead of the path.
 
     Returns:
         uint8 (side, side, 3), 0-255.
 
     Raises:
-        BadImage: empty, truncated, no picture, of floats, over 256 MiB, or over 64 megapixels.
-        UserError: the file is not there or cannot be read.
+        BadImage: the file is empty, truncated, not an image, a float image, over 256 MiB, or over 64 megapixels.
+        UserError: the file does not exist or cannot be read.
     """
     name = name or ("the image" if isinstance(source, bytes) else printable(os.fspath(source)))
     content = source if isinstance(source, bytes) else _read(source, name)
     if not content:
         raise BadImage(f"{name}: the file is empty")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with _open(content) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise BadImage(f"{name}: {width} x {height} pixels; the limit is {MAX_PIXELS / 1e6:g} million")
-            # A large JPEG is decoded at a half, a quarter or an eighth, still at least twice as large as needed.
+            # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but at no less than twice the size needed.
             image.draft(None, (2 * side, 2 * side))
             ImageOps.exif_transpose(image, in_place=True)
             return np.array(_square(_to_rgb(_centre(image)), side))
     except (BadImage, MemoryError):
         raise
-    except Exception as error:  # a damaged file can make the decoders raise anything
-        reason = str(error) if not isinstance(error, Image.UnidentifiedImageError) else "not a picture that can be read"
-        raise BadImage(f"{name}: {reason or type(error).__name__}") from error
+    except Exception as error:  # a damaged file can make the decoders raise any exception
+        raise BadImage(f"{name}: {str(error) or type(error).__name__}") from error
 
 
 def resize_images(images: np.ndarray, side: int) -> np.ndarray:
-    """Resize square RGB images, uint8 (n, old, old, 3), to uint8 (n, side, side, 3) by the rule of ``decode_image``."""
+    """Resize square RGB images, uint8 (n, old, old, 3), to uint8 (n, side, side, 3) as ``decode_image`` does."""
     if images.shape[1] == side:
         return images
     resized = np.empty((len(images), side, side, 3), np.uint8)
@@ -137,16 +133,16 @@ def resize_images(images: np.ndarray, side: int) -> np.ndarray:
 
 
 def list_image_folder(root: str | os.PathLike) -> FolderListing:
-    """List the pictures of ``<split>/<class>/*`` or ``<class>/*``, sorted by class and name, in little memory.
+    """List the image files of ``<split>/<class>/*`` or ``<class>/*``, sorted by class and name.
 
-    It is the first layout when there is a folder ``train`` that holds folders; its neighbours are ``test`` and
-    ``validation`` (or ``valid``, ``val``). In the second, everything is listed as ``train``. PNG, JPEG, BMP, GIF, WebP
-    and TIFF count, by their extensions. Hidden files are ignored; links that lead out of ``root`` are ignored and
-    counted in ``notes``.
+    The first layout needs a folder ``train`` that contains folders; ``test`` and ``validation`` (or ``valid``,
+    ``val``) are optional. In the second layout all files belong to ``train``. PNG, JPEG, BMP, GIF, WebP and TIFF files
+    are listed, by their extensions. Hidden files are ignored; links that lead out of ``root`` are ignored and counted
+    in ``notes``.
 
     Raises:
-        UserError: ``root`` is no folder or cannot be read, has no class folders, has one class only, or a class
-            without a picture to train on.
+        UserError: ``root`` is not a readable folder, has fewer than two class folders, or has a class without
+            training images.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -158,6 +154,22 @@ def list_image_folder(root: str | os.PathLike) -> FolderListing:
         raise UserError(f"The image folder {printable(str(root))!r} cannot be read: {error.strerror}.") from error
 
 
+def _open(content: bytes) -> Image.Image:
+    """Open an image without decoding it, as ``Image.open`` does.
+
+    ``Image.open`` itself warns about large images, or refuses them without a width and height.
+    """
+    Image.init()
+    for form in FORMATS:
+        factory, accept = Image.OPEN.get(form, (None, None))
+        if factory and (accept is None or accept(content[:16]) is True):
+            try:
+                return factory(io.BytesIO(content), "")
+            except (SyntaxError, IndexError, TypeError, struct.error):
+                continue  # the content is of another format
+    raise ValueError("not a picture that can be read")
+
+
 def _read(path: str | os.PathLike, name: str) -> bytes:
     if not os.path.isfile(path):
         raise UserError(f"{name}: there is no such image file.")
@@ -165,8 +177,8 @@ def _read(path: str | os.PathLike, name: str) -> bytes:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_FILE_BYTES:
-                raise BadImage(f"{name}: {size >> 20} MiB; at most {MAX_FILE_BYTES >> 20} MiB are read")
-            return file.read(size)  # not the limit: as much memory as is asked for is taken at once
+                raise BadImage(f"{name}: {size >> 20} MiB; the limit is {MAX_FILE_BYTES >> 20} MiB")
+            return file.read(size)  # not read(MAX_FILE_BYTES), which would allocate that much memory
     except OSError as error:
         raise UserError(f"{name}: the file cannot be read: {error.strerror}.") from error
 
@@ -180,9 +192,9 @@ def _centre(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
-        raise ValueError("its pixels are floats, whose range is not fixed; save it with 8 or 16 bits")
+        raise ValueError("its pixels are floats, which have no fixed range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
-        # Pillow would clip 16-bit values at 255 here. 65535 / 257 = 255; adding half of 257 rounds.
+        # Pillow would clip 16-bit values at 255. 65535 / 257 = 255, and adding half of 257 rounds.
         levels = (np.clip(np.asarray(image), 0, 65535).astype(np.uint32) + 128) // 257
         image = Image.fromarray(levels.astype(np.uint8))
     elif image.has_transparency_data:
@@ -203,11 +215,11 @@ def _list(root: bytes) -> FolderListing:
     folders = {split: _folders(place, root, links) for split, place in places.items()}
     classes = sorted(set().union(*folders.values()))
     if not classes:
-        what = "holds no class folders: an image folder is laid out <split>/<class>/* or <class>/*"
-        raise UserError(f"The image folder {printable(root)} {what}.")
+        layouts = "<split>/<class>/* or <class>/*"
+        raise UserError(f"The image folder {printable(root)} holds no class folders; its layout must be {layouts}.")
     if len(classes) == 1:
         raise UserError(f"{printable(root)} must hold at least two classes, got only {printable(classes[0])!r}.")
-    splits = {split: _list_split(places[split], classes, found, root, links) for split, found in folders.items()}
+    splits = {split: _list_split(places[split], classes, folders[split], root, links) for split in places}
     for label in np.flatnonzero(splits["train"].counts == 0):
         where = printable(os.path.join(places["train"], classes[label]))
         raise UserError(f"Class {printable(classes[label])!r} has no images to train on: there are none in {where}.")
@@ -216,12 +228,12 @@ def _list(root: bytes) -> FolderListing:
             raise UserError(f"The {split} split has no images: there are none in {printable(places[split])}.")
     if links:
         count = "1 link that leads" if len(links) == 1 else f"{len(links)} links that lead"
-        notes.append(f"Ignored {count} out of the image folder, the first of them {printable(links[0])}.")
+        notes.append(f"Ignored {count} out of the image folder, for example {printable(links[0])}.")
     return FolderListing([printable(name) for name in classes], splits, notes)
 
 
 def _split_places(root: bytes, links: list[bytes], notes: list[str]) -> dict[str, bytes]:
-    """Return the folder of each split; where ``root`` itself holds the class folders, it is all ``train``."""
+    """Return the folder of each split, or ``root`` as ``train`` if it contains the class folders itself."""
     folders = _folders(root, root, links)
     places: dict[str, bytes] = {}
     for name, place in folders.items():
@@ -232,7 +244,7 @@ def _split_places(root: bytes, links: list[bytes], notes: list[str]) -> dict[str
         if split:
             places[split] = place
     if "train" not in places or not _folders(places["train"], root, []):
-        links.clear()  # they are met again when the classes are listed
+        links.clear()  # they are collected again when the classes are listed
         return {"train": root}
     others = [name for name in folders if name.lower() not in SPLIT_FOLDERS]
     notes += [f"The folder {printable(name)!r} beside the splits was not read." for name in others]
@@ -240,16 +252,16 @@ def _split_places(root: bytes, links: list[bytes], notes: list[str]) -> dict[str
 
 
 def _folders(place: bytes, root: bytes, links: list[bytes]) -> dict[bytes, bytes]:
-    """Return the visible folders directly in ``place``, by name; links that lead out of ``root`` go to ``links``."""
-    found = {}
+    """Return the path of each visible folder in ``place``; add links that lead out of ``root`` to ``links``."""
+    folders = {}
     with os.scandir(place) as entries:
         for entry in entries:
             if not entry.name.startswith(b".") and entry.is_dir():
                 if _leads_out(entry, root):
                     links.append(entry.path)
                 else:
-                    found[entry.name] = entry.path
-    return dict(sorted(found.items()))
+                    folders[entry.name] = entry.path
+    return dict(sorted(folders.items()))
 
 
 def _leads_out(entry: os.DirEntry, root: bytes) -> bool:

@@ -1,8 +1,8 @@
-"""Glyphs on photographs: what the embedded task and its source task have in common, and the embedded task itself.
+"""The embedded dataset `photo-digits`, and the drawing functions that it shares with `photo-letters`.
 
-A scene is a 32x32 crop of one of scikit-learn's two sample photographs with one coloured glyph near its middle. The
-target task (`photo-digits`) takes its crops from the right halves, the source task (`photo-letters`, in `glyphs.py`)
-from the left halves, so the two never share a pixel of background. Data code loads this module: no TensorFlow here.
+An image is a 32x32 crop of one of scikit-learn's two sample photographs with one coloured glyph near its middle. The
+target task (`photo-digits`) uses the right halves of the photographs, the source task (`photo-letters`) the left
+halves, so the two share no background pixel. This module does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ from PIL import Image
 SIDE = 32
 GLYPH_SIDES = (20, 28)
 PHOTOS = ("china.jpg", "flower.jpg")
-# Luma between the glyph and the mean of what it covers, of 255: readable to people, yet no easy threshold on texture.
+# Difference of 0-255 luma between a glyph and the mean of the pixels that it covers: people can read it, but a
+# threshold does not separate it from the texture.
 MIN_CONTRAST = 70.0
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 def render_digits(seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Draw the target task `photo-digits`: every handwritten digit that ships with scikit-learn, on a photograph.
+    """Render the dataset `photo-digits`: every handwritten digit of scikit-learn on a photograph.
 
-    Each of the 1,797 digits (8x8 counts of ink, 0-16; `sklearn.datasets.load_digits`, from the UCI "Optical
-    Recognition of Handwritten Digits" set) is scaled to 20-28 px, coloured with contrast, and placed near the middle of
-    a random crop of the right half of `china.jpg` or `flower.jpg`. They come in scikit-learn's order.
+    Each of the 1,797 digits (8x8 ink counts, 0-16; `sklearn.datasets.load_digits`, from the UCI "Optical Recognition of
+    Handwritten Digits" set) is scaled to 20-28 px, coloured with contrast, and placed near the middle of a random crop
+    of the right half of `china.jpg` or `flower.jpg`. The order is that of scikit-learn.
 
     Args:
-        seed: draws crops, sizes, places and colours; the same seed gives the same bytes.
+        seed: of the crops, sizes, positions and colours; the same seed gives the same bytes.
 
     Returns:
         images, uint8 (1797, 32, 32, 3), 0-255 RGB; labels, int64 (1797,), 0-9; the ten class names "0" to "9".
     """
-    from sklearn.datasets import load_digits  # here, since importing scikit-learn takes a second
+    from sklearn.datasets import load_digits  # here: importing scikit-learn takes a second
 
     rng = np.random.default_rng(seed)
     digits = load_digits()
@@ -66,7 +67,7 @@ def photo_halves(half: str) -> tuple[np.ndarray, ...]:
 
 
 def random_crop(photos: tuple[np.ndarray, ...], rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
-    """Return a view of `side` x `side` pixels at a random place of a random photograph, uint8 (side, side, 3)."""
+    """Return a random crop of a random photograph as a view, uint8 (side, side, 3)."""
     photo = photos[rng.integers(len(photos))]
     top = rng.integers(photo.shape[0] - side + 1)
     left = rng.integers(photo.shape[1] - side + 1)
@@ -74,11 +75,11 @@ def random_crop(photos: tuple[np.ndarray, ...], rng: np.random.Generator, side: 
 
 
 def place(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Scale 8x8 counts of ink (0-16) to 20-28 px near the middle of a scene: coverage, float32 (32, 32), 0-1."""
+    """Scale 8x8 ink counts (0-16) to a mask of 20-28 px near the middle of an image: float32 (32, 32), 0-1."""
     side = int(rng.integers(GLYPH_SIDES[0], GLYPH_SIDES[1] + 1))
     ink = Image.fromarray(np.round(np.asarray(counts) * (255 / 16)).astype(np.uint8))
     glyph = np.asarray(ink.resize((side, side), Image.Resampling.BICUBIC))
-    # Up to 2 px off the middle, as far as the scene has room for it.
+    # Up to 2 px off the middle, as far as the glyph fits.
     top, left = ((SIDE - side) // 2 + rng.integers(-2, 3, size=2)).clip(0, SIDE - side)
     mask = np.zeros((SIDE, SIDE), np.float32)
     mask[top : top + side, left : left + side] = glyph / np.float32(255)
@@ -86,15 +87,15 @@ def place(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def paint(background: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Paint a glyph over a background in one random colour that stands out from what it covers.
+    """Paint a glyph over a background in one random colour that contrasts with it.
 
     Args:
         background: (32, 32, 3), 0-255.
-        mask: coverage of the glyph, (32, 32), 0-1, not all zero.
-        rng: draws the colour, whose luma is at least `MIN_CONTRAST` away from the covered background's mean.
+        mask: opacity of the glyph, (32, 32), 0-1, not all zero.
+        rng: draws the colour; its luma differs by at least `MIN_CONTRAST` from the mean of the covered background.
 
     Returns:
-        The scene, uint8 (32, 32, 3), 0-255.
+        The image, uint8 (32, 32, 3), 0-255.
     """
     background = np.asarray(background, np.float32)
     covered = np.tensordot(mask, background, axes=2) / mask.sum() @ LUMA
@@ -107,10 +108,10 @@ def paint(background: np.ndarray, mask: np.ndarray, rng: np.random.Generator) ->
 
 
 def recoloured_crop(rng: np.random.Generator) -> np.ndarray:
-    """Return a background of the source task: a crop of a left half with other scale, orientation and colours.
+    """Return a background of the source task: a crop of a left half, rescaled, turned and recoloured at random.
 
-    Crops of 16 to 128 px become 32 px; channels are permuted, half the time inverted, and scaled and shifted apart.
-    The variety is the point: what is learnt here must not depend on these two photographs.
+    Crops of 16 to 128 px are resized to 32 px; half of them are inverted; the channels are permuted, scaled and
+    shifted. Without this variety, the network would learn the two photographs.
 
     Returns:
         float64 (32, 32, 3), 0-255.
@@ -126,7 +127,7 @@ def recoloured_crop(rng: np.random.Generator) -> np.ndarray:
 
 
 def fractal_noise(rng: np.random.Generator) -> np.ndarray:
-    """Return the other background of the source task: octaves of smooth noise, weighted by a random power, in colour.
+    """Return the other background of the source task: coloured fractal noise, a weighted sum of smooth octaves.
 
     Returns:
         float64 (32, 32, 3), 0-255.
@@ -150,7 +151,6 @@ def smooth(values: np.ndarray, side: int) -> np.ndarray:
 @cache
 def _spline_basis(k: int, side: int) -> np.ndarray:
     """Return the matrix, (side, k), that interpolates k values to `side` values by a cubic spline."""
-    from scipy.interpolate import CubicSpline  # here, since it takes a while to import
+    from scipy.interpolate import CubicSpline  # here: importing SciPy takes a while
 
-    knots, places = np.linspace(0, 1, k), np.linspace(0, 1, side)
-    return CubicSpline(knots, np.eye(k))(places)
+    return CubicSpline(np.linspace(0, 1, k), np.eye(k))(np.linspace(0, 1, side))

@@ -1,7 +1,7 @@
-"""The offline source task `photo-letters`: printed letters on photographs, and the backbone pretrained on them.
+"""The source task `photo-letters`: printed letters on photographs, on which the offline backbone is pretrained.
 
-Letters are brought to the strokes of scikit-learn's digits (a bitmap 32 px high counted down to 8x8), then painted by
-the same code as the target task, `scenes.py`. Nothing else is shared: no class, no glyph, no crop of a photograph.
+Letters get the strokes of scikit-learn's digits (a 32x32 bitmap, counted in 8x8 blocks) and are painted by the same
+code as the target task, `photo-digits`. The two tasks share no class, no glyph and no crop of a photograph.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from transfer_utils.data.photo_digits import SIDE, fractal_noise, paint, place, recoloured_crop, smooth
 
-# Each string is one class and names it by its first letter. Letters that are the same shape at the same height share a
-# class (so Greek capitals that look Latin are not drawn). O, o, I, l, omicron and iota are left out: they are 0 and 1.
+# Each string is one class, named by its first letter. Letters of the same shape at the same height share a class, and
+# Greek capitals that look Latin are left out. So are O, o, I, l, omicron and iota, which look like 0 and 1.
 LATIN = "A B Cc D E F G H J K L M N P Q R Ss T U Vvν Ww Xx Y Zz a b d e f g h i j k m n pρ q r t u y æ ð þ ß"
 GREEK = "Γ Δ Θ Λ Ξ Π Σ Φ Ψ Ω α β γ δ ε ζ η θ κ λ μ ξ π σ ς τ υ φ χ ψ ω"
 CLASSES = (*LATIN.split(), *GREEK.split())
@@ -24,26 +24,26 @@ FONTS = tuple(
     for family, slant in (("Sans", "Oblique"), ("SansMono", "Oblique"), ("Serif", "Italic"))
     for style in ("", "-Bold", f"-{slant}", f"-Bold{slant}")
 )
-CANVAS = 96  # side of a letter's distance map, whose longer side is LETTER
-LETTER = 64
-HALF_STROKES = (3.5, 6.5)  # px of LETTER: what scikit-learn's digits have
+CANVAS = 96  # side of a letter's distance map
+LETTER = 64  # longer side of the letter in it
+HALF_STROKES = (3.5, 6.5)  # px; the range in scikit-learn's digits at this size
 NOISE_SHARE = 0.4  # of the source backgrounds; the rest are crops of photographs
 
 
 def render_letters(
     n: int, seed: int = 0, progress: Callable[[str, int, int], None] | None = None
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Draw `n` scenes of the source task `photo-letters`.
+    """Render `n` images of the source task `photo-letters`.
 
-    Each is a letter of a random class and DejaVu font (those that matplotlib brings), bent by an affine map and an
-    elastic field (Simard et al. 2003, "Best practices for convolutional neural networks", section 2), with a random
-    stroke width, in a colour with contrast. It stands on a crop of the photographs' left halves with permuted, inverted
-    and jittered colours or, for four in ten, on fractal colour noise. A shorter set is the beginning of a longer one.
+    Each shows a letter of a random class and DejaVu font (from matplotlib), distorted by an affine map and an elastic
+    field (Simard et al. 2003, "Best practices for convolutional neural networks", section 2), with a random stroke
+    width and a contrasting colour. The background is a recoloured crop of a photograph's left half or, for four images
+    in ten, fractal noise. For one seed, a smaller set is the beginning of a larger one.
 
     Args:
-        n: number of scenes, at least 1.
+        n: number of images, at least 1.
         seed: the same seed gives the same bytes.
-        progress: called with ("letters", done, n) now and then.
+        progress: called with ("letters", done, n) every 500 images and at the end.
 
     Returns:
         images, uint8 (n, 32, 32, 3), 0-255 RGB; labels, int64 (n,), 0-76; the 77 class names.
@@ -67,11 +67,11 @@ def render_letters(
 
 
 def _draw_letter(letters: str, rng: np.random.Generator) -> np.ndarray:
-    """Draw one of `letters` with the strokes of scikit-learn's digits: counts of ink, uint8 (8, 8), 0-16."""
+    """Draw one of `letters` with strokes like those of scikit-learn's digits: ink counts, uint8 (8, 8), 0-16."""
     while True:
         distance, half_stroke = _distance_map(letters[rng.integers(len(letters))], FONTS[rng.integers(len(FONTS))])
-        # Moving the outline along the distance map sets the stroke width. Serifs are thinner than the stems that
-        # `half_stroke` measures, so a stroke loses 1.5 px a side at most.
+        # Moving the outline along the distance map sets the stroke width. `half_stroke` measures the stems, but serifs
+        # are thinner, so a stroke loses at most 1.5 px on each side.
         inset = min(half_stroke - rng.uniform(*HALF_STROKES), 1.5)
         ink = _bend(distance, rng) > inset
         if ink.any():
@@ -80,7 +80,7 @@ def _draw_letter(letters: str, rng: np.random.Generator) -> np.ndarray:
 
 @cache
 def _distance_map(letter: str, font: str) -> tuple[np.ndarray, float]:
-    """Return the signed distance to a letter's outline (positive inside), float32 (96, 96), and half its stroke, px."""
+    """Return the signed distance (px) to a letter's outline, float32 (96, 96), positive inside, and half its stroke."""
     from matplotlib import get_data_path
     from PIL import Image, ImageDraw, ImageFont
     from scipy.ndimage import distance_transform_edt
@@ -95,19 +95,19 @@ def _distance_map(letter: str, font: str) -> tuple[np.ndarray, float]:
     canvas.paste(drawing, ((CANVAS - drawing.width) // 2, (CANVAS - drawing.height) // 2))
     inside = np.asarray(canvas) > 127
     distance = np.where(inside, distance_transform_edt(inside) - 0.5, 0.5 - distance_transform_edt(~inside))
-    # Across a straight stroke the mean distance is half of the half-width.
+    # The mean distance across a straight stroke is half of its half-width.
     return distance.astype(np.float32), float(2 * distance[inside].mean())
 
 
 def _bend(distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Map a letter by a random affine map and a smooth elastic field, float32 (96, 96)."""
+    """Distort a letter's distance map by a random affine map and a smooth elastic field: float32 (96, 96)."""
     from scipy.ndimage import map_coordinates
 
     turn, shear = rng.uniform(-0.25, 0.25), rng.uniform(-0.35, 0.35)
     width = np.exp(rng.uniform(-0.1, 0.7))  # of the inverse map: above 1 makes a letter narrower, as digits are
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     matrix = np.array([[1, 0], [shear * width, width]]) @ rotation
-    # Room for a turned letter: the map is sampled 10 % wider than the letter's own scale.
+    # The canvas is sampled 10 % wider, so that a turned letter fits.
     grid = (np.indices((CANVAS, CANVAS)) - (CANVAS - 1) / 2).reshape(2, -1) * 1.1
     field = np.stack([smooth(rng.normal(0, 1, (5, 5)), CANVAS) for _ in range(2)]).reshape(2, -1)
     coordinates = matrix @ grid + (CANVAS - 1) / 2 + field * rng.uniform(0, 4)
@@ -116,9 +116,9 @@ def _bend(distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _count_down(ink: np.ndarray) -> np.ndarray:
-    """Fit ink to a 32x32 bitmap, 32 px high if it is not wider, and count it in 4x4 blocks: uint8 (8, 8), 0-16.
+    """Scale ink so that its longer side is 32 px, and count it in 4x4 blocks: uint8 (8, 8), 0-16.
 
-    This is how scikit-learn's digits were made (Alpaydin & Kaynak 1998, UCI "Optical Recognition of Handwritten
+    scikit-learn's digits were made in this way (Alpaydin & Kaynak 1998, UCI "Optical Recognition of Handwritten
     Digits").
     """
     from PIL import Image

@@ -1,14 +1,11 @@
-"""Where images come from: CIFAR-10 through Keras, an image folder, or the embedded digits on photographs."""
+"""The sources of images: CIFAR-10, an image folder, or the embedded digits on photographs."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import hashlib
-import io
-import socket
-import sys
-import time
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,27 +20,28 @@ from transfer_utils.utils import files
 from transfer_utils.utils.progress import Progress
 
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-CIFAR10_TRAIN = 50_000  # of the 60,000 images, the first so many are the training images
+CIFAR10_TRAIN = 50_000  # the first 50,000 of the 60,000 images are the training images
 CIFAR10_SIDE = 32
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-CIFAR10_ARCHIVE = "cifar-10-batches-py-target_archive"  # the name under which Keras keeps that file
+CIFAR10_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+CIFAR10_ARCHIVE = "cifar-10-batches-py-target_archive"  # the name under which Keras stores that file
 
-ATTEMPTS = 3
-FIRST_PAUSE = 1.0  # seconds after the first failure; each later pause is twice as long
-MAX_SILENCE_SECONDS = 30.0  # seconds without an answer from the server
+RETRIES = 2
+TIMEOUT_SECONDS = 30.0  # without an answer from the server
+DOWNLOAD_CHUNK = 1 << 18  # bytes between two updates of the progress bar
 
 DIGITS_TEST_SHARE = 0.3
 
 
 @dataclass(frozen=True)
 class Source:
-    """Images as they come, before anything is split off.
+    """The images of a dataset before they are split.
 
     Attributes:
-        description: what a caption calls them.
+        description: for captions.
         class_names: in the order of the labels.
-        parts: ``train`` and, where the source has them, ``validation`` and ``test``.
-        notes: sentences about what was left out.
+        parts: ``train`` and, if the source has them, ``validation`` and ``test``.
+        notes: sentences about files that were ignored or skipped.
     """
 
     description: str
@@ -53,10 +51,13 @@ class Source:
 
 
 def load_source(config: RunConfig, progress: Progress | None = None) -> Source:
-    """Return the images that ``config`` names at its ``stored_size``, from the store on disk where they are in it.
+    """Return the images of ``config.dataset`` at ``config.stored_size``, from the cache if they are in it.
+
+    Args:
+        progress: called with a description, the number done and the total.
 
     Raises:
-        UserError: a folder that is none or has no usable pictures, or CIFAR-10 is neither stored nor to be had.
+        UserError: ``data_dir`` is not a usable image folder, or CIFAR-10 is neither cached nor available.
     """
     if config.data_dir:
         return _from_folder(config, progress)
@@ -68,8 +69,10 @@ def load_source(config: RunConfig, progress: Progress | None = None) -> Source:
 def _from_folder(config: RunConfig, progress: Progress | None) -> Source:
     listing = list_image_folder(config.data_dir)
     if config.dataset == "cifar10" and listing.class_names != CIFAR10_CLASSES:
-        found = ", ".join(listing.class_names[:10])
-        raise UserError(f"data_dir must hold the ten classes of CIFAR-10, got {found}. For others: --dataset folder.")
+        names = ", ".join(listing.class_names[:10])
+        raise UserError(
+            f"data_dir must hold the ten classes of CIFAR-10, got {names}. Use --dataset folder for other classes."
+        )
     parts = {
         split: decode_folder(listed, config.stored_size, _stores(config), progress)
         for split, listed in listing.splits.items()
@@ -85,7 +88,7 @@ def _from_folder(config: RunConfig, progress: Progress | None) -> Source:
 def _describe(config: RunConfig, listing: FolderListing) -> str:
     if config.dataset == "folder":
         return f"{config.dataset_name}, image folder"
-    # JPEG costs some accuracy, so a figure measured on such a copy has to say so.
+    # JPEG compression lowers the accuracy a little, so captions must name it.
     jpeg = any(path.lower().endswith((".jpg", ".jpeg")) for listed in listing.splits.values() for path, _ in listed)
     return "CIFAR-10, JPEG copy" if jpeg else "CIFAR-10, image folder"
 
@@ -97,7 +100,7 @@ def _photo_digits(side: int) -> Source:
 
     images, labels, class_names = render_digits()
     images = resize_images(images, side)
-    # The same test images whatever the seed of the run, so that runs of several seeds can be compared on them.
+    # The test images do not depend on the seed of the run, so that runs with different seeds can be compared.
     train, test = train_test_split(np.arange(len(labels)), test_size=DIGITS_TEST_SHARE, random_state=0, stratify=labels)
     parts = {split: _in_memory(images[rows], labels[rows]) for split, rows in (("train", train), ("test", test))}
     return Source("photo-digits", class_names, parts)
@@ -110,12 +113,9 @@ def _in_memory(images: np.ndarray, labels: np.ndarray) -> ImageStore:
 
 def _cifar10(config: RunConfig, progress: Progress | None) -> Source:
     folder, side = _stores(config), config.stored_size
-    store = open_or_build(
-        folder / f"cifar10-{CIFAR10_SIDE}-v{DECODER}", CIFAR10_SIDE, functools.partial(_fetch_cifar10, progress)
-    )
+    store = open_or_build(folder / f"cifar10-{CIFAR10_SIDE}-v{DECODER}", functools.partial(_fetch_cifar10, progress))
     if side != CIFAR10_SIDE:
-        resized = functools.partial(_resized, store, side, progress)
-        store = open_or_build(folder / f"cifar10-{side}-v{DECODER}", side, resized)
+        store = open_or_build(folder / f"cifar10-{side}-v{DECODER}", functools.partial(_resized, store, side, progress))
     rows = {"train": slice(None, CIFAR10_TRAIN), "test": slice(CIFAR10_TRAIN, None)}
     parts = {
         split: replace(store, images=store.images[part], labels=store.labels[part]) for split, part in rows.items()
@@ -137,43 +137,76 @@ def _resized(store: ImageStore, side: int, progress: Progress | None) -> Iterato
 
 
 def _fetch_cifar10(progress: Progress | None) -> Iterator[Chunk]:
-    """Yield the training and then the test images of CIFAR-10 from Keras's own copy, downloaded if it is not there.
-
-    Keras checks the archive's SHA-256 each time and unpacks only what stays inside its folder.
-    """
+    """Yield the training images and then the test images of CIFAR-10, from the archive that Keras reads."""
     from keras.datasets import cifar10
 
-    place = files.keras_home() / "datasets" / CIFAR10_ARCHIVE
-    # Keras prints its own progress bar; it must not mix with what a command prints.
-    with contextlib.redirect_stdout(sys.stderr if progress else io.StringIO()), _impatient():
-        for attempt in range(ATTEMPTS):
-            try:
-                with files.lock(place):  # Keras unpacks in place, also when the archive was there already
-                    (x_train, y_train), (x_test, y_test) = cifar10.load_data()
-                break
-            except Exception as error:  # Keras raises a bare Exception where a download fails
-                if attempt == ATTEMPTS - 1:
-                    raise UserError(_how_to_get_cifar10(place, error)) from error
-                time.sleep(FIRST_PAUSE * 2**attempt)
+    archive = files.keras_home() / "datasets" / CIFAR10_ARCHIVE
+    with files.lock(archive):  # Keras unpacks the archive each time it reads it
+        _download(archive, progress)
+        (x_train, y_train), (x_test, y_test) = cifar10.load_data()
     yield x_train, y_train[:, 0].astype(np.int64), []
     yield x_test, y_test[:, 0].astype(np.int64), []
 
 
-def _how_to_get_cifar10(place: Path, error: Exception) -> str:
-    return (
-        f"CIFAR-10 is not on this machine and could not be downloaded ({error}). What is missing is the file "
-        f"cifar-10-python.tar.gz (170 MB): fetch {CIFAR10_URL} where there is a network and put it, still packed, "
-        f"in the folder {place.parent} under the name {place.name}, by which Keras looks for it. Or name a folder of "
-        "the images, <split>/<class>/*, with --data_dir; or take the images that need no network: --preset offline."
+def _download(archive: Path, progress: Progress | None) -> None:
+    """Download the archive of CIFAR-10 unless it is there; a file with a wrong SHA-256 is renamed, not deleted."""
+    problem = "is not on this machine"
+    if archive.exists():
+        if files.sha256_of(archive) == CIFAR10_SHA256:
+            return
+        damaged = archive.with_name(archive.name + ".damaged")
+        archive.replace(damaged)
+        problem = f"was found, but damaged (its SHA-256 is wrong; it is now named {damaged.name}),"
+    import pooch  # here: it imports requests, which only a download needs
+
+    downloads = pooch.Pooch(
+        path=archive.parent,
+        base_url="",
+        registry={archive.name: CIFAR10_SHA256},
+        urls={archive.name: CIFAR10_URL},
+        retry_if_failed=RETRIES,
     )
+
+    def download(url: str, target: str, caller: object) -> None:
+        bar = _DownloadBar(progress) if progress else False  # a new bar for each attempt
+        pooch.HTTPDownloader(progressbar=bar, chunk_size=DOWNLOAD_CHUNK, timeout=TIMEOUT_SECONDS)(url, target, caller)
+
+    try:
+        with _quiet(pooch.get_logger()):
+            downloads.fetch(archive.name, downloader=download)
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"CIFAR-10 {problem} and could not be downloaded ({error}). Download {CIFAR10_URL} (170 MB) elsewhere and "
+            f"put the file, still packed, into the folder {archive.parent} under the name {archive.name}, which Keras "
+            "expects. Or name an image folder <split>/<class>/* with --data_dir, or use the embedded images, which "
+            "need no network: --preset offline."
+        ) from error
+
+
+class _DownloadBar:
+    """A progress bar for pooch that reports MB; pooch sets ``total`` (bytes) and calls the methods."""
+
+    total = 0
+
+    def __init__(self, progress: Progress):
+        self._progress, self._done = progress, 0
+
+    def update(self, n_bytes: int) -> None:
+        self._done = min(self._done + n_bytes, self.total)
+        self._progress("Downloading CIFAR-10 (MB)", self._done // 10**6, self.total // 10**6)
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None: ...
 
 
 @contextlib.contextmanager
-def _impatient() -> Iterator[None]:
-    """Let no connection wait for ever, as Python's do by default."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(MAX_SILENCE_SECONDS)
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Hide messages below an error while the block runs: pooch would print one for each download."""
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
+        logger.setLevel(level)

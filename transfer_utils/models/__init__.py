@@ -1,4 +1,4 @@
-"""Networks: built, frozen and unfrozen, given their weights, saved, and run fast."""
+"""Build, freeze, save and load networks, and run them fast."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""LiteRT: a Keras network as one file for XNNPACK, and what runs such a file."""
+"""Convert Keras models to LiteRT files, and run such files with XNNPACK."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 class LiteRT:
-    """Runs a LiteRT file on all cores.
+    """A LiteRT model that runs on all cores.
 
     Args:
-        content: of a file whose one input is uint8 pixels (batch, side, side, 3) and whose one output is (batch, ...).
+        content: of a file with one input, uint8 pixels (batch, side, side, 3), and one output, float32 (batch, ...).
 
     Attributes:
         side: of the images, in pixels.
-        shape: of one output, without the batch.
+        shape: of one output, without the batch axis.
 
     Raises:
-        ValueError: damaged, or a network of other inputs and outputs.
+        ValueError: the file is damaged, or the model has other inputs or outputs.
     """
 
     def __init__(self, content: bytes):
@@ -45,14 +45,14 @@ class LiteRT:
         square = len(shapes[0]) == 4 and shapes[0][1] == shapes[0][2] and shapes[0][3] == 3
         types = [tensor["dtype"] for tensor in (*inputs, *outputs)]
         if types != [np.uint8, np.float32] or not square or len(shapes[1]) < 2:
-            found = ", ".join(f"{kind.__name__} {shape}" for kind, shape in zip(types, shapes, strict=True))
-            raise ValueError(f"it takes and gives {found}, not square uint8 colour images and float32 numbers")
+            tensors = ", ".join(f"{kind.__name__} {shape}" for kind, shape in zip(types, shapes, strict=True))
+            raise ValueError(f"its tensors must be square uint8 colour images and float32 outputs, got {tensors}")
         self._source, self._target = inputs[0]["index"], outputs[0]["index"]
         self._batch = np.zeros(shapes[0], "uint8")
         self.side, self.shape = shapes[0][1], shapes[1][1:]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8."""
+        """Return the outputs (n, ...) float32 of the images (n, side, side, 3) uint8, 0-255."""
         results = np.empty((len(images), *self.shape), "float32")
         for i in range(0, len(images), len(self._batch)):
             part = images[i : i + len(self._batch)]
@@ -67,42 +67,47 @@ def load_exported(path: Path) -> LiteRT:
     """Open an exported model.
 
     Raises:
-        UserError: no such file, damaged, or no classifier of images.
+        UserError: the file does not exist, is damaged, or is not an image classifier.
     """
     if not path.is_file():
         raise UserError(f"There is no model file {path}.")
     try:
         model = LiteRT(path.read_bytes())
-        model(np.zeros((1, model.side, model.side, 3), "uint8"))  # some damage shows only when it runs
+        model(np.zeros((1, model.side, model.side, 3), "uint8"))  # some damage only shows when the model runs
     except ImportError:
-        raise UserError("ai-edge-litert has no wheel for this machine; give the .keras file instead.") from None
+        raise UserError("ai-edge-litert is not available for this machine; use the .keras file instead.") from None
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path} cannot be loaded as a model: {str(error).splitlines()[0][:200]}") from None
     if len(model.shape) != 1:
-        raise UserError(f"{path} must give probabilities, got the shape {model.shape}.")
+        raise UserError(f"{path} must return one row of probabilities per image, got the shape {model.shape}.")
     return model
 
 
 def convert(
     model: keras.Model, batch_size: int, precision: str = "float32", calibration: np.ndarray | None = None
 ) -> bytes:
-    """Convert ``model`` to a LiteRT file that takes uint8 pixels (batch_size, side, side, 3) and gives float32.
+    """Convert ``model`` to a LiteRT file that takes uint8 pixels (batch_size, side, side, 3) and returns float32.
 
     Args:
-        precision: ``float32``; ``float16``, whose weights take half the room; or ``int8``, weights and activations in
-            eight bits, with ranges that are measured on ``calibration``.
-        calibration: uint8 (n, side, side, 3), a few hundred training images; needed for ``int8`` alone.
+        model: takes pixels (n, side, side, 3), 0-255.
+        batch_size: the fixed number of images per call.
+        precision: ``float32``; ``float16``, which halves the size of the weights; or ``int8`` for weights and
+            activations, whose ranges are measured on ``calibration``.
+        calibration: uint8 (n, side, side, 3), a few hundred training images; only needed for ``int8``.
+
+    Returns:
+        The content of the file.
     """
     import keras
     import tensorflow as tf
 
-    # As constants: with variables in the graph, the converter leaves resize and convolutions outside XNNPACK.
+    # As constants, because with variables in the graph, resizing and convolutions would not run in XNNPACK.
     constants = [(weight, tf.constant(keras.ops.convert_to_numpy(weight))) for weight in model.variables]
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.uint8)])
     def function(pixels: tf.Tensor) -> tf.Tensor:
         with keras.StatelessScope(state_mapping=constants):
-            # The cast comes first: resized as uint8, pixels would be rounded twice.
+            # Cast before the model resizes the images: resizing uint8 pixels would round them twice.
             return model(tf.cast(pixels, tf.float32), training=False)
 
     with _native_log_unless_error():
@@ -112,33 +117,33 @@ def convert(
         if precision == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if precision == "int8":
-            whole = len(calibration) // batch_size * batch_size
+            stop = len(calibration) // batch_size * batch_size  # full batches only
             converter.representative_dataset = lambda: (
-                [calibration[i : i + batch_size]] for i in range(0, whole, batch_size)
+                [calibration[i : i + batch_size]] for i in range(0, stop, batch_size)
             )
         return converter.convert()
 
 
 @contextmanager
 def _native_log_unless_error() -> Iterator[None]:
-    """Hold back what native code writes to the error stream; show it when the block fails.
+    """Capture what native code writes to standard error, and print it only if the block fails.
 
-    The converter and XNNPACK report every session there, past Python and past TF_CPP_MIN_LOG_LEVEL.
+    The converter and XNNPACK write there directly, regardless of Python's logging and of TF_CPP_MIN_LOG_LEVEL.
     """
-    absl, sys_stderr = logging.getLogger("absl"), 2
+    absl, stderr = logging.getLogger("absl"), 2
     level = absl.level
     absl.setLevel(logging.ERROR)
-    kept = os.dup(sys_stderr)
-    with warnings.catch_warnings(), tempfile.TemporaryFile() as held:
+    original = os.dup(stderr)
+    with warnings.catch_warnings(), tempfile.TemporaryFile() as captured:
         warnings.simplefilter("ignore")
-        os.dup2(held.fileno(), sys_stderr)
+        os.dup2(captured.fileno(), stderr)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
+            captured.seek(0)
+            os.write(original, captured.read())
             raise
         finally:
-            os.dup2(kept, sys_stderr)
-            os.close(kept)
+            os.dup2(original, stderr)
+            os.close(original)
             absl.setLevel(level)

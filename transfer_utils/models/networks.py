@@ -1,7 +1,7 @@
 """Backbones, heads, freezing, and the baseline.
 
-Every network takes raw 0-255 pixels at the stored side: resizing and the backbone's own preprocessing are layers of the
-model, so that no caller can feed it the wrong range. Keras only: any Keras backend will do.
+Every network takes raw 0-255 pixels at the stored size: resizing and the backbone's preprocessing are layers of the
+model, so that its input cannot have the wrong range. The code works with every Keras backend.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from transfer_utils.errors import UserError
 from transfer_utils.models.batchnorm_folding import fold_batch_norms, layer_inputs
 from transfer_utils.models.weights import load_weights
 
-# Keras's MobileNetV2 keeps momentum 0.999: after 1,000 small-batch steps its moving statistics still lag behind the
-# weights, and validation reads far below training.
+# Keras's MobileNetV2 has momentum 0.999: after 1,000 steps with small batches its moving statistics still lag behind
+# the weights, and the validation accuracy is far below the training accuracy.
 BATCH_NORM_MOMENTUM = 0.9
 
-# Mean colour of ImageNet in the order of the channels that ResNet50 and VGG16 were trained on (blue, green, red).
+# Mean colour of ImageNet in the channel order of ResNet50 and VGG16 (blue, green, red).
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 class Unfrozen(NamedTuple):
-    """What ``unfreeze_model_tail`` made trainable."""
+    """The number of layers and weights that ``unfreeze_model_tail`` made trainable."""
 
     layers: int
     weights: int
@@ -37,32 +37,36 @@ class Unfrozen(NamedTuple):
 
 
 def build_backbone(config: RunConfig) -> tuple[keras.Model, dict[str, str]]:
-    """Build the backbone without its classifier, on preprocessed images of ``image_size``, and load its weights.
+    """Build the backbone without its classifier, for preprocessed images of ``image_size``, and load its weights.
+
+    Random weights (``weights="random"``) depend on ``config.seed`` alone.
 
     Returns:
-        The model, (n, image_size, image_size, 3) float32 to (n, h, w, channels), and where its weights came from.
+        The model, (n, image_size, image_size, 3) float32 to (n, h, w, channels), and the source and SHA-256 of its
+        weights.
 
     Raises:
-        UserError: weights that cannot be had or do not fit.
+        UserError: the weights are unavailable or do not fit.
     """
-    keras.utils.set_random_seed(config.seed)
     application = getattr(keras.applications, config.backbone)
     width = {"alpha": config.alpha} if config.backbone == "MobileNetV2" else {}
     side = config.image_size
     base = application(include_top=False, weights=None, input_shape=(side, side, 3), **width)
+    if config.weights == "random":
+        _initialize(base, config.seed)
     return base, load_weights(base, config)
 
 
 def build_preprocessing(backbone: str) -> list[layers.Layer]:
-    """Return the layers that turn 0-255 RGB pixels into what ``backbone`` was pretrained on.
+    """Return the layers that convert 0-255 RGB pixels to the input on which ``backbone`` was pretrained.
 
-    MobileNetV2 and InceptionV3 want [-1, 1]; ResNet50 and VGG16 blue-green-red less the mean colour of ImageNet; the
-    EfficientNets carry their own rescaling (keras.io/api/applications).
+    MobileNetV2 and InceptionV3 expect [-1, 1]; ResNet50 and VGG16 expect BGR minus the mean colour of ImageNet; the
+    EfficientNets contain their own rescaling (keras.io/api/applications).
     """
     if backbone in ("MobileNetV2", "InceptionV3"):
         return [layers.Rescaling(1 / 127.5, offset=-1.0, name="to_minus_one_one")]
     if backbone in ("ResNet50", "VGG16"):
-        # A fixed 1x1 convolution swaps the channels and subtracts the mean: a plain layer that any Keras can reload.
+        # A fixed 1x1 convolution swaps the channels and subtracts the mean; unlike a Lambda, it can be reloaded safely.
         swap = np.eye(3, dtype="float32")[::-1].reshape(1, 1, 3, 3)
         return [
             layers.Conv2D(
@@ -81,11 +85,12 @@ def build_feature_extractor(config: RunConfig | None = None, base: keras.Model |
     """Build the frozen part: resize, preprocess, backbone, global average pooling.
 
     Args:
-        config: defaults to ``RunConfig()``, MobileNetV2 with ImageNet weights at 160 px.
-        base: a backbone to wrap instead of building a new one; its layers are shared.
+        config: by default ``RunConfig()``, MobileNetV2 with ImageNet weights at 160 px.
+        base: the backbone to use, whose layers are shared; by default a new one.
 
     Returns:
-        Pixels (n, stored_size, stored_size, 3), 0-255, to features (n, channels) float32: 1,280 for MobileNetV2.
+        A model from pixels (n, stored_size, stored_size, 3), 0-255, to features (n, channels) float32; MobileNetV2
+        has 1,280 channels.
     """
     config = config or RunConfig()
     base = base or build_backbone(config)[0]
@@ -94,63 +99,75 @@ def build_feature_extractor(config: RunConfig | None = None, base: keras.Model |
     return keras.Model(pixels, _pooled(_backbone_of(pixels, base, config)), name="feature_extractor")
 
 
-def build_top_classifier(n_features: int, n_classes: int, config: RunConfig | None = None) -> keras.Model:
+def build_top_classifier(
+    n_features: int, n_classes: int, config: RunConfig | None = None, seed: int | None = None
+) -> keras.Model:
     """Build the head: features (n, n_features) to class probabilities (n, n_classes).
 
     ``head="batchnorm"`` is BatchNorm, Dense(hidden_units, relu) unless that is 0, Dropout, softmax;
     ``head="plain"`` is Dense(256, relu), Dropout(0.5), softmax.
+
+    Args:
+        config: by default ``RunConfig()``.
+        seed: of the initial weights; by default they come from Keras's global random state.
     """
     config = config or RunConfig()
+    first, last = _initializers(2, seed)
     features = keras.Input((n_features,), name="features")
     x = features
     if config.head == "plain":
-        x = layers.Dense(256, activation="relu", name="head_hidden")(x)
+        x = layers.Dense(256, activation="relu", name="head_hidden", kernel_initializer=first)(x)
         x = layers.Dropout(0.5, name="head_dropout", seed=config.seed)(x)
     else:
         x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="head_batchnorm")(x)
         if config.hidden_units:
-            x = layers.Dense(config.hidden_units, activation="relu", name="head_hidden")(x)
+            x = layers.Dense(config.hidden_units, activation="relu", name="head_hidden", kernel_initializer=first)(x)
         x = layers.Dropout(config.dropout, name="head_dropout", seed=config.seed)(x)
-    return keras.Model(features, layers.Dense(n_classes, activation="softmax", name="head")(x), name="top_classifier")
+    probabilities = layers.Dense(n_classes, activation="softmax", name="head", kernel_initializer=last)(x)
+    return keras.Model(features, probabilities, name="top_classifier")
 
 
 def build_full_model(base: keras.Model, head: keras.Model, config: RunConfig) -> keras.Model:
-    """Join backbone and head into the model that is saved: 0-255 pixels to class probabilities; layers are shared."""
+    """Join a backbone and a head (shared layers): 0-255 pixels to class probabilities."""
     pixels = keras.Input((config.stored_size, config.stored_size, 3), name="pixels")
     return keras.Model(pixels, head(_pooled(_backbone_of(pixels, base, config))), name="transfer_model")
 
 
 def build_trunk(trunk: keras.Model, config: RunConfig) -> keras.Model:
-    """Put resize and preprocessing before a frozen trunk: 0-255 pixels to boundary activations; layers are shared."""
+    """Put resizing and preprocessing before a frozen trunk (shared layers): 0-255 pixels to boundary activations."""
     pixels = keras.Input((config.stored_size, config.stored_size, 3), name="pixels")
     return keras.Model(pixels, _backbone_of(pixels, trunk, config), name="pixel_trunk")
 
 
 def build_tail(tail: keras.Model, head: keras.Model) -> keras.Model:
-    """Put pooling and the head behind an unfrozen tail: boundary activations to probabilities; layers are shared.
+    """Put pooling and the head after an unfrozen tail (shared layers): boundary activations to probabilities.
 
-    Made to be trained: the BatchNorms that are frozen by now are folded into the convolutions before them.
+    The model is for training: BatchNorms that are frozen at this point are folded into the convolutions before them.
     """
     boundary = keras.Input(tail.input.shape[1:], name="boundary")
     return keras.Model(boundary, head(_pooled(fold_batch_norms(tail)(boundary))), name="tail_and_head")
 
 
-def build_baseline_cnn(n_classes: int = 10, side: int = 32) -> keras.Model:
-    """Build the network that knows nothing: Conv 32, pool, Conv 64, pool, Flatten, Dense 128, softmax.
+def build_baseline_cnn(n_classes: int = 10, side: int = 32, seed: int | None = None) -> keras.Model:
+    """Build the CNN that is trained from scratch: Conv 32, pool, Conv 64, pool, Flatten, Dense 128, softmax.
 
-    Takes 0-255 pixels (n, side, side, 3) and rescales them to [0, 1] itself.
+    It takes 0-255 pixels (n, side, side, 3) and rescales them to [0, 1] itself.
+
+    Args:
+        seed: of the initial weights; by default they come from Keras's global random state.
     """
+    initializers = _initializers(4, seed)
     return keras.Sequential(
         [
             keras.Input((side, side, 3), name="pixels"),
             layers.Rescaling(1 / 255, name="to_zero_one"),
-            layers.Conv2D(32, 3, activation="relu", name="conv1"),
+            layers.Conv2D(32, 3, activation="relu", name="conv1", kernel_initializer=initializers[0]),
             layers.MaxPooling2D(name="pool1"),
-            layers.Conv2D(64, 3, activation="relu", name="conv2"),
+            layers.Conv2D(64, 3, activation="relu", name="conv2", kernel_initializer=initializers[1]),
             layers.MaxPooling2D(name="pool2"),
             layers.Flatten(name="flatten"),
-            layers.Dense(128, activation="relu", name="dense"),
-            layers.Dense(n_classes, activation="softmax", name="head"),
+            layers.Dense(128, activation="relu", name="dense", kernel_initializer=initializers[2]),
+            layers.Dense(n_classes, activation="softmax", name="head", kernel_initializer=initializers[3]),
         ],
         name="baseline_cnn",
     )
@@ -159,27 +176,30 @@ def build_baseline_cnn(n_classes: int = 10, side: int = 32) -> keras.Model:
 def unfreeze_model_tail(base_model: keras.Model, n_unfreeze: int, batch_norm: str = "frozen") -> Unfrozen:
     """Make the last ``n_unfreeze`` layers of ``base_model`` trainable (-1: all) and freeze the others.
 
-    BatchNorm stays frozen, in inference mode, unless ``batch_norm`` is ``"trained"``: then the unfrozen ones learn, at
-    a momentum that lets their statistics keep up. The model must be compiled again afterwards; ``training`` does that.
+    BatchNorm layers stay frozen, in inference mode, unless ``batch_norm`` is ``"trained"``; then the unfrozen ones are
+    trained with momentum 0.9. Compile the model again afterwards.
 
     Returns:
-        How many layers that have weights, and how many weights, became trainable.
+        The number of trainable layers that have weights, and the number of their trainable weights.
+
+    Raises:
+        UserError: ``n_unfreeze`` is not from -1 to the number of layers.
     """
     n = len(base_model.layers) if n_unfreeze == ALL_LAYERS else n_unfreeze
     if not 0 <= n <= len(base_model.layers):
         raise UserError(f"n_unfreeze must be -1 or 0 to {len(base_model.layers)}, got {n_unfreeze}.")
     base_model.trainable = n > 0
     for position, layer in enumerate(base_model.layers):
-        normalises = isinstance(layer, layers.BatchNormalization)
-        layer.trainable = position >= len(base_model.layers) - n and (batch_norm == "trained" or not normalises)
-        if normalises and layer.trainable:
+        is_batch_norm = isinstance(layer, layers.BatchNormalization)
+        layer.trainable = position >= len(base_model.layers) - n and (batch_norm == "trained" or not is_batch_norm)
+        if is_batch_norm and layer.trainable:
             layer.momentum = BATCH_NORM_MOMENTUM
-    trained = [layer for layer in base_model.layers if layer.trainable_weights]
-    return Unfrozen(len(trained), sum(int(np.prod(w.shape)) for layer in trained for w in layer.trainable_weights))
+    weights = [layer.trainable_weights for layer in base_model.layers if layer.trainable_weights]
+    return Unfrozen(len(weights), sum(int(np.prod(w.shape)) for of_layer in weights for w in of_layer))
 
 
 def batch_norms(model: keras.Model) -> Iterator[layers.BatchNormalization]:
-    """Yield every BatchNorm of ``model``, also those of the models in it, in order."""
+    """Yield every BatchNorm layer of ``model`` and of its nested models, in order."""
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             yield layer
@@ -188,37 +208,52 @@ def batch_norms(model: keras.Model) -> Iterator[layers.BatchNormalization]:
 
 
 def split_at_freeze_boundary(base: keras.Model) -> tuple[keras.Model | None, keras.Model]:
-    """Split a backbone at the last place before its first trainable layer that every path goes through.
+    """Split a backbone at its freeze boundary: the last layer before the first trainable one that every path passes.
 
     Returns:
-        (trunk, tail): the frozen part and the rest, sharing the layers of ``base``, so that training the tail trains
-        ``base``. The trunk is None when nothing that computes lies before the first trainable layer.
+        (trunk, tail): the frozen part and the rest. They share the layers of ``base``, so training the tail trains
+        ``base``. The trunk is None if no layer with weights lies before the boundary.
     """
     names = [layer.name for layer in base.layers]
     first = next((i for i, layer in enumerate(base.layers) if layer.trainable_weights), len(names) - 1)
     last_use = _last_use(base)
     cut, furthest = 0, 0
     for i in range(first):
-        # Everything made before layer i has been used up by layer i: only its own output crosses this place.
+        # No layer after i uses an output from before i, so only the output of layer i crosses the boundary.
         if furthest <= i:
             cut = i
         furthest = max(furthest, last_use[names[i]])
-    # Preprocessing that is part of a backbone, as of EfficientNet, is no trunk: caching it would save nothing.
-    computing = (layer for layer in base.layers[: cut + 1] if not isinstance(layer, layers.Normalization))
-    if not any(layer.weights for layer in computing):
+    # The preprocessing inside an EfficientNet is not a trunk: caching its output would save nothing.
+    if not any(layer.weights for layer in base.layers[: cut + 1] if not isinstance(layer, layers.Normalization)):
         return None, base
     boundary = base.layers[cut].output
     return keras.Model(base.input, boundary, name="trunk"), keras.Model(boundary, base.output, name="tail")
 
 
+def _initialize(base: keras.Model, seed: int) -> None:
+    """Draw the initial kernels of ``base`` again, so that they depend on ``seed`` alone."""
+    seeds = np.random.default_rng(seed).integers(2**31, size=len(base.layers))
+    for layer, layer_seed in zip(base.layers, seeds, strict=True):
+        initializer = getattr(layer, "depthwise_initializer", None) or getattr(layer, "kernel_initializer", None)
+        if initializer is not None:
+            options = {**initializer.get_config(), "seed": int(layer_seed)}
+            layer.kernel.assign(type(initializer).from_config(options)(layer.kernel.shape, layer.kernel.dtype))
+
+
+def _initializers(n: int, seed: int | None) -> list[str | keras.initializers.Initializer]:
+    """Return Keras's default initializer for ``n`` layers, with different seeds derived from ``seed``."""
+    if seed is None:
+        return ["glorot_uniform"] * n
+    return [keras.initializers.GlorotUniform(int(s)) for s in np.random.default_rng(seed).integers(2**31, size=n)]
+
+
 def _constant(value: np.ndarray) -> keras.initializers.Initializer:
-    """Return an initializer that can be saved: Keras's Constant with nested lists in place of an array."""
-    return keras.initializers.Constant(value.tolist())
+    return keras.initializers.Constant(value.tolist())  # nested lists, which can be saved, unlike an array
 
 
 def _backbone_of(pixels: keras.KerasTensor, base: keras.Model, config: RunConfig) -> keras.KerasTensor:
-    # Keras gives Resizing training=True by default, and the layers after it take that over: dropout would be at work in
-    # every plain call of the model.
+    # Keras calls Resizing with training=True by default and passes that on to the layers after it: dropout would be
+    # active in every plain call of the model.
     x = layers.Resizing(config.image_size, config.image_size, name="resize")(pixels, training=False)
     for layer in build_preprocessing(config.backbone):
         x = layer(x)
@@ -230,7 +265,7 @@ def _pooled(maps: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _last_use(base: keras.Model) -> dict[str, int]:
-    """Return for each layer the position of the last layer that takes its output."""
+    """Return for each layer the position of the last layer that uses its output."""
     position = {layer.name: i for i, layer in enumerate(base.layers)}
     last = dict.fromkeys(position, 0)
     for name, inputs in layer_inputs(base).items():

@@ -1,10 +1,9 @@
-"""Saving and loading whole models: in one step, in safe mode, and never with foreign code."""
+"""Save whole models atomically, and load them without running code that is not part of Keras."""
 
 from __future__ import annotations
 
 import io
 import json
-import logging
 import zipfile
 from pathlib import Path
 
@@ -14,32 +13,29 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.errors import UserError
-from transfer_utils.models.weights import check_h5
+from transfer_utils.models.weights import check_declared_size, check_h5
 from transfer_utils.records import RECORD_NAME, RunRecord, UnreadableRecord, read_record
 from transfer_utils.utils.files import replacing, write_bytes, write_json
 from transfer_utils.utils.progress import Log
 
-MAX_DESCRIPTION_BYTES = 16 << 20  # bytes; those of our backbones take under one megabyte
+MAX_DESCRIPTION_BYTES = 16 << 20  # the configurations of our backbones take less than one megabyte
 
 
 def save_model(model: keras.Model, path: str | Path) -> Path:
-    """Save a model as ``.keras`` or ``.h5`` in one step: a failed save leaves the previous file as it was.
+    """Save a model as ``.keras`` or ``.h5``; a failed save leaves the previous file unchanged.
 
     Raises:
-        UserError: another suffix.
+        UserError: ``path`` has another suffix.
     """
     path = Path(path)
     if path.suffix not in MODEL_SUFFIXES:
         raise UserError(f"model_path must end in {' or '.join(MODEL_SUFFIXES)}, got {str(path)!r}.")
-    logging.getLogger("absl").setLevel(
-        logging.ERROR
-    )  # Keras advises against .h5 at every save; the caller asked for it
     if path.suffix == ".h5":
-        # HDF5 brings the process down when its file cannot grow (a full disk): it writes to memory, we to the disk.
-        image = io.BytesIO()
-        with h5py.File(image, "w") as file:
+        # HDF5 aborts the process if its file cannot grow (a full disk), so it writes to memory first.
+        content = io.BytesIO()
+        with h5py.File(content, "w") as file:
             legacy_h5_format.save_model_to_hdf5(model, file)
-        write_bytes(path, image.getvalue())
+        write_bytes(path, content.getvalue())
     else:
         with replacing(path) as temporary:
             model.save(temporary)
@@ -47,10 +43,10 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
 
 
 def load_model(path: str | Path) -> keras.Model:
-    """Load a saved model, in safe mode, uncompiled; layers that run foreign code are refused before Keras sees them.
+    """Load a saved model uncompiled and in safe mode; models with foreign code are refused before Keras reads them.
 
     Raises:
-        UserError: no such file, no model, or a model with code, links or pickles in it.
+        UserError: the file does not exist, is not a model, or contains code, links or pickles.
     """
     path = Path(path)
     if not path.is_file():
@@ -58,79 +54,92 @@ def load_model(path: str | Path) -> keras.Model:
     refuse_foreign_code(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many kinds for a file that is no model
+    except Exception as error:  # Keras raises many types of exceptions for a file that is not a model
         raise UserError(f"{path} cannot be loaded as a model: {str(error).splitlines()[0][:200]}") from None
 
 
 def refuse_foreign_code(path: Path) -> None:
-    """Read a model's description without building it, and refuse anything but layers that Keras itself brings.
+    """Read the configuration of a model without building it, and refuse layers that are not part of Keras.
 
     Raises:
-        UserError: a Lambda layer, a class from outside Keras, a link to another file, or a file that is no model.
+        UserError: the file contains a Lambda layer, a class from outside Keras or a link to another file, declares
+            an absurd size, or is not a model.
     """
+    # As Keras does, decide by the name: a file can be valid in both formats and harmless in only one of them.
+    read_config = {".keras": _read_keras_config, ".h5": _read_h5_config}.get(path.suffix)
+    if read_config is None:
+        raise UserError(f"{path} is not a Keras model: its name must end in .keras or .h5.")
     try:
-        # By the name, as Keras does: a file can be both formats at once, and harmless in the one that is looked at.
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                extra = set(archive.namelist()) - {"config.json", "metadata.json", "model.weights.h5"}
-                if extra:
-                    raise UserError(f"{path} is refused: it holds {sorted(extra)[0]!r}, which no model needs.")
-                size = archive.getinfo("config.json").file_size
-                if size > MAX_DESCRIPTION_BYTES:
-                    raise UserError(f"{path} is refused: a description of {size} bytes; no model needs that.")
-                with archive.open("model.weights.h5") as inside:
-                    check_h5(path, inside)
-                description = json.loads(archive.read("config.json"))
-        elif path.suffix == ".h5":
-            check_h5(path)
-            with h5py.File(path, "r") as file:
-                description = json.loads(file.attrs["model_config"])
-        else:
-            raise UserError(f"{path} is no Keras model: its name must end in .keras or .h5.")
-        _refuse_in(description, path)
+        _refuse_foreign_layers(read_config(path), path)
     except UserError:
         raise
     except (KeyError, ValueError, TypeError, OSError, RecursionError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no Keras model: {error}") from None
+        raise UserError(f"{path} is not a Keras model: {error}") from None
 
 
-def _refuse_in(value: object, path: Path) -> None:
+def _read_keras_config(path: Path) -> object:
+    with zipfile.ZipFile(path) as archive:
+        extra = set(archive.namelist()) - {"config.json", "metadata.json", "model.weights.h5"}
+        if extra:
+            raise UserError(f"{path} is refused: it contains {min(extra)!r}, which no model needs.")
+        size = archive.getinfo("config.json").file_size
+        if size > MAX_DESCRIPTION_BYTES:
+            raise UserError(f"{path} is refused: a configuration of {size} bytes; no model needs that.")
+        check_declared_size(path, sum(member.file_size for member in archive.infolist()))
+        with archive.open("model.weights.h5") as weights:
+            check_h5(path, weights)
+        return json.loads(archive.read("config.json"))
+
+
+def _read_h5_config(path: Path) -> object:
+    check_h5(path)
+    with h5py.File(path, "r") as file:
+        return json.loads(file.attrs["model_config"])
+
+
+def _refuse_foreign_layers(value: object, path: Path) -> None:
     if isinstance(value, dict):
         module, name = value.get("module"), value.get("class_name")
         foreign = isinstance(module, str) and module.split(".")[0] not in ("keras", "builtins")
         if name in ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer") or (foreign and name):
-            raise UserError(f"{path} is refused: it holds {name!r}, code that is not Keras's own.")
-        for item in value.values():
-            _refuse_in(item, path)
-    elif isinstance(value, list):
+            raise UserError(f"{path} is refused: it contains {name!r}, code that is not part of Keras.")
+        value = list(value.values())
+    if isinstance(value, list):
         for item in value:
-            _refuse_in(item, path)
+            _refuse_foreign_layers(item, path)
 
 
 def copy_model(model: keras.Model, record: RunRecord, path: Path, log: Log) -> None:
-    """Write a run's model outside its folder, with the names of its classes beside it."""
+    """Save a run's model outside its folder, with a file of its class names beside it."""
     save_model(model, path)
     name_classes(path, record.dataset["class_names"])
     log(f"Saved the model as {path}.")
 
 
 def name_classes(model_path: Path, names: list[str]) -> None:
-    """Write the class names beside a model that stands outside its run's folder, as ``<model>.classes.json``."""
+    """Write the class names of a model outside its run's folder to ``<model>.classes.json``."""
     write_json(_names_path(model_path), names)
 
 
 def class_names(model_path: Path, n_classes: int) -> list[str]:
-    """Return the names of a model's classes, in the order of its outputs."""
-    found: list[str] = []
+    """Return the class names of a model, in the order of its outputs.
+
+    They come from the file that ``name_classes`` wrote, or from the record of the run in the same folder; otherwise
+    they are ``class 0``, ``class 1``, ...
+
+    Raises:
+        UserError: the file or the record cannot be read.
+    """
+    names: list[str] = []
     try:
         if _names_path(model_path).is_file():
-            found = json.loads(_names_path(model_path).read_text("utf-8"))
+            names = json.loads(_names_path(model_path).read_text("utf-8"))
         elif (model_path.parent / RECORD_NAME).is_file():
-            found = read_record(model_path.parent / RECORD_NAME).dataset.get("class_names", [])
+            names = read_record(model_path.parent / RECORD_NAME).dataset.get("class_names", [])
     except (UnreadableRecord, ValueError) as error:
         raise UserError(f"The class names beside {model_path} cannot be read: {error}") from None
-    fits = isinstance(found, list) and len(found) == n_classes
-    return [str(name) for name in found] if fits else [f"class {i}" for i in range(n_classes)]
+    fits = isinstance(names, list) and len(names) == n_classes
+    return [str(name) for name in names] if fits else [f"class {i}" for i in range(n_classes)]
 
 
 def _names_path(model_path: Path) -> Path:

@@ -1,7 +1,7 @@
-"""Where a backbone's weights come from: ImageNet, the letters that ship with the package, a file, or chance.
+"""The weights of a backbone: ImageNet, the shipped photo-letters weights, a file, or random.
 
-Nothing here trusts a file: weights are checked for structure and finiteness before a layer sees them, files that could
-reach outside themselves are refused, and the SHA-256 of every download is remembered at first use.
+Weight files are untrusted: their structure and values are checked before a layer gets them, files that link to other
+files are refused, and the SHA-256 of a download is stored when it is first used.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import json
 import time
 import warnings
 import zipfile
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import h5py
 import keras
@@ -22,12 +23,16 @@ import numpy as np
 from transfer_utils.config import RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.utils.files import cache_folder, keras_home, lock, replacing, write_json
+from transfer_utils.utils.text import format_bytes
 
 LETTERS_FILE = "letters_mobilenetv2_0.35.npz"
 
 DOWNLOAD_ATTEMPTS = 3
 
-# The names under which keras.applications keeps its downloads, in <keras home>/models.
+# Content that a file may declare, as a multiple of its size: weights hardly compress, a zip bomb compresses by 1,000.
+MAX_EXPANSION = 100
+
+# The names under which keras.applications stores its downloads, in <keras home>/models.
 IMAGENET_FILES = {
     "MobileNetV2": "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_224_no_top.h5",
     "EfficientNetB0": "efficientnetb0_notop.h5",
@@ -39,10 +44,12 @@ IMAGENET_FILES = {
 
 
 def load_weights(base: keras.Model, config: RunConfig) -> dict[str, str]:
-    """Give ``base`` the weights that ``config.weights`` names and return where they came from, with their SHA-256.
+    """Load the weights ``config.weights`` into ``base``; return their source and SHA-256.
+
+    Random weights are left as they are in ``base``.
 
     Raises:
-        UserError: a file that is missing, damaged, unsafe or of another network; a download that cannot be had.
+        UserError: the file is missing, damaged, unsafe or of another network, or the download is unavailable.
     """
     if config.weights == "random":
         source = f"random, seed {config.seed}"
@@ -63,71 +70,77 @@ def load_weights(base: keras.Model, config: RunConfig) -> dict[str, str]:
         load_weights_file(base, path)
     digest = sha256_of_weights(base)
     if config.weights == "imagenet":
-        _remember(config, digest)
+        _check_first_use(config, digest)
     return {"source": source, "sha256": digest}
 
 
 def imagenet_weights(config: RunConfig) -> list[np.ndarray]:
-    """Return the ImageNet weights of the backbone, downloaded under a lock at first use.
+    """Return the ImageNet weights of the backbone; the first use downloads them, under a lock.
 
-    MobileNetV2 has other weights for each of the sides 96, 128, 160, 192 and 224. All our runs take those of 224, at
-    any side, so that runs at different sides differ in the side alone.
+    Keras has MobileNetV2 weights for the sizes 96, 128, 160, 192 and 224. All runs use those of 224, so that runs at
+    different image sizes differ in nothing else.
+
+    Raises:
+        UserError: the weights are neither on this machine nor available, or the file is damaged.
     """
-    application = getattr(keras.applications, config.backbone)
-    width = {"alpha": config.alpha} if config.backbone == "MobileNetV2" else {}
     path = imagenet_path(config)
     with lock(cache_folder(config.cache_dir) / "weights" / path.name):
         if path.exists():
             check_h5(path)
-        for attempt in range(DOWNLOAD_ATTEMPTS):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # that no side was named, and those of 224 are taken: as meant
-                    donor = application(include_top=False, weights="imagenet", input_shape=(None, None, 3), **width)
-                break
-            except Exception as error:  # Keras raises a plain Exception when an address cannot be reached
-                if path.exists():
-                    raise _damaged(path, error) from None
-                problem = error
-                if attempt < DOWNLOAD_ATTEMPTS - 1:
-                    time.sleep(2**attempt)
-        else:
-            raise UserError(
-                f"The ImageNet weights of {config.backbone} are not on this machine and could not be downloaded "
-                f"({_first_line(problem)}). Put the file {path.name} into {path.parent}, or run again with a network; "
-                "--preset offline needs neither."
-            )
+        donor = _keras_imagenet_model(config, path)
     values = donor.get_weights()
     if not all(np.isfinite(value).all() for value in values):
-        raise _damaged(path, ValueError("it holds numbers that are not finite"))
+        raise _damaged(path, ValueError("it contains values that are not finite"))
     if config.backbone == "EfficientNetB0":
         _fold_in_rescaling(donor, values)
     return values
 
 
-def _fold_in_rescaling(donor: keras.Model, values: list[np.ndarray]) -> None:
-    """Multiply the variances that ``donor`` normalises pixels by, so that no Rescaling layer is needed behind.
+def _keras_imagenet_model(config: RunConfig, path: Path) -> keras.Model:
+    """Return the backbone with its ImageNet weights; Keras downloads them to ``path`` unless they are there."""
+    application = getattr(keras.applications, config.backbone)
+    width = {"alpha": config.alpha} if config.backbone == "MobileNetV2" else {}
+    problem = ""
+    for attempt in range(DOWNLOAD_ATTEMPTS):
+        if attempt:
+            time.sleep(2 ** (attempt - 1))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Keras warns that it uses the weights of size 224, as intended
+                return application(include_top=False, weights="imagenet", input_shape=(None, None, 3), **width)
+        except Exception as error:  # Keras raises a bare Exception when a download fails
+            if path.exists():
+                raise _damaged(path, error) from None
+            problem = _first_line(error)
+    raise UserError(
+        f"The ImageNet weights of {config.backbone} are not on this machine and could not be downloaded ({problem}). "
+        f"Put the file {path.name} into {path.parent}, or run again with a network; --preset offline needs neither."
+    )
 
-    Keras puts that layer into EfficientNetB0 with ImageNet weights alone (keras.applications.efficientnet); ours is
-    built without weights, and has none.
+
+def _fold_in_rescaling(donor: keras.Model, values: list[np.ndarray]) -> None:
+    """Scale the variance of the Normalization layer of ``donor``, to replace the Rescaling layer after it.
+
+    Keras adds that layer to EfficientNetB0 only with ImageNet weights (keras.applications.efficientnet); our backbone
+    is built without weights and does not have it.
     """
     normalization = next(layer for layer in donor.layers if isinstance(layer, keras.layers.Normalization))
     rescaling = donor.layers[donor.layers.index(normalization) + 1]
-    place = next(i for i, weight in enumerate(donor.weights) if weight is normalization.adapt_variance)
-    values[place] = values[place] / np.square(np.asarray(rescaling.scale, "float32")).reshape(values[place].shape)
+    i = next(i for i, weight in enumerate(donor.weights) if weight is normalization.adapt_variance)
+    values[i] = values[i] / np.square(np.asarray(rescaling.scale, "float32")).reshape(values[i].shape)
 
 
 def imagenet_path(config: RunConfig) -> Path:
-    """Return where Keras keeps the ImageNet weights of the backbone, whether they are there or not."""
+    """Return the path at which Keras stores the ImageNet weights of the backbone; the file may not exist yet."""
     name = IMAGENET_FILES[config.backbone].format(alpha=config.alpha)
     return keras_home() / "models" / name
 
 
 def load_weights_file(base: keras.Model, path: Path) -> None:
-    """Load ``.npz`` (ours), ``.h5`` or ``.weights.h5`` (Keras) into ``base``, after every check.
+    """Check a ``.npz`` file (ours), ``.h5`` or ``.weights.h5`` file (Keras) and load it into ``base``.
 
     Raises:
-        UserError: the file is damaged, unsafe, or fits another network.
+        UserError: the file is damaged, unsafe, or of another network.
     """
     if path.suffix == ".npz":
         load_weights_npz(base, path)
@@ -135,17 +148,17 @@ def load_weights_file(base: keras.Model, path: Path) -> None:
     check_h5(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about groups that hold nothing; whatever misses a number is an error
+            warnings.simplefilter("ignore")  # Keras warns about empty groups; a missing weight is an error anyway
             base.load_weights(path)
-    except Exception as error:  # h5py and Keras raise many kinds for a file that does not fit
+    except Exception as error:  # h5py and Keras raise many types of exceptions for a file that does not fit
         raise UserError(f"{path} does not hold the weights of this backbone: {_first_line(error)}") from None
     for weight in base.weights:
         if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
-            raise UserError(f"{path} is damaged: {weight.path} holds numbers that are not finite.")
+            raise UserError(f"{path} is damaged: {weight.path} contains values that are not finite.")
 
 
 def save_weights_npz(base: keras.Model, path: Path) -> None:
-    """Write all weights as one compressed ``.npz``: float16, but float32 where a number is too large for that."""
+    """Save all weights as a compressed ``.npz``, in float16, or float32 where float16 is not precise enough."""
     arrays = {}
     for i, weight in enumerate(base.weights):
         value = keras.ops.convert_to_numpy(weight).astype(np.float32)
@@ -158,10 +171,10 @@ def save_weights_npz(base: keras.Model, path: Path) -> None:
 
 
 def load_weights_npz(base: keras.Model, path: Path) -> None:
-    """Load what ``save_weights_npz`` wrote; order and shapes decide, names are for the reader.
+    """Load a file of ``save_weights_npz`` into ``base``, by the order of the arrays and not by their names.
 
     Raises:
-        UserError: not such a file, or arrays of another count, shape, or not finite.
+        UserError: the file is not of this kind, the number or shapes of its arrays differ, or values are not finite.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -170,19 +183,22 @@ def load_weights_npz(base: keras.Model, path: Path) -> None:
         raise UserError(f"{path} is not a weights file: {_first_line(error)}") from None
     shapes, expected = [value.shape for value in values], [tuple(weight.shape) for weight in base.weights]
     if shapes != expected:
-        wrong = next((i for i, pair in enumerate(zip(shapes, expected, strict=False)) if pair[0] != pair[1]), None)
-        detail = f"array {wrong} has shape {shapes[wrong]}, not {expected[wrong]}" if wrong is not None else "others"
+        pairs = enumerate(zip(shapes, expected, strict=False))
+        different = [
+            f" (array {i} must have shape {right}, got {shape})" for i, (shape, right) in pairs if shape != right
+        ]
         raise UserError(
-            f"{path} does not fit this backbone: expected {len(expected)} arrays, got {len(shapes)} ({detail})."
+            f"{path} does not fit this backbone: expected {len(expected)} arrays, got {len(shapes)}"
+            f"{different[0] if different else ''}."
         )
     for weight, value in zip(base.weights, values, strict=True):
         if not np.isfinite(value).all():
-            raise UserError(f"{path} is damaged: {weight.path} holds numbers that are not finite.")
+            raise UserError(f"{path} is damaged: {weight.path} contains values that are not finite.")
     _set_weights(base, values)
 
 
 def _set_weights(base: keras.Model, values: list[np.ndarray]) -> None:
-    """Set all weights; a Normalization layer, as in the EfficientNets, works from copies that are made anew."""
+    """Set all weights, and update the copies with which the Normalization layers of EfficientNets compute."""
     base.set_weights(values)
     for layer in base.layers:
         if isinstance(layer, keras.layers.Normalization):
@@ -190,43 +206,60 @@ def _set_weights(base: keras.Model, values: list[np.ndarray]) -> None:
 
 
 def check_h5(path: Path, content: BinaryIO | None = None) -> None:
-    """Refuse an HDF5 file that is damaged or that points outside itself (external links or storage).
+    """Refuse an HDF5 file that is damaged, declares an absurd size, or links to other files.
 
     Args:
-        content: the HDF5 file itself, open, where ``path`` is an archive that holds it.
+        content: the opened HDF5 file, if ``path`` is an archive that contains it.
 
     Raises:
-        UserError: with the reason; a damaged download is moved aside first, so that the next run fetches it anew.
+        UserError: with the reason; a damaged download is renamed first, so that the next run downloads it again.
     """
-
-    def look(name: str, group: h5py.Group) -> None:
-        for key in group:
-            link = group.get(key, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                raise UserError(f"{path} is refused: {name}/{key} links to another file.")
-            if isinstance(link, h5py.SoftLink):
-                raise UserError(f"{path} is refused: {name}/{key} is a soft link, which no Keras weights hold.")
-            item = group[key]
-            if isinstance(item, h5py.Group):
-                look(f"{name}/{key}", item)
-            elif not isinstance(item, h5py.Dataset):
-                raise UserError(f"{path} is refused: {name}/{key} is neither a group nor numbers.")
-            elif item.external or item.is_virtual:
-                raise UserError(f"{path} is refused: {name}/{key} keeps its numbers in another file.")
-            else:
-                item[()]  # a truncated file fails here, not in the middle of a training
-
     try:
         with h5py.File(content or path, "r") as file:
-            look("", file)
+            datasets = list(_datasets(path, "", file))
+            check_declared_size(path, sum(dataset.nbytes for dataset in datasets))
+            for dataset in datasets:
+                dataset[()]  # a truncated file fails here and not in the middle of training
     except UserError:
         raise
     except (OSError, KeyError, RuntimeError) as error:
         raise _damaged(path, error) from None
 
 
+def check_declared_size(path: Path, n_bytes: int) -> None:
+    """Refuse a small file that declares much larger content, before memory is allocated for it.
+
+    Raises:
+        UserError: ``n_bytes`` is more than 100 times the size of the file.
+    """
+    size = path.stat().st_size
+    if n_bytes > MAX_EXPANSION * size:
+        raise UserError(
+            f"{path} is refused: it has {format_bytes(size)} but declares {format_bytes(n_bytes)} of content, "
+            f"more than {MAX_EXPANSION} times as much."
+        )
+
+
+def _datasets(path: Path, name: str, group: h5py.Group) -> Iterator[h5py.Dataset]:
+    for key in group:
+        link = group.get(key, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise UserError(f"{path} is refused: {name}/{key} links to another file.")
+        if isinstance(link, h5py.SoftLink):
+            raise UserError(f"{path} is refused: {name}/{key} is a soft link, which Keras weights do not contain.")
+        item = group[key]
+        if isinstance(item, h5py.Group):
+            yield from _datasets(path, f"{name}/{key}", item)
+        elif not isinstance(item, h5py.Dataset):
+            raise UserError(f"{path} is refused: {name}/{key} is neither a group nor a dataset.")
+        elif item.external or item.is_virtual:
+            raise UserError(f"{path} is refused: {name}/{key} stores its values in another file.")
+        else:
+            yield item
+
+
 def sha256_of_weights(model: keras.Model) -> str:
-    """Return the SHA-256 over all weights of ``model``: shapes and float32 bytes, in order."""
+    """Return the SHA-256 of all weights of ``model`` (shapes and float32 values, in order), 64 hex digits."""
     digest = hashlib.sha256()
     for weight in model.weights:
         value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight), dtype=np.float32)
@@ -236,32 +269,50 @@ def sha256_of_weights(model: keras.Model) -> str:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    """Move a damaged download out of the way and say so."""
+    """Return the error for a damaged file; rename the file if it is a download of Keras."""
     message = f"{path} is damaged ({_first_line(error)})."
     if path.parent == keras_home() / "models":
         aside = path.with_name(path.name + ".damaged")
         try:
             path.replace(aside)
         except OSError:
-            return UserError(f"{message} Put a good copy in its place.")
-        message += f" It was moved to {aside.name}; run again to download it anew, or put a good copy in its place."
+            return UserError(f"{message} Replace it with an intact copy.")
+        message += f" It was renamed to {aside.name}; run again to download it, or put an intact copy in its place."
     return UserError(message)
 
 
-def _remember(config: RunConfig, digest: str) -> None:
-    """Keep the hash of a download's first use; report a later change, since no hash is published for every file."""
-    memory = cache_folder(config.cache_dir) / "weights" / "seen.json"
+def _check_first_use(config: RunConfig, digest: str) -> None:
+    """Store the hash of a download at its first use, and refuse a file that has changed since.
+
+    Keras does not publish a hash for every file.
+    """
+    path = cache_folder(config.cache_dir) / "weights" / "seen.json"
     name = imagenet_path(config).name
-    with lock(memory):
-        seen: dict[str, Any] = json.loads(memory.read_text()) if memory.exists() else {}
-        known = seen.setdefault(name, digest)
-        if known != digest:
+    with lock(path):
+        digests = _read_digests(path)
+        first = digests.setdefault(name, digest)
+        if first != digest:
             raise UserError(
-                f"The weights in {imagenet_path(config)} are not those of their first use here: "
-                f"SHA-256 {digest[:12]}…, before {known[:12]}…. "
-                f"If you changed the file on purpose, remove its line from {memory}."
+                f"The weights in {imagenet_path(config)} have changed since their first use: "
+                f"SHA-256 {digest[:12]}…, before {first[:12]}…. "
+                f"If you changed the file on purpose, remove its line from {path}."
             )
-        write_json(memory, seen)
+        write_json(path, digests)
+
+
+def _read_digests(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    try:
+        digests = json.loads(path.read_bytes())
+    except ValueError:
+        digests = None
+    if isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values()):
+        return digests
+    warnings.warn(
+        f"{path} is damaged and is written again: the weights are not compared with their first use.", stacklevel=2
+    )
+    return {}
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""Arrays and run records in, one Matplotlib ``Figure`` out: returned, never shown, in one style.
+"""Figures from arrays and run records. Every function returns a Matplotlib ``Figure`` in one common style.
 
-Figures are built without pyplot, so none lingers in memory and no window opens. What a record lacks leaves a gap that
-says "not recorded". Images are arrays of pixels in 0-255; names come from the reader's folders and are shown as text.
+Figures are built without pyplot, so none stays in memory and no window opens. Where a record lacks a value, the figure
+says "not recorded". Images are arrays of pixels in 0-255. Names from folders and records are drawn as plain text.
 """
 
 import lazy_loader

@@ -1,21 +1,21 @@
-"""Accuracy over the settings of one option: depths, learning rates, image sizes."""
+"""Accuracy over the values of one option: unfreezing depth, learning rate, image size, labels per class."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from transfer_utils.errors import UserError
-from transfer_utils.plotting.curves import LINES, MARKERS
-from transfer_utils.plotting.style import PERCENT, WIDTH, canvas, plain, ruled, styled
+from transfer_utils.plotting.style import MODEL_LINESTYLES, MODEL_MARKERS, PERCENT, WIDTH, canvas, sanitize, styled
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SERIES
 
-# One behind the other, so that intervals of the same setting do not cover each other.
-SPLIT_LOOKS = {
+# Shifted apart, so that the intervals of both splits at one setting do not overlap.
+SPLIT_STYLES = {
     "validation": {"color": SERIES[0], "marker": "o", "linestyle": "-", "shift": -0.06},
     "test": {"color": SERIES[1], "marker": "s", "linestyle": "--", "shift": 0.06},
 }
@@ -25,34 +25,34 @@ SPLIT_LOOKS = {
 def plot_accuracy_by_setting(
     accuracies: Mapping[str, Mapping[str, Sequence[float]]], setting: str, title: str
 ) -> Figure:
-    """Draw accuracy over the settings of one option, in their order, with 95 % intervals: one line a split.
+    """Draw accuracy over the settings of one option, in their order, with 95 % intervals: one line per split.
 
     Args:
-        accuracies: by split (``validation``, ``test``), by setting in words: the mean and the ends of its interval.
-        setting: what the settings are, for the axis.
-        title: what the chart shows.
+        accuracies: for each split (``validation``, ``test``) and setting, the mean and the ends of its interval.
+        setting: label of the horizontal axis.
+        title: title of the figure.
 
     Raises:
-        UserError: there is no split, or one without settings.
+        UserError: there is no split, or a split without settings.
     """
     if not accuracies or not all(accuracies.values()):
         raise UserError("accuracies must hold at least one split, each with at least one setting")
     figure, axes = canvas(WIDTH * 0.8, 4.2)
     for split, by_setting in accuracies.items():
-        look = dict(SPLIT_LOOKS[split])
-        places = np.arange(len(by_setting)) + look.pop("shift")
-        mean, low, high = np.array([list(found)[:3] for found in by_setting.values()]).T
-        inside = PAPER if split == "test" else look["color"]
+        style = dict(SPLIT_STYLES[split])
+        places = np.arange(len(by_setting)) + style.pop("shift")
+        mean, low, high = np.array([list(estimate)[:3] for estimate in by_setting.values()]).T
+        inside = PAPER if split == "test" else style["color"]
         axes.errorbar(
             places, mean, [mean - low, high - mean], capsize=4, elinewidth=1.2, markersize=7, label=split,
-            markerfacecolor=inside, **look,
+            markerfacecolor=inside, **style,
         )  # fmt: skip
         if split == "validation":
             for i, (place, value) in enumerate(zip(places, mean, strict=True)):
-                offset = (-7, -15) if i and value < mean[i - 1] else (-7, 7)  # on the side that the line is not
+                offset = (-7, -15) if i and value < mean[i - 1] else (-7, 7)  # away from the line
                 axes.annotate(f"{100 * value:.1f} %", (place, value), offset, textcoords="offset points", ha="right")
     names = next(iter(accuracies.values()))
-    axes.set_xticks(range(len(names)), [plain(name, 24) for name in names])
+    axes.set_xticks(range(len(names)), [sanitize(name, 24) for name in names])
     axes.set_xlim(-0.55, len(names) - 0.55)
     axes.margins(y=0.14)
     axes.grid(False, axis="x")
@@ -66,17 +66,18 @@ def plot_accuracy_by_setting(
 
 @styled
 def plot_size_and_time(accuracies: Mapping[int, Sequence[float]], milliseconds: Mapping[int, float]) -> Figure:
-    """Draw accuracy over the time that one image takes, and that time over the image size: what a pixel costs.
+    """Draw accuracy over image size, and over the time to classify one image.
 
     Args:
-        accuracies: by image size in px: the accuracy and the ends of its 95 % interval.
-        milliseconds: by the same image sizes.
+        accuracies: for each image size in px, the accuracy and the ends of its 95 % interval.
+        milliseconds: for the same image sizes, the time to classify one image.
 
     Raises:
-        UserError: the sizes are none, or not the same in both.
+        UserError: ``accuracies`` is empty, or ``milliseconds`` has other sizes.
     """
     if not accuracies or set(accuracies) != set(milliseconds):
-        raise UserError(f"the sizes must be the same in both, got {sorted(accuracies)} and {sorted(milliseconds)}")
+        sizes = f"{sorted(accuracies)} and {sorted(milliseconds)}"
+        raise UserError(f"accuracies and milliseconds must have the same image sizes, at least one, got {sizes}")
     sizes = sorted(accuracies)
     mean, low, high = np.array([list(accuracies[size])[:3] for size in sizes]).T
     times = np.array([milliseconds[size] for size in sizes])
@@ -91,7 +92,7 @@ def plot_size_and_time(accuracies: Mapping[int, Sequence[float]], milliseconds: 
         right.annotate(f"{size} px", (time, top), (0, 5), textcoords="offset points", ha="center")
     right.set(xlabel="time to classify one image (ms)", ylabel="validation accuracy", xlim=(0, 1.2 * times.max()))
     for axes in (left, right):
-        ruled(axes)
+        axes.grid(True)
         axes.yaxis.set_major_formatter(PERCENT)
         axes.margins(y=0.14)
     left.set_title("Accuracy by size")
@@ -101,10 +102,10 @@ def plot_size_and_time(accuracies: Mapping[int, Sequence[float]], milliseconds: 
 
 @styled
 def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]) -> Figure:
-    """Draw the validation accuracy for each value of each option: a point a run, a bar for its 95 % interval.
+    """Draw the validation accuracy for each value of each option: one point per run, with its 95 % interval.
 
     Args:
-        effects: by option, by value in words, the runs that had it and were otherwise alike.
+        effects: for each option and each of its values, the runs that differ in nothing else but the seed.
 
     Raises:
         UserError: there is no option, or an option without values.
@@ -118,36 +119,35 @@ def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]
         for place, records in enumerate(values.values()):
             for number, record in enumerate(records):
                 _draw_run(axes, place + 0.24 * (number - (len(records) - 1) / 2), record, colour)
-        axes.set_yticks(range(len(values)), [plain(name, 40) for name in values])
+        axes.set_yticks(range(len(values)), [sanitize(name, 40) for name in values])
         axes.set_ylim(len(values) - 0.5, -0.5)
-        axes.set_title(plain(option, 40))
-        ruled(axes)
-        axes.grid(False, axis="y")
+        axes.set_title(sanitize(option, 40))
+        axes.grid(True, axis="x")
     panels[-1].xaxis.set_major_formatter(PERCENT)
     panels[-1].set_xlabel("validation accuracy, with the 95 % interval of each run")
     return figure
 
 
-def _draw_run(axes, height: float, record: RunRecord, colour: str) -> None:
+def _draw_run(axes: Axes, height: float, record: RunRecord, colour: str) -> None:
     value, low, high = (record.metrics.get(name) for name in ("val_end2end", "val_low", "val_high"))
     if value is None:
         return
-    reach = None if low is None or high is None else [[value - low], [high - value]]
-    axes.errorbar([value], [height], xerr=reach, fmt="o", color=colour, capsize=3, linewidth=1.2)
+    errors = None if low is None or high is None else [[value - low], [high - value]]
+    axes.errorbar([value], [height], xerr=errors, fmt="o", color=colour, capsize=3, linewidth=1.2)
 
 
 @styled
 def plot_label_efficiency(
     summary: Mapping[str, Mapping[int, tuple[float, float, float]]], *, transfer: str = MODEL_NAMES["transfer"]
 ) -> Figure:
-    """Draw accuracy over labels per class: the mean of the draws as a line, from the worst to the best as a band.
+    """Draw accuracy over labels per class: the mean of the draws as a line, the range of the draws as a band.
 
     Args:
-        summary: what ``label_efficiency.summarise`` returned.
-        transfer: what to call the transferred model, which may be but a probe.
+        summary: the result of ``results.summarise``.
+        transfer: name of the transferred model in the legend, such as ``linear probe``.
 
     Raises:
-        UserError: it is empty.
+        UserError: ``summary`` is empty.
     """
     if not summary:
         raise UserError("summary must hold at least one model, got none")
@@ -156,9 +156,9 @@ def plot_label_efficiency(
     for model, by_labels in summary.items():
         levels = sorted(by_labels)
         mean, low, high = np.array([by_labels[level] for level in levels]).T
-        look = {"color": MODEL_COLOURS[model], "linestyle": LINES[model], "marker": MARKERS[model]}
+        style = {"color": MODEL_COLOURS[model], "linestyle": MODEL_LINESTYLES[model], "marker": MODEL_MARKERS[model]}
         axes.fill_between(levels, low, high, color=MODEL_COLOURS[model], alpha=0.2, linewidth=0)
-        axes.plot(levels, mean, label=names[model], markersize=6, **look)
+        axes.plot(levels, mean, label=names[model], markersize=6, **style)
     axes.set_xscale("log")
     axes.set_xticks(levels, [f"{level:,}" for level in levels])
     axes.xaxis.set_minor_locator(NullLocator())

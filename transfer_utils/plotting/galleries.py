@@ -1,4 +1,4 @@
-"""Images in rows: classes, augmented views, mistakes."""
+"""Images in rows: classes, augmented views, Mixup blends and wrong predictions."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from transfer_utils.errors import UserError
-from transfer_utils.plotting.style import MAX_CLASSES, WIDTH, bare, canvas, plain, styled
+from transfer_utils.plotting.style import MAX_CLASSES, WIDTH, bare, canvas, sanitize, styled
 
-TILE = 0.75  # inches: a picture of 32 px is recognised, and eight of them fit a page
+TILE = 0.75  # inches: large enough to recognise an image of 32 px, small enough for eight in a row
 MISTAKES_A_ROW = 6
 
 
 @styled
 def plot_class_grid(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], per_class: int = 8) -> Figure:
-    """Draw the first images of each class, one row a class.
+    """Draw the first images of each class, one row per class.
 
     Args:
         images: shape (n, height, width, 3), pixels in 0-255.
         labels: shape (n,), integers that index ``class_names``.
-        class_names: one name a class; the first 20 are drawn.
-        per_class: images a row; a class with fewer leaves holes.
+        class_names: one name per class; the first 20 classes are drawn.
+        per_class: images per row; a class with fewer images leaves gaps.
 
     Raises:
-        UserError: images of another shape or range, or labels that are not as many.
+        UserError: images of another shape or value range, or another number of labels.
     """
     images, labels = _pixels("images", images, 4), np.asarray(labels)
     _same_count("labels", labels, images)
-    shown = [plain(name) for name in class_names[:MAX_CLASSES]]
+    shown = [sanitize(name) for name in class_names[:MAX_CLASSES]]
     rows = [images[np.flatnonzero(labels == index)[:per_class]] for index in range(len(shown))]
     more = "" if len(shown) == len(class_names) else f" (the first {len(shown)} of {len(class_names)} classes)"
     figure, axes = _tiled(rows, per_class, left=1.4)
@@ -41,14 +41,14 @@ def plot_class_grid(images: np.ndarray, labels: np.ndarray, class_names: Sequenc
 
 @styled
 def plot_augmented(images: np.ndarray, views: np.ndarray) -> Figure:
-    """Draw images beside their augmented views: one row an image, the original first.
+    """Draw images beside their augmented views: one row per image, the original first.
 
     Args:
         images: shape (n, height, width, 3), pixels in 0-255.
         views: shape (n, v, height, width, 3), pixels in 0-255.
 
     Raises:
-        UserError: another shape or range, or views of another number of images.
+        UserError: another shape or value range, or views of another number of images.
     """
     images, views = _pixels("images", images, 4), _pixels("views", views, 5)
     _same_count("views", views, images)
@@ -63,17 +63,17 @@ def plot_augmented(images: np.ndarray, views: np.ndarray) -> Figure:
 def plot_mistakes(
     images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str], n: int = 12
 ) -> Figure:
-    """Draw the wrong answers the model was surest of, the surest first, each under what it said and the truth.
+    """Draw the most confident wrong predictions, the most confident first, each with prediction and true class.
 
     Args:
         images: shape (m, height, width, 3), pixels in 0-255.
         labels: shape (m,), integers that index ``class_names``.
         probabilities: shape (m, classes).
-        class_names: one name a class.
-        n: number of images at most.
+        class_names: one name per class.
+        n: maximum number of images.
 
     Raises:
-        UserError: images of another shape or range, or labels or probabilities that are not as many.
+        UserError: images of another shape or value range, or another number of labels or probabilities.
     """
     images, labels, probabilities = _pixels("images", images, 4), np.asarray(labels), np.asarray(probabilities)
     _same_count("labels", labels, images)
@@ -90,18 +90,51 @@ def plot_mistakes(
         axes.set_axis_off()
     for axes, index in zip(figure.axes, chosen, strict=False):
         axes.imshow(images[index], interpolation="nearest")
-        said, true = (plain(class_names[which], 12) for which in (predicted[index], labels[index]))
-        axes.set_title(f"{said}, {100 * confidence[index]:.0f} %\ntruth: {true}", fontsize=8.5, fontweight="normal")
+        prediction, truth = (sanitize(class_names[label], 12) for label in (predicted[index], labels[index]))
+        axes.set_title(
+            f"{prediction}, {100 * confidence[index]:.0f} %\ntruth: {truth}", fontsize=8.5, fontweight="normal"
+        )
+    return figure
+
+
+@styled
+def plot_blends(
+    blends: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], labels: np.ndarray, class_names: Sequence[str]
+) -> Figure:
+    """Draw pairs of images and their Mixup blend, one column per pair, with the blended label below.
+
+    Args:
+        blends: for each pair the image, its partner and the blend, each of shape (side, side, 3) in 0-255.
+        labels: shape (pairs, classes), the blended labels; each row sums to 1.
+        class_names: one name per class.
+
+    Raises:
+        UserError: the number of labels differs from the number of pairs.
+    """
+    labels = np.asarray(labels)
+    _same_count("labels", labels, blends, "blends")
+    figure = Figure((1.5 * len(blends) + 1.0, 5.0), layout="constrained")
+    panels = figure.subplots(3, len(blends), squeeze=False)
+    for column, (pictures, label) in enumerate(zip(blends, labels, strict=True)):
+        for axes, picture in zip(panels[:, column], pictures, strict=True):
+            axes.imshow(np.asarray(picture, np.uint8), interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            bare(axes)
+        largest = [index for index in np.argsort(-label)[:2] if label[index]]
+        parts = [f"{label[index]:.0%} {sanitize(class_names[index], 14)}" for index in largest]
+        panels[2, column].set_xlabel("\n".join(parts), fontsize=9)
+    for axes, name in zip(panels[:, 0], ("image", "partner", "blend"), strict=True):
+        axes.set_ylabel(name)
     return figure
 
 
 def _tiled(rows: Sequence[np.ndarray], columns: int, left: float) -> tuple[Figure, Axes]:
-    """Lay rows of images out on white as one picture, which draws many times faster than one axes each.
+    """Draw rows of images on white as one picture, which is many times faster than one axes per image.
 
     Args:
         rows: arrays of shape (at most columns, height, width, 3), uint8.
         columns: images in a full row.
-        left: inches for the names of the rows.
+        left: space for the row names, in inches.
     """
     height, width = rows[0].shape[1:3]
     gap = _gap(rows[0])
@@ -122,12 +155,12 @@ def _centres(side: int, images: np.ndarray, count: int) -> np.ndarray:
 
 
 def _gap(images: np.ndarray) -> int:
-    """Return the white pixels between two images: a sixteenth of their height."""
+    """Return the width of the white gap between two images: a sixteenth of their height, in pixels."""
     return max(1, images.shape[1] // 16)
 
 
 def _pixels(name: str, images: np.ndarray, dimensions: int) -> np.ndarray:
-    """Return images as uint8, or say what is wrong with them."""
+    """Return images as uint8; raise a ``UserError`` if they have another shape or value range."""
     images = np.asarray(images)
     if images.ndim != dimensions or images.shape[-1] != 3 or 0 in images.shape:
         shape = "(n, height, width, 3)" if dimensions == 4 else "(n, v, height, width, 3)"
@@ -139,39 +172,6 @@ def _pixels(name: str, images: np.ndarray, dimensions: int) -> np.ndarray:
     return np.clip(np.rint(images), 0, 255).astype(np.uint8)
 
 
-def _same_count(name: str, values: np.ndarray, images: np.ndarray) -> None:
-    if len(values) != len(images):
-        raise UserError(f"{name} must be as many as images, got {len(values)} and {len(images)}")
-
-
-@styled
-def plot_blends(
-    blends: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], labels: np.ndarray, class_names: Sequence[str]
-) -> Figure:
-    """Draw pairs of images and what Mixup made of them, one column a pair, with the blended label below.
-
-    Args:
-        blends: for each pair the image, its partner and the blend, each (side, side, 3) in 0-255.
-        labels: shape (pairs, classes), the blended labels, rows that sum to 1.
-        class_names: one name a class.
-
-    Raises:
-        UserError: labels are not as many as pairs.
-    """
-    labels = np.asarray(labels)
-    if len(labels) != len(blends):
-        raise UserError(f"labels must be as many as blends, got {len(labels)} and {len(blends)}")
-    figure = Figure((1.5 * len(blends) + 1.0, 5.0), layout="constrained")
-    panels = figure.subplots(3, len(blends), squeeze=False)
-    for column, (pictures, label) in enumerate(zip(blends, labels, strict=True)):
-        for axes, picture in zip(panels[:, column], pictures, strict=True):
-            axes.imshow(np.asarray(picture, np.uint8), interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            bare(axes)
-        parts = [
-            f"{label[which]:.0%} {plain(class_names[which], 14)}" for which in np.argsort(-label)[:2] if label[which]
-        ]
-        panels[2, column].set_xlabel("\n".join(parts), fontsize=9)
-    for axes, name in zip(panels[:, 0], ("image", "partner", "blend"), strict=True):
-        axes.set_ylabel(name)
-    return figure
+def _same_count(name: str, values: Sequence, others: Sequence, other_name: str = "images") -> None:
+    if len(values) != len(others):
+        raise UserError(f"{name} must be as many as {other_name}, got {len(values)} and {len(others)}")

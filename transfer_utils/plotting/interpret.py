@@ -1,4 +1,4 @@
-"""What the rooms that look inside a network find, drawn in the style of ``plotting`` and returned as a ``Figure``."""
+"""Figures of what a network computes: filters, feature maps, probes, embeddings, costs, Grad-CAM and corruptions."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from transfer_utils.errors import UserError
-from transfer_utils.plotting.style import DOTTED, PERCENT, WIDTH, bare, canvas, plain, ruled, styled
+from transfer_utils.plotting.style import DOTTED, MARKERS, PERCENT, WIDTH, bare, canvas, sanitize, styled
 from transfer_utils.utils.palette import INK, PAPER, PERCEPTUAL, SEQUENTIAL, SERIES
 
-MARKERS = "osD^vP*X<>"  # with the colours: ten classes are told apart without relying on hue
-DASHES = ("-", "--", ":", "-.")
-OVERLAY = 0.55  # how much of a heatmap covers the grey image under it
+LINESTYLES = ("-", "--", ":", "-.")
+OVERLAY = 0.55  # opacity of a heatmap over its grey image
 
 
 @styled
 def plot_filters(kernel: np.ndarray) -> Figure:
-    """Draw the filters of a first layer as small pictures, each stretched over its own range; mid-grey is 0.
+    """Draw the filters of a first layer as images, each scaled to its own largest value; mid-grey is 0.
 
     Args:
-        kernel: (h, w, 3, n), as ``layer.kernel`` of a ``Conv2D`` on RGB pixels.
+        kernel: shape (h, w, 3, n), as ``layer.kernel`` of a ``Conv2D`` on RGB pixels.
 
     Raises:
-        UserError: another shape.
+        UserError: ``kernel`` has another shape.
     """
     kernel = np.asarray(kernel)
     if kernel.ndim != 4 or kernel.shape[2] != 3:
@@ -51,11 +50,11 @@ def plot_filters(kernel: np.ndarray) -> Figure:
 
 @styled
 def plot_feature_maps(maps: Mapping[str, np.ndarray], image: np.ndarray | None = None) -> Figure:
-    """Draw feature maps, one row a layer, each map stretched from its own smallest (dark) to largest value (bright).
+    """Draw feature maps, one row per layer, each map scaled from its smallest (dark) to its largest value (bright).
 
     Args:
-        maps: by what stands beside the row, (h, w, k): the channels to draw.
-        image: (h, w, 3) uint8, drawn first in every row.
+        maps: for each row name, the channels to draw, shape (h, w, k).
+        image: shape (h, w, 3) uint8, drawn first in every row.
     """
     rows = list(maps.items())
     columns = max(values.shape[-1] for _, values in rows) + (image is not None)
@@ -79,16 +78,17 @@ def plot_image_rows(images: np.ndarray, names: Sequence[str], title: str, column
     """Draw images in named rows.
 
     Args:
-        images: (rows, n, side, side, 3) uint8.
-        names: one a row.
-        columns: one a column, above it; may be left out.
+        images: shape (rows, n, side, side, 3) uint8.
+        names: one per row.
+        title: title of the figure.
+        columns: one per column, written above it; optional.
     """
     side, gap = images.shape[3], max(1, images.shape[3] // 16)
     framed = np.pad(images, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in framed])
     figure, axes = canvas(0.75 * images.shape[1] + 1.6, 0.75 * len(images) + 0.7)
     axes.imshow(sheet, interpolation="nearest")
-    axes.set_yticks((side - 1) / 2 + (side + gap) * np.arange(len(images)), [plain(name, 30) for name in names])
+    axes.set_yticks((side - 1) / 2 + (side + gap) * np.arange(len(images)), [sanitize(name, 30) for name in names])
     axes.set_xticks((side - 1) / 2 + (side + gap) * np.arange(len(columns)), columns)
     axes.xaxis.tick_top()
     bare(axes)
@@ -98,22 +98,21 @@ def plot_image_rows(images: np.ndarray, names: Sequence[str], title: str, column
 
 @styled
 def plot_probes(probes: Mapping[str, Sequence[Any]], chance: float) -> Figure:
-    """Draw the accuracy of linear probes by depth, with bands of the 95 % intervals.
+    """Draw the accuracy of linear probes by depth, with their 95 % intervals as bands.
 
     Args:
-        probes: by label, what ``interpret.probe_by_depth`` returned, of the same layers.
+        probes: for each label, the result of ``interpret.probe_by_depth``; all for the same layers.
         chance: accuracy of guessing, a fraction.
     """
     figure, axes = canvas(WIDTH, 3.9)
-    for place, (label, found) in enumerate(probes.items()):
-        look = {"color": SERIES[place], "linestyle": DASHES[place % len(DASHES)], "marker": MARKERS[place]}
-        axes.plot(range(len(found)), [probe.accuracy for probe in found], label=plain(label, 40), **look)
-        low, high = zip(*((probe.low, probe.high) for probe in found), strict=True)
-        axes.fill_between(range(len(found)), low, high, color=SERIES[place], alpha=0.18, linewidth=0)
+    layers = [f"{probe.layer} ({probe.channels})" for probe in next(iter(probes.values()))]
+    for place, (label, by_depth) in enumerate(probes.items()):
+        style = {"color": SERIES[place], "linestyle": LINESTYLES[place % len(LINESTYLES)], "marker": MARKERS[place]}
+        axes.plot(range(len(layers)), [probe.accuracy for probe in by_depth], label=sanitize(label, 40), **style)
+        low, high = zip(*((probe.low, probe.high) for probe in by_depth), strict=True)
+        axes.fill_between(range(len(layers)), low, high, color=SERIES[place], alpha=0.18, linewidth=0)
     axes.axhline(chance, label="guessing", **DOTTED)
-    axes.set_xticks(
-        range(len(found)), [f"{p.layer} ({p.channels})" for p in found], rotation=30, ha="right", fontsize=8
-    )
+    axes.set_xticks(range(len(layers)), layers, rotation=30, ha="right", fontsize=8)
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(xlabel="layer (channels), from the input to the end", ylabel="validation accuracy")
@@ -124,29 +123,29 @@ def plot_probes(probes: Mapping[str, Sequence[Any]], chance: float) -> Figure:
 
 @styled
 def plot_embedding(points: Mapping[str, np.ndarray], labels: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """Draw embeddings side by side, a colour and a marker for each class; the axes have no unit and no meaning.
+    """Draw embeddings side by side, a colour and a marker for each class; the axes have no unit.
 
     Args:
-        points: by title, (n, 2) as ``similarity.embed_2d`` gives.
-        labels: (n,), integers that index ``class_names``; the first ten classes are drawn.
+        points: for each title, shape (n, 2), as returned by ``similarity.embed_2d``.
+        labels: shape (n,), integers that index ``class_names``.
+        class_names: one name per class; the first ten classes are drawn.
     """
     labels = np.asarray(labels)
     figure = Figure((WIDTH, WIDTH / 2 + 0.6 if len(points) > 1 else 6.2), layout="constrained")
-    for axes, (title, places) in zip(figure.subplots(1, len(points), squeeze=False)[0], points.items(), strict=True):
+    panels = figure.subplots(1, len(points), squeeze=False)[0]
+    for axes, (title, embedding) in zip(panels, points.items(), strict=True):
         for index, name in enumerate(class_names[: len(MARKERS)]):
-            mine = places[labels == index]
-            look = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index]}
-            axes.scatter(mine[:, 0], mine[:, 1], s=14, linewidths=0, alpha=0.8, label=plain(name), **look)
+            style = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index], "label": sanitize(name)}
+            axes.scatter(*embedding[labels == index].T, s=14, linewidths=0, alpha=0.8, **style)
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2", title=title)
         axes.grid(False)
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=5, markerscale=1.8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=1.8)
     return figure
 
 
 @styled
 def plot_costs(costs: Sequence[Any]) -> Figure:
-    """Draw parameters and multiply-adds of each block side by side, as ``anatomy.cost_by_block`` counts them."""
+    """Draw parameters and multiply-adds of each block, as counted by ``interpret.cost_by_block``."""
     figure = Figure((WIDTH, 0.27 * len(costs) + 1.1), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     quantities = {"parameters": "parameters (thousands)", "multiply_adds": "multiply-adds (millions)"}
@@ -155,8 +154,7 @@ def plot_costs(costs: Sequence[Any]) -> Figure:
         bars = axes.barh(range(len(costs)), values, 0.72, color=colour)
         axes.bar_label(bars, [f"{value:,.3g}" for value in values], padding=3, fontsize=8)
         axes.set_xlim(0, 1.2 * values.max())
-        ruled(axes)
-        axes.grid(False, axis="y")
+        axes.grid(True, axis="x")
         axes.set(xlabel=label, title=f"{values.sum():,.1f} in all")
     panels[0].set_yticks(range(len(costs)), [f"{cost.block}  {_size(cost.shape)}" for cost in costs])
     panels[0].invert_yaxis()
@@ -164,18 +162,18 @@ def plot_costs(costs: Sequence[Any]) -> Figure:
 
 
 @styled
-def plot_receptive_field(reach: Sequence[Any], sides: Sequence[int]) -> Figure:
-    """Draw how the receptive field grows, against the sides of the image that the network may be given.
+def plot_receptive_field(layers: Sequence[Any], sides: Sequence[int]) -> Figure:
+    """Draw the receptive field of each layer, compared with the sides of input images.
 
     Args:
-        reach: rows of ``anatomy.receptive_field``.
-        sides: in pixels, each drawn as a level line.
+        layers: the result of ``interpret.receptive_field``.
+        sides: of input images, in pixels, each drawn as a horizontal line.
     """
     figure, axes = canvas(WIDTH, 3.6)
-    axes.plot([row.receptive_field for row in reach], color=SERIES[0], marker="o", markersize=4)
-    for side, dash in zip(sides, DASHES[1:], strict=False):
+    axes.plot([row.receptive_field for row in layers], color=SERIES[0], marker="o", markersize=4)
+    for side, dash in zip(sides, LINESTYLES[1:], strict=False):
         axes.axhline(side, color=SERIES[1], linestyle=dash, linewidth=1.4, label=f"side of an image of {side} px")
-    axes.set_xticks(range(len(reach)), [row.layer for row in reach], rotation=45, ha="right", fontsize=8)
+    axes.set_xticks(range(len(layers)), [row.layer for row in layers], rotation=45, ha="right", fontsize=8)
     axes.set_ylim(bottom=0)
     axes.set(xlabel="layer", ylabel="receptive field (px)", title="How much of the image one position can see")
     axes.legend(loc="upper left")
@@ -184,11 +182,11 @@ def plot_receptive_field(reach: Sequence[Any], sides: Sequence[int]) -> Figure:
 
 @styled
 def plot_positions(image: np.ndarray, grids: Mapping[str, int]) -> Figure:
-    """Draw an image cut into the positions of a network's last map.
+    """Draw an image divided into the positions of a network's last feature map.
 
     Args:
-        image: (h, w, 3) uint8.
-        grids: by title, positions along one side.
+        image: shape (h, w, 3) uint8.
+        grids: for each title, the number of positions along one side.
     """
     side = image.shape[0]
     figure = Figure((2.6 * len(grids), 2.9), layout="constrained")
@@ -204,11 +202,12 @@ def plot_positions(image: np.ndarray, grids: Mapping[str, int]) -> Figure:
 
 @styled
 def plot_cka(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], labels: tuple[str, str]) -> Figure:
-    """Draw the similarity of layers, as ``similarity.cka_matrix`` gives it.
+    """Draw the similarity of layers, as returned by ``similarity.cka_matrix``.
 
     Args:
-        matrix: (rows, columns) in [0, 1].
-        labels: what the rows and what the columns are.
+        matrix: shape (rows, columns) in [0, 1].
+        rows, columns: names of the layers.
+        labels: labels of the vertical and the horizontal axis.
     """
     figure, axes = canvas(0.62 * len(columns) + 2.6, 0.5 * len(rows) + 2.2)
     picture = axes.imshow(matrix, cmap=SEQUENTIAL, vmin=0, vmax=1)
@@ -225,12 +224,12 @@ def plot_cka(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], la
 
 @styled
 def plot_grad_cam(images: np.ndarray, heatmaps: Mapping[str, np.ndarray], titles: Sequence[str]) -> Figure:
-    """Draw images above their heatmaps, which lie over them in grey: the brighter, the more of the evidence is there.
+    """Draw images, and below them their heatmaps over the image in grey; brighter pixels count more.
 
     Args:
-        images: (n, h, w, 3) uint8.
-        heatmaps: by row name, (n, h, w) in [0, 1].
-        titles: one an image, above it.
+        images: shape (n, h, w, 3) uint8.
+        heatmaps: for each row name, shape (n, h, w) in [0, 1].
+        titles: one per image, written above it.
     """
     figure = Figure((WIDTH, (len(heatmaps) + 1) * WIDTH / max(4, len(images)) + 0.7), layout="constrained")
     grid = figure.subplots(len(heatmaps) + 1, len(images), squeeze=False)
@@ -251,24 +250,25 @@ def plot_grad_cam(images: np.ndarray, heatmaps: Mapping[str, np.ndarray], titles
 
 @styled
 def plot_corruptions(accuracy: Mapping[str, Mapping[str, Sequence[float]]], severities: Sequence[int]) -> Figure:
-    """Draw accuracy against the severity of each corruption, one panel a kind.
+    """Draw accuracy against the severity of each corruption, one panel per kind.
 
     Args:
-        accuracy: by kind, by model, a fraction for each severity.
-        severities: 0 is the image as it is.
+        accuracy: for each kind and each model, a fraction for each severity.
+        severities: 0 is the unchanged image.
     """
     figure = Figure((WIDTH, 3.3), layout="constrained")
     panels: Sequence[Axes] = figure.subplots(1, len(accuracy), sharey=True, squeeze=False)[0]
     for axes, (kind, lines) in zip(panels, accuracy.items(), strict=True):
         for place, (label, values) in enumerate(lines.items()):
-            look = {"color": SERIES[place], "linestyle": DASHES[place], "marker": MARKERS[place], "markersize": 5}
-            axes.plot(severities, values, label=label, **look)
-        ruled(axes)
+            style = {"color": SERIES[place], "linestyle": LINESTYLES[place], "marker": MARKERS[place], "markersize": 5}
+            axes.plot(severities, values, label=label, **style)
+        axes.grid(True)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(title=kind, xlabel="severity", ylim=(0, 1))
     panels[0].yaxis.set_major_formatter(PERCENT)
     panels[0].set_ylabel("validation accuracy")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(lines))
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
     return figure
 
 

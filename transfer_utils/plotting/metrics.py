@@ -1,4 +1,4 @@
-"""How good the final models are: accuracy bars, confusion matrix, reliability diagram; and what data they got."""
+"""Metrics of the final models (accuracy, confusion matrix, reliability diagram), and the class balance of the data."""
 
 from __future__ import annotations
 
@@ -15,52 +15,50 @@ from transfer_utils.errors import UserError
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.plotting.style import (
     DOTTED,
+    MARKERS,
     MAX_CLASSES,
     MISSING,
     PERCENT,
     WIDTH,
     bare,
     canvas,
-    captioned,
-    plain,
-    ruled,
+    sanitize,
     styled,
+    with_dataset,
 )
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.palette import INK, MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SEQUENTIAL, SERIES
 
 HATCHES = {"transfer": "", "baseline": "//"}
-ON_PAPER = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # keeps grid lines out of the letters
+ON_PAPER = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # hides the grid lines behind text
 
 
 @styled
 def plot_accuracy_comparison(transfer: RunRecord, baseline: RunRecord) -> Figure:
-    """Draw bars of both models' validation and test accuracy, with 95 % intervals and the numbers written above.
+    """Draw validation and test accuracy of both models as bars, with 95 % intervals and the numbers above them.
 
-    A third group shows the test accuracy with test-time augmentation when either record has it.
+    A third group shows the test accuracy with test-time augmentation if either record has one.
     """
     records = {"transfer": transfer, "baseline": baseline}
     groups = {"validation": ("val_end2end", "val_low", "val_high"), "test": ("test_end2end", "test_low", "test_high")}
     if any(record.metrics.get("test_tta") is not None for record in records.values()):
         groups["test, averaged views (TTA)"] = ("test_tta", "test_tta_low", "test_tta_high")
     figure, axes = canvas(WIDTH * (0.4 + 0.16 * len(groups)), 4.4)
-    tallest = 0.0
     for side, (model, record) in zip((-0.2, 0.2), records.items(), strict=True):
-        look = {"color": MODEL_COLOURS[model], "hatch": HATCHES[model], "edgecolor": PAPER}
-        heights = [_number(record.metrics, keys[0]) for keys in groups.values()]
-        axes.bar(np.arange(len(groups)) + side, np.nan_to_num(heights), 0.37, label=MODEL_NAMES[model], **look)
-        tallest = max(tallest, *np.nan_to_num(heights))
+        style = {"color": MODEL_COLOURS[model], "hatch": HATCHES[model], "edgecolor": PAPER}
+        heights = np.nan_to_num([_number(record.metrics, keys[0]) for keys in groups.values()])
+        axes.bar(np.arange(len(groups)) + side, heights, 0.37, label=MODEL_NAMES[model], **style)
         for place, keys in enumerate(groups.values()):
             _write_accuracy(axes, place + side, *(_number(record.metrics, key) for key in keys))
     axes.set_xticks(range(len(groups)), groups)
     axes.tick_params(axis="x", length=0)
-    axes.set_ylim(0, max(1.0, tallest + 0.2))  # room for the numbers above the bars
+    axes.set_ylim(0, max(1.0, max(bar.get_height() for bar in axes.patches) + 0.2))  # space for the numbers
     axes.set_yticks(np.linspace(0, 1, 6))
     axes.spines.left.set_bounds(0, 1)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.grid(False, axis="x")
     axes.set_ylabel("accuracy")
-    axes.set_title(captioned("Accuracy of the final models, with 95 % intervals", transfer))
+    axes.set_title(with_dataset("Accuracy of the final models, with 95 % intervals", transfer))
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -73,11 +71,11 @@ def plot_confusion_matrix(
 
     Args:
         matrix: counts of shape (classes, classes).
-        class_names: one name a class, in the order of the rows.
-        normalise: write the percentage of each row instead of the count; the colours always show the row's share.
+        class_names: one name per class, in the order of the rows.
+        normalise: write percentages of each row instead of counts; the colours always show the share of the row.
 
     Raises:
-        UserError: the matrix is not square, or the names are not as many as its rows.
+        UserError: the matrix is not square, or the number of names differs from its number of rows.
     """
     counts = np.asarray(matrix, float)
     classes = len(class_names)
@@ -87,7 +85,7 @@ def plot_confusion_matrix(
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     side = float(np.clip(0.55 * classes + 1.6, 5, 13))
     figure, axes = canvas(side + 0.9, side)
-    # The square root brings out the few mistakes beside the many right answers.
+    # The square root makes the few errors visible beside the many correct predictions.
     picture = axes.imshow(shares, cmap=SEQUENTIAL, norm=PowerNorm(0.5, 0, 1))
     bar = figure.colorbar(picture, shrink=0.8, format=PERCENT, ticks=[0, 0.02, 0.1, 0.25, 0.5, 1])
     bar.set_label("share of the true class")
@@ -98,7 +96,7 @@ def plot_confusion_matrix(
             text = f"{100 * share:.1f}" if normalise else f"{counts[row, column]:.0f}"
             colour = PAPER if share > 0.35 else INK
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    names = [plain(name) for name in class_names]
+    names = [sanitize(name) for name in class_names]
     size = 9 if classes <= MAX_CLASSES else 6
     axes.set_xticks(range(classes), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     axes.set_yticks(range(classes), names, fontsize=size)
@@ -112,39 +110,39 @@ def plot_confusion_matrix(
 
 @styled
 def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Draw reliability diagrams (Guo et al. 2017, figure 1), and below how often each confidence occurs.
+    """Draw reliability diagrams (Guo et al. 2017, figure 1), and below them the distribution of the confidence.
 
-    The whiskers are 95 % Wilson intervals: a bin of few images says little.
+    The whiskers are 95 % Wilson intervals: a bin with few images has a wide one.
 
     Args:
-        calibrations: by label, what ``evaluation.calibration`` returned; an empty one is listed as not recorded.
+        calibrations: for each label, the result of ``evaluation.calibration``; if empty, listed as not recorded.
     """
     figure = Figure((6.4, 6.8), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], label="perfectly calibrated", **DOTTED)
-    for place, (label, found) in enumerate(calibrations.items()):
-        look = {"color": SERIES[place % len(SERIES)], "linewidth": 1.5}
-        if not found:
-            axes.plot([], [], label=f"{plain(label, 40)}: {MISSING}", **look)
+    for place, (label, calibration) in enumerate(calibrations.items()):
+        style = {"color": SERIES[place % len(SERIES)], "linewidth": 1.5}
+        if not calibration:
+            axes.plot([], [], label=f"{sanitize(label, 40)}: {MISSING}", **style)
             continue
-        counts = np.array(found["count"])
+        counts = np.array(calibration["count"])
         filled = counts > 0
-        confidence, accuracy = (np.array(found[key], float)[filled] for key in ("confidence", "accuracy"))
+        confidence, accuracy = (np.array(calibration[key], float)[filled] for key in ("confidence", "accuracy"))
         ends = [wilson_interval(round(a * n), n) for a, n in zip(accuracy, counts[filled].tolist(), strict=True)]
         whiskers = np.abs(np.transpose(ends) - accuracy)
         axes.errorbar(
             confidence,
             accuracy,
             whiskers,
-            marker="osD^vP*"[place % 7],
+            marker=MARKERS[place % len(MARKERS)],
             markersize=5,
             elinewidth=0.9,
-            label=f"{plain(label, 40)}: ECE {100 * found['ece']:.1f} %",
-            **look,
+            label=f"{sanitize(label, 40)}: ECE {100 * calibration['ece']:.1f} %",
+            **style,
         )
-        below.stairs(counts / counts.sum(), found["edges"], **look)
+        below.stairs(counts / counts.sum(), calibration["edges"], **style)
     for panel in (axes, below):
-        ruled(panel)
+        panel.grid(True)
         panel.yaxis.set_major_formatter(PERCENT)
     below.xaxis.set_major_formatter(PERCENT)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy", title="How often the model is right when it is this sure")
@@ -156,13 +154,13 @@ def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 @styled
 def plot_class_balance(counts_by_split: Mapping[str, Mapping[str, int]]) -> Figure:
-    """Draw the number of images of each class, one panel a split.
+    """Draw the number of images of each class, one panel per split.
 
     Args:
-        counts_by_split: by split, by class name, a count; a class that a split lacks counts as 0 there.
+        counts_by_split: for each split, the count by class name; a class missing from a split counts as 0.
 
     Raises:
-        UserError: there is no split.
+        UserError: ``counts_by_split`` is empty.
     """
     if not counts_by_split:
         raise UserError("counts_by_split must hold at least one split, got none")
@@ -176,12 +174,11 @@ def plot_class_balance(counts_by_split: Mapping[str, Mapping[str, int]]) -> Figu
         axes.set_xlim(0, 1.28 * max([*numbers, 1]))
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        ruled(axes)
-        axes.grid(False, axis="y")
+        axes.grid(True, axis="x")
         axes.tick_params(axis="y", length=0)
-        axes.set_title(f"{plain(split)}: {sum(numbers):,}")
+        axes.set_title(f"{sanitize(split)}: {sum(numbers):,}")
         axes.set_xlabel("images")
-    panels[0].set_yticks(range(len(classes)), [plain(name) for name in classes])
+    panels[0].set_yticks(range(len(classes)), [sanitize(name) for name in classes])
     panels[0].set_ylim(len(classes) - 0.4, -0.6)
     return figure
 
@@ -192,14 +189,14 @@ def _number(metrics: Mapping[str, float | None], key: str) -> float:
 
 
 def _write_accuracy(axes: Axes, x: float, value: float, low: float, high: float) -> None:
-    """Write a bar's number above it, and draw its interval where that is known."""
+    """Write the number above a bar, and draw its interval if both ends are recorded."""
     if np.isnan(value):
         axes.text(x, 0.02, MISSING, rotation=90, ha="center", va="bottom", color=NOTE, bbox=ON_PAPER)
         return
-    known = not np.isnan([low, high]).any()
-    if known:
+    has_interval = not np.isnan([low, high]).any()
+    if has_interval:
         axes.errorbar(x, value, [[value - low], [high - value]], color=INK, capsize=4, linewidth=1.2)
-    interval = f"{100 * low:.1f} to {100 * high:.1f}" if known else f"interval\n{MISSING}"
+    interval = f"{100 * low:.1f} to {100 * high:.1f}" if has_interval else f"interval\n{MISSING}"
     above = {"textcoords": "offset points", "ha": "center", "bbox": ON_PAPER}
-    note = axes.annotate(interval, (x, high if known else value), (0, 5), fontsize=8, color=NOTE, **above)
+    note = axes.annotate(interval, (x, high if has_interval else value), (0, 5), fontsize=8, color=NOTE, **above)
     axes.annotate(f"{100 * value:.1f} %", (0.5, 1), (0, 3), xycoords=note, fontweight="bold", **above)

@@ -1,4 +1,4 @@
-"""How every figure looks, and how it is written to a file."""
+"""The common style of all figures, and how a figure is written to a file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from transfer_utils.errors import UserError
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.files import replacing
 from transfer_utils.utils.palette import GRID, INK, NOTE, PAPER
+from transfer_utils.utils.text import printable
 
-DPI = 144  # of saved pictures: sharp on a screen of twice the usual density
-WIDTH = 9.0  # inches of a full-width figure; letters of 10 points are then read easily in a README
+DPI = 144  # of saved figures: sharp on a high-density screen
+WIDTH = 9.0  # inches of a full-width figure, at which 10-point text is easy to read in a README
 MISSING = "not recorded"
-MAX_CLASSES = 20  # with more of them, a row an image or a number a cell is no longer legible
+MAX_CLASSES = 20  # with more classes, a row per class or a number per cell is illegible
 
 STYLE = {
     "font.size": 10,
@@ -40,58 +41,57 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
-styled = matplotlib.style.context(STYLE, after_reset=True)  # decorates every function that draws
+styled = matplotlib.style.context(STYLE, after_reset=True)  # decorates every plot function
 
+# Markers and line styles distinguish lines and classes without relying on colour.
+MARKERS = "osD^vP*X<>"
+MODEL_MARKERS = {"transfer": "o", "baseline": "s"}
+MODEL_LINESTYLES = {"transfer": "-", "baseline": "--"}
 DOTTED = {"color": NOTE, "linestyle": ":", "linewidth": 1.2}
 PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:g} %")
 
 
 @styled
 def save_figure(figure: Figure, path: str | os.PathLike, alt: str) -> None:
-    """Write a figure as PNG, all of it or nothing; the same figure always gives the same bytes.
+    """Write a figure as PNG, atomically; the same figure always gives the same bytes.
 
     Args:
-        figure: what a ``plot_*`` function returned.
-        path: where to.
-        alt: what the picture shows, for those who cannot see it; stored in the PNG as ``Description``.
+        figure: returned by a ``plot_*`` function.
+        path: the file to write.
+        alt: a description of the figure for readers who cannot see it; stored in the PNG as ``Description``.
 
     Raises:
         UserError: ``alt`` is blank.
     """
     if not alt.strip():
-        raise UserError("alt must say what the picture shows, got an empty text")
-    with replacing(path) as temporary:  # "Software" would put Matplotlib's version number into the bytes
+        raise UserError(f"alt must describe the figure, got {alt!r}")
+    with replacing(path) as temporary:  # "Software" would write Matplotlib's version into the file
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None, "Description": alt})
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of that many inches, and its one pair of axes."""
+    """Return a figure of this size in inches, with one pair of axes and a light grid."""
     figure = Figure((width, height), layout="constrained")
     axes = figure.subplots()
-    ruled(axes)
+    axes.grid(True)
     return figure, axes
 
 
-def ruled(axes: Axes) -> None:
-    """Draw a light grid."""
-    axes.grid(True)
-
-
 def bare(axes: Axes) -> None:
-    """Leave out grid, ticks and frame, as suits a picture."""
+    """Remove grid, tick marks and frame, for axes that show an image."""
     axes.grid(False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
-def plain(name: Any, limit: int = 20) -> str:
-    """Return a name from outside as text that Matplotlib draws as it stands: short, on one line, "$" no formula."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(name))
-    short = text if len(text) <= limit else text[: limit - 1] + "…"
+def sanitize(name: Any, max_length: int = 20) -> str:
+    """Return an untrusted name as short text on one line, in which Matplotlib does not read "$" as a formula."""
+    text = printable(str(name))
+    short = text if len(text) <= max_length else text[: max_length - 1] + "…"
     return short.replace("$", r"\$")
 
 
-def captioned(title: str, record: RunRecord) -> str:
-    """Return the title with the data that the record speaks of."""
+def with_dataset(title: str, record: RunRecord) -> str:
+    """Return the title, followed by the dataset of the record."""
     name = record.dataset.get("description") or record.config.get("dataset")
-    return f"{title}: {plain(name, 30)}" if name else title
+    return f"{title}: {sanitize(name, 30)}" if name else title

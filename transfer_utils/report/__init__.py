@@ -1,4 +1,4 @@
-"""Figures, article and tables, written from run records."""
+"""The report: figures, article and tables, generated from run records."""
 
 import lazy_loader
 

@@ -1,6 +1,6 @@
-"""The report of a study: figures, the article, its page, and the tables of the README, from run records alone.
+"""The report of a study: figures, article, HTML page and the README's tables of results, from run records alone.
 
-The same records always give the same bytes. A number that is missing stops the report and names what would make it.
+The same records always give the same bytes. If a number is missing, the error names the command that produces it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Pages:
-    """How pictures and tables are written into Markdown: here, and for the pages of others.
+    """Writes the figures and tables of the article as Markdown.
 
     Args:
         alts: alt text by name of a figure.
-        address: where a figure's file is, from its number and name.
+        address: returns the address of a figure's file from its number and name.
     """
 
     def __init__(self, alts: dict[str, str], address: Callable[[int, str], str]):
@@ -44,26 +44,22 @@ class Pages:
         self._numbers: dict[str, int] = {}
 
     def number(self, name: str) -> int:
-        """Return the number of a figure, given out in the order in which figures are first spoken of."""
+        """Return the number of a figure; figures are numbered in the order of their first mention."""
         return self._numbers.setdefault(name, len(self._numbers) + 1)
 
     def figure(self, name: str, caption: str) -> str:
-        """Return the picture and its caption."""
+        """Return a figure with its number and caption."""
         n = self.number(name)
         return f"![{self.alts[name]}]({self.address(n, name)})\n\n*Figure {n}. {caption}*"
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        """Return a Markdown table."""
-        lines = [columns, ["---"] * len(columns), *rows]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return formatting.markdown_table(columns, rows, rule=" --- |")
 
 
 class PlainPages(Pages):
-    """For editors that know no tables and may drop pictures, as Medium's and LinkedIn's do when text is pasted.
+    """Writes tables as lists, and the file name above each figure.
 
-    A table becomes a list, which every editor keeps, which a screen reader reads in order, and whose numbers can still
-    be searched for and copied; a picture of a table can do none of that. Above each figure stands the name of its file,
-    so that whoever publishes the text sees where a dropped picture belongs.
+    This is for editors such as those of Medium and LinkedIn, which have no tables and may drop images from pasted text.
     """
 
     def figure(self, name: str, caption: str) -> str:
@@ -73,11 +69,8 @@ class PlainPages(Pages):
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         items = []
         for first, *others in rows:
-            configurations = zip(columns[1:], others, strict=True)
-            items.append(
-                f"- **{first}** – "
-                + "; ".join(f"{column}: {configuration}" for column, configuration in configurations)
-            )
+            cells = "; ".join(f"{column}: {cell}" for column, cell in zip(columns[1:], others, strict=True))
+            items.append(f"- **{first}** – {cells}")
         return "\n".join(items)
 
 
@@ -89,13 +82,13 @@ def write_report(
     medium: bool = False,
     log: Callable[[str], None] = print,
 ) -> list[Path]:
-    """Write the figures, the article, its page and the README's tables of results; return the paths.
+    """Write the figures, the article, its HTML page and the README's tables of results; return the paths.
 
     Args:
         study: the study's YAML file.
         runs: folder of run records.
-        output_dir: the project's folder, or another one: figures/, report/ and README.md are below it.
-        medium: also write ``report/medium``: the article without tables, and its pictures numbered in their order.
+        output_dir: the folder that contains figures/, report/ and README.md.
+        medium: also write ``report/medium``: the article without tables, and its figures as numbered files.
 
     Raises:
         UserError: the study cannot be read, or a run that the article needs is missing.
@@ -109,18 +102,18 @@ def write_report(
     if (root / README).is_file():
         texts[README] = readme((root / README).read_text("utf-8"), results, listing)
     else:
-        log(f"There is no {root / README}, so its tables were not written.")
+        log(f"{root / README} does not exist, so its tables were not written.")
     for name, content in texts.items():
         write_bytes(root / name, content.encode())
         written.append(root / name)
     if medium:
         written += _write_medium(results, root)
-    log(f"{results.found} of {results.planned} planned runs told in {root / ARTICLE}, with {len(alts)} figures.")
+    log(f"{root / ARTICLE}: {results.recorded} of {results.planned} planned runs, {len(alts)} figures.")
     return written
 
 
 def read_results(study: str = STUDY, runs: str = "runs") -> tuple[Results, Listing]:
-    """Return what the runs in a folder say to a study, and all runs of that folder.
+    """Return the results of a study from the runs in a folder, and all runs of that folder.
 
     Raises:
         UserError: as ``write_report``.
@@ -132,15 +125,15 @@ def read_results(study: str = STUDY, runs: str = "runs") -> tuple[Results, Listi
 
 
 def article(results: Results, pages: Pages | None = None) -> str:
-    """Return the article, Markdown."""
+    """Return the article as Markdown."""
     pages = pages or Pages(figures_of(results), lambda number, name: f"../figures/{name}.png")
-    text = _environment().get_template("blog_post.md.j2").render(_facts(results), **_writers(pages))
-    text = re.sub(r"[ \t]+\n", "\n", text)  # what a sentence leaves behind that was not chosen
+    text = _environment().get_template("blog_post.md.j2").render(_facts(results), **_functions(pages))
+    text = re.sub(r"[ \t]+\n", "\n", text)  # left over from parts of the template that do not apply
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def page(markdown: str) -> str:
-    """Return a page, HTML that needs nothing but the pictures, of a text in Markdown."""
+    """Convert Markdown to a complete HTML page; only the figures are separate files."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     body = body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     title = markdown.splitlines()[0].removeprefix("# ")
@@ -148,20 +141,20 @@ def page(markdown: str) -> str:
 
 
 def readme(text: str, results: Results, listing: Listing) -> str:
-    """Return the README with its tables of results as the records have them."""
+    """Return the README with its tables of results regenerated from the records."""
     pages = Pages({}, lambda number, name: "")
-    choices = [_turned_row(one) for one in facts.turned(results)]
-    rows = _verdict_rows(claims.evaluate_claims(results))
+    choices = [_choice_row(choice) for choice in facts.ranked_choices(results)]
+    verdicts = _verdict_rows(claims.evaluate_claims(results))
     tables = {
         "results": results_table(listing.runs),
         "study": pages.table(["choice", "best", "worst", "validation, apart by"], choices) + "\n",
-        "verdicts": pages.table(["", "published claim", "our runs", "verdict"], rows) + "\n",
+        "verdicts": pages.table(["", "published claim", "our runs", "verdict"], verdicts) + "\n",
     }
     return with_tables(text, tables)
 
 
 def _write_medium(results: Results, root: Path) -> list[Path]:
-    """Write the article for editors without tables: one page that holds its pictures, and these as files beside it."""
+    """Write the article for editors without tables: one page with embedded figures, and the figures as files."""
     files: dict[str, str] = {}
 
     def address(number: int, name: str) -> str:
@@ -173,7 +166,7 @@ def _write_medium(results: Results, root: Path) -> list[Path]:
     for name, file in files.items():
         content = (root / "figures" / f"{name}.png").read_bytes()
         write_bytes(root / MEDIUM / file, content)
-        # Inside the page: a picture that an editor would have to fetch from the writer's disk is always lost.
+        # Embedded, because an online editor cannot fetch a figure from the author's disk.
         html = html.replace(f'src="{file}"', f'src="data:image/png;base64,{base64.b64encode(content).decode()}"')
         written.append(root / MEDIUM / file)
     write_bytes(root / MEDIUM / "blog_post.html", html.encode())
@@ -187,35 +180,17 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # Markdown; the page gets HTML that markdown-it has escaped
+        autoescape=False,  # the article is Markdown; markdown-it escapes the HTML of the page
     )
 
 
-def _writers(pages: Pages) -> dict[str, Any]:
-    words = ("percent", "points", "apart", "change", "rate", "duration", "layers", "seeds", "listing")
-    return {name: getattr(formatting, name) for name in words} | {
+def _functions(pages: Pages) -> dict[str, Any]:
+    """Return the functions that the template calls."""
+    names = ("percent", "points", "apart", "change", "rate", "duration", "layers", "seeds", "listing")
+    return {name: getattr(formatting, name) for name in names} | {
         "figure": pages.figure,
         "number": pages.number,
         "table": pages.table,
-    }
-
-
-def _facts(results: Results) -> dict[str, Any]:
-    """Return what the template may speak of."""
-    transfer, baseline = (configuration.first for configuration in headline(results))
-    if transfer.dataset["name"] != "cifar10":
-        raise UserError(f"The article is about cifar10, got a study of {transfer.dataset['name']}.")
-    preparing = sum(transfer.timing_sec.get(name) or 0.0 for name in ("boundary", "stage2"))
-    best = max(value for value in baseline.curves["baseline"]["val_accuracy"] if value is not None)
-    evaluated = claims.evaluate_claims(results)
-    named = {
-        word: [f"*{claim.name}*" for claim in evaluated if claim.verdict == word]
-        for word in (claims.CONFIRMS, claims.CONTRADICTS, claims.CANNOT_TELL)
-    }
-    configurations = [configuration for group in results.configurations.values() for configuration in group]
-    turned = facts.turned(results)
-    return {
-        "results": results,
         "headline": headline,
         "pairs": claims.pairs,
         "difference": difference,
@@ -227,36 +202,51 @@ def _facts(results: Results) -> dict[str, Any]:
         "label_rows": facts.label_rows,
         "rows_of": facts.rows_of,
         "size_rows": facts.size_rows,
+        "within_words": _within_words,
+        "undone": facts.best_reverted_epoch,
+    }
+
+
+def _facts(results: Results) -> dict[str, Any]:
+    """Return the values that the template uses."""
+    transfer, baseline = (configuration.first for configuration in headline(results))
+    if transfer.dataset["name"] != "cifar10":
+        raise UserError(
+            f"The study must use dataset cifar10, which the article is about, got {transfer.dataset['name']}."
+        )
+    preparing = sum(transfer.timing_sec.get(name) or 0.0 for name in ("boundary", "stage2"))
+    best = max(value for value in baseline.curves["baseline"]["val_accuracy"] if value is not None)
+    evaluated = claims.evaluate_claims(results)
+    named = {
+        word: [f"*{claim.name}*" for claim in evaluated if claim.verdict == word]
+        for word in (claims.CONFIRMS, claims.CONTRADICTS, claims.CANNOT_TELL)
+    }
+    configurations = [configuration for group in results.configurations.values() for configuration in group]
+    runs = [run for configuration in configurations for run in configuration.runs.values()]
+    choices = facts.ranked_choices(results)
+    return {
+        "results": results,
         "claims": evaluated,
         "counts": {word: len(names) for word, names in named.items()},
         "named": named,
         "rules": claims.RULES,
         "claimed_gain": claims.GAIN,
-        "within_words": _within_words,
         "verdict_rows": _verdict_rows(evaluated),
         "small": facts.starting_point(results),
         "seed_count": max(len(configuration.runs) for configuration in configurations),
-        "diverged": len(
-            {
-                run.path
-                for configuration in configurations
-                for run in configuration.runs.values()
-                if run.record.status == "diverged"
-            }
-        ),
+        "diverged": len({run.path for run in runs if run.record.status == "diverged"}),
         "caught": first_reaching(transfer, best),
         "baseline_seconds": timeline(baseline)[-1].seconds,
         "classes": facts.classes(transfer),
         "confidence_gap": facts.confidence_gap(transfer),
         "fine_tuning_share": preparing / transfer.timing_sec["total"],
-        "turned": turned,
-        "turned_rows": [_turned_row(one) for one in turned],
+        "turned": choices,
+        "turned_rows": [_choice_row(choice) for choice in choices],
         "choices": [facts.choice(results, name) for name in CHOICES if name in results],
         "depth_steps": facts.depth_steps(results),
         "all_gap": facts.all_gap(results),
-        "forgets": facts.forgets(results),
-        "stopping": facts.stopping(results),
-        "undone": facts.undone,
+        "forgets": facts.aggressive_fine_tuning(results),
+        "stopping": facts.early_stopping(results),
     }
 
 
@@ -270,5 +260,6 @@ def _verdict_rows(evaluated: list[claims.EvaluatedClaim]) -> list[list[str]]:
     return [[claim.name, claim.claim, claim.ours, f"**{claim.verdict}**"] for claim in evaluated]
 
 
-def _turned_row(one: facts.Choice) -> list[str]:
-    return [one.title, one.best, one.worst, f"{formatting.apart(one.gap)}, {formatting.seeds(one.gap.n)}"]
+def _choice_row(choice: facts.Choice) -> list[str]:
+    gap = f"{formatting.apart(choice.gap)}, {formatting.seeds(choice.gap.n)}"
+    return [choice.title, choice.best, choice.worst, gap]

@@ -1,9 +1,8 @@
-"""What the article says that is more than one number: rows of tables, and facts that need a look at several runs."""
+"""Values for the article that combine several numbers or runs, and the rows of its tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -18,8 +17,8 @@ from transfer_utils.results.formatting import duration, labels, layers, percent,
 from transfer_utils.results.summary import Configuration, Results, difference
 from transfer_utils.utils.palette import MODEL_NAMES
 
-# The groups that vary one option from the same starting point, with a title and the words for a value.
-TURNED = {
+# The groups that vary one option from the same starting point: the option, its title, and a formatter of its values.
+VARIED = {
     "depth": ("n_unfreeze", "layers unfrozen", layers),
     "learning_rate": ("learning_rate_stage2", "learning rate of stage 2", rate),
     "image_size": ("image_size", "image size", "{} px".format),
@@ -28,7 +27,11 @@ TURNED = {
 
 
 class Choice(NamedTuple):
-    """What one option moves: its best and its worst value on validation, and how many points they are apart."""
+    """The effect of one option: its best and worst value on validation, and the difference in points.
+
+    Attributes:
+        many: whether the option has more than two values.
+    """
 
     title: str
     best: str
@@ -37,31 +40,33 @@ class Choice(NamedTuple):
     many: bool
 
 
-def turned(results: Results, names: Sequence[str] = tuple(TURNED)) -> list[Choice]:
-    """Return what each option moves that the study varies on its own, the most telling first."""
-    return sorted((choice(results, name) for name in names if name in results), key=lambda one: -one.gap.mean)
+def ranked_choices(results: Results) -> list[Choice]:
+    """Return the effect of each option that the study varies, the largest first."""
+    choices = (choice(results, group) for group in VARIED if group in results)
+    return sorted(choices, key=lambda choice: -choice.gap.mean)
 
 
-def choice(results: Results, name: str) -> Choice:
-    """Return what the option of one group moves."""
-    option, title, word = (TURNED | CHOICES)[name]
-    best, worst, gap = pairs(results.configurations[name])[0]
-    said = (word(getattr(configuration.config, option)) for configuration in (best, worst))
-    if name == "depth":  # all of them are asked apart, with fewer seeds
-        title += f", up to {max(configuration.config.n_unfreeze for configuration in results.configurations[name])}"
-    return Choice(title, *said, gap, len(results.configurations[name]) > 2)
+def choice(results: Results, group: str) -> Choice:
+    """Return the effect of the option that a group varies."""
+    option, title, formatter = (VARIED | CHOICES)[group]
+    configurations = results.configurations[group]
+    best, worst, gap = pairs(configurations)[0]
+    values = (formatter(getattr(configuration.config, option)) for configuration in (best, worst))
+    if group == "depth":  # unfreezing all layers is a group of its own, with fewer seeds
+        title += f", up to {max(configuration.config.n_unfreeze for configuration in configurations)}"
+    return Choice(title, *values, gap, len(configurations) > 2)
 
 
 def classes(record: RunRecord) -> dict[str, Any]:
-    """Return the best and the worst recognised class, and the most frequent mistake with its counterpart."""
-    known = [one for one in record.per_class if one["recall"] is not None]
+    """Return the classes of highest and lowest recall, and the most frequent confusion in both directions."""
+    rows = [row for row in record.per_class if row["recall"] is not None]
     counts = np.array(record.confusion_matrix)
     np.fill_diagonal(counts, 0)
     true, predicted = np.unravel_index(counts.argmax(), counts.shape)
     names = record.dataset["class_names"]
     return {
-        "best": max(known, key=lambda one: one["recall"]),
-        "worst": min(known, key=lambda one: one["recall"]),
+        "best": max(rows, key=lambda row: row["recall"]),
+        "worst": min(rows, key=lambda row: row["recall"]),
         "confused": {
             "true": names[true],
             "predicted": names[predicted],
@@ -72,16 +77,16 @@ def classes(record: RunRecord) -> dict[str, Any]:
 
 
 def confidence_gap(record: RunRecord) -> float:
-    """Return by how many points the mean confidence on test is above the accuracy; negative for a modest model."""
-    found = record.calibration
-    count = np.array(found["count"], float)
+    """Return the mean confidence minus the accuracy on test, in points; negative for an underconfident model."""
+    bins = record.calibration
+    count = np.array(bins["count"], float)
     filled = count > 0
-    sure, right = (np.array(found[name], float)[filled] @ count[filled] for name in ("confidence", "accuracy"))
-    return float(100 * (sure - right) / count.sum())
+    confidence, correct = (np.array(bins[name], float)[filled] @ count[filled] for name in ("confidence", "accuracy"))
+    return float(100 * (confidence - correct) / count.sum())
 
 
 def best_epoch(record: RunRecord) -> dict[str, float]:
-    """Return the epoch of least validation loss in stage 1, and what the last one is by comparison."""
+    """Return the epoch of lowest validation loss in stage 1, and loss and accuracy there and in the last epoch."""
     curve = record.curves["stage1"]
     best = int(np.argmin(np.array(curve["val_loss"], float)))
     return {
@@ -95,8 +100,8 @@ def best_epoch(record: RunRecord) -> dict[str, float]:
 
 
 def depth_steps(results: Results) -> list[dict[str, Any]]:
-    """Return what each further step of unfreezing adds on validation, in points; the step to all layers is apart."""
-    steps = [
+    """Return the gain on validation of each step to more unfrozen layers, in points, except the step to all layers."""
+    by_depth = [
         (name, configuration) for name, configuration in depths(results).items() if configuration.config.n_unfreeze >= 0
     ]
     return [
@@ -105,18 +110,18 @@ def depth_steps(results: Results) -> list[dict[str, Any]]:
             "deep": deep,
             "gap": difference(later.measured("val_end2end"), earlier.measured("val_end2end")),
         }
-        for (shallow, earlier), (deep, later) in pairwise(steps)
+        for (shallow, earlier), (deep, later) in pairwise(by_depth)
     ]
 
 
 def all_gap(results: Results) -> Estimate | None:
-    """Return what unfreezing all layers adds over the last 30, in points; None where the study does not ask."""
+    """Return the gain of unfreezing all layers over the last 30, in points; None without these runs."""
     every, last = results.configuration("depth_all"), results.configuration("depth", n_unfreeze=30)
     return difference(every.measured("val_end2end"), last.measured("val_end2end")) if every and last else None
 
 
-def forgets(results: Results) -> dict[str, Any] | None:
-    """Return how the aggressive fine-tuning went at both its rates; None where the study does not ask."""
+def aggressive_fine_tuning(results: Results) -> dict[str, Any] | None:
+    """Return validation accuracies and changes of the aggressive fine-tuning at both rates; None without these runs."""
     configuration = results.configuration("aggressive", learning_rate_stage2=STANDARD_RATE)
     if not configuration:
         return None
@@ -135,14 +140,17 @@ def forgets(results: Results) -> dict[str, Any] | None:
     }
 
 
-def undone(configuration: Configuration) -> float | None:
-    """Return the best validation accuracy of any epoch of fine-tuning, where what remained is the head before it."""
+def best_reverted_epoch(configuration: Configuration) -> float | None:
+    """Return the best validation accuracy in stage 2 if every epoch was worse than the final model, else None.
+
+    The final model then has the weights from before fine-tuning.
+    """
     best = max(_fine_tuned(configuration), default=None)
     return best if best is not None and best < configuration.accuracy().low else None
 
 
-def stopping(results: Results) -> dict[str, Any] | None:
-    """Return what early stopping saved and what it cost; None where the study does not ask."""
+def early_stopping(results: Results) -> dict[str, Any] | None:
+    """Return the epochs that early stopping saved and the change in accuracy; None without these runs."""
     configurations = sorted(
         results.configurations.get("early_stopping", []), key=lambda configuration: configuration.config.patience
     )
@@ -155,27 +163,27 @@ def stopping(results: Results) -> dict[str, Any] | None:
         "epochs": epochs,
         "all_epochs": every,
         "saved": 1 - epochs / every,
-        "fell_back": epochs == early.config.patience,  # no epoch was better than the weights that stage 2 began with
+        "fell_back": epochs == early.config.patience,  # no epoch improved on the initial weights of stage 2
         "change": difference(early.measured("val_end2end"), never.measured("val_end2end")),
     }
 
 
 def labels_worth(results: Results) -> str:
-    """Say from how many labels the CNN is as good as transfer learning is from the fewest."""
-    found = _by_labels(results)
-    few, many = next(iter(found)), next(reversed(found))
-    target = found[few]["transfer"].accuracy("test_end2end").mean
-    enough = next((n for n, pair in found.items() if pair["baseline"].accuracy("test_end2end").mean >= target), None)
-    said = f"From {labels(few)} labels per class, transfer learning gets {percent(target)} of the test images right"
+    """Describe how many labels the baseline needs to match transfer learning with the fewest labels."""
+    by_labels = _by_labels(results)
+    few, many = next(iter(by_labels)), next(reversed(by_labels))
+    target = by_labels[few]["transfer"].accuracy("test_end2end").mean
+    baseline = {n: pair["baseline"].accuracy("test_end2end").mean for n, pair in by_labels.items()}
+    enough = next((n for n, accuracy in baseline.items() if accuracy >= target), None)
+    start = f"From {labels(few)} labels per class, transfer learning gets {percent(target)} of the test images right"
     if enough is None:
-        best = max(pair["baseline"].accuracy("test_end2end").mean for pair in found.values())
-        at_best = f"from {labels(many)} ({percent(best)} at best)"
-        return f"{said}; the {MODEL_NAMES['baseline']} does not get there {at_best}."
-    return f"{said}; the {MODEL_NAMES['baseline']} first does about as well from {labels(enough)}."
+        at_best = f"from {labels(many)} ({percent(max(baseline.values()))} at best)"
+        return f"{start}; the {MODEL_NAMES['baseline']} does not get there {at_best}."
+    return f"{start}; the {MODEL_NAMES['baseline']} first does about as well from {labels(enough)}."
 
 
 def label_rows(results: Results) -> list[list[str]]:
-    """Return a row for each number of labels: both accuracies on test, and the difference seed by seed."""
+    """Return a row for each number of labels: both accuracies on test and their paired difference."""
     rows = []
     for n, pair in _by_labels(results).items():
         a, b = (pair[model].accuracy("test_end2end") for model in ("transfer", "baseline"))
@@ -185,7 +193,7 @@ def label_rows(results: Results) -> list[list[str]]:
 
 
 def rows_of(configurations: dict[str, Configuration]) -> list[list[str]]:
-    """Return a row for each setting: accuracy on validation and on test, and from how many runs."""
+    """Return a row for each setting: accuracy on validation and on test, and the number of runs."""
     return [
         [
             name,
@@ -198,7 +206,7 @@ def rows_of(configurations: dict[str, Configuration]) -> list[list[str]]:
 
 
 def size_rows(results: Results) -> list[list[str]]:
-    """Return a row for each image size: accuracies, and the time to classify an image and to fine-tune."""
+    """Return a row for each image size: accuracies, milliseconds per image, and the time of fine-tuning."""
     return [
         [
             f"{configuration.config.image_size} px",
@@ -212,7 +220,7 @@ def size_rows(results: Results) -> list[list[str]]:
 
 
 def starting_point(results: Results) -> RunConfig:
-    """Return the options that the groups vary one at a time: of the first run with some labels only and a stage 2."""
+    """Return the config from which the groups vary one option: the first with limited labels and a stage 2."""
 
     def typical(config: RunConfig) -> tuple[bool, bool]:
         return config.labels_per_class > 0, bool(config.n_unfreeze and config.epochs_stage2)
@@ -228,17 +236,17 @@ def starting_point(results: Results) -> RunConfig:
 
 
 def _by_labels(results: Results) -> dict[int, dict[str, Configuration]]:
-    found: dict[int, dict[str, Configuration]] = {}
+    by_labels: dict[int, dict[str, Configuration]] = {}
     for configuration in results.configurations["label_efficiency"]:
-        found.setdefault(configuration.config.labels_per_class, {})[configuration.config.model] = configuration
-    return dict(sorted(found.items(), key=lambda item: item[0] or math.inf))  # 0 means all labels
+        by_labels.setdefault(configuration.config.labels_per_class, {})[configuration.config.model] = configuration
+    return dict(sorted(by_labels.items(), key=lambda item: item[0] or math.inf))  # 0 means all labels
 
 
 def _fine_tuned(configuration: Configuration) -> list[float]:
-    """Return the validation accuracies of all epochs of stage 2, run after run."""
+    """Return the validation accuracies of all epochs of stage 2 of all runs."""
     curves = [record.curves.get("stage2", {}).get("val_accuracy", []) for record in configuration.records]
     return [value for curve in curves for value in curve if value is not None]
 
 
 def _mean(measured: dict[int, Any]) -> float:
-    return float(np.mean([one.value for one in measured.values()]))
+    return float(np.mean([accuracy.value for accuracy in measured.values()]))

@@ -1,29 +1,29 @@
-"""The figures of the report, each from the runs of a group of the study; which are drawn follows from what it asks."""
+"""The figures of the report, each drawn from the runs of one group of the study."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from transfer_utils import plotting
 from transfer_utils.records import RunRecord
 from transfer_utils.report.comparison import draw_comparison
 from transfer_utils.results.claims import frozen_features
-from transfer_utils.results.curves import LabelEfficiencyPoint, summarise
+from transfer_utils.results.curves import LabelEfficiencyPoint, fine_tuning_curve, summarise
 from transfer_utils.results.formatting import layers, rate
 from transfer_utils.results.summary import HEADLINE, Configuration, Results, estimate
 from transfer_utils.utils.palette import MODEL_NAMES
 
-# The two that `transfer-utils compare` draws as well, with what stands in for the picture where it cannot be seen.
+# The alt texts of the figures that `transfer-utils compare` draws as well.
 COMPARED = {
     "model_comparison": "Accuracy and loss of transfer learning and of the CNN from scratch, epoch by epoch",
     "accuracy_comparison": "Validation and test accuracy of transfer learning and of the CNN from scratch",
 }
-# Options with a handful of values and no order among them: they share a picture.
+# Groups that vary an option without an order of its values; they share a figure. The option, its title, a formatter.
 CHOICES = {
     "optimizers": ("optimizer_stage1", "optimizer of the head, nothing unfrozen", str),
     "mixup": ("use_mixup", "Mixup", {True: "on", False: "off"}.get),
@@ -33,7 +33,7 @@ CHOICES = {
 
 
 class Drawing(NamedTuple):
-    """A figure of the report: the groups it needs one of, what it shows in words, and what draws it."""
+    """A figure of the report: the groups of which it needs at least one, its alt text, and its drawing function."""
 
     groups: tuple[str, ...]
     alt: str
@@ -41,7 +41,7 @@ class Drawing(NamedTuple):
 
 
 def draw_figures(results: Results, folder: Path) -> dict[str, str]:
-    """Write every figure that the study has runs for into ``folder`` as ``<name>.png``; return the alt text by name."""
+    """Write the figures of the study into ``folder`` as ``<name>.png``; return their alt texts by name."""
     draw_comparison(*(next(iter(configuration.runs.values())) for configuration in headline(results)), folder)
     alts = figures_of(results)
     for name in alts:
@@ -51,24 +51,22 @@ def draw_figures(results: Results, folder: Path) -> dict[str, str]:
 
 
 def figures_of(results: Results) -> dict[str, str]:
-    """Return the figures that the study has runs for: their alt text by name."""
-    asked = {name: drawing.alt for name, drawing in DRAWINGS.items() if any(one in results for one in drawing.groups)}
-    return COMPARED | asked
+    """Return the alt texts of the figures that the study has runs for, by name."""
+    return COMPARED | {
+        name: drawing.alt for name, drawing in DRAWINGS.items() if any(group in results for group in drawing.groups)
+    }
 
 
 def headline(results: Results) -> tuple[Configuration, Configuration]:
-    """Return the runs of transfer learning and those of the baseline with all labels."""
+    """Return the configurations of transfer learning and of the baseline with all labels."""
     return tuple(results.configuration(HEADLINE, model=model) for model in ("transfer", "baseline"))
 
 
 def depths(results: Results) -> dict[str, Configuration]:
-    """Return the runs by how many layers were unfrozen, none first and all last."""
+    """Return the configurations by number of unfrozen layers, from none to all."""
     configurations = [*results.configurations.get("depth", []), *results.configurations.get("depth_all", [])]
-    order = sorted(
-        configurations,
-        key=lambda configuration: configuration.config.n_unfreeze if configuration.config.n_unfreeze >= 0 else np.inf,
-    )
-    return {layers(configuration.config.n_unfreeze): configuration for configuration in order}
+    by_depth = {configuration.config.n_unfreeze: configuration for configuration in configurations}
+    return {layers(n): by_depth[n] for n in sorted(by_depth, key=lambda n: n if n >= 0 else math.inf)}
 
 
 def _first(results: Results) -> tuple[RunRecord, RunRecord]:
@@ -99,17 +97,19 @@ def _learning_rate(results: Results) -> Figure:
 
 def _by_setting(configurations: dict[str, Configuration], setting: str, title: str) -> Figure:
     metrics = {"validation": "val_end2end", "test": "test_end2end"}
-    found = {
+    accuracies = {
         split: {name: configuration.accuracy(metric) for name, configuration in configurations.items()}
         for split, metric in metrics.items()
     }
-    return plotting.plot_accuracy_by_setting(found, setting, title)
+    return plotting.plot_accuracy_by_setting(accuracies, setting, title)
 
 
 def _forgetting(results: Results) -> Figure:
     configurations = results.configurations["aggressive"]
     curves = {
-        f"learning rate {rate(configuration.config.learning_rate_stage2)}": _mean_curve(configuration)
+        f"learning rate {rate(configuration.config.learning_rate_stage2)}": fine_tuning_curve(
+            configuration.records
+        ).tolist()
         for configuration in configurations
     }
     if results.configuration("depth", n_unfreeze=0):
@@ -118,25 +118,11 @@ def _forgetting(results: Results) -> Figure:
     return plotting.plot_fine_tunings(curves)
 
 
-def _mean_curve(configuration: Configuration) -> list[float]:
-    """Return the validation accuracy before fine-tuning and after each of its epochs, the mean over the runs.
-
-    As far as all of them went: a run that diverged ends early.
-    """
-    curves = [
-        [record.curves["stage1"]["val_accuracy"][-1], *record.curves.get("stage2", {}).get("val_accuracy", [])]
-        for record in configuration.records
-    ]
-    numbers = [[value for value in curve if value is not None] for curve in curves]
-    shortest = min(map(len, numbers))
-    return np.mean([curve[:shortest] for curve in numbers], axis=0).tolist()
-
-
 def _label_efficiency(results: Results) -> Figure:
     measured = [
-        LabelEfficiencyPoint(configuration.config.model, configuration.config.labels_per_class, seed, one.value)
+        LabelEfficiencyPoint(configuration.config.model, configuration.config.labels_per_class, seed, accuracy.value)
         for configuration in results.configurations["label_efficiency"]
-        for seed, one in configuration.measured("test_end2end").items()
+        for seed, accuracy in configuration.measured("test_end2end").items()
     ]
     return plotting.plot_label_efficiency(summarise(measured))
 
@@ -153,11 +139,11 @@ def _image_size(results: Results) -> Figure:
 
 def _choices(results: Results) -> Figure:
     effects = {}
-    for group, (option, title, word) in CHOICES.items():
+    for group, (option, title, formatter) in CHOICES.items():
         if group in results:
-            configurations = results.configurations[group]
             effects[title] = {
-                word(getattr(configuration.config, option)): configuration.records for configuration in configurations
+                formatter(getattr(configuration.config, option)): configuration.records
+                for configuration in results.configurations[group]
             }
     return plotting.plot_option_effects(effects)
 

@@ -1,4 +1,4 @@
-"""What recorded runs say: read from their records alone, never computed anew."""
+"""The results of recorded runs, read from their records only."""
 
 import lazy_loader
 

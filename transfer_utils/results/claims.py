@@ -1,7 +1,7 @@
-"""The published claims about this recipe, and what recorded runs say to each: one rule for each kind of claim.
+"""The published claims about this recipe and the verdict of the recorded runs on each.
 
-A verdict is for the interval, never for the number in its middle: ``confirms`` and ``contradicts`` need all of it on
-one side of what the claim says, and everything else is ``cannot tell``.
+A verdict depends on the whole 95 % interval, not on the mean: ``confirms`` and ``contradicts`` need all of it on one
+side of what the claim states; everything else is ``cannot tell``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ CONFIRMS, CONTRADICTS, CANNOT_TELL = "confirms", "contradicts", "cannot tell"
 NOT_REPRODUCED = "reported, not reproduced here"
 
 GAIN = (15.0, 25.0)  # points over the baseline, as claimed
-LEVEL = 1.0  # points: an accuracy that was published and one that was measured are the same if no further apart
-LITTLE = 2.0  # points: less than any of the effects that the recipe is built on
+LEVEL = 1.0  # points; a measured accuracy matches a published one within this distance
+LITTLE = 2.0  # points; smaller than every effect that the recipe relies on
 STANDARD_RATE, LOW_RATE = 1e-3, 1e-5
 CLAIMED_ALPHA = 1.0
 
@@ -46,7 +46,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class EvaluatedClaim:
-    """One claim, what our runs say to it in words, and the verdict by the rule of that name."""
+    """One claim, the result of our runs as text, and the verdict by the rule of that name."""
 
     name: str
     claim: str
@@ -56,10 +56,10 @@ class EvaluatedClaim:
 
 
 def evaluate_claims(results: Results) -> list[EvaluatedClaim]:
-    """Return a finding for each published claim; ``cannot tell`` where the study does not ask."""
+    """Evaluate each published claim; the verdict is ``cannot tell`` if the study lacks the runs for it."""
     return [
-        _answer(results, *one)
-        for one in (
+        _evaluate(results, *claim)
+        for claim in (
             ("gain", "Transfer gains 15–25 points over a CNN from scratch", "gain", _gain),
             ("frozen", "About 87 % validation accuracy with a frozen backbone", "level", _frozen),
             ("fine-tuned, validation", "92.3 % on validation with the last 30 layers, augmented", "level", _validation),
@@ -73,77 +73,79 @@ def evaluate_claims(results: Results) -> list[EvaluatedClaim]:
     ]
 
 
-def within(found: Estimate, low: float, high: float) -> str:
-    """Say whether an interval lies between two numbers, both included."""
-    if low <= found.low and found.high <= high:
+def within(interval: Estimate, low: float, high: float) -> str:
+    """Return the verdict on the claim that a value lies in [low, high]."""
+    if low <= interval.low and interval.high <= high:
         return CONFIRMS
-    return CONTRADICTS if found.high < low or found.low > high else CANNOT_TELL
+    return CONTRADICTS if interval.high < low or interval.low > high else CANNOT_TELL
 
 
-def level(found: Estimate, claimed: float) -> str:
-    """Say whether an accuracy in [0, 1] is the claimed one, in percent."""
-    return within(Estimate(*(100 * value for value in found[:3]), found.n), claimed - LEVEL, claimed + LEVEL)
+def level(accuracy: Estimate, claimed: float) -> str:
+    """Return the verdict on a claimed accuracy in percent; ``accuracy`` is in [0, 1]."""
+    percentage = Estimate(*(100 * value for value in accuracy[:3]), accuracy.n)
+    return within(percentage, claimed - LEVEL, claimed + LEVEL)
 
 
-def little(found: Sequence[Estimate]) -> str:
-    """Say whether all of several differences, in points, are small."""
-    said = {within(one, -LITTLE, LITTLE) for one in found}
-    return CONTRADICTS if CONTRADICTS in said else CANNOT_TELL if CANNOT_TELL in said else CONFIRMS
+def all_small(differences: Sequence[Estimate]) -> str:
+    """Return the verdict on the claim that all differences, in points, are small."""
+    verdicts = {within(difference, -LITTLE, LITTLE) for difference in differences}
+    return CONTRADICTS if CONTRADICTS in verdicts else CANNOT_TELL if CANNOT_TELL in verdicts else CONFIRMS
 
 
-def loss(found: Estimate) -> str:
-    """Say whether a change, in points, is one for the worse."""
-    return CONFIRMS if found.high < 0 else CONTRADICTS if found.low >= 0 else CANNOT_TELL
+def loss(change: Estimate) -> str:
+    """Return the verdict on the claim that a change, in points, is negative."""
+    return CONFIRMS if change.high < 0 else CONTRADICTS if change.low >= 0 else CANNOT_TELL
 
 
-def rise(found: Estimate) -> str:
-    """Say whether a change, in points, is one for the better."""
-    return CONFIRMS if found.low > 0 else CONTRADICTS if found.high <= 0 else CANNOT_TELL
+def rise(change: Estimate) -> str:
+    """Return the verdict on the claim that a change, in points, is positive."""
+    return CONFIRMS if change.low > 0 else CONTRADICTS if change.high <= 0 else CANNOT_TELL
 
 
-def small_bonus(found: Estimate) -> str:
-    """Say whether a gain, in points, is there and small."""
-    if found.low > 0 and found.high <= LITTLE:
+def small_bonus(gain: Estimate) -> str:
+    """Return the verdict on the claim that a gain, in points, is positive and small."""
+    if gain.low > 0 and gain.high <= LITTLE:
         return CONFIRMS
-    return CONTRADICTS if found.high <= 0 or found.low > LITTLE else CANNOT_TELL
+    return CONTRADICTS if gain.high <= 0 or gain.low > LITTLE else CANNOT_TELL
 
 
 def saving(epochs_saved: float, change: Estimate) -> str:
-    """Say whether epochs were saved, and accuracy (a change in points) was not lost for it."""
+    """Return the verdict on the claim that epochs are saved without losing accuracy; the change is in points."""
     if epochs_saved <= 0 or change.high < -LITTLE:
         return CONTRADICTS
     return CONFIRMS if change.low > -LITTLE else CANNOT_TELL
 
 
 def gain_over_baseline(results: Results) -> Estimate:
-    """Return the gain on test over the CNN from scratch with all labels, in points."""
+    """Return the gain in test accuracy over the baseline with all labels, in points."""
     pair = (results.configuration(HEADLINE, model=model).measured("test_end2end") for model in ("transfer", "baseline"))
     return difference(*pair)
 
 
 def forgetting(results: Results, configuration: Configuration) -> Estimate:
-    """Return by how many points fine-tuning ends above what the frozen features give, on validation.
+    """Return the validation accuracy after the last epoch of fine-tuning minus that of frozen features, in points.
 
-    Its last epoch counts and not its final model: training keeps the weights of the best epoch, and so hides what the
-    later ones lost. The frozen features are those of the group ``depth`` with nothing unfrozen and a solved head; where
-    the study has none, the head of the same run before it was fine-tuned.
+    The final model would hide a loss, because it has the weights of the best epoch.
     """
     return difference(configuration.last("stage2"), frozen_features(results, configuration))
 
 
 def frozen_features(results: Results, configuration: Configuration) -> dict[int, MeasuredAccuracy]:
-    """Return the validation accuracies that ``forgetting`` sets the runs of ``cell`` beside, of the same seeds."""
+    """Return the validation accuracies with which ``forgetting`` compares a configuration, by seed.
+
+    They are those of the group ``depth`` with nothing unfrozen and a solved head. If no seed has such a run, they are
+    those of the configuration itself before fine-tuning.
+    """
     frozen = results.configuration("depth", n_unfreeze=0)
-    known = frozen.measured("val_end2end") if frozen else {}
-    return {seed: measured for seed, measured in known.items() if seed in configuration.runs} or configuration.last(
-        "stage1"
-    )
+    accuracies = frozen.measured("val_end2end") if frozen else {}
+    common = {seed: accuracy for seed, accuracy in accuracies.items() if seed in configuration.runs}
+    return common or configuration.last("stage1")
 
 
 def averaged_views(results: Results) -> tuple[Configuration, Estimate]:
-    """Return the runs that the bonus of averaged views is read off, and the bonus on test in points.
+    """Return the configuration that measures the gain of test-time augmentation, and the gain on test in points.
 
-    They are those with the last 30 layers unfrozen in the group ``depth``, which have several seeds, or the headline's.
+    It is that of the group ``depth`` with the last 30 layers unfrozen, which has several seeds, or the headline.
     """
     configuration = results.configuration("depth", n_unfreeze=30) or results.configuration(HEADLINE, model="transfer")
     return configuration, difference(configuration.measured("test_tta"), configuration.measured("test_end2end"))
@@ -152,71 +154,73 @@ def averaged_views(results: Results) -> tuple[Configuration, Estimate]:
 def pairs(
     configurations: Sequence[Configuration], metric: str = "val_end2end"
 ) -> list[tuple[Configuration, Configuration, Estimate]]:
-    """Return every two cells, the better one first, with their difference in points; the widest apart first."""
-    found = []
+    """Return every pair, the better one first, with the difference in points; the largest difference comes first."""
+    compared = []
     for a, b in combinations(configurations, 2):
         gap = difference(a.measured(metric), b.measured(metric))
-        found.append((a, b, gap) if gap.mean >= 0 else (b, a, Estimate(-gap.mean, -gap.high, -gap.low, gap.n)))
-    return sorted(found, key=lambda pair: -pair[2].mean)
+        compared.append((a, b, gap) if gap.mean >= 0 else (b, a, Estimate(-gap.mean, -gap.high, -gap.low, gap.n)))
+    return sorted(compared, key=lambda pair: -pair[2].mean)
 
 
-Says = tuple[str, str] | None
+Verdict = tuple[str, str] | None  # the result as text, and the verdict; None if the study lacks the runs
 
 
-def _answer(results: Results, name: str, claim: str, rule: str, ask: Callable[[Results], Says]) -> EvaluatedClaim:
-    ours, verdict = ask(results) or ("the study does not ask", CANNOT_TELL)
+def _evaluate(
+    results: Results, name: str, claim: str, rule: str, evaluate: Callable[[Results], Verdict]
+) -> EvaluatedClaim:
+    ours, verdict = evaluate(results) or ("the study does not ask", CANNOT_TELL)
     return EvaluatedClaim(name, claim, ours, verdict, rule)
 
 
-def _gain(results: Results) -> Says:
+def _gain(results: Results) -> Verdict:
     gain, alpha = gain_over_baseline(results), results.configuration(HEADLINE, model="transfer").config.alpha
     narrow = alpha < CLAIMED_ALPHA and gain.high < GAIN[0]
     verdict = CANNOT_TELL if narrow else within(gain, *GAIN)
     return f"{points(gain)} on test with width {alpha:g}", verdict
 
 
-def _frozen(results: Results) -> Says:
+def _frozen(results: Results) -> Verdict:
     configuration = results.configuration("frozen")
     return _level(results, configuration, "val_end2end", 87.0, "stage1") if configuration else None
 
 
-def _validation(results: Results) -> Says:
+def _validation(results: Results) -> Verdict:
     return _level(results, results.configuration(HEADLINE, model="transfer"), "val_end2end", 92.3)
 
 
-def _test(results: Results) -> Says:
+def _test(results: Results) -> Verdict:
     return _level(results, results.configuration(HEADLINE, model="transfer"), "test_end2end", 91.6)
 
 
-def _level(results: Results, configuration: Configuration, metric: str, claimed: float, stage: str = "") -> Says:
-    """Set an accuracy beside a published one: that of a run of the published width if there is one, else only ours."""
+def _level(results: Results, configuration: Configuration, metric: str, claimed: float, stage: str = "") -> Verdict:
+    """Compare an accuracy with a published one, which only a run of the published width can confirm."""
     if results.full:
-        whole = Configuration({}, configuration.config, {0: results.full})
-        found = estimate({0: _best_of(results.full, stage)}) if stage else whole.accuracy(metric)
-        return f"{percent(found)} with width {CLAIMED_ALPHA:g}", level(found, claimed)
-    found = configuration.accuracy(metric)
+        full = Configuration({}, configuration.config, {0: results.full})
+        accuracy = estimate({0: _best_accuracy(results.full, stage)}) if stage else full.accuracy(metric)
+        return f"{percent(accuracy)} with width {CLAIMED_ALPHA:g}", level(accuracy, claimed)
+    accuracy = configuration.accuracy(metric)
     if configuration.config.alpha == CLAIMED_ALPHA:
-        return percent(found), level(found, claimed)
-    return f"{percent(found)} with width {configuration.config.alpha:g}; {NOT_REPRODUCED}", CANNOT_TELL
+        return percent(accuracy), level(accuracy, claimed)
+    return f"{percent(accuracy)} with width {configuration.config.alpha:g}; {NOT_REPRODUCED}", CANNOT_TELL
 
 
-def _best_of(run: Run, stage: str) -> MeasuredAccuracy:
-    """Return the best validation accuracy of a stage's epochs."""
+def _best_accuracy(run: Run, stage: str) -> MeasuredAccuracy:
+    """Return the best validation accuracy of all epochs of a stage."""
     values = [value for value in run.record.curves[stage]["val_accuracy"] if value is not None]
     n = run.record.dataset["images"]["validation"]
     return MeasuredAccuracy(max(values), *wilson_interval(round(max(values) * n), n))
 
 
-def _optimizers(results: Results) -> Says:
+def _optimizers(results: Results) -> Verdict:
     if "optimizers" not in results:
         return None
-    found = pairs(results.configurations["optimizers"])
-    better, worse, gap = found[0]
+    compared = pairs(results.configurations["optimizers"])
+    better, worse, gap = compared[0]
     names = [configuration.config.optimizer_stage1 for configuration in (better, worse)]
-    return f"{names[0]} and {names[1]} are furthest apart: {points(gap)}", little([gap for _, _, gap in found])
+    return f"{names[0]} and {names[1]} are furthest apart: {points(gap)}", all_small([gap for _, _, gap in compared])
 
 
-def _forgetting(results: Results) -> Says:
+def _forgetting(results: Results) -> Verdict:
     configuration = results.configuration("aggressive", learning_rate_stage2=STANDARD_RATE)
     if not configuration:
         return None
@@ -224,7 +228,7 @@ def _forgetting(results: Results) -> Says:
     return f"{points(change)} on validation in its last epoch, against the frozen features", loss(change)
 
 
-def _cure(results: Results) -> Says:
+def _cure(results: Results) -> Verdict:
     low, standard = (
         results.configuration("aggressive", learning_rate_stage2=rate) for rate in (LOW_RATE, STANDARD_RATE)
     )
@@ -234,12 +238,12 @@ def _cure(results: Results) -> Says:
     return f"{points(change)} on validation in the last epoch, against the standard rate", rise(change)
 
 
-def _averaged_views(results: Results) -> Says:
+def _averaged_views(results: Results) -> Verdict:
     _, bonus = averaged_views(results)
     return f"{points(bonus)} on test", small_bonus(bonus)
 
 
-def _early_stopping(results: Results) -> Says:
+def _early_stopping(results: Results) -> Verdict:
     configurations = results.configurations.get("early_stopping", [])
     if len(configurations) < 2 or any(configuration.diverged for configuration in configurations):
         return None

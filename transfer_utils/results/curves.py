@@ -1,8 +1,9 @@
-"""What a run reached by when: validation accuracy against seconds, from its record."""
+"""Curves from run records: the epochs of all stages joined, means over runs, accuracy over time and over labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,12 +12,60 @@ import numpy as np
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.palette import MODEL_NAMES
 
-# What a stage cannot begin without, by its name in ``timing_sec``.
-BEFORE = {"stage1": "features", "stage2": "boundary"}
+STAGE_NAMES = {"stage1": "stage 1", "stage2": "stage 2", "baseline": "from scratch", "training": "training"}
+# The phase in ``timing_sec`` that must end before the first epoch of a stage.
+PREPARATION = {"stage1": "features", "stage2": "boundary"}
+QUANTITIES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+MAX_POINTS = 1000  # per line; more than a screen has pixels to show
+
+
+class JoinedCurves(NamedTuple):
+    """The curves of one run, its stages one after the other.
+
+    Attributes:
+        stages: the positions of each stage in the arrays, in the order of training.
+        values: each of ``QUANTITIES`` and ``seconds``, shape (epochs,), NaN where nothing is recorded.
+        ran: bool, shape (epochs,), False where a stage was padded to a given length.
+    """
+
+    stages: dict[str, slice]
+    values: dict[str, np.ndarray]
+    ran: np.ndarray
+
+
+def join_stages(record: RunRecord, lengths: Mapping[str, int] | None = None) -> JoinedCurves:
+    """Join the curves of all stages of a run.
+
+    Args:
+        record: the run; a stage whose lists differ in length has as many epochs as the longest of them.
+        lengths: epochs of each stage, to join several runs alike; by default those of this run.
+    """
+    own = _stage_lengths([record])
+    lengths = own if lengths is None else lengths
+    ends = list(itertools.accumulate(lengths.values(), initial=0))
+    stages = {stage: slice(*bounds) for stage, bounds in zip(lengths, itertools.pairwise(ends), strict=True)}
+    values = {quantity: np.full(ends[-1], np.nan) for quantity in (*QUANTITIES, "seconds")}
+    ran = np.zeros(ends[-1], bool)
+    for stage, epochs in stages.items():
+        ran[epochs][: own.get(stage, 0)] = True
+        for quantity, joined in values.items():
+            recorded = record.curves.get(stage, {}).get(quantity, [])
+            joined[epochs][: len(recorded)] = np.array(recorded, float)
+    return JoinedCurves(stages, values, ran)
+
+
+def _stage_lengths(records: Sequence[RunRecord]) -> dict[str, int]:
+    """Return the stages of all runs in the order of training, with the most epochs that a run recorded."""
+    lengths: dict[str, int] = {}
+    for record in records:
+        for stage, curves in record.curves.items():
+            lengths[stage] = max(lengths.get(stage, 0), *map(len, curves.values()), 0)
+    order = list(STAGE_NAMES)
+    return dict(sorted(lengths.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
 
 
 class Moment(NamedTuple):
-    """The end of an epoch: its number, counted over all stages, the seconds until then, and the accuracy there."""
+    """The end of an epoch: its number over all stages, the seconds since the start, and the validation accuracy."""
 
     epoch: int
     seconds: float
@@ -24,47 +73,42 @@ class Moment(NamedTuple):
 
 
 def timeline(record: RunRecord) -> list[Moment]:
-    """Return the ends of all epochs of a run, in order.
+    """Return the end of every epoch of a run, in order. Stages without recorded times are left out.
 
-    The seconds are those of the epochs, of computing features and boundary activations, and of solving the linear head
-    before the first epoch of stage 1; writing checkpoints is left out. What came from a cache took the run no time.
+    The seconds include the epochs, computing features and boundary activations, and solving the linear head before the
+    first epoch of stage 1. They exclude writing checkpoints and whatever was read from a cache.
     """
+    joined = join_stages(record)
     moments: list[Moment] = []
-    passed = 0.0
-    for stage, curves in record.curves.items():
-        accuracy = np.array(curves.get("val_accuracy", []), float)
-        seconds = np.array(curves.get("seconds", [])[: len(accuracy)], float)
-        if len(seconds) < len(accuracy):
-            continue  # an old log: nobody knows when
-        passed += record.timing_sec.get(BEFORE.get(stage, "")) or 0.0
+    elapsed = 0.0
+    for stage, epochs in joined.stages.items():
+        seconds = joined.values["seconds"][epochs]
+        if np.isnan(seconds).any():
+            continue
+        elapsed += record.timing_sec.get(PREPARATION.get(stage, "")) or 0.0
         if stage == "stage1":
-            passed += max(0.0, (record.timing_sec.get(stage) or 0.0) - float(seconds.sum()))
-        for took, reached in zip(seconds, accuracy, strict=True):
-            passed += float(took)
-            moments.append(Moment(len(moments) + 1, passed, float(reached)))
+            elapsed += max(0.0, (record.timing_sec.get(stage) or 0.0) - float(seconds.sum()))
+        for duration, accuracy in zip(seconds, joined.values["val_accuracy"][epochs], strict=True):
+            elapsed += float(duration)
+            moments.append(Moment(len(moments) + 1, elapsed, float(accuracy)))
     return moments
 
 
 def first_reaching(record: RunRecord, accuracy: float) -> Moment | None:
-    """Return the end of the first epoch of at least this validation accuracy; None where there is none."""
+    """Return the end of the first epoch with at least this validation accuracy, or None if there is none."""
     return next((moment for moment in timeline(record) if moment.val_accuracy >= accuracy), None)
-
-
-STAGE_NAMES = {"stage1": "stage 1", "stage2": "stage 2", "baseline": "from scratch", "training": "training"}
-QUANTITIES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-MAX_POINTS = 1000  # of one line; more cannot be told apart on a screen
 
 
 @dataclass
 class History:
-    """One value an epoch, over all stages.
+    """Curves of one run, or mean curves of several, over the epochs of all stages.
 
     Attributes:
         epochs: shape (n,), counted through all stages from 1.
-        seconds: shape (n,), since the first epoch began; NaN where the record does not say.
-        values: per quantity, shape (n,), NaN where there is none.
-        starts: the stages and the epoch each one begins with.
-        deviations: per quantity, shape (n,), the standard deviation over runs; empty for a single run.
+        seconds: shape (n,), since the start of the first epoch; NaN where no times are recorded.
+        values: each of ``QUANTITIES``, shape (n,), NaN where nothing is recorded.
+        starts: the first epoch of each stage that has any.
+        deviations: for each quantity the standard deviation over the runs, shape (n,); empty for a single run.
     """
 
     epochs: np.ndarray
@@ -76,54 +120,26 @@ class History:
     def has(self, quantity: str) -> bool:
         return bool(np.isfinite(self.values[quantity]).any())
 
-    def kept(self) -> np.ndarray:
-        """Return the indices to draw: all of them, or ``MOST_POINTS`` spread evenly."""
+    def points(self) -> np.ndarray:
+        """Return the indices of the epochs to draw: all of them, or ``MAX_POINTS`` spread evenly."""
         n = len(self.epochs)
         return np.arange(n) if n <= MAX_POINTS else np.linspace(0, n - 1, MAX_POINTS).astype(int)
 
 
-def mean_history(records: list[RunRecord]) -> History:
-    """Return the mean curves of several runs, stage by stage, each epoch over the runs that got that far."""
-    stages = list(dict.fromkeys(stage for record in records for stage in record.curves))
-    stages.sort(key=lambda stage: list(STAGE_NAMES).index(stage) if stage in STAGE_NAMES else len(STAGE_NAMES))
-    lengths = {stage: max(_length(record, stage) for record in records) for stage in stages}
-    stages = [stage for stage in stages if lengths[stage]]
-    starts, first = {}, 1
-    for stage in stages:
-        starts[stage] = first
-        first += lengths[stage]
-
-    def stacked(quantity: str) -> np.ndarray:
-        rows = [
-            np.concatenate([[], *(_padded(record, stage, quantity, lengths[stage]) for stage in stages)])
-            for record in records
-        ]
-        return np.array(rows)
-
-    tables = {quantity: stacked(quantity) for quantity in QUANTITIES}
-    ran = np.array(
-        [np.concatenate([[], *(np.arange(lengths[s]) < _length(record, s) for s in stages)]) for record in records]
-    )
-    # A run that had fewer epochs of a stage was at the next one sooner: those it did not have took no time.
-    seconds = np.cumsum(np.where(ran, stacked("seconds"), 0), axis=1)
+def mean_history(records: Sequence[RunRecord]) -> History:
+    """Return the mean curves of several runs, stage by stage; each epoch averages the runs that recorded it."""
+    lengths = _stage_lengths(records)
+    runs = [join_stages(record, lengths) for record in records]
+    tables = {quantity: np.array([run.values[quantity] for run in runs]) for quantity in (*QUANTITIES, "seconds")}
+    # A run with fewer epochs of a stage begins the next one sooner: the epochs it lacks take no time.
+    seconds = np.cumsum(np.where([run.ran for run in runs], tables.pop("seconds"), 0), axis=1)
     return History(
-        np.arange(1, first),
-        _mean(seconds),
-        {quantity: _mean(table) for quantity, table in tables.items()},
-        starts,
-        {quantity: _deviation(table) for quantity, table in tables.items()} if len(records) > 1 else {},
+        epochs=np.arange(1, seconds.shape[1] + 1),
+        seconds=_mean(seconds),
+        values={quantity: _mean(table) for quantity, table in tables.items()},
+        starts={stage: epochs.start + 1 for stage, epochs in runs[0].stages.items() if lengths[stage]},
+        deviations={quantity: _deviation(table) for quantity, table in tables.items()} if len(records) > 1 else {},
     )
-
-
-def _length(record: RunRecord, stage: str) -> int:
-    return max((len(values) for values in record.curves.get(stage, {}).values()), default=0)
-
-
-def _padded(record: RunRecord, stage: str, quantity: str, length: int) -> np.ndarray:
-    values = np.full(length, np.nan)
-    known = record.curves.get(stage, {}).get(quantity, [])
-    values[: len(known)] = np.array(known, float)
-    return values
 
 
 def _mean(table: np.ndarray) -> np.ndarray:
@@ -134,9 +150,24 @@ def _mean(table: np.ndarray) -> np.ndarray:
 def _deviation(table: np.ndarray) -> np.ndarray:
     """Return the sample standard deviation of each column, NaN where fewer than two runs have a value."""
     count = np.isfinite(table).sum(axis=0)
-    with np.errstate(over="ignore"):  # a record may hold 1e308; the chart leaves out what is infinite
+    with np.errstate(over="ignore"):  # a record may hold 1e308; charts leave out infinite values
         squares = np.nansum((table - _mean(table)) ** 2, axis=0)
     return np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
+
+
+def fine_tuning_curve(records: Sequence[RunRecord]) -> np.ndarray:
+    """Return the mean validation accuracy before fine-tuning and after each of its epochs.
+
+    Returns:
+        float64, shape (1 + n,), where n is the number of epochs of the run that ended or diverged first.
+    """
+    curves = []
+    for record in records:
+        joined = join_stages(record)
+        accuracy = joined.values["val_accuracy"][joined.stages["stage1"].stop - 1 :]
+        curves.append(accuracy[np.isfinite(accuracy)])
+    shortest = min(map(len, curves))
+    return np.mean([curve[:shortest] for curve in curves], axis=0)
 
 
 class LabelEfficiencyPoint(NamedTuple):
@@ -144,9 +175,9 @@ class LabelEfficiencyPoint(NamedTuple):
 
     Attributes:
         model: ``transfer`` or ``baseline``.
-        labels: labelled images per class; the mean over the classes where all are taken.
+        labels: labelled images per class; the mean over the classes if all labels are used.
         draw: number of the draw.
-        accuracy: fraction of the judging half of the validation split.
+        accuracy: fraction of the half of the validation split that is kept for this measurement.
     """
 
     model: str
@@ -156,45 +187,47 @@ class LabelEfficiencyPoint(NamedTuple):
 
 
 def summarise(measured: Sequence[LabelEfficiencyPoint]) -> dict[str, dict[int, tuple[float, float, float]]]:
-    """Return by model and by labels per class the mean accuracy over the draws, the lowest and the highest."""
-    found: dict[str, dict[int, list[float]]] = {}
-    for one in measured:
-        found.setdefault(one.model, {}).setdefault(one.labels, []).append(one.accuracy)
+    """Return the mean, lowest and highest accuracy over the draws, by model and labels per class."""
+    accuracies: dict[str, dict[int, list[float]]] = {}
+    for point in measured:
+        accuracies.setdefault(point.model, {}).setdefault(point.labels, []).append(point.accuracy)
     return {
-        model: {labels: (float(np.mean(all_)), min(all_), max(all_)) for labels, all_ in sorted(by_labels.items())}
-        for model, by_labels in found.items()
+        model: {labels: (float(np.mean(draws)), min(draws), max(draws)) for labels, draws in sorted(by_labels.items())}
+        for model, by_labels in accuracies.items()
     }
 
 
 def verdict(measured: Sequence[LabelEfficiencyPoint]) -> str:
-    """Say from the numbers what the pretrained features are worth in labels, and where they stop paying."""
-    found = summarise(measured)
-    transfer, baseline = found["transfer"], found["baseline"]
+    """Describe how many labels the pretrained features are worth, and up to how many they are clearly ahead."""
+    summary = summarise(measured)
+    transfer, baseline = summary["transfer"], summary["baseline"]
     levels = list(transfer)
-    gaps = {level: 100 * (transfer[level][0] - baseline[level][0]) for level in levels}
-    said = f"With {levels[0]:,} labels per class the frozen features are {_ahead(gaps[levels[0]])}"
-    lines = [f"{said}; with all {levels[-1]:,}, {_ahead(gaps[levels[-1]])}." if len(levels) > 1 else f"{said}."]
+    name = f"the {MODEL_NAMES['baseline']}"
+    fewest, most = (_lead(transfer[level][0] - baseline[level][0]) for level in (levels[0], levels[-1]))
+    lead = f"With {levels[0]:,} labels per class, the frozen features are {fewest} {name}"
+    lead += f"; with all {levels[-1]:,}, they are {most} it." if len(levels) > 1 else "."
     enough = next((level for level in levels if baseline[level][0] >= transfer[levels[0]][0]), None)
-    name = MODEL_NAMES["baseline"]
     if enough is None:
-        lines.append(f"The {name} does not reach, with any number of labels here, what they reach with {levels[0]:,}.")
+        match = f"With none of these numbers of labels does {name} match their accuracy with {levels[0]:,}."
     else:
-        lines.append(f"The {name} first reaches what they reach with {levels[0]:,} when it has {enough:,} per class.")
-    # Ahead for sure: even the worst draw of one beats the best draw of the other.
-    sure = [level for level in levels if transfer[level][1] > baseline[level][2]]
-    if not sure:
-        lines.append("At no number of labels does their worst draw beat its best one.")
-    elif sure == levels:
-        lines.append("With all labels they are still ahead: within these data they do not stop paying.")
-    elif sure == levels[: len(sure)]:
-        lines.append(
-            f"Up to {sure[-1]:,} per class their worst draw beats its best; with more labels it no longer does."
-        )
-    else:
-        named = " and ".join(f"{level:,}" for level in sure)
-        lines.append(f"With {named} per class their worst draw beats its best, with the other numbers it does not.")
-    return " ".join(lines)
+        match = f"To match their accuracy with {levels[0]:,}, {name} needs {enough:,} labels per class."
+    return f"{lead} {match} {_clear_lead(transfer, baseline)}"
 
 
-def _ahead(gap: float) -> str:
-    return f"{abs(gap):.1f} points {'ahead' if gap >= 0 else 'behind'}"
+def _lead(gap: float) -> str:
+    return f"{abs(100 * gap):.1f} points {'ahead of' if gap >= 0 else 'behind'}"
+
+
+def _clear_lead(transfer: Mapping[int, tuple], baseline: Mapping[int, tuple]) -> str:
+    """State at which numbers of labels the worst draw of the features is above the best draw of the CNN."""
+    levels = list(transfer)
+    clear = [level for level in levels if transfer[level][1] > baseline[level][2]]
+    rule = f"the worst draw of the frozen features is better than the best draw of the {MODEL_NAMES['baseline']}"
+    if not clear:
+        return f"There is no number of labels at which {rule}."
+    if clear == levels:
+        return f"At every number of labels, {rule}."
+    if clear == levels[: len(clear)]:
+        return f"Up to {clear[-1]:,} labels per class, {rule}; with more labels, it is not."
+    numbers = " and ".join(f"{level:,}" for level in clear)
+    return f"With {numbers} labels per class, {rule}; with the other numbers, it is not."

@@ -1,9 +1,9 @@
-"""Numbers, tables and outcomes in words: one way to write each, whatever it turns out to be."""
+"""Numbers, intervals and tables as text: one format for each in the terminal, the tables and the article."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -13,7 +13,7 @@ from transfer_utils.utils.text import MISSING, finite_number
 
 
 def plain_text(width: int, *tables: RenderableType) -> str:
-    """Return what rich draws in ``width`` columns as plain text, with a blank line between two tables."""
+    """Return rich tables as plain text of at most ``width`` columns, with a blank line between two tables."""
     console = Console(width=width, file=io.StringIO(), record=True)
     for table in tables:
         console.print(table)
@@ -21,10 +21,20 @@ def plain_text(width: int, *tables: RenderableType) -> str:
     return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
 
 
-def percent(value: Any) -> str:
-    """Write an accuracy in [0, 1]: ``84.2 %``, with the interval of an estimate ``84.2 % (83.5–84.9)``.
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], rule: str = "---|") -> str:
+    """Return a Markdown table without a final line break.
 
-    What is missing or not a number reads ``–``; a number outside [-1, 1] is no fraction and is written as it is.
+    Args:
+        rule: the part of the line below the header that stands for one column.
+    """
+    header, *lines = ("| " + " | ".join(cells) + " |" for cells in (columns, *rows))
+    return "\n".join([header, "|" + rule * len(columns), *lines])
+
+
+def percent(value: Any) -> str:
+    """Format an accuracy in [0, 1] as ``84.2 %``, or an estimate with its interval as ``84.2 % (83.5–84.9)``.
+
+    A value that is missing or not a number becomes ``–``. A number outside [-1, 1] is not a fraction: it is unchanged.
     """
     if isinstance(value, Estimate):
         return with_interval(value.mean, value.low, value.high)
@@ -34,70 +44,75 @@ def percent(value: Any) -> str:
     return f"{100 * fraction:.1f} %" if abs(fraction) <= 1 else f"{fraction:g}"
 
 
-def points(found: Estimate | float) -> str:
-    """Write a difference in percentage points: ``+1.1 points (+0.2 to +2.0)``."""
-    if isinstance(found, Estimate):
-        return f"{_signed(found.mean)} points ({_signed(found.low)} to {_signed(found.high)})"
-    return f"{_signed(found)} points"
+def points(difference: Estimate | float) -> str:
+    """Format a difference in percentage points: ``+1.1 points (+0.2 to +2.0)``."""
+    if isinstance(difference, Estimate):
+        return f"{_signed(difference.mean)} points ({_signed(difference.low)} to {_signed(difference.high)})"
+    return f"{_signed(difference)} points"
 
 
-def apart(found: Estimate) -> str:
-    """Write how far the better of two is ahead of the other: ``2.4 points (1.9 to 2.9)``."""
-    low, high = (f"{end:.1f}".replace("-", "−") for end in (found.low, found.high))
-    return f"{abs(found.mean):.1f} points ({low} to {high})"
+def apart(difference: Estimate) -> str:
+    """Format a difference without the sign of its mean: ``2.4 points (1.9 to 2.9)``."""
+    low, high = (f"{end:.1f}".replace("-", "−") for end in (difference.low, difference.high))
+    return f"{abs(difference.mean):.1f} points ({low} to {high})"
 
 
-def change(found: Estimate, gains: str, loses: str, neither: str) -> str:
-    """Choose by an interval: all of it above zero, all below, or not told apart from nothing."""
-    return gains if found.low > 0 else loses if found.high < 0 else neither
+def change(difference: Estimate, gains: str, loses: str, neither: str) -> str:
+    """Return ``gains`` if the interval is above zero, ``loses`` if it is below zero, and ``neither`` if it has zero."""
+    return gains if difference.low > 0 else loses if difference.high < 0 else neither
+
+
+def p_value(p: float) -> str:
+    """Format a p-value with its relation sign: ``= 0.031``, ``< 0.0001``."""
+    return f"= {p:.2g}" if p >= 1e-4 else "< 0.0001"
 
 
 def rate(value: float) -> str:
-    """Write a learning rate: ``0.001``, ``1e-05``."""
+    """Format a learning rate: ``0.001``, ``1e-05``."""
     return f"{value:g}"
 
 
 def listing(words: Sequence[str], last: str = "and") -> str:
-    """Join words as a sentence does: ``a, b and c``."""
+    """Join words to a list in a sentence: ``a, b and c``."""
     return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def layers(n: int) -> str:
-    """Name a depth of unfreezing: ``none``, ``the last 30``, ``all``."""
+    """Format a number of unfrozen layers: ``none``, ``the last 30``, ``all``."""
     return {0: "none", -1: "all"}.get(n, f"the last {n}")
 
 
 def labels(n: int) -> str:
-    """Name a number of labels per class; 0 is all of them."""
+    """Format a number of labels per class; 0 means all."""
     return f"{n:,}" if n else "all"
 
 
 def seeds(n: int) -> str:
-    """Say how many runs a number comes from."""
+    """Format the number of runs behind a result: ``1 run``, ``3 seeds``."""
     return "1 run" if n == 1 else f"{n} seeds"
 
 
 def with_interval(value: Any, low: Any, high: Any) -> str:
-    """Return a fraction and its 95 % interval as ``84.4 % (83.7–85.1)``; without the ends, the fraction alone."""
-    ends = finite_number(low), finite_number(high)
-    if finite_number(value) is None or None in ends:
+    """Format a fraction and its 95 % interval as ``84.4 % (83.7–85.1)``; without bounds, the fraction alone."""
+    bounds = finite_number(low), finite_number(high)
+    if finite_number(value) is None or None in bounds:
         return percent(value)
-    return f"{percent(value)} ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})"
+    return f"{percent(value)} ({100 * bounds[0]:.1f}–{100 * bounds[1]:.1f})"
 
 
 def with_deviation(mean: Any, deviation: float | None) -> str:
-    """Return a mean fraction and its standard deviation as ``84.4 % ± 0.3``."""
+    """Format a mean fraction and its standard deviation as ``84.4 % ± 0.3``."""
     return percent(mean) if deviation is None else f"{percent(mean)} ± {100 * deviation:.1f}"
 
 
 def duration(seconds: Any) -> str:
-    """Return seconds as ``8.3 s``, ``3 min 05 s`` or ``2 h 07 min``."""
-    length = finite_number(seconds)
-    if length is None or length < 0:
+    """Format seconds as ``8.3 s``, ``3 min 05 s`` or ``2 h 07 min``."""
+    number = finite_number(seconds)
+    if number is None or number < 0:
         return MISSING
-    if length < 9.95:
-        return f"{length:.1f} s"
-    whole = round(length)
+    if number < 9.95:
+        return f"{number:.1f} s"
+    whole = round(number)
     if whole < 60:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)

@@ -1,4 +1,4 @@
-"""Runs as rows: what each one is called, was asked and reached, and in which options several differ."""
+"""Runs as rows of a table: name, options and results of each, and the options in which several differ."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from transfer_utils.config import PLACES, Identity, identity
 from transfer_utils.records import RECORD_NAME, Listing, Run, RunRecord
 from transfer_utils.results.curves import History, mean_history
 from transfer_utils.results.formatting import with_interval
-from transfer_utils.results.options import DEFAULTS, NOT_COMPARED, ORDER, REPEATS, normalised, said
+from transfer_utils.results.options import ORDER, REPEATS, normalised, value_text
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 
 @dataclass(eq=False)
 class Row:
-    """One run and everything that tables and charts ask of it. ``name`` is unique in the folder and printable."""
+    """One run with the values that tables and charts show. ``name`` is printable and unique in the runs folder."""
 
     name: str
     run: Run
@@ -33,37 +34,29 @@ class Row:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The options under today's names."""
+        """The options under their current names."""
         return normalised(self.record.config)
 
     @cached_property
     def options(self) -> dict[str, str]:
-        """The options that decide what the run computes, as text."""
-        return {name: said(name, value) for name, value in self.config.items() if name not in NOT_COMPARED}
+        """The recorded options as text, without the preset and the path options."""
+        hidden = {"preset", *PLACES}
+        return {name: value_text(name, value) for name, value in self.config.items() if name not in hidden}
 
-    @cached_property
-    def configuration(self) -> frozenset[tuple[str, str]]:
-        """The options without the seed: equal for runs that repeat each other.
-
-        Those at their default are left out, since a record that is older than an option has none of it.
-        """
-        told = ((name, value) for name, value in self.options.items() if name not in REPEATS)
-        return frozenset((name, value) for name, value in told if value != DEFAULTS.get(name))
-
-    def without(self, option: str) -> frozenset[tuple[str, str]]:
-        """The configuration but for one option: equal for runs that show what this option does."""
-        return self.configuration - {(option, self.options.get(option, ""))}
+    def without(self, *options: str) -> Identity:
+        """The identity of the run without the seed and these options: equal for runs that differ only in them."""
+        return identity(self.config, ignoring={*REPEATS, *options})
 
     @property
     def dataset(self) -> str:
-        given = self.record.dataset.get("name") or self.config.get("dataset")
-        if given == "folder":
-            given = Path(str(self.config.get("data_dir", ""))).name or given
-        return as_text(given, 40)
+        name = self.record.dataset.get("name") or self.config.get("dataset")
+        if name == "folder":
+            name = Path(str(self.config.get("data_dir", ""))).name or name
+        return as_text(name, 40)
 
     @property
     def network(self) -> str:
-        """The backbone, or what stands in for it."""
+        """The backbone, or the name of the baseline."""
         if self.from_scratch:
             return MODEL_NAMES["baseline"]
         return as_text(self.config.get("backbone"), 40)
@@ -74,22 +67,22 @@ class Row:
 
     @property
     def fine_tunes(self) -> bool:
-        """Whether the options ask for a second stage."""
+        """Whether the run has a stage 2."""
         return not self.from_scratch and bool(self.config.get("n_unfreeze")) and self.config.get("epochs_stage2") != 0
 
     @property
     def unfrozen(self) -> str:
         if self.from_scratch:
             return MISSING
-        return said("n_unfreeze", self.config.get("n_unfreeze"))
+        return value_text("n_unfreeze", self.config.get("n_unfreeze"))
 
     @property
     def labels(self) -> str:
-        return said("labels_per_class", self.config.get("labels_per_class"))
+        return value_text("labels_per_class", self.config.get("labels_per_class"))
 
     @property
     def augmentation(self) -> str:
-        """Augmentation and Mixup in a word."""
+        """Whether augmentation and Mixup are used, as text."""
         used = [word for name, word in (("augment", "yes"), ("use_mixup", "Mixup")) if self.config.get(name) is True]
         if used:
             return " + ".join(used)
@@ -99,7 +92,7 @@ class Row:
         return finite_number(self.record.metrics.get(name))
 
     def accuracy(self, split: str) -> str:
-        """The final model's accuracy on ``val`` or ``test``, with its interval where the record has one."""
+        """The final model's accuracy on ``val`` or ``test``, with its interval if it is recorded, as text."""
         metrics = self.record.metrics
         return with_interval(metrics.get(f"{split}_end2end"), metrics.get(f"{split}_low"), metrics.get(f"{split}_high"))
 
@@ -113,51 +106,50 @@ class Row:
 
     @property
     def epochs(self) -> int:
-        """The epochs that ran, over all stages."""
+        """The number of epochs that ran, over all stages."""
         return len(self.history.epochs)
 
     @property
     def planned(self) -> int:
-        """The epochs that the options ask for; the network from scratch has its own, or those of both stages."""
-        own = finite_number(self.config.get("epochs_baseline"))
-        if self.from_scratch and own:
-            return int(own)
+        """The number of epochs set by the options; ``epochs_baseline`` 0 means the sum of both stages."""
+        baseline_epochs = finite_number(self.config.get("epochs_baseline"))
+        if self.from_scratch and baseline_epochs:
+            return int(baseline_epochs)
         stages = ["epochs_stage1", "epochs_stage2"] if self.from_scratch or self.fine_tunes else ["epochs_stage1"]
         return int(finite_number(sum(finite_number(self.config.get(name)) or 0 for name in stages)) or 0)
 
     @property
     def created(self) -> str:
-        """The day and the minute the run began, as far as the record says."""
+        """The date and time (to the minute) of the start of the run."""
         return as_text(self.record.created[:16].replace("T", " ")) if self.record.created else MISSING
 
     @cached_property
     def words(self) -> str:
-        """What the search looks through: the name, the status, the data and every ``option=value``."""
+        """The text that a search matches, in lower case: name, status, data, network and every ``option=value``."""
         options = " ".join(f"{name}={as_text(value)}" for name, value in self.config.items())
         return f"{self.name} {self.status} {self.dataset} {self.network} {options}".lower()
 
 
 def make_rows(listing: Listing, root: Path) -> list[Row]:
-    """Name every run by its folder below ``root``; a log that stands alone goes by its file's name."""
+    """Return a row for each run, named by its folder below ``root``, or by its file if it is a single log."""
     rows: dict[str, Row] = {}
     for run in listing.runs:
-        place = run.path.relative_to(root)
-        place = place.parent if place.name == RECORD_NAME else place.with_suffix("")
-        name = wanted = as_text(root.resolve().name if place == Path() else place.as_posix())
+        path = run.path.relative_to(root)
+        path = path.parent if path.name == RECORD_NAME else path.with_suffix("")
+        name = base = as_text(root.resolve().name if path == Path() else path.as_posix())
         count = 1
-        while name in rows:  # a folder and a log of the same name, or two names that print alike
+        while name in rows:  # a folder and a log of the same name, or two names with the same printable form
             count += 1
-            name = f"{wanted} ({count})"
+            name = f"{base} ({count})"
         rows[name] = Row(name, run)
     return list(rows.values())
 
 
 def differing(rows: Iterable[Row]) -> list[str]:
-    """Return the options for which at least two rows state different values, the most telling first."""
+    """Return the options for which at least two rows record different values, the most important first."""
     values: dict[str, set[str]] = {}
     for row in rows:
         for name, value in row.options.items():
             values.setdefault(name, set()).add(value)
-    return sorted(
-        (name for name, found in values.items() if len(found) > 1), key=lambda name: ORDER.get(name, len(ORDER))
-    )
+    names = (name for name, texts in values.items() if len(texts) > 1)
+    return sorted(names, key=lambda name: ORDER.get(name, len(ORDER)))

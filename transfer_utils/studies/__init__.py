@@ -1,4 +1,4 @@
-"""Many runs: what a study asks, what it will cost, and the sweep that does it."""
+"""Studies of many runs: their declaration, their estimated cost, and the sweep that runs them."""
 
 import lazy_loader
 

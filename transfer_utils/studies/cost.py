@@ -1,4 +1,4 @@
-"""How long runs take here, and how much disk: from the records of like runs, or else by the estimate of ``doctor``."""
+"""Estimated time, disk and memory of runs, from the records of similar runs or from measured rates."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 
-from transfer_utils.config import PLACES, RunConfig, tta_count
+from transfer_utils.config import Identity, RunConfig, identity, tta_count
 from transfer_utils.records import Run
 from transfer_utils.utils.machine import available_cores, machine
 
-# Runs that differ in nothing else take equally long, but for early stopping.
-NO_MATTER_OF_TIME = {"preset", "seed", "data_dir", *PLACES}
-NO_MATTER_OF_TIME |= {"learning_rate_stage1", "learning_rate_stage2", "weight_decay", "label_smoothing", "dropout"}
+# Apart from early stopping, these options do not change the time of a run.
+WITHOUT_EFFECT_ON_TIME = {"seed", "data_dir", "label_smoothing", "dropout"}
+WITHOUT_EFFECT_ON_TIME |= {"learning_rate_stage1", "learning_rate_stage2", "weight_decay"}
 
-# The options that decide what is cached, besides whether there is a stage 2.
+# The options that decide what a run caches, besides whether there is a stage 2.
 CACHED_BY = {"seed", "backbone", "alpha", "weights", "image_size", "views"}
 CACHED_BY |= {
     name
@@ -22,62 +22,14 @@ CACHED_BY |= {
     if field.json_schema_extra["group"] in ("data", "augmentation") and not name.startswith("tta")
 }
 
+IMAGES = {"cifar10": 50_000, "photo-digits": 1_257}
 
-class Forecast:
-    """What completed runs on a machine with as many cores as this one say about others."""
-
-    def __init__(self, runs: Iterable[Run]):
-        self._took: dict[str, list[float]] = defaultdict(list)
-        self._off: dict[tuple, list[float]] = defaultdict(list)
-        for run in runs:
-            record = run.record
-            config = _config_of(run)
-            seconds = record.timing_sec.get("total")
-            if config and seconds and record.status == "completed" and record.machine.get("cores") == available_cores():
-                self._took[_like(config)].append(seconds)
-                self._off[config.model, config.dataset].append(seconds / estimate(config)[0])
-
-    def seconds(self, config: RunConfig) -> float:
-        """Return about how long a run takes: as like runs did, or the estimate, as far off as for others so far."""
-        if took := self._took.get(_like(config)):
-            return statistics.median(took)
-        off = self._off.get((config.model, config.dataset))
-        return estimate(config)[0] * (statistics.median(off) if off else 1.0)
-
-
-def disk(configs: Iterable[RunConfig]) -> float:
-    """Return about how many bytes these runs cache together, each thing once."""
-    images, computed = {}, {}
-    for config in configs:
-        pixels = IMAGES.get(config.dataset, 10_000) * 3 * config.stored_size**2
-        images[config.dataset, config.data_dir, config.stored_size] = pixels
-        if config.model == "transfer":
-            fine_tuned = config.n_unfreeze if config.epochs_stage2 else 0
-            key = (fine_tuned, config.model_dump_json(include=CACHED_BY))
-            computed[key] = max(computed.get(key, 0.0), estimate(config)[1] - pixels)
-    return sum(images.values()) + sum(computed.values())
-
-
-def _like(config: RunConfig) -> str:
-    return config.model_dump_json(exclude=NO_MATTER_OF_TIME)
-
-
-def _config_of(run: Run) -> RunConfig | None:
-    """Return the options of a recorded run, or None where they are those of an older version, or of an old log."""
-    known = {name: value for name, value in run.record.config.items() if name in RunConfig.model_fields}
-    try:
-        return RunConfig(**known)
-    except ValueError:
-        return None
-
-
-# Measured on two cores of a server processor, in images a second, at 160 px and alpha 0.35: the frozen trunk on LiteRT.
-# Used for estimates only.
+# Measured on two cores of a server processor at 160 px and alpha 0.35: images per second through the frozen layers.
 TRUNK_RATE, REFERENCE_CORES = 1500, 2
 REFERENCE_PIXELS, REFERENCE_ALPHA = 160 * 160, 0.35
-# There too: up to so many unfrozen layers, bytes of an image's boundary activations (float16) at the end of a block,
-# and images a second that are trained on them, from the third on by the share of multiply-adds. With more layers,
-# training is on the images themselves.
+# On the same machine: the largest number of unfrozen layers, the bytes of the cached boundary activations of an image
+# (float16), and the images trained per second. The rates from the third row on follow from the multiply-adds.
+# With more layers, nothing is cached and training takes WHOLE_RATE images per second.
 TAILS = (
     (30, 2 * 5 * 5 * 56, 2300),
     (92, 2 * 10 * 10 * 24, 1050),
@@ -87,11 +39,45 @@ TAILS = (
 )
 WHOLE_RATE = 300
 
-IMAGES = {"cifar10": 50_000, "photo-digits": 1_257}
+
+class Forecast:
+    """The expected time of runs, learned from the completed runs on machines with as many cores as this one."""
+
+    def __init__(self, runs: Iterable[Run]):
+        self._durations: dict[Identity, list[float]] = defaultdict(list)
+        self._corrections: dict[tuple, list[float]] = defaultdict(list)
+        for run in runs:
+            record = run.record
+            seconds = record.timing_sec.get("total")
+            if not seconds or record.status != "completed" or record.machine.get("cores") != available_cores():
+                continue
+            if config := _recorded_config(run):
+                self._durations[identity(config, WITHOUT_EFFECT_ON_TIME)].append(seconds)
+                self._corrections[config.model, config.dataset].append(seconds / estimate(config)[0])
+
+    def seconds(self, config: RunConfig) -> float:
+        """Return the median time of similar runs, or the estimate corrected by the runs of the same model and data."""
+        if durations := self._durations.get(identity(config, WITHOUT_EFFECT_ON_TIME)):
+            return statistics.median(durations)
+        corrections = self._corrections.get((config.model, config.dataset), [1.0])
+        return estimate(config)[0] * statistics.median(corrections)
+
+
+def disk(configs: Iterable[RunConfig]) -> float:
+    """Return the estimated bytes that these runs cache together; shared data counts once."""
+    images, features = {}, {}
+    for config in configs:
+        pixels = IMAGES.get(config.dataset, 10_000) * 3 * config.stored_size**2
+        images[config.dataset, config.data_dir, config.stored_size] = pixels
+        if config.model == "transfer":
+            unfrozen = config.n_unfreeze if config.epochs_stage2 else 0
+            key = (unfrozen, config.model_dump_json(include=CACHED_BY))
+            features[key] = max(features.get(key, 0.0), estimate(config)[1] - pixels)
+    return sum(images.values()) + sum(features.values())
 
 
 def estimate(config: RunConfig) -> tuple[float, float, float]:
-    """Return about how many seconds, bytes of disk and bytes of memory a run of ``config`` takes on this machine."""
+    """Return the estimated seconds, bytes of disk and bytes of memory of a run on this machine."""
     images = IMAGES.get(config.dataset, 10_000)
     validation = config.validation_share * images
     train = min(images - validation, 10 * config.labels_per_class or images)
@@ -102,18 +88,27 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     epochs = config.epochs_stage2 if fine_tuned else 0
     boundary, tail_rate = _tail(config)
     cached = config.cached_views * train + held_out if fine_tuned and boundary else 0
-    looks = tta_count(config.horizontal_flip, config.tta_shift) if config.tta else 1
-    passes = train + held_out * (1 + looks) + cached
+    views = tta_count(config.horizontal_flip, config.tta_shift) if config.tta else 1
+    passes = train + held_out * (1 + views) + cached
     seconds = 30 + (passes / TRUNK_RATE + epochs * (train + held_out / 3) / tail_rate) / rate
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
-    disk = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale
-    return seconds, disk, 1.2e9 + 0.3 * min(disk, 2e9)
+    stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale
+    return seconds, stored, 1.2e9 + 0.3 * min(stored, 2e9)
+
+
+def _recorded_config(run: Run) -> RunConfig | None:
+    """Return the config of a recorded run, or None if its options are not valid in this version."""
+    options = {name: value for name, value in run.record.config.items() if name in RunConfig.model_fields}
+    try:
+        return RunConfig(**options)
+    except ValueError:
+        return None
 
 
 def _tail(config: RunConfig) -> tuple[int, int]:
-    """Return the bytes of an image at the freeze boundary, 0 where nothing is cached, and images trained a second."""
+    """Return the cached bytes per image at the freeze boundary, 0 for none, and the images trained per second."""
     if config.views and config.n_unfreeze >= 0:
-        for layers, size, images_a_second in TAILS:
+        for layers, size, rate in TAILS:
             if config.n_unfreeze <= layers:
-                return size, images_a_second
+                return size, rate
     return 0, WHOLE_RATE

@@ -1,4 +1,4 @@
-"""A study: which questions are asked of many runs, and which runs answer them. Read from a YAML file; runs nothing."""
+"""A study: questions and the runs that answer them, declared in a YAML file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from transfer_utils.config import PLACES, PRESETS, RunConfig
+from transfer_utils.config import PRESETS, RunConfig, identity
 from transfer_utils.config import preset as from_preset
 from transfer_utils.errors import UserError, nearest
 from transfer_utils.records import Run, Status
@@ -23,10 +23,12 @@ class _Strict(BaseModel):
 
 
 class StudyGroup(_Strict):
-    """One question and the runs that answer it: ``options`` fixed, ``grid`` varied, every value with every other.
+    """One question and the runs that answer it.
 
     Attributes:
-        seeds: each combination is run once with each of them; those of the study where the group names none.
+        options: the options that all runs share.
+        grid: lists of values of the options that vary; every combination of values is one configuration.
+        seeds: each configuration runs once with each seed; empty means the seeds of the study.
     """
 
     name: str = Field(min_length=1)
@@ -36,7 +38,7 @@ class StudyGroup(_Strict):
     seeds: list[int] = []
 
     def combinations(self) -> list[Options]:
-        """Return the options of every run but its seed; the last name of ``grid`` varies fastest."""
+        """Return the options of every configuration, without the seed; the last option of ``grid`` varies fastest."""
         return [
             self.options | dict(zip(self.grid, values, strict=True))
             for values in itertools.product(*self.grid.values())
@@ -44,7 +46,7 @@ class StudyGroup(_Strict):
 
 
 class Changes(_Strict):
-    """What a group is to have instead under another preset; what is not named stays."""
+    """The values that replace those of a group under another preset; fields that are not set stay as they are."""
 
     options: Options = {}
     grid: dict[str, list[Any]] = {}
@@ -52,13 +54,13 @@ class Changes(_Strict):
 
 
 class Variant(_Strict):
-    """The same study under another preset.
+    """The changes to a study under another preset.
 
     Attributes:
-        options: stand in place of the study's own options, which belong to its own preset.
-        seeds: the seeds of groups that name none; empty keeps the study's.
-        groups: changes of groups, by their name.
-        leave_out: names of groups that are not asked.
+        options: replace the options of the study, which are only for its own preset.
+        seeds: replace the seeds of the study; empty means no change.
+        groups: changes to groups, by name.
+        leave_out: names of groups that do not run.
     """
 
     options: Options = {}
@@ -68,19 +70,19 @@ class Variant(_Strict):
 
 
 class Planned(BaseModel):
-    """One run of a study, and the names of the groups that it belongs to."""
+    """One run of a study and the names of the groups that it belongs to."""
 
     config: RunConfig
     groups: list[str]
 
 
 class Study(_Strict):
-    """Groups of runs that start from one preset; made by ``load_study``.
+    """Groups of runs that start from one preset. Use ``load_study`` to create one.
 
     Attributes:
-        options: of every run, unless its group says otherwise.
-        presets: what differs under other presets, by their name.
-        overrides: options that the caller set for every run, such as ``data_dir``; they win over all others.
+        options: options of every run; those of a group take precedence.
+        presets: the changes under other presets, by name of the preset.
+        overrides: options that the caller sets for every run, such as ``data_dir``; they override all others.
     """
 
     preset: str
@@ -91,34 +93,36 @@ class Study(_Strict):
     overrides: Options = {}
 
     @model_validator(mode="after")
-    def _names(self) -> Study:
+    def _check_names(self) -> Study:
         names = [group.name for group in self.groups]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"each group needs a name of its own, got {', '.join(sorted(twice))} twice")
+        if duplicates := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"each group must have its own name, got {', '.join(sorted(duplicates))} twice")
         for preset, variant in self.presets.items():
             for name in [*variant.groups, *variant.leave_out]:
                 if name not in names:
-                    raise ValueError(f"presets.{preset} names no group of the study: {name!r}.{nearest(name, names)}")
+                    raise ValueError(
+                        f"presets.{preset} must name groups of the study, got {name!r}.{nearest(name, names)}"
+                    )
         return self
 
     def planned(self) -> list[Planned]:
         """Return every run once, in the order of the groups.
 
-        Within a group all runs of one seed come together: they have the split in common, and often the features.
+        Within a group the runs are ordered by seed, because runs with the same seed share cached data.
         """
-        found: dict[str, Planned] = {}
+        planned: dict[str, Planned] = {}
         for group in self.groups:
             for config in self.of_group(group.name):
-                found.setdefault(config.fingerprint, Planned(config=config, groups=[])).groups.append(group.name)
-        return list(found.values())
+                planned.setdefault(config.fingerprint, Planned(config=config, groups=[])).groups.append(group.name)
+        return list(planned.values())
 
     def of_group(self, name: str) -> list[RunConfig]:
-        """Return the runs of a group, seed by seed.
+        """Return the configs of a group's runs, ordered by seed.
 
         Raises:
-            UserError: there is no such group, or an option that does not exist or cannot have its value.
+            UserError: the group or one of its options does not exist, or an option has an invalid value.
         """
-        group = next(group for group in self.chosen([name]).groups)
+        [group] = self.chosen([name]).groups
         configs = []
         for seed in group.seeds or self.seeds:
             for combination in group.combinations():
@@ -130,34 +134,34 @@ class Study(_Strict):
         return configs
 
     def chosen(self, groups: Sequence[str] = (), seeds: Sequence[int] = ()) -> Study:
-        """Return the part of the study that is these groups and these seeds; all of them where none is named.
+        """Return the study reduced to these groups and these seeds; an empty list means all.
 
         Raises:
-            UserError: no group has that name.
+            UserError: a group does not exist.
         """
-        known = [group.name for group in self.groups]
+        names = [group.name for group in self.groups]
         for name in groups:
-            if name not in known:
-                raise UserError(f"group must be one of {', '.join(known)}, got {name!r}.{nearest(name, known)}")
-        kept = [group for group in self.groups if group.name in groups or not groups]
+            if name not in names:
+                raise UserError(f"group must be one of {', '.join(names)}, got {name!r}.{nearest(name, names)}")
+        chosen = [group for group in self.groups if group.name in groups or not groups]
         if seeds:
-            kept = [
-                group.model_copy(update={"seeds": wanted})
-                for group in kept
-                if (wanted := [seed for seed in group.seeds or self.seeds if seed in seeds])
+            chosen = [
+                group.model_copy(update={"seeds": common})
+                for group in chosen
+                if (common := [seed for seed in group.seeds or self.seeds if seed in seeds])
             ]
-        return self.model_copy(update={"groups": kept})
+        return self.model_copy(update={"groups": chosen})
 
 
 def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
     """Read a study from a YAML file and check every run of it.
 
     Args:
-        preset: what the runs start from instead of the study's own preset.
-        overrides: options of every run, whatever the study says, such as ``data_dir`` or ``output_dir``.
+        preset: replaces the study's own preset.
+        overrides: options of every run that take precedence over the study, such as ``data_dir`` or ``output_dir``.
 
     Raises:
-        UserError: the file cannot be read, or names something that does not exist.
+        UserError: the file cannot be read, or it is not a valid study.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -171,43 +175,31 @@ def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
         study = Study(**{**content, "overrides": overrides})
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}".lstrip(": ") for item in error.errors()]
-        raise UserError(f"The study {path} does not fit together:\n  " + "\n  ".join(lines)) from None
-    study = _typed(_under(study, preset or study.preset))
-    study.planned()
+        raise UserError(f"The study {path} is not valid:\n  " + "\n  ".join(lines)) from None
+    study = _converted(_under_preset(study, preset or study.preset))
+    study.planned()  # raises if a run is not valid
     return study
 
 
-def find_run(config: RunConfig, runs: list[Run], status: Status = "completed") -> Run | None:
-    """Return the newest run of ``runs`` that answers the same question as ``config``; None without one.
-
-    The preset, and where a run is kept, do not count; nor where CIFAR-10 is read from. A user's own folder does.
+def find_run(config: RunConfig, runs: Sequence[Run], status: Status = "completed") -> Run | None:
+    """Return the newest run with this status and the same configuration and seed as ``config``, or None.
 
     Args:
-        runs: in the order of their names, as ``load_runs`` lists them.
-        status: of the run that is looked for.
+        runs: sorted by name, as ``load_runs`` returns them.
     """
-    wanted = question(config.model_dump())
+    target = identity(config)
     for run in reversed(runs):
-        if run.record.status == status and run.record.config and question(run.record.config) == wanted:
+        if run.record.status == status and run.record.config and identity(run.record.config) == target:
             return run
     return None
 
 
-def question(options: Options) -> Options:
-    """Return of a run's options those that decide what it finds out; what an older record lacks is at its default."""
-    left_out = {"preset", *PLACES} | ({"data_dir"} if options.get("dataset", "cifar10") == "cifar10" else set())
-    left_out |= {"epochs_baseline"} if options.get("model", "transfer") == "transfer" else set()
-    fields = RunConfig.model_fields.items()
-    return {name: options.get(name, field.default) for name, field in fields if name not in left_out}
-
-
-def _under(study: Study, preset: str) -> Study:
-    """Return the study as it is under a preset."""
+def _under_preset(study: Study, preset: str) -> Study:
     if preset == study.preset:
         return study
-    known = ["none", *PRESETS]
-    if preset not in known:
-        raise UserError(f"preset must be one of {', '.join(known)}, got {preset!r}.{nearest(preset, known)}")
+    names = ["none", *PRESETS]
+    if preset not in names:
+        raise UserError(f"preset must be one of {', '.join(names)}, got {preset!r}.{nearest(preset, names)}")
     variant = study.presets.get(preset, Variant())
     groups = [
         group.model_copy(update=variant.groups.get(group.name, Changes()).model_dump(exclude_unset=True))
@@ -218,8 +210,8 @@ def _under(study: Study, preset: str) -> Study:
     return study.model_copy(update={"preset": preset, "groups": groups, **changes})
 
 
-def _typed(study: Study) -> Study:
-    """Return the study with the values of its grids as the types of their options: YAML reads 1e-5 as text."""
+def _converted(study: Study) -> Study:
+    """Convert the values of the grids to the types of their options: YAML reads 1e-5 as text."""
     groups = []
     for group in study.groups:
         grid = {name: [_value(name, value, group) for value in values] for name, values in group.grid.items()}
@@ -234,4 +226,4 @@ def _value(name: str, value: Any, group: StudyGroup) -> Any:
     try:
         return TypeAdapter(field.annotation).validate_python(value)
     except ValidationError:
-        return value  # its run will be refused, in RunConfig's own words
+        return value  # RunConfig reports it

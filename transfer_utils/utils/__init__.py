@@ -1,1 +1,1 @@
-"""What is no transfer learning: files that survive, progress, this machine, colours, text."""
+"""General helpers: safe files, cached arrays, progress, machine, colours and text."""

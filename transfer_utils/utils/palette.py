@@ -1,6 +1,6 @@
-"""The colours and line styles that every figure and the dashboard share; no drawing library is imported here.
+"""Colours and line styles shared by all figures and the dashboard, without importing a plotting library.
 
-The palette is that of Okabe and Ito (2008, "Color Universal Design"), told apart by colour-blind readers.
+The palette is that of Okabe and Ito (2008, "Color Universal Design"), which colour-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OKABE_ITO = {
     "reddish purple": "#CC79A7",
 }
 
-# The order in which the lines of a chart take their colours: the darkest first, yellow left out (too pale on white).
+# The colours of the lines of a chart, in order: the darkest first, without yellow, which is too pale on white.
 SERIES = tuple(
     OKABE_ITO[name] for name in ("blue", "vermillion", "bluish green", "reddish purple", "orange", "sky blue", "black")
 )
@@ -24,11 +24,11 @@ SERIES = tuple(
 MODEL_COLOURS = {"transfer": OKABE_ITO["blue"], "baseline": OKABE_ITO["vermillion"]}
 MODEL_NAMES = {"transfer": "transfer learning", "baseline": "CNN from scratch"}
 
-# Names of dashes that Plotly knows as they are, and Matplotlib as its own "dashed" and "solid".
+# Line styles by the names that Plotly uses.
 SPLIT_DASHES = {"training": "dash", "validation": "solid"}
 
 INK, NOTE, GRID, PAPER = "#1A1A1A", "#595959", "#DDDDDD", "#FFFFFF"
 
-# Colour maps known by these names to Matplotlib and Plotly: counts and rates, and feature maps.
+# Colour maps by the names that Matplotlib and Plotly share: for counts and rates, and for feature maps.
 SEQUENTIAL = "Blues"
 PERCEPTUAL = "viridis"

@@ -1,4 +1,4 @@
-"""Progress bars with the time left, for people who look; silence for everybody else."""
+"""Progress bars with the remaining time, and lines of output."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rich import progress as bars_of_rich
 from rich.console import Console
 
 Progress = Callable[[str, int, int], None]  # called with (title, done, total) during long steps
-Log = Callable[[str], None]  # called with each line worth telling
+Log = Callable[[str], None]  # called with each line of output
 
-SHOWN_AFTER = 2.0  # seconds a step may take before it gets a bar
+MIN_SECONDS = 2.0  # a shorter step gets no bar
 
 
 @contextmanager
 def reporting(quiet: bool) -> Iterator[tuple[Progress | None, Log]]:
-    """Yield (progress, say): a bar for each long step on a terminal, and a function that prints a line.
+    """Yield ``(progress, log)``: the first shows a bar for each long step, the second prints a line.
 
-    With ``quiet`` neither does anything; without a terminal there are lines, but no bars.
+    With ``quiet`` nothing is shown; without a terminal, only the lines are.
     """
     console = Console(stderr=False, highlight=False, soft_wrap=True)
     if quiet:
@@ -38,7 +38,7 @@ def reporting(quiet: bool) -> Iterator[tuple[Progress | None, Log]]:
 
 
 def _one_bar(bars: bars_of_rich.Progress) -> Progress:
-    """Return a function that shows one bar at a time, and none for what is over in a moment."""
+    """Return a function that shows one bar at a time, and no bar for steps that finish quickly."""
     current: tuple[str, bars_of_rich.TaskID] | None = None
     started: dict[str, float] = {}
 
@@ -48,9 +48,8 @@ def _one_bar(bars: bars_of_rich.Progress) -> Progress:
             bars.remove_task(current[1])
             current = None
         if current is None:
-            first = started.setdefault(title, time.monotonic())
-            elapsed = time.monotonic() - first
-            if done >= total or (elapsed < SHOWN_AFTER and done * SHOWN_AFTER > elapsed * total):
+            elapsed = time.monotonic() - started.setdefault(title, time.monotonic())
+            if done >= total or (elapsed < MIN_SECONDS and done * MIN_SECONDS > elapsed * total):
                 return
             current = title, bars.add_task(title, total=total)
         bars.update(current[1], completed=done, total=total)

@@ -1,6 +1,6 @@
-"""A command in a process of its own that cannot outlive whoever started it, even when that is killed.
+"""Run a command in a child process that ends when its parent ends, even if the parent is killed.
 
-The starter holds one end of a pipe, the child listens at the other: the system closes it whatever ends the starter.
+The parent holds one end of a pipe and the child reads the other; the system closes the pipe when the parent ends.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import threading
 import time
 from collections.abc import Sequence
 
-GRACE_SECONDS = 30.0  # seconds in which a child may close its record before it is ended
+GRACE_SECONDS = 30.0  # time for a child to finish its record before it is ended
 
-PROGRAM = ("-m", "transfer_utils")  # what Python runs: the command line
+PROGRAM = ("-m", "transfer_utils")  # the arguments of Python that start the command line
 
 _children: dict[subprocess.Popen, str] = {}
 
@@ -28,37 +28,38 @@ def run_child(
     without: Sequence[str] = (),
     owner: str = "",
 ) -> tuple[int, str]:
-    """Run the command line with these arguments and wait for its end.
+    """Run the command line in a child process and wait for it to end.
 
     Args:
-        arguments: what follows ``transfer-utils``; the command must call ``end_with_starter``.
-        folder: where it runs, so that relative paths mean what they mean to the caller.
-        without: environment variables that it is not to have.
-        owner: by what ``stop_children`` knows it.
+        arguments: the arguments of ``transfer-utils``; the command must call ``end_with_starter``.
+        folder: the working directory, so that relative paths mean the same as for the caller.
+        program: the arguments of Python before ``arguments``.
+        without: environment variables to remove.
+        owner: a name with which ``stop_children`` can stop it.
 
     Returns:
-        Its exit status, negative for a signal, and the last line it wrote to the error stream.
+        The exit status (negative for a signal) and the last line of standard error.
     """
     environment = {name: value for name, value in os.environ.items() if name not in without}
-    with tempfile.TemporaryFile() as said:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": said}
+    with tempfile.TemporaryFile() as errors:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": errors}
         with subprocess.Popen([sys.executable, *program, *arguments], cwd=folder, env=environment, **pipes) as child:
             _children[child] = owner
             status = child.wait()
             del _children[child]
-        said.seek(0)
-        lines = said.read().decode("utf-8", "replace").split("\n")
+        errors.seek(0)
+        lines = errors.read().decode("utf-8", "replace").split("\n")
     return status, next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def stop_children(owner: str) -> None:
-    """Let the children of this process that are ``owner``'s end as if this process had."""
-    for child in [child for child, other in _children.items() if other == owner]:
+    """Stop the children of this process that were started with this ``owner``."""
+    for child in [child for child, name in _children.items() if name == owner]:
         child.stdin.close()
 
 
 def end_with_starter() -> None:
-    """From now on end this process when its standard input closes: as SIGTERM would, and if need be, at once."""
+    """Watch standard input from now on; when it closes, send SIGTERM to this process, and exit after a grace time."""
 
     def watch() -> None:
         while os.read(sys.__stdin__.fileno(), 1024):

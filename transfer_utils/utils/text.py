@@ -1,6 +1,6 @@
-"""Values from files made fit to be shown: words that cannot act as markup or break a table, numbers in one manner.
+"""Format untrusted values for display: text without markup or control characters, finite numbers, sizes.
 
-A record may come from anywhere. Nothing here trusts the type, the size or the characters of what it is given.
+A record may come from anywhere, so a value can have any type, size and characters.
 """
 
 from __future__ import annotations
@@ -12,32 +12,29 @@ import os
 from typing import Any
 
 MISSING = "–"
-MAX_LENGTH = 200  # characters of one value; longer ones would push everything else off the page
+MAX_LENGTH = 200  # characters of one value; a longer one would fill the page
 
 
-def as_text(value: Any, longest: int = MAX_LENGTH, lines: bool = False) -> str:
-    """Return one value as printable text: control characters, lone surrogates and direction marks become escapes.
+def as_text(value: Any, max_length: int = MAX_LENGTH, lines: bool = False) -> str:
+    """Return a value as printable text; control characters, lone surrogates and direction marks become escapes.
 
     Args:
-        value: anything that JSON can hold.
-        longest: characters after which the text is cut, with an ellipsis.
-        lines: keep line ends and tabs, for a block of its own.
+        value: any JSON value.
+        max_length: longer text is cut and ends in an ellipsis.
+        lines: keep line ends and tabs, for text in a separate block.
     """
-    words = value if isinstance(value, str) else _words(value)
-    shown = words[:longest]
-    if not shown.isprintable():
-        kept = "\n\t" if lines else ""
-        shown = "".join(letter if letter.isprintable() or letter in kept else _escape(letter) for letter in shown)
-    return shown + "…" if len(words) > longest else shown
+    text = value if isinstance(value, str) else _to_text(value)
+    shown = _escaped(text[:max_length], keep="\n\t" if lines else "")
+    return shown + "…" if len(text) > max_length else shown
 
 
-def as_label(value: Any, longest: int = 60) -> str:
-    """Return one value for a Plotly label, which would read ``<b>`` and ``&lt;`` as markup."""
-    return html.escape(as_text(value, longest), quote=False)
+def as_label(value: Any, max_length: int = 60) -> str:
+    """Return a value as text for a Plotly label, with ``<`` and ``&`` escaped so that it is not read as markup."""
+    return html.escape(as_text(value, max_length), quote=False)
 
 
 def as_label_lines(parts: str, width: int = 30) -> str:
-    """Return words joined by `` · `` as one or two lines of a Plotly label."""
+    """Return text whose parts are joined by `` · `` as one or two lines of a Plotly label."""
     lines = [""]
     for part in parts.split(" · "):
         if lines[-1] and len(lines[-1]) + len(part) > width:
@@ -49,7 +46,7 @@ def as_label_lines(parts: str, width: int = 30) -> str:
 
 
 def finite_number(value: Any) -> float | None:
-    """Return a finite number, or None for everything else."""
+    """Return ``value`` as a float if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -59,7 +56,21 @@ def finite_number(value: Any) -> float | None:
     return converted if math.isfinite(converted) else None
 
 
-def _words(value: Any) -> str:
+def format_bytes(n: float) -> str:
+    """Return a size in bytes in the largest fitting unit, such as ``1.5 MB`` (decimal units)."""
+    for unit in ("bytes", "kB", "MB"):
+        if abs(n) < 1000:
+            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:,.1f} GB"
+
+
+def printable(name: str | bytes) -> str:
+    """Return a file name with control characters and undecodable bytes escaped, safe to print and to store."""
+    return _escaped(os.fsdecode(name))
+
+
+def _to_text(value: Any) -> str:
     if value is None:
         return MISSING
     if isinstance(value, bool):
@@ -74,11 +85,7 @@ def _words(value: Any) -> str:
         return "(nested too deeply)"
 
 
-def _escape(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")
-
-
-def printable(name: str | bytes) -> str:
-    """Return a file's name with control characters and undecodable bytes escaped, safe to print and to store."""
-    text = os.fsdecode(name)
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+def _escaped(text: str, keep: str = "") -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,1 +1,1 @@
-"""The pages of the dashboard, one module each; every one has a function ``draw(view)``."""
+"""The pages of the dashboard, one module each, with a function ``draw(view)``."""

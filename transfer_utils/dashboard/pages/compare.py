@@ -1,4 +1,4 @@
-"""The page "Compare": the chosen runs side by side, one by one or gathered in groups."""
+"""The page "Compare": the chosen runs side by side, one line per run or per group of runs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from transfer_utils.results.table import Row, differing
 from transfer_utils.utils.text import MISSING
 
 EACH, SEEDS = "each run", "configuration (mean over seeds)"
-PICKED = "picked"
+PICKER = "picked"
 
 
 def draw(view: View) -> None:
     """Draw the page."""
-    rows = _pick(view)
+    rows = _pick_runs(view)
     if not rows:
-        st.info("Choose runs here, or tick them on the page “Runs”.", icon=":material/checklist:")
+        st.info("Choose runs here, or select them on the page “Runs”.", icon=":material/checklist:")
         return
-    groups, against = _gather(rows)
+    groups, against = _group(rows)
     if len(groups) > style.MAX_LINES:
-        st.info(f"The first {style.MAX_LINES} of {len(groups)} are drawn; group the runs to see them all.")
+        st.info(f"The charts show the first {style.MAX_LINES} of {len(groups)} lines. Group the runs to see them all.")
         groups = groups[: style.MAX_LINES]
     _draw_curves(groups, against)
     _draw_differences(rows)
@@ -37,21 +37,21 @@ def draw(view: View) -> None:
     _draw_parallel(rows)
 
 
-def _pick(view: View) -> list[Row]:
-    """Draw the list of chosen runs, which can be changed here too."""
-    st.session_state[PICKED] = [row.name for row in view.named(state.chosen())]
+def _pick_runs(view: View) -> list[Row]:
+    """Draw the list of chosen runs, which the reader can change; return their rows."""
+    st.session_state[PICKER] = [row.name for row in view.named(state.chosen())]
     st.multiselect(
         "Runs",
         [row.name for row in view.rows],
-        key=PICKED,
-        on_change=lambda: state.choose(st.session_state[PICKED]),
+        key=PICKER,
+        on_change=lambda: state.choose(st.session_state[PICKER]),
         placeholder="choose runs",
     )
     return view.named(state.chosen())
 
 
-def _gather(rows: list[Row]) -> tuple[list[RunGroup], str]:
-    """Draw the controls; return what each line stands for, and whether it runs over epochs or time."""
+def _group(rows: list[Row]) -> tuple[list[RunGroup], str]:
+    """Draw the controls; return the runs of each line, and ``epoch`` or ``time``."""
     options = [name for name in differing(rows) if name != "seed"]
     left, right = st.columns([1, 1])
     by = left.selectbox("One line for", [EACH, SEEDS, *options], key="group", bind="query-params")
@@ -71,20 +71,20 @@ def _draw_curves(groups: list[RunGroup], against: str) -> None:
     ]
     lines = [line for line in lines if len(line.history.epochs)]
     if not lines:
-        st.info("None of these runs kept its curves.", icon=":material/timeline:")
+        st.info("None of these runs has recorded curves.", icon=":material/timeline:")
         return
     style.show(
         curve_charts.curves(lines, against), "compare-curves", "Accuracy and loss of the chosen runs, epoch by epoch"
     )
     if any(len(group.rows) > 1 for group in groups):
-        st.caption("Bands: ± one standard deviation over the runs of a group that got so far.")
+        st.caption("Bands: ± one standard deviation over the runs of a group that reached this epoch.")
 
 
 def _draw_differences(rows: list[Row]) -> None:
     st.subheader("Options that differ")
     options = differing(rows)
     if not options:
-        st.caption("None: these runs differ in nothing that decides what they compute.")
+        st.caption("None: these runs have the same options, apart from output paths.")
         return
     rows = rows[: style.MAX_LINES]
     columns = {"Option": options}
@@ -122,8 +122,7 @@ def _draw_parallel(rows: list[Row]) -> None:
     figure = option_charts.parallel(rows)
     if figure is not None:
         st.subheader("All options at once")
-        most = option_charts.MAX_AXES
-        options = len(option_charts.axes(rows))
-        left_out = f" Drawn are the {most} most telling of {options} options." if options > most else ""
-        st.caption(f"One line for each run, the stronger the better; point at a line to see which it is.{left_out}")
+        shown, options = option_charts.MAX_AXES, len(option_charts.axes(rows))
+        selection = f" The chart shows the {shown} most informative of {options} options." if options > shown else ""
+        st.caption(f"One line per run; better runs have stronger lines. Point at a line to see its run.{selection}")
         style.show(figure, "compare-options", "Parallel coordinates of the options that differ")

@@ -1,4 +1,4 @@
-"""The page "One run": its curves, what it does on the test split, its options, its command and its files."""
+"""The page "One run": its curves, its results on the test split, its options, its command and its files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transfer_utils.dashboard.store import View
 from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.table import Row
-from transfer_utils.utils.text import MISSING, as_text, finite_number
+from transfer_utils.utils.text import MISSING, as_text, finite_number, format_bytes
 
 STATUS_COLOURS = {
     "running": "blue",
@@ -25,7 +25,7 @@ STATUS_COLOURS = {
     "diverged": "orange",
     "interrupted": "gray",
 }
-MOST_FILES, MOST_NOTES, PIXELS_OF_LONG_TABLE = 200, 20, 700
+MAX_FILES, MAX_NOTES, LONG_TABLE_PIXELS = 200, 20, 700
 
 
 def draw(view: View) -> None:
@@ -49,30 +49,30 @@ def _draw_summary(row: Row) -> None:
     record = row.record
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(row.status, color=STATUS_COLOURS[row.status])
-        st.text(" · ".join(word for word in (row.network, row.dataset, row.created) if word != MISSING))
+        st.text(" · ".join(text for text in (row.network, row.dataset, row.created) if text != MISSING))
     if record.error:
         st.code(as_text(record.error, 5000, lines=True), language=None, wrap_lines=True)
-    places = st.columns(4)
-    for place, (label, split) in zip(places, (("Validation accuracy", "val"), ("Test accuracy", "test")), strict=False):
+    columns = st.columns(4)
+    splits = (("Validation accuracy", "val"), ("Test accuracy", "test"))
+    for column, (label, split) in zip(columns, splits, strict=False):
         metrics = record.metrics
         low, high = metrics.get(f"{split}_low"), metrics.get(f"{split}_high")
         interval = f"95 %: {100 * low:.1f}–{100 * high:.1f}" if low is not None and high is not None else None
-        place.metric(label, percent(metrics.get(f"{split}_end2end")), interval, delta_color="off", delta_arrow="off")
-    places[2].metric("Time", duration(row.seconds))
+        column.metric(label, percent(metrics.get(f"{split}_end2end")), interval, delta_color="off", delta_arrow="off")
+    columns[2].metric("Time", duration(row.seconds))
     parameters = finite_number(record.network.get("parameters"))
-    places[3].metric("Parameters", MISSING if parameters is None else f"{parameters:,.0f}")
+    columns[3].metric("Parameters", MISSING if parameters is None else f"{parameters:,.0f}")
     if record.command:
         st.code(as_text(record.command, 5000), language=None, wrap_lines=True)
 
 
 def _draw_curves(row: Row) -> None:
-    known = row.history
-    if not len(known.epochs):
-        st.caption("This run kept no curves.")
+    if not len(row.history.epochs):
+        st.caption("This run has no recorded curves.")
         return
-    line = Line(row.name, known)
+    line = Line(row.name, row.history)
     style.show(curve_charts.curves([line]), f"{row.name}-curves", "Accuracy and loss, epoch by epoch")
-    if known.has("learning_rate"):
+    if row.history.has("learning_rate"):
         style.show(curve_charts.learning_rate(line), f"{row.name}-learning-rate", "Learning rate, epoch by epoch")
 
 
@@ -81,7 +81,7 @@ def _draw_results(row: Row) -> None:
     by_class = result_charts.by_class(row.record)
     reliability = result_charts.reliability(row.record.calibration)
     if counts is None and by_class is None and reliability is None:
-        st.caption("This run kept nothing of its answers on the test split.")
+        st.caption("This run has no recorded results on the test split.")
         return
     left, right = st.columns(2, gap="medium")
     if counts is not None:
@@ -111,17 +111,17 @@ def _draw_options(row: Row) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Options")
-        _show_pairs("option", row.config, height=PIXELS_OF_LONG_TABLE)
+        _show_pairs("option", row.config, height=LONG_TABLE_PIXELS)
     with right:
         st.subheader("Numbers")
         _show_pairs("metric", record.metrics)
         _show_pairs("phase", {name: duration(seconds) for name, seconds in record.timing_sec.items()})
-        st.subheader("Made of")
+        st.subheader("Provenance")
         parts = ("dataset", "weights", "network", "machine", "versions")
-        _show_pairs("part", {f"{part}: {name}": v for part in parts for name, v in getattr(record, part).items()})
+        _show_pairs("part", {f"{part}: {name}": text for part in parts for name, text in getattr(record, part).items()})
     if record.notes:
         st.subheader("Notes")
-        st.text("\n".join(as_text(note, 1000) for note in record.notes[:MOST_NOTES]))
+        st.text("\n".join(as_text(note, 1000) for note in record.notes[:MAX_NOTES]))
 
 
 def _show_pairs(heading: str, pairs: dict, height: int | str = "auto") -> None:
@@ -133,28 +133,22 @@ def _show_pairs(heading: str, pairs: dict, height: int | str = "auto") -> None:
 
 
 def _draw_files(row: Row) -> None:
-    st.caption("The files in the folder of this run. Links are named, not followed.")
+    st.caption("The files in the folder of this run. Links are not followed.")
     st.dataframe(pd.DataFrame(list_files(row)), hide_index=True, key="files")
 
 
 def list_files(row: Row) -> list[dict[str, str]]:
-    """Return name, size and time of change of the files in a run's own folder, without opening or following any."""
+    """Return name, size and modification time of the files in the folder of a run, without opening any file."""
     path = row.run.path
-    paths = sorted(path.parent.iterdir())[:MOST_FILES] if path.name == RECORD_NAME else [path]
-    return [{"File": as_text(one.name), **_measure(one)} for one in paths]
+    paths = sorted(path.parent.iterdir())[:MAX_FILES] if path.name == RECORD_NAME else [path]
+    return [{"File": as_text(path.name), **_file_status(path)} for path in paths]
 
 
-def _measure(path: Path) -> dict[str, str]:
+def _file_status(path: Path) -> dict[str, str]:
     try:
         status = os.lstat(path)
     except FileNotFoundError:
-        return {"Size": "gone", "Changed": MISSING}
+        return {"Size": "deleted", "Changed": MISSING}
     kind = "link" if stat.S_ISLNK(status.st_mode) else "folder" if stat.S_ISDIR(status.st_mode) else ""
     changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.st_mtime))
-    return {"Size": kind or _size(status.st_size), "Changed": changed}
-
-
-def _size(size: int) -> str:
-    if size < 1000:
-        return f"{size} B"
-    return f"{size / 1000:.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:,.1f} MB"
+    return {"Size": kind or format_bytes(status.st_size), "Changed": changed}

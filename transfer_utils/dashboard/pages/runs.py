@@ -1,4 +1,4 @@
-"""The page "Runs": every run in one table, the best configuration, and the files that could not be read."""
+"""The page "Runs": a table of all runs, the best configuration, and the unreadable files."""
 
 from __future__ import annotations
 
@@ -22,67 +22,67 @@ FIRST_COMMAND = "transfer-utils compare --preset offline"
 ORDERS: dict[str, Callable[[list[Row]], list[Row]]] = {
     "validation accuracy": lambda rows: sorted(rows, key=lambda row: (row.status != "running", -_or_zero(row, "val"))),
     "test accuracy": lambda rows: sorted(rows, key=lambda row: -_or_zero(row, "test")),
-    # Runs are numbered as they begin, and the clock may have been set back since.
+    # Run numbers increase; the clock may have been set back.
     "newest": lambda rows: sorted(rows, key=lambda row: row.record.run_id, reverse=True),
     "seconds": lambda rows: sorted(rows, key=lambda row: (row.seconds is None, row.seconds)),
     "name": lambda rows: sorted(rows, key=lambda row: row.name),
 }
 SIGNS = {"running": "◔", "completed": "●", "failed": "✕", "diverged": "▲", "interrupted": "‖"}
-MOST_ROWS_SEEN, PIXELS_OF_LONG_TABLE = 16, 560
-MOST_BEST = 3
+MAX_ROWS_IN_FULL, LONG_TABLE_PIXELS = 16, 560
+MAX_BEST = 3
 
 
 def draw(view: View) -> None:
     """Draw the page."""
     if not view.rows:
-        _say_what_to_run_first(view)
+        _show_first_steps()
         _list_unreadable(view)
         return
     hidden = set(state.hidden())
     shown = [row for row in view.rows if row.name not in hidden]
     _show_best(shown)
-    found = _filtered(shown)
-    _offer_actions(view, found)
-    _show_table(found)
+    listed = _filter(shown)
+    _draw_actions(view, listed)
+    _show_table(listed)
     _list_unreadable(view)
 
 
-def _say_what_to_run_first(view: View) -> None:
+def _show_first_steps() -> None:
     with st.container(border=True):
         st.subheader("No runs here yet")
-        st.markdown("Every run leaves a record in this folder and appears on this page while it goes on. Start with:")
+        st.markdown("Every run writes a record to this folder and appears on this page from its start. To begin, run:")
         st.code(FIRST_COMMAND, language=None)
-        st.caption("It needs no download and takes a few minutes. Another folder of records: add `--runs FOLDER`.")
+        st.caption("It needs no download and takes a few minutes. To show another folder, add `--runs FOLDER`.")
 
 
 def _show_best(rows: list[Row]) -> None:
-    found = best_configurations(rows)
-    for place, best in enumerate(found[:MOST_BEST]):
+    configurations = best_configurations(rows)
+    for place, best in enumerate(configurations[:MAX_BEST]):
         with st.container(border=True, key=f"best {place}"):
-            _describe_best(best, several=len(found) > 1)
+            _describe_best(best, name_dataset=len(configurations) > 1)
 
 
-def _describe_best(best: Best, several: bool) -> None:
-    words, validation, test = st.columns([4, 1, 1], vertical_alignment="center")
-    with words:
+def _describe_best(best: Best, name_dataset: bool) -> None:
+    description, validation, test = st.columns([4, 1, 1], vertical_alignment="center")
+    with description:
         st.caption("Best configuration")
-        data = "Data not recorded" if best.dataset == MISSING else best.dataset
-        st.text(f"{data}: {best.options}" if several else best.options)
+        dataset = "Data not recorded" if best.dataset == MISSING else best.dataset
+        st.text(f"{dataset}: {best.options}" if name_dataset else best.options)
         st.caption(best.why)
-    for place, label, split in ((validation, "Validation", "val"), (test, "Test", "test")):
-        _show_mean(place, label, best.group, f"{split}_end2end")
+    for column, label, split in ((validation, "Validation", "val"), (test, "Test", "test")):
+        _show_mean(column, label, best.group, f"{split}_end2end")
 
 
-def _show_mean(place: st.delta_generator.DeltaGenerator, label: str, group: RunGroup, metric: str) -> None:
+def _show_mean(column: st.delta_generator.DeltaGenerator, label: str, group: RunGroup, metric: str) -> None:
     deviation = group.deviation(metric)
     spread = group.size if deviation is None else f"± {100 * deviation:.1f}, {group.size}"
-    place.metric(label, percent(group.mean(metric)), spread, delta_color="off", delta_arrow="off")
+    column.metric(label, percent(group.mean(metric)), spread, delta_color="off", delta_arrow="off")
 
 
-def _filtered(rows: list[Row]) -> list[Row]:
+def _filter(rows: list[Row]) -> list[Row]:
     """Draw the filters and return the rows that pass, in the chosen order."""
     search, status, dataset, order = st.columns([3, 2, 2, 2])
-    wanted = search.text_input(
+    query = search.text_input(
         "Search", key="search", bind="query-params", placeholder="name or option=value", icon=":material/search:"
     )
     statuses = status.multiselect("Status", STATUSES, key="status", bind="query-params", placeholder="any")
@@ -90,31 +90,31 @@ def _filtered(rows: list[Row]) -> list[Row]:
         "Data", sorted({row.dataset for row in rows}), key="data", bind="query-params", placeholder="any"
     )
     by = order.selectbox("Sort by", list(ORDERS), key="sort", bind="query-params")
-    words = (wanted or "").lower().split()
-    found = [
+    words = (query or "").lower().split()
+    matching = [
         row
         for row in rows
         if (not statuses or row.status in statuses)
         and (not datasets or row.dataset in datasets)
         and all(word in row.words for word in words)
     ]
-    return ORDERS[by](found)
+    return ORDERS[by](matching)
 
 
 def _or_zero(row: Row, split: str) -> float:
     return row.metric(f"{split}_end2end") or 0.0
 
 
-def _offer_actions(view: View, found: list[Row]) -> None:
+def _draw_actions(view: View, listed: list[Row]) -> None:
     chosen, hidden = view.named(state.chosen()), state.hidden()
     names = [row.name for row in chosen]
-    none = "Tick runs in the table first" if not chosen else None
+    hint = "Select runs in the table first" if not chosen else None
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.text(f"{len(found)} of {len(view.rows)} runs" + (f", {len(chosen)} chosen" if chosen else ""))
+        st.text(f"{len(listed)} of {len(view.rows)} runs" + (f", {len(chosen)} chosen" if chosen else ""))
         st.space("stretch")
         st.button(
             "Compare", icon=":material/stacked_line_chart:", type="primary", disabled=not chosen,
-            on_click=state.open_page, args=(state.COMPARE,), help=none,
+            on_click=state.open_page, args=(state.COMPARE,), help=hint,
         )  # fmt: skip
         st.button(
             "Open", icon=":material/open_in_full:", disabled=len(chosen) != 1,
@@ -126,32 +126,32 @@ def _offer_actions(view: View, found: list[Row]) -> None:
         if hidden:
             st.button(f"Show {len(hidden)} hidden", icon=":material/visibility:", on_click=state.show_all)
         st.download_button(
-            "CSV", lambda: as_csv(chosen or found), "runs.csv", "text/csv", icon=":material/download:",
-            on_click="ignore", help="The chosen runs, or all that are listed when none is chosen",
+            "CSV", lambda: as_csv(chosen or listed), "runs.csv", "text/csv", icon=":material/download:",
+            on_click="ignore", help="The chosen runs, or all listed runs if none is chosen",
         )  # fmt: skip
 
 
 def _show_table(rows: list[Row]) -> None:
     if not rows:
-        st.info("No run passes these filters.", icon=":material/filter_alt_off:")
+        st.info("No run matches these filters.", icon=":material/filter_alt_off:")
         return
     names = [row.name for row in rows]
     chosen = set(state.chosen())
-    # The browser reports the places of the ticked rows: another set or order of rows is another table.
+    # The browser reports selected rows by position, so another set or order of rows needs another key.
     key = f"table {hash(tuple(names))}"
 
-    def keep() -> None:
-        ticked = [names[place] for place in st.session_state[key].selection.rows]
-        state.choose([*(name for name in state.chosen() if name not in names or name in ticked), *ticked])
+    def choose_selected() -> None:
+        selected = [names[place] for place in st.session_state[key].selection.rows]
+        state.choose([*(name for name in state.chosen() if name not in names or name in selected), *selected])
 
     st.dataframe(
         frame(rows),
         key=key,
-        height="content" if len(rows) <= MOST_ROWS_SEEN else PIXELS_OF_LONG_TABLE,
+        height="content" if len(rows) <= MAX_ROWS_IN_FULL else LONG_TABLE_PIXELS,
         hide_index=True,
         column_config=COLUMNS | {"Curve": _curve_column(rows)},
         placeholder="",
-        on_select=keep,
+        on_select=choose_selected,
         selection_mode="multi-row",
         selection_default={"selection": {"rows": [place for place, name in enumerate(names) if name in chosen]}},
         alt="Table of runs",
@@ -164,12 +164,12 @@ COLUMNS = {
     "Test": st.column_config.TextColumn(help="Final accuracy on the test split, with its 95 % interval"),
     "Unfrozen": st.column_config.TextColumn(help="Layers of the backbone that stage 2 trained"),
     "Labels": st.column_config.TextColumn(help="Labelled training images per class"),
-    "Seconds": st.column_config.NumberColumn(format="%,d", help="Seconds, all phases together"),
+    "Seconds": st.column_config.NumberColumn(format="%,d", help="Total seconds of all phases"),
 }
 
 
 def frame(rows: list[Row]) -> pd.DataFrame:
-    """Return the table of runs, ready to show."""
+    """Return the table of runs."""
     return pd.DataFrame(
         {
             "Run": [row.name for row in rows],
@@ -191,7 +191,7 @@ def frame(rows: list[Row]) -> pd.DataFrame:
 
 
 def as_csv(rows: list[Row]) -> bytes:
-    """Return the rows with every metric and option as CSV that a spreadsheet opens (UTF-8 with a byte-order mark)."""
+    """Return the rows with all metrics and options as CSV for spreadsheets, UTF-8 with a byte-order mark."""
     lines = [
         {
             "run": row.name,
@@ -213,25 +213,25 @@ def as_csv(rows: list[Row]) -> bytes:
 def _cell(value: object) -> object:
     if isinstance(value, bool) or finite_number(value) is not None:
         return value
-    words = "" if value is None else as_text(value)
-    # A spreadsheet runs a text that begins like a formula.
-    return f"'{words}" if words.startswith(("=", "+", "-", "@")) else words
+    text = "" if value is None else as_text(value)
+    # A spreadsheet evaluates text that begins like a formula.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def _padded(words: str) -> str:
-    # Text sorts by its letters: blanks in front of 9.8 % put it below 84.4 %, and that below 100.0 %.
-    return "" if words == MISSING else " " * (3 - len(words.split(".")[0])) + words
+def _padded(accuracy: str) -> str:
+    # The table sorts this column as text: leading spaces put 9.8 % below 84.4 %, and that below 100.0 %.
+    return "" if accuracy == MISSING else " " * (3 - len(accuracy.split(".")[0])) + accuracy
 
 
 def _curve_column(rows: list[Row]) -> dict:
-    """Give all the small curves one scale, from the lowest to the highest accuracy among them."""
+    """Return a column of curves that share one scale, from the lowest to the highest accuracy."""
     values = [value for row in rows for value in _sparkline(row)]
     return st.column_config.LineChartColumn(
         width=60,
         y_min=min(values, default=0.0),
         y_max=max(values, default=1.0),
         color=style.colour(0),
-        help="Validation accuracy, epoch by epoch, all on one scale",
+        help="Validation accuracy, epoch by epoch, on the same scale for all runs",
     )
 
 
@@ -244,8 +244,8 @@ def _list_unreadable(view: View) -> None:
     unreadable = view.unreadable
     if not unreadable:
         return
-    some = "1 file" if len(unreadable) == 1 else f"{len(unreadable)} files"
-    with st.expander(f"{some} could not be read", icon=":material/warning:", expanded=not view.rows):
+    count = "1 file" if len(unreadable) == 1 else f"{len(unreadable)} files"
+    with st.expander(f"{count} could not be read", icon=":material/warning:", expanded=not view.rows):
         st.dataframe(
             pd.DataFrame(
                 {

@@ -1,4 +1,4 @@
-"""The page "Try it": a saved model's answer to one image, and where it looked. The only page that loads TensorFlow."""
+"""The page "Try it": the prediction of a saved model for one image, with Grad-CAM. It alone loads TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,16 +20,24 @@ from transfer_utils.utils.text import as_label, as_text, finite_number
 FIRST_COMMAND = "transfer-utils train --preset offline"
 MODEL_SUFFIXES = (".keras", ".h5")
 PICTURE_TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
-SHOWN_PIXELS, TOP, STRONGEST = 480, 3, 0.65
+SHOWN_PIXELS, TOP, MAX_OPACITY = 480, 3, 0.65
 
 
-class Answer(NamedTuple):
-    """What a model makes of one image: its likeliest classes, and pictures as uint8 arrays of shape (side, side, 3)."""
+class Prediction(NamedTuple):
+    """The prediction of a model for one image. Images are uint8 arrays of shape (side, side, 3).
+
+    Attributes:
+        best: the most probable classes with their probabilities.
+        image: the uploaded image, cropped to a square.
+        network_input: the image at the size that the network received.
+        grad_cam: the uploaded image under its Grad-CAM heatmap.
+        sides: side of the model's input and of the network's input, in pixels.
+    """
 
     best: list[tuple[str, float]]
-    given: np.ndarray
-    seen: np.ndarray
-    looked: np.ndarray
+    image: np.ndarray
+    network_input: np.ndarray
+    grad_cam: np.ndarray
     sides: tuple[int, int]
 
 
@@ -48,72 +56,73 @@ def draw(view: View) -> None:
     with right:
         upload = st.file_uploader("Image", type=PICTURE_TYPES, key="image")
     if upload is None:
-        st.caption("Drop in a picture of one thing that the model knows:")
-        st.text(", ".join(as_text(one, 40) for one in _class_names(models[name][0])) or "its classes have no names")
+        st.caption("Upload an image of one of the classes of the model:")
+        st.text(", ".join(as_text(label, 40) for label in _class_names(models[name][0])) or "class names not recorded")
         return
     try:
-        with st.spinner("Loading the model and looking at the image …"):
-            answer = ask(*models[name], upload.getvalue())
+        with st.spinner("Loading the model and classifying the image …"):
+            prediction = predict(*models[name], upload.getvalue())
     except UserError as error:
-        st.warning("This did not work:", icon=":material/image_not_supported:")
+        st.warning("The image could not be classified:", icon=":material/image_not_supported:")
         st.text(as_text(str(error), 1000, lines=True))
         return
-    _show(answer)
+    _show(prediction)
 
 
 def model_file(row: Row) -> Path | None:
-    """Return the run's saved model, if it is a file of a known kind inside the run's own folder."""
-    named = row.record.files.get("model", "")
-    path = row.run.folder / named
-    if not named or not named.isprintable() or path.suffix not in MODEL_SUFFIXES:
+    """Return the saved model of a run, or None unless it is a model file inside the folder of the run."""
+    name = row.record.files.get("model", "")
+    path = row.run.folder / name
+    if not name or not name.isprintable() or path.suffix not in MODEL_SUFFIXES:
         return None
     inside = path.resolve().is_relative_to(row.run.folder.resolve())
     return path if inside and path.is_file() else None
 
 
-def ask(row: Row, path: Path, content: bytes) -> Answer:
-    """Let the model at ``path`` judge the bytes of a picture.
+def predict(row: Row, path: Path, content: bytes) -> Prediction:
+    """Classify the bytes of an image file with the model at ``path``, which belongs to the run ``row``.
 
     Raises:
-        UserError: no model that can be loaded, or no picture that can be read.
+        UserError: the model cannot be loaded, or the image cannot be read.
     """
     from transfer_utils.data.images import decode_image, resize_images
     from transfer_utils.interpret.activations import grad_cam
     from transfer_utils.models.saving import class_names
     from transfer_utils.predict import top_classes
 
-    given = decode_image(content, SHOWN_PIXELS)
+    image = decode_image(content, SHOWN_PIXELS)
     status = path.stat()
     model = _load(str(path), status.st_mtime_ns, status.st_size)
     stored = model.inputs[0].shape[1]
     pixels = decode_image(content, stored)
     probabilities = np.asarray(model(pixels[None]))[0]
     names = class_names(path, len(probabilities))
-    inner = stored if row.from_scratch else int(finite_number(row.config.get("image_size")) or stored)
-    inner = inner if 0 < inner <= SHOWN_PIXELS else stored  # a record can say anything
-    seen = resize_images(pixels[None], inner)[0]
-    heat = grad_cam(model, pixels, int(probabilities.argmax()))
-    return Answer(top_classes(probabilities, names, TOP), given, seen, overlay(given, heat), (stored, inner))
+    resized = stored if row.from_scratch else int(finite_number(row.config.get("image_size")) or stored)
+    resized = resized if 0 < resized <= SHOWN_PIXELS else stored  # the value of a record may be wrong
+    network_input = resize_images(pixels[None], resized)[0]
+    heatmap = overlay(image, grad_cam(model, pixels, int(probabilities.argmax())))
+    return Prediction(top_classes(probabilities, names, TOP), image, network_input, heatmap, (stored, resized))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _load(path: str, changed: int, size: int) -> Any:
+def _load(path: str, modified_ns: int, size: int) -> Any:
+    """Load a model; the time and the size are part of the cache key, so that a new file is loaded again."""
     from transfer_utils.models.saving import load_model
 
     return load_model(path)
 
 
-def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Lay a heat map of shape (h, w) in [0, 1] over a picture of shape (side, side, 3), the stronger the less clear."""
+def overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+    """Return an image, uint8 (side, side, 3), under a heatmap, (h, w) in [0, 1], more opaque where it is stronger."""
     import matplotlib
     from PIL import Image
 
-    side = picture.shape[0]
-    wide = Image.fromarray(np.asarray(heat, np.float32)).resize((side, side), Image.Resampling.BICUBIC)
-    strength = np.clip(np.asarray(wide), 0, 1)[..., None]
+    side = image.shape[0]
+    enlarged = Image.fromarray(np.asarray(heatmap, np.float32)).resize((side, side), Image.Resampling.BICUBIC)
+    strength = np.clip(np.asarray(enlarged), 0, 1)[..., None]
     colours = 255 * matplotlib.colormaps[PERCEPTUAL](strength[..., 0])[..., :3]
-    opacity = STRONGEST * (0.25 + 0.75 * strength)
-    return np.rint(picture * (1 - opacity) + colours * opacity).astype(np.uint8)
+    opacity = MAX_OPACITY * (0.25 + 0.75 * strength)
+    return np.rint(image * (1 - opacity) + colours * opacity).astype(np.uint8)
 
 
 def _class_names(row: Row) -> list[str]:
@@ -121,28 +130,28 @@ def _class_names(row: Row) -> list[str]:
     return names[:100] if isinstance(names, list) else []
 
 
-def _show(answer: Answer) -> None:
-    stored, inner = answer.sides
-    style.show(_bars(answer.best), "try-it", f"The {len(answer.best)} likeliest classes")
-    enlarged = f"{stored} px" if stored == inner else f"{stored} px, resized to {inner} px"
-    pictures = (
-        (answer.given, "Your image, cut square"),
-        (answer.seen, f"What the network saw: {enlarged}"),
-        (answer.looked, "Where it looked (Grad-CAM): yellow counted most"),
+def _show(prediction: Prediction) -> None:
+    stored, resized = prediction.sides
+    style.show(_bars(prediction.best), "try-it", f"The {len(prediction.best)} most probable classes")
+    size = f"{stored} px" if stored == resized else f"{stored} px, resized to {resized} px"
+    images = (
+        (prediction.image, "Your image, cropped to a square"),
+        (prediction.network_input, f"The input of the network: {size}"),
+        (prediction.grad_cam, "Grad-CAM: yellow regions contributed most"),
     )
-    for place, (picture, caption) in zip(st.columns(3), pictures, strict=True):
-        place.image(picture, caption=caption, width="stretch")
+    for column, (image, caption) in zip(st.columns(3), images, strict=True):
+        column.image(image, caption=caption, width="stretch")
 
 
 def _bars(best: list[tuple[str, float]]) -> go.Figure:
-    shares = [share for _, share in best]
+    probabilities = [probability for _, probability in best]
     figure = go.Figure(
         go.Bar(
-            x=shares,
+            x=probabilities,
             y=list(range(len(best))),
             orientation="h",
             marker={"color": [style.tinted(style.colour(0), 1 if place == 0 else 0.5) for place in range(len(best))]},
-            text=[percent(share) for share in shares],
+            text=[percent(probability) for probability in probabilities],
             textposition="outside",
             cliponaxis=False,
             hoverinfo="skip",

@@ -1,0 +1,49 @@
+"""A server of the dashboard and a browser, for tests, screenshots and benchmarks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transfer_utils.dashboard.launch import command
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+BROWSER_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+START_SECONDS = 120
+
+
+@contextmanager
+def served(folder: str | os.PathLike) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Serve the dashboard for a folder on a free port; yield its address and its process."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen(command(folder, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_ready(f"http://127.0.0.1:{port}/_stcore/health", server)
+        yield f"http://127.0.0.1:{port}", server
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_until_ready(address: str, server: subprocess.Popen) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            opener.open(address, timeout=5).close()
+            return
+        except OSError:
+            if server.poll() is not None:
+                raise RuntimeError(f"the server stopped with status {server.returncode}") from None
+            time.sleep(0.1)
+    raise TimeoutError(f"the server did not answer at {address} within {START_SECONDS} s")

@@ -1,0 +1,35 @@
+import pytest
+
+from tests.plotting.figures import lines_by_label
+from transfer_utils import plotting
+from transfer_utils.errors import UserError
+
+SUMMARY = {
+    "transfer": {5: (0.7, 0.6, 0.8), 20: (0.8, 0.75, 0.85)},
+    "baseline": {20: (0.5, 0.4, 0.6), 5: (0.2, 0.1, 0.3)},
+}
+
+
+def test_label_efficiency_draws_means_in_order_and_the_range_of_the_draws_as_a_band():
+    figure = plotting.plot_label_efficiency(SUMMARY)
+    lines = lines_by_label(figure)
+    assert lines["CNN from scratch"].get_xydata().tolist() == [[5, 0.2], [20, 0.5]]
+    assert lines["transfer learning"].get_linestyle() != lines["CNN from scratch"].get_linestyle()
+    band = figure.axes[0].collections[1].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (0.1, 0.6)
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["5", "20"]
+    assert "linear probe" in lines_by_label(plotting.plot_label_efficiency(SUMMARY, transfer="linear probe"))
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plotting.plot_label_efficiency({}), "summary must hold"),
+        (lambda: plotting.plot_accuracy_by_setting({"test": {}}, "depth", "title"), "accuracies must hold"),
+        (lambda: plotting.plot_size_and_time({96: (0.7, 0.6, 0.8)}, {}), r"same image sizes, .* got \[96\] and \[\]"),
+        (lambda: plotting.plot_option_effects({"Mixup": {}}), "effects must hold"),
+    ],
+)
+def test_missing_data_is_refused(draw, message):
+    with pytest.raises(UserError, match=message):
+        draw()

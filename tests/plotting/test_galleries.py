@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from tests.plotting.figures import IMAGES, LABELS, NAMES, PROBABILITIES, VIEWS, words
+from transfer_utils import plotting
+from transfer_utils.errors import UserError
+
+
+def sheet_of(figure: Figure) -> np.ndarray:
+    return np.asarray(figure.axes[0].images[0].get_array())
+
+
+def test_each_class_has_a_row_with_its_first_images():
+    sheet = sheet_of(plotting.plot_class_grid(IMAGES, LABELS, [*NAMES, "emu"], per_class=3))
+    assert sheet.shape == (3 * 9 - 1, 3 * 9 - 1, 3)
+    assert np.array_equal(sheet[:8, 9:17], IMAGES[3])
+    assert np.array_equal(sheet[9:17, :8], IMAGES[1])
+    assert (sheet[:8, 18:] == 255).all() and (sheet[18:] == 255).all()
+
+
+def test_only_the_first_twenty_classes_are_drawn_and_the_title_says_so():
+    figure = plotting.plot_class_grid(IMAGES, LABELS, [f"c{i}" for i in range(30)])
+    assert "the first 20 of 30 classes" in figure.axes[0].get_title("left")
+
+
+def test_views_follow_their_original():
+    sheet = sheet_of(plotting.plot_augmented(IMAGES, VIEWS.astype(np.float32) + 0.3))
+    assert np.array_equal(sheet[9:17, :8], IMAGES[1])
+    assert np.array_equal(sheet[9:17, 18:26], VIEWS[1, 1])
+
+
+def test_the_most_confident_mistake_comes_first():
+    figure = plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES, NAMES)
+    assert [axes.get_title("left") for axes in figure.axes if axes.images] == [
+        "dog, 80 %\ntruth: cat",
+        "cat, 60 %\ntruth: dog",
+    ]
+    assert np.array_equal(figure.axes[0].images[0].get_array(), IMAGES[3])
+    figure = plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES, NAMES, n=1)
+    assert sum(bool(axes.images) for axes in figure.axes) == 1
+
+
+def test_a_model_without_mistakes():
+    assert words(plotting.plot_mistakes(IMAGES, LABELS, np.eye(2)[LABELS], NAMES)) == ["No wrong answer"]
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (IMAGES / 255, "images must have pixels in 0-255, got values from 0 to 1"),
+        (IMAGES / 127.5 - 1, "images must have pixels in 0-255, got values from -1 to 1"),
+        (IMAGES[..., :1], r"images must have shape \(n, height, width, 3\).*got \(4, 8, 8, 1\)"),
+        (IMAGES[0], r"images must have shape .*got \(8, 8, 3\)"),
+        (IMAGES[:0], r"hold at least one image, got \(0, 8, 8, 3\)"),
+    ],
+)
+def test_images_of_another_shape_or_value_range_are_refused(images, message):
+    with pytest.raises(UserError, match=message):
+        plotting.plot_class_grid(images, LABELS, NAMES)
+
+
+def test_different_counts_are_refused():
+    with pytest.raises(UserError, match="labels must be as many as images, got 1 and 4"):
+        plotting.plot_class_grid(IMAGES, LABELS[:1], NAMES)
+    with pytest.raises(UserError, match="labels must be as many as images, got 1 and 4"):
+        plotting.plot_mistakes(IMAGES, LABELS[:1], PROBABILITIES, NAMES)
+    with pytest.raises(UserError, match="probabilities must be as many as images, got 2 and 4"):
+        plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES[:2], NAMES)
+    with pytest.raises(UserError, match="views must be as many as images, got 3 and 4"):
+        plotting.plot_augmented(IMAGES, VIEWS[:3])
+
+
+def test_blends_show_three_images_per_pair_and_the_largest_parts_of_the_label():
+    images = np.zeros((2, 3, 4, 4, 3), "uint8")
+    figure = plotting.plot_blends(images, np.array([[0.7, 0.0, 0.3], [0.0, 1.0, 0.0]]), ["cat", "dog", "ship"])
+    assert len(figure.axes) == 6
+    assert {axes.get_xlabel() for axes in figure.axes} == {"", "70% cat\n30% ship", "100% dog"}
+    with pytest.raises(UserError, match="labels must be as many as blends, got 2 and 1"):
+        plotting.plot_blends(images[:1], np.zeros((2, 2)), NAMES)

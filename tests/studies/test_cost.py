@@ -1,0 +1,26 @@
+import pytest
+
+from tests.studies.samples import write_record
+from transfer_utils.config import preset
+from transfer_utils.studies.cost import Forecast, disk
+from transfer_utils.utils.machine import available_cores
+
+
+def test_a_forecast_uses_similar_runs_and_otherwise_corrects_the_estimate():
+    machine = {"cores": available_cores()}
+    similar, other = preset("offline", learning_rate_stage2=0.5), preset("offline", n_unfreeze=60)
+    runs = [write_record(similar, n, timing_sec={"total": t}, machine=machine) for n, t in ((1, 40.0), (2, 60.0))]
+    runs += [write_record(similar, 3, timing_sec={"total": 9e9}, machine={"cores": 10**6})]
+    learned, blank = Forecast(runs), Forecast([])
+    assert learned.seconds(preset("offline", seed=5)) == 50.0
+    correction = learned.seconds(preset("offline")) / blank.seconds(preset("offline"))
+    assert learned.seconds(other) == pytest.approx(correction * blank.seconds(other))
+    assert learned.seconds(preset("cifar10")) == blank.seconds(preset("cifar10"))
+
+
+def test_data_that_several_runs_cache_together_counts_once():
+    config = preset("cifar10")
+    same = [config, *(config.model_copy(update=changes) for changes in ({"dropout": 0.5}, {"output_dir": "x"}))]
+    assert disk(same) == disk([config]) > 0
+    assert disk([*same, preset("cifar10", seed=1)]) > disk(same)
+    assert disk([preset("cifar10", model="baseline")]) < disk([config])

@@ -1,0 +1,89 @@
+"""Cached arrays are built once, verified when they are opened, and built again when they are damaged."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from transfer_utils.errors import UserError
+from transfer_utils.utils import array_cache
+from transfer_utils.utils.array_cache import check_disk, open_array
+
+ROWS = np.random.default_rng(0).normal(size=(50, 2, 3)).astype("<f2")
+
+
+def chunks():
+    yield from np.split(ROWS, [7, 7, 30])  # one part is empty
+
+
+def must_not_build():
+    raise AssertionError("the array was built although it exists")
+
+
+def note(sha256: str) -> dict:
+    return {"sha256": sha256, "engine": "keras"}
+
+
+def test_an_array_is_built_once_and_opened_read_only(tmp_path):
+    for build in (chunks, must_not_build):
+        array, opened_note = open_array(tmp_path / "new" / "a.npy", build, note)
+        np.testing.assert_array_equal(array, ROWS)
+        assert array.dtype == ROWS.dtype and isinstance(array, np.memmap) and not array.flags.writeable
+        assert opened_note["engine"] == "keras"
+    np.testing.assert_array_equal(np.load(tmp_path / "new" / "a.npy"), ROWS)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "1", "null", '{"sha256": ', "{}", '{"sha256": "0"}'])
+@pytest.mark.fault(14)
+def test_a_damaged_note_is_named_and_the_array_is_built_again(tmp_path, content):
+    open_array(tmp_path / "a.npy", chunks, note)
+    (tmp_path / "a.json").write_text(content)
+    with pytest.warns(UserWarning, match=r"a\.npy or its note is damaged; it is built again"):
+        array, _ = open_array(tmp_path / "a.npy", lambda: [ROWS[:10]], note)
+    np.testing.assert_array_equal(array, ROWS[:10])
+
+
+def test_a_missing_note_is_not_reported_as_damage(tmp_path, recwarn):
+    open_array(tmp_path / "a.npy", chunks, note)
+    (tmp_path / "a.json").unlink()
+    open_array(tmp_path / "a.npy", chunks, note)
+    assert json.loads((tmp_path / "a.json").read_text())["engine"] == "keras" and not recwarn
+
+
+@pytest.mark.fault(5)
+def test_a_failed_build_raises_and_leaves_the_previous_array(tmp_path):
+    def full_disk():
+        yield ROWS
+        raise OSError(28, "No space left on device")
+
+    open_array(tmp_path / "a.npy", chunks, note)
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.json").unlink()
+    with pytest.raises(OSError, match="No space left"):
+        open_array(tmp_path / "a.npy", full_disk, note)
+    assert (tmp_path / "a.npy").read_bytes() == content
+
+
+@pytest.mark.fault(5)
+@pytest.mark.parametrize(
+    ("needed", "free", "reserve", "message"),
+    [
+        (700, 699, 0, "needs 700 bytes more, but only 699 bytes are free. Use another disk."),
+        (1_500_000, 2_000, 0, "needs 1.5 MB more, but only 2.0 kB are free. Use another disk."),
+        (
+            1,
+            10**9,
+            10**9,
+            "needs 1 bytes more, but only 1.0 GB are free, of which 1.0 GB stay reserved. Use another disk.",
+        ),
+    ],
+)
+def test_a_disk_with_too_little_space_is_reported_in_readable_units(
+    tmp_path, monkeypatch, needed, free, reserve, message
+):
+    monkeypatch.setattr(array_cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    check_disk(tmp_path, free - reserve, "Use another disk.", reserve)
+    with pytest.raises(UserError) as error:
+        check_disk(tmp_path, needed, "Use another disk.", reserve)
+    assert str(error.value) == f"The cache in {tmp_path} {message}"
