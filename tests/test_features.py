@@ -22,6 +22,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.features import BoundaryCache, check_disk, extract_features
 from transfer_utils.models.networks import (
     build_feature_extractor,
+    build_tail_extractor,
     build_trunk,
     split_at_freeze_boundary,
     unfreeze_model_tail,
@@ -319,3 +320,23 @@ def test_a_cache_whose_writer_was_killed_is_built_again_and_never_half_read(cach
         assert not list(cache.folder.glob("*.tmp*")), "what the killed writer left is still there"
         again += engine.seen > 0
     assert again > 0, "no kill was early enough to matter"
+
+
+@pytest.mark.parametrize("engine", ["litert", "keras"])
+def test_features_from_the_boundary_are_those_of_the_whole_network_and_need_only_the_tail(engine, monkeypatch):
+    config = tiny.config(engine=engine, cache_dir="cache", augment=False)
+    keras.utils.set_random_seed(0)
+    base = tiny.backbone()
+    whole = extract_features(build_feature_extractor(config, base), split(), config)
+    unfreeze_model_tail(base, config.n_unfreeze)
+    trunk, tail = split_at_freeze_boundary(base)
+    cache = BoundaryCache(build_trunk(trunk, config), split(), 2, config)
+    assert cache.plain_views
+    cache.view(0)
+    monkeypatch.setattr(cache, "engine", never)  # of the trunk
+    found = cache.features(build_tail_extractor(tail), split())
+    assert found.dtype == np.float16 and found.shape == whole.shape
+    assert np.allclose(found, whole, rtol=2e-3, atol=2e-3)
+    other = tiny.backbone()
+    unfreeze_model_tail(other, config.n_unfreeze)
+    assert not np.allclose(cache.features(build_tail_extractor(split_at_freeze_boundary(other)[1]), split()), found)

@@ -66,6 +66,9 @@ class BoundaryCache:
         split: the training images.
         n_classes: width of the one-hot labels.
         config: its ``cached_views`` is K.
+
+    Attributes:
+        plain_views: whether the one view shows the images as they are.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class BoundaryCache:
         self._n_classes = n_classes
         self._engine: Engine | None = None
         self._key = _key(trunk, split, config)
-        self._changes = config.augment or config.use_mixup
+        self.plain_views = not (config.augment or config.use_mixup)
         self.views = config.cached_views
         self.size = len(split)
         self.bytes_per_view = 2 * len(split) * int(np.prod(trunk.output.shape[1:]))
@@ -121,7 +124,7 @@ class BoundaryCache:
         return missing * self.bytes_per_view + apart
 
     def _view_key(self, number: int) -> str:
-        if not self._changes:
+        if self.plain_views:
             return self._key
         options = {name: getattr(self._config, name) for name in DRAWN_BY}
         return _digest(self._key, json.dumps(options), str(number))
@@ -130,6 +133,19 @@ class BoundaryCache:
         """Return the activations (n, ...) float16 of images as they are, such as the validation split."""
         key = _key(self._trunk, split, self._config)
         return _cached(key, split, self.engine, None, self._config, "validation activations", self._progress)
+
+    def features(self, tail: keras.Model, split: Split) -> np.ndarray:
+        """Return what a frozen ``tail`` gives for images as they are, (n, ...) float16: only the tail is run.
+
+        Args:
+            tail: boundary activations to one tensor; its weights are part of the cache's key.
+        """
+        key, maps = _digest(_key(self._trunk, split, self._config), _key(tail, split, self._config)), self.plain(split)
+
+        def engine() -> Engine:
+            return Engine(tail, self._config.engine, maps=True)
+
+        return _cached(key, split, engine, maps.__getitem__, self._config, "features", self._progress)
 
     def engine(self) -> Engine:
         """Return the trunk's engine, built when it is first needed."""

@@ -24,6 +24,7 @@ from transfer_utils.models.networks import (
     build_feature_extractor,
     build_full_model,
     build_tail,
+    build_tail_extractor,
     build_top_classifier,
     build_trunk,
     split_at_freeze_boundary,
@@ -38,7 +39,8 @@ from transfer_utils.utils.files import write_bytes
 
 if TYPE_CHECKING:
     from transfer_utils.experiment.session import RunSession
-from transfer_utils.models.saving import copy_model
+    from transfer_utils.records import RunRecord
+    from transfer_utils.utils.progress import Log
 
 CHECKPOINT = "checkpoint-{}.npz"
 
@@ -137,63 +139,112 @@ def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
         f"The frozen part runs on {kind} ({reason})."
     )
 
-    with session.phase("features"):
-        engine = functools.cache(lambda: Engine(extractor, config.engine))
-        train, validation = (
-            extract_features(extractor, split, config, engine=engine, progress=session.progress)
-            for split in (dataset.train, dataset.validation)
-        )
-    labels = [_one_hot(split, n_classes) for split in (dataset.train, dataset.validation)]
-    with session.phase("stage1"):
-        record.network["trainable_stage1"] = _trainable(head)
-        data, hooks = ((train, labels[0]), (validation, labels[1])), _hooks("stage1", session)
-        if config.head_start == "convex" and config.head == "batchnorm" and not config.hidden_units:
-            hooks["on_begin"] = functools.partial(_start_from_solution, head, *data, session)
-        run_stage1_training(head, *data, config, **hooks)
-    _tell("stage 1", record.curves.get("stage1", {}), session)
+    cache = _cache_boundary(base, dataset, session) if config.n_unfreeze and config.epochs_stage2 else None
+    _train_head(base, extractor, head, dataset, cache, session)
     if config.n_unfreeze and config.epochs_stage2:
-        _fine_tune(base, head, dataset, session)
+        _fine_tune(base, head, dataset, cache, session)
     return model
+
+
+def _cache_boundary(base: keras.Model, dataset: Dataset, session: RunSession) -> BoundaryCache | None:
+    """Unfreeze the tail of ``base`` and return the cache before it, of which plain images are computed here.
+
+    Returns None where stage 2 trains on pixels.
+    """
+    config, record = session.config, session.record
+    unfrozen = unfreeze_model_tail(base, config.n_unfreeze, config.batch_norm)
+    if not unfrozen.weights:
+        raise UserError(f"None of the last {config.n_unfreeze} layers of {config.backbone} has weights: unfreeze more.")
+    session.log(f"Stage 2: {unfrozen}, besides the head.")
+    trunk, _ = split_at_freeze_boundary(base) if config.views else (None, base)
+    if trunk is None:
+        return None
+    record.network["boundary"] = {"layer": trunk.layers[-1].name, "shape": list(trunk.output.shape[1:])}
+    classes = len(dataset.class_names)
+    cache = BoundaryCache(build_trunk(trunk, config), dataset.train, classes, config, session.progress)
+    if needed := cache.bytes_needed(dataset.validation):
+        session.log(f"{_views(cache.views)} of each training image pass the frozen part: {needed / 1e9:.2f} GB.")
+    if cache.plain_views:
+        _fill(cache, dataset, session)
+    return cache
+
+
+def _fill(cache: BoundaryCache, dataset: Dataset, session: RunSession) -> None:
+    with session.phase("boundary"):
+        cache.plain(dataset.validation)
+        for number in range(cache.views):
+            cache.view(number)
+
+
+def _train_head(
+    base: keras.Model,
+    extractor: keras.Model,
+    head: keras.Model,
+    dataset: Dataset,
+    cache: BoundaryCache | None,
+    session: RunSession,
+) -> None:
+    """Stage 1: solve the head where it is linear, then train it for the epochs that are asked for, if any."""
+    config, record = session.config, session.record
+    record.network["trainable_stage1"] = _trainable(head)
+    solved = config.head_start == "convex" and config.head == "batchnorm" and not config.hidden_units
+    if not (solved or config.epochs_stage1):
+        return
+    splits = (dataset.train, dataset.validation)
+    with session.phase("features"):
+        if cache and cache.plain_views:
+            tail = build_tail_extractor(split_at_freeze_boundary(base)[1])
+            features = [cache.features(tail, split) for split in splits]
+        else:
+            engine = functools.cache(lambda: Engine(extractor, config.engine))
+            features = [
+                extract_features(extractor, split, config, engine=engine, progress=session.progress) for split in splits
+            ]
+    with session.phase("stage1"):
+        labels = [_one_hot(split, len(dataset.class_names)) for split in splits]
+        data = list(zip(features, labels, strict=True))
+        on_begin = functools.partial(_start_from_solution, head, *data, session) if solved else None
+        if config.epochs_stage1:
+            run_stage1_training(head, *data, config, on_begin=on_begin, **_hooks("stage1", session))
+        elif on_begin:
+            on_begin()
+    _tell("stage 1", record.curves.get("stage1", {}), session)
 
 
 def _start_from_solution(head: keras.Model, train: Batch, validation: Batch, session: RunSession) -> None:
     """Solve the linear head and set the Keras head to the solution."""
     solved = solve_head(train, validation, session.config.label_smoothing)
     start_head(head, solved)
-    hits = head.predict(np.asarray(validation[0], "float32"), verbose=0, batch_size=1024).argmax(1)
-    accuracy = float(np.mean(hits == validation[1].argmax(1)))
-    session.record.metrics["val_convex"] = accuracy
+    session.record.metrics["val_convex"] = solved.val_accuracy
     session.log(
-        f"Softmax regression on the frozen features: validation accuracy {100 * accuracy:.1f} % (L2 {solved.l2:.2g})."
+        "Softmax regression on the frozen features: validation accuracy "
+        f"{100 * solved.val_accuracy:.1f} % (L2 {solved.l2:.2g})."
     )
     session.save()  # before the first checkpoint: a sitting that resumes from one does not come here
 
 
-def _fine_tune(base: keras.Model, head: keras.Model, dataset: Dataset, session: RunSession) -> None:
-    config, record, n_classes = session.config, session.record, len(dataset.class_names)
-    unfrozen = unfreeze_model_tail(base, config.n_unfreeze, config.batch_norm)
-    if not unfrozen.weights:
-        raise UserError(f"None of the last {config.n_unfreeze} layers of {config.backbone} has weights: unfreeze more.")
-    session.log(f"Stage 2: {unfrozen}, besides the head.")
-    record.network["trainable_stage2"] = unfrozen.weights + _trainable(head)
-    labels = _one_hot(dataset.validation, n_classes)
-    trunk, tail = split_at_freeze_boundary(base) if config.views else (None, base)
-    if trunk is None:
-        train, inputs = dataset.train, dataset.validation.take()
-    else:
-        record.network["boundary"] = {"layer": trunk.layers[-1].name, "shape": list(trunk.output.shape[1:])}
-        train = BoundaryCache(build_trunk(trunk, config), dataset.train, n_classes, config, session.progress)
-        if needed := train.bytes_needed(dataset.validation):
-            session.log(f"{train.views} views of each training image pass the frozen part: {needed / 1e9:.2f} GB.")
-        with session.phase("boundary"):
-            inputs = train.plain(dataset.validation)
-            for number in range(train.views):
-                train.view(number)
+def _fine_tune(
+    base: keras.Model, head: keras.Model, dataset: Dataset, cache: BoundaryCache | None, session: RunSession
+) -> None:
+    """Stage 2: train the unfrozen tail and the head, on cached activations where there are any."""
+    config, labels = session.config, _one_hot(dataset.validation, len(dataset.class_names))
+    session.record.network["trainable_stage2"] = _trainable(base) + _trainable(head)
+    if cache and not cache.plain_views:
+        _fill(cache, dataset, session)
     with session.phase("stage2"):
         with distribute.scope(config):
-            model = build_full_model(fold_batch_norms(base), head, config) if trunk is None else build_tail(tail, head)
+            if cache:
+                model = build_tail(split_at_freeze_boundary(base)[1], head)
+            else:
+                model = build_full_model(fold_batch_norms(base), head, config)
+        train = cache or dataset.train
+        inputs = cache.plain(dataset.validation) if cache else dataset.validation.take()
         run_stage2_finetuning(model, train, (inputs, labels), config, **_hooks("stage2", session))
-    _tell("stage 2", record.curves["stage2"], session)
+    _tell("stage 2", session.record.curves["stage2"], session)
+
+
+def _views(number: int) -> str:
+    return "One view" if number == 1 else f"{number} views"
 
 
 def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
@@ -224,6 +275,13 @@ def _save(model: keras.Model, dataset: Dataset, session: RunSession) -> None:
     outside = Path(session.config.model_path or f"{dataset.name}{suffix}.h5")
     copy_model(model, session.record, outside, session.log)
     session.record.files["exported"] = str(outside)
+
+
+def copy_model(model: keras.Model, record: RunRecord, path: Path, log: Log) -> None:
+    """Write a run's model outside its folder, with the names of its classes beside it."""
+    save_model(model, path)
+    name_classes(path, record.dataset["class_names"])
+    log(f"Saved the model as {path}.")
 
 
 def _precisions(config: RunConfig) -> tuple[str, ...]:
@@ -288,13 +346,13 @@ def _with_interval(name: str, result: dict, accuracy: str = "") -> dict[str, flo
 def _hooks(name: str, session: RunSession) -> dict:
     """Return what a stage reports to: its checkpoint in the run's folder, the record after each epoch, the bar."""
 
-    def report(epoch: int, curves: Curves) -> None:
+    def on_epoch_end(epoch: int, curves: Curves) -> None:
         session.record.curves = {**session.record.curves, name: curves}
         session.save()
 
     return {
         "checkpoint": session.folder / CHECKPOINT.format(name),
-        "on_epoch_end": report,
+        "on_epoch_end": on_epoch_end,
         "on_step_end": session.progress,
     }
 

@@ -19,9 +19,10 @@ class Engine:
     """Computes ``model`` on batches of images, without gradients.
 
     Args:
-        model: takes (n, side, side, 3) pixels, 0-255; gives one tensor.
+        model: takes (n, side, side, 3) pixels, 0-255, or feature maps; gives one tensor.
         kind: ``"litert"``, ``"keras"``, or ``"auto"``: LiteRT unless there is a GPU or it is not to be had.
         batch: images that LiteRT computes at a time; fewer cost as much.
+        maps: ``model`` takes feature maps (n, height, width, channels), float16 or float32, instead of pixels.
 
     Attributes:
         kind: what runs, ``"litert"`` or ``"keras"``.
@@ -29,14 +30,14 @@ class Engine:
         shape: of one output, without the batch.
     """
 
-    def __init__(self, model: keras.Model, kind: str = "auto", batch: int = LITERT_BATCH):
+    def __init__(self, model: keras.Model, kind: str = "auto", batch: int = LITERT_BATCH, maps: bool = False):
         self.kind, self.reason = choose_engine(kind)
         self.shape = tuple(model.outputs[0].shape[1:])
         self._model = model
-        self._run = LiteRT(convert(model, batch)) if self.kind == "litert" else None
+        self._run = LiteRT(convert(model, batch, maps=maps), maps) if self.kind == "litert" else None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8."""
+        """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8, or for feature maps."""
         if self._run is None:
             return np.concatenate(
                 [

@@ -25,6 +25,7 @@ class LiteRT:
 
     Args:
         content: of a file whose one input is uint8 pixels (batch, side, side, 3) and whose one output is (batch, ...).
+        maps: the input is a float32 feature map (batch, height, width, channels) instead.
 
     Attributes:
         side: of the images, in pixels.
@@ -34,7 +35,7 @@ class LiteRT:
         ValueError: damaged, or a network of other inputs and outputs.
     """
 
-    def __init__(self, content: bytes):
+    def __init__(self, content: bytes, maps: bool = False):
         from ai_edge_litert.interpreter import Interpreter
 
         with _native_log_unless_error():
@@ -44,15 +45,15 @@ class LiteRT:
         shapes = [tuple(tensor["shape"].tolist()) for tensor in (*inputs, *outputs)]
         square = len(shapes[0]) == 4 and shapes[0][1] == shapes[0][2] and shapes[0][3] == 3
         types = [tensor["dtype"] for tensor in (*inputs, *outputs)]
-        if types != [np.uint8, np.float32] or not square or len(shapes[1]) < 2:
+        if not maps and (types != [np.uint8, np.float32] or not square or len(shapes[1]) < 2):
             found = ", ".join(f"{kind.__name__} {shape}" for kind, shape in zip(types, shapes, strict=True))
             raise ValueError(f"it takes and gives {found}, not square uint8 colour images and float32 numbers")
         self._source, self._target = inputs[0]["index"], outputs[0]["index"]
-        self._batch = np.zeros(shapes[0], "uint8")
+        self._batch = np.zeros(shapes[0], types[0])
         self.side, self.shape = shapes[0][1], shapes[1][1:]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8."""
+        """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8, or for feature maps."""
         results = np.empty((len(images), *self.shape), "float32")
         for i in range(0, len(images), len(self._batch)):
             part = images[i : i + len(self._batch)]
@@ -84,13 +85,18 @@ def load_exported(path: Path) -> LiteRT:
 
 
 def convert(
-    model: keras.Model, batch_size: int, precision: str = "float32", calibration: np.ndarray | None = None
+    model: keras.Model,
+    batch_size: int,
+    precision: str = "float32",
+    calibration: np.ndarray | None = None,
+    maps: bool = False,
 ) -> bytes:
     """Convert ``model`` to a LiteRT file that takes uint8 pixels (batch_size, side, side, 3) and gives float32.
 
     Args:
         precision: ``float32``; ``float16``, whose weights take half the room; or ``int8``, weights and activations in
             eight bits, with ranges that are measured on ``calibration``.
+        maps: ``model`` takes float32 feature maps instead of pixels.
         calibration: uint8 (n, side, side, 3), a few hundred training images; needed for ``int8`` alone.
     """
     import keras
@@ -99,7 +105,9 @@ def convert(
     # As constants: with variables in the graph, the converter leaves resize and convolutions outside XNNPACK.
     constants = [(weight, tf.constant(keras.ops.convert_to_numpy(weight))) for weight in model.variables]
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.uint8)])
+    taken = tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.float32 if maps else tf.uint8)
+
+    @tf.function(autograph=False, input_signature=[taken])
     def function(pixels: tf.Tensor) -> tf.Tensor:
         with keras.StatelessScope(state_mapping=constants):
             # The cast comes first: resized as uint8, pixels would be rounded twice.
