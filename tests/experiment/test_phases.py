@@ -8,7 +8,7 @@ from transfer_utils.data.augment import tta_views
 from transfer_utils.data.splits import Dataset, Split, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment import phases
-from transfer_utils.experiment.phases import predict_probabilities
+from transfer_utils.experiment.evaluate import predict_probabilities
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import CHUNK
 from transfer_utils.training.stages import run_stage2_finetuning
@@ -46,7 +46,7 @@ def test_averaged_predictions_are_the_mean_over_the_views(flip, shift):
         looks.append(view)
         return colours(view)
 
-    again = predict_probabilities(counted, pictures(5), config, tta=True, known=colours(images))
+    again = predict_probabilities(counted, pictures(5), config, tta=True, plain=colours(images))
     assert np.array_equal(again, found) and len(looks) == len(tta_views(images, flip, shift)) - 1
 
 
@@ -67,7 +67,7 @@ class Guarded(Split):
 @pytest.fixture
 def guarded(monkeypatch):
     tiny.use_backbone(monkeypatch)
-    evaluate = phases._evaluate
+    evaluate = phases.evaluate_model
 
     def load(config, progress) -> Dataset:
         Guarded.begun = False
@@ -81,7 +81,7 @@ def guarded(monkeypatch):
         evaluate(*args)
 
     monkeypatch.setattr(phases, "load_dataset", load)
-    monkeypatch.setattr(phases, "_evaluate", on_begin)
+    monkeypatch.setattr(phases, "evaluate_model", on_begin)
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_plain_images_pass_the_trunk_once(monkeypatch):
 
     monkeypatch.setattr("transfer_utils.features.Engine", Counting)
     monkeypatch.setattr(phases, "Engine", Counting)
-    monkeypatch.setattr(phases, "_evaluate", lambda *args: None)
+    monkeypatch.setattr(phases, "evaluate_model", lambda *args: None)
     monkeypatch.setattr(phases, "_summary", lambda metrics: "")
     config = tiny.config(epochs_stage1=0, augment=False, cache_dir="cache")
     sizes = run_experiment(config, log=lambda line: None).record.dataset["images"]
