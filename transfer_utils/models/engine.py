@@ -11,7 +11,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.models.litert import LiteRT, convert
 
 # Small batches keep a batch's activations in the processor's cache.
-LITERT_BATCH = 16
+LITERT_BATCH = 4
 KERAS_BATCH = 64
 
 

@@ -7,6 +7,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from transfer_utils.utils.machine import available_cores
 
 if TYPE_CHECKING:
     import keras
+    from ai_edge_litert.interpreter import Interpreter
 
 
 class LiteRT:
@@ -36,12 +38,9 @@ class LiteRT:
     """
 
     def __init__(self, content: bytes, maps: bool = False):
-        from ai_edge_litert.interpreter import Interpreter
-
-        with _native_log_unless_error():
-            self._interpreter = Interpreter(model_content=content, num_threads=available_cores())
-            self._interpreter.allocate_tensors()
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self._content, self._each = content, []
+        self._whole = self._interpreter(available_cores())
+        inputs, outputs = self._whole.get_input_details(), self._whole.get_output_details()
         shapes = [tuple(tensor["shape"].tolist()) for tensor in (*inputs, *outputs)]
         square = len(shapes[0]) == 4 and shapes[0][1] == shapes[0][2] and shapes[0][3] == 3
         types = [tensor["dtype"] for tensor in (*inputs, *outputs)]
@@ -49,19 +48,45 @@ class LiteRT:
             found = ", ".join(f"{kind.__name__} {shape}" for kind, shape in zip(types, shapes, strict=True))
             raise ValueError(f"it takes and gives {found}, not square uint8 colour images and float32 numbers")
         self._source, self._target = inputs[0]["index"], outputs[0]["index"]
-        self._batch = np.zeros(shapes[0], types[0])
+        self._taken, self._dtype = shapes[0], types[0]
         self.side, self.shape = shapes[0][1], shapes[1][1:]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8, or for feature maps."""
         results = np.empty((len(images), *self.shape), "float32")
-        for i in range(0, len(images), len(self._batch)):
-            part = images[i : i + len(self._batch)]
-            self._batch[: len(part)] = part
-            self._interpreter.set_tensor(self._source, self._batch)
-            self._interpreter.invoke()
-            results[i : i + len(part)] = self._interpreter.get_tensor(self._target)[: len(part)]
+        if len(images) <= self._taken[0]:
+            self._run(self._whole, images, results)
+            return results
+        # Many batches: each core has its own, which is faster than all cores at work on one.
+        self._each = self._each or [self._interpreter(1) for _ in range(available_cores())]
+        parts = np.array_split(np.arange(len(images)), len(self._each))
+        with ThreadPoolExecutor(len(self._each)) as pool:
+            works = [
+                pool.submit(self._run, interpreter, images[part], results[part[0] : part[-1] + 1])
+                for interpreter, part in zip(self._each, parts, strict=True)
+                if len(part)
+            ]
+            for work in works:
+                work.result()
         return results
+
+    def _interpreter(self, threads: int) -> Interpreter:
+        from ai_edge_litert.interpreter import Interpreter
+
+        with _native_log_unless_error():
+            interpreter = Interpreter(model_content=self._content, num_threads=threads)
+            interpreter.allocate_tensors()
+        return interpreter
+
+    def _run(self, interpreter: Interpreter, images: np.ndarray, results: np.ndarray) -> None:
+        """Write the outputs for ``images`` into ``results``; the last batch is filled up with what is left over."""
+        batch = np.zeros(self._taken, self._dtype)
+        for i in range(0, len(images), len(batch)):
+            part = images[i : i + len(batch)]
+            batch[: len(part)] = part
+            interpreter.set_tensor(self._source, batch)
+            interpreter.invoke()
+            results[i : i + len(part)] = interpreter.get_tensor(self._target)[: len(part)]
 
 
 def load_exported(path: Path) -> LiteRT:
