@@ -196,6 +196,21 @@ def test_an_epoch_takes_the_next_cached_view_or_draws_one_of_its_own(monkeypatch
     assert asked == [0, 1, 2, 3]
 
 
+def test_the_baseline_is_augmented_on_its_own_if_asked(monkeypatch):
+    drawn, draw_view = [], stages.draw_view
+
+    def note(*args):
+        drawn.append(draw_view(*args))
+        return drawn[-1]
+
+    monkeypatch.setattr(stages, "draw_view", note)
+    validation = validation_of(None)
+    for augmented in (False, True):
+        config = tiny.config(augment=False, augment_baseline=augmented, epochs_baseline=1)
+        train_baseline(build_baseline_cnn(2), pictures(), validation, config)
+    assert [sorted(draw) for draw in drawn] == [[], ["transforms"]]
+
+
 def test_the_baseline_has_all_of_its_epochs_and_a_rate_that_decays_to_nothing():
     """A baseline that stops early, or is left at a high rate, would make every comparison flatter transfer."""
     config = tiny.config(epochs_baseline=6, patience=1, optimizer_stage1="SGD", learning_rate_stage1=0.1)

@@ -118,11 +118,12 @@ def run_stage2_finetuning(
 def train_baseline(
     model: keras.Model, train: Split, validation: Batch, config: RunConfig, **hooks: Unpack[Hooks]
 ) -> Curves:
-    """Train the small CNN from scratch on the same images with the same augmentation, and keep its best epoch.
+    """Train the small CNN from scratch on the same images, and keep its best epoch.
 
-    It has as many epochs as both stages together unless ``epochs_baseline`` says otherwise, and a learning rate that
-    decays to zero over them.
+    It is augmented where stage 2 is or ``augment_baseline`` is set, has as many epochs as both stages together unless
+    ``epochs_baseline`` says otherwise, and a learning rate that decays to zero over them.
     """
+    config = config.model_copy(update={"augment": config.augment or config.augment_baseline})
     optimizer, rate = config.optimizer_stage1, config.learning_rate_stage1
     stage = Stage("baseline", config, config.baseline_epochs, optimizer, rate, "cosine", hooks)
     return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
