@@ -1,7 +1,7 @@
 """One run on several devices of a machine: each computes its share of every batch, and all take the same step.
 
-Under ``tf.distribute``, Keras gives the whole batch of ``train_on_batch`` to every device: the step is right, but no time
-is saved. ``shares`` splits the batch first.
+Under ``tf.distribute``, Keras gives the whole batch of ``train_on_batch`` to every device: the step is right, but no
+time is saved. ``shares`` splits the batch first.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _mirrored(*names: str):
 
 
 def _logical_devices() -> list[str]:
-    """Return the GPUs, or else the logical CPU devices, of which there is one unless TensorFlow is configured for more."""
+    """Return the GPUs, or else the logical CPU devices: one, unless TensorFlow is configured for more."""
     import tensorflow as tf
 
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
