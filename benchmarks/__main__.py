@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import functools
 from pathlib import Path
 
 import click
 
+from benchmarks.growth import growth
+from benchmarks.pairs import QUIET_LOAD, alternate, load_average
 from benchmarks.speed import COMPARISONS
 from transfer_utils.utils.files import write_json
 from transfer_utils.utils.machine import machine, versions
@@ -15,27 +17,34 @@ RESULTS = Path(__file__).parent / "results"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("names", nargs=-1, type=click.Choice(list(COMPARISONS)))
+@click.argument("names", nargs=-1, type=click.Choice([*COMPARISONS, "growth"]))
 @click.option("--data_dir", default="", help="CIFAR-10 as an image folder, instead of a download")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="times that each side runs")
 @click.option(
-    "--output", default=RESULTS, show_default=False, type=click.Path(path_type=Path), help="folder of the JSON"
+    "--max_wait",
+    default=300.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help=f"seconds to wait before each side until the load average is below {QUIET_LOAD:g}; 0 does not wait",
 )
-def main(names: tuple[str, ...], data_dir: str, rounds: int, output: Path) -> None:
-    """Measure NAMES (all of them by default) against plain Keras, in turn, and write what came of it."""
-    for name in names or COMPARISONS:
+@click.option("--output", default=RESULTS, type=click.Path(path_type=Path), help="folder of the JSON files")
+def main(names: tuple[str, ...], data_dir: str, rounds: int, max_wait: float, output: Path) -> None:
+    """Measure NAMES (all of them by default) against plain Keras, in turn, and write the results."""
+    measure = functools.partial(alternate, rounds=rounds, max_wait=max_wait)
+    for name in names or (*COMPARISONS, "growth"):
+        about = {"machine": machine(), "versions": versions(), "load_before": load_average()}
+        if name == "growth":
+            write_json(output / "growth.json", {"rows": growth(data_dir), **about})
+            continue
         click.echo(f"{name}: {COMPARISONS[name].__doc__.splitlines()[0]}")
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-        rows = COMPARISONS[name](data_dir, rounds)
+        rows = COMPARISONS[name](data_dir, measure)
         for row in rows:
             spread = row["ratio"]
             click.echo(
                 f"{row['what']} against {row['against']}: {row['plain']:.3g} and {row['ours']:.3g} {row['unit']}, "
                 f"{spread['median']:.1f} times ({spread['low']:.1f} to {spread['high']:.1f})"
             )
-        # The load tells whether other work was in the way when it began.
-        about = {"machine": machine(), "versions": versions(), "load_before": load, "rounds": rounds}
-        write_json(output / f"{name}.json", {"rows": rows, **about})
+        write_json(output / f"{name}.json", {"rows": rows, **about, "rounds": rounds})
 
 
 if __name__ == "__main__":

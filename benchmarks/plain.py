@@ -19,17 +19,37 @@ from transfer_utils.models.networks import (
 )
 from transfer_utils.training.stages import WARM_UP, build_optimizer, compile_model
 
-BATCHES = (32, 64, 128, 256)  # that a careful user tries for predict
+PREDICT_BATCHES = (32, 64, 128, 256)  # that a careful user tries
+TRAIN_BATCHES = (64, 128, 256)
+TRIAL_STEPS = 3
+HEAD_EPOCHS = 5  # of the head, where the recipe leaves them out because our head is solved
 
 
-def best_batch(model: keras.Model, images: np.ndarray) -> int:
+def best_predict_batch(model: keras.Model, images: np.ndarray) -> int:
     """Return the batch size at which ``predict`` is fastest on these images."""
     seconds = {}
-    for size in BATCHES:
+    for size in PREDICT_BATCHES:
         model.predict(images[:size], batch_size=size, verbose=0)  # traced before it is timed
         started = time.perf_counter()
         model.predict(images, batch_size=size, verbose=0)
         seconds[size] = time.perf_counter() - started
+    return min(seconds, key=seconds.__getitem__)
+
+
+def best_train_batch(split: Split, n_classes: int, config: RunConfig) -> int:
+    """Return the batch size at which a step of the recipe's fine-tuning takes least time per image."""
+    seconds = {}
+    for size in TRAIN_BATCHES:
+        base, _ = build_backbone(config)
+        model = build_full_model(base, build_top_classifier(base.output.shape[-1], n_classes, config), config)
+        unfreeze_model_tail(base, config.n_unfreeze, config.batch_norm)
+        compile_model(model, build_optimizer(config.optimizer_stage2, 1e-6, 0.0), config.label_smoothing)
+        x, y = split.take(np.arange(size)).astype("float32"), np.eye(n_classes, dtype="float32")[split.labels[:size]]
+        model.train_on_batch(x, y)  # traced before it is timed
+        started = time.perf_counter()
+        for _ in range(TRIAL_STEPS):
+            model.train_on_batch(x, y)
+        seconds[size] = (time.perf_counter() - started) / size
     return min(seconds, key=seconds.__getitem__)
 
 
@@ -40,26 +60,27 @@ def train_head(head: keras.Model, train: tuple, validation: tuple, config: RunCo
         build_optimizer(config.optimizer_stage1, config.learning_rate_stage1, config.weight_decay),
         config.label_smoothing,
     )
-    fitted = head.fit(
+    history = head.fit(
         *train, validation_data=validation, epochs=epochs, batch_size=config.batch_size, verbose=0, shuffle=True
-    )
-    return max(fitted.history["val_accuracy"])
+    ).history
+    return max(history["val_accuracy"])
 
 
-def augmented(split: Split, n_classes: int, config: RunConfig) -> tf.data.Dataset:
-    """Return shuffled batches with shifts and flips by Keras's layers, drawn anew every epoch, in parallel threads."""
-    layers = [keras.layers.RandomTranslation(config.height_shift, config.width_shift, fill_mode="reflect")]
-    if config.horizontal_flip:
-        layers.append(keras.layers.RandomFlip("horizontal"))
-    draw = keras.Sequential(layers)
+def training_images(split: Split, n_classes: int, config: RunConfig) -> tf.data.Dataset:
+    """Return shuffled batches, with whole-pixel shifts and flips drawn anew every epoch where the recipe augments."""
+    side = config.stored_size
+    down, across = (round(share * side) for share in (config.height_shift, config.width_shift))
+
+    def draw(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        padded = tf.pad(image, [[down, down], [across, across], [0, 0]], mode="SYMMETRIC")
+        image = tf.image.random_crop(padded, [side, side, 3])
+        return (tf.image.random_flip_left_right(image) if config.horizontal_flip else image), label
+
     labels = np.eye(n_classes, dtype="float32")[split.labels]
-    return (
-        tf.data.Dataset.from_tensor_slices((split.take(), labels))
-        .shuffle(len(split), seed=config.seed)
-        .batch(config.batch_size)
-        .map(lambda x, y: (draw(tf.cast(x, tf.float32), training=True), y), num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    data = tf.data.Dataset.from_tensor_slices((split.take(), labels)).shuffle(len(split), seed=config.seed)
+    if config.augment:
+        data = data.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
+    return data.batch(config.batch_size).prefetch(tf.data.AUTOTUNE)
 
 
 def fine_tune(model: keras.Model, data: tf.data.Dataset, steps: int, config: RunConfig, epochs: int) -> list[float]:
@@ -78,22 +99,21 @@ def fine_tune(model: keras.Model, data: tf.data.Dataset, steps: int, config: Run
     return np.diff(ends).tolist()
 
 
-def recipe(train: Split, validation: Split, n_classes: int, config: RunConfig, batch: int) -> keras.Model:
-    """Both stages, plainly: features by ``predict``, the head by AdamW, then fine-tuning on augmented images."""
+def recipe(train: Split, validation: Split, n_classes: int, config: RunConfig, predict_batch: int) -> keras.Model:
+    """Both stages, plainly: features by ``predict``, the head by AdamW, then fine-tuning through the whole network."""
     base, _ = build_backbone(config)
     extractor = build_feature_extractor(config, base)
     head = build_top_classifier(extractor.output.shape[-1], n_classes, config)
     model = build_full_model(base, head, config)
     data = [
         (
-            extractor.predict(split.take(), batch_size=batch, verbose=0),
+            extractor.predict(split.take(), batch_size=predict_batch, verbose=0),
             np.eye(n_classes, dtype="float32")[split.labels],
         )
         for split in (train, validation)
     ]
-    train_head(head, *data, config, config.epochs_stage1)
+    train_head(head, *data, config, config.epochs_stage1 or HEAD_EPOCHS)
     unfreeze_model_tail(base, config.n_unfreeze, config.batch_norm)
-    fine_tune(
-        model, augmented(train, n_classes, config), -(-len(train) // config.batch_size), config, config.epochs_stage2
-    )
+    steps = -(-len(train) // config.batch_size)
+    fine_tune(model, training_images(train, n_classes, config), steps, config, config.epochs_stage2)
     return model

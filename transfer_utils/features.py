@@ -1,16 +1,15 @@
-"""Run the frozen part once and keep what it gives: memory-mapped float16, checked by its hash, never half-written."""
+"""The frozen part of a network, run once: its outputs are kept on disk as float16, verified and memory-mapped."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
-from numpy.lib.format import write_array_header_1_0
 
 from transfer_utils.config import RunConfig
 from transfer_utils.data.augment import draw_view, training_view
@@ -19,19 +18,24 @@ from transfer_utils.errors import UserError
 from transfer_utils.models.batchnorm_folding import tensors_in
 from transfer_utils.models.engine import Engine, choose_engine
 from transfer_utils.models.weights import sha256_of_weights
-from transfer_utils.utils.files import cache_folder, lock, replacing, sha256_of, write_json
+from transfer_utils.utils.array_cache import check_disk, free_bytes, open_array
+from transfer_utils.utils.files import cache_folder
 from transfer_utils.utils.progress import Progress
+from transfer_utils.utils.text import format_bytes
 
 # Part of every key: raise it when the meaning of a cached number changes.
 LAYOUT = 1
 
 # The options that decide what a view shows.
-DRAWN_BY = ("seed", "augment", "rotation", "zoom", "width_shift", "height_shift", "horizontal_flip")
-DRAWN_BY += ("use_mixup", "mixup_alpha")
+VIEW_OPTIONS = ("seed", "augment", "rotation", "zoom", "width_shift", "height_shift", "horizontal_flip")
+VIEW_OPTIONS += ("use_mixup", "mixup_alpha")
 
 CHUNK = 512  # images between two reports of progress
 
 DISK_RESERVE = 1 << 30  # bytes that a cache leaves free for everything else
+FLOAT16_MAX = 65504  # ReLU6 networks stay far below, an untrained one need not
+
+Draw = Callable[[np.ndarray], np.ndarray]  # from positions (m,) in a split to what an engine takes
 
 
 def extract_features(
@@ -46,13 +50,13 @@ def extract_features(
 
     Args:
         model: pixels (n, side, side, 3), 0-255, to one tensor; its weights are part of the cache's key.
-        engine: gives an engine for ``model``, to share one between calls; called only when something is to be computed.
+        engine: makes an engine for ``model``, to share one between calls; called only if something is to be computed.
 
     Returns:
         A read-only memory map (n, ...) float16.
     """
     engine = engine or (lambda: Engine(model, config.engine))
-    return _cached(_key(model, split, config), split, engine, None, config, "features", progress)
+    return _cached(_key(model, split, config), len(split), engine, split.take, config, "features", progress)
 
 
 class BoundaryCache:
@@ -66,6 +70,11 @@ class BoundaryCache:
         split: the training images.
         n_classes: width of the one-hot labels.
         config: its ``cached_views`` is K.
+
+    Attributes:
+        plain_views: whether the one view shows the images as they are.
+        views: K.
+        size: number of training images.
     """
 
     def __init__(
@@ -75,7 +84,7 @@ class BoundaryCache:
         self._n_classes = n_classes
         self._engine: Engine | None = None
         self._key = _key(trunk, split, config)
-        self._changes = config.augment or config.use_mixup
+        self.plain_views = not (config.augment or config.use_mixup)
         self.views = config.cached_views
         self.size = len(split)
         self.bytes_per_view = 2 * len(split) * int(np.prod(trunk.output.shape[1:]))
@@ -88,54 +97,65 @@ class BoundaryCache:
         def draw(positions: np.ndarray) -> np.ndarray:
             return training_view(split, positions, config, number, self._n_classes, drawn)[0]
 
-        activations = _cached(
-            self._view_key(number),
-            split,
-            self.engine,
-            draw if drawn else None,
-            config,
-            f"view {number + 1} of {self.views}",
-            self._progress,
-        )
+        key, title = self._view_key(number), f"view {number + 1} of {self.views}"
+        draw = draw if drawn else split.take
+        activations = _cached(key, len(split), self.engine, draw, config, title, self._progress)
         return activations, view_labels(split, drawn, self._n_classes)
 
+    def plain(self, split: Split) -> np.ndarray:
+        """Return the activations (n, ...) float16 of images as they are, such as the validation split."""
+        config, title = self._config, "validation activations"
+        key = _key(self._trunk, split, config)
+        return _cached(key, len(split), self.engine, split.take, config, title, self._progress)
+
+    def features(self, tail: keras.Model, split: Split) -> np.ndarray:
+        """Return what a frozen ``tail`` gives for images as they are, (n, ...) float16; only the tail is run.
+
+        Args:
+            tail: boundary activations to one tensor; its weights are part of the cache's key.
+        """
+        config, maps = self._config, self.plain(split)
+        key = _digest(_key(self._trunk, split, config), _key(tail, split, config))
+
+        def engine() -> Engine:
+            return Engine(tail, config.engine, maps=True)
+
+        return _cached(key, len(split), engine, maps.__getitem__, config, "features", self._progress)
+
     def bytes_needed(self, validation: Split) -> int:
-        """Return how many bytes of disk the views take, and the validation split, that are not cached yet.
+        """Return how many bytes of disk the views and the validation split take that are not cached yet.
 
         Raises:
             UserError: the disk has no room for them; the message names how many views would fit.
         """
-        held_out = _path(_key(self._trunk, validation, self._config), self._config)
-        folder = held_out.parent
+        validation_path = _path(_key(self._trunk, validation, self._config), self._config)
+        folder = validation_path.parent
         missing = sum(not _path(self._view_key(number), self._config).exists() for number in range(self.views))
-        apart = 0 if held_out.exists() else self.bytes_per_view * len(validation) // len(self._split)
-        room = max(0, _room(folder) - apart)
+        for_validation = self.bytes_per_view * len(validation) // len(self._split)
+        if validation_path.exists():
+            for_validation = 0
+        room = max(0, free_bytes(folder) - DISK_RESERVE - for_validation)
         fitting = self.views - missing + room // self.bytes_per_view
         if fitting < self.views:
             advice = f"{fitting} fit: --views {fitting}" if fitting else "not one fits"
             raise UserError(
-                f"{self.views} cached views need {missing * self.bytes_per_view / 1e9:.2f} GB more in {folder}, where "
-                f"{room / 1e9:.2f} GB are free besides the 1 GB that stays reserved: {advice}; or lower "
-                "--image_size, or name another disk with --cache_dir."
+                f"{self.views} cached views need {format_bytes(missing * self.bytes_per_view)} more in {folder}, where "
+                f"{format_bytes(room)} are free besides the {format_bytes(DISK_RESERVE)} that stay reserved: {advice}; "
+                "or lower --image_size, or name another disk with --cache_dir."
             )
-        return missing * self.bytes_per_view + apart
-
-    def _view_key(self, number: int) -> str:
-        if not self._changes:
-            return self._key
-        options = {name: getattr(self._config, name) for name in DRAWN_BY}
-        return _digest(self._key, json.dumps(options), str(number))
-
-    def plain(self, split: Split) -> np.ndarray:
-        """Return the activations (n, ...) float16 of images as they are, such as the validation split."""
-        key = _key(self._trunk, split, self._config)
-        return _cached(key, split, self.engine, None, self._config, "validation activations", self._progress)
+        return missing * self.bytes_per_view + for_validation
 
     def engine(self) -> Engine:
         """Return the trunk's engine, built when it is first needed."""
         if self._engine is None:
             self._engine = Engine(self._trunk, self._config.engine)
         return self._engine
+
+    def _view_key(self, number: int) -> str:
+        if self.plain_views:
+            return self._key
+        options = {name: getattr(self._config, name) for name in VIEW_OPTIONS}
+        return _digest(self._key, json.dumps(options), str(number))
 
 
 def view_labels(split: Split, drawn: dict[str, np.ndarray], n_classes: int) -> np.ndarray:
@@ -154,78 +174,34 @@ def image_chunks(n: int, size: int = CHUNK) -> Iterator[np.ndarray]:
 
 def _cached(
     key: str,
-    split: Split,
+    n: int,
     engine: Callable[[], Engine],
-    draw: Callable[[np.ndarray], np.ndarray] | None,
+    draw: Draw,
     config: RunConfig,
     title: str,
     progress: Progress | None,
 ) -> np.ndarray:
-    """Open the cache file of ``key``; where it is missing or damaged, one process builds it first and all read it."""
+    """Open the cache file of ``key``; if it is missing or damaged, one process builds it first and all read it."""
     path = _path(key, config)
-    with lock(path):
-        if not _intact(path):
-            _build(path, split, engine(), draw or split.take, title, progress)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    used: list[Engine] = []
+
+    def chunks() -> Iterator[np.ndarray]:
+        used.append(engine())
+        advice = "Lower --views or --image_size, name another disk with --cache_dir, or empty the cache."
+        check_disk(path.parent, 2 * n * int(np.prod(used[0].shape)), advice, DISK_RESERVE)
+        for positions in image_chunks(n, CHUNK):
+            yield np.clip(used[0](draw(positions)), -FLOAT16_MAX, FLOAT16_MAX).astype("<f2")
+            if progress:
+                progress(title, int(positions[-1]) + 1, n)
+
+    def note(sha256: str) -> dict[str, Any]:
+        return {"sha256": sha256, "engine": used[0].kind}
+
+    return open_array(path, chunks, note)[0]
 
 
 def _path(key: str, config: RunConfig) -> Path:
     return cache_folder(config.cache_dir) / "features" / f"{key}.npy"
-
-
-def _build(
-    path: Path,
-    split: Split,
-    engine: Engine,
-    draw: Callable[[np.ndarray], np.ndarray],
-    title: str,
-    progress: Progress | None,
-) -> None:
-    n = len(split)
-    check_disk(path.parent, 2 * n * int(np.prod(engine.shape)))
-    path.with_suffix(".json").unlink(missing_ok=True)
-    with replacing(path) as temporary:
-        # Written, not mapped: on a full disk a write raises OSError, where a mapped page ends the process.
-        with open(temporary, "wb") as file:
-            header = {"descr": "<f2", "fortran_order": False, "shape": (n, *engine.shape)}
-            write_array_header_1_0(file, header)
-            for positions in image_chunks(n, CHUNK):
-                # float16 ends at 65,504; ReLU6 networks stay far below, an untrained one need not.
-                file.write(np.clip(engine(draw(positions)), -65504, 65504).astype("<f2").tobytes())
-                if progress:
-                    progress(title, int(positions[-1]) + 1, n)
-        digest = sha256_of(temporary)
-    write_json(path.with_suffix(".json"), {"sha256": digest, "engine": engine.kind})
-
-
-def _intact(path: Path) -> bool:
-    """Say whether a cache file and its hash are both there and agree."""
-    note = path.with_suffix(".json")
-    try:
-        return json.loads(note.read_text())["sha256"] == sha256_of(path)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def check_disk(folder: Path, needed: int) -> None:
-    """Refuse to start writing what will not fit.
-
-    Raises:
-        UserError: ``needed`` bytes would leave less than the reserve on the disk of ``folder``.
-    """
-    room = _room(folder)
-    if needed > room:
-        free = room + DISK_RESERVE
-        raise UserError(
-            f"The cache in {folder} needs {needed / 1e9:.2f} GB more, and {free / 1e9:.2f} GB are free (1 GB stays "
-            "reserved). Lower --views or --image_size, name another disk with --cache_dir, or empty the cache."
-        )
-
-
-def _room(folder: Path) -> int:
-    """Return how many bytes a cache may take in ``folder``, which is made; negative where the reserve is in use."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return shutil.disk_usage(folder).free - DISK_RESERVE
 
 
 def _key(model: keras.Model, split: Split, config: RunConfig) -> str:
@@ -238,9 +214,9 @@ def _key(model: keras.Model, split: Split, config: RunConfig) -> str:
 
 
 def _structure(model: keras.Model) -> Iterator[tuple]:
-    """Yield kind, settings and inputs of every layer that computes, and what the network gives.
+    """Yield kind, settings and inputs of every layer that computes, and which outputs the network has.
 
-    Names are left out, since Keras counts them up: a layer is known by its place.
+    Names are left out, since Keras counts them up: a layer is identified by its place.
     """
     described = model.get_config()
     wired = described["layers"] if "output_layers" in described else []  # a Sequential model is wired by its order

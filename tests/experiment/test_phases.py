@@ -8,9 +8,10 @@ from transfer_utils.data.augment import tta_views
 from transfer_utils.data.splits import Dataset, Split, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment import phases
-from transfer_utils.experiment.phases import predict_probabilities
+from transfer_utils.experiment.evaluate import predict_probabilities
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import CHUNK
+from transfer_utils.training.stages import run_stage2_finetuning
 
 
 def pictures(n: int) -> Split:
@@ -45,7 +46,7 @@ def test_averaged_predictions_are_the_mean_over_the_views(flip, shift):
         looks.append(view)
         return colours(view)
 
-    again = predict_probabilities(counted, pictures(5), config, tta=True, known=colours(images))
+    again = predict_probabilities(counted, pictures(5), config, tta=True, plain=colours(images))
     assert np.array_equal(again, found) and len(looks) == len(tta_views(images, flip, shift)) - 1
 
 
@@ -66,7 +67,7 @@ class Guarded(Split):
 @pytest.fixture
 def guarded(monkeypatch):
     tiny.use_backbone(monkeypatch)
-    evaluate = phases._evaluate
+    evaluate = phases.evaluate_model
 
     def load(config, progress) -> Dataset:
         Guarded.begun = False
@@ -75,12 +76,12 @@ def guarded(monkeypatch):
         object.__setattr__(dataset, "test", Guarded(test.store, test.labels, test.index, test.store_sha256))
         return dataset
 
-    def begin(*args):
+    def on_begin(*args):
         Guarded.begun = True
         evaluate(*args)
 
     monkeypatch.setattr(phases, "load_dataset", load)
-    monkeypatch.setattr(phases, "_evaluate", begin)
+    monkeypatch.setattr(phases, "evaluate_model", on_begin)
 
 
 @pytest.mark.slow
@@ -138,3 +139,48 @@ def test_a_linear_head_starts_from_the_solved_regression_also_when_its_checkpoin
     checkpoint.write_bytes(b"")
     record = run_experiment(tiny.config(seed=1, **options), log=lambda line: None).record
     assert len(solved) == 3 and "val_convex" in record.metrics
+
+
+@pytest.mark.slow
+def test_fine_tuning_starts_from_the_solved_head_without_epochs_of_stage_1_and_resumes_from_there(monkeypatch):
+    tiny.use_backbone(monkeypatch)
+    starts, options = [], {"epochs_stage1": 0, "augment": False}
+
+    def follow(model, train, validation, config, **hooks):
+        hooks["on_begin"] = lambda: starts.append(model.predict(np.asarray(validation[0], "float32"), verbose=0))
+        return run_stage2_finetuning(model, train, validation, config, **hooks)
+
+    def stop(title, done, total):
+        if title == "stage2, epoch 2 of 2":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(phases, "run_stage2_finetuning", follow)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(tiny.config(**options), progress=stop, log=lambda line: None)
+    run = run_experiment(tiny.config(**options), log=lambda line: None)
+    (start,), labels = starts, load_dataset(tiny.config()).validation.labels
+    assert np.mean(start.argmax(axis=1) == labels) == run.record.metrics["val_convex"]
+    assert list(run.record.curves) == ["stage2"] and run.name.startswith("0001")
+    undisturbed = run_experiment(tiny.config(**options, output_dir="others"), log=lambda line: None).record
+    for name in ("loss", "val_loss"):
+        assert run.record.curves["stage2"][name] == undisturbed.curves["stage2"][name]
+
+
+@pytest.mark.slow
+def test_plain_images_pass_the_trunk_once(monkeypatch):
+    tiny.use_backbone(monkeypatch)
+    seen = []
+
+    class Counting(phases.Engine):
+        def __call__(self, images):
+            if images.shape[1:] == (32, 32, 3):
+                seen.append(len(images))
+            return super().__call__(images)
+
+    monkeypatch.setattr("transfer_utils.features.Engine", Counting)
+    monkeypatch.setattr(phases, "Engine", Counting)
+    monkeypatch.setattr(phases, "evaluate_model", lambda *args: None)
+    monkeypatch.setattr(phases, "_summary", lambda metrics: "")
+    config = tiny.config(epochs_stage1=0, augment=False, cache_dir="cache")
+    sizes = run_experiment(config, log=lambda line: None).record.dataset["images"]
+    assert sum(seen) == sizes["train"] + sizes["validation"]

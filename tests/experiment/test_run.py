@@ -145,7 +145,8 @@ def test_a_finished_run_is_used_again_where_that_is_asked_for(undisturbed, monke
     monkeypatch.setattr(phases, "compute", lambda session: pytest.fail("it was computed again"))
     same, said = config(output_dir=str(undisturbed.folder / "runs")), []
     again = run_experiment(same, reuse=True, log=said.append)
-    assert again.path == undisturbed.run.path and said == [f"{again.name} is on record with these options: used again."]
+    assert again.path == undisturbed.run.path
+    assert said == [f"{again.name} has the same options and is complete: it is used again."]
     wanted = {"json_output_path": str(tmp_path / "log.json"), "model_path": str(tmp_path / "mine.keras")}
     run_experiment(same.model_copy(update=wanted), reuse=True, log=quiet)
     assert read_record(tmp_path / "log.json").run_id == again.name

@@ -96,7 +96,7 @@ def test_a_batch_norm_that_is_to_learn_after_all_is_refused():
     base = convolutions()
     folded = fold_batch_norms(base)
     unfreeze_model_tail(base, -1, "trained")
-    with pytest.raises(ValueError, match="norm_1 was frozen when it was folded and is not now"):
+    with pytest.raises(ValueError, match="norm_1 must be frozen while it is folded"):
         folded(INPUTS)
 
 

@@ -29,7 +29,7 @@ def test_litert_and_keras_give_the_same_features_and_keep_quiet(capfd):
     assert found.shape == expected.shape == (17, 1280) and found.dtype == np.float32
     assert cosine(found, expected).min() > 0.9999
     assert cosine(found, np.roll(expected, 1, axis=0)).max() < 0.9999, "all features are alike: nothing is compared"
-    assert (fast.kind, fast.reason, fast.shape) == ("litert", "as asked", (1280,))
+    assert (fast.kind, fast.reason, fast.shape) == ("litert", "as requested", (1280,))
 
 
 @pytest.mark.parametrize("kind", ["litert", "keras"])
@@ -58,10 +58,10 @@ def here(monkeypatch):
 def test_the_engine_is_the_one_asked_for_or_the_faster_one_that_works_here(here):
     here()
     assert choose_engine("auto") == ("litert", "the fastest on a CPU")
-    assert choose_engine("keras") == ("keras", "as asked")
+    assert choose_engine("keras") == ("keras", "as requested")
     here(gpu=True)
     assert choose_engine("auto") == ("keras", "there is a GPU")
-    assert choose_engine("litert") == ("litert", "as asked")
+    assert choose_engine("litert") == ("litert", "as requested")
     here(missing="it has no wheel")
     assert choose_engine("auto") == ("keras", "it has no wheel")
     with pytest.raises(UserError, match=r"engine must be 'keras' or 'auto' here, got 'litert': it has no wheel\."):

@@ -184,7 +184,7 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one(results):
 
 @pytest.mark.slow
 def test_the_run_says_which_devices_share_it_and_what_they_do_not_share(results):
-    line = "Trained on 2 devices, CPU:0, CPU:1; the frozen part runs on one."
+    line = "Training on 2 devices, CPU:0, CPU:1; the frozen part runs on one."
     assert line in (results / "keras-mirrored" / "said.txt").read_text()
     assert "devices" not in (results / "keras-none" / "said.txt").read_text()
 

@@ -115,7 +115,7 @@ def test_the_cosine_schedule_warms_up_and_comes_down_to_nothing():
 
     curves = run_stage2_finetuning(model, split, features(10, 1), config, on_step_end=on_step_end)
     down = [0.05 * (1 + math.cos(math.pi * step / 18)) for step in range(18)]
-    assert np.allclose(rates, [0.05, 0.1, *down])
+    assert np.allclose(rates, [0.05, *down, 0.0], atol=1e-7), "after a step, the rate is that of the next one"
     assert np.allclose(curves["learning_rate"], rates[3::4])
 
 
@@ -194,6 +194,21 @@ def test_an_epoch_takes_the_next_cached_view_or_draws_one_of_its_own(monkeypatch
     asked.clear()
     from_pixels()
     assert asked == [0, 1, 2, 3]
+
+
+def test_the_baseline_is_augmented_on_its_own_if_asked(monkeypatch):
+    drawn, draw_view = [], stages.draw_view
+
+    def note(*args):
+        drawn.append(draw_view(*args))
+        return drawn[-1]
+
+    monkeypatch.setattr(stages, "draw_view", note)
+    validation = validation_of(None)
+    for augmented in (False, True):
+        config = tiny.config(augment=False, augment_baseline=augmented, epochs_baseline=1)
+        train_baseline(build_baseline_cnn(2), pictures(), validation, config)
+    assert [sorted(draw) for draw in drawn] == [[], ["transforms"]]
 
 
 def test_the_baseline_has_all_of_its_epochs_and_a_rate_that_decays_to_nothing():

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "phases": ["predict_probabilities"],
+        "evaluate": ["predict_probabilities"],
         "run": ["finished_run", "run_experiment"],
     },
 )

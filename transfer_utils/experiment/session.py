@@ -17,6 +17,7 @@ from transfer_utils.records import RECORD_NAME, RunRecord, Status, load_runs, re
 from transfer_utils.utils.files import lock
 from transfer_utils.utils.machine import machine, peak_memory_mb, versions
 from transfer_utils.utils.progress import Log, Progress
+from transfer_utils.utils.revision import source_revision
 
 RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
 
@@ -117,7 +118,7 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
             run_lock.release()
             continue
         log(f"Resuming {run.name}.")
-        record.status, record.error, record.config = "running", "", options
+        record.status, record.error, record.config, record.source = "running", "", options, source_revision()
         seconds = record.timing_sec.get("total") or 0.0
         return RunSession(config, run.folder, record, progress, log, run_lock, _seconds_before=seconds)
     record = RunRecord(
@@ -128,6 +129,7 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
         config=options,
         versions=versions(),
         machine=machine(),
+        source=source_revision(),
     )
     folder, run_lock = _new_folder(root, config)  # last: a folder without a record would be a riddle
     record.run_id = folder.name

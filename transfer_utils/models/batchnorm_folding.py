@@ -1,7 +1,8 @@
-"""Frozen BatchNorms computed inside the convolutions before them, as inference engines do, while the network trains.
+"""BatchNorm folding: frozen BatchNorms are computed inside the convolutions before them while the network trains.
 
-A frozen BatchNorm multiplies each channel by a constant and adds another (Ioffe & Szegedy 2015). Scaling the kernel
-instead, a few thousand numbers, gives the same outputs and gradients, and saves two passes over every activation.
+A frozen BatchNorm multiplies each channel by a constant and adds another (Ioffe & Szegedy 2015, arXiv 1502.03167).
+Scaling the kernel instead, a few thousand numbers, gives the same outputs and gradients and saves two passes over every
+activation. Inference engines do the same once, for good.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ class FoldedConvolution(layers.Layer):
 
     Args:
         convolution: a ``Conv2D`` or ``DepthwiseConv2D`` without an activation, channels last.
-        batch_norm: one that is not trainable, nor will be.
+        batch_norm: the BatchNorm after it; it must stay frozen.
 
     Raises:
-        ValueError: it has become trainable by the time of a call.
+        ValueError: the BatchNorm is trainable at the time of a call.
     """
 
     def __init__(self, convolution: layers.Layer, batch_norm: layers.BatchNormalization) -> None:
@@ -29,7 +30,9 @@ class FoldedConvolution(layers.Layer):
     def call(self, maps: keras.KerasTensor) -> keras.KerasTensor:
         convolution, norm = self.convolution, self.batch_norm
         if norm.trainable:
-            raise ValueError(f"{norm.name} was frozen when it was folded and is not now: fold the network again.")
+            raise ValueError(
+                f"{norm.name} must be frozen while it is folded, got trainable=True: fold the network again."
+            )
         scale = ops.rsqrt(norm.moving_variance + norm.epsilon)
         if norm.gamma is not None:
             scale = scale * norm.gamma
@@ -38,26 +41,26 @@ class FoldedConvolution(layers.Layer):
         if norm.beta is not None:
             shift = shift + norm.beta
         kernel = convolution.kernel
-        how = (convolution.strides, convolution.padding, convolution.data_format, convolution.dilation_rate)
+        geometry = (convolution.strides, convolution.padding, convolution.data_format, convolution.dilation_rate)
         # ``ops.add`` rather than ``+``: TensorFlow then fuses convolution, shift and activation.
         if isinstance(convolution, layers.DepthwiseConv2D):
             kernel = kernel * ops.reshape(scale, kernel.shape[2:])
-            return ops.add(ops.depthwise_conv(maps, kernel, *how), shift)
+            return ops.add(ops.depthwise_conv(maps, kernel, *geometry), shift)
         if _is_matrix(convolution):
-            # On a CPU, a matrix product is faster than the convolution that it is, above all backwards.
+            # A 1x1 convolution is a matrix product, which a CPU computes faster as such, above all backwards.
             rows = ops.matmul(ops.reshape(maps, (-1, maps.shape[-1])), kernel[0, 0] * scale)
             return ops.reshape(ops.add(rows, shift), (-1, *maps.shape[1:-1], rows.shape[-1]))
-        return ops.add(ops.conv(maps, kernel * scale, *how), shift)
+        return ops.add(ops.conv(maps, kernel * scale, *geometry), shift)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return self.convolution.compute_output_shape(input_shape)
 
 
 def fold_batch_norms(model: keras.Model) -> keras.Model:
-    """Return ``model`` with each frozen BatchNorm folded into the convolution before it, where nothing else uses that.
+    """Return ``model`` with each frozen BatchNorm folded into the convolution before it.
 
-    All layers are shared: what the returned model learns, ``model`` has learned. Fold after freezing, and again after
-    freezing differently.
+    Convolutions whose output something else uses as well are left as they are. All layers are shared: training the
+    returned model trains ``model``. Call it after freezing, and again after every change of ``trainable``.
     """
     pairs = _foldable(model)
     folded = {norm.name for norm in pairs.values()}
@@ -77,7 +80,7 @@ def layer_inputs(model: keras.Model) -> dict[str, list[str]]:
 
 
 def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:
-    """Return the frozen BatchNorm behind each convolution that nothing else uses, by the convolution's name."""
+    """Return the frozen BatchNorm after each convolution that nothing else uses, by the name of the convolution."""
     inputs = layer_inputs(model)
     uses = [name for names in inputs.values() for name in names]
     pairs = {}
@@ -100,7 +103,7 @@ def _is_matrix(convolution: layers.Conv2D) -> bool:
 
 
 def tensors_in(value: object) -> list[tuple[str, int]]:
-    """Collect from a serialised call which tensors it takes: the name of the layer, and which of its outputs."""
+    """Return the tensors that a serialised call takes: the name of the layer, and which of its outputs."""
     if isinstance(value, dict):
         if "keras_history" in value:
             name, _, tensor = value["keras_history"]

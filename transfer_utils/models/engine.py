@@ -1,4 +1,4 @@
-"""Run a network that does not learn, fast: LiteRT with XNNPACK on the CPU, or Keras where that serves better."""
+"""The inference engine: LiteRT with XNNPACK on a CPU, Keras on a GPU or where LiteRT is unavailable."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from transfer_utils.errors import UserError
 from transfer_utils.models.litert import LiteRT, convert
 
 # Small batches keep a batch's activations in the processor's cache.
-LITERT_BATCH = 16
+LITERT_BATCH = 4
 KERAS_BATCH = 64
 
 
 class Engine:
-    """Computes ``model`` on batches of images, without gradients.
+    """Runs ``model`` on batches of images, without gradients.
 
     Args:
-        model: takes (n, side, side, 3) pixels, 0-255; gives one tensor.
-        kind: ``"litert"``, ``"keras"``, or ``"auto"``: LiteRT unless there is a GPU or it is not to be had.
-        batch: images that LiteRT computes at a time; fewer cost as much.
+        model: takes (n, side, side, 3) pixels, 0-255, or feature maps; gives one tensor.
+        kind: ``"litert"``, ``"keras"``, or ``"auto"``: LiteRT unless there is a GPU or LiteRT is unavailable.
+        batch: images that LiteRT computes at a time; a smaller part of them takes as long.
+        maps: ``model`` takes feature maps (n, height, width, channels), float16 or float32, instead of pixels.
 
     Attributes:
-        kind: what runs, ``"litert"`` or ``"keras"``.
-        reason: why, in a few words.
+        kind: the engine that runs, ``"litert"`` or ``"keras"``.
+        reason: why that one, in a few words.
         shape: of one output, without the batch.
     """
 
-    def __init__(self, model: keras.Model, kind: str = "auto", batch: int = LITERT_BATCH):
+    def __init__(self, model: keras.Model, kind: str = "auto", batch: int = LITERT_BATCH, maps: bool = False):
         self.kind, self.reason = choose_engine(kind)
         self.shape = tuple(model.outputs[0].shape[1:])
         self._model = model
-        self._run = LiteRT(convert(model, batch)) if self.kind == "litert" else None
+        self._run = LiteRT(convert(model, batch, maps=maps), maps) if self.kind == "litert" else None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8."""
+        """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8, or for feature maps."""
         if self._run is None:
             return np.concatenate(
                 [
@@ -48,16 +49,16 @@ class Engine:
 
 
 def choose_engine(kind: str) -> tuple[str, str]:
-    """Return which engine runs here and why.
+    """Return which engine runs here, and the reason.
 
     Raises:
-        UserError: LiteRT was asked for and is not to be had.
+        UserError: LiteRT is asked for and unavailable.
     """
     missing = litert_missing()
     if kind == "litert" and missing:
         raise UserError(f"engine must be 'keras' or 'auto' here, got 'litert': {missing}.")
     if kind != "auto":
-        return kind, "as asked"
+        return kind, "as requested"
     if missing:
         return "keras", missing
     if gpus():
@@ -66,7 +67,7 @@ def choose_engine(kind: str) -> tuple[str, str]:
 
 
 def litert_missing() -> str:
-    """Return why LiteRT cannot be used here; empty where it can."""
+    """Return why LiteRT cannot be used here; an empty string if it can."""
     if keras.backend.backend() != "tensorflow":
         return f"the converter needs the tensorflow backend of Keras, this is {keras.backend.backend()}"
     if importlib.util.find_spec("ai_edge_litert") is None:

@@ -7,6 +7,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from transfer_utils.utils.machine import available_cores
 
 if TYPE_CHECKING:
     import keras
+    from ai_edge_litert.interpreter import Interpreter
 
 
 class LiteRT:
@@ -25,6 +27,7 @@ class LiteRT:
 
     Args:
         content: of a file with one input, uint8 pixels (batch, side, side, 3), and one output, float32 (batch, ...).
+        maps: the input is a float32 feature map (batch, height, width, channels) instead.
 
     Attributes:
         side: of the images, in pixels.
@@ -34,33 +37,56 @@ class LiteRT:
         ValueError: the file is damaged, or the model has other inputs or outputs.
     """
 
-    def __init__(self, content: bytes):
-        from ai_edge_litert.interpreter import Interpreter
-
-        with _native_log_unless_error():
-            self._interpreter = Interpreter(model_content=content, num_threads=available_cores())
-            self._interpreter.allocate_tensors()
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+    def __init__(self, content: bytes, maps: bool = False):
+        self._content, self._per_core = content, []
+        self._on_all_cores = self._interpreter(available_cores())
+        inputs, outputs = self._on_all_cores.get_input_details(), self._on_all_cores.get_output_details()
         shapes = [tuple(tensor["shape"].tolist()) for tensor in (*inputs, *outputs)]
         square = len(shapes[0]) == 4 and shapes[0][1] == shapes[0][2] and shapes[0][3] == 3
         types = [tensor["dtype"] for tensor in (*inputs, *outputs)]
-        if types != [np.uint8, np.float32] or not square or len(shapes[1]) < 2:
+        if not maps and (types != [np.uint8, np.float32] or not square or len(shapes[1]) < 2):
             tensors = ", ".join(f"{kind.__name__} {shape}" for kind, shape in zip(types, shapes, strict=True))
             raise ValueError(f"its tensors must be square uint8 colour images and float32 outputs, got {tensors}")
         self._source, self._target = inputs[0]["index"], outputs[0]["index"]
-        self._batch = np.zeros(shapes[0], "uint8")
+        self._input_shape, self._input_dtype = shapes[0], types[0]
         self.side, self.shape = shapes[0][1], shapes[1][1:]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return the outputs (n, ...) float32 of the images (n, side, side, 3) uint8, 0-255."""
+        """Return the outputs (n, ...) float32 of images (n, side, side, 3) uint8, 0-255, or of feature maps."""
         results = np.empty((len(images), *self.shape), "float32")
-        for i in range(0, len(images), len(self._batch)):
-            part = images[i : i + len(self._batch)]
-            self._batch[: len(part)] = part
-            self._interpreter.set_tensor(self._source, self._batch)
-            self._interpreter.invoke()
-            results[i : i + len(part)] = self._interpreter.get_tensor(self._target)[: len(part)]
+        if len(images) <= self._input_shape[0]:
+            self._run(self._on_all_cores, images, results)
+            return results
+        # Of several batches each core computes its own, which is faster than all cores at work on one.
+        self._per_core = self._per_core or [self._interpreter(1) for _ in range(available_cores())]
+        parts = np.array_split(np.arange(len(images)), len(self._per_core))
+        with ThreadPoolExecutor(len(self._per_core)) as pool:
+            futures = [
+                pool.submit(self._run, interpreter, images[part], results[part[0] : part[-1] + 1])
+                for interpreter, part in zip(self._per_core, parts, strict=True)
+                if len(part)
+            ]
+            for future in futures:
+                future.result()
         return results
+
+    def _interpreter(self, threads: int) -> Interpreter:
+        from ai_edge_litert.interpreter import Interpreter
+
+        with _native_log_unless_error():
+            interpreter = Interpreter(model_content=self._content, num_threads=threads)
+            interpreter.allocate_tensors()
+        return interpreter
+
+    def _run(self, interpreter: Interpreter, images: np.ndarray, results: np.ndarray) -> None:
+        """Write the outputs of ``images`` into ``results``; the last batch is padded with images of the one before."""
+        batch = np.zeros(self._input_shape, self._input_dtype)
+        for i in range(0, len(images), len(batch)):
+            part = images[i : i + len(batch)]
+            batch[: len(part)] = part
+            interpreter.set_tensor(self._source, batch)
+            interpreter.invoke()
+            results[i : i + len(part)] = interpreter.get_tensor(self._target)[: len(part)]
 
 
 def load_exported(path: Path) -> LiteRT:
@@ -84,16 +110,21 @@ def load_exported(path: Path) -> LiteRT:
 
 
 def convert(
-    model: keras.Model, batch_size: int, precision: str = "float32", calibration: np.ndarray | None = None
+    model: keras.Model,
+    batch_size: int,
+    precision: str = "float32",
+    calibration: np.ndarray | None = None,
+    maps: bool = False,
 ) -> bytes:
     """Convert ``model`` to a LiteRT file that takes uint8 pixels (batch_size, side, side, 3) and returns float32.
 
     Args:
-        model: takes pixels (n, side, side, 3), 0-255.
+        model: takes pixels (n, side, side, 3), 0-255, or feature maps.
         batch_size: the fixed number of images per call.
         precision: ``float32``; ``float16``, which halves the size of the weights; or ``int8`` for weights and
             activations, whose ranges are measured on ``calibration``.
         calibration: uint8 (n, side, side, 3), a few hundred training images; only needed for ``int8``.
+        maps: ``model`` takes float32 feature maps instead of pixels.
 
     Returns:
         The content of the file.
@@ -104,7 +135,9 @@ def convert(
     # As constants, because with variables in the graph, resizing and convolutions would not run in XNNPACK.
     constants = [(weight, tf.constant(keras.ops.convert_to_numpy(weight))) for weight in model.variables]
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.uint8)])
+    signature = tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.float32 if maps else tf.uint8)
+
+    @tf.function(autograph=False, input_signature=[signature])
     def function(pixels: tf.Tensor) -> tf.Tensor:
         with keras.StatelessScope(state_mapping=constants):
             # Cast before the model resizes the images: resizing uint8 pixels would round them twice.

@@ -139,6 +139,12 @@ def build_trunk(trunk: keras.Model, config: RunConfig) -> keras.Model:
     return keras.Model(pixels, _backbone_of(pixels, trunk, config), name="pixel_trunk")
 
 
+def build_tail_extractor(tail: keras.Model) -> keras.Model:
+    """Put pooling behind a tail as it is: boundary activations to features (n, channels); layers are shared."""
+    boundary = keras.Input(tail.input.shape[1:], name="boundary")
+    return keras.Model(boundary, _pooled(tail(boundary)), name="tail_extractor")
+
+
 def build_tail(tail: keras.Model, head: keras.Model) -> keras.Model:
     """Put pooling and the head after an unfrozen tail (shared layers): boundary activations to probabilities.
 

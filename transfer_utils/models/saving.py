@@ -9,13 +9,13 @@ from pathlib import Path
 
 import h5py
 import keras
-from keras.src.legacy.saving import legacy_h5_format
 
 from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.errors import UserError
 from transfer_utils.models.weights import check_declared_size, check_h5
 from transfer_utils.records import RECORD_NAME, RunRecord, UnreadableRecord, read_record
 from transfer_utils.utils.files import replacing, write_bytes, write_json
+from transfer_utils.utils.keras_private import save_h5
 from transfer_utils.utils.progress import Log
 
 MAX_DESCRIPTION_BYTES = 16 << 20  # the configurations of our backbones take less than one megabyte
@@ -34,7 +34,7 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
         # HDF5 aborts the process if its file cannot grow (a full disk), so it writes to memory first.
         content = io.BytesIO()
         with h5py.File(content, "w") as file:
-            legacy_h5_format.save_model_to_hdf5(model, file)
+            save_h5(model, file)
         write_bytes(path, content.getvalue())
     else:
         with replacing(path) as temporary:

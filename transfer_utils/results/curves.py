@@ -13,8 +13,7 @@ from transfer_utils.records import RunRecord
 from transfer_utils.utils.palette import MODEL_NAMES
 
 STAGE_NAMES = {"stage1": "stage 1", "stage2": "stage 2", "baseline": "from scratch", "training": "training"}
-# The phase in ``timing_sec`` that must end before the first epoch of a stage.
-PREPARATION = {"stage1": "features", "stage2": "boundary"}
+PREPARATION = ("features", "boundary")  # phases in ``timing_sec`` that the epochs after them need
 QUANTITIES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 MAX_POINTS = 1000  # per line; more than a screen has pixels to show
 
@@ -75,19 +74,22 @@ class Moment(NamedTuple):
 def timeline(record: RunRecord) -> list[Moment]:
     """Return the end of every epoch of a run, in order. Stages without recorded times are left out.
 
-    The seconds include the epochs, computing features and boundary activations, and solving the linear head before the
-    first epoch of stage 1. They exclude writing checkpoints and whatever was read from a cache.
+    The seconds include the epochs, computing features and boundary activations, and solving the linear head before
+    them. They exclude writing checkpoints and whatever was read from a cache.
     """
     joined = join_stages(record)
     moments: list[Moment] = []
     elapsed = 0.0
-    for stage, epochs in joined.stages.items():
+    for phase in dict.fromkeys([*record.timing_sec, *joined.stages]):  # in the order in which they ran
+        phase_seconds = record.timing_sec.get(phase) or 0.0
+        if phase in PREPARATION:
+            elapsed += phase_seconds
+        epochs = joined.stages.get(phase, slice(0))
         seconds = joined.values["seconds"][epochs]
         if np.isnan(seconds).any():
             continue
-        elapsed += record.timing_sec.get(PREPARATION.get(stage, "")) or 0.0
-        if stage == "stage1":
-            elapsed += max(0.0, (record.timing_sec.get(stage) or 0.0) - float(seconds.sum()))
+        if phase == "stage1":
+            elapsed += max(0.0, phase_seconds - float(seconds.sum()))
         for duration, accuracy in zip(seconds, joined.values["val_accuracy"][epochs], strict=True):
             elapsed += float(duration)
             moments.append(Moment(len(moments) + 1, elapsed, float(accuracy)))
@@ -155,6 +157,12 @@ def _deviation(table: np.ndarray) -> np.ndarray:
     return np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
 
 
+def accuracy_before_fine_tuning(record: RunRecord) -> float | None:
+    """Return the validation accuracy at the end of stage 1; that of the solved head if it had no epochs."""
+    curve = record.curves.get("stage1", {}).get("val_accuracy", [])
+    return curve[-1] if curve else record.metrics.get("val_convex")
+
+
 def fine_tuning_curve(records: Sequence[RunRecord]) -> np.ndarray:
     """Return the mean validation accuracy before fine-tuning and after each of its epochs.
 
@@ -163,9 +171,8 @@ def fine_tuning_curve(records: Sequence[RunRecord]) -> np.ndarray:
     """
     curves = []
     for record in records:
-        joined = join_stages(record)
-        accuracy = joined.values["val_accuracy"][joined.stages["stage1"].stop - 1 :]
-        curves.append(accuracy[np.isfinite(accuracy)])
+        curve = [accuracy_before_fine_tuning(record), *record.curves.get("stage2", {}).get("val_accuracy", [])]
+        curves.append([accuracy for accuracy in curve if accuracy is not None])
     shortest = min(map(len, curves))
     return np.mean([curve[:shortest] for curve in curves], axis=0)
 

@@ -17,6 +17,7 @@ from transfer_utils.config import RunConfig, identity, preset, tta_count
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import TRAIN_SAMPLE, Estimate, difference_interval, summarise_seeds, wilson_interval
 from transfer_utils.records import Run, RunRecord, unpack_bits
+from transfer_utils.results.curves import accuracy_before_fine_tuning
 from transfer_utils.results.options import by_configuration
 from transfer_utils.studies.spec import Study, StudyGroup, find_run
 
@@ -78,7 +79,7 @@ class Configuration:
         return {seed: _measured(run, metric) for seed, run in self.runs.items()}
 
     def last(self, stage: str) -> dict[int, MeasuredAccuracy]:
-        """Return the validation accuracy after the last epoch of a stage, by seed; diverged runs as in ``measured``."""
+        """Return the validation accuracy at the end of a stage, by seed; diverged runs as in ``measured``."""
         return {seed: _last_accuracy(run, stage) for seed, run in self.runs.items()}
 
     def accuracy(self, metric: str = "val_end2end") -> Estimate:
@@ -226,10 +227,11 @@ def _last_accuracy(run: Run, stage: str) -> MeasuredAccuracy:
     if run.record.status == "diverged":
         return _guessing(run.record, "validation")
     curve = run.record.curves.get(stage, {}).get("val_accuracy", [])
-    if not curve or curve[-1] is None:
+    accuracy = accuracy_before_fine_tuning(run.record) if stage == "stage1" else curve[-1] if curve else None
+    if accuracy is None:
         raise UserError(f"{run.path} must hold the validation accuracy of each epoch.")
     n = run.record.dataset["images"]["validation"]
-    return MeasuredAccuracy(curve[-1], *wilson_interval(round(curve[-1] * n), n))
+    return MeasuredAccuracy(accuracy, *wilson_interval(round(accuracy * n), n))
 
 
 def _guessing(record: RunRecord, split: str) -> MeasuredAccuracy:

@@ -89,7 +89,9 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     boundary, tail_rate = _tail(config)
     cached = config.cached_views * train + held_out if fine_tuned and boundary else 0
     views = tta_count(config.horizontal_flip, config.tta_shift) if config.tta else 1
-    passes = train + held_out * (1 + views) + cached
+    # The features of plain images come from their cached activations, which takes little time.
+    shared = bool(cached) and not (config.augment or config.use_mixup)
+    passes = (0 if shared else train + held_out) + held_out * views + cached
     seconds = 30 + (passes / TRUNK_RATE + epochs * (train + held_out / 3) / tail_rate) / rate
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
     stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from transfer_utils.utils.files import write_bytes
+from transfer_utils.utils.keras_private import callback_state, restore_callback
 
 Curves = dict[str, list[float | None]]
 
@@ -18,12 +19,16 @@ Curves = dict[str, list[float | None]]
 def save_checkpoint(
     model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, path: Path | None
 ) -> None:
-    """Write everything that the next epoch depends on, in one step."""
+    """Write everything that the next epoch depends on, in one step; nothing where ``path`` is None.
+
+    Args:
+        callbacks: the first one is the ``EarlyStopping`` that holds the best weights.
+    """
     if path is None:
         return
     arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(model))}
     arrays |= {f"b{i}": value for i, value in enumerate(callbacks[0].best_weights or [])}
-    state = {"curves": curves, "callbacks": [_counters(callback) for callback in callbacks]}
+    state = {"curves": curves, "callbacks": [callback_state(callback) for callback in callbacks]}
     arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -33,7 +38,11 @@ def save_checkpoint(
 def restore_checkpoint(
     model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, path: Path | None
 ) -> int:
-    """Bring back what was saved and return the number of the next epoch; 0 where there is nothing to resume."""
+    """Restore what was saved and return the number of the next epoch.
+
+    Returns 0, and restores nothing, where there is no checkpoint, or one that is damaged or of another network: the
+    stage then starts again.
+    """
     if path is None or not path.exists():
         return 0
     variables = _variables(model)
@@ -42,35 +51,23 @@ def restore_checkpoint(
             arrays = {name: saved[name] for name in saved.files}
         state = json.loads(arrays["state"].tobytes())
         values = [arrays[f"v{i}"] for i in range(len(variables))]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return 0  # on a disk that lost a part of it: start this stage again
-    shapes = [tuple(variable.shape) for variable in variables]
-    if [value.shape for value in values] != shapes or len(state["callbacks"]) != len(callbacks):
-        return 0  # written by another version of the libraries
+        epochs = len(state["curves"]["loss"])
+        fits = [value.shape for value in values] == [tuple(variable.shape) for variable in variables]
+        fits = fits and len(state["callbacks"]) == len(callbacks) and all(map(dict, state["callbacks"]))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return 0
+    if not fits:
+        return 0
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    best = [arrays[f"b{i}"] for i in range(sum(name[0] == "b" for name in arrays))]
     for callback, counters in zip(callbacks, state["callbacks"], strict=True):
-        vars(callback).update(counters)
+        restore_callback(callback, counters)
+    best = [arrays[f"b{i}"] for i in range(sum(name[0] == "b" for name in arrays))]
     callbacks[0].best_weights = best or None
     curves.update(state["curves"])
-    return len(curves["loss"])
+    return epochs
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:
     """Return weights, the state of random layers, and the optimizer's moments and step count."""
     return [*model.variables, *model.optimizer.variables]
-
-
-def _counters(callback: keras.callbacks.Callback) -> dict[str, float | int | None]:
-    """Return what a callback counts: its public attributes that are plain numbers.
-
-    Without ``min_delta``, whose sign Keras turns round at the first epoch of every sitting.
-    """
-    return {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in vars(callback).items()
-        if not name.startswith("_")
-        and name != "min_delta"
-        and (value is None or isinstance(value, int | float | np.generic))
-    }

@@ -1,7 +1,7 @@
-"""One run over several devices of a machine: each works on its share of every batch, and all take the same step.
+"""One run on several devices of a machine: each computes its share of every batch, and all take the same step.
 
-Under ``tf.distribute``, Keras gives a batch of ``train_on_batch`` to every device as a whole: the step is right, and no
-time is saved. ``shares`` splits it first.
+Under ``tf.distribute``, Keras gives the whole batch of ``train_on_batch`` to every device: the step is right, but no
+time is saved. ``shares`` splits the batch first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transfer_utils.models.networks import batch_norms
 
 
 def devices(config: RunConfig) -> list[str]:
-    """Return the names of the devices that share each batch; none where the run is not distributed.
+    """Return the names of the devices that share each batch; an empty list if the run is not distributed.
 
     Raises:
         UserError: fewer than two devices, a batch that they cannot share evenly, or another backend than TensorFlow.
@@ -39,46 +39,46 @@ def devices(config: RunConfig) -> list[str]:
 
 
 def scope(config: RunConfig) -> AbstractContextManager:
-    """Return the context to build a network in that is to be trained: its weights then lie on every device."""
+    """Return the context in which to build a network that will be trained, so that every device holds its weights."""
     names = devices(config)
     return _mirrored(*names).scope() if names else nullcontext()
 
 
 def scope_of(model: keras.Model) -> AbstractContextManager:
-    """Return the context that ``model`` was built in, for its optimizer and metrics."""
+    """Return the context in which ``model`` was built, for its optimizer and metrics."""
     return model.distribute_strategy.scope() if replicas(model) > 1 else nullcontext()
 
 
 def replicas(model: keras.Model) -> int:
-    """Return on how many devices ``model`` is trained; only Keras's TensorFlow backend knows more than one."""
+    """Return the number of devices that train ``model``; above 1 only with Keras's TensorFlow backend."""
     strategy = getattr(model, "distribute_strategy", None)
     return strategy.num_replicas_in_sync if strategy else 1
 
 
 def start(model: keras.Model, batch: tuple[np.ndarray, np.ndarray], config_strategy: str) -> None:
-    """Make a compiled ``model`` ready for ``shares``; ``finish`` ends that.
+    """Prepare a compiled ``model`` for ``shares``; ``finish`` undoes it.
 
     Args:
-        batch: inputs and labels, of which one is used.
+        batch: inputs and labels, of which the first image is used.
 
     Raises:
-        UserError: ``config_strategy`` asks for several devices, and the model was built for one.
+        UserError: ``config_strategy`` asks for several devices, but the model was built for one.
     """
     if replicas(model) == 1:
         if config_strategy != "none":
             raise UserError(f"strategy {config_strategy!r} needs a model that was built in distribute.scope(config).")
         return
-    # Keras makes the variables of loss and metrics at the first batch, and cannot from one that is split.
+    # Keras creates the variables of loss and metrics at the first batch, which must not be split.
     model.test_on_batch(np.asarray(batch[0][:1], "float32"), batch[1][:1])
     for layer in batch_norms(model):
         layer.synchronized = layer.trainable
 
 
 def shares(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple:
-    """Return a batch as ``train_on_batch`` and ``test_on_batch`` take it: split, where there are several devices.
+    """Return a batch as ``train_on_batch`` and ``test_on_batch`` take it: split if there are several devices.
 
-    One that cannot be split evenly, as the last of an epoch may be, goes to every device as a whole: unequal shares
-    would weigh their images unequally.
+    A batch that cannot be split evenly, such as the last of an epoch, goes to every device as a whole, because unequal
+    shares would weight their images unequally.
     """
     n = replicas(model)
     if n == 1 or len(y) % n:
@@ -95,21 +95,21 @@ def shares(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple:
 
 
 def finish(model: keras.Model) -> None:
-    """Let BatchNorm be the usual one again: what other backends could not load is not to be saved."""
+    """Turn synchronised BatchNorms back into plain ones, which every backend can load."""
     for layer in batch_norms(model):
         layer.synchronized = False
 
 
 @functools.cache
 def _mirrored(*names: str):
-    """Return the strategy of these devices: one, since a model and its optimizer must share it."""
+    """Return the strategy of these devices; always the same object, which a model and its optimizer must share."""
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(names)
 
 
 def _logical_devices() -> list[str]:
-    """Return the GPUs, or without any the CPU devices, of which there is one unless TensorFlow was told otherwise."""
+    """Return the GPUs, or else the logical CPU devices: one, unless TensorFlow is configured for more."""
     import tensorflow as tf
 
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")

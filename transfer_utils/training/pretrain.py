@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import platform
 import time
-from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from transfer_utils.data.photo_digits import SIDE
 from transfer_utils.data.photo_letters import render_letters
+from transfer_utils.models.networks import BATCH_NORM_MOMENTUM, batch_norms
+from transfer_utils.models.weights import save_weights_npz
 from transfer_utils.utils.files import sha256_of, write_json
+from transfer_utils.utils.progress import Progress
 
 
 def pretrain_backbone(
@@ -25,7 +28,7 @@ def pretrain_backbone(
     batch_size: int = 64,
     learning_rate: float = 2e-3,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict:
     """Train MobileNetV2 from random weights on `photo-letters` and write its backbone and a record of the run.
 
@@ -55,42 +58,14 @@ def pretrain_backbone(
     for name, least in {"n_letters": 40, "epochs": 1, "image_size": 32, "batch_size": 1}.items():
         if options[name] < least:
             raise ValueError(f"{name} must be at least {least}, got {options[name]}")
-    import keras
-
-    from transfer_utils.models.networks import BATCH_NORM_MOMENTUM, batch_norms
-    from transfer_utils.models.weights import save_weights_npz
-
     start = time.perf_counter()
     images, labels, class_names = render_letters(n_letters, seed, progress)
-    rendered = time.perf_counter()
+    letters_seconds = time.perf_counter() - start
     keras.utils.set_random_seed(seed)
-    base = keras.applications.MobileNetV2((image_size, image_size, 3), alpha, include_top=False, weights=None)
-    for layer in batch_norms(base):
-        layer.momentum = BATCH_NORM_MOMENTUM
-    model = keras.Sequential(
-        [
-            keras.layers.Input((SIDE, SIDE, 3)),
-            keras.layers.Rescaling(1 / 127.5, -1),
-            keras.layers.Resizing(image_size, image_size),
-            base,
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(len(class_names), activation="softmax"),
-        ]
-    )
+    base, model = _build(image_size, alpha, len(class_names))
     train = n_letters - n_letters // 20
-    steps_per_epoch = -(-train // batch_size)
-    steps = epochs * steps_per_epoch
-    warm_up = max(1, steps // 20)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
-    )
-    model.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=0.05),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
-        metrics=["accuracy"],
-        # XLA makes depthwise convolutions several times slower on a CPU; other backends need their own way to compile.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
+    steps = epochs * -(-train // batch_size)
+    _compile(model, learning_rate, steps)
     targets = keras.utils.to_categorical(labels, len(class_names))
     history = model.fit(
         images[:train],
@@ -107,7 +82,7 @@ def pretrain_backbone(
         "task": "photo-letters",
         "options": options,
         "letters": {"train": train, "validation": n_letters - train, "classes": len(class_names)},
-        "timing_sec": {"letters": rendered - start, "total": time.perf_counter() - start},
+        "timing_sec": {"letters": letters_seconds, "total": time.perf_counter() - start},
         "curves": {name: [float(value) for value in values] for name, values in history.items()},
         "versions": {"python": platform.python_version(), "numpy": np.__version__, "keras": keras.__version__}
         | {"backend": keras.backend.backend()},
@@ -117,9 +92,37 @@ def pretrain_backbone(
     return record
 
 
-def _report_steps(progress: Callable[[str, int, int], None], steps: int):
-    """Return a Keras callback that calls `progress` after every step."""
-    from keras.callbacks import LambdaCallback
+def _build(image_size: int, alpha: float, n_classes: int) -> tuple[keras.Model, keras.Model]:
+    """Return MobileNetV2 with random weights, and the classifier of 32 px scenes around it."""
+    base = keras.applications.MobileNetV2((image_size, image_size, 3), alpha, include_top=False, weights=None)
+    for layer in batch_norms(base):
+        layer.momentum = BATCH_NORM_MOMENTUM
+    layers = [
+        keras.layers.Input((SIDE, SIDE, 3)),
+        keras.layers.Rescaling(1 / 127.5, -1),
+        keras.layers.Resizing(image_size, image_size),
+        base,
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(n_classes, activation="softmax"),
+    ]
+    return base, keras.Sequential(layers)
 
+
+def _compile(model: keras.Model, learning_rate: float, steps: int) -> None:
+    warm_up = max(1, steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=0.05),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
+        metrics=["accuracy"],
+        # XLA makes depthwise convolutions several times slower on a CPU; other backends need their own way to compile.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+
+
+def _report_steps(progress: Progress, steps: int) -> keras.callbacks.Callback:
+    """Return a Keras callback that calls ``progress`` after every step."""
     done = itertools.count(1)
-    return LambdaCallback(on_train_batch_end=lambda batch, logs: progress("steps", next(done), steps))
+    return keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: progress("steps", next(done), steps))

@@ -1,7 +1,7 @@
 """The two stages and the baseline: one epoch loop, resumable to the bit, with Keras's own optimizers and callbacks.
 
 Every random choice of an epoch follows from the seed and the epoch's number, and everything that changes from epoch to
-epoch is in the checkpoint; so a run that was killed and started again ends with the weights of an undisturbed one.
+epoch is in the checkpoint. A run that is killed and resumed therefore ends with the weights of an undisturbed one.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
+from typing_extensions import TypedDict, Unpack
 
 from transfer_utils.config import RunConfig
 from transfer_utils.data.augment import draw_view, epoch_order, training_view
@@ -23,52 +24,66 @@ from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves, restore_checkpoint, save_checkpoint
+from transfer_utils.utils.keras_private import skip_gradient_sum
+from transfer_utils.utils.progress import Log, Progress
 
 WARM_UP = 0.1  # share of all steps over which the cosine schedule rises to its learning rate
 
-VALIDATION_BATCH = 128  # images at least, or a small network waits for Python more than it computes
+MIN_VALIDATION_BATCH = 128  # images; on fewer, a small network waits for Python longer than it computes
 
 Batch = tuple[np.ndarray, np.ndarray]
+EpochData = Callable[[int], Batch | Callable[[np.ndarray], Batch]]  # of an epoch: arrays, or what makes its batches
+
+
+class Hooks(TypedDict, total=False):
+    """What a stage reports to, and where it resumes from.
+
+    Attributes:
+        checkpoint: the file it resumes from; None keeps none.
+        on_begin: called before the first epoch, but not when the stage resumes.
+        on_epoch_end: called after each epoch with its number, from 0, and the curves so far.
+        on_step_end: called after each step with (title, steps done, steps in all).
+        log: called with a sentence where a checkpoint cannot be used.
+    """
+
+    checkpoint: Path | None
+    on_begin: Callable[[], None] | None
+    on_epoch_end: Callable[[int, Curves], None] | None
+    on_step_end: Progress | None
+    log: Log | None
 
 
 @dataclass
 class Stage:
-    """One training phase: what it is called and how it goes about it.
+    """One training phase.
 
     Attributes:
-        schedule: ``plateau`` halves the learning rate when ``val_loss`` stalls, ``cosine`` warms up and decays to 0.
+        schedule: ``plateau`` halves the learning rate when ``val_loss`` stalls; ``cosine`` warms up and decays to 0.
         patience: epochs without a better ``val_loss`` before ``plateau`` stops; 0 never stops. ``cosine`` has all its
             epochs: much of what it learns comes late, at the low rates. The best weights are kept either way.
-        checkpoint: the file it resumes from; None keeps none.
-        on_begin: called before the first epoch, but not when the stage resumes.
-        on_epoch_end: called after each epoch with its number and the curves so far.
-        on_step_end: called after each step with (title, done, total).
     """
 
     name: str
+    config: RunConfig
     epochs: int
     optimizer: str
     learning_rate: float
     schedule: str
-    patience: int
-    batch_size: int
-    weight_decay: float
-    label_smoothing: float
-    seed: int
-    strategy: str
-    checkpoint: Path | None = None
-    on_begin: Callable[[], None] | None = None
-    on_epoch_end: Callable[[int, Curves], None] | None = None
-    on_step_end: Callable[[str, int, int], None] | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+
+    @property
+    def patience(self) -> int:
+        return self.config.patience if self.schedule == "plateau" else 0
 
 
-def run_stage1_training(head: keras.Model, train: Batch, validation: Batch, config: RunConfig, **hooks) -> Curves:
+def run_stage1_training(
+    head: keras.Model, train: Batch, validation: Batch, config: RunConfig, **hooks: Unpack[Hooks]
+) -> Curves:
     """Train the head on features that were computed once, with the backbone frozen.
 
     Args:
         head: features (n, d) to probabilities (n, classes).
         train, validation: features (n, d) and one-hot labels (n, classes).
-        hooks: ``checkpoint``, ``on_begin``, ``on_epoch_end`` and ``on_step_end`` of ``Stage``.
 
     Returns:
         One number an epoch for loss, accuracy, val_loss, val_accuracy, learning_rate and seconds.
@@ -76,40 +91,47 @@ def run_stage1_training(head: keras.Model, train: Batch, validation: Batch, conf
     Raises:
         Diverged: the loss became NaN or infinite.
     """
-    stage = _stage("stage1", config, config.epochs_stage1, "plateau", **hooks)
+    optimizer, rate = config.optimizer_stage1, config.learning_rate_stage1
+    stage = Stage("stage1", config, config.epochs_stage1, optimizer, rate, "plateau", hooks)
     return _fit(head, lambda epoch: train, len(train[1]), validation, stage)
 
 
 def run_stage2_finetuning(
-    model: keras.Model, train: Split | BoundaryCache, validation: Batch, config: RunConfig, **hooks
+    model: keras.Model, train: Split | BoundaryCache, validation: Batch, config: RunConfig, **hooks: Unpack[Hooks]
 ) -> Curves:
     """Fine-tune the unfrozen tail and the head at a low learning rate.
 
     Args:
-        model: compiled by nobody yet; its trainable layers are those that ``unfreeze_model_tail`` left trainable. Takes
+        model: not compiled yet; its trainable layers are those that ``unfreeze_model_tail`` left trainable. Takes
             boundary activations when ``train`` is a ``BoundaryCache``, else pixels, augmented anew each epoch.
         validation: inputs of ``model`` and one-hot labels (n, classes).
 
-    Returns, raises and hooks: as ``run_stage1_training``.
+    Returns, raises: as ``run_stage1_training``.
     """
-    stage = _stage("stage2", config, config.epochs_stage2, config.schedule, **hooks)
+    optimizer, rate = config.optimizer_stage2, config.learning_rate_stage2
+    stage = Stage("stage2", config, config.epochs_stage2, optimizer, rate, config.schedule, hooks)
     if isinstance(train, BoundaryCache):
         return _fit(model, lambda epoch: train.view(epoch % train.views), train.size, validation, stage)
     return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
 
 
-def train_baseline(model: keras.Model, train: Split, validation: Batch, config: RunConfig, **hooks) -> Curves:
-    """Train the small CNN from scratch on the same images with the same augmentation, and keep its best epoch.
+def train_baseline(
+    model: keras.Model, train: Split, validation: Batch, config: RunConfig, **hooks: Unpack[Hooks]
+) -> Curves:
+    """Train the small CNN from scratch on the same images, and keep its best epoch.
 
-    It gets every chance: all of its epochs, by default as many as both stages have, and a learning rate that decays to
-    zero over them.
+    It is augmented where stage 2 is or ``augment_baseline`` is set, has as many epochs as both stages together unless
+    ``epochs_baseline`` says otherwise, and a learning rate that decays to zero over them.
     """
-    epochs = config.baseline_epochs
-    stage = _stage("baseline", config, epochs, "cosine", **hooks)
+    config = config.model_copy(update={"augment": config.augment or config.augment_baseline})
+    optimizer, rate = config.optimizer_stage1, config.learning_rate_stage1
+    stage = Stage("baseline", config, config.baseline_epochs, optimizer, rate, "cosine", hooks)
     return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
 
 
-def build_optimizer(name: str, learning_rate: float, weight_decay: float) -> keras.optimizers.Optimizer:
+def build_optimizer(
+    name: str, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule, weight_decay: float
+) -> keras.optimizers.Optimizer:
     """Return AdamW, Adam, or SGD with Nesterov momentum 0.9; only AdamW takes the weight decay."""
     if name == "AdamW":
         return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
@@ -118,11 +140,21 @@ def build_optimizer(name: str, learning_rate: float, weight_decay: float) -> ker
     return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
 
 
+def warm_up_and_cosine(learning_rate: float, steps: int) -> keras.optimizers.schedules.CosineDecay:
+    """Return a linear rise to ``learning_rate`` over a tenth of ``steps``, then half a cosine down to zero.
+
+    The cosine is that of Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5, without restarts.
+    """
+    warm_up = max(1, round(WARM_UP * steps))
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
+    )
+
+
 def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float) -> None:
     """Compile for one-hot labels. The only place that does: ``trainable`` takes effect here."""
     if distribute.replicas(model) == 1:
-        # One device has nothing to sum over, and TensorFlow never lets go of a graph in which it was done.
-        optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
+        skip_gradient_sum(optimizer)
     model.compile(
         optimizer,
         keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
@@ -131,84 +163,83 @@ def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, lab
     )
 
 
-def _stage(name: str, config: RunConfig, epochs: int, schedule: str, **hooks) -> Stage:
-    second = name == "stage2"
-    return Stage(
-        name=name,
-        epochs=epochs,
-        optimizer=config.optimizer_stage2 if second else config.optimizer_stage1,
-        learning_rate=config.learning_rate_stage2 if second else config.learning_rate_stage1,
-        schedule=schedule,
-        patience=config.patience if schedule == "plateau" else 0,
-        batch_size=config.batch_size,
-        weight_decay=config.weight_decay,
-        label_smoothing=config.label_smoothing,
-        seed=config.seed,
-        strategy=config.strategy,
-        **hooks,
-    )
-
-
-def _fit(
-    model: keras.Model,
-    epoch_data: Callable[[int], Batch | Callable[[np.ndarray], Batch]],
-    n: int,
-    validation: Batch,
-    stage: Stage,
-) -> Curves:
+def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, stage: Stage) -> Curves:
     """Train for ``stage.epochs`` or until ``val_loss`` stalls, from the checkpoint on; keep the best weights."""
-    with distribute.scope_of(model):
-        compile_model(
-            model, build_optimizer(stage.optimizer, stage.learning_rate, stage.weight_decay), stage.label_smoothing
-        )
-        model.optimizer.build(model.trainable_variables)
-    distribute.start(model, validation, stage.strategy)
-    callbacks = _callbacks(model, stage)
-    curves: Curves = {}
-    first = restore_checkpoint(model, callbacks, curves, stage.checkpoint)
-    stop = callbacks[0]
-    if not first:
-        if stage.on_begin:
-            stage.on_begin()
-        # Where the stage begins counts as its first candidate: it never ends with weights worse than it was given.
-        stop.best, stop.best_weights = _validate(model, validation, stage.batch_size)["val_loss"], model.get_weights()
-    elif stage.on_epoch_end:
-        # A run that was interrupted between the checkpoint and the report has not recorded this epoch yet.
-        stage.on_epoch_end(first - 1, curves)
-    steps = math.ceil(n / stage.batch_size)
-    for epoch in range(first, stage.epochs):
-        if stop.stopped_epoch:
+    _compile(model, n, stage)
+    distribute.start(model, validation, stage.config.strategy)
+    callbacks, curves = _callbacks(model, stage), {}
+    first_epoch = _begin(model, callbacks, curves, validation, stage)
+    early_stopping = callbacks[0]
+    for epoch in range(first_epoch, stage.epochs):
+        if early_stopping.stopped_epoch:
             break
         started = time.monotonic()
-        means = _Means()
-        for step, (x, y) in enumerate(_batches(epoch_data(epoch), epoch_order(n, stage.seed, epoch), stage.batch_size)):
-            if stage.schedule == "cosine":
-                model.optimizer.learning_rate.assign(_cosine(epoch * steps + step, stage.epochs * steps, stage))
-            model.reset_metrics()
-            logs = model.train_on_batch(*distribute.shares(model, x, y), return_dict=True)
-            means.add(logs, len(y))
-            _refuse_divergence("loss", float(logs["loss"]), epoch, stage)
-            if stage.on_step_end:
-                stage.on_step_end(f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step + 1, steps)
-        row = means.row()
-        row |= _validate(model, validation, stage.batch_size)
-        _refuse_divergence("validation loss", row["val_loss"], epoch, stage)
+        row = _train_epoch(model, epoch_data(epoch), n, epoch, stage)
+        row |= _validate(model, validation, stage.config.batch_size)
+        _check_finite("validation loss", row["val_loss"], epoch, stage)
         row["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
         row["seconds"] = time.monotonic() - started
         for name, value in row.items():
             curves.setdefault(name, []).append(value)
         for callback in callbacks:
             callback.on_epoch_end(epoch, row)
-        save_checkpoint(model, callbacks, curves, stage.checkpoint)
-        if stage.on_epoch_end:
-            stage.on_epoch_end(epoch, curves)
-    if stop.best_weights is not None:
-        model.set_weights(stop.best_weights)
+        save_checkpoint(model, callbacks, curves, stage.hooks.get("checkpoint"))
+        if report := stage.hooks.get("on_epoch_end"):
+            report(epoch, curves)
+    if early_stopping.best_weights is not None:
+        model.set_weights(early_stopping.best_weights)
     distribute.finish(model)
     return curves
 
 
-def _refuse_divergence(what: str, loss: float, epoch: int, stage: Stage) -> None:
+def _compile(model: keras.Model, n: int, stage: Stage) -> None:
+    config, rate = stage.config, stage.learning_rate
+    if stage.schedule == "cosine" and stage.epochs:
+        rate = warm_up_and_cosine(rate, stage.epochs * math.ceil(n / config.batch_size))
+    with distribute.scope_of(model):
+        compile_model(model, build_optimizer(stage.optimizer, rate, config.weight_decay), config.label_smoothing)
+        model.optimizer.build(model.trainable_variables)
+
+
+def _begin(
+    model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, validation: Batch, stage: Stage
+) -> int:
+    """Restore the checkpoint, or start the stage; return the number of the first epoch to train."""
+    first_epoch = restore_checkpoint(model, callbacks, curves, stage.hooks.get("checkpoint"))
+    if first_epoch:
+        if report := stage.hooks.get("on_epoch_end"):
+            # A run that was interrupted between the checkpoint and the report has not recorded this epoch yet.
+            report(first_epoch - 1, curves)
+        return first_epoch
+    checkpoint, log = stage.hooks.get("checkpoint"), stage.hooks.get("log")
+    if log and checkpoint and checkpoint.exists():
+        log(f"The checkpoint of {stage.name} is damaged or from another version: {stage.name} starts again.")
+    if start := stage.hooks.get("on_begin"):
+        start()
+    # The weights that the stage begins with are its first candidate, so that it never ends with worse ones.
+    early_stopping = callbacks[0]
+    early_stopping.best = _validate(model, validation, stage.config.batch_size)["val_loss"]
+    early_stopping.best_weights = model.get_weights()
+    return 0
+
+
+def _train_epoch(
+    model: keras.Model, data: Batch | Callable[[np.ndarray], Batch], n: int, epoch: int, stage: Stage
+) -> dict[str, float]:
+    """Train on every image once, in an order drawn by seed and epoch; return the mean loss and accuracy."""
+    config, means = stage.config, _Means()
+    batches = _batches(data, epoch_order(n, config.seed, epoch), config.batch_size)
+    for step, (x, y) in enumerate(batches, start=1):
+        model.reset_metrics()
+        logs = model.train_on_batch(*distribute.shares(model, x, y), return_dict=True)
+        means.add(logs, len(y))
+        _check_finite("loss", float(logs["loss"]), epoch, stage)
+        if report := stage.hooks.get("on_step_end"):
+            report(f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step, math.ceil(n / config.batch_size))
+    return means.row()
+
+
+def _check_finite(what: str, loss: float, epoch: int, stage: Stage) -> None:
     if not math.isfinite(loss):
         raise Diverged(
             f"The {what} of {stage.name} became {loss} in epoch {epoch + 1}: "
@@ -217,26 +248,26 @@ def _refuse_divergence(what: str, loss: float, epoch: int, stage: Stage) -> None
 
 
 def _batches(data: Batch | Callable[[np.ndarray], Batch], order: np.ndarray, size: int) -> Iterator[Batch]:
-    """Yield the shuffled batches of an epoch; the next one is prepared while the model learns from this one."""
+    """Yield the batches of an epoch in this ``order``; the next one is prepared while the model learns from one."""
 
-    def make(at: np.ndarray) -> Batch:
+    def make(positions: np.ndarray) -> Batch:
         if callable(data):
-            return data(at)
+            return data(positions)
         # Sorted positions read a memory map from front to back; within a batch the order does not matter.
-        at = np.sort(at)
-        return np.asarray(data[0][at], "float32"), data[1][at]
+        positions = np.sort(positions)
+        return np.asarray(data[0][positions], "float32"), data[1][positions]
 
-    pieces = [order[i : i + size] for i in range(0, len(order), size)]
+    parts = [order[i : i + size] for i in range(0, len(order), size)]
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(make, pieces[0])
-        for piece in pieces[1:]:
-            ready, ahead = ahead, pool.submit(make, piece)
-            yield ready.result()
-        yield ahead.result()
+        next_batch = pool.submit(make, parts[0])
+        for part in parts[1:]:
+            batch, next_batch = next_batch, pool.submit(make, part)
+            yield batch.result()
+        yield next_batch.result()
 
 
-def _images(split: Split, n_classes: int, config: RunConfig) -> Callable[[int], Callable[[np.ndarray], Batch]]:
-    """Return, for an epoch, what draws its batches: every epoch is a view of its own."""
+def _images(split: Split, n_classes: int, config: RunConfig) -> EpochData:
+    """Return a function that gives, for an epoch, what draws its batches: every epoch is a view of its own."""
 
     def of_epoch(epoch: int) -> Callable[[np.ndarray], Batch]:
         drawn = draw_view(len(split), config, epoch)
@@ -253,7 +284,10 @@ def _images(split: Split, n_classes: int, config: RunConfig) -> Callable[[int], 
 def _validate(model: keras.Model, validation: Batch, batch_size: int) -> dict[str, float]:
     """Return the mean loss and accuracy over the whole validation split."""
     inputs, labels = validation
-    means, size = _Means(), batch_size * math.ceil(VALIDATION_BATCH / batch_size)  # a multiple can be shared as well
+    means, size = (
+        _Means(),
+        batch_size * math.ceil(MIN_VALIDATION_BATCH / batch_size),
+    )  # a multiple can be shared as well
     for i in range(0, len(labels), size):
         x, y = np.asarray(inputs[i : i + size], "float32"), labels[i : i + size]
         model.reset_metrics()
@@ -276,25 +310,18 @@ class _Means:
         return {prefix + name: total / self._n for name, total in self._sums.items()}
 
 
-def _cosine(step: int, steps: int, stage: Stage) -> float:
-    """Return the learning rate of a step: linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017)."""
-    warm = max(1, round(WARM_UP * steps))
-    if step < warm:
-        return stage.learning_rate * (step + 1) / warm
-    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
 def _callbacks(model: keras.Model, stage: Stage) -> list[keras.callbacks.Callback]:
-    """Return Keras's early stopping, which also keeps the best weights, and its plateau rule."""
-    stop = keras.callbacks.EarlyStopping(
+    """Return Keras's early stopping, which also keeps the best weights, and where asked for its plateau rule."""
+    early_stopping = keras.callbacks.EarlyStopping(
         monitor="val_loss", mode="min", patience=stage.patience or stage.epochs + 1, restore_best_weights=True
     )
-    found: list[keras.callbacks.Callback] = [stop]
+    callbacks: list[keras.callbacks.Callback] = [early_stopping]
     if stage.schedule == "plateau":
-        # Two tries at a lower rate before early stopping gives up.
+        # The rate is lowered twice before early stopping ends the stage.
         patience = max(1, (stage.patience or 5) // 2)
-        found.append(keras.callbacks.ReduceLROnPlateau(monitor="val_loss", mode="min", factor=0.5, patience=patience))
-    for callback in found:
+        plateau = keras.callbacks.ReduceLROnPlateau(monitor="val_loss", mode="min", factor=0.5, patience=patience)
+        callbacks.append(plateau)
+    for callback in callbacks:
         callback.set_model(model)
         callback.on_train_begin()
-    return found
+    return callbacks

@@ -54,7 +54,7 @@ def run_child(
 
 def stop_children(owner: str) -> None:
     """Stop the children of this process that were started with this ``owner``."""
-    for child in [child for child, name in _children.items() if name == owner]:
+    for child in [child for child, name in list(_children.items()) if name == owner]:
         child.stdin.close()
 
 

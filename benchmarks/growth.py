@@ -1,0 +1,29 @@
+"""How time and memory grow with the number of images: ``cifar10`` in a process of its own for each number."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+LABELS_PER_CLASS = (400, 1200, 4000)  # 4,000, 12,000 and 40,000 training images
+PHASES = ("boundary", "features", "stage1", "stage2")
+
+
+def growth(data_dir: str) -> list[dict[str, Any]]:
+    """Return for each number of training images the seconds of each phase and the peak memory in MB."""
+    rows = []
+    for labels in LABELS_PER_CLASS:
+        with tempfile.TemporaryDirectory() as folder:
+            words = ["train", "--preset", "cifar10", "--quiet", "--no-tta", "--model_path", "none"]
+            words += ["--labels_per_class", str(labels), "--output_dir", folder, "--cache_dir", f"{folder}/cache"]
+            words += ["--data_dir", data_dir] if data_dir else []
+            subprocess.run([sys.executable, "-m", "transfer_utils", *words], check=True)
+            record = json.loads(next(Path(folder).glob("*/run.json")).read_text("utf-8"))
+        seconds = {phase: record["timing_sec"].get(phase) or 0.0 for phase in PHASES}
+        images, memory = record["dataset"]["images"]["train"], record["machine"]["peak_memory_mb"]
+        rows.append({"images": images, "seconds": seconds, "peak_memory_mb": memory})
+    return rows

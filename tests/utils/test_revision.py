@@ -1,0 +1,37 @@
+"""A record says which source computed it: the commit, and whether the package was edited since."""
+
+import subprocess
+
+import pytest
+
+from transfer_utils.utils.revision import source_revision
+
+
+@pytest.fixture
+def package(tmp_path):
+    """Return the folder of a package in a repository of one commit."""
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    return folder
+
+
+def test_the_commit_is_named_and_an_edit_of_the_package_is_noticed(package):
+    head = subprocess.run(["git", "-C", str(package), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    assert source_revision(package) == {"commit": head.stdout.strip(), "changed": False}
+    (package.parent / "notes.txt").write_text("beside the package")
+    assert source_revision(package)["changed"] is False
+    (package / "__init__.py").write_text("x = 1\n")
+    assert source_revision(package)["changed"] is True
+
+
+def test_a_package_that_no_repository_tracks_has_no_revision(package, monkeypatch):
+    other = package.parent / "site-packages"
+    other.mkdir()
+    (other / "__init__.py").write_text("")
+    assert source_revision(other) == {}
+    monkeypatch.setenv("PATH", "")
+    assert source_revision(package) == {}

@@ -1,0 +1,110 @@
+"""The end of a run: the saved model judged on all splits. Nothing before it reads the test split."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from transfer_utils import evaluation
+from transfer_utils.config import RunConfig
+from transfer_utils.data.augment import tta_views
+from transfer_utils.data.splits import Dataset, Split
+from transfer_utils.experiment.session import RunSession
+from transfer_utils.features import image_chunks
+from transfer_utils.models.engine import Engine
+from transfer_utils.models.litert import LiteRT
+from transfer_utils.models.saving import load_model
+from transfer_utils.records import pack_bits
+from transfer_utils.utils.progress import Progress
+
+
+class TimedEngine:
+    """Calls an engine and adds up the images and the seconds that the calls took."""
+
+    def __init__(self, engine: Engine | LiteRT):
+        self._engine, self.images, self.seconds = engine, 0, 0.0
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        started = time.monotonic()
+        outputs = self._engine(images)
+        self.seconds += time.monotonic() - started
+        self.images += len(images)
+        return outputs
+
+
+def evaluate_model(dataset: Dataset, session: RunSession) -> None:
+    """Write the metrics of the final model into the record of ``session``."""
+    config, record = session.config, session.record
+    # The saved file is judged, so that the numbers are true of it.
+    engine = TimedEngine(Engine(load_model(session.folder / "model.keras"), config.engine))
+    sample = dataset.train.part(np.arange(min(evaluation.TRAIN_SAMPLE, len(dataset.train))))
+    splits, probabilities = {"train": sample, "val": dataset.validation, "test": dataset.test}, {}
+    for key, split in splits.items():
+        probabilities[key] = _predict(engine, split, f"evaluating on {key}", session)
+        result = evaluation.evaluate(probabilities[key], split.labels, list(dataset.class_names))
+        record.metrics |= _with_interval(key, result, f"{key}_end2end")
+        record.metrics |= {f"{key}_loss": result["loss"], f"{key}_ece": result["ece"]}
+        if key == "test":
+            record.confusion_matrix, record.per_class = result["confusion_matrix"], result["per_class"]
+    record.calibration = evaluation.calibration(probabilities["test"], dataset.test.labels)
+    record.test_correct = pack_bits(probabilities["test"].argmax(axis=1) == dataset.test.labels)
+    if config.tta:
+        for key in ("val", "test"):
+            title, plain = f"evaluating on {key}, averaged views", probabilities[key]
+            averaged = _predict(engine, splits[key], title, session, tta=True, plain=plain)
+            result = evaluation.evaluate(averaged, splits[key].labels, list(dataset.class_names))
+            record.metrics |= _with_interval(f"{key}_tta", result)
+    record.inference = {"images": engine.images, "seconds": round(engine.seconds, 3)}
+
+
+def evaluate_exports(precisions: tuple[str, ...], dataset: Dataset, session: RunSession) -> None:
+    """Write the accuracy of every exported LiteRT file into the record of ``session``."""
+    record = session.record
+    for precision in precisions:
+        file = session.folder / record.files[precision]
+        exported = LiteRT(file.read_bytes())
+        for key, split in (("val", dataset.validation), ("test", dataset.test)):
+            probabilities = _predict(exported, split, f"evaluating {file.name} on {key}", session)
+            # In int8 they are multiples of 1/256, so that a row may sum to a little less than 1.
+            probabilities /= probabilities.sum(axis=1, keepdims=True)
+            result = evaluation.evaluate(probabilities, split.labels, list(dataset.class_names))
+            record.metrics |= _with_interval(f"{key}_{precision}", result)
+        accuracy, size = record.metrics[f"test_{precision}"], file.stat().st_size
+        session.log(f"{file}: {size / 1e6:.2f} MB, test accuracy {100 * accuracy:.1f} %.")
+
+
+def predict_probabilities(
+    engine: Engine | LiteRT | TimedEngine,
+    split: Split,
+    config: RunConfig,
+    *,
+    tta: bool = False,
+    plain: np.ndarray | None = None,
+    progress: Progress | None = None,
+    title: str = "evaluation",
+) -> np.ndarray:
+    """Return class probabilities (n, classes) float32 for a split; with ``tta`` the mean over its views.
+
+    Args:
+        plain: those of the images as they are, the first view, if they have been computed already.
+    """
+    chunks = []
+    for positions in image_chunks(len(split)):
+        images = split.take(positions)
+        views = tta_views(images, config.horizontal_flip, config.tta_shift) if tta else [images]
+        outputs = [] if plain is None else [plain[positions]]
+        outputs += [engine(view) for view in views[len(outputs) :]]
+        chunks.append(np.mean(outputs, axis=0))
+        if progress:
+            progress(title, int(positions[-1]) + 1, len(split))
+    return np.concatenate(chunks)
+
+
+def _predict(engine: LiteRT | TimedEngine, split: Split, title: str, session: RunSession, **views: Any) -> np.ndarray:
+    return predict_probabilities(engine, split, session.config, progress=session.progress, title=title, **views)
+
+
+def _with_interval(name: str, result: dict[str, Any], accuracy: str = "") -> dict[str, float]:
+    return {accuracy or name: result["accuracy"], f"{name}_low": result["low"], f"{name}_high": result["high"]}

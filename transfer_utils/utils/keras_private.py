@@ -1,0 +1,45 @@
+"""The places where no public interface of Keras does what is needed; to be looked at first when Keras changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+from keras.src.legacy.saving import legacy_h5_format
+
+if TYPE_CHECKING:
+    import h5py
+
+
+def save_h5(model: keras.Model, file: h5py.File) -> None:
+    """Write ``model`` into an open HDF5 file; ``model.save`` takes a path only."""
+    legacy_h5_format.save_model_to_hdf5(model, file)
+
+
+def skip_gradient_sum(optimizer: keras.optimizers.Optimizer) -> None:
+    """Leave out the sum of gradients over devices, of which there is one.
+
+    TensorFlow never frees a graph in which the sum was traced: https://github.com/keras-team/keras/pull/19969 put it
+    into every step, whether there is anything to sum or not.
+    """
+    optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
+
+
+def callback_state(callback: keras.callbacks.Callback) -> dict[str, float | int | None]:
+    """Return what a Keras callback counts, its public attributes that are plain numbers, so that it can be resumed.
+
+    Callbacks have no interface for this. ``min_delta`` is left out: Keras turns its sign round at the first epoch.
+    """
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in vars(callback).items()
+        if not name.startswith("_")
+        and name != "min_delta"
+        and (value is None or isinstance(value, int | float | np.generic))
+    }
+
+
+def restore_callback(callback: keras.callbacks.Callback, state: dict[str, float | int | None]) -> None:
+    """Set the counters of a callback to what ``callback_state`` returned."""
+    vars(callback).update(state)
