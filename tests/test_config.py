@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.conftest import ROOT
 from transfer_utils.config import PLACES, PRESETS, RunConfig, identity, preset
 from transfer_utils.errors import UserError
+from transfer_utils.records import read_record
 from transfer_utils.report.readme import options_table, presets_table
 
 NAMES = sorted(RunConfig.model_fields)
@@ -115,10 +117,10 @@ def test_every_preset_is_valid_and_any_option_overrides_it(name):
     assert preset(name, batch_size=7).batch_size == 7
 
 
-def test_the_small_preset_differs_from_the_large_one_only_in_labels_and_epochs():
+def test_the_small_preset_differs_from_the_large_one_only_in_labels_epochs_and_augmentation():
     small, large = preset("cifar10-small"), preset("cifar10")
     differing = {name for name, value in small if value != getattr(large, name)}
-    assert differing == {"preset", "labels_per_class", "epochs_stage2"}
+    assert differing == {"preset", "labels_per_class", "epochs_stage2", "augment", "augment_baseline", "views"}
 
 
 def test_a_config_cannot_be_changed_afterwards():
@@ -134,7 +136,8 @@ def test_the_baseline_has_at_least_the_epochs_of_both_stages(name):
 
 def test_the_fingerprint_ignores_only_the_preset_and_the_path_options():
     usual = preset("none")
-    assert preset("cifar10").fingerprint == "241f6cd3166f"  # recorded runs are found by it
+    recorded = read_record(ROOT / "runs" / "0005-offline-transfer" / "run.json")
+    assert preset("offline", seed=recorded.config["seed"]).fingerprint == recorded.fingerprint
     for name, field in RunConfig.model_fields.items():
         if name == "preset":
             continue

@@ -13,10 +13,9 @@ from transfer_utils.errors import UserError, nearest
         ("", ""),
     ],
 )
-def test_the_nearest_known_name_is_offered_only_where_one_is_near(name, expected):
+def test_the_nearest_name_is_suggested_if_it_is_close(name, expected):
     assert nearest(name, ["batch_size", "epochs_stage1", "seed"]) == expected
 
 
-def test_a_user_error_is_a_value_error_so_that_callers_of_the_library_can_catch_it_by_the_usual_name():
-    with pytest.raises(ValueError, match="image_size"):
-        raise UserError("image_size must be at least 32, got 16.")
+def test_a_user_error_can_be_caught_as_a_value_error():
+    assert issubclass(UserError, ValueError)

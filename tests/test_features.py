@@ -333,9 +333,12 @@ def test_features_from_the_boundary_are_those_of_the_whole_network_and_need_only
     assert cache.plain_views
     cache.view(0)
     monkeypatch.setattr(cache, "engine", never)  # of the trunk
-    found = cache.features(build_tail_extractor(tail), split())
+    everywhere, some = np.arange(N), np.array([3, 1, 7])
+    found = cache.features(build_tail_extractor(tail), split(), everywhere)
     assert found.dtype == np.float16 and found.shape == whole.shape
     assert np.allclose(found, whole, rtol=2e-3, atol=2e-3)
+    assert np.allclose(cache.features(build_tail_extractor(tail), split(), some), whole[some], rtol=2e-3, atol=2e-3)
     other = tiny.backbone()
     unfreeze_model_tail(other, config.n_unfreeze)
-    assert not np.allclose(cache.features(build_tail_extractor(split_at_freeze_boundary(other)[1]), split()), found)
+    another = build_tail_extractor(split_at_freeze_boundary(other)[1])
+    assert not np.allclose(cache.features(another, split(), everywhere), found)

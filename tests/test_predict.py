@@ -1,4 +1,4 @@
-"""Predictions: by name where names are to be had, for every image that can be read, whatever the others are."""
+"""Predictions of a saved model for image files, and the names of its classes."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from transfer_utils.records import RunRecord
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """Return the file of a model that tells dark from light."""
+    """Return the file of a model that distinguishes dark from light images."""
     pixels = keras.Input((32, 32, 3))
     light = keras.layers.Rescaling(1 / 255)(keras.layers.GlobalAveragePooling2D()(pixels))
     network = keras.Model(pixels, keras.layers.Dense(3, activation="softmax", name="head")(light))
@@ -29,33 +29,35 @@ def model(tmp_path_factory) -> Path:
 def _images():
     Image.new("RGB", (50, 40), "black").save("dark.png")
     Image.new("L", (20, 20), 255).save("light.png")
-    Path("odd.png").write_text("no picture")
+    Path("odd.png").write_text("not an image")
     Path("folder.png").mkdir()
 
 
-def test_every_image_that_can_be_read_is_answered_and_the_others_say_why(model):
+def test_readable_images_get_predictions_and_the_others_an_error(model):
     names = ["dark.png", "odd.png", "missing.png", "folder.png", "light.png"]
-    answers = dict(predict_images(model, [Path(name) for name in names], top=2))
-    assert [str(path) for path in answers] == names
-    assert [[name for name, _ in answers[Path(n)]] for n in ("dark.png", "light.png")] == [
+    predictions = dict(predict_images(model, [Path(name) for name in names], top=2))
+    assert [str(path) for path in predictions] == names
+    assert [[name for name, _ in predictions[Path(n)]] for n in ("dark.png", "light.png")] == [
         ["class 0", "class 1"],
         ["class 2", "class 1"],
     ]
     for name in names[1:4]:
-        assert isinstance(answers[Path(name)], UserError) and name in str(answers[Path(name)])
+        assert isinstance(predictions[Path(name)], UserError) and name in str(predictions[Path(name)])
 
 
 def test_the_probabilities_are_those_of_the_model(model):
-    (_, answer), *_ = predict_images(model, [Path("dark.png")], top=1000)
+    (_, prediction), *_ = predict_images(model, [Path("dark.png")], top=1000)
     logits = decode_image("dark.png", 32).mean(axis=(0, 1)) / 255 @ np.array([[-4.0, 0, 4]] * 3) + [6, 0, -6]
-    assert np.allclose([share for _, share in answer], np.sort(np.exp(logits) / np.exp(logits).sum())[::-1], atol=1e-3)
+    assert np.allclose(
+        [probability for _, probability in prediction], np.sort(np.exp(logits) / np.exp(logits).sum())[::-1], atol=1e-3
+    )
 
 
-def test_the_likeliest_classes_come_first():
+def test_the_most_likely_classes_come_first():
     assert top_classes(np.array([0.2, 0.5, 0.3]), ["a", "b", "c"], 2) == [("b", 0.5), ("c", 0.3)]
 
 
-def test_names_come_from_beside_the_model_then_from_the_record_then_they_are_numbers(tmp_path):
+def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered(tmp_path):
     path = tmp_path / "model.keras"
     assert class_names(path, 3) == ["class 0", "class 1", "class 2"]
     RunRecord(dataset={"class_names": ["x", "y", "z"]}).save(tmp_path / "run.json")
@@ -66,19 +68,19 @@ def test_names_come_from_beside_the_model_then_from_the_record_then_they_are_num
 
 
 @pytest.mark.parametrize("name", ["model.keras.classes.json", "run.json"])
-def test_names_that_cannot_be_read_are_an_error_that_names_the_model(tmp_path, name):
+def test_unreadable_class_names_are_an_error(tmp_path, name):
     (tmp_path / name).write_text("{")
     with pytest.raises(UserError, match=r"The class names beside .*model\.keras cannot be read"):
         class_names(tmp_path / "model.keras", 2)
 
 
 @pytest.mark.parametrize("names", [{"0": "a"}, "ab", 7])
-def test_names_that_are_no_list_are_not_used(tmp_path, names):
+def test_class_names_that_are_not_a_list_are_ignored(tmp_path, names):
     (tmp_path / "model.keras.classes.json").write_text(json.dumps(names))
     assert class_names(tmp_path / "model.keras", 2) == ["class 0", "class 1"]
 
 
-def test_a_model_that_takes_no_pictures_is_refused_by_name(tmp_path):
+def test_a_model_that_does_not_classify_images_is_rejected(tmp_path):
     path = save_model(keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)]), tmp_path / "other.keras")
-    with pytest.raises(UserError, match=r"other\.keras must take square colour images and give probabilities"):
+    with pytest.raises(UserError, match=r"other\.keras must map square colour images to probabilities"):
         list(predict_images(path, [Path("dark.png")]))

@@ -39,14 +39,14 @@ JSON = st.recursive(
 KEYS = st.sampled_from([*RunRecord.model_fields, "model_config", "model_fields_set", "save", "__class__", "__dict__"])
 
 
-def test_what_is_saved_is_read_back(small_record, tmp_path):
+def test_a_saved_record_reads_back_equal(small_record, tmp_path):
     path = save_results_as_json(small_record, tmp_path / "0001-offline" / "run.json")
     assert read_record(path) == small_record
     assert load_runs(tmp_path).runs[0].name == "0001-offline"
 
 
 @pytest.mark.fault(16)
-def test_a_dictionary_of_results_becomes_a_record_with_null_for_every_number_that_is_not_finite(tmp_path):
+def test_results_in_a_dictionary_are_saved_with_null_for_numbers_that_are_not_finite(tmp_path):
     results = {
         "metrics": {"test_end2end": np.float32("nan"), "val_end2end": np.float64(0.5)},
         "curves": {"stage1": {"loss": np.array([1.0, np.inf])}},
@@ -61,20 +61,20 @@ def test_a_dictionary_of_results_becomes_a_record_with_null_for_every_number_tha
     assert value["config"] == {"learning_rate": None, "notes": ["a", "b"]}
 
 
-def test_results_of_the_wrong_type_are_refused_and_nothing_is_written(tmp_path):
+def test_results_of_the_wrong_type_are_rejected_and_not_written(tmp_path):
     with pytest.raises(UnreadableRecord, match="confusion_matrix"):
         save_results_as_json({"confusion_matrix": "big"}, tmp_path / "run.json")
     assert not os.listdir(tmp_path)
 
 
-def test_a_file_name_that_is_not_utf8_does_not_stop_a_record_from_being_written(tmp_path):
+def test_a_record_can_contain_a_file_name_that_is_not_utf8(tmp_path):
     record = RunRecord(notes=[os.fsdecode(b"skipped caf\xe9.jpg")], config={os.fsdecode(b"\xff"): 1})
     record.save(tmp_path / "run.json")
     assert read_record(tmp_path / "run.json").notes == ["skipped caf?.jpg"]
 
 
 @pytest.mark.fault(23)
-def test_a_log_of_the_original_script_is_a_record(tmp_path):
+def test_a_log_of_the_original_script_can_be_read(tmp_path):
     (tmp_path / "old.json").write_text(json.dumps(OLD_LOG))
     record = read_record(tmp_path / "old.json")
     assert record.status == "completed"
@@ -83,7 +83,7 @@ def test_a_log_of_the_original_script_is_a_record(tmp_path):
     assert record.config == OLD_LOG["config"]
 
 
-def test_the_flat_curves_of_an_old_log_are_put_under_one_stage_and_its_words_under_null(tmp_path):
+def test_flat_curves_of_an_old_log_become_one_stage_and_text_metrics_become_null(tmp_path):
     old = {"curves": {"accuracy": [0.5, 0.6]}, "metrics": {"best": "stage 2", "test_end2end": 0.9}, "comment": "mine"}
     (tmp_path / "old.json").write_text(json.dumps(old))
     record = read_record(tmp_path / "old.json")
@@ -92,7 +92,14 @@ def test_the_flat_curves_of_an_old_log_are_put_under_one_stage_and_its_words_und
     assert record.comment == "mine"
 
 
-VISIT = """
+@pytest.mark.fault(23)
+def test_a_byte_order_mark_is_skipped(small_record, tmp_path):
+    small_record.save(tmp_path / "run.json")
+    (tmp_path / "run.json").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "run.json").read_bytes())
+    assert read_record(tmp_path / "run.json") == small_record
+
+
+WRITE_AND_DELETE = """
 import pathlib, shutil, sys
 from transfer_utils.records import RunRecord
 folder = pathlib.Path(sys.argv[1])
@@ -105,21 +112,20 @@ HOSTILE = {
     "empty": (b"", "empty"),
     "blank": (b" \n", "empty"),
     "truncated": (json.dumps(OLD_LOG).encode()[:-9], "not JSON"),
-    "byte order mark": (b"\xef\xbb\xbf{}", "not JSON"),
-    "UTF-16": ("{}".encode("utf-16"), "not UTF-8"),
-    "Latin-1": ('{"command": "caf\xe9"}'.encode("latin-1"), "not UTF-8"),
+    "UTF-16": ("{}".encode("utf-16"), "not JSON: 'utf-8' codec can't decode"),
+    "Latin-1": ('{"command": "caf\xe9"}'.encode("latin-1"), "not JSON: 'utf-8' codec can't decode"),
     "a list": (b"[]", "JSON object, got list"),
-    "NaN": (b'{"metrics": {"test_end2end": NaN}}', "NaN is no JSON number"),
-    "infinity": (b'{"config": {"x": -Infinity}}', "-Infinity is no JSON number"),
-    "1e999": (b'{"metrics": {"test_end2end": 1e999}}', "1e999 is no JSON number"),
+    "NaN": (b'{"metrics": {"test_end2end": NaN}}', "not JSON: expected value"),
+    "infinity": (b'{"config": {"x": -Infinity}}', "not JSON: invalid number"),
+    "1e999": (b'{"metrics": {"test_end2end": 1e999}}', "a number is not finite"),
     "5,000 digits": (b'{"config": {"seed": 1' + b"0" * 5000 + b"}}", "not JSON"),
     "400 digits": (b'{"metrics": {"a": 1' + b"0" * 400 + b"}}", "metrics.a"),
-    "100 brackets": (b'{"config": {"a": ' + b"[" * 100 + b"]" * 100 + b"}}", "nested too deeply"),
-    "100,000 brackets": (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
-    "half a surrogate pair": (b'{"config": {"a": "\\ud800"}}', "not Unicode"),
-    "half a surrogate pair in a key": (b'{"\\udcff": 1}', "not Unicode"),
+    "100 brackets": (b'{"config": {"a": ' + b"[" * 100 + b"]" * 100 + b"}}", "nested more than 32 levels deep"),
+    "100,000 brackets": (b"[" * 100_000 + b"]" * 100_000, "not JSON: recursion limit"),
+    "lone surrogate": (b'{"config": {"a": "\\ud800"}}', "not JSON: unexpected end of hex escape"),
+    "lone surrogate in a key": (b'{"\\udcff": 1}', "not JSON: lone leading surrogate"),
     "unknown status": (b'{"status": "<script>"}', "status"),
-    "curves of words": (b'{"curves": {"stage1": {"loss": ["low"]}}}', "curves.stage1.loss.0"),
+    "text in curves": (b'{"curves": {"stage1": {"loss": ["low"]}}}', "curves.stage1.loss.0"),
     "config is a list": (b'{"config": []}', "config"),
     "ragged matrix": (b'{"confusion_matrix": [[1, 2], [3]]}', "equal length"),
     "negative count": (b'{"confusion_matrix": [[-1]]}', "confusion_matrix.0.0"),
@@ -129,7 +135,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.fault(23)
-def test_a_file_that_is_no_record_is_listed_with_the_reason_and_the_others_are_shown(name, small_record, tmp_path):
+def test_a_damaged_file_is_listed_with_the_reason_and_other_runs_are_still_loaded(name, small_record, tmp_path):
     content, reason = HOSTILE[name]
     (tmp_path / "bad.json").write_bytes(content)
     small_record.save(tmp_path / "good" / "run.json")
@@ -140,11 +146,11 @@ def test_a_file_that_is_no_record_is_listed_with_the_reason_and_the_others_are_s
 
 
 @pytest.mark.fault(23)
-def test_a_record_may_be_as_deep_as_said_and_no_deeper(tmp_path):
+def test_a_record_may_be_nested_up_to_the_limit(tmp_path):
     for brackets in (MAX_NESTING - 2, MAX_NESTING - 1):
         (tmp_path / f"{brackets}.json").write_text('{"config": {"a": ' + "[" * brackets + "1" + "]" * brackets + "}}")
     read_record(tmp_path / f"{MAX_NESTING - 2}.json").save(tmp_path / "again.json")
-    with pytest.raises(UnreadableRecord, match="deeply"):
+    with pytest.raises(UnreadableRecord, match="nested more than"):
         read_record(tmp_path / f"{MAX_NESTING - 1}.json")
 
 
@@ -152,7 +158,7 @@ def test_a_record_may_be_as_deep_as_said_and_no_deeper(tmp_path):
 @example(b'{"curves": {"loss": [1], "stage1": 3}}')
 @example(b'{"curves": {"stage1": {"loss": [true, "0.5", null]}}}')
 @pytest.mark.fault(23)
-def test_any_bytes_are_a_record_that_can_be_saved_and_shown_or_unreadable(content):
+def test_any_bytes_are_unreadable_or_a_record_that_can_be_saved_again(content):
     with open("fuzzed.json", "wb") as file:
         file.write(content)
     try:
@@ -167,7 +173,7 @@ def test_any_bytes_are_a_record_that_can_be_saved_and_shown_or_unreadable(conten
 
 @given(st.data())
 @pytest.mark.fault(23)
-def test_a_record_with_a_changed_or_cut_piece_is_still_a_record_or_unreadable(data):
+def test_a_corrupted_record_is_unreadable_or_still_a_record(data):
     content = bytearray(json.dumps(OLD_LOG | {"curves": {"stage1": {"loss": [0.5, 0.25]}}}).encode())
     start = data.draw(st.integers(0, len(content) - 1))
     content[start : start + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=5))
@@ -181,7 +187,7 @@ def test_a_record_with_a_changed_or_cut_piece_is_still_a_record_or_unreadable(da
 
 @pytest.mark.parametrize("size", [MAX_RECORD_BYTES + 1, 1 << 30])
 @pytest.mark.fault(23)
-def test_a_file_that_is_too_large_is_not_read(size, tmp_path):
+def test_a_file_above_the_size_limit_is_not_read(size, tmp_path):
     with open(tmp_path / "huge.json", "wb") as file:
         file.truncate(size)
     assert f"{size} bytes" in load_runs(tmp_path).unreadable[tmp_path / "huge.json"]
@@ -189,13 +195,13 @@ def test_a_file_that_is_too_large_is_not_read(size, tmp_path):
 
 @pytest.mark.timeout(20)
 @pytest.mark.fault(25)
-def test_a_pipe_is_listed_and_does_not_hang(tmp_path):
+def test_a_pipe_is_listed_as_unreadable_without_blocking(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     assert load_runs(tmp_path).unreadable == {tmp_path / "pipe.json": "not a regular file"}
 
 
 @pytest.mark.fault(25)
-def test_links_that_lead_out_are_listed_and_links_to_folders_are_not_followed(small_record, tmp_path):
+def test_links_that_lead_out_are_unreadable_and_links_to_folders_are_not_followed(small_record, tmp_path):
     runs = tmp_path / "runs"
     small_record.save(runs / "good" / "run.json")
     small_record.save(tmp_path / "outside" / "run.json")
@@ -208,29 +214,29 @@ def test_links_that_lead_out_are_listed_and_links_to_folders_are_not_followed(sm
     listing = load_runs(runs)
     assert [run.name for run in listing.runs] == ["good"]
     assert set(listing.unreadable) == {runs / "up" / "run.json", runs / "itself.json"}
-    assert all("leads out" in reason or "symbolic link" in reason for reason in listing.unreadable.values())
+    assert "leads out" in listing.unreadable[runs / "up" / "run.json"]
 
 
-def test_a_folder_that_is_itself_a_link_and_one_that_is_missing_are_both_fine(small_record, tmp_path):
+def test_the_runs_folder_may_be_a_link_or_missing(small_record, tmp_path):
     small_record.save(tmp_path / "real" / "a" / "run.json")
     (tmp_path / "runs").symlink_to("real")
     assert [run.name for run in load_runs(tmp_path / "runs").runs] == ["a"]
     assert not load_runs(tmp_path / "missing").runs
 
 
-def test_what_cannot_be_listed_is_named(tmp_path):
+def test_a_folder_that_cannot_be_listed_is_unreadable(tmp_path):
     (tmp_path / "runs").touch()
     assert "Not a directory" in load_runs(tmp_path / "runs").unreadable[tmp_path / "runs"]
 
 
-def test_records_lie_up_to_three_folders_down_and_hidden_folders_are_left_alone(small_record, tmp_path):
+def test_records_are_found_up_to_three_folders_down_and_hidden_folders_are_skipped(small_record, tmp_path):
     for place in ("a", "a/b", "a/b/c", "a/b/c/d", ".trash", "a/.b"):
         small_record.save(tmp_path / place / "run.json")
     (tmp_path / "a" / "other.json").write_text("{}")
     assert [str(run.folder.relative_to(tmp_path)) for run in load_runs(tmp_path).runs] == ["a/b/c", "a/b", "a"]
 
 
-def test_a_log_beside_the_folder_of_its_run_counts_once_and_a_log_of_another_run_counts(small_record, tmp_path):
+def test_a_log_that_copies_the_record_of_a_run_is_listed_once(small_record, tmp_path):
     small_record.save(tmp_path / "0001" / "run.json")
     small_record.save(tmp_path / "log.json")
     RunRecord(run_id="other").save(tmp_path / "other.json")
@@ -240,7 +246,7 @@ def test_a_log_beside_the_folder_of_its_run_counts_once_and_a_log_of_another_run
 
 
 @pytest.mark.fault(24)
-def test_hostile_names_are_kept_as_text(tmp_path):
+def test_markup_and_control_characters_in_names_are_kept_as_text(tmp_path):
     name = "<script>alert(1)<|script> **bold** \x1b[31m"
     RunRecord(run_id=name, dataset={"class_names": [name]}).save(tmp_path / name / "run.json")
     RunRecord(run_id="b").save(tmp_path / os.fsdecode(b"caf\xe9") / "run.json")
@@ -250,7 +256,7 @@ def test_hostile_names_are_kept_as_text(tmp_path):
 
 
 @pytest.mark.fault(26)
-def test_a_record_that_is_caught_half_written_is_read_again(small_record, tmp_path, monkeypatch):
+def test_a_half_written_record_is_read_again(small_record, tmp_path, monkeypatch):
     small_record.save(tmp_path / "log.json")
     whole = (tmp_path / "log.json").read_bytes()
     (tmp_path / "log.json").write_bytes(whole[:100])
@@ -259,7 +265,7 @@ def test_a_record_that_is_caught_half_written_is_read_again(small_record, tmp_pa
 
 
 @pytest.mark.fault(26)
-def test_a_record_that_vanishes_while_it_is_read_is_left_out(tmp_path, monkeypatch):
+def test_a_record_that_vanishes_during_reading_is_skipped(tmp_path, monkeypatch):
     (tmp_path / "log.json").write_bytes(b"{")
     monkeypatch.setattr(records.time, "sleep", lambda seconds: (tmp_path / "log.json").unlink())
     listing = load_runs(tmp_path)
@@ -267,24 +273,24 @@ def test_a_record_that_vanishes_while_it_is_read_is_left_out(tmp_path, monkeypat
 
 
 @pytest.mark.fault(26)
-def test_records_that_come_and_go_disturb_nobody(small_record, tmp_path):
+def test_runs_load_while_another_process_writes_and_deletes_records(small_record, tmp_path):
     small_record.save(tmp_path / "good" / "run.json")
-    visitor = subprocess.Popen([sys.executable, "-c", VISIT, str(tmp_path / "brief")])
+    writer = subprocess.Popen([sys.executable, "-c", WRITE_AND_DELETE, str(tmp_path / "brief")])
     try:
-        seen = set()
-        while len(seen) < 2:  # both with the visitor and without it
+        counts = set()
+        while len(counts) < 2:  # until both states were read: with the second record and without it
             for _ in range(50):
                 listing = load_runs(tmp_path)
                 names = [run.name for run in listing.runs]
                 assert names in (["good"], ["brief", "good"]) and not listing.unreadable
-                seen.add(len(names))
+                counts.add(len(names))
     finally:
-        visitor.kill()
-        visitor.wait()
+        writer.kill()
+        writer.wait()
 
 
 @pytest.mark.fault(27)
-def test_order_is_by_name_when_the_clock_runs_backwards(small_record, tmp_path, monkeypatch):
+def test_runs_are_sorted_by_name_when_the_clock_runs_backwards(small_record, tmp_path, monkeypatch):
     years = iter((2027, 2026, 2025))
     monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((next(years), 3, 1, 12, 0, 0, 0, 60, 0)))
     stamps = []
@@ -300,22 +306,22 @@ def test_a_killed_writer_leaves_the_old_record_or_the_new_one(tmp_path, tally):
     counts = play(tmp_path, "kill:record:300", "kill:naive:20")
     assert survived(counts, tally), counts
     assert counts["kill:record"]["replaced"] > 0
-    assert counts["kill:naive"]["broken"] > 0, "the test would not notice a broken record"
+    assert counts["kill:naive"]["broken"] > 0, "the negative control must break a record"
 
 
 @pytest.mark.fault(5)
-def test_a_full_disk_is_reported_and_leaves_the_old_record(tmp_path, tally):
+def test_a_full_disk_raises_and_leaves_the_old_record(tmp_path, tally):
     counts = play(tmp_path, "fill:record:20", "fill:naive:20")
     assert survived(counts, tally), counts
-    assert counts["fill:naive"]["lost"] > 0, "the test would not notice a lost record"
+    assert counts["fill:naive"]["lost"] > 0, "the negative control must lose a record"
 
 
 @given(st.lists(st.booleans(), max_size=70))
-def test_bits_survive_packing(bits):
+def test_unpack_bits_inverts_pack_bits(bits):
     assert unpack_bits(pack_bits(np.array(bits, bool)), len(bits)).tolist() == bits
 
 
 @pytest.mark.parametrize(("text", "reason"), [("!", "base64"), ("AA==", "at least 9 bits, got 8"), ("ü", "base64")])
-def test_bits_that_are_none_are_refused(text, reason):
+def test_invalid_or_missing_bits_are_rejected(text, reason):
     with pytest.raises(UnreadableRecord, match=reason):
         unpack_bits(text, 9)

@@ -1,13 +1,13 @@
-"""Transfer learning from config to recorded run: the package behind the course.
+"""Transfer learning, from the configuration to the recorded run: the package of the course.
 
-The names below are loaded when they are first used, so that importing the package costs nothing.
+The names below are loaded on first use, which keeps ``import transfer_utils`` fast.
 """
 
 import os
 
 import lazy_loader
 
-# TensorFlow's C++ log otherwise opens every command with lines about absent GPUs.
+# Otherwise the C++ log of TensorFlow prints lines about missing GPUs at the start of every command.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 __version__ = "0.1.0"

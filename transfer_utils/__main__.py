@@ -1,4 +1,4 @@
-"""``python -m transfer_utils``: the command line where the console script is not on the path."""
+"""``python -m transfer_utils`` runs the command line without the console script on the path."""
 
 import sys
 

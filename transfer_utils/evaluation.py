@@ -1,7 +1,7 @@
-"""Metrics with intervals: how good one model is, whether another is better, and how far to trust its confidence.
+"""Metrics with confidence intervals: accuracy, calibration, and the comparison of two models.
 
-Everything here takes arrays and gives plain Python numbers, ready for a run record. Probabilities have shape
-(n, classes) and rows that sum to 1; labels are integers of shape (n,).
+The functions take arrays and return Python numbers, ready for a run record. Probabilities have shape (n, classes) and
+rows that sum to 1; labels are integers of shape (n,).
 """
 
 from __future__ import annotations
@@ -11,42 +11,41 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy  # its parts load when first used, which keeps the import of this module quick
+import scipy  # the submodules load on first use, which keeps this import fast
 
 from transfer_utils.errors import UserError
 
-TRAIN_SAMPLE = 5000  # training images that a run is judged on, to see the train-validation gap to within a point
+TRAIN_SAMPLE = 5000  # training images that are evaluated; enough for the train-validation gap to within a point
 
-SMALLEST_PROBABILITY = 1e-7  # the clip of Keras's cross-entropy, so that losses here and there are the same number
-ROW_SUM_TOLERANCE = 1e-3  # a float16 softmax over 1,000 classes is off by less
-TEMPERATURE_LIMITS = (0.05, 20.0)  # with no mistake to learn from, the best temperature would be 0
+SMALLEST_PROBABILITY = 1e-7  # Keras clips here too, so both give the same cross-entropy
+ROW_SUM_TOLERANCE = 1e-3  # the error of a float16 softmax over 1,000 classes is smaller
+TEMPERATURE_LIMITS = (0.05, 20.0)  # without any mistakes, the optimum would be 0
 
 
 def evaluate(
     probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str], *, confidence: float = 0.95
 ) -> dict[str, Any]:
-    """Measure predictions against the true labels.
+    """Compare predicted probabilities with the true labels.
 
     Args:
         probabilities: shape (n, classes), float, each row a distribution over the classes.
         labels: shape (n,), integers in [0, classes).
-        class_names: one name a class, in the order of the columns.
-        confidence: coverage of the interval of the accuracy.
+        class_names: one name per class, in the order of the columns.
+        confidence: confidence level of the interval of the accuracy.
 
     Returns:
         ``accuracy`` with its Wilson interval ``low`` and ``high``; ``loss``, the mean cross-entropy in nats; ``ece``
         (see ``calibration``); ``confusion_matrix``, counts of shape (classes, classes), rows true and columns
-        predicted; ``per_class``, for each class its ``name``, ``precision``, ``recall``, ``f1`` and ``support``.
-        A class that is absent from the labels has None for its three scores; so has the precision of a class that
-        was never predicted.
+        predicted; ``per_class`` with the ``name``, ``precision``, ``recall``, ``f1`` and ``support`` of each class.
+        The three scores are None for a class without labels; the precision is None for a class without predictions.
 
     Raises:
-        UserError: no image, NaN, rows that are no distribution, a label out of range, or counts that differ.
+        UserError: no images, NaN, rows that are not distributions, a label out of range, or different counts.
     """
     probabilities, labels = _checked(probabilities, labels)
     classes = probabilities.shape[1]
     if len(class_names) != classes:
-        raise UserError(f"class_names must hold {classes} names, one a class, got {len(class_names)}")
+        raise UserError(f"class_names must have {classes} names, one per class, got {len(class_names)}")
     predicted = probabilities.argmax(axis=1)
     correct = int((predicted == labels).sum())
     low, high = wilson_interval(correct, len(labels), confidence)
@@ -62,13 +61,13 @@ def evaluate(
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the ends of Wilson's score interval (1927, without continuity correction) for the accuracy correct / n.
+    """Return the Wilson score interval (1927, without continuity correction) of the accuracy correct / n.
 
     Raises:
         UserError: ``n`` is below 1, or ``correct`` is not in [0, n].
     """
     if n < 1:
-        raise UserError(f"n must be at least 1 to give an accuracy, got {n}")
+        raise UserError(f"n must be at least 1, got {n}")
     if not 0 <= correct <= n:
         raise UserError(f"correct must be between 0 and n = {n}, got {correct}")
     interval = scipy.stats.binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
@@ -76,16 +75,16 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
-    """Count pairs of true and predicted class: shape (n_classes, n_classes), int64, rows true, columns predicted.
+    """Count pairs of true class (rows) and predicted class (columns): shape (n_classes, n_classes), int64.
 
     Args:
         labels: shape (n,), integers in [0, n_classes).
         predicted: shape (n,), integers in [0, n_classes).
 
     Raises:
-        UserError: no image, a class out of range, or counts that differ.
+        UserError: no images, a class out of range, or different counts.
     """
-    import sklearn.metrics  # here and below: two seconds that readers of records need not wait
+    import sklearn.metrics  # inside functions, because it takes two seconds and readers of records do not need it
 
     labels = _checked_classes("labels", labels, n_classes)
     predicted = _checked_classes("predicted", predicted, n_classes)
@@ -94,10 +93,10 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) 
 
 
 def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> dict[str, Any]:
-    """Compare how sure the model is with how often it is right (Guo et al. 2017, arXiv 1706.04599, section 2).
+    """Compare the confidence of a model with its accuracy (Guo et al. 2017, arXiv 1706.04599, section 2).
 
-    The predictions are sorted by confidence, the largest probability of their row, into bins of equal width over
-    [0, 1], each closed on its right.
+    The predictions are grouped by confidence, the largest probability of a row, into bins of equal width over [0, 1].
+    A value on an edge belongs to the lower bin.
 
     Args:
         probabilities: shape (n, classes), float.
@@ -105,8 +104,8 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
         bins: number of bins.
 
     Returns:
-        ``edges`` (bins + 1 numbers); per bin ``count`` and the mean ``confidence`` and ``accuracy``, None where the
-        bin is empty; ``ece`` and ``mce``, the expected and the maximum calibration error, in [0, 1].
+        ``edges`` (bins + 1 numbers); the ``count``, mean ``confidence`` and ``accuracy`` of each bin, the last two
+        None if the bin is empty; ``ece`` and ``mce``, the expected and maximum calibration error, in [0, 1].
 
     Raises:
         UserError: as in ``evaluate``, or fewer than one bin.
@@ -134,15 +133,15 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Find the temperature that minimises the validation loss (Guo et al. 2017, arXiv 1706.04599, section 4.2).
+    """Fit the temperature that minimises the validation loss (Guo et al. 2017, arXiv 1706.04599, section 4.2).
 
     Args:
-        probabilities: shape (n, classes), float: softmax outputs on the validation split, never on the test split.
+        probabilities: shape (n, classes), float: softmax outputs for the validation split, never for the test split.
         labels: shape (n,), integers in [0, classes).
 
     Returns:
-        The temperature for ``apply_temperature``, in [0.05, 20]: above 1 for a model that is too sure of itself, and
-        exactly 1 when no other value lowers the loss.
+        The temperature for ``apply_temperature``, in [0.05, 20]: above 1 for an overconfident model, exactly 1 if no
+        other value lowers the loss.
 
     Raises:
         UserError: as in ``evaluate``.
@@ -152,38 +151,38 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     def loss(log_temperature: float) -> float:
         return _cross_entropy(apply_temperature(probabilities, math.exp(log_temperature)), labels)
 
-    found = scipy.optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURE_LIMITS), method="bounded")
-    return math.exp(found.x) if found.fun < loss(0.0) else 1.0
+    result = scipy.optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURE_LIMITS), method="bounded")
+    return math.exp(result.x) if result.fun < loss(0.0) else 1.0
 
 
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Return softmax(log(probabilities) / temperature), float64 of shape (n, classes).
 
-    The logarithms differ from the model's logits by one constant a row, which a softmax ignores. The predicted class
-    stays the same.
+    The logarithms equal the logits of the model up to a constant per row, which does not change the softmax. The
+    predicted classes stay the same.
 
     Raises:
         UserError: the temperature is not positive and finite.
     """
     if not 0 < temperature < math.inf:
         raise UserError(f"temperature must be positive and finite, got {temperature}")
-    # A probability that underflowed to 0 counts as the smallest one that float32 can hold.
+    # A probability that underflowed to 0 becomes the smallest positive float32.
     logits = np.log(np.maximum(np.asarray(probabilities, float), np.finfo(np.float32).tiny))
     return scipy.special.softmax(logits / temperature, axis=1)
 
 
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, Any]:
-    """Test whether two models err equally often on the same images (McNemar 1947, exact binomial, two-sided).
+    """Test whether two models make equally many errors on the same images (McNemar 1947, exact, two-sided).
 
     Args:
-        correct_a, correct_b: shape (n,), boolean: whether model a, and model b, is right on each image.
+        correct_a, correct_b: shape (n,), boolean, whether each model classifies each image correctly.
 
     Returns:
-        The numbers of images that ``both``, ``only_a``, ``only_b`` and ``neither`` got right, and ``p_value``; 1.0
-        when the models never differ.
+        The numbers of images that ``both``, ``only_a``, ``only_b`` and ``neither`` classify correctly, and the
+        ``p_value``, 1.0 if the models agree on every image.
 
     Raises:
-        UserError: no image, or counts that differ.
+        UserError: no images, or different counts.
     """
     a, b = _checked_pair(correct_a, correct_b)
     only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
@@ -198,20 +197,20 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, Any]:
 
 
 def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray, confidence: float = 0.95) -> dict[str, float]:
-    """Measure by how much model a is more accurate than model b on the same images.
+    """Compute the difference in accuracy between models a and b on the same images, with a confidence interval.
 
-    The interval is Wald's for paired proportions with the adjustment of Bonett and Price (2012, Journal of
-    Educational and Behavioral Statistics 37:479-488), one image added to each discordant count;
+    The interval is the Wald interval for paired proportions with the adjustment of Bonett and Price (2012, Journal of
+    Educational and Behavioral Statistics 37:479-488), which adds one image to each discordant count.
     Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33:2850-2875) recommend it.
 
     Args:
-        correct_a, correct_b: shape (n,), boolean: whether model a, and model b, is right on each image.
+        correct_a, correct_b: shape (n,), boolean, whether each model classifies each image correctly.
 
     Returns:
-        ``difference`` of the accuracies and the ends ``low`` and ``high`` of its interval, in percentage points.
+        The ``difference`` a - b and the bounds ``low`` and ``high`` of its interval, in percentage points.
 
     Raises:
-        UserError: no image, or counts that differ.
+        UserError: no images, or different counts.
     """
     a, b = _checked_pair(correct_a, correct_b)
     only_a, only_b, n = (a & ~b).sum(), (~a & b).sum(), len(a)
@@ -227,17 +226,17 @@ def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray, confidence
 
 
 def summarise_seeds(values: Sequence[float], confidence: float = 0.95) -> dict[str, float | int | None]:
-    """Summarise one number over repeated runs by its mean and Student's t interval of the mean.
+    """Compute the mean of one number over repeated runs, with Student's t interval.
 
     Returns:
-        ``mean``, ``std`` (of the sample, n - 1), ``low``, ``high`` and ``n``; one run leaves all but the mean None.
+        ``mean``, sample ``std`` (n - 1), ``low``, ``high`` and ``n``; with one run, ``std`` and the bounds are None.
 
     Raises:
-        UserError: no value, or one that is not finite.
+        UserError: no values, or one that is not finite.
     """
     numbers = np.asarray(values, float)
     if numbers.size == 0:
-        raise UserError("values must hold at least one number, got none")
+        raise UserError("values must have at least one number, got none")
     if not np.isfinite(numbers).all():
         raise UserError(f"values must be finite, got {values}")
     n, mean = numbers.size, float(numbers.mean())
@@ -249,8 +248,8 @@ def summarise_seeds(values: Sequence[float], confidence: float = 0.95) -> dict[s
 
 
 def _cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    of_the_truth = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(of_the_truth, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)).mean())
+    of_true_class = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(of_true_class, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)).mean())
 
 
 def _per_class(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> list[dict[str, Any]]:
@@ -261,20 +260,19 @@ def _per_class(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[
     )
     report = []
     for name, *values, support in zip(class_names, *scores, strict=True):
-        known = (None if support == 0 or math.isnan(value) else float(value) for value in values)
-        named = dict(zip(("precision", "recall", "f1"), known, strict=True))
-        report.append({"name": str(name), **named, "support": int(support)})
+        precision, recall, f1 = (None if support == 0 or math.isnan(value) else float(value) for value in values)
+        report.append({"name": str(name), "precision": precision, "recall": recall, "f1": f1, "support": int(support)})
     return report
 
 
 def _with_none(values: np.ndarray, filled: np.ndarray) -> list[float | None]:
-    """Spread ``values`` over the filled bins, with None in the empty ones."""
+    """Assign ``values`` to the filled bins and None to the empty ones."""
     remaining = iter(values.tolist())
     return [next(remaining) if full else None for full in filled]
 
 
 def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probabilities as float64, rows scaled to sum to 1, and the labels; or say what is wrong with them."""
+    """Validate both arrays; return the probabilities as float64 with rows scaled to sum to 1, and the labels."""
     probabilities = np.asarray(probabilities, float)
     if probabilities.ndim != 2:
         raise UserError(f"probabilities must have shape (n, classes), got {probabilities.shape}")
@@ -299,7 +297,7 @@ def _checked_classes(name: str, values: np.ndarray, n_classes: int) -> np.ndarra
     if values.ndim != 1:
         raise UserError(f"{name} must have shape (n,), got {values.shape}")
     if values.size == 0:
-        raise UserError(f"{name} must hold at least one image, got none")
+        raise UserError(f"{name} must have at least one image, got none")
     if values.dtype.kind not in "iu":
         raise UserError(f"{name} must be integers, got {values.dtype}")
     outside = (values < 0) | (values >= n_classes)
@@ -313,17 +311,17 @@ def _checked_pair(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[np.ndar
     a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     _same_count("correct_a", a, "correct_b", b)
     if a.size == 0:
-        raise UserError("correct_a must hold at least one image, got none")
+        raise UserError("correct_a must have at least one image, got none")
     return a, b
 
 
 def _same_count(name: str, values: np.ndarray, other_name: str, other: np.ndarray) -> None:
     if len(values) != len(other):
-        raise UserError(f"{name} must be as many as {other_name}, got {len(values)} and {len(other)}")
+        raise UserError(f"{name} and {other_name} must have the same length, got {len(values)} and {len(other)}")
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval, and from how many runs; accuracies in [0, 1], differences in points."""
+    """The mean of ``n`` runs with its 95 % interval; accuracies in [0, 1], differences in percentage points."""
 
     mean: float
     low: float

@@ -108,19 +108,23 @@ class BoundaryCache:
         key = _key(self._trunk, split, config)
         return _cached(key, len(split), self.engine, split.take, config, title, self._progress)
 
-    def features(self, tail: keras.Model, split: Split) -> np.ndarray:
-        """Return what a frozen ``tail`` gives for images as they are, (n, ...) float16; only the tail is run.
+    def features(self, tail: keras.Model, split: Split, positions: np.ndarray) -> np.ndarray:
+        """Return what a frozen ``tail`` gives for images as they are, (m, ...) float16; only the tail is run.
 
         Args:
             tail: boundary activations to one tensor; its weights are part of the cache's key.
+            positions: int (m,), which images of the split.
         """
-        config, maps = self._config, self.plain(split)
-        key = _digest(_key(self._trunk, split, config), _key(tail, split, config))
+        config, part, maps = self._config, split.part(positions), self.plain(split)
+        key = _digest(_key(self._trunk, part, config), _key(tail, part, config))
 
         def engine() -> Engine:
             return Engine(tail, config.engine, maps=True)
 
-        return _cached(key, len(split), engine, maps.__getitem__, config, "features", self._progress)
+        def draw(rows: np.ndarray) -> np.ndarray:
+            return maps[positions[rows]]
+
+        return _cached(key, len(part), engine, draw, config, "features", self._progress)
 
     def bytes_needed(self, validation: Split) -> int:
         """Return how many bytes of disk the views and the validation split take that are not cached yet.

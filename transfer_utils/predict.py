@@ -1,4 +1,4 @@
-"""A saved model on images of any kind: the likeliest classes and their probabilities."""
+"""Predictions of a saved model for image files: the most likely classes with their probabilities."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from transfer_utils.models.engine import Engine
 from transfer_utils.models.litert import LiteRT, load_exported
 from transfer_utils.models.saving import class_names, load_model
 
-Answer = list[tuple[str, float]]
+Prediction = list[tuple[str, float]]  # pairs (class name, probability), most likely first
 
 
-def predict_images(model_path: Path, images: Iterable[Path], top: int = 3) -> Iterator[tuple[Path, Answer | UserError]]:
-    """Yield for each image its ``top`` likeliest classes with probabilities, or the error that it could not be read.
+def predict_images(
+    model_path: Path, images: Iterable[Path], top: int = 3
+) -> Iterator[tuple[Path, Prediction | UserError]]:
+    """Yield the ``top`` most likely classes of each image, or the error if the image cannot be read.
 
-    Images are cut and resized as those of an image folder are. Class names come from the run record beside the model,
-    or from what ``name_classes`` wrote beside it; without either the classes are numbered.
+    Images are cropped and resized like those of an image folder. The class names come from the file of ``name_classes``
+    next to the model or from its run record; without either, the classes are numbered.
 
     Raises:
-        UserError: the model cannot be loaded, or takes something else than images.
+        UserError: the model cannot be loaded, or is not a classifier of square colour images.
     """
     classify, side = _classifier(model_path)
     names = class_names(model_path, classify.shape[-1])
@@ -37,18 +39,18 @@ def predict_images(model_path: Path, images: Iterable[Path], top: int = 3) -> It
 
 
 def _classifier(path: Path) -> tuple[Engine | LiteRT, int]:
-    """Return what gives the probabilities of uint8 images, and the side that they must have."""
+    """Return a function from uint8 images to probabilities, and the side in px that the images must have."""
     if path.suffix == ".tflite":
         model = load_exported(path)
         return model, model.side
     model = load_model(path)
     shapes, side = [tensor.shape for tensor in (*model.inputs, *model.outputs)], model.inputs[0].shape[1]
     if [len(shape) for shape in shapes] != [4, 2] or side is None or shapes[0] != (None, side, side, 3):
-        raise UserError(f"{path} must take square colour images and give probabilities, got the shapes {shapes}.")
+        raise UserError(f"{path} must map square colour images to probabilities, got the shapes {shapes}.")
     return Engine(model, batch=1), side
 
 
-def top_classes(probabilities: np.ndarray, names: list[str], top: int) -> Answer:
-    """Return the ``top`` likeliest classes of probabilities (classes,), best first."""
+def top_classes(probabilities: np.ndarray, names: list[str], top: int) -> Prediction:
+    """Return the ``top`` most likely classes for ``probabilities`` of shape (classes,), most likely first."""
     best = np.argsort(probabilities)[::-1][:top]
     return [(names[i], float(probabilities[i])) for i in best]

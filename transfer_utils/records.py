@@ -1,13 +1,12 @@
-"""The run record: one JSON file per run that tables, figures, notebooks and the dashboard are made from.
+"""The run record: one JSON file per run, the source of all tables, figures and dashboard pages.
 
-Writing is strict (schema, no NaN, atomic). Reading is tolerant of old logs, which hold only ``config``, ``metrics``,
-``timing_sec``, ``curves`` and ``confusion_matrix``, and of nothing that is not plain finite JSON.
+Writing is strict: a schema, no NaN, and atomic replacement. Reading also accepts old logs, which have only ``config``,
+``metrics``, ``timing_sec``, ``curves`` and ``confusion_matrix``, but rejects anything that is not finite JSON.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import math
 import os
 import stat
@@ -18,34 +17,36 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import from_json
 
 from transfer_utils.utils.files import write_json
 
 RECORD_NAME = "run.json"
 SCHEMA = 1
-MAX_RECORD_BYTES = 8 << 20  # bytes; ours take tens of kilobytes
+MAX_RECORD_BYTES = 8 << 20  # a record of a long run takes tens of kilobytes
 MAX_FOLDER_DEPTH = 3  # runs/<study>/<run>/run.json
-MAX_NESTING = 32  # lists and objects inside each other; ours go five deep
+MAX_NESTING = 32  # levels of lists and objects; a record has five
 
 Status = Literal["running", "completed", "failed", "diverged", "interrupted"]
 STATUSES: tuple[Status, ...] = Status.__args__
 
 Curve = list[float | None]
-Count = Annotated[int, Field(ge=0, le=2**53)]  # what every reader of JSON keeps exactly
+Count = Annotated[int, Field(ge=0, le=2**53)]  # larger integers lose digits in JavaScript
 
 
 class RunRecord(BaseModel):
-    """What one run was asked, what it ran on, and what came of it.
+    """The configuration, environment and results of one run.
 
     Attributes:
-        fingerprint: ``RunConfig.fingerprint``: runs that share it compute the same.
-        curves: per stage (``stage1``, ``stage2``, ``baseline``), per quantity (``loss``, ``accuracy``, ``val_loss``,
-            ``val_accuracy``, ``learning_rate``, ``seconds``), one number an epoch.
-        metrics: fractions in [0, 1], losses in nats, or null; ``val_end2end`` and ``test_end2end`` are the accuracies
-            of the final model, ``*_low`` and ``*_high`` the ends of a 95 % Wilson interval.
-        timing_sec: seconds by a monotonic clock, per phase and in ``total``, summed over the sittings of a resumed run.
-        confusion_matrix: counts on the test split, rows true, columns predicted, in the order of the class names.
-        test_correct: one bit per test image, packed and base64, so that two runs can be compared image by image.
+        fingerprint: ``RunConfig.fingerprint``; runs with the same fingerprint compute the same results.
+        curves: one number per epoch, for each stage (``stage1``, ``stage2``, ``baseline``) and each quantity (``loss``,
+            ``accuracy``, ``val_loss``, ``val_accuracy``, ``learning_rate``, ``seconds``).
+        metrics: accuracies in [0, 1] and losses in nats; null if unavailable. ``val_end2end`` and ``test_end2end`` are
+            the accuracies of the final model, ``*_low`` and ``*_high`` the bounds of a 95 % Wilson interval.
+        timing_sec: seconds of a monotonic clock, per phase and in ``total``, summed over the sessions of a resumed run.
+        inference: the number of ``images`` and the ``seconds`` of the timed predictions; empty if none were timed.
+        confusion_matrix: counts on the test split; rows are true classes, columns are predicted classes.
+        test_correct: one bit per test image, packed and base64-encoded, to compare two runs image by image.
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, validate_assignment=True)
@@ -66,6 +67,7 @@ class RunRecord(BaseModel):
     curves: dict[str, dict[str, Curve]] = Field(default_factory=dict)
     metrics: dict[str, float | None] = Field(default_factory=dict)
     timing_sec: dict[str, float | None] = Field(default_factory=dict)
+    inference: dict[str, float] = Field(default_factory=dict)
     confusion_matrix: list[list[Count]] = Field(default_factory=list)
     per_class: list[dict[str, Any]] = Field(default_factory=list)
     calibration: dict[str, Any] = Field(default_factory=dict)
@@ -76,8 +78,8 @@ class RunRecord(BaseModel):
 
     @field_validator("curves", mode="before")
     @classmethod
-    def _stages(cls, curves: Any) -> Any:
-        """Put the flat lists of an old log, ``{"accuracy": [...]}``, under one stage called ``training``."""
+    def _group_by_stage(cls, curves: Any) -> Any:
+        """Move the flat lists of an old log, ``{"accuracy": [...]}``, into one stage called ``training``."""
         if isinstance(curves, dict) and any(isinstance(value, list) for value in curves.values()):
             flat = {name: value for name, value in curves.items() if isinstance(value, list)}
             staged = {name: value for name, value in curves.items() if isinstance(value, dict)}
@@ -86,105 +88,107 @@ class RunRecord(BaseModel):
 
     @field_validator("metrics", "timing_sec", mode="before")
     @classmethod
-    def _numbers(cls, values: Any) -> Any:
-        """Keep what is a number; an old log may hold words beside them."""
+    def _keep_numbers(cls, values: Any) -> Any:
+        """Replace every value that is not a number by None: an old log may contain text."""
         if not isinstance(values, dict):
             return values
-        return {str(name): value if _is_number(value) else None for name, value in values.items()}
+        return {
+            name: value if isinstance(value, int | float) and not isinstance(value, bool) else None
+            for name, value in values.items()
+        }
 
     @field_validator("confusion_matrix")
     @classmethod
-    def _rectangular(cls, rows: list[list[int]]) -> list[list[int]]:
+    def _check_rectangular(cls, rows: list[list[int]]) -> list[list[int]]:
         if len({len(row) for row in rows}) > 1:
             raise ValueError("rows must be of equal length")
         return rows
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the record to ``path`` in one step, stamped with the time; numbers that are not finite become null."""
+        """Set ``updated`` and write the record to ``path`` atomically; numbers that are not finite become null."""
         self.updated = timestamp()
         write_json(path, finite(self.model_dump()))
 
 
 @dataclass
 class Run:
-    """A record that was read, and where from."""
+    """A run record and the file it was read from."""
 
     record: RunRecord
     path: Path
 
     @property
     def name(self) -> str:
-        """The name of the run's folder, or of its file when it is a log that stands alone."""
+        """The name of the run's folder, or of the file if it is not called ``run.json``."""
         return _unicode(self.path.parent.name if self.path.name == RECORD_NAME else self.path.stem)
 
     @property
     def folder(self) -> Path:
-        """The folder the record lies in."""
+        """The folder that contains the record."""
         return self.path.parent
 
 
 @dataclass
 class Listing:
-    """The runs of a folder, in the order of their names, and the files that could not be read, with the reason."""
+    """The runs of a folder, sorted by path, and the reason for each file that could not be read."""
 
     runs: list[Run] = field(default_factory=list)
     unreadable: dict[Path, str] = field(default_factory=dict)
 
 
 class UnreadableRecord(ValueError):
-    """A file that is no run record; the message says why."""
+    """The file is not a run record; the message gives the reason."""
 
 
 def save_results_as_json(results: RunRecord | dict[str, Any], path: str | os.PathLike) -> Path:
-    """Write results to ``path`` as a run record: atomic, strict JSON, null for every number that is not finite.
+    """Write results to ``path`` as a run record, atomically; numbers that are not finite become null.
 
     Args:
-        results: a record, or a dictionary with any of its keys (``config``, ``metrics``, ``timing_sec``, ...).
+        results: a record, or a dictionary with any of its fields (``config``, ``metrics``, ``timing_sec``, ...).
 
     Raises:
-        UnreadableRecord: a key holds a value of the wrong type.
+        UnreadableRecord: a field has a value of the wrong type.
     """
-    record = results if isinstance(results, RunRecord) else _validated(finite(results))
+    record = results if isinstance(results, RunRecord) else _validate(finite(results))
     record.save(path)
     return Path(path)
 
 
 def read_record(path: str | os.PathLike) -> RunRecord:
-    """Read one record or old log.
+    """Read one record or old log. A UTF-8 byte order mark is skipped.
 
     Raises:
-        UnreadableRecord: not a regular file, too large, not UTF-8, not strict JSON, too deep, or of the wrong types.
-        FileNotFoundError: there is no such file (any more).
+        UnreadableRecord: not a regular file, too large, not strict JSON in UTF-8, or a field of the wrong type.
+        FileNotFoundError: the file does not exist.
     """
-    return _validated(_parse(_read_bounded(Path(path))))
+    return _validate(_parse(_read_bounded(Path(path))))
 
 
 def load_runs(folder: str | os.PathLike) -> Listing:
-    """Read every record under ``folder``: ``<run>/run.json`` up to three folders down, and ``*.json`` logs beside them.
+    """Read every record under ``folder``: ``run.json`` up to three folders down, and ``*.json`` logs at the top level.
 
-    Links that lead out of ``folder``, and files that are not regular (pipes, devices), are listed as unreadable and
-    never opened. A file that vanishes while it is read is left out. A log that repeats a run's own record counts once.
+    Links that lead out of ``folder`` and files that are not regular (pipes, devices) are listed as unreadable and never
+    opened. A file that vanishes during reading is skipped, and so is a log with the ``run_id`` of a ``run.json``.
     """
     root, listing = Path(folder), Listing()
     for path in _record_paths(root, listing.unreadable):
-        if not _inside(path, root):
-            listing.unreadable[path] = "a link that leads out of the runs folder"
-            continue
         try:
-            listing.runs.append(Run(_read_settled(path), path))
+            if not path.resolve().is_relative_to(root.resolve()):
+                raise UnreadableRecord("a link that leads out of the runs folder")
+            listing.runs.append(Run(_read_stable(path), path))
         except FileNotFoundError:
             continue
-        except (UnreadableRecord, OSError) as error:
+        except (UnreadableRecord, OSError, RuntimeError) as error:  # RuntimeError: a link to itself, before Python 3.13
             listing.unreadable[path] = str(error)
-    own = {run.record.run_id for run in listing.runs if run.path.name == RECORD_NAME}
-    listing.runs = [run for run in listing.runs if run.path.name == RECORD_NAME or run.record.run_id not in own - {""}]
+    run_ids = {run.record.run_id for run in listing.runs if run.path.name == RECORD_NAME} - {""}
+    listing.runs = [run for run in listing.runs if run.path.name == RECORD_NAME or run.record.run_id not in run_ids]
     return listing
 
 
 def finite(value: Any) -> Any:
-    """Return ``value`` as what strict JSON can hold: plain containers, null for NaN and infinities, Unicode text.
+    """Convert ``value`` to strict JSON types: lists and dictionaries, None for NaN and infinities, Unicode text.
 
-    A file name that is not UTF-8 reaches Python with half surrogate pairs in it; ``?`` stands for each of them.
+    Python represents the undecodable bytes of a file name as lone surrogates; each becomes ``?``.
     """
     if isinstance(value, dict):
         return {_unicode(str(key)): finite(item) for key, item in value.items()}
@@ -200,126 +204,96 @@ def finite(value: Any) -> Any:
 
 
 def pack_bits(correct: np.ndarray) -> str:
-    """Return a boolean array of shape (n,) as base64 text of ceil(n / 8) bytes."""
+    """Pack a boolean array of shape (n,) into ceil(n / 8) bytes and encode them as base64."""
     return base64.b64encode(np.packbits(np.asarray(correct, bool)).tobytes()).decode("ascii")
 
 
 def unpack_bits(text: str, n: int) -> np.ndarray:
-    """Return the boolean array of shape (n,) that ``pack_bits`` wrote.
+    """Decode the output of ``pack_bits`` to a boolean array of shape (n,).
 
     Raises:
-        UnreadableRecord: the text is not base64, or holds fewer than ``n`` bits.
+        UnreadableRecord: the text is not base64 or has fewer than ``n`` bits.
     """
     try:
         packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
     except ValueError as error:
         raise UnreadableRecord(f"test_correct is not base64: {error}") from None
     if 8 * packed.size < n:
-        raise UnreadableRecord(f"test_correct must hold at least {n} bits, got {8 * packed.size}")
+        raise UnreadableRecord(f"test_correct must have at least {n} bits, got {8 * packed.size}")
     return np.unpackbits(packed, count=n).astype(bool)
 
 
 def timestamp() -> str:
-    """Return the time now in UTC, such as ``2026-03-01T12:00:00Z``: for reading only, never for durations or order."""
+    """Return the current UTC time, such as ``2026-03-01T12:00:00Z``; the clock may jump, so never compute with it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _record_paths(root: Path, unreadable: dict[Path, str]) -> list[Path]:
-    """List candidate files below ``root`` without following links to folders; note folders that cannot be listed."""
-
-    def note(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            unreadable[Path(error.filename)] = str(error)
-
-    found = []
-    for folder, names, files in os.walk(root, onerror=note):
-        here = Path(folder)
-        depth = len(here.relative_to(root).parts)
-        names[:] = sorted(name for name in names if not name.startswith(".")) if depth < MAX_FOLDER_DEPTH else []
-        found += [here / name for name in files if name == RECORD_NAME or (depth == 0 and name.endswith(".json"))]
-    return sorted(found)
+    """List the candidate files below ``root``, without following links, and note folders that cannot be listed."""
+    paths, errors = [], []
+    for name, subfolders, files in os.walk(root, onerror=errors.append):
+        folder = Path(name)
+        depth = len(folder.relative_to(root).parts)
+        subfolders[:] = [sub for sub in subfolders if not sub.startswith(".") and depth < MAX_FOLDER_DEPTH]
+        paths += [folder / file for file in files if file == RECORD_NAME or (depth == 0 and file.endswith(".json"))]
+    unreadable |= {Path(error.filename): str(error) for error in errors if not isinstance(error, FileNotFoundError)}
+    return sorted(paths)
 
 
-def _inside(path: Path, root: Path) -> bool:
-    try:
-        return path.resolve().is_relative_to(root.resolve())
-    except RuntimeError:  # before Python 3.13: a link that leads to itself
-        return False
-
-
-def _read_settled(path: Path, attempts: int = 3) -> RunRecord:
-    """Read a record that somebody else may be writing in place: try again before calling it unreadable."""
-    for attempt in range(attempts):
+def _read_stable(path: Path, attempts: int = 3) -> RunRecord:
+    """Read a record that another process may be rewriting in place: retry before reporting it as unreadable."""
+    for _ in range(attempts - 1):
         before = path.stat()
         try:
             return read_record(path)
         except UnreadableRecord:
-            changed = time.time() - before.st_mtime < 1 or path.stat().st_mtime_ns != before.st_mtime_ns
-            if attempt == attempts - 1 or not changed:
+            if time.time() - before.st_mtime >= 1 and path.stat().st_mtime_ns == before.st_mtime_ns:
                 raise
             time.sleep(0.05)
-    raise AssertionError("unreachable")
+    return read_record(path)
 
 
 def _read_bounded(path: Path) -> bytes:
-    # O_NONBLOCK: opening a pipe must not wait for a writer that never comes.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # or opening a pipe would wait for a writer
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableRecord("not a regular file")
         if status.st_size > MAX_RECORD_BYTES:
-            raise UnreadableRecord(f"{status.st_size} bytes; a record has at most {MAX_RECORD_BYTES}")
+            raise UnreadableRecord(f"{status.st_size} bytes; a record may have at most {MAX_RECORD_BYTES}")
         return file.read(status.st_size)
 
 
 def _parse(content: bytes) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise UnreadableRecord(f"{constant} is no JSON number")
-
-    def number(text: str) -> float:
-        value = float(text)
-        return value if math.isfinite(value) else refuse(text)
-
     try:
-        value = json.loads(content.decode("utf-8"), parse_constant=refuse, parse_float=number)
-    except UnicodeDecodeError:
-        raise UnreadableRecord("not UTF-8 text") from None
-    except RecursionError:
-        raise UnreadableRecord("nested too deeply") from None
-    except UnreadableRecord:
-        raise
-    except ValueError as error:
+        value = from_json(content.decode("utf-8-sig"), allow_inf_nan=False)
+    except ValueError as error:  # also if the bytes are not UTF-8
         raise UnreadableRecord(f"not JSON: {error}" if content.strip() else "empty") from None
     if not isinstance(value, dict):
-        raise UnreadableRecord(f"a record is a JSON object, got {type(value).__name__}")
-    _refuse_unwritable(value)
+        raise UnreadableRecord(f"a record must be a JSON object, got {type(value).__name__}")
+    _check_values(value)
     return value
 
 
-def _refuse_unwritable(value: Any, room: int = MAX_NESTING) -> None:
-    """Refuse what ``json`` reads but no strict writer, terminal or page takes: deep nesting and broken Unicode."""
-    if isinstance(value, str) and value != _unicode(value):
-        raise UnreadableRecord("not Unicode text: half of a surrogate pair")
+def _check_values(value: Any, levels: int = MAX_NESTING) -> None:
+    """Reject deep nesting, and numbers such as 1e999, which the parser reads as infinite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UnreadableRecord("a number is not finite")
     if isinstance(value, list | dict):
-        if room == 0:
-            raise UnreadableRecord("nested too deeply")
-        for item in [*value, *value.values()] if isinstance(value, dict) else value:
-            _refuse_unwritable(item, room - 1)
+        if levels == 0:
+            raise UnreadableRecord(f"nested more than {MAX_NESTING} levels deep")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_values(item, levels - 1)
 
 
-def _validated(value: dict[str, Any]) -> RunRecord:
+def _validate(value: dict[str, Any]) -> RunRecord:
     try:
         return RunRecord.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UnreadableRecord(f"{where}: {first['msg']}") from None
+        location = ".".join(str(part) for part in first["loc"])
+        raise UnreadableRecord(f"{location}: {first['msg']}") from None
 
 
 def _unicode(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""The doctor: what is here, what is cached, and what each preset would need."""
+"""The report of ``transfer-utils doctor``, and the estimates in it."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from transfer_utils.studies.cost import estimate
 from transfer_utils.utils.files import keras_home
 
 
-def test_the_report_names_versions_the_machine_the_caches_and_every_preset(tmp_path):
+def test_the_report_has_versions_machine_downloads_and_presets(tmp_path):
     report = examine(str(tmp_path / "cache"))
     for title in ("Versions", "This machine", "Downloads", "Presets on this machine"):
         assert title in report
@@ -30,16 +30,15 @@ def test_the_report_names_versions_the_machine_the_caches_and_every_preset(tmp_p
     ):
         assert word in report
     assert "MobileNetV2 0.35" in report and "MobileNetV2 1" in report
-    assert "".join(str(tmp_path / "cache").split()) in "".join(report.split()), "a long path is folded, not cut"
+    assert "".join(str(tmp_path / "cache").split()) in "".join(report.split()), "a long path is wrapped, not cut"
 
 
-def test_it_says_what_is_cached_and_where_the_rest_goes():
+def test_downloads_are_cached_or_the_target_folder_is_named():
     path = imagenet_path(preset("cifar10"))
-    assert f"not here yet: {path.name}" in one_line(examine())
+    assert f"not cached: {path.name} belongs in" in one_line(examine())
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     try:
-        assert f"not here yet: {path.name}" not in one_line(examine())
         assert f"cached in {keras_home() / 'models'}" in one_line(examine())
     finally:
         path.unlink()
@@ -49,7 +48,7 @@ def one_line(report: str) -> str:
     return " ".join(report.split())
 
 
-def test_the_size_of_the_cache_is_that_of_its_files(tmp_path):
+def test_the_size_of_the_cache_is_the_sum_of_its_files(tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("a", "deep/b"):
         Path(tmp_path, name).write_bytes(bytes(1000))
@@ -69,12 +68,12 @@ def test_the_size_of_the_cache_is_that_of_its_files(tmp_path):
         ({"validation_share": 0.1}, {"validation_share": 0.3}),
     ],
 )
-def test_what_is_more_work_is_estimated_to_take_longer(more, less):
+def test_the_estimate_grows_with_the_work(more, less):
     long, short = (estimate(preset("cifar10", **options)) for options in (more, less))
     assert long[0] > short[0] and long[1] >= short[1] and long[2] >= short[2]
 
 
-def test_more_cores_take_less_time(monkeypatch):
+def test_the_estimate_shrinks_with_more_cores(monkeypatch):
     def seconds(cores: int) -> float:
         monkeypatch.setattr(cost, "machine", lambda: {"cores": cores})
         return estimate(preset("cifar10"))[0]

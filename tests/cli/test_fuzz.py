@@ -1,4 +1,4 @@
-"""Whatever is typed, and whatever the files hold that a command is given: an answer in words, and no stray file."""
+"""Random arguments and random file contents: every command ends with a message and leaves no stray files."""
 
 import contextlib
 import copy
@@ -35,7 +35,7 @@ from transfer_utils.training import pretrain
 
 @contextlib.contextmanager
 def inner_folder() -> Iterator[Path]:
-    """Be in an empty folder that lies in two others, so that a file that climbs out of it is seen."""
+    """Change to an empty folder inside two others, so that files written outside of it are noticed."""
     with tempfile.TemporaryDirectory() as outer, pytest.MonkeyPatch.context() as patch:
         here = Path(outer, "a", "b")
         here.mkdir(parents=True)
@@ -43,8 +43,8 @@ def inner_folder() -> Iterator[Path]:
         yield here
 
 
-def answer(words: list[str]) -> tuple[int, str]:
-    """Run a command; return its exit status and what it printed. Files may only come to be below ``out``."""
+def run_command(words: list[str]) -> tuple[int, str]:
+    """Run a command and return its exit status and output; check that it creates files below ``out`` only."""
     before, printed = files_around(), io.TextIOWrapper(io.BytesIO(), "utf-8")
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         status = cli.main(words)
@@ -57,16 +57,16 @@ def answer(words: list[str]) -> tuple[int, str]:
 
 
 def files_around() -> list[str]:
-    """Return all that lies in the folder two above this one, but for the folder ``out`` in this one."""
+    """Return all paths below the folder two levels up, except those in ``out``."""
     around = Path.cwd().parents[1]
     return sorted(str(path) for path in around.rglob("*") if not path.is_relative_to(Path.cwd() / "out"))
 
 
-def reached(*args, **options):
-    raise UserError("it would have begun")
+def started(*args, **options):
+    raise UserError("the command would have started")
 
 
-# What is typed.
+# Random arguments.
 
 FLAGS = [
     f"--{spelling}" for name in RunConfig.model_fields for spelling in (name, name.replace("_", "-"), f"no-{name}")
@@ -80,9 +80,9 @@ COMMANDS = ["train", "compare", "sweep", "report", "course", "predict", "doctor"
 
 @given(command=st.sampled_from(COMMANDS), arguments=st.lists(WORDS | TEXT, max_size=6))
 @pytest.mark.fault(29)
-def test_whatever_is_typed_gets_an_answer_and_leaves_no_file(command, arguments):
+def test_any_arguments_end_with_status_0_or_2(command, arguments):
     with inner_folder(), pytest.MonkeyPatch.context() as patch:
-        for room, verb in (
+        for module, function in (
             (experiment, "run_experiment"),
             (compare, "run_comparison"),
             (course, "run_course"),
@@ -94,15 +94,15 @@ def test_whatever_is_typed_gets_an_answer_and_leaves_no_file(command, arguments)
             (predict, "predict_images"),
             (launch, "launch"),
         ):
-            patch.setattr(room, verb, reached)
+            patch.setattr(module, function, started)
         assert cli.main([command, *arguments]) in (0, 2)
-    assert set(cli.cli.commands) == set(COMMANDS), "a command that is not tried"
+    assert set(cli.cli.commands) == set(COMMANDS), "a command is missing from this test"
 
 
 NAMES = TEXT | st.sampled_from(["01", "4", "07_", "../01", "notebooks", "9" * 5000, "offline", "seed", "options", "{}"])
 
 
-@settings(max_examples=settings().max_examples // 5)  # one example reads all notebooks
+@settings(max_examples=settings().max_examples // 5)  # each example reads all notebooks
 @given(
     preset=NAMES,
     notebooks=st.lists(NAMES, max_size=2),
@@ -110,15 +110,15 @@ NAMES = TEXT | st.sampled_from(["01", "4", "07_", "../01", "notebooks", "9" * 50
 )
 @example("offline", ["01"], [("seed", "3")])
 @pytest.mark.fault(29)
-def test_a_course_of_whatever_names_is_refused_before_anything_runs(preset, notebooks, parameters):
+def test_a_course_with_wrong_names_is_rejected_before_anything_runs(preset, notebooks, parameters):
     words = ["course", "--output_dir", "out", f"--preset={preset}", *(f"--notebook={name}" for name in notebooks)]
     words += [word for pair in parameters for word in ("-p", *pair)]
     with inner_folder(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(course, "run_notebook", reached)
-        assert answer(words)[0] == 2
+        patch.setattr(course, "run_notebook", started)
+        assert run_command(words)[0] == 2
 
 
-# What the files hold.
+# Random file contents.
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -139,15 +139,15 @@ STUDY = {
 
 @st.composite
 def spoiled(draw: Callable, whole: object) -> object:
-    """Draw a copy of ``whole`` in which one to three values are something else, gone, or under another name."""
+    """Draw a copy of ``whole`` with one to three values replaced, removed or renamed."""
     spoiled = copy.deepcopy(whole)
     for _ in range(draw(st.integers(1, 3))):
         inner, key = draw(st.sampled_from(list(places(spoiled))))
-        how = draw(st.sampled_from(["other", "gone", "renamed"]))
-        value = inner.pop(key) if how != "other" else None
-        if how == "other":
+        change = draw(st.sampled_from(["replace", "remove", "rename"]))
+        value = inner.pop(key) if change != "replace" else None
+        if change == "replace":
             inner[key] = draw(JSON)
-        elif how == "renamed" and isinstance(inner, dict):
+        elif change == "rename" and isinstance(inner, dict):
             inner[draw(st.text(max_size=8))] = value
         if not any(True for _ in places(spoiled)):
             break
@@ -155,7 +155,7 @@ def spoiled(draw: Callable, whole: object) -> object:
 
 
 def places(value: object) -> Iterator[tuple]:
-    """Yield each list or dictionary inside ``value`` with each of its keys."""
+    """Yield every list and dictionary inside ``value``, paired with each of its keys."""
     if isinstance(value, dict | list):
         for key in list(value) if isinstance(value, dict) else range(len(value)):
             yield value, key
@@ -176,10 +176,10 @@ GOOD = as_yaml(STUDY)
 @example(GOOD, "", "")
 @example(GOOD, "", "9" * 5000)
 @pytest.mark.fault(29)
-def test_whatever_a_study_holds_a_sweep_is_planned_or_refused(content, preset, seeds):
+def test_any_study_file_is_planned_or_rejected(content, preset, seeds):
     with inner_folder() as here:
         (here / "study.yaml").write_bytes(content)
-        status, text = answer(["sweep", "study.yaml", "--dry-run", f"--preset={preset}", f"--seeds={seeds}"])
+        status, text = run_command(["sweep", "study.yaml", "--dry-run", f"--preset={preset}", f"--seeds={seeds}"])
     assert status == 2 or (status == 0 and "to do: about " in text), text
     assert status == 0 or (content, seeds) != (GOOD, ""), text
 
@@ -193,15 +193,15 @@ def good_record() -> dict:
 RECORDS = st.binary(max_size=30) | (JSON | st.deferred(lambda: spoiled(good_record()))).map(json.dumps).map(str.encode)
 
 
-@settings(max_examples=max(20, settings().max_examples // 20))  # one example reads the study of some sixty runs
+@settings(max_examples=max(20, settings().max_examples // 20))  # each example reads the study of some sixty runs
 @given(record=RECORDS, study=st.just((ROOT / "studies" / "six_stages.yaml").read_bytes()) | STUDIES)
 @pytest.mark.fault(23)
-def test_whatever_runs_and_study_hold_the_report_says_what_is_missing_and_the_dashboard_reads_on(record, study):
+def test_any_record_and_study_file_give_a_message_and_a_readable_dashboard(record, study):
     with inner_folder() as here:
         (here / "runs" / "0001").mkdir(parents=True)
         (here / "runs" / "0001" / RECORD_NAME).write_bytes(record)
         (here / "study.yaml").write_bytes(study)
-        assert answer(["report", "--study", "study.yaml", "--runs", "runs", "--output_dir", "out"])[0] == 2
+        assert run_command(["report", "--study", "study.yaml", "--runs", "runs", "--output_dir", "out"])[0] == 2
         before = files_around()
         view = store.read(here / "runs", store.stamp(here / "runs"))
         assert len(view.rows) + len(view.unreadable) == 1 and files_around() == before
@@ -209,7 +209,7 @@ def test_whatever_runs_and_study_hold_the_report_says_what_is_missing_and_the_da
 
 @functools.cache
 def good_models() -> dict[str, bytes]:
-    """Return a model of two classes in each of the formats that can be read, by suffix."""
+    """Return the file of a two-class model in each readable format, by suffix."""
     network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
     with tempfile.TemporaryDirectory() as folder:
         saved = {suffix: save_model(network, Path(folder, f"m{suffix}")).read_bytes() for suffix in MODEL_SUFFIXES}
@@ -217,7 +217,7 @@ def good_models() -> dict[str, bytes]:
 
 
 @functools.cache
-def good_picture() -> bytes:
+def good_image() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (9, 9)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -225,7 +225,7 @@ def good_picture() -> bytes:
 
 @st.composite
 def damaged(draw: Callable, whole: bytes) -> bytes:
-    """Draw ``whole`` with an end that is missing, or with some bytes that are others."""
+    """Draw a copy of ``whole`` that is truncated or has some bytes replaced."""
     at, other = draw(st.integers(0, len(whole) - 1)), draw(st.binary(max_size=20))
     return whole[:at] + (other + whole[at + len(other) :] if other else b"")
 
@@ -233,14 +233,14 @@ def damaged(draw: Callable, whole: bytes) -> bytes:
 @settings(max_examples=settings().max_examples // 5)
 @given(st.data())
 @pytest.mark.fault(13, 20)
-def test_whatever_model_and_picture_hold_predict_answers_or_says_what_is_wrong(data):
+def test_any_model_and_image_file_give_a_prediction_or_a_message(data):
     suffix = data.draw(st.sampled_from([*good_models(), ".txt"]))
     whole = good_models().get(suffix, b"text")
     model = data.draw(st.just(whole) | damaged(whole) | st.binary(max_size=30))
-    picture = data.draw(st.just(good_picture()) | damaged(good_picture()) | st.binary(max_size=30))
+    image = data.draw(st.just(good_image()) | damaged(good_image()) | st.binary(max_size=30))
     with inner_folder() as here:
         (here / f"model{suffix}").write_bytes(model)
-        (here / "a.png").write_bytes(picture)
-        status, text = answer(["predict", f"model{suffix}", "a.png"])
+        (here / "a.png").write_bytes(image)
+        status, text = run_command(["predict", f"model{suffix}", "a.png"])
     assert status == 2 or (status == 0 and text.startswith("a.png: class ")), text
-    assert status == 0 or suffix == ".txt" or (model, picture) != (whole, good_picture()), text
+    assert status == 0 or suffix == ".txt" or (model, image) != (whole, good_image()), text

@@ -1,4 +1,4 @@
-"""Exercises are made from solutions by leaving the answers out."""
+"""Exercises are solutions without the answers."""
 
 import nbformat
 import pytest
@@ -17,7 +17,7 @@ def area(
     """
     return math.pi * radius**2'''
 
-LEFT_OF_IT = '''import math
+FUNCTION_SKELETON = '''import math
 def area(
     radius: float,  # metres
 ) -> float:
@@ -29,7 +29,7 @@ def area(
 
 
 @pytest.mark.parametrize(
-    ("solution", "left"),
+    ("solution", "exercise"),
     [
         ("# A number.\nanswer = 6 * 7", "# A number.\nanswer = ..."),
         ("a, (b, c) = 1, (2, 3)", "a = ...\nb = ...\nc = ..."),
@@ -38,21 +38,21 @@ def area(
         ("print(42)", "..."),
         ("# Say it.\nprint(42)", "# Say it.\n..."),
         ("def f(x):\n    # a clue\n    return 42", "def f(x):\n    ..."),
-        (FUNCTION, LEFT_OF_IT),
+        (FUNCTION, FUNCTION_SKELETON),
     ],
 )
-def test_skeleton_keeps_the_question_and_leaves_the_answer_out(solution, left):
-    assert skeleton(solution) == left
+def test_skeleton_replaces_the_answer_by_placeholders(solution, exercise):
+    assert skeleton(solution) == exercise
 
 
 def notebook():
-    given = nbformat.v4.new_code_cell("data = 1", execution_count=1)
-    given.outputs = [nbformat.v4.new_output("stream", name="stdout", text="seen")]
+    code = nbformat.v4.new_code_cell("data = 1", execution_count=1)
+    code.outputs = [nbformat.v4.new_output("stream", name="stdout", text="printed")]
     answer = nbformat.v4.new_code_cell("answer = 42", execution_count=2, metadata={"tags": ["solution"]})
-    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Why?"), given, answer])
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Why?"), code, answer])
 
 
-def test_exercise_leaves_answers_outputs_and_counts_out_and_nothing_else():
+def test_exercise_has_no_answers_outputs_or_execution_counts():
     solution = notebook()
     before = serialised(solution)
     exercise = exercise_of(solution)
@@ -63,13 +63,9 @@ def test_exercise_leaves_answers_outputs_and_counts_out_and_nothing_else():
     assert serialised(solution) == before
 
 
-def test_written_exercises_are_the_same_every_time(tmp_path):
-    nbformat.write(notebook(), _folder(tmp_path / "solutions") / "01_x.ipynb")
+def test_writing_exercises_twice_gives_the_same_bytes(tmp_path):
+    (tmp_path / "solutions").mkdir()
+    nbformat.write(notebook(), tmp_path / "solutions" / "01_x.ipynb")
     first = write_exercises(tmp_path / "solutions", tmp_path / "exercises")[0].read_bytes()
     second = write_exercises(tmp_path / "solutions", tmp_path / "exercises")[0].read_bytes()
     assert first == second and b"answer = 42" not in first
-
-
-def _folder(path):
-    path.mkdir()
-    return path

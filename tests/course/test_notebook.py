@@ -1,4 +1,4 @@
-"""begin, show, say, check and finish, as a notebook calls them."""
+"""The functions that notebooks call: begin, show, say, check and finish."""
 
 import base64
 import io
@@ -21,33 +21,33 @@ def _no_variables(monkeypatch):
 
 @pytest.fixture
 def displayed(monkeypatch):
-    """Return the list of everything that is displayed."""
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw=False: shown.append(data))
-    return shown
+    """Return the list of displayed data."""
+    data = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw=False: data.append(bundle))
+    return data
 
 
-def test_begin_gives_the_options_and_makes_the_folder(tmp_path, capsys):
+def test_begin_returns_the_options_and_creates_the_folder(tmp_path, capsys):
     config = begin(preset="offline", seed=3, data_dir="", output_dir="here", labels_per_class=5)
     assert (config.preset, config.seed, config.labels_per_class) == ("offline", 3, 5)
     assert (tmp_path / "here").is_dir()
     assert capsys.readouterr().out == "Data photo-digits; preset offline; seed 3.\n"
 
 
-def test_begin_offers_the_nearest_preset_and_option():
+def test_begin_suggests_the_nearest_preset_and_option():
     with pytest.raises(UserError, match="Did you mean 'offline'"):
         begin(preset="offlin")
     with pytest.raises(UserError, match="Did you mean 'labels_per_class'"):
         begin(preset="offline", label_per_class=5)
 
 
-def test_the_environment_overrides_the_preset_and_is_named(monkeypatch, capsys):
+def test_the_environment_overrides_the_preset_with_a_message(monkeypatch, capsys):
     monkeypatch.setenv("TRANSFER_UTILS_PRESET", "offline")
     assert begin(preset="cifar10").preset == "offline"
     assert "TRANSFER_UTILS_PRESET is set: preset offline instead of cifar10." in capsys.readouterr().out
 
 
-def test_the_environment_stands_in_for_an_empty_data_dir_only(monkeypatch, capsys):
+def test_the_environment_replaces_only_an_empty_data_dir(monkeypatch, capsys):
     monkeypatch.setenv("TRANSFER_UTILS_DATA_DIR", "elsewhere")
     assert begin(preset="cifar10", data_dir="").data_dir == "elsewhere"
     assert "elsewhere" not in capsys.readouterr().out
@@ -55,13 +55,13 @@ def test_the_environment_stands_in_for_an_empty_data_dir_only(monkeypatch, capsy
     assert begin(preset="offline", data_dir="").data_dir == ""
 
 
-def test_what_is_published_names_data_preset_and_date(monkeypatch, capsys):
+def test_a_published_notebook_names_data_preset_and_date(monkeypatch, capsys):
     monkeypatch.setenv("TRANSFER_UTILS_FIGURES", "figures")
     begin(preset="offline")
     assert re.fullmatch(r"photo-digits; preset offline; \d{4}-\d\d-\d\d\.\n", capsys.readouterr().out)
 
 
-def test_warnings_of_tensorflow_stay_out_even_when_it_sets_its_own_level(caplog):
+def test_begin_hides_log_warnings_of_tensorflow_but_not_errors(caplog):
     begin(preset="offline")
     logger = logging.getLogger("tensorflow")
     logger.setLevel(logging.INFO)
@@ -70,14 +70,14 @@ def test_warnings_of_tensorflow_stay_out_even_when_it_sets_its_own_level(caplog)
     assert [entry.message for entry in caplog.records] == ["broken"]
 
 
-def drawn():
+def plot():
     figure = Figure()
     figure.subplots().plot([1, 2])
     return figure
 
 
 def test_show_displays_a_png_whose_alternative_text_is_escaped(displayed):
-    show(drawn(), 'a "line" & <more>')
+    show(plot(), 'a "line" & <more>')
     tag = displayed[0]["text/html"]
     assert 'alt="a &quot;line&quot; &amp; &lt;more&gt;"' in tag
     picture = base64.b64decode(re.search(r"base64,([^\"]+)", tag)[1])
@@ -85,38 +85,38 @@ def test_show_displays_a_png_whose_alternative_text_is_escaped(displayed):
     assert displayed[0]["text/plain"] == 'a "line" & <more>'
 
 
-def test_show_keeps_named_figures_when_publishing_only(displayed, monkeypatch, tmp_path):
-    show(drawn(), "a line", name="00_line")
+def test_show_saves_named_figures_while_publishing(displayed, monkeypatch, tmp_path):
+    show(plot(), "a line", name="00_line")
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setenv("TRANSFER_UTILS_FIGURES", str(tmp_path / "figures"))
-    show(drawn(), "a line", name="00_line")
-    show(drawn(), "a line")
+    show(plot(), "a line", name="00_line")
+    show(plot(), "a line")
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["00_line.png"]
     assert Image.open(tmp_path / "figures" / "00_line.png").text["Description"] == "a line"
 
 
-def test_show_wants_an_alternative_text(displayed):
-    with pytest.raises(UserError, match="alt must say"):
-        show(drawn(), " ")
+def test_show_requires_an_alternative_text(displayed):
+    with pytest.raises(UserError, match="alt must describe"):
+        show(plot(), " ")
     assert displayed == []
 
 
-def test_finish_prints_the_line_the_course_looks_for(capsys):
+def test_finish_prints_the_sentinel(capsys):
     finish("03_feature_maps")
     assert capsys.readouterr().out == sentinel("03_feature_maps") + "\n"
 
 
 @pytest.mark.parametrize("answer", [False, 0, ..., lambda: ..., lambda: 1 < ..., lambda: missing])  # noqa: F821
-def test_check_gives_the_hint_until_the_answer_is_right(answer):
+def test_check_raises_the_hint_for_a_wrong_answer(answer):
     with pytest.raises(NotYet, match="Count again"):
         check(answer, "Count again.")
 
 
-def test_check_is_silent_about_a_right_answer(capsys):
+def test_check_accepts_a_correct_answer_silently(capsys):
     check(lambda: 1 + 1 == 2, "Count again.")
     check(True, "Count again.")
     assert capsys.readouterr().out == ""
 
 
-def test_a_learner_sees_the_hint_without_a_traceback():
+def test_the_hint_is_shown_without_a_traceback():
     assert NotYet("Count again.")._render_traceback_() == ["Not yet: Count again."]

@@ -1,4 +1,4 @@
-"""The course command: what it refuses, and what it says of notebooks that fail, hang, die or end early (fault 28)."""
+"""Execution of the course: parameters, notebooks that fail, hang, die or end early (fault 28), and publication."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ PARAMETERS = 'preset = "cifar10"\noutput_dir = "course"\nseed = 0\nrate = 0.5\nn
 
 @pytest.fixture
 def write(tmp_path):
-    """Return a function that writes notebooks/<name>.ipynb: parameters, prose, the cells given, the closing line."""
+    """Return a function that writes a notebook with a parameters cell, a Markdown cell, ``cells`` and the last line."""
 
     def write_notebook(name, *cells, parameters=PARAMETERS, finished=True):
         notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
@@ -37,10 +37,10 @@ def write(tmp_path):
 
 @pytest.fixture
 def never_runs(monkeypatch):
-    def refuse(*arguments):
+    def fail(*arguments):
         raise AssertionError("a notebook was started")
 
-    monkeypatch.setattr(run, "run_notebook", refuse)
+    monkeypatch.setattr(run, "run_notebook", fail)
 
 
 def texts(path):
@@ -48,7 +48,7 @@ def texts(path):
     return [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
-def test_notebooks_are_found_from_the_root_from_their_folder_and_beside_the_package(write, monkeypatch):
+def test_the_notebooks_folder_is_found_from_its_parent_itself_and_elsewhere(write, monkeypatch):
     assert notebooks_folder().name == "notebooks"
     here = write("01_one").parent
     assert notebooks_folder() == here
@@ -56,7 +56,7 @@ def test_notebooks_are_found_from_the_root_from_their_folder_and_beside_the_pack
     assert notebooks_folder() == here
 
 
-def test_notebooks_are_chosen_by_number_or_name_and_come_in_order(write):
+def test_notebooks_are_selected_by_number_or_name_in_course_order(write):
     paths = [write("01_one"), write("02_two"), write("10_ten")]
     folder = paths[0].parent
     assert choose_notebooks(folder) == paths
@@ -72,30 +72,30 @@ def test_notebooks_are_chosen_by_number_or_name_and_come_in_order(write):
     ("name", "value", "message"),
     [
         ("sede", "1", "Did you mean 'seed'"),
-        ("seed", "one", "seed must be like 0, got 'one'"),
-        ("seed", "1.5", "seed must be like 0"),
-        ("seed", True, "seed must be like 0, got True"),
+        ("seed", "one", "seed must be of type int, such as 0, got 'one'"),
+        ("seed", "1.5", "seed must be of type int"),
+        ("seed", True, "seed must be of type int, such as 0, got True"),
         ("seed", "-1", "seed must be at least 0"),
-        ("fast", "maybe", "fast must be like False, got 'maybe'"),
-        ("rate", "fast", "rate must be like 0.5"),
+        ("fast", "maybe", "fast must be of type bool, such as False, got 'maybe'"),
+        ("rate", "fast", "rate must be of type float, such as 0.5"),
         ("preset", "offlin", "Did you mean 'offline'"),
     ],
 )
 @pytest.mark.fault(29)
-def test_a_wrong_parameter_is_an_error_before_anything_runs(write, never_runs, name, value, message):
+def test_a_wrong_parameter_is_rejected_before_anything_runs(write, never_runs, name, value, message):
     write("01_one")
     with pytest.raises(UserError, match=message):
         run_course("offline", parameters={name: value})
 
 
-def test_parameters_reach_the_notebooks_that_have_them_as_the_type_they_have(write, monkeypatch):
+def test_notebooks_get_their_parameters_converted_to_the_right_type(write, monkeypatch):
     write("01_one")
     write("02_two", parameters='preset = "cifar10"')
-    given = {}
-    monkeypatch.setattr(run, "run_notebook", lambda path, copy, values, *rest: given.update({path.stem: values}))
+    received = {}
+    monkeypatch.setattr(run, "run_notebook", lambda path, copy, values, *rest: received.update({path.stem: values}))
     texts = {"seed": "3", "rate": "2", "names": "['b', 'c']", "fast": "true"}
     assert run_course("offline", parameters=texts, output_dir="out", log=lambda line: None) == 0
-    assert given["01_one"] == {
+    assert received["01_one"] == {
         "preset": "offline",
         "output_dir": "out",
         "seed": 3,
@@ -103,26 +103,26 @@ def test_parameters_reach_the_notebooks_that_have_them_as_the_type_they_have(wri
         "names": ["b", "c"],
         "fast": True,
     }
-    assert given["02_two"] == {"preset": "offline"}
+    assert received["02_two"] == {"preset": "offline"}
 
 
 @pytest.mark.parametrize("source", ["seed = 1 + x", "seed, rate = 1, 2", "import os", "seed ="])
 @pytest.mark.fault(29)
-def test_parameters_are_plain_literals(write, source):
+def test_parameters_must_be_literals(write, source):
     with pytest.raises(UserError, match="must be lines of the form"):
         parameters_of(write("01_one", parameters=source))
 
 
 @pytest.mark.slow
 @pytest.mark.course
-def test_a_notebook_runs_with_its_parameters_and_leaves_an_executed_copy(write, monkeypatch):
+def test_a_notebook_is_executed_with_its_parameters_into_a_copy(write, monkeypatch):
     monkeypatch.setenv("TRANSFER_UTILS_PRESET", "cifar10")
     write("01_one", "import os\nprint(preset, seed, os.environ.get('TRANSFER_UTILS_PRESET'))")
-    said, steps = [], []
+    lines, steps = [], []
     progress = lambda *step: steps.append(step)  # noqa: E731
-    assert run_course("offline", ["1"], {"seed": "5"}, progress=progress, log=said.append) == 0
+    assert run_course("offline", ["1"], {"seed": "5"}, progress=progress, log=lines.append) == 0
     assert "offline 5 None\n" in texts("course/01_one.ipynb")
-    assert said[0].startswith("01_one: cell 4 of 4, ") and said[1].startswith("1 of 1 notebooks ran in ")
+    assert lines[0].startswith("01_one: cell 4 of 4, ") and lines[1].startswith("1 of 1 notebook succeeded in ")
     assert steps == [("01_one", done, 4) for done in range(4)]
     assert os.environ["TRANSFER_UTILS_PRESET"] == "cifar10"
 
@@ -143,13 +143,13 @@ ENDS_EARLY = ("x = 1", False, "failed in cell 5 of 5: it ended without the line"
     ids=["raises", "dies", "hangs", "ends early"],
 )
 @pytest.mark.fault(28)
-def test_a_failing_notebook_is_named_with_cell_and_error_and_its_copy_kept(write, body, finished, failure):
+def test_a_failure_names_notebook_cell_and_error_and_keeps_the_partial_copy(write, body, finished, failure):
     write("01_bad", "print('so far')", body, "print('not reached')", finished=finished)
-    said = []
-    assert run_course("offline", log=said.append, timeout=8) == 1
-    assert said[0].endswith(", failed")
-    assert said[1].startswith("0 of 1 notebooks ran")
-    assert f"01_bad {failure}" in said[2] and "01_bad.ipynb" in said[2]
+    lines = []
+    assert run_course("offline", log=lines.append, timeout=8) == 1
+    assert lines[0].endswith(", failed")
+    assert lines[1].startswith("0 of 1 notebook succeeded")
+    assert f"01_bad {failure}" in lines[2] and "01_bad.ipynb" in lines[2]
     assert "so far\n" in texts("course/01_bad.ipynb")
     assert ("not reached\n" in texts("course/01_bad.ipynb")) is not finished
 
@@ -157,21 +157,21 @@ def test_a_failing_notebook_is_named_with_cell_and_error_and_its_copy_kept(write
 @pytest.mark.slow
 @pytest.mark.course
 @pytest.mark.fault(28)
-def test_the_notebooks_behind_a_failing_one_still_run(write):
+def test_the_notebooks_after_a_failed_one_still_run(write):
     write("01_bad", "1 / 0")
     write("02_good", "print('good')")
-    said, complained = [], []
-    assert run_course("offline", log=said.append, log_error=complained.append) == 1
-    assert said[2].startswith("1 of 2 notebooks ran") and len(said) == 3
-    assert len(complained) == 1 and "01_bad" in complained[0]
+    lines, errors = [], []
+    assert run_course("offline", log=lines.append, log_error=errors.append) == 1
+    assert lines[2].startswith("1 of 2 notebooks succeeded") and len(lines) == 3
+    assert len(errors) == 1 and "01_bad" in errors[0]
     assert "good\n" in texts("course/02_good.ipynb")
 
 
 @pytest.mark.slow
 @pytest.mark.course
-@pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit")])
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit")])
 @pytest.mark.fault(6, 28)
-def test_an_interrupt_stops_the_course_and_its_kernel(write, tmp_path, number, ends):
+def test_an_interrupt_stops_the_course_and_its_kernel(write, tmp_path, number, error):
     write("01_long", "import os, time\nprint(os.getpid(), file=open('kernel', 'w'), flush=True)\ntime.sleep(600)")
     write("02_next", "open('next', 'w')")
     program = """
@@ -188,7 +188,7 @@ def test_an_interrupt_stops_the_course_and_its_kernel(write, tmp_path, number, e
         kernel = _wait_for(tmp_path / "kernel", process)
         process.send_signal(number)
         printed, _ = process.communicate(timeout=60)
-    assert printed.splitlines()[-1] == ends
+    assert printed.splitlines()[-1] == error
     assert not psutil.pid_exists(kernel)
     assert not (tmp_path / "next").exists()
 
@@ -202,8 +202,8 @@ def _wait_for(path, process):
 
 @pytest.mark.slow
 @pytest.mark.course
-def test_a_home_that_cannot_be_written_is_no_hindrance(write, tmp_path, monkeypatch):
-    (tmp_path / "home").write_text("a file, so that nothing can be made below it")
+def test_the_course_does_not_need_a_home_folder(write, tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("a file, not a folder")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MPLCONFIGDIR")
     write("01_one", "import matplotlib.figure, sys\nprint(sys.prefix)")
@@ -211,7 +211,7 @@ def test_a_home_that_cannot_be_written_is_no_hindrance(write, tmp_path, monkeypa
     assert texts("course/01_one.ipynb")[0] == sys.prefix + "\n"
 
 
-def test_the_environment_is_put_back(monkeypatch):
+def test_the_environment_is_restored(monkeypatch):
     monkeypatch.setenv("TRANSFER_UTILS_PRESET", "offline")
     before = dict(os.environ)
     with kernel_environment(EXTRA="1"):
@@ -221,7 +221,7 @@ def test_the_environment_is_put_back(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.course
-def test_publish_writes_outputs_back_without_notes_of_machine_and_moment(write):
+def test_publish_writes_outputs_back_without_papermill_metadata(write):
     path = write("01_one", "print('shown')", "import os\nprint(os.environ['TRANSFER_UTILS_FIGURES'][-7:])")
     sources = [cell.source for cell in nbformat.read(path, as_version=4).cells]
     assert publish(log=lambda line: None) == 0
@@ -236,11 +236,11 @@ def test_publish_writes_outputs_back_without_notes_of_machine_and_moment(write):
 @pytest.mark.slow
 @pytest.mark.course
 @pytest.mark.fault(28)
-def test_publish_keeps_the_former_outputs_of_a_notebook_that_fails_or_warns(write):
+def test_publish_keeps_the_old_outputs_of_a_notebook_that_fails_or_warns(write):
     paths = [write("01_bad", "1 / 0"), write("02_warns", "import sys\nprint('beware', file=sys.stderr)")]
     before = [path.read_bytes() for path in paths]
-    said = []
-    assert publish(log=said.append) == 1
+    lines = []
+    assert publish(log=lines.append) == 1
     assert [path.read_bytes() for path in paths] == before
-    assert any("ZeroDivisionError" in line for line in said)
-    assert any("02_warns is not published: it wrote to standard error: beware" in line for line in said)
+    assert any("ZeroDivisionError" in line for line in lines)
+    assert any("02_warns is not published: it wrote to standard error: beware" in line for line in lines)

@@ -505,7 +505,7 @@ def test_a_command_that_was_stopped_or_killed_goes_on_and_ends_as_an_undisturbed
         record = read_record(path)
         assert (process.returncode, record.status) == (code, status)
         assert epochs_of(record, stage) >= epochs and "Recorded" not in out
-        goes_on = "Interrupted. The same command goes on where this one stopped.\n"
+        goes_on = "Interrupted. Run the same command again to continue.\n"
         assert err.lstrip("\n") == ("" if number == signal.SIGKILL else goes_on)
     process = start(SMALL, config())
     out, err = process.communicate()

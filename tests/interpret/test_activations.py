@@ -1,4 +1,4 @@
-"""Heatmaps, probes and similarities against what can be worked out by hand."""
+"""Heatmaps, feature maps and probes, compared with values computed by hand."""
 
 import keras
 import numpy as np
@@ -55,31 +55,31 @@ def test_grad_cam_of_a_linear_head_is_the_map_weighted_by_its_kernel(network, im
     for label in (0, 1):
         heat = np.maximum(maps @ (slope * np.array(head.get_layer("head").kernel)[:, label]), 0)
         heat = np.array(keras.ops.image.resize(heat[None, :, :, None], (tiny.SIDE, tiny.SIDE)))[0, :, :, 0]
-        found = grad_cam(network, image, label)
-        assert found.shape == (tiny.SIDE, tiny.SIDE)
-        assert (found.min() >= 0, found.max()) == (True, 1)
-        np.testing.assert_allclose(found, heat / heat.max(), atol=1e-4)
+        computed = grad_cam(network, image, label)
+        assert computed.shape == (tiny.SIDE, tiny.SIDE)
+        assert (computed.min() >= 0, computed.max()) == (True, 1)
+        np.testing.assert_allclose(computed, heat / heat.max(), atol=1e-4)
 
 
-def test_grad_cam_explains_the_predicted_class_unless_told(network, image):
-    chosen = int(np.argmax(network(image[None].astype("float32"), training=False)))
-    np.testing.assert_array_equal(grad_cam(network, image), grad_cam(network, image, chosen))
-    assert np.abs(grad_cam(network, image, 1 - chosen) - grad_cam(network, image)).max() > 0.1
+def test_grad_cam_explains_the_predicted_class_by_default(network, image):
+    predicted = int(np.argmax(network(image[None].astype("float32"), training=False)))
+    np.testing.assert_array_equal(grad_cam(network, image), grad_cam(network, image, predicted))
+    assert np.abs(grad_cam(network, image, 1 - predicted) - grad_cam(network, image)).max() > 0.1
 
 
-def test_grad_cam_finds_where_the_evidence_is_and_is_empty_where_there_is_none():
+def test_grad_cam_marks_the_evidence_and_is_zero_without_any():
     pixels = keras.Input((8, 8, 3))
-    answer = layers.Dense(2, activation="softmax")
-    model = keras.Model(pixels, answer(layers.GlobalAveragePooling2D()(layers.ReLU()(pixels))))
-    answer.set_weights([np.array([[1.0, -1], [0, 0], [0, 0]], "float32"), np.zeros(2, "float32")])
+    head = layers.Dense(2, activation="softmax")
+    model = keras.Model(pixels, head(layers.GlobalAveragePooling2D()(layers.ReLU()(pixels))))
+    head.set_weights([np.array([[1.0, -1], [0, 0], [0, 0]], "float32"), np.zeros(2, "float32")])
     red_corner = np.zeros((8, 8, 3), "uint8")
     red_corner[:4, :4, 0] = 200
     heat = grad_cam(model, red_corner, 0)
     np.testing.assert_array_equal(heat > 0, red_corner[..., 0] > 0)
-    assert not grad_cam(model, red_corner, 1).any()  # red speaks against it
+    assert not grad_cam(model, red_corner, 1).any()  # red is evidence against it
 
 
-def test_grad_cam_takes_maps_inside_the_backbone_and_models_without_one(network, image):
+def test_grad_cam_uses_layers_inside_a_backbone_and_models_without_a_backbone(network, image):
     np.testing.assert_allclose(grad_cam(network, image, 0, "relu_3"), grad_cam(network, image, 0))
     assert np.abs(grad_cam(network, image, 0, "relu_1") - grad_cam(network, image, 0)).max() > 0.1
     baseline = build_baseline_cnn(2, tiny.SIDE)
@@ -94,12 +94,12 @@ def test_grad_cam_takes_maps_inside_the_backbone_and_models_without_one(network,
         ({"image": np.zeros((30, 32, 3), "uint8")}, r"images must have shape \(32, 32, 3\) each.*got \(30, 32, 3\)"),
     ],
 )
-def test_grad_cam_says_what_is_wrong(network, image, change, message):
+def test_grad_cam_rejects_wrong_arguments(network, image, change, message):
     with pytest.raises(UserError, match=message):
         grad_cam(**{"model": network, "image": image, **change})
 
 
-def test_grad_cam_says_what_it_needs(network, image, monkeypatch):
+def test_grad_cam_rejects_models_and_backends_that_it_cannot_use(network, image, monkeypatch):
     with pytest.raises(UserError, match="must end in a Dense layer, got ReLU"):
         grad_cam(tiny.backbone(), image)
     with pytest.raises(UserError, match="no layer 'conv9' in baseline_cnn"):
@@ -109,13 +109,13 @@ def test_grad_cam_says_what_it_needs(network, image, monkeypatch):
         grad_cam(network, image)
 
 
-def test_feature_maps_see_what_the_backbone_sees(network):
+def test_feature_maps_include_the_preprocessing(network):
     images = rng().integers(0, 256, (40, tiny.SIDE, tiny.SIDE, 3), dtype=np.uint8)  # more than one batch
-    found = feature_maps(network, images, ["relu_3", "conv_1"])
-    assert {name: maps.shape for name, maps in found.items()} == {"relu_3": (40, 4, 4, 16), "conv_1": (40, 8, 8, 8)}
+    by_layer = feature_maps(network, images, ["relu_3", "conv_1"])
+    assert {name: maps.shape for name, maps in by_layer.items()} == {"relu_3": (40, 4, 4, 16), "conv_1": (40, 8, 8, 8)}
     base = network.get_layer("tiny")
     expected = np.array(base(images.astype("float32") / 127.5 - 1, training=False))
-    np.testing.assert_allclose(found["relu_3"], expected, atol=1e-4)
+    np.testing.assert_allclose(by_layer["relu_3"], expected, atol=1e-4)
     assert feature_maps(build_baseline_cnn(), images, ["conv1"])["conv1"].shape == (40, 30, 30, 32)
 
 
@@ -125,57 +125,55 @@ def dataset():
 
 
 @pytest.mark.parametrize("pool", ["mean", "max"])
-def test_pooled_activations_are_the_maps_pooled(network, dataset, pool):
+def test_pooled_activations_equal_the_pooled_feature_maps(network, dataset, pool):
     names = ["relu_1", "relu_3"]
-    found = pooled_activations(network, dataset.validation, tiny.config(), names, pool)
+    pooled = pooled_activations(network, dataset.validation, tiny.config(), names, pool)
     maps = feature_maps(network, dataset.validation.take(), names)
     for name in names:
-        np.testing.assert_allclose(found[name], getattr(maps[name], pool)((1, 2)), rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(pooled[name], getattr(maps[name], pool)((1, 2)), rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.fault(15)
-def test_one_layer_at_a_time_and_in_any_order_each_gets_its_own_activations(network, dataset):
-    """What is cached for one layer must not pass for another: the networks differ only in what is taken out."""
+def test_the_cache_distinguishes_layers_and_their_order(network, dataset):
+    """The extracting models share all weights and differ only in their outputs."""
     names = ["relu_1", "relu_3"]
     together = pooled_activations(network, dataset.validation, tiny.config(), names)
-    turned = pooled_activations(network, dataset.validation, tiny.config(), names[::-1])
+    reverse = pooled_activations(network, dataset.validation, tiny.config(), names[::-1])
     for name in names:
         alone = pooled_activations(network, dataset.validation, tiny.config(), [name])[name]
-        for found in (turned[name], alone):
-            np.testing.assert_allclose(found, together[name], rtol=2e-3, atol=2e-3)
+        for activations in (reverse[name], alone):
+            np.testing.assert_allclose(activations, together[name], rtol=2e-3, atol=2e-3)
 
 
-def test_pooled_activations_refuse_another_pool(network, dataset):
+def test_pooled_activations_reject_an_unknown_pool(network, dataset):
     with pytest.raises(UserError, match="pool must be 'mean' or 'max', got 'sum'"):
         pooled_activations(network, dataset.validation, tiny.config(), ["relu_1"], "sum")
 
 
-def test_probe_by_depth_judges_on_validation_what_it_learned_on_training(network, dataset, monkeypatch):
-    asked = []
+def test_probe_by_depth_fits_and_selects_on_training_images_and_measures_on_validation(network, dataset, monkeypatch):
+    splits, sizes = [], []
 
     def activations(model, split, config, names):
-        """Give the label away in one layer, and noise in the other."""
-        asked.append(split.fingerprint)
+        """Return separable activations for one layer and noise for the other."""
+        splits.append(split.fingerprint)
         noise = rng().normal(size=(len(split), 2))
-        return {"tells": noise + 9 * np.eye(2)[split.labels], "silent": noise}
+        return {"separable": noise + 9 * np.eye(2)[split.labels], "noise": noise}
 
-    solved = []
-
-    def solve(fit, choose):
-        solved.append((len(fit[0]), len(choose[0])))
-        return solve_head(fit, choose)
+    def solve(train, selection):
+        sizes.append((len(train[0]), len(selection[0])))
+        return solve_head(train, selection)
 
     monkeypatch.setattr("transfer_utils.interpret.activations.solve_head", solve)
     monkeypatch.setattr("transfer_utils.interpret.activations.pooled_activations", activations)
-    tells, silent = probe_by_depth(network, dataset, tiny.config(), ["tells", "silent"])
-    assert (tells.layer, tells.channels, tells.accuracy, tells.high) == ("tells", 2, 1.0, 1.0)
-    assert silent.low < silent.accuracy < silent.high
-    assert silent.accuracy < 1
-    assert asked == [dataset.train.fingerprint, dataset.validation.fingerprint]
-    assert solved == [(32, 8), (32, 8)], "of 40 training images a fifth chooses, and of validation none"
+    separable, noise = probe_by_depth(network, dataset, tiny.config(), ["separable", "noise"])
+    assert (separable.layer, separable.channels, separable.accuracy, separable.high) == ("separable", 2, 1.0, 1.0)
+    assert noise.low < noise.accuracy < noise.high
+    assert noise.accuracy < 1
+    assert splits == [dataset.train.fingerprint, dataset.validation.fingerprint]
+    assert sizes == [(32, 8), (32, 8)], "a fifth of the 40 training images selects, and no validation image"
 
 
-def test_probe_by_depth_of_a_real_network_uses_no_more_images_than_told(network, dataset, monkeypatch):
+def test_probe_by_depth_uses_at_most_the_given_number_of_images(network, dataset, monkeypatch):
     sizes = []
 
     def activations(model, split, *rest):
@@ -188,21 +186,21 @@ def test_probe_by_depth_of_a_real_network_uses_no_more_images_than_told(network,
     assert sizes == [20, 4]
 
 
-def test_liveliest_channels_come_first():
+def test_liveliest_channels_sorts_by_standard_deviation():
     maps = np.zeros((4, 4, 3))
     maps[0, 0, 2], maps[0, 0, 1] = 5, 1
-    maps[..., 0] = 9  # bright, but the same everywhere
+    maps[..., 0] = 9  # bright but constant
     assert liveliest_channels(maps).tolist() == [2, 1, 0]
     assert liveliest_channels(maps, 1).tolist() == [2]
 
 
-def test_most_activating_lists_the_strongest_images_of_each_channel():
+def test_most_activating_sorts_the_images_of_each_channel():
     strength = np.array([[0.1, 5], [0.7, 1], [0.4, 3]])
     assert most_activating(strength, 2).tolist() == [[1, 2], [0, 2]]
     assert most_activating(strength, 9).shape == (2, 3)
 
 
-def test_batch_norm_is_settled_on_the_images_layer_after_layer_and_nothing_else_moves():
+def test_settle_batch_norm_sets_the_statistics_of_the_images_and_changes_no_weights():
     keras.utils.set_random_seed(0)
     base = tiny.backbone()
     model = build_feature_extractor(tiny.config(), base)
@@ -211,8 +209,8 @@ def test_batch_norm_is_settled_on_the_images_layer_after_layer_and_nothing_else_
     norms = [layer for layer in base.layers if isinstance(layer, layers.BatchNormalization)]
     momentum = [layer.momentum for layer in norms]
     settle_batch_norm(model, images)
-    moved = {weight.path for weight in model.weights if not np.array_equal(before[weight.path], weight)}
-    assert moved and all("moving_" in path for path in moved) and not base.trainable
+    changed = {weight.path for weight in model.weights if not np.array_equal(before[weight.path], weight)}
+    assert changed and all("moving_" in path for path in changed) and not base.trainable
     assert [layer.momentum for layer in norms] == momentum
     for name, maps in feature_maps(model, images, [layer.name for layer in norms]).items():
         assert maps.mean(axis=(0, 1, 2)) == pytest.approx(0, abs=1e-3), name

@@ -1,4 +1,4 @@
-"""Costs and receptive fields against the papers and against counting by hand."""
+"""Costs and receptive fields, compared with the papers and with values computed by hand."""
 
 import math
 
@@ -12,7 +12,7 @@ from transfer_utils.interpret.architecture import cost_by_block, multiply_adds, 
 
 
 @pytest.mark.slow
-def test_mobilenet_v2_costs_what_its_paper_says():
+def test_mobilenet_v2_has_the_costs_of_its_paper():
     """Table 4 of arXiv 1801.04381: 3.4 M parameters and 300 M multiply-adds; figure 2 and table 2: 17 blocks."""
     model = keras.applications.MobileNetV2((224, 224, 3), weights=None)
     costs = cost_by_block(model)
@@ -21,7 +21,7 @@ def test_mobilenet_v2_costs_what_its_paper_says():
     assert round((model.count_params() - statistics) / 1e6, 1) == 3.5
     assert round(sum(cost.multiply_adds for cost in costs) / 1e6, -1) == 300
     assert [cost.block for cost in costs] == ["stem", "expanded_conv", *(f"block_{i}" for i in range(1, 17)), "top"]
-    assert sum(cost.layers for cost in costs) == len(model.layers) - 1  # all but the input
+    assert sum(cost.layers for cost in costs) == len(model.layers) - 1  # all except the input layer
     assert (costs[0].shape, costs[-2].shape) == ((112, 112, 32), (7, 7, 320))
 
 
@@ -34,7 +34,7 @@ def test_other_backbones_have_the_blocks_of_their_papers(backbone, blocks):
     assert sum(cost.parameters for cost in costs) == model.count_params()
 
 
-def test_multiply_adds_are_those_counted_by_hand():
+def test_multiply_adds_of_each_kind_of_layer():
     pixels = keras.Input((10, 10, 4))
     cases = {
         layers.Conv2D(6, 3): 8 * 8 * 3 * 3 * 4 * 6,
@@ -51,25 +51,25 @@ def test_multiply_adds_are_those_counted_by_hand():
     assert multiply_adds(dense) == 35
 
 
-def test_receptive_field_is_what_a_change_of_one_pixel_reaches():
-    """Every weight is positive: then a position sees a pixel exactly when a change there moves it."""
+def test_receptive_field_is_the_area_that_changes_a_position():
+    """All weights are positive, so that a position depends on a pixel exactly if changing the pixel changes it."""
     base = tiny.backbone((96, 96, 3))
     for weight in base.weights:
         weight.assign(np.full(weight.shape, 0.01))
     reach = {row.layer: row for row in receptive_field(base)}
     images = np.zeros((97, 96, 96, 3), "float32")
-    for column in range(96):  # the last image stays as it is
+    for column in range(96):  # the last image stays black
         images[column, :, column] = 1
     middle = reach["conv_3"].side // 2
-    answers = np.array(keras.Model(base.inputs[0], base.get_layer("conv_3").output)(images))[:, middle, middle, 0]
-    moved = np.flatnonzero(answers[:-1] != answers[-1])
+    outputs = np.array(keras.Model(base.inputs[0], base.get_layer("conv_3").output)(images))[:, middle, middle, 0]
+    columns = np.flatnonzero(outputs[:-1] != outputs[-1])
     assert reach["conv_3"].receptive_field == 3 + 2 * 4
-    assert moved[-1] - moved[0] + 1 == 11  # the stride of 4 leaves holes in it
+    assert columns[-1] - columns[0] + 1 == 11  # with gaps, because the stride is 4
     assert (reach["conv_3"].stride, reach["conv_3"].side) == (8, 12)
     assert reach["add"].receptive_field == 3
 
 
-def test_receptive_field_of_a_layer_that_pools_everything_is_infinite():
+def test_receptive_field_is_infinite_after_global_pooling():
     pixels = keras.Input((16, 16, 3))
     x = layers.MaxPooling2D(2)(layers.Conv2D(4, 3, dilation_rate=2, name="dilated")(pixels))
     gate = layers.Reshape((1, 1, 4))(layers.GlobalAveragePooling2D()(x))

@@ -1,4 +1,4 @@
-"""Linear CKA against the form it has with Gram matrices, and what t-SNE keeps."""
+"""Linear CKA compared with its Gram matrix form, t-SNE, and nearest neighbours."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def rng():
     return np.random.default_rng(0)
 
 
-def test_linear_cka_is_that_of_the_gram_matrices():
+def test_linear_cka_equals_its_gram_matrix_form():
     a, b = rng().normal(size=(50, 7)) + 3, rng().normal(size=(50, 70))
     centre = np.eye(50) - 1 / 50
     grams = [centre @ x @ x.T @ centre for x in (a, b)]
@@ -20,7 +20,7 @@ def test_linear_cka_is_that_of_the_gram_matrices():
     assert linear_cka(a, b) == pytest.approx(linear_cka(b, a))
 
 
-def test_linear_cka_ignores_rotation_scale_and_offset_and_needs_no_more_than_a_few_rows_at_a_time():
+def test_linear_cka_is_invariant_to_rotation_scale_and_offset():
     a = rng().normal(size=(2500, 6)).astype("float16")
     rotation = np.linalg.qr(rng().normal(size=(6, 6)))[0]
     assert linear_cka(a, 3 * a @ rotation + 1) == pytest.approx(1)
@@ -30,35 +30,35 @@ def test_linear_cka_ignores_rotation_scale_and_offset_and_needs_no_more_than_a_f
         linear_cka(a, a[:3])
 
 
-def test_cka_matrix_compares_every_layer_with_every_other():
+def test_cka_matrix_compares_each_pair_of_layers():
     before = {"x": rng().normal(size=(30, 3)), "y": rng().normal(size=(30, 4))}
     after = {"y": before["y"] * 2, "x": before["x"], "z": rng().normal(size=(30, 2))}
-    found = cka_matrix(before, after)
-    assert found.shape == (2, 3)
-    assert (found[0, 1], found[1, 0]) == (pytest.approx(1), pytest.approx(1))
-    assert found[0, 0] == pytest.approx(linear_cka(before["x"], before["y"]))
+    matrix = cka_matrix(before, after)
+    assert matrix.shape == (2, 3)
+    assert (matrix[0, 1], matrix[1, 0]) == (pytest.approx(1), pytest.approx(1))
+    assert matrix[0, 0] == pytest.approx(linear_cka(before["x"], before["y"]))
 
 
 @pytest.mark.slow
-def test_embed_2d_keeps_neighbours_together_and_repeats_itself():
+def test_embed_2d_keeps_clusters_together_and_is_deterministic():
     centres = 20 * np.eye(3, 60)
     features = np.concatenate([centre + rng().normal(size=(30, 60)) for centre in centres])
-    found = embed_2d(features)
-    groups = found.reshape(3, 30, 2)
+    embedding = embed_2d(features)
+    groups = embedding.reshape(3, 30, 2)
     spread = np.linalg.norm(groups - groups.mean(axis=1, keepdims=True), axis=-1).max()
     apart = min(np.linalg.norm(groups.mean(1)[i] - groups.mean(1)[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
-    assert found.shape == (90, 2)
+    assert embedding.shape == (90, 2)
     assert apart > 2 * spread
-    np.testing.assert_array_equal(found, embed_2d(features))
+    np.testing.assert_array_equal(embedding, embed_2d(features))
     with pytest.raises(UserError, match=r"n at least 5, got \(4, 3\)"):
         embed_2d(np.zeros((4, 3)))
 
 
-def test_neighbour_agreement_counts_the_nearest_other_image():
-    places = np.array([[0.0], [1.0], [5.0], [6.2], [6.3]])
-    assert neighbour_agreement(places, np.array([0, 0, 1, 0, 0])) == 0.8
+def test_neighbour_agreement_uses_the_nearest_other_image():
+    features = np.array([[0.0], [1.0], [5.0], [6.2], [6.3]])
+    assert neighbour_agreement(features, np.array([0, 0, 1, 0, 0])) == 0.8
     assert neighbour_agreement(np.zeros((2, 3)), np.array([0, 1])) == 0  # an image is not its own neighbour
-    with pytest.raises(UserError, match="one label each, got 5 and 4"):
-        neighbour_agreement(places, np.zeros(4))
-    with pytest.raises(UserError, match="two images or more"):
-        neighbour_agreement(places[:1], np.zeros(1))
+    with pytest.raises(UserError, match="one per label, got 5 and 4"):
+        neighbour_agreement(features, np.zeros(4))
+    with pytest.raises(UserError, match="at least two rows"):
+        neighbour_agreement(features[:1], np.zeros(1))

@@ -1,4 +1,4 @@
-"""What holds for every notebook of the course, read as a file."""
+"""Rules for the files of all notebooks."""
 
 import ast
 import html.parser
@@ -13,7 +13,6 @@ import pytest
 
 import transfer_utils
 from transfer_utils.course.exercises import ANSWER, CHECK, SOLUTION, exercise_of, serialised
-from transfer_utils.course.notebook import sentinel
 from transfer_utils.course.run import parameters_of
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -22,9 +21,9 @@ SOLUTIONS = sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
 EXERCISES = sorted(NOTEBOOKS.glob("exercises/*.ipynb"))
 EVERY = COURSE + SOLUTIONS + EXERCISES
 
-of_course = pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
-of_solutions = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
-of_every = pytest.mark.parametrize("path", EVERY, ids=lambda path: f"{path.parent.name}-{path.stem}")
+each_course_notebook = pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
+each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+each_notebook = pytest.mark.parametrize("path", EVERY, ids=lambda path: f"{path.parent.name}-{path.stem}")
 
 
 def read(path):
@@ -48,15 +47,15 @@ def outputs(path):
 
 
 def texts(path):
-    """Return everything a reader of the notebook sees, but for the bytes of pictures."""
-    shown = [cell.source for cell in read(path).cells]
+    """Return all sources and outputs, without the bytes of images."""
+    contents = [cell.source for cell in read(path).cells]
     for output in outputs(path):
-        shown += [output.get("text", ""), *(str(value) for value in output.get("data", {}).values())]
-    return [re.sub(r"base64,[A-Za-z0-9+/=]+", "", text) for text in shown]
+        contents += [output.get("text", ""), *(str(value) for value in output.get("data", {}).values())]
+    return [re.sub(r"base64,[A-Za-z0-9+/=]+", "", text) for text in contents]
 
 
-@of_every
-def test_is_valid_and_every_cell_has_its_own_id(path):
+@each_notebook
+def test_the_notebook_is_valid_and_cell_ids_are_unique(path):
     raw = json.loads(path.read_text("utf-8"))
     nbformat.validate(raw)
     assert (raw["nbformat"], raw["nbformat_minor"]) >= (4, 5)
@@ -65,8 +64,8 @@ def test_is_valid_and_every_cell_has_its_own_id(path):
     assert raw["metadata"]["kernelspec"]["name"] == "python3"
 
 
-@of_every
-def test_has_one_cell_of_parameters_and_begins_with_them(path):
+@each_notebook
+def test_the_first_code_cell_has_the_parameters_and_the_second_calls_begin(path):
     cells = code(path)
     assert ["parameters" in tags(cell) for cell in cells] == [True] + [False] * (len(cells) - 1)
     parameters = parameters_of(path)
@@ -76,31 +75,30 @@ def test_has_one_cell_of_parameters_and_begins_with_them(path):
     assert "begin(" in cells[1].source
 
 
-@of_every
-def test_ends_with_the_line_the_course_looks_for(path):
+@each_notebook
+def test_the_last_cell_calls_finish(path):
     assert code(path)[-1].source == f'finish("{path.stem}")'
-    assert path.stem in sentinel(path.stem)
 
 
-@of_every
-def test_names_no_place_of_one_machine(path):
+@each_notebook
+def test_there_are_no_absolute_paths(path):
     absolute = re.compile(r"(?<![\w.:/<])/(home|tmp|root|work|mnt|opt|usr|var|Users|private)/|[A-Z]:\\\\")
     assert [text for text in texts(path) if absolute.search(text)] == []
 
 
-@of_every
+@each_notebook
 def test_code_cells_are_short(path):
     lines = [len(cell.source.splitlines()) for cell in code(path)]
     assert max(lines) <= 20
     assert statistics.median(lines) <= 6
 
 
-@of_every
-def test_defines_no_function_that_the_package_has(path):
+@each_notebook
+def test_no_function_has_the_name_of_a_function_of_the_package(path):
     ours = set()
     package = Path(transfer_utils.__path__[0])
     for source in package.rglob("*.py"):
-        if "dashboard" not in source.parts:  # which no notebook draws on, but for its groups of runs
+        if "dashboard" not in source.parts:  # notebooks do not use the dashboard
             ours |= _functions(source.read_text("utf-8"))
     assert {"begin", "load_dataset", "plot_curves"} <= ours
     assert set().union(*(_functions(cell.source) for cell in code(path))) & ours == set()
@@ -110,8 +108,8 @@ def _functions(source):
     return {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
 
 
-class Pictures(html.parser.HTMLParser):
-    """Collects the alternative text of every picture; None where there is none."""
+class ImageParser(html.parser.HTMLParser):
+    """Collects the alternative text of every image, or None if it is missing."""
 
     def __init__(self):
         super().__init__()
@@ -122,24 +120,24 @@ class Pictures(html.parser.HTMLParser):
             self.alts.append(dict(attributes).get("alt"))
 
 
-@of_every
-def test_every_picture_has_an_alternative_text(path):
-    pictures = Pictures()
+@each_notebook
+def test_every_image_has_an_alternative_text(path):
+    parser = ImageParser()
     for output in outputs(path):
         data = output.get("data", {})
-        assert "image/png" not in data, "a picture goes through show(figure, alt)"
-        pictures.feed(data.get("text/html", ""))
+        assert "image/png" not in data, "figures are displayed with show(figure, alt)"
+        parser.feed(data.get("text/html", ""))
     for cell in read(path).cells:
         if cell.cell_type == "markdown":
-            pictures.feed(cell.source)
-            pictures.alts += re.findall(r"!\[(.*?)\]", cell.source)
-    assert all(alt and alt.strip() for alt in pictures.alts)
-    drawn = [node for cell in code(path) for node in ast.walk(ast.parse(cell.source)) if _calls(node, "show")]
-    assert all(_text_of(node.args[1]) for node in drawn)
+            parser.feed(cell.source)
+            parser.alts += re.findall(r"!\[(.*?)\]", cell.source)
+    assert all(alt and alt.strip() for alt in parser.alts)
+    calls = [node for cell in code(path) for node in ast.walk(ast.parse(cell.source)) if _calls(node, "show")]
+    assert all(_text_of(node.args[1]) for node in calls)
 
 
-@of_course
-def test_every_shown_figure_has_a_stable_name_of_its_own(path):
+@each_course_notebook
+def test_every_figure_has_a_unique_name(path):
     calls = [node for cell in code(path) for node in ast.walk(ast.parse(cell.source)) if _calls(node, "show")]
     names = [keyword.value.value for node in calls for keyword in node.keywords if keyword.arg == "name"]
     assert len(names) == len(calls)
@@ -155,8 +153,8 @@ def _text_of(node):
     return not isinstance(node, ast.Constant) or bool(str(node.value).strip())
 
 
-@of_course
-def test_says_what_it_teaches_and_what_it_takes(path):
+@each_course_notebook
+def test_the_first_cell_has_objectives_and_requirements(path):
     first = read(path).cells[0].source
     assert "?" in first.splitlines()[0], "the title is a question"
     for word in ("objectives", "prerequisites", "minutes", "memory"):
@@ -166,13 +164,13 @@ def test_says_what_it_teaches_and_what_it_takes(path):
     assert f"exercises/{path.name}" in prose(path)
 
 
-@of_course
-def test_at_least_four_cells_have_outputs_that_are_compared(path):
+@each_course_notebook
+def test_at_least_four_outputs_are_compared(path):
     assert sum("# NBVAL_CHECK_OUTPUT" in cell.source for cell in code(path)) >= 4
 
 
-@of_course
-def test_outputs_are_those_of_one_run_on_cifar10(path):
+@each_course_notebook
+def test_outputs_are_from_one_execution_on_cifar10(path):
     cells = code(path)
     if not any(cell.execution_count for cell in cells):
         pytest.skip("not published yet: make publish")
@@ -183,8 +181,8 @@ def test_outputs_are_those_of_one_run_on_cifar10(path):
     assert all(cell.outputs for cell in compared)
 
 
-@of_every
-def test_outputs_hold_no_noise_and_the_file_is_light(path):
+@each_notebook
+def test_outputs_have_no_errors_and_the_file_is_small(path):
     for output in outputs(path):
         assert output.output_type != "error"
         assert output.get("name") != "stderr"
@@ -193,16 +191,16 @@ def test_outputs_hold_no_noise_and_the_file_is_light(path):
     assert path.stat().st_size <= 1_500_000
 
 
-@of_solutions
-def test_three_to_five_exercises_each_with_a_check_behind_it(path):
+@each_solution
+def test_there_are_three_to_five_exercises_each_followed_by_its_check(path):
     kinds = [next((tag for tag in tags(cell) if tag in (SOLUTION, CHECK)), "") for cell in code(path)]
     assert 3 <= kinds.count(SOLUTION) <= 5
     for place, kind in enumerate(kinds):
         assert kind != SOLUTION or kinds[place + 1] == CHECK
 
 
-@of_solutions
-def test_the_exercise_is_the_one_generated_from_the_solution(path):
+@each_solution
+def test_the_exercise_is_up_to_date_with_the_solution(path):
     exercise = NOTEBOOKS / "exercises" / path.name
     fresh = serialised(exercise_of(read(path)))
     assert exercise.read_bytes() == fresh, "stale: run python -m transfer_utils.course.exercises"
@@ -210,12 +208,11 @@ def test_the_exercise_is_the_one_generated_from_the_solution(path):
     assert ANSWER in {tag for cell in read(exercise).cells for tag in tags(cell)}
 
 
-def test_every_notebook_has_its_exercises():
+def test_every_notebook_has_exercises_and_solutions():
     assert [path.name for path in SOLUTIONS] == [path.name for path in COURSE] == [path.name for path in EXERCISES]
 
 
-def test_what_notebooks_import_is_there():
-    """A name that was renamed in the package is found here in a second, not in a minute by running the notebook."""
+def test_the_names_that_notebooks_import_exist():
     for path in EVERY:
         for cell in code(path):
             for node in ast.walk(ast.parse(cell.source)):

@@ -1,6 +1,6 @@
-"""Every notebook runs in the offline preset: by papermill, by nbval, and its solutions against their checks.
+"""Every notebook runs with the offline preset in papermill and in nbval, and the solutions pass their checks.
 
-All share one folder, so that what papermill's run trained and cached is there for nbval's.
+The tests share one folder, so that nbval reuses what papermill's run trained and cached.
 """
 
 import copy
@@ -24,13 +24,13 @@ ROOT = Path(__file__).parents[2]
 COURSE = sorted(path.stem for path in ROOT.glob("notebooks/[0-9]*.ipynb"))
 SOLUTIONS = sorted(path.stem for path in ROOT.glob("notebooks/solutions/*.ipynb"))
 
-# Generous, because a machine may be busy; a hanging cell or a dead kernel is stopped all the same.
+# A long limit for slow machines; hanging cells and dead kernels are stopped earlier.
 pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with the notebooks and what nbval needs, outside the project."""
+    """Return a folder outside the project with the notebooks and the files that nbval needs."""
     folder = tmp_path_factory.mktemp("course")
     for part in ("notebooks", "tests/notebooks", "runs", "studies"):
         if (ROOT / part).is_dir():
@@ -41,10 +41,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", COURSE)
-def test_papermill_runs_it(folder, monkeypatch, name):
+def test_papermill_executes_the_notebook(folder, monkeypatch, name):
     monkeypatch.chdir(folder)
-    said = []
-    assert run_course("offline", [name], log=said.append, timeout=1200) == 0, "\n".join(said)
+    lines = []
+    assert run_course("offline", [name], log=lines.append, timeout=1200) == 0, "\n".join(lines)
     outputs = [
         output
         for cell in nbformat.read(folder / "course" / f"{name}.ipynb", as_version=4).cells
@@ -55,13 +55,13 @@ def test_papermill_runs_it(folder, monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", COURSE)
-def test_nbval_runs_it_and_compares(folder, name):
+def test_nbval_executes_the_notebook_and_compares_outputs(folder, name):
     done = nbval(folder / "notebooks" / f"{name}.ipynb", timeout=1500)
     assert done.returncode == 0, done.stdout[-4000:]
 
 
 def nbval(notebook, timeout):
-    """Run nbval over a notebook in a process group of its own, which is killed with its kernel when time is up."""
+    """Run nbval on a notebook in a new process group, which is killed after ``timeout`` seconds."""
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", "-q", str(notebook)]
     with (
         kernel_environment(),
@@ -78,22 +78,22 @@ def nbval(notebook, timeout):
         try:
             printed, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # the kernel sees that its parent is gone, and ends
+            os.killpg(process.pid, signal.SIGKILL)  # the kernel exits when its parent is gone
             raise
     return subprocess.CompletedProcess(command, process.returncode, printed)
 
 
-def test_nbval_notices_a_dead_kernel_at_once(folder):
+def test_nbval_reports_a_dead_kernel_immediately(folder):
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
     notebook.cells = [nbformat.v4.new_code_cell("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")]
     path = folder / "notebooks" / "dies.ipynb"
     nbformat.write(notebook, path)
-    done = nbval(path, 120)  # nbval's own patience is 2,000 seconds
+    done = nbval(path, 120)  # without the hook in conftest, nbval waits 2,000 seconds
     assert done.returncode == 1
     assert "The kernel died." in done.stdout
 
 
-def test_nbval_compares_the_marked_cells_and_no_others(folder):
+def test_nbval_compares_only_the_marked_cells(folder):
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
     notebook.cells = [
         nbformat.v4.new_code_cell("# NBVAL_CHECK_OUTPUT\nprint(1, '2026-03-01', '3 s')", execution_count=1),
@@ -113,7 +113,7 @@ def test_nbval_compares_the_marked_cells_and_no_others(folder):
 
 @pytest.mark.parametrize("name", SOLUTIONS)
 def test_solutions_pass_their_checks_and_empty_exercises_fail_them(folder, monkeypatch, name):
-    """Both run in one kernel: for each exercise the empty answer and its check, then the solution and its check."""
+    """In one kernel, run each skeleton and its check, then the solution and the check."""
     monkeypatch.chdir(folder)
     notebook = nbformat.read(folder / "notebooks" / "solutions" / f"{name}.ipynb", as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -1,5 +1,6 @@
-"""The command line: ``main`` runs it."""
+"""The command line; ``main`` runs it."""
 
-from transfer_utils.cli.main import cli, main
+from transfer_utils.cli.commands import cli
+from transfer_utils.cli.main import main
 
 __all__ = ["cli", "main"]

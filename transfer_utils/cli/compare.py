@@ -1,4 +1,4 @@
-"""``transfer-utils compare``: run transfer learning and the baseline, draw both, and write what transfer gained."""
+"""``transfer-utils compare``: train the transfer model and the baseline, plot both, and compare their results."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from transfer_utils.utils.progress import Log, Progress
 
 
 def run_comparison(config: RunConfig, *, progress: Progress | None = None, log: Log = print) -> str:
-    """Train the transfer model and the baseline with the same options, draw the two figures, write the analysis.
+    """Train the transfer model and the baseline with the same options, draw two figures, and write the analysis.
 
-    The figures go to ``figures_dir``, or to the transfer run's folder; the analysis goes there as ``comparison.md``.
+    The figures are written to ``figures_dir``, or to the folder of the transfer run if it is empty. The analysis is
+    written to the folder of the transfer run as ``comparison.md``.
 
     Returns:
-        The analysis, Markdown, whose every number is from the two records.
+        The analysis as Markdown; all of its numbers are from the two records.
 
     Raises:
-        UserError: the baseline would have no epochs.
+        UserError: the baseline would train for no epochs.
     """
     config.check_baseline()
-    # What was named for one model must not be overwritten by the other.
+    # The baseline must not overwrite the files of the transfer model.
     model_path = NO_COPY if config.model_path == NO_COPY else ""
-    beside = {"model_path": model_path, "json_output_path": _beside(config.json_output_path)}
+    paths = {"model_path": model_path, "json_output_path": _baseline_path(config.json_output_path)}
     transfer, baseline = (
         run_experiment(config.model_copy(update=changes), reuse=True, progress=progress, log=log)
-        for changes in ({"model": "transfer"}, {"model": "baseline", **beside})
+        for changes in ({"model": "transfer"}, {"model": "baseline", **paths})
     )
     figures = draw_comparison(transfer, baseline, Path(config.figures_dir) if config.figures_dir else transfer.folder)
     text = analysis(transfer.record, baseline.record)
@@ -37,6 +38,6 @@ def run_comparison(config: RunConfig, *, progress: Progress | None = None, log: 
     return text
 
 
-def _beside(path: str) -> str:
-    """Return where the baseline's log goes: ``a/b_baseline.json`` for ``a/b.json``."""
+def _baseline_path(path: str) -> str:
+    """Return ``a/b_baseline.json`` for ``a/b.json``."""
     return str(Path(path).with_name(f"{Path(path).stem}_baseline{Path(path).suffix}")) if path else ""

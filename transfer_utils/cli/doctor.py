@@ -1,4 +1,4 @@
-"""What this machine has, what is cached, and what each preset would need here."""
+"""A report on this machine, the cached downloads, and the requirements of each preset."""
 
 from __future__ import annotations
 
@@ -37,54 +37,53 @@ def _versions() -> Table:
     table = _table("Versions")
     for name, version in versions().items():
         table.add_row(name, version)
-    # PEP 706: without this filter an archive can write outside its folder; the patched Pythons have it.
-    safe = "yes" if hasattr(tarfile, "data_filter") else "no: update Python, archives could write outside their folder"
+    # PEP 706: without this filter, extracting an archive can write outside the target folder.
+    safe = "yes" if hasattr(tarfile, "data_filter") else "no: update Python, archives can write outside their folder"
     table.add_row("safe tar extraction", safe)
     return table
 
 
 def _machine(cache_dir: str) -> Table:
-    from transfer_utils.models.engine import gpus  # here: it loads the backend
+    from transfer_utils.models.engine import gpus  # slow: it loads the backend
 
     table, facts, cache = _table("This machine"), machine(), cache_folder(cache_dir)
     table.add_row("system", f"{facts['system']} {facts['processor']}, Python at {sys.prefix}")
     table.add_row("cores", str(facts["cores"]))
     table.add_row("memory", f"{facts['memory_gb']} GB, {psutil.virtual_memory().available / 1e9:.1f} GB free")
     table.add_row("disk for the cache", f"{shutil.disk_usage(cache).free / 1e9:.1f} GB free at {cache}")
-    table.add_row("cache", f"{_size(cache) / 1e9:.2f} GB; it may be deleted at any time")
-    table.add_row("GPU", ", ".join(gpus()) or "none; none is needed")
+    table.add_row("cache", f"{_size(cache) / 1e9:.2f} GB; it can be deleted at any time")
+    table.add_row("GPU", ", ".join(gpus()) or "none (not required)")
     return table
 
 
 def _downloads() -> Table:
     from transfer_utils.models.weights import imagenet_path
 
-    table, seen = _table("Downloads"), set()
-    for name in PRESETS:
-        config = preset(name)
-        if config.weights == "imagenet" and (path := imagenet_path(config)) not in seen:
-            seen.add(path)
-            table.add_row(f"{config.backbone} {config.alpha:g}", _presence(path))
-    table.add_row("CIFAR-10", _presence(keras_home() / "datasets" / CIFAR10_ARCHIVE))
-    table.add_row("letters weights", "shipped with the package")
+    table = _table("Downloads")
+    configs = [preset(name) for name in PRESETS]
+    weights = {imagenet_path(config): config for config in configs if config.weights == "imagenet"}
+    for path, config in weights.items():
+        table.add_row(f"{config.backbone} {config.alpha:g}", _cached(path))
+    table.add_row("CIFAR-10", _cached(keras_home() / "datasets" / CIFAR10_ARCHIVE))
+    table.add_row("letters weights", "included in the package")
     return table
 
 
 def _presets() -> Table:
-    table = _table("Presets on this machine, about", "preset", "for", "both stages", "disk", "memory")
+    table = _table("Presets on this machine (estimates)", "preset", "purpose", "time of both stages", "disk", "memory")
     for name in PRESETS:
         seconds, disk, memory = estimate(preset(name))
         table.add_row(name, PRESET_PURPOSE[name], duration(seconds), f"{disk / 1e9:.1f} GB", f"{memory / 1e9:.1f} GB")
     return table
 
 
-def _presence(path: Path) -> str:
-    return f"cached in {path.parent}" if path.exists() else f"not here yet: {path.name} goes to {path.parent}"
+def _cached(path: Path) -> str:
+    return f"cached in {path.parent}" if path.exists() else f"not cached: {path.name} belongs in {path.parent}"
 
 
 def _size(folder: Path) -> int:
     size = 0
     for file in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # a run that is at it renames and removes files
+        with suppress(FileNotFoundError):  # a run in progress renames and removes files
             size += file.stat().st_size if file.is_file() else 0
     return size

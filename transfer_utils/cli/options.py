@@ -1,44 +1,62 @@
-"""The flags of a command that does a run: one for every option of ``RunConfig``, in its groups."""
+"""Command-line options: one flag for every field of ``RunConfig``, and the options that several commands share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config import PRESET_PURPOSE, RunConfig
+
+GROUP_TITLES = {"what": "General", "places": "Paths"}  # the other groups are shown under their own names
+
+quiet_option = click.option("--quiet", is_flag=True, help="print only errors")
+debug_option = click.option("--debug", is_flag=True, expose_value=False, help="show the traceback of an error")
 
 
-class GroupedCommand(click.Command):
-    """A command whose help lists the options of a run under the groups that ``RunConfig`` gives them."""
+class RunCommand(click.Command):
+    """A command with the options of a run; its help shows them by group, followed by the presets."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
+        sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             row = parameter.get_help_record(ctx)
             if row:
                 field = RunConfig.model_fields.get(parameter.name or "")
-                groups.setdefault(field.json_schema_extra["group"] if field else "command", []).append(row)
-        for name, rows in groups.items():
-            with formatter.section(f"Options: {name}"):
+                group = field.json_schema_extra["group"] if field else "what"
+                sections.setdefault(GROUP_TITLES.get(group, group.capitalize()), []).append(row)
+        sections["Presets"] = list(PRESET_PURPOSE.items())
+        for title, rows in sections.items():
+            with formatter.section(title):
                 formatter.write_dl(rows)
 
 
-def run_options(command: Any) -> Any:
-    """Add a flag for every option of ``RunConfig``, ``--quiet`` and ``--debug``; ``a_b`` may be written ``a-b``."""
+def option(name: str, **attributes: Any) -> Callable:
+    """Declare the option ``--a_b``, which may also be spelled ``--a-b``."""
+    return click.option(*[f"--{spelling}" for spelling in _spellings(name)], name, **attributes)
+
+
+def run_options(command: Callable) -> Callable:
+    """Add a flag for every field of ``RunConfig``, ``--quiet`` and ``--debug``.
+
+    Flags that are not given are None, so that they do not override the preset; ``RunConfig`` checks types and limits.
+    """
+    command = quiet_option(debug_option(command))
     for name, field in reversed(RunConfig.model_fields.items()):
-        declarations = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
-        flag = field.annotation is bool
-        if flag:
-            declarations = [f"{on}/--no-{on[2:]}" for on in declarations]
         default = field.default if field.default != "" else "empty"
         unit = field.json_schema_extra["unit"]
         text = f"{field.description} [default: {default}{' ' + unit if unit else ''}]"
-        # Without a value of its own, so that the preset's is not overridden; types and limits are RunConfig's to check.
-        shape = {} if flag else {"type": str, "metavar": _metavar(field)}
-        command = click.option(*declarations, name, default=None, help=text, **shape)(command)
-    command = click.option("--debug", is_flag=True, help="show the traceback of an error")(command)
-    return click.option("--quiet", is_flag=True, help="print nothing but errors")(command)
+        if field.annotation is bool:
+            switches = [f"--{spelling}/--no-{spelling}" for spelling in _spellings(name)]
+            command = click.option(*switches, name, default=None, help=text)(command)
+        else:
+            command = option(name, default=None, help=text, type=str, metavar=_metavar(field))(command)
+    return command
+
+
+def _spellings(name: str) -> list[str]:
+    return list(dict.fromkeys([name, name.replace("_", "-")]))
 
 
 def _metavar(field: Any) -> str:

@@ -1,4 +1,4 @@
-"""The notebooks of the course: what they share, and what runs them."""
+"""The notebooks of the course: shared functions, execution, and exercises."""
 
 import lazy_loader
 

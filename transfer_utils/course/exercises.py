@@ -1,12 +1,13 @@
-"""The exercises of the course, made from their solutions, so that the two cannot drift apart.
+"""The exercises of the course, generated from their solutions so that both always match.
 
-A solutions notebook asks its questions in Markdown; the cell tagged ``solution`` behind a question answers it, and
-the cell tagged ``check`` behind that tells what is still wrong. The exercise is the same notebook without the answers.
+A solutions notebook asks a question in Markdown. The next cell, tagged ``solution``, answers it, and the cell after
+that, tagged ``check``, checks the answer. The exercise is the same notebook without the answers.
 """
 
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,21 +16,25 @@ from nbformat import NotebookNode
 
 from transfer_utils.utils.files import write_bytes
 
-SOLUTION, ANSWER, CHECK = "solution", "answer", "check"  # tags: an answer is what is left of a solution
+SOLUTION, ANSWER, CHECK = (
+    "solution",
+    "answer",
+    "check",
+)  # cell tags; in an exercise, solutions become answers
 
 
 def write_exercises(solutions: str | Path, exercises: str | Path) -> list[Path]:
-    """Write the exercise of every notebook in the folder ``solutions`` to ``exercises``; return their paths."""
-    written = []
+    """Write the exercise of every notebook in the folder ``solutions`` to ``exercises``, and return the paths."""
+    paths = []
     for path in sorted(Path(solutions).glob("*.ipynb")):
         target = Path(exercises) / path.name
         write_bytes(target, serialised(exercise_of(nbformat.read(path, as_version=4))))
-        written.append(target)
-    return written
+        paths.append(target)
+    return paths
 
 
 def exercise_of(solution: NotebookNode) -> NotebookNode:
-    """Return the exercise: a copy of ``solution`` with its answers left out, without outputs or execution counts."""
+    """Return a copy of ``solution`` without answers, outputs and execution counts."""
     exercise = nbformat.from_dict(solution)
     for cell in exercise.cells:
         if cell.cell_type != "code":
@@ -43,42 +48,37 @@ def exercise_of(solution: NotebookNode) -> NotebookNode:
 
 
 def skeleton(source: str) -> str:
-    """Return what a learner finds in place of a solution.
+    """Replace the code of a solution by placeholders.
 
-    Leading comments and imports stay; every name the solution assigns is assigned ``...``; a function keeps its
-    signature and docstring. A solution with none of these leaves ``...``.
+    Leading comments and imports stay. Every assigned name is set to ``...``, and a function keeps its signature and
+    docstring. If nothing else remains, the code is ``...``.
     """
-    comments = []
-    for line in source.splitlines():
-        if not line.startswith("#"):
-            break
-        comments.append(line)
-    kept = list(_kept(source))
-    return "\n".join(comments + (kept or ["..."]))
+    comments = itertools.takewhile(lambda line: line.startswith("#"), source.splitlines())
+    return "\n".join([*comments, *(list(_skeleton_lines(source)) or ["..."])])
 
 
 def serialised(notebook: NotebookNode) -> bytes:
-    """Return the bytes of a notebook's file, the same for the same notebook."""
+    """Return the file content of a notebook; equal notebooks give equal bytes."""
     return (nbformat.writes(notebook).rstrip("\n") + "\n").encode()
 
 
-def _kept(source: str) -> Iterator[str]:
-    """Yield the lines that stay; written out of ``source`` itself, so that its layout stays too."""
-    lines, named = source.splitlines(), set()
+def _skeleton_lines(source: str) -> Iterator[str]:
+    """Yield the imports, signatures and placeholders; imports and signatures keep their layout."""
+    lines, assigned = source.splitlines(), set()
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             yield from lines[statement.lineno - 1 : statement.end_lineno]
         elif isinstance(statement, ast.FunctionDef):
             first = statement.body[0]
             end = first.end_lineno if ast.get_docstring(statement) is not None else first.lineno - 1
-            while lines[end - 1].lstrip().startswith("#"):  # a comment on the way to the answer
+            while lines[end - 1].lstrip().startswith("#"):  # a comment on the solution
                 end -= 1
             yield from [*lines[statement.lineno - 1 : end], "    ..."]
         elif isinstance(statement, ast.Assign):
             nodes = [node for target in statement.targets for node in ast.walk(target)]
             names = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
-            yield from (f"{name} = ..." for name in names if name not in named)
-            named.update(names)
+            yield from (f"{name} = ..." for name in names if name not in assigned)
+            assigned.update(names)
 
 
 if __name__ == "__main__":

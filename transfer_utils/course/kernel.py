@@ -1,7 +1,7 @@
-"""One notebook, run by papermill in a kernel of its own; what went wrong comes back as a sentence.
+"""Execution of one notebook by papermill in its own kernel.
 
-A notebook counts as run only when its last cell printed the line of ``notebook.finish``: papermill marks cells as
-completed that were cut off by a timeout or a dead kernel.
+A notebook has succeeded only if its last cell printed the line of ``notebook.finish``: papermill also marks cells as
+completed that a timeout or a dead kernel stopped.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from transfer_utils.course.notebook import PRESET_VARIABLE, sentinel
 from transfer_utils.utils.files import cache_folder
 from transfer_utils.utils.progress import Progress
 
-ENGINE = "transfer-utils"  # what papermill knows our way of running by
+ENGINE = "transfer-utils"  # the name of ``CourseEngine`` in papermill's registry
 
 
 @dataclass
 class Running:
-    """A notebook while it runs: where it is, so that a failure can be told and an interrupt can stop it."""
+    """A notebook in progress: its current cell, for messages, and its kernel, to stop it."""
 
     name: str
     progress: Progress | None = None
@@ -37,19 +37,19 @@ class Running:
     cells: int = 0
     stopped: bool = False
 
-    def starts(self, notebook: NotebookNode, index: int) -> None:
-        """Note that the cell at ``index`` of all the notebook's cells starts; only those with code are counted."""
-        code = [cell.cell_type == "code" for cell in notebook.cells]
-        if not code[index]:
+    def start_cell(self, notebook: NotebookNode, index: int) -> None:
+        """Record that the cell at ``index`` starts; ``cell`` and ``cells`` count code cells only."""
+        is_code = [cell.cell_type == "code" for cell in notebook.cells]
+        if not is_code[index]:
             return
-        self.cell, self.cells = sum(code[: index + 1]), sum(code)
+        self.cell, self.cells = sum(is_code[: index + 1]), sum(is_code)
         if self.progress:
             self.progress(self.name, self.cell - 1, self.cells)
-        if self.stopped:  # before there was a kernel to kill
+        if self.stopped:  # before the kernel had started
             self.stop()
 
     def stop(self) -> None:
-        """Kill the kernel, where there is one; what waits for it then ends."""
+        """Kill the kernel, if there is one; this ends the execution."""
         self.stopped = True
         provisioner = self.client.km.provisioner if self.client and self.client.km else None
         if provisioner and provisioner.pid and psutil.pid_exists(provisioner.pid):
@@ -59,32 +59,32 @@ class Running:
 
 
 def run_notebook(path: Path, copy: Path, parameters: Mapping[str, Any], running: Running, timeout: float) -> str:
-    """Run the notebook at ``path`` with these parameters and keep it, executed as far as it comes, at ``copy``.
+    """Execute the notebook at ``path`` with these parameters and save the executed copy, even a partial one.
 
     Args:
-        running: is told which cell runs.
-        timeout: seconds a single cell may take.
+        running: is updated when a cell starts.
+        timeout: time limit of a cell in seconds.
 
     Returns:
-        What went wrong, or an empty text.
+        The reason for a failure, or an empty string.
     """
     import papermill
     from nbclient.exceptions import CellTimeoutError
 
     _register_engine()
-    # In a thread of its own: in the main thread nbclient would take over Ctrl-C and SIGTERM.
+    # In a thread, because in the main thread nbclient would handle Ctrl-C and SIGTERM.
     with ThreadPoolExecutor(1) as pool:
         options = {"engine_name": ENGINE, "running": running, "progress_bar": False, "execution_timeout": timeout}
-        work = pool.submit(
+        future = pool.submit(
             papermill.execute_notebook, path, copy, parameters, kernel_name="python3", language="python", **options
         )
         try:
-            executed = work.result()
+            executed = future.result()
         except papermill.PapermillExecutionError as error:
             return f"{error.ename}: {error.evalue}"
         except CellTimeoutError:
             return f"it took longer than {timeout:g} s."
-        except RuntimeError as error:  # nbclient raises these when a kernel does not start, or dies
+        except RuntimeError as error:  # raised by nbclient if the kernel does not start or dies
             return f"its kernel died ({error})."
         except BaseException:
             running.stop()
@@ -98,15 +98,16 @@ def run_notebook(path: Path, copy: Path, parameters: Mapping[str, Any], running:
 
 @contextmanager
 def kernel_environment(**variables: str) -> Iterator[None]:
-    """Set what the kernels of the block inherit: Jupyter's own files in a temporary folder, and ``variables``.
+    """Set the environment of kernels started in the block: temporary folders for Jupyter, and ``variables``.
 
-    Nothing is read from or written to the user's home, which may be read-only; the parameters decide about the preset.
+    The kernels do not use the home folder, which may be read-only, and TRANSFER_UTILS_PRESET is unset, so that the
+    parameters select the preset. The previous environment is restored afterwards.
     """
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="transfer-utils-jupyter-", ignore_cleanup_errors=True) as folder:
         os.environ.update(
             JUPYTER_RUNTIME_DIR=os.path.join(folder, "runtime"),
-            JUPYTER_PREFER_ENV_PATH="1",  # a kernel called python3 in the user's home may be another Python
+            JUPYTER_PREFER_ENV_PATH="1",  # a kernel "python3" in the home folder may be another Python
             IPYTHONDIR=os.path.join(folder, "ipython"),
             **variables,
         )
@@ -124,13 +125,13 @@ def _register_engine() -> None:
     from papermill.engines import NBClientEngine, papermill_engines
 
     class CourseEngine(NBClientEngine):
-        """Papermill's own way of running a notebook, but one can see where it is, and stop it."""
+        """The engine of papermill, with access to the client and to the start of each cell."""
 
         @classmethod
         def execute_managed_notebook(cls, nb_man, kernel_name, running, execution_timeout, **unused):
             running.client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, timeout=execution_timeout)
-            running.client.on_cell_start = lambda cell, cell_index: running.starts(nb_man.nb, cell_index)
-            # The kernel's own log; what cells write to standard error comes as outputs.
+            running.client.on_cell_start = lambda cell, cell_index: running.start_cell(nb_man.nb, cell_index)
+            # Discards the log of the kernel; standard error of the cells is part of the outputs.
             return running.client.execute(stderr=subprocess.DEVNULL)
 
     papermill_engines.register(ENGINE, CourseEngine)

@@ -1,4 +1,4 @@
-"""What every notebook of the course says and does the same way: begin, show a figure, say a sentence, check, finish."""
+"""Functions that every notebook of the course uses: begin, show, say, check and finish."""
 
 from __future__ import annotations
 
@@ -26,26 +26,29 @@ if TYPE_CHECKING:
 
 PRESET_VARIABLE = "TRANSFER_UTILS_PRESET"
 DATA_VARIABLE = "TRANSFER_UTILS_DATA_DIR"
-FIGURES_VARIABLE = "TRANSFER_UTILS_FIGURES"  # set while the outputs that are committed are made
+FIGURES_VARIABLE = "TRANSFER_UTILS_FIGURES"  # the folder of the figures; set while the course is published
 
-SCREEN_DPI = 100  # of pictures inside a notebook: nine inches fill a page, and the file stays light
+SCREEN_DPI = 100  # a figure of nine inches fills the page, and the notebook stays small
 
 
 def begin(preset: str = "cifar10", **options: Any) -> RunConfig:
-    """Turn a notebook's parameters into the options of its runs, and print what it is about to work with.
+    """Return the options for the runs of a notebook and prepare its kernel.
 
-    The environment variable ``TRANSFER_UTILS_PRESET`` overrides ``preset``, and ``TRANSFER_UTILS_DATA_DIR`` stands in
-    for an empty ``data_dir``: some tools that run notebooks cannot set parameters.
+    Prints the data and the preset, creates ``output_dir``, and changes the kernel process: TensorFlow and absl log only
+    errors, warnings from Keras and TensorFlow are ignored, and Matplotlib draws in the style of the course.
+
+    The environment variable ``TRANSFER_UTILS_PRESET`` overrides ``preset``, and ``TRANSFER_UTILS_DATA_DIR`` replaces an
+    empty ``data_dir``, for tools that cannot set parameters.
 
     Args:
-        preset: the named set of options to start from.
-        options: any options by name, over those of the preset; ``output_dir`` is made.
+        preset: the named set of options.
+        options: options that override those of the preset.
 
     Raises:
-        UserError: an unknown preset or option, with the nearest known name, or a value outside its limits.
+        UserError: an unknown preset or option, or a value outside its limits.
     """
     config = _config(preset, **options)
-    _settle_down()
+    _set_up_kernel()
     Path(config.output_dir).mkdir(parents=True, exist_ok=True)
     if os.environ.get(FIGURES_VARIABLE):
         from transfer_utils.data.sources import load_source
@@ -57,12 +60,12 @@ def begin(preset: str = "cifar10", **options: Any) -> RunConfig:
 
 
 def show(figure: Figure, alt: str, name: str = "") -> None:
-    """Display a figure as a PNG with ``alt`` as its alternative text, and keep it as ``<name>.png`` when publishing.
+    """Display a figure as a PNG with alternative text; while publishing, also save it as ``<name>.png``.
 
     Args:
-        figure: what a ``plot_*`` function returned.
-        alt: what the picture shows, for those who cannot see it.
-        name: the stable name of its file, such as ``03_first_layer_filters``; without one it is shown only.
+        figure: the result of a ``plot_*`` function.
+        alt: a description of the figure for readers who cannot see it.
+        name: the file name, such as ``03_first_layer_filters``; a figure without a name is not saved.
 
     Raises:
         UserError: ``alt`` is blank.
@@ -70,28 +73,28 @@ def show(figure: Figure, alt: str, name: str = "") -> None:
     from IPython.display import display
 
     if not alt.strip():
-        raise UserError("alt must say what the picture shows, got an empty text")
+        raise UserError("alt must describe the figure, got an empty text")
     folder = os.environ.get(FIGURES_VARIABLE)
     if folder and name:
         save_figure(figure, Path(folder) / f"{name}.png", alt)
     picture = io.BytesIO()
-    metadata = {"Software": None}  # the bytes then do not depend on Matplotlib's version number
+    metadata = {"Software": None}  # otherwise the bytes depend on the version of Matplotlib
     figure.savefig(picture, format="png", dpi=SCREEN_DPI, metadata=metadata, pil_kwargs={"optimize": True})
     data = base64.b64encode(picture.getvalue()).decode("ascii")
-    # JupyterLab gives plain image/png outputs no alternative text; an <img> keeps its own everywhere.
+    # JupyterLab shows image/png outputs without alternative text; an <img> element keeps it everywhere.
     tag = f'<img alt="{html.escape(alt)}" style="max-width: 100%" src="data:image/png;base64,{data}">'
     display({"text/html": tag, "text/plain": alt}, raw=True)
 
 
 def say(text: str) -> None:
-    """Display ``text`` as Markdown: a sentence or a table whose numbers come from the run."""
+    """Display ``text`` as Markdown, such as a sentence or a table with numbers from a run."""
     from IPython.display import Markdown, display
 
     display(Markdown(text))
 
 
 def finish(name: str) -> None:
-    """Print the line by which the course command knows that the notebook ``name`` ran to its end."""
+    """Print the line that marks the successful end of the notebook ``name``."""
     print(sentinel(name))
 
 
@@ -101,28 +104,28 @@ def sentinel(name: str) -> str:
 
 
 class NotYet(AssertionError):
-    """An exercise that is not solved yet; the message says what is still wrong."""
+    """The exercise is not solved yet; the message is the hint."""
 
     def _render_traceback_(self) -> list[str]:
-        """Show the learner the message alone: IPython asks the exception itself for its traceback."""
+        """Return the message instead of a traceback; IPython calls this method."""
         return [f"Not yet: {self}"]
 
 
 def check(test: bool | Callable[[], Any], hint: str) -> None:
-    """Check one thing about an exercise.
+    """Check one condition of an exercise.
 
     Args:
-        test: what has to be true, or a function without arguments that returns it. A function may fail, as it does
-            where a ``...`` still stands for the answer; that counts as not true.
-        hint: what is still wrong, without giving the answer away.
+        test: the condition, or a function that returns it. An exception in the function counts as false, because the
+            answer may still be ``...``.
+        hint: what is wrong, without revealing the answer.
 
     Raises:
-        NotYet: with the hint.
+        NotYet: the condition is false.
     """
     try:
         passed = test() if callable(test) else test
     except Exception as error:
-        raise NotYet(f"{hint} (The check met {type(error).__name__}: {error})") from error
+        raise NotYet(f"{hint} (The check raised {type(error).__name__}: {error})") from error
     if passed is ... or not passed:
         raise NotYet(hint)
 
@@ -135,17 +138,17 @@ def _config(name: str, **options: Any) -> RunConfig:
     config = preset(name, **options)
     folder = os.environ.get(DATA_VARIABLE)
     if folder and not config.data_dir and config.dataset != "photo-digits":
-        if not os.environ.get(FIGURES_VARIABLE):  # what is published says which images these are
-            print(f"{DATA_VARIABLE} is set: images from there.")
+        if not os.environ.get(FIGURES_VARIABLE):  # published notebooks name the data instead
+            print(f"{DATA_VARIABLE} is set: the images come from that folder.")
         config = preset(name, **{**options, "data_dir": folder})
     return config
 
 
-def _settle_down() -> None:
-    """Keep what is no result out of the outputs, and draw in the style of the course."""
+def _set_up_kernel() -> None:
+    """Silence log messages and warnings of the libraries, and set the figure style."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for library in ("absl", "tensorflow"):
-        # A filter, because TensorFlow sets the level of its logger when it is imported into IPython.
+        # A filter instead of a level, because TensorFlow sets the level of its logger on import in IPython.
         logging.getLogger(library).addFilter(_is_error)
     warnings.filterwarnings("ignore", module="keras|tensorflow")
     matplotlib.rcParams.update(STYLE | {"axes.prop_cycle": cycler(color=SERIES)})

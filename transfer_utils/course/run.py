@@ -1,4 +1,4 @@
-"""The course, run headlessly: which notebooks, with which parameters, what came of it, and publishing the outputs."""
+"""Execution of the course: selection of notebooks, their parameters, and publication of their outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from transfer_utils.errors import UserError, nearest
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
 
-CELL_TIMEOUT = 1800.0  # seconds; the longest cells train a network on all of CIFAR-10
+NOTEBOOK_FILES = "[0-9][0-9]_*.ipynb"
+CELL_TIMEOUT = 1800.0  # seconds; some cells train a network on all of CIFAR-10
 
 
 def run_course(
@@ -32,41 +33,37 @@ def run_course(
     log_error: Log | None = None,
     timeout: float = CELL_TIMEOUT,
 ) -> int:
-    """Run the notebooks of the course in order, each in a kernel of its own, and keep the executed copies.
+    """Execute the notebooks of the course in order, each in its own kernel, and save the executed copies.
 
     Args:
-        preset: what the notebooks' parameter ``preset`` is set to.
-        notebooks: which ones, by number (``4`` or ``04``) or by name; all when empty.
-        parameters: further parameters by name; text is read as the type of the notebook's own value. Each notebook
-            gets those it has.
-        output_dir: folder of the executed notebooks, and their parameter ``output_dir``.
-        progress: called with (name, cells done, cells in all).
-        say: called with a line for each notebook and the summary.
-        complain: called with what failed; ``say`` by default.
-        timeout: seconds a single cell may take.
+        preset: value of the parameter ``preset``.
+        notebooks: numbers (``4`` or ``04``) or names; empty for all.
+        parameters: values of other parameters, for the notebooks that have them. Text is converted to the type of the
+            value in the notebook.
+        output_dir: folder of the executed copies, and value of the parameter ``output_dir``.
+        progress: called with (name, executed cells, all cells).
+        log: called with a line for each notebook and with the summary.
+        log_error: called with each failure; the default is ``log``.
+        timeout: time limit of a cell in seconds.
 
     Returns:
-        Exit status: 0, or 1 when a notebook failed; its copy is kept as far as it came.
+        Exit status: 0, or 1 if a notebook failed; its partial copy is saved.
 
     Raises:
-        UserError: a notebook, parameter or value that does not exist; nothing has run then.
+        UserError: an unknown notebook or parameter, or a wrong value; no notebook has started.
     """
-    chosen = choose_notebooks(notebooks_folder(), notebooks)
-    wanted = {"preset": preset, "output_dir": output_dir, **(parameters or {})}
-    plan = {path: _fitting(path, wanted) for path in chosen}
-    _check_names(plan, wanted)
-    for given in plan.values():
-        options = {name: value for name, value in given.items() if name in config.RunConfig.model_fields}
-        config.preset(options.pop("preset"), **options)
+    parameters = {"preset": preset, "output_dir": output_dir, **(parameters or {})}
+    plan = _plan(choose_notebooks(notebooks_folder(), notebooks), parameters)
     started = time.monotonic()
     with kernel_environment():
-        failures = [_run(path, given, output_dir, progress, log, timeout) for path, given in plan.items()]
-    failed = [failure for failure in failures if failure]
+        results = [_run(path, values, output_dir, progress, log, timeout) for path, values in plan.items()]
+    failures = [failure for failure in results if failure]
+    total = f"{len(plan)} notebook{'' if len(plan) == 1 else 's'}"
     seconds = time.monotonic() - started
-    log(f"{len(plan) - len(failed)} of {len(plan)} notebooks ran in {seconds:.0f} s; they are in {output_dir}.")
-    for failure in failed:
+    log(f"{len(plan) - len(failures)} of {total} succeeded in {seconds:.0f} s; the copies are in {output_dir}.")
+    for failure in failures:
         (log_error or log)(failure)
-    return 1 if failed else 0
+    return 1 if failures else 0
 
 
 def publish(
@@ -78,61 +75,60 @@ def publish(
     log_error: Log | None = None,
     timeout: float = CELL_TIMEOUT,
 ) -> int:
-    """Run the notebooks as they stand and write what they print and draw back into them, and into ``figures/``.
+    """Execute the notebooks unchanged, write their outputs back into them, and save their figures in ``figures/``.
 
-    What depends on the machine and the moment (timing, papermill's notes) is left out. A notebook that fails, or that
-    writes to standard error, keeps its former outputs.
+    The metadata of papermill, such as times, are left out. A notebook that fails or writes to standard error keeps its
+    previous outputs. The arguments are those of ``run_course``.
 
     Returns:
-        Exit status: 0, or 1 when a notebook was not published.
+        Exit status: 0, or 1 if a notebook was not published.
     """
     folder = notebooks_folder()
-    failed = 0
+    status = 0
     with kernel_environment(**{FIGURES_VARIABLE: str(folder.parent / "figures")}):
         for path in choose_notebooks(folder, notebooks):
             failure = _run(path, {}, output_dir, progress, log, timeout) or _write_back(path, Path(output_dir))
             if failure:
-                failed += 1
+                status = 1
                 (log_error or log)(failure)
-    return 1 if failed else 0
+    return status
 
 
 def notebooks_folder() -> Path:
-    """Return the folder of the course: ``notebooks`` here, this folder itself, or the one beside the package.
+    """Return the folder of the course: ``notebooks`` in the working folder, the working folder, or that of the project.
 
     Raises:
-        UserError: there is none.
+        UserError: none of them contains notebooks.
     """
-    beside = Path(__file__).parents[2] / "notebooks"
-    for folder in (Path("notebooks"), Path(), beside):
-        if any(folder.glob("[0-9][0-9]_*.ipynb")):
+    for folder in (Path("notebooks"), Path(), Path(__file__).parents[2] / "notebooks"):
+        if any(folder.glob(NOTEBOOK_FILES)):
             return folder.resolve()
-    raise UserError(f"There are no notebooks here: expected a folder notebooks in {Path.cwd()}.")
+    raise UserError(f"There are no notebooks: expected a folder notebooks in {Path.cwd()}.")
 
 
 def choose_notebooks(folder: Path, names: Iterable[str] = ()) -> list[Path]:
-    """Return the notebooks of ``folder`` with these numbers or names, in the order of the course; all without names.
+    """Return the notebooks of ``folder`` with these numbers or names, in course order; without names, all of them.
 
     Raises:
         UserError: no notebook has that number or name.
     """
-    known = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+    known = {path.stem: path for path in sorted(folder.glob(NOTEBOOK_FILES))}
     chosen = set()
     for name in names:
         stem = Path(name).name.removesuffix(".ipynb")
         number = f"{stem.lstrip('0'):0>2}_" if stem.isdecimal() else ""
-        found = [other for other in known if other == stem or (number and other.startswith(number))]
-        if not found:
+        matches = [other for other in known if other == stem or (number and other.startswith(number))]
+        if not matches:
             raise UserError(f"notebook must be one of {', '.join(known)}, got {name!r}.{nearest(stem, known)}")
-        chosen.update(found)
+        chosen.update(matches)
     return [path for stem, path in known.items() if stem in chosen or not chosen]
 
 
 def parameters_of(path: Path) -> dict[str, Any]:
-    """Return the parameters of a notebook with their values, from its cell tagged ``parameters``.
+    """Return the parameters of a notebook and their values, from the cell tagged ``parameters``.
 
     Raises:
-        UserError: there is no such cell, or it holds something other than ``name = literal``.
+        UserError: there is no such cell, or it has a line other than ``name = literal``.
     """
     for cell in nbformat.read(path, as_version=4).cells:
         if "parameters" in cell.metadata.get("tags", []):
@@ -144,56 +140,59 @@ def parameters_of(path: Path) -> dict[str, Any]:
     raise UserError(f"{path.name} has no cell tagged parameters.")
 
 
-def _fitting(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the ``wanted`` parameters that the notebook has, as the types its own values have."""
-    own = parameters_of(path)
-    return {name: _typed(name, value, own[name]) for name, value in wanted.items() if name in own}
-
-
-def _typed(name: str, value: Any, own: Any) -> Any:
-    """Return ``value`` as the type of ``own``, the value in the notebook."""
-    read = value
-    if isinstance(value, str) and not isinstance(own, str):
-        try:
-            read = ast.literal_eval(value.title() if isinstance(own, bool) else value)
-        except (SyntaxError, ValueError):
-            read = None
-    if isinstance(own, float) and type(read) is int:
-        read = float(read)
-    if type(read) is not type(own):
-        raise UserError(f"{name} must be like {own!r}, got {value!r}.")
-    return read
-
-
-def _check_names(plan: Mapping[Path, Mapping[str, Any]], wanted: Mapping[str, Any]) -> None:
-    known = sorted({name for path in plan for name in parameters_of(path)})
-    for name in wanted:
+def _plan(paths: list[Path], parameters: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
+    """Return the values of the parameters that each notebook has, after checking names and values."""
+    defaults = {path: parameters_of(path) for path in paths}
+    known = sorted({name for own in defaults.values() for name in own})
+    for name in parameters:
         if name not in known:
             raise UserError(
                 f"There is no parameter {name!r}.{nearest(name, known)} The notebooks have {', '.join(known)}."
             )
+    plan = {}
+    for path, own in defaults.items():
+        values = {name: _converted(name, value, own[name]) for name, value in parameters.items() if name in own}
+        options = {name: value for name, value in values.items() if name in config.RunConfig.model_fields}
+        config.preset(options.pop("preset"), **options)
+        plan[path] = values
+    return plan
 
 
-def _run(path: Path, given: dict, output_dir: str, progress: Progress | None, log: Log, timeout: float) -> str:
-    """Run one notebook into ``output_dir``; return what went wrong, or an empty text."""
+def _converted(name: str, value: Any, default: Any) -> Any:
+    """Convert ``value`` to the type of ``default``, the value in the notebook."""
+    converted = value
+    if isinstance(value, str) and not isinstance(default, str):
+        try:
+            converted = ast.literal_eval(value.title() if isinstance(default, bool) else value)
+        except (SyntaxError, ValueError):
+            converted = None
+    if isinstance(default, float) and type(converted) is int:
+        converted = float(converted)
+    if type(converted) is not type(default):
+        raise UserError(f"{name} must be of type {type(default).__name__}, such as {default!r}, got {value!r}.")
+    return converted
+
+
+def _run(path: Path, values: dict, output_dir: str, progress: Progress | None, log: Log, timeout: float) -> str:
+    """Execute one notebook into ``output_dir``; return why that failed, or an empty string."""
     copy = Path(output_dir) / path.name
     copy.parent.mkdir(parents=True, exist_ok=True)
     running, started = Running(path.stem, progress), time.monotonic()
-    problem = run_notebook(path, copy, given, running, timeout)
-    place = f"cell {running.cell} of {running.cells}"
-    log(f"{path.stem}: {place}, {time.monotonic() - started:.0f} s" + (", failed" if problem else ""))
-    return f"{path.stem} failed in {place}: {problem}\n  As far as it came: {copy}" if problem else ""
+    problem = run_notebook(path, copy, values, running, timeout)
+    cell = f"cell {running.cell} of {running.cells}"
+    log(f"{path.stem}: {cell}, {time.monotonic() - started:.0f} s" + (", failed" if problem else ""))
+    return f"{path.stem} failed in {cell}: {problem}\n  Partial copy: {copy}" if problem else ""
 
 
 def _write_back(path: Path, output_dir: Path) -> str:
-    """Put the outputs of the executed copy into the notebook; return why not, or an empty text."""
+    """Copy the outputs of the executed copy into the notebook; return why that failed, or an empty string."""
     notebook = nbformat.read(path, as_version=4)
     executed = {cell.id: cell for cell in nbformat.read(output_dir / path.name, as_version=4).cells}
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = executed[cell.id].outputs, executed[cell.id].execution_count
-            noise = [output.text for output in cell.outputs if output.get("name") == "stderr"]
-            if noise:
-                return f"{path.stem} is not published: it wrote to standard error: {noise[0][:200]}"
+            errors = [output.text for output in cell.outputs if output.get("name") == "stderr"]
+            if errors:
+                return f"{path.stem} is not published: it wrote to standard error: {errors[0][:200]}"
     write_bytes(path, serialised(notebook))
     return ""

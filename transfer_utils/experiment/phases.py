@@ -49,6 +49,10 @@ EXPORT_PRECISIONS = ("float32", "float16", "int8")
 
 CALIBRATION_IMAGES = 500  # for int8; the converter's guide asks for a hundred to five hundred
 
+# Images on which the head is solved if stage 2 trains it further at once: more of them make a better head, but not a
+# better network.
+START_IMAGES = 10_000
+
 
 class Network(NamedTuple):
     """The parts of a transfer model; they share their layers, so that training one trains the others."""
@@ -174,11 +178,13 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
     solvable = config.head_start == "convex" and config.head == "batchnorm" and not config.hidden_units
     if not (solvable or config.epochs_stage1):
         return
+    starts_stage2 = bool(config.n_unfreeze and config.epochs_stage2) and not config.epochs_stage1
+    limit = START_IMAGES if starts_stage2 else len(dataset.train)
+    parts = [(dataset.train, _spread(dataset.train, limit)), (dataset.validation, np.arange(len(dataset.validation)))]
     with session.phase("features"):
-        features = _features(network, dataset, cache, session)
+        features = _features(network, parts, cache, session)
     with session.phase("stage1"):
-        splits = (dataset.train, dataset.validation)
-        labels = [_one_hot(split, len(dataset.class_names)) for split in splits]
+        labels = [_one_hot(split.part(positions), len(dataset.class_names)) for split, positions in parts]
         data = list(zip(features, labels, strict=True))
         start = functools.partial(_start_from_solution, head, *data, session) if solvable else None
         if config.epochs_stage1:
@@ -188,18 +194,21 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
     _log_stage("Stage 1", record.curves.get("stage1", {}), session)
 
 
-def _features(network: Network, dataset: Dataset, cache: BoundaryCache | None, session: RunSession) -> list[np.ndarray]:
-    """Return the features (n, d) of the training and validation images.
+def _features(
+    network: Network, parts: list[tuple[Split, np.ndarray]], cache: BoundaryCache | None, session: RunSession
+) -> list[np.ndarray]:
+    """Return the features (m, d) of the images at these positions of each split.
 
-    Where the boundary activations of these images are cached already, only the tail has to be run on them.
+    If the boundary activations of plain images are cached already, only the tail has to be run on them.
     """
-    config, splits = session.config, (dataset.train, dataset.validation)
+    config, extractor = session.config, network.extractor
     if cache and cache.plain_views:
         tail = build_tail_extractor(split_at_freeze_boundary(network.base)[1])
-        return [cache.features(tail, split) for split in splits]
-    engine = functools.cache(lambda: Engine(network.extractor, config.engine))
+        return [cache.features(tail, split, positions) for split, positions in parts]
+    engine = functools.cache(lambda: Engine(extractor, config.engine))
     return [
-        extract_features(network.extractor, split, config, engine=engine, progress=session.progress) for split in splits
+        extract_features(extractor, split.part(positions), config, engine=engine, progress=session.progress)
+        for split, positions in parts
     ]
 
 
@@ -210,7 +219,7 @@ def _start_from_solution(head: keras.Model, train: Batch, validation: Batch, ses
     session.record.metrics["val_convex"] = solution.val_accuracy
     session.log(
         "Softmax regression on the frozen features: validation accuracy "
-        f"{100 * solution.val_accuracy:.1f} % (L2 {solution.l2:.2g})."
+        f"{100 * solution.val_accuracy:.1f} % (L2 {solution.l2:.2g}, {len(train[1]):,} images)."
     )
     session.save()  # before the first checkpoint: a session that resumes from one does not come here
 
@@ -279,7 +288,12 @@ def _precisions(config: RunConfig) -> tuple[str, ...]:
 
 def _calibration_images(split: Split) -> np.ndarray:
     """Return training images, spread over the split, that show the converter the range of every activation."""
-    return split.take(np.linspace(0, len(split) - 1, min(CALIBRATION_IMAGES, len(split))).astype(int))
+    return split.take(_spread(split, CALIBRATION_IMAGES))
+
+
+def _spread(split: Split, limit: int) -> np.ndarray:
+    """Return the positions of at most ``limit`` images, spread over the split."""
+    return np.linspace(0, len(split) - 1, min(limit, len(split))).astype(int)
 
 
 def _hooks(stage: str, session: RunSession) -> Hooks:

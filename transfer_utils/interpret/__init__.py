@@ -1,4 +1,4 @@
-"""Looking inside a network: activations, architecture, similarity, corruptions, label efficiency."""
+"""Analysis of a network: activations, architecture, similarity, corruptions, label efficiency."""
 
 import lazy_loader
 

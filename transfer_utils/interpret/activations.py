@@ -1,7 +1,7 @@
-"""What a network sees: feature maps, Grad-CAM, the images that excite a channel, and what each depth is good for.
+"""Activations of a network: feature maps, Grad-CAM, the images that activate a channel, and linear probes by depth.
 
-Models here take 0-255 pixels: what ``build_full_model``, ``build_feature_extractor`` or ``build_baseline_cnn`` gives.
-Layers are named as in the backbone, or in the model itself where it has none.
+The models take 0-255 pixels, as do those of ``build_full_model``, ``build_feature_extractor`` and
+``build_baseline_cnn``. Layer names are those of the backbone, or of the model itself if it has no backbone.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from transfer_utils.errors import UserError, nearest
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import batch_norms
-from transfer_utils.training.linear_head import solve_head
+from transfer_utils.training.linear_head import LinearHead, solve_head
 
-MAPS_BATCH = 32  # images whose maps are computed at once
-PROBE_HOLD_OUT = 0.2  # share of the training images that chooses the probe's L2 strength
+MAPS_BATCH = 32
+PROBE_HOLD_OUT = 0.2  # share of the training images that select the L2 strength of a probe
 
 
 class Probe(NamedTuple):
-    """How well a linear classifier does on one layer's pooled activations; accuracies are fractions."""
+    """Accuracy of a linear classifier on the pooled activations of one layer, in [0, 1], with its 95 % interval."""
 
     layer: str
     channels: int
@@ -37,28 +37,26 @@ class Probe(NamedTuple):
 def grad_cam(
     model: keras.Model, image: np.ndarray, class_index: int | None = None, layer_name: str | None = None
 ) -> np.ndarray:
-    """Show where the evidence for a class lies (Grad-CAM, Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2).
+    """Compute a heatmap of the evidence for a class (Grad-CAM, Selvaraju et al. 2017, arXiv 1610.02391, eq. 1 and 2).
 
-    Each map is weighted by the mean gradient of the class's logit over its positions; what is left above 0 of their sum
-    speaks for the class. It is as coarse as the maps: 5 x 5 places for MobileNetV2 at 160 px.
+    Each map is weighted by the mean gradient of the class logit over its positions; the heatmap is the positive part of
+    the weighted sum. Its resolution is that of the maps: 5 x 5 positions for MobileNetV2 at 160 px.
 
     Args:
         model: pixels to class probabilities; the last layer is a ``Dense`` with softmax.
-        image: (h, w, 3), 0-255, at the side that the model takes.
-        class_index: which class; the predicted one when left out.
-        layer_name: the layer whose maps are weighted; the last ones before pooling when left out.
+        image: (h, w, 3), 0-255, of the input size of the model.
+        class_index: the class to explain; by default, the predicted class.
+        layer_name: the layer whose maps are weighted; by default, the last one before pooling.
 
     Returns:
-        Heatmap (h, w) float32 in [0, 1], its largest value 1; all 0 where nothing speaks for the class.
+        Heatmap (h, w) float32 in [0, 1] with maximum 1; all 0 if no position supports the class.
 
     Raises:
-        UserError: no such layer or class, an image of another shape, a model that ends otherwise, or a backend of Keras
-            other than TensorFlow, which takes the gradient here.
+        UserError: an unknown layer or class, an image of the wrong shape, a model that does not end in a ``Dense``
+            layer, or a Keras backend other than TensorFlow, which computes the gradient.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError(f"grad_cam needs the tensorflow backend of Keras, this is {keras.backend.backend()}.")
-    import tensorflow as tf
-
     pixels = _checked(model, np.asarray(image)[None])
     *steps, last = _steps(model)
     if not isinstance(last, keras.layers.Dense):
@@ -66,59 +64,48 @@ def grad_cam(
     if class_index is not None and not 0 <= class_index < last.units:
         raise UserError(f"class_index must be from 0 to {last.units - 1}, got {class_index}.")
     if layer_name and not any(isinstance(step, keras.Model) for step in steps):
-        _tapped(model, [layer_name])  # says so where there is no such layer
-    with tf.GradientTape() as tape:
-        x = tf.convert_to_tensor(pixels)
-        tape.watch(x)  # or a frozen backbone would leave nothing on the tape
-        for step in steps:
-            if layer_name and isinstance(step, keras.Model):
-                maps, x = _tapped(step, [layer_name])(x, training=False)
-                continue
-            x = step(x, training=False)
-            if step.name == layer_name or (not layer_name and len(x.shape) == 4):
-                maps = x
-        # The logit, not the probability: softmax would mix in the gradients of the other classes.
-        logits = keras.ops.matmul(x, last.kernel) + last.bias
-        chosen = int(np.argmax(logits[0])) if class_index is None else class_index
-        score = logits[0, chosen]
-    weights = keras.ops.mean(tape.gradient(score, maps), axis=(1, 2), keepdims=True)
+        _check_layer_names(model, [layer_name])
+    maps, gradient = _maps_and_gradient(steps, last, pixels, class_index, layer_name)
+    weights = keras.ops.mean(gradient, axis=(1, 2), keepdims=True)
     heat = keras.ops.relu(keras.ops.sum(weights * maps, axis=-1, keepdims=True))
     heat = keras.ops.convert_to_numpy(keras.ops.image.resize(heat, pixels.shape[1:3]))[0, :, :, 0]
     return heat / heat.max() if heat.max() > 0 else heat
 
 
 def feature_maps(model: keras.Model, images: np.ndarray, layer_names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return what the named layers give for ``images``.
+    """Compute the outputs of the named layers for ``images``.
 
     Args:
-        model: any model on 0-255 pixels; a backbone alone would miss its resizing and preprocessing.
-        images: (n, side, side, 3), 0-255, few: maps of early layers at 160 px take a megabyte an image.
+        model: a model on 0-255 pixels; a bare backbone lacks the resizing and the preprocessing.
+        images: (n, side, side, 3), 0-255; only a few, as the maps of an early layer at 160 px take 1 MB per image.
 
     Returns:
-        By layer name, float32 (n, h, w, channels).
+        float32 (n, h, w, channels) by layer name.
 
     Raises:
-        UserError: an unknown layer, with the nearest name, or images of another shape.
+        UserError: an unknown layer, or images of the wrong shape.
     """
-    pixels, tapped = _checked(model, images), _from_pixels(model, layer_names)
+    pixels, extractor = _checked(model, images), _from_pixels(model, layer_names)
     starts = range(0, len(pixels), MAPS_BATCH)
-    parts = [keras.tree.flatten(tapped(pixels[i : i + MAPS_BATCH], training=False)) for i in starts]
-    maps = [np.concatenate([keras.ops.convert_to_numpy(part[k]) for part in parts]) for k in range(len(layer_names))]
+    batches = [keras.tree.flatten(extractor(pixels[i : i + MAPS_BATCH], training=False)) for i in starts]
+    maps = (
+        np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]) for parts in zip(*batches, strict=True)
+    )
     return dict(zip(layer_names, maps, strict=True))
 
 
 def pooled_activations(
     model: keras.Model, split: Split, config: RunConfig, layer_names: Sequence[str], pool: str = "mean"
 ) -> dict[str, np.ndarray]:
-    """Return one number a channel for each image and layer, computed once for all layers and cached.
+    """Compute the activations of each channel, pooled over the positions; the result is cached.
 
     Args:
         model: as in ``feature_maps``.
-        split: the images; ``Split.part`` makes a smaller one.
-        pool: ``"mean"`` or ``"max"`` over the positions of a map.
+        split: the images; ``Split.part`` selects fewer.
+        pool: ``"mean"`` or ``"max"``.
 
     Returns:
-        By layer name, float32 (n, channels).
+        float32 (n, channels) by layer name.
 
     Raises:
         UserError: an unknown layer or pool.
@@ -126,15 +113,13 @@ def pooled_activations(
     pools = {"mean": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
     if pool not in pools:
         raise UserError(f"pool must be 'mean' or 'max', got {pool!r}.")
-    tapped = _from_pixels(model, layer_names)
-    columns = [pools[pool]()(maps) for maps in tapped.outputs]
-    joined = columns[0] if len(columns) == 1 else keras.layers.Concatenate()(columns)
-    found = extract_features(keras.Model(tapped.inputs[0], joined), split, config)
-    ends = np.cumsum([column.shape[-1] for column in columns])
-    return {
-        name: np.asarray(part, "float32")
-        for name, part in zip(layer_names, np.split(found, ends[:-1], axis=1), strict=True)
-    }
+    extractor = _from_pixels(model, layer_names)
+    pooled = [pools[pool]()(maps) for maps in extractor.outputs]
+    joined = pooled[0] if len(pooled) == 1 else keras.layers.Concatenate()(pooled)
+    features = extract_features(keras.Model(extractor.inputs[0], joined), split, config)
+    ends = np.cumsum([tensor.shape[-1] for tensor in pooled])
+    columns = np.split(features, ends[:-1], axis=1)
+    return {name: np.asarray(part, "float32") for name, part in zip(layer_names, columns, strict=True)}
 
 
 def probe_by_depth(
@@ -145,79 +130,106 @@ def probe_by_depth(
     max_train: int = 5000,
     max_validation: int = 2000,
 ) -> list[Probe]:
-    """Train a linear probe on each layer's mean-pooled activations (Alain & Bengio 2016, arXiv 1610.01644).
+    """Train a linear probe on the mean-pooled activations of each layer (Alain & Bengio 2016, arXiv 1610.01644).
 
-    The probe is softmax regression. A fifth of the training images chooses its L2 strength, so that the validation
-    images only judge it.
+    The probe is softmax regression. A fifth of the training images selects its L2 strength, so the validation images
+    only measure its accuracy.
 
     Args:
-        model: as in ``feature_maps``; its weights are left alone.
-        most_train, most_validation: images used at most, the first ones of each split.
+        model: as in ``feature_maps``; its weights do not change.
+        max_train, max_validation: maximum number of images from the start of each split.
 
     Returns:
-        One ``Probe`` a layer, with the accuracy on validation and its 95 % interval, in the order of the names.
+        One ``Probe`` per layer, in the order of ``layer_names``.
     """
     train = dataset.train.part(np.arange(min(max_train, len(dataset.train))))
-    judge = dataset.validation.part(np.arange(min(max_validation, len(dataset.validation))))
-    one_hot = np.eye(len(dataset.class_names), dtype="float32")
-    # By class and in turn, so that every class is in both parts even with a handful of labels each.
-    place = np.empty(len(train), int)
-    place[np.argsort(train.labels, kind="stable")] = np.arange(len(train))
-    chooses = place % round(1 / PROBE_HOLD_OUT) == 0
-    learned, judged = (pooled_activations(model, split, config, layer_names) for split in (train, judge))
+    validation = dataset.validation.part(np.arange(min(max_validation, len(dataset.validation))))
+    one_hot = np.eye(len(dataset.class_names), dtype="float32")[train.labels]
+    # Every fifth image of each class, so that both parts have every class even with a handful of labels.
+    rank = np.empty(len(train), int)
+    rank[np.argsort(train.labels, kind="stable")] = np.arange(len(train))
+    selects = rank % round(1 / PROBE_HOLD_OUT) == 0
+    x_train, x_validation = (pooled_activations(model, split, config, layer_names) for split in (train, validation))
     probes = []
-    for name in layer_names:
-        fit, choose = ((learned[name][rows], one_hot[train.labels[rows]]) for rows in (~chooses, chooses))
-        head = solve_head(fit, choose)
-        logits = (judged[name] - head.mean) / head.deviation @ head.kernel + head.bias
-        hits = int((logits.argmax(axis=1) == judge.labels).sum())
-        probes.append(Probe(name, learned[name].shape[1], hits / len(judge), *wilson_interval(hits, len(judge))))
+    for name, x in x_train.items():
+        head = solve_head((x[~selects], one_hot[~selects]), (x[selects], one_hot[selects]))
+        predicted = linear_logits(head, x_validation[name]).argmax(axis=1)
+        correct, n = int((predicted == validation.labels).sum()), len(validation)
+        probes.append(Probe(name, x.shape[1], correct / n, *wilson_interval(correct, n)))
     return probes
 
 
-def settle_batch_norm(model: keras.Model, images: np.ndarray) -> None:
-    """Set the moving statistics of every BatchNorm to those of ``images``, layer after layer; weights stay.
+def linear_logits(head: LinearHead, features: np.ndarray) -> np.ndarray:
+    """Return the logits float32 (n, classes) of a solved linear head for ``features`` (n, d)."""
+    return (features.astype("float32") - head.mean) / head.deviation @ head.kernel + head.bias
 
-    A network with random weights begins with means of 0 and variances of 1. Each block then makes the numbers smaller,
-    until a probe has nothing left to read.
+
+def settle_batch_norm(model: keras.Model, images: np.ndarray) -> None:
+    """Set the moving mean and variance of every BatchNorm layer to those of ``images``; the weights stay the same.
+
+    A network with random weights starts with means of 0 and variances of 1. Its activations then shrink from block to
+    block until a linear probe cannot read them.
 
     Args:
-        model: a frozen network on 0-255 pixels, such as ``build_feature_extractor`` makes.
-        images: (n, side, side, 3), 0-255, some hundreds.
+        model: a frozen network on 0-255 pixels, such as ``build_feature_extractor`` returns.
+        images: (n, side, side, 3), 0-255; a few hundred.
     """
-    pixels = _checked(model, images).astype("float32")
+    pixels = _checked(model, images)
     base = next(step for step in _steps(model) if isinstance(step, keras.Model))
     layers = list(batch_norms(base))
-    before = [layer.momentum for layer in layers]
-    base.trainable = True  # a frozen BatchNorm keeps its statistics, whatever training says
+    momenta = [layer.momentum for layer in layers]
+    base.trainable = True  # a frozen BatchNorm layer runs in inference mode even with training=True
     for layer in layers:
         layer.momentum = 0.0
     model(pixels, training=True)
-    for layer, momentum in zip(layers, before, strict=True):
+    for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     base.trainable = False
 
 
 def liveliest_channels(maps: np.ndarray, k: int = 8) -> np.ndarray:
-    """Return the ``k`` channels of a map (h, w, channels) that differ most from place to place, the liveliest first."""
+    """Return the ``k`` channels of a map (h, w, channels) with the largest standard deviation, largest first."""
     return np.argsort(-np.asarray(maps).std(axis=(0, 1)), kind="stable")[:k]
 
 
 def most_activating(strength: np.ndarray, k: int = 8) -> np.ndarray:
-    """Return which images move each channel most, the strongest first.
+    """Return the indices int (channels, min(k, n)) of the images that activate each channel most, strongest first.
 
     Args:
-        strength: (n, channels), such as ``pooled_activations(..., pool="max")`` of one layer.
-        k: images a channel.
-
-    Returns:
-        Positions (channels, min(k, n)) int.
+        strength: (n, channels), such as one layer of ``pooled_activations(..., pool="max")``.
+        k: images per channel.
     """
     return np.argsort(-np.asarray(strength), axis=0, kind="stable")[:k].T
 
 
+def _maps_and_gradient(
+    steps: list[keras.layers.Layer],
+    last: keras.layers.Dense,
+    pixels: np.ndarray,
+    class_index: int | None,
+    layer_name: str | None,
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the maps (1, h, w, channels) of the layer, and the gradient of the class logit with respect to them."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        x = tf.convert_to_tensor(pixels)
+        tape.watch(x)  # without it, the tape would record nothing in a frozen backbone
+        for step in steps:
+            if layer_name and isinstance(step, keras.Model):
+                maps, x = _with_layers(step, [layer_name])(x, training=False)
+                continue
+            x = step(x, training=False)
+            if step.name == layer_name or (not layer_name and len(x.shape) == 4):
+                maps = x
+        # The logit, not the probability: softmax would mix in the gradients of the other classes.
+        logits = keras.ops.matmul(x, last.kernel) + last.bias
+        score = logits[0, int(np.argmax(logits[0])) if class_index is None else class_index]
+    return maps, tape.gradient(score, maps)
+
+
 def _checked(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Return the images as float32, or say how their shape differs from what the model takes."""
+    """Return the images as float32; raise ``UserError`` if the model takes another shape."""
     images, shape = np.asarray(images), tuple(model.inputs[0].shape[1:])
     if images.shape[1:] != shape:
         raise UserError(f"images must have shape {shape} each, as the model takes them, got {images.shape[1:]}.")
@@ -225,28 +237,32 @@ def _checked(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def _from_pixels(model: keras.Model, layer_names: Sequence[str]) -> keras.Model:
-    """Return a model from pixels to what the named layers give; layers are shared."""
+    """Return a model from pixels to the outputs of the named layers; it shares the layers of ``model``."""
     pixels = keras.Input(model.inputs[0].shape[1:], name="pixels")
     x = pixels
     for step in _steps(model):
         if isinstance(step, keras.Model):
-            return keras.Model(pixels, _tapped(step, layer_names)(x)[:-1])
+            return keras.Model(pixels, _with_layers(step, layer_names)(x)[:-1])
         x = step(x)
-    return keras.Model(model.inputs[0], _tapped(model, layer_names).outputs[:-1])
+    return keras.Model(model.inputs[0], _with_layers(model, layer_names).outputs[:-1])
 
 
-def _tapped(holder: keras.Model, layer_names: Sequence[str]) -> keras.Model:
-    """Return a model from the holder's input to what the named layers give and, last, to the holder's own output."""
-    known = [layer.name for layer in holder.layers]
+def _with_layers(model: keras.Model, layer_names: Sequence[str]) -> keras.Model:
+    """Return a model with the outputs of the named layers, followed by those of ``model``."""
+    _check_layer_names(model, layer_names)
+    outputs = [model.get_layer(name).output for name in layer_names]
+    return keras.Model(model.inputs[0], [*outputs, *model.outputs])
+
+
+def _check_layer_names(model: keras.Model, layer_names: Sequence[str]) -> None:
+    known = [layer.name for layer in model.layers]
     for name in layer_names:
         if name not in known:
-            raise UserError(f"There is no layer {name!r} in {holder.name}.{nearest(name, known)}")
-    outputs = [holder.get_layer(name).output for name in layer_names]
-    return keras.Model(holder.inputs[0], [*outputs, *holder.outputs])
+            raise UserError(f"There is no layer {name!r} in {model.name}.{nearest(name, known)}")
 
 
 def _steps(model: keras.Model) -> list[keras.layers.Layer]:
-    """Return the layers of a model one after the other; the backbone is one step, the head's layers are several."""
+    """Return the layers of a model in order, with the backbone as one layer and the head as its own layers."""
     steps = []
     for layer in model.layers:
         if isinstance(layer, keras.Model) and len(layer.output.shape) == 2:

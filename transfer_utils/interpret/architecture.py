@@ -1,4 +1,4 @@
-"""What a backbone is made of: weights and multiply-adds block by block, and how much of the image each layer sees."""
+"""The architecture of a backbone: parameters and multiply-adds per block, and the receptive field of each layer."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-# How Keras names the layers of a block in MobileNetV2, ResNet50, and VGG16 and the EfficientNets.
+# The prefixes of layer names that Keras uses for the blocks of MobileNetV2, ResNet50, VGG16 and the EfficientNets.
 BLOCK = re.compile(r"(expanded_conv|block_\d+|conv\d+_block\d+|block\d+[a-z]?)(?=_)")
 
 
 class BlockCost(NamedTuple):
-    """What one block holds and does for one image.
+    """Size and cost of one block.
 
     Attributes:
-        block: its name; ``stem`` is what comes before the first block and ``top`` what comes after the last.
-        layers: how many.
-        parameters: weights, the BatchNorm statistics included.
-        multiply_adds: of its convolutions and dense layers.
-        shape: of what it gives, (h, w, channels).
+        block: name of the block; ``stem`` comes before the first block, ``top`` after the last.
+        layers: number of layers.
+        parameters: number of weights, including the BatchNorm statistics.
+        multiply_adds: multiply-adds per image of the convolutions and dense layers.
+        shape: output shape, (h, w, channels).
     """
 
     block: str
@@ -32,11 +32,11 @@ class BlockCost(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """How much of the image one layer's output sees.
+    """Receptive field of one layer.
 
     Attributes:
-        stride: pixels of the input between two neighbouring positions.
-        receptive_field: side in pixels of the input that one position can depend on; infinite once a layer pools all.
+        stride: input pixels between two neighbouring positions.
+        receptive_field: side, in input pixels, of the area that a position depends on; infinite after global pooling.
         side: positions along one side of the map.
     """
 
@@ -49,7 +49,7 @@ class Reach(NamedTuple):
 def cost_by_block(base: keras.Model) -> list[BlockCost]:
     """Count layers, parameters and multiply-adds of each block of a backbone, in the order of its layers.
 
-    A backbone whose layers name no block, such as InceptionV3, is all ``stem``.
+    If the layer names contain no blocks, as in InceptionV3, the whole backbone is the ``stem``.
     """
     costs: dict[str, BlockCost] = {}
     for layer in base.layers:
@@ -69,30 +69,30 @@ def cost_by_block(base: keras.Model) -> list[BlockCost]:
 
 
 def multiply_adds(layer: layers.Layer) -> int:
-    """Return the multiplications, each with its addition, that a layer does for one image; biases are not counted."""
+    """Return the number of multiply-adds of a layer for one image, without biases."""
     if isinstance(layer, layers.DepthwiseConv2D | layers.Conv2D):
-        # Every output position uses each number of the kernel once; kernels hold (h, w, in per group, out).
+        # Each output position uses every kernel value once; the kernel has shape (h, w, inputs per group, outputs).
         return math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
     return math.prod(layer.kernel.shape) if isinstance(layer, layers.Dense) else 0
 
 
 def receptive_field(base: keras.Model) -> list[Reach]:
-    """Follow how the receptive field grows from layer to layer.
+    """Compute the receptive field of each layer that has a feature map.
 
-    A layer with a kernel of k and a stride of s adds (k - 1) steps of its input and makes the step s times as long.
-    Where paths meet, the widest counts (Araujo et al. 2019, distill.pub/2019/computing-receptive-fields). It is the
-    most that a position can depend on; the pixels at its border hardly weigh.
+    A layer with kernel size k and stride s adds k - 1 input strides to the receptive field and multiplies the stride by
+    s; where paths merge, the largest values count (Araujo et al. 2019, distill.pub/2019/computing-receptive-fields).
+    This is an upper bound: pixels near the border of the field have little weight.
     """
-    seen: dict[int, tuple[int, float]] = {}
+    by_tensor: dict[int, tuple[int, float]] = {}
     table = []
     for layer in base.layers:
-        sources = [seen[id(tensor)] for tensor in keras.tree.flatten(layer.input) if id(tensor) in seen] or [(1, 1)]
-        step, field = (max(values) for values in zip(*sources, strict=True))
-        kernel, stride = _kernel_and_stride(layer)
-        field, step = field + (kernel - 1) * step, step * stride
-        seen[id(layer.output)] = (step, field)
+        inputs = [by_tensor.get(id(tensor), (1, 1)) for tensor in keras.tree.flatten(layer.input)] or [(1, 1)]
+        stride, field = (max(values) for values in zip(*inputs, strict=True))
+        kernel_size, layer_stride = _kernel_and_stride(layer)
+        field, stride = field + (kernel_size - 1) * stride, stride * layer_stride
+        by_tensor[id(layer.output)] = (stride, field)
         if len(layer.output.shape) == 4:
-            table.append(Reach(layer.name, step, field, layer.output.shape[1]))
+            table.append(Reach(layer.name, stride, field, layer.output.shape[1]))
     return table
 
 

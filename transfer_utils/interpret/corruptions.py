@@ -1,4 +1,4 @@
-"""Images made worse on purpose, the way Hendrycks & Dietterich 2019 (arXiv 1903.12261) measure robustness."""
+"""Image corruptions for measuring robustness, after Hendrycks & Dietterich 2019 (arXiv 1903.12261)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from scipy.ndimage import gaussian_filter
 
 from transfer_utils.errors import UserError, nearest
 
-# Severity 1 to 5 as CIFAR-10-C has them, for images of 32 px: standard deviation of the noise as a part of 255, of the
-# blur in px, the part of the contrast that is left, and JPEG's quality.
+# Severities 1 to 5 of CIFAR-10-C, for images of 32 px: the standard deviation of the noise as a fraction of 255, the
+# standard deviation of the blur in px, the fraction of the contrast that remains, and the JPEG quality.
 SEVERITIES = {
     "noise": (0.04, 0.06, 0.08, 0.09, 0.10),
     "blur": (0.4, 0.6, 0.7, 0.8, 1.0),
@@ -21,19 +21,19 @@ SEVERITIES = {
 
 
 def corrupt(images: np.ndarray, kind: str, severity: int, seed: int = 0) -> np.ndarray:
-    """Return ``images`` with Gaussian noise, Gaussian blur, less contrast, or JPEG artefacts.
+    """Add Gaussian noise, Gaussian blur or JPEG artefacts to ``images``, or reduce their contrast.
 
     Args:
         images: uint8 (n, h, w, 3), 0-255 RGB.
         kind: ``"noise"``, ``"blur"``, ``"contrast"`` or ``"jpeg"``.
-        severity: 1, the mildest, to 5.
-        seed: draws the noise; the others are the same every time.
+        severity: 1 (mildest) to 5.
+        seed: seed of the noise; the other kinds are deterministic.
 
     Returns:
-        uint8, of the same shape.
+        uint8 (n, h, w, 3).
 
     Raises:
-        UserError: an unknown kind, a severity outside 1 to 5, or images of another dtype or shape.
+        UserError: an unknown kind, a severity outside 1 to 5, or images of the wrong dtype or shape.
     """
     if kind not in SEVERITIES:
         raise UserError(f"kind must be one of {', '.join(SEVERITIES)}, got {kind!r}.{nearest(str(kind), SEVERITIES)}")
@@ -43,7 +43,7 @@ def corrupt(images: np.ndarray, kind: str, severity: int, seed: int = 0) -> np.n
         raise UserError(f"images must be uint8 (n, h, w, 3), got {images.dtype} {images.shape}.")
     strength = SEVERITIES[kind][severity - 1]
     if kind == "jpeg":
-        return np.stack([_recompressed(image, strength) for image in images])
+        return np.stack([_compress(image, strength) for image in images])
     pixels = images.astype("float32")
     if kind == "noise":
         pixels += 255 * strength * np.random.default_rng(seed).standard_normal(images.shape, dtype="float32")
@@ -55,7 +55,7 @@ def corrupt(images: np.ndarray, kind: str, severity: int, seed: int = 0) -> np.n
     return np.clip(np.rint(pixels), 0, 255).astype("uint8")
 
 
-def _recompressed(image: np.ndarray, quality: int) -> np.ndarray:
+def _compress(image: np.ndarray, quality: int) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file).convert("RGB"))

@@ -1,28 +1,49 @@
-"""How many labels each way of learning needs: a linear probe on frozen features, and the CNN from scratch.
+"""Accuracy by number of labels: a linear probe on frozen features against the CNN trained from scratch.
 
-Both see the same drawn images, and the same half of the validation split chooses (the probe's L2, the CNN's best
-epoch); the other half judges. The test split is not touched.
+Both use the same drawn training images. One half of the validation split selects (the L2 strength of the probe, the
+best epoch of the CNN), the other half measures the accuracy. The test split is not used.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from transfer_utils.config import RunConfig
+from transfer_utils.data.splits import Dataset, Split, draw_labels, load_dataset
 from transfer_utils.errors import UserError
+from transfer_utils.features import extract_features
+from transfer_utils.interpret.activations import linear_logits
+from transfer_utils.models.networks import build_baseline_cnn, build_feature_extractor
+from transfer_utils.models.saving import load_model
 from transfer_utils.records import Run
 from transfer_utils.results.curves import LabelEfficiencyPoint
+from transfer_utils.training import distribute
+from transfer_utils.training.linear_head import solve_head
+from transfer_utils.training.stages import train_baseline
 from transfer_utils.utils.progress import Progress
 
 LEVELS = (5, 20, 100, 500)
+MIN_STEPS = 100  # training steps of the CNN; few images are repeated, augmented anew each time
+PREDICT_BATCH = 500
 
-# Of the CNN's training, on however few images: they are shown again and again, each time augmented anew.
-MIN_STEPS = 100
 
-CHUNK = 500  # images that the CNN judges at once
+class _Examples(NamedTuple):
+    """The same images as features (n, d) and as uint8 pixels (n, h, w, 3), with one-hot labels (n, classes)."""
+
+    features: np.ndarray
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def half(self, start: int) -> _Examples:
+        return _Examples(*(values[start::2] for values in self))
+
+    def accuracy(self, scores: np.ndarray) -> float:
+        return float(np.mean(scores.argmax(axis=1) == self.labels.argmax(axis=1)))
 
 
 def measure_label_efficiency(
@@ -33,18 +54,20 @@ def measure_label_efficiency(
     on_all: Run | None = None,
     progress: Progress | None = None,
 ) -> list[LabelEfficiencyPoint]:
-    """Train both models at each number of labels per class, on several draws, and once on all labels.
+    """Measure the accuracy of both models on several draws of each number of labels, and once on all labels.
+
+    The global seed of Keras is set before each CNN is built.
 
     Args:
-        config: its ``labels_per_class`` is not used.
-        levels: labels per class; those of which the smallest class does not have twice as many are left out, since
-            their draws would be nearly the same images.
-        draws: how often the labelled images are drawn; a smaller number of labels is part of a larger one.
-        on_all: a finished run of the CNN on all labels of these data, whose model is judged instead of a new one.
+        config: the options of both models; ``labels_per_class`` is ignored.
+        levels: labels per class. A level above half the size of the smallest class is left out: its draws would share
+            most of their images.
+        draws: random draws per level; in one draw, the images of a smaller level are part of those of a larger one.
+        on_all: a completed run of the CNN on all labels of these data; its model is used instead of a new one.
         progress: called with (title, done, total).
 
     Raises:
-        UserError: a level or the number of draws is below 1.
+        UserError: a level or ``draws`` is below 1.
     """
     levels = sorted(set(levels))
     if not levels or levels[0] < 1:
@@ -52,85 +75,69 @@ def measure_label_efficiency(
     if draws < 1:
         raise UserError(f"draws must be at least 1, got {draws}")
     config.check_baseline()
-    from transfer_utils.data.splits import load_dataset
-    from transfer_utils.features import extract_features
-    from transfer_utils.models.networks import build_feature_extractor
-    from transfer_utils.models.saving import load_model
-
     config = config.model_copy(update={"labels_per_class": 0})
     dataset = load_dataset(config)
-    extractor = build_feature_extractor(config)
-    known = np.asarray(extract_features(extractor, dataset.train, config, progress=progress))
-    held_out = np.asarray(extract_features(extractor, dataset.validation, config, progress=progress))
-    one_hot = np.eye(len(dataset.class_names), dtype="float32")
-    choosing, judging = slice(0, None, 2), slice(1, None, 2)  # the split is shuffled, so that both halves are alike
-    truth = dataset.validation.labels[judging]
-    chosen_by = held_out[choosing], one_hot[dataset.validation.labels[choosing]]
-    pixels = dataset.validation.take()
-
-    measured = []
-
-    def note(model: str, labels: int, draw: int, probabilities: np.ndarray) -> None:
-        measured.append(LabelEfficiencyPoint(model, labels, draw, float(np.mean(probabilities.argmax(1) == truth))))
-
-    per_class = np.bincount(dataset.train.labels)
-    every = round(float(per_class.mean()))
-    tasks = [(level, draw) for level in levels if 2 * level <= per_class.min() for draw in range(draws)] + [(every, 0)]
-    for done, (level, draw) in enumerate(tasks):
-        positions = draw_labels(dataset.train.labels, level, config.seed, draw) if level < every else slice(None)
-        train = known[positions], one_hot[dataset.train.labels[positions]]
-        note("transfer", level, draw, _probe(train, chosen_by, held_out[judging], config))
-        if level == every and on_all:
-            fitted = load_model(on_all.folder / on_all.record.files["model"])
-        else:
-            validation = pixels[choosing].astype("float32"), chosen_by[1]
-            fitted = _scratch(dataset.train.part(positions), validation, config, draw)
-        note("baseline", level, draw, _predict(fitted, pixels[judging]))
+    features, selection, evaluation = _prepare(dataset, config, progress)
+    labels, points = dataset.train.labels, []
+    tasks = _tasks(np.bincount(labels), levels, draws)
+    for done, (level, draw) in enumerate(tasks, start=1):
+        use_all = done == len(tasks)
+        positions = np.arange(len(labels)) if use_all else draw_labels(labels, level, config.seed, draw)
+        train = dataset.train.part(positions)
+        probe = _probe_scores(features[positions], train.labels, selection, evaluation, config.label_smoothing)
+        cnn = _saved_model(on_all) if on_all and use_all else _train_cnn(train, selection, config, draw)
+        for model, scores in (("transfer", probe), ("baseline", _predict(cnn, evaluation.pixels))):
+            points.append(LabelEfficiencyPoint(model, level, draw, evaluation.accuracy(scores)))
         if progress:
-            progress("label efficiency", done + 1, len(tasks))
-    return measured
+            progress("label efficiency", done, len(tasks))
+    return points
 
 
-def draw_labels(labels: np.ndarray, level: int, seed: int, draw: int) -> np.ndarray:
-    """Return the sorted positions of ``level`` images of each class; a smaller level gives a part of a larger one.
-
-    Args:
-        labels: int (n,).
-    """
-    kept = []
-    for label in np.unique(labels):
-        order = np.random.default_rng([seed, draw, label]).permutation(np.flatnonzero(labels == label))
-        kept.append(order[:level])
-    return np.sort(np.concatenate(kept))
-
-
-def _probe(train, chosen_by, features: np.ndarray, config: RunConfig) -> np.ndarray:
-    """Return the scores (m, classes) of the solved linear head on ``features`` (m, d)."""
-    from transfer_utils.training.linear_head import solve_head
-
-    head = solve_head(train, chosen_by, config.label_smoothing)
-    return (features.astype("float32") - head.mean) / head.deviation @ head.kernel + head.bias
+def _prepare(dataset: Dataset, config: RunConfig, progress: Progress | None) -> tuple[np.ndarray, _Examples, _Examples]:
+    """Return the features of the training images, and the two halves of the validation split."""
+    extractor = build_feature_extractor(config)
+    train, validation = (
+        np.asarray(extract_features(extractor, split, config, progress=progress))
+        for split in (dataset.train, dataset.validation)
+    )
+    one_hot = np.eye(len(dataset.class_names), dtype="float32")[dataset.validation.labels]
+    examples = _Examples(validation, dataset.validation.take(), one_hot)
+    return train, examples.half(0), examples.half(1)  # the split is shuffled, so both halves are random samples
 
 
-def _scratch(train, validation, config: RunConfig, draw: int):
-    """Return the CNN trained on a split, its best epoch chosen by ``validation``."""
-    import keras
+def _tasks(class_sizes: np.ndarray, levels: list[int], draws: int) -> list[tuple[int, int]]:
+    """Return pairs (labels per class, number of the draw); the last pair stands for all labels."""
+    drawn = [(level, draw) for level in levels if 2 * level <= class_sizes.min() for draw in range(draws)]
+    return [*drawn, (round(float(class_sizes.mean())), 0)]
 
-    from transfer_utils.models.networks import build_baseline_cnn
-    from transfer_utils.training import distribute
-    from transfer_utils.training.stages import train_baseline
 
+def _probe_scores(
+    features: np.ndarray, labels: np.ndarray, selection: _Examples, evaluation: _Examples, label_smoothing: float
+) -> np.ndarray:
+    """Train a linear probe on ``features`` (n, d) and integer ``labels`` (n,); return its logits for ``evaluation``."""
+    one_hot = np.eye(selection.labels.shape[1], dtype="float32")[labels]
+    head = solve_head((features, one_hot), (selection.features, selection.labels), label_smoothing)
+    return linear_logits(head, evaluation.features)
+
+
+def _saved_model(run: Run) -> keras.Model:
+    return load_model(run.folder / run.record.files["model"])
+
+
+def _train_cnn(train: Split, selection: _Examples, config: RunConfig, draw: int) -> keras.Model:
+    """Train the CNN from scratch on ``train``; ``selection`` chooses its best epoch."""
     config = config.model_copy(update={"seed": config.seed + draw})
-    least = math.ceil(MIN_STEPS / config.baseline_epochs) * config.batch_size
     keras.utils.set_random_seed(config.seed)
     with distribute.scope(config):
-        model = build_baseline_cnn(validation[1].shape[1], config.stored_size)
-    shown = np.resize(np.arange(len(train)), max(least, len(train)))
-    train_baseline(model, train.part(shown), validation, config)
+        model = build_baseline_cnn(selection.labels.shape[1], config.stored_size)
+    min_images = math.ceil(MIN_STEPS / config.baseline_epochs) * config.batch_size
+    repeated = train.part(np.resize(np.arange(len(train)), max(min_images, len(train))))
+    train_baseline(model, repeated, (selection.pixels.astype("float32"), selection.labels), config)
     return model
 
 
-def _predict(model, pixels: np.ndarray) -> np.ndarray:
-    # Called as it is: compiling a graph for each of many small networks would take longer than running them.
-    parts = [pixels[i : i + CHUNK].astype("float32") for i in range(0, len(pixels), CHUNK)]
-    return np.concatenate([np.asarray(model(part, training=False)) for part in parts])
+def _predict(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
+    # Without ``predict``: tracing a graph for each of many small networks would take longer than running them.
+    starts = range(0, len(pixels), PREDICT_BATCH)
+    batches = [pixels[i : i + PREDICT_BATCH].astype("float32") for i in starts]
+    return np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])

@@ -1,4 +1,4 @@
-"""How alike two representations of the same images are, and a map of one in the plane."""
+"""Similarity of two representations of the same images, and a two-dimensional map of one."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import numpy as np
 
 from transfer_utils.errors import UserError
 
-CKA_ROWS = 1024  # rows made float64 at once
+CKA_ROWS = 1024  # rows converted to float64 at a time
 TSNE_COMPONENTS, TSNE_PERPLEXITY = 50, 30  # van der Maaten & Hinton 2008, JMLR 9, section 4
 
 
 def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
-    """Compare two representations of the same images (linear CKA, Kornblith et al. 2019, arXiv 1905.00414, section 3).
+    """Compute the similarity of two representations (linear CKA, Kornblith et al. 2019, arXiv 1905.00414, section 3).
 
-    Unchanged by rotating, mirroring or scaling either of them. In its feature-space form it needs a matrix of
-    d_a x d_b numbers, never one of n x n.
+    It does not change if either representation is rotated, mirrored or scaled. The feature-space form used here needs a
+    matrix of shape (d_a, d_b) instead of (n, n).
 
     Args:
-        a, b: (n, d_a) and (n, d_b).
+        a, b: (n, d_a) and (n, d_b), rows for the same images.
 
     Returns:
-        A number in [0, 1]: 1 for the same representation; NaN where one of them does not vary.
+        A number in [0, 1], 1 for equal representations; NaN if one of them is constant.
 
     Raises:
-        UserError: not two matrices with one row an image.
+        UserError: the shapes do not match.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b) or not len(a):
@@ -35,17 +35,18 @@ def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def cka_matrix(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return ``linear_cka`` of every layer of ``before`` (rows) with every layer of ``after`` (columns), float64."""
+    """Return ``linear_cka`` of each layer of ``before`` (rows) with each layer of ``after`` (columns), float64."""
     return np.array([[linear_cka(a, b) for b in after.values()] for a in before.values()])
 
 
 def embed_2d(features: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Lay features out in the plane by PCA to 50 dimensions and t-SNE, neighbours beside neighbours.
+    """Embed features in two dimensions by PCA to 50 dimensions followed by t-SNE.
 
-    Only neighbourhoods mean something in it: not the distances between groups, nor their sizes or places.
+    The embedding preserves neighbourhoods; distances between clusters, and their sizes and positions, have no meaning.
 
     Args:
-        features: (n, d), n at least 5; a few thousand take half a minute.
+        features: (n, d), n at least 5; a few thousand rows take half a minute.
+        seed: seed of PCA and t-SNE.
 
     Returns:
         (n, 2) float32.
@@ -62,34 +63,34 @@ def embed_2d(features: np.ndarray, seed: int = 0) -> np.ndarray:
         raise UserError(f"features must have shape (n, d) with n at least 5, got {features.shape}.")
     perplexity = min(TSNE_PERPLEXITY, (len(features) - 1) / 3)
     tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
-    # With one thread the sums have one order, and the picture does not depend on the number of cores.
+    # One thread sums in a fixed order, so the result does not depend on the number of cores.
     with threadpool_limits(1):
         reduced = PCA(min(TSNE_COMPONENTS, *features.shape), random_state=seed).fit_transform(features)
         return tsne.fit_transform(reduced)
 
 
 def neighbour_agreement(features: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of images whose nearest other image, by Euclidean distance, is of their own class.
+    """Return the fraction of images whose nearest neighbour (Euclidean distance) has the same class.
 
     Args:
         features: (n, d), n at least 2.
         labels: (n,).
 
     Raises:
-        UserError: fewer than two rows, or labels of another number.
+        UserError: fewer than two rows, or a different number of labels.
     """
     from sklearn.neighbors import NearestNeighbors
 
     features, labels = np.asarray(features), np.asarray(labels)
     if len(features) < 2 or len(features) != len(labels):
-        raise UserError(f"There must be two images or more, one label each, got {len(features)} and {len(labels)}.")
-    # Without a query of its own, scikit-learn leaves each point out of its own neighbours.
+        raise UserError(f"features must have at least two rows, one per label, got {len(features)} and {len(labels)}.")
+    # Without a query, scikit-learn does not count a point as its own neighbour.
     nearest = NearestNeighbors(n_neighbors=1).fit(features).kneighbors(return_distance=False)[:, 0]
     return float((labels[nearest] == labels).mean())
 
 
 def _covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the sum over rows of centred ``a`` times centred ``b``, (d_a, d_b) float64, a few rows at a time."""
+    """Return the transpose of centred ``a`` times centred ``b``, float64 (d_a, d_b), summed over chunks of rows."""
     mean_a, mean_b = (x.mean(axis=0, dtype="float64") for x in (a, b))
     total = np.zeros((a.shape[1], b.shape[1]))
     for i in range(0, len(a), CKA_ROWS):

@@ -1,0 +1,274 @@
+"""The commands of the command line. They parse options, call the package and print; they compute nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from transfer_utils import __version__
+from transfer_utils.cli.options import RunCommand, debug_option, option, quiet_option, run_options
+from transfer_utils.config import RunConfig, preset
+from transfer_utils.errors import UserError
+
+supervised_option = click.option("--supervised", is_flag=True, hidden=True)  # set by a sweep for its child processes
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="transfer-utils")
+def cli() -> None:
+    """Transfer learning from a pretrained network to your images, with a record of every run."""
+
+
+@cli.command(cls=RunCommand)
+@run_options
+@supervised_option
+def train(quiet: bool, supervised: bool, **options: Any) -> None:
+    """Train one network, evaluate it, and write the run record.
+
+    A pretrained network trains in two stages: first the new head, then the last layers of the backbone.
+    """
+    _end_with_sweep(supervised)
+    config = _config(options)
+    from transfer_utils.experiment.run import run_experiment
+    from transfer_utils.utils.progress import reporting
+
+    with reporting(quiet) as (progress, log):
+        run = run_experiment(config, reuse=supervised, progress=progress, log=log)
+        log(f"Recorded in {run.path}.")
+
+
+@cli.command(cls=RunCommand)
+@run_options
+def compare(quiet: bool, **options: Any) -> None:
+    """Train the transfer model and the baseline, and compare them.
+
+    Without a preset, each stage has 20 epochs and stage 2 trains the last 30 layers. A recorded run with the same
+    options is reused.
+    """
+    config = _config(options, epochs_stage1=20, epochs_stage2=20, n_unfreeze=30)
+    from transfer_utils.cli.compare import run_comparison
+    from transfer_utils.utils.progress import reporting
+
+    with reporting(quiet) as (progress, log):
+        log(run_comparison(config, progress=progress, log=log))
+
+
+@cli.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@option("preset", default="", help="preset of the runs [default: the preset of the study]")
+@option("data_dir", default=None, help="image folder of every run [default: that of the study]")
+@option("output_dir", default="runs", show_default=True, help="folder for the runs")
+@option("cache_dir", default=None, help="folder for the cache [default: the user's cache folder]")
+@option("groups", default="", help="run only these groups of the study, such as depth,mixup [default: all]")
+@option("seeds", default="", help="run only these seeds, such as 0,1 [default: all]")
+@option("workers", default=1, show_default=True, type=click.IntRange(1, 256), help="number of runs at the same time")
+@option("scheduler", default="", metavar="tcp://HOST:PORT", help="use the workers of this Dask scheduler")
+@option("notebook", is_flag=True, help="execute notebook 04 for each run and save the executed copies")
+@click.option("--dry-run", "--dry_run", "dry", is_flag=True, help="only list the runs with their time and disk space")
+@quiet_option
+@debug_option
+def sweep(
+    study: Path,
+    *,
+    preset: str,
+    groups: str,
+    seeds: str,
+    workers: int,
+    scheduler: str,
+    notebook: bool,
+    dry: bool,
+    quiet: bool,
+    **overrides: Any,
+) -> None:
+    """Do every run of a STUDY that is not recorded yet.
+
+    STUDY is a YAML file. Each run is a separate process; a failed run does not stop the others and is listed at the
+    end. Run the same command again to continue an interrupted sweep.
+    """
+    from transfer_utils.cli.sweep_table import dry_run, watching
+    from transfer_utils.studies.spec import load_study
+    from transfer_utils.studies.sweep import plan, run_sweep
+
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    selected = load_study(study, preset, **overrides).chosen(_split(groups), [_seed(word) for word in _split(seeds)])
+    if dry:
+        planned = plan(selected)
+        planned.workers = workers
+        click.echo(dry_run(planned))
+        return
+    with watching(quiet) as (log, on_update):
+        status = run_sweep(
+            selected,
+            workers=workers,
+            scheduler=scheduler,
+            notebook=notebook,
+            log=log,
+            log_error=_log_error if quiet else log,
+            on_update=on_update,
+        )
+    sys.exit(status)
+
+
+@cli.command()
+@option("preset", default="offline", show_default=True, help="preset of the notebooks")
+@click.option("--notebook", "notebooks", multiple=True, help="run only this notebook, such as 04; can be repeated")
+@click.option("--parameter", "-p", "parameters", multiple=True, nargs=2, metavar="NAME VALUE", help="set a parameter")
+@option("output_dir", default="course", show_default=True, help="folder for the executed copies")
+@option("timeout", default=1800.0, show_default=True, type=click.FloatRange(1), help="seconds that a cell may take")
+@option("publish", is_flag=True, help="write outputs and figures back into the project (preset cifar10)")
+@quiet_option
+@debug_option
+@supervised_option
+def course(
+    *,
+    preset: str,
+    notebooks: tuple[str, ...],
+    parameters: tuple[tuple[str, str], ...],
+    output_dir: str,
+    timeout: float,
+    publish: bool,
+    quiet: bool,
+    supervised: bool,
+) -> None:
+    """Execute the notebooks of the course in order.
+
+    Each notebook has its own kernel. The executed copies are saved.
+    """
+    _end_with_sweep(supervised)
+    from transfer_utils.course import run
+    from transfer_utils.utils.progress import reporting
+
+    preset_source = click.get_current_context().get_parameter_source("preset")
+    if publish and (parameters or preset_source != ParameterSource.DEFAULT):
+        raise UserError("--publish runs the notebooks unchanged: leave out --preset and --parameter.")
+    with reporting(quiet) as (progress, log):
+        execute = run.publish if publish else partial(run.run_course, preset, parameters=dict(parameters))
+        log_error = _log_error if quiet else log
+        status = execute(
+            notebooks=notebooks, output_dir=output_dir, progress=progress, log=log, log_error=log_error, timeout=timeout
+        )
+    sys.exit(status)
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@option("top", default=3, show_default=True, type=click.IntRange(1, 1000), help="number of classes per image")
+@debug_option
+def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
+    """Print the most likely classes of each IMAGE.
+
+    MODEL is the file of a saved model (.keras, .h5 or .tflite).
+    """
+    from transfer_utils.predict import predict_images
+    from transfer_utils.utils.text import printable
+
+    failed = 0
+    for path, prediction in predict_images(model, images, top):
+        if isinstance(prediction, UserError):
+            failed += 1
+            click.echo(f"Error: {prediction}", err=True)
+        else:
+            classes = ", ".join(f"{name} {100 * probability:.1f} %" for name, probability in prediction)
+            click.echo(f"{printable(os.fspath(path))}: {classes}")
+    if failed:
+        raise UserError(f"{failed} of {len(images)} image{'' if len(images) == 1 else 's'} could not be read.")
+
+
+@cli.command()
+@option("cache_dir", default="", help="folder of the cache [default: the user's cache folder]")
+@debug_option
+def doctor(cache_dir: str) -> None:
+    """Report what this machine offers and what each preset needs."""
+    from transfer_utils.cli.doctor import examine
+
+    click.echo(examine(cache_dir))
+
+
+@cli.command()
+@option("output_dir", default="weights", show_default=True, help="folder for the weights and the record")
+@option("n_letters", default=80_000, show_default=True, type=click.IntRange(min=40), help="number of training images")
+@option("epochs", default=8, show_default=True, type=click.IntRange(min=1), help="number of epochs")
+@option("seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="random seed")
+@quiet_option
+@debug_option
+def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: bool) -> None:
+    """Pretrain the backbone of the offline preset.
+
+    It learns to classify letters drawn over photographs, and its weights are saved.
+    """
+    from transfer_utils.training.pretrain import pretrain_backbone
+    from transfer_utils.utils.progress import reporting
+
+    with reporting(quiet) as (progress, log):
+        record = pretrain_backbone(output_dir, n_letters=n_letters, epochs=epochs, seed=seed, progress=progress)
+        accuracy = record["curves"]["val_accuracy"][-1]
+        log(f"Wrote {record['weights']['file']} to {output_dir}: validation accuracy {100 * accuracy:.1f} %.")
+
+
+@cli.command()
+@option("study", default="studies/six_stages.yaml", show_default=True, help="study file of the runs")
+@option("runs", default="runs", show_default=True, help="folder of the run records")
+@option("output_dir", default=".", show_default=True, help="folder for figures/, report/ and README.md")
+@option("medium", is_flag=True, help="also write the article for editors without tables, such as Medium's")
+@quiet_option
+@debug_option
+def report(study: str, runs: str, output_dir: str, medium: bool, quiet: bool) -> None:
+    """Write the figures, the article and the README tables.
+
+    All numbers come from the run records of a study.
+    """
+    from transfer_utils.report.article import write_report
+    from transfer_utils.utils.progress import reporting
+
+    with reporting(quiet) as (_, log):
+        write_report(study, runs, output_dir, medium=medium, log=log)
+
+
+@cli.command()
+@option("runs", default="runs", show_default=True, help="folder of the run records")
+@option("port", default=8501, show_default=True, type=click.IntRange(1, 65535), help="port of the server")
+@debug_option
+def dashboard(runs: str, port: int) -> None:
+    """Compare recorded runs in the browser.
+
+    The server listens on this machine only. Stop it with Ctrl-C.
+    """
+    from transfer_utils.dashboard.launch import launch
+
+    sys.exit(launch(runs, port))
+
+
+def _end_with_sweep(supervised: bool) -> None:
+    """Let this process end together with the sweep that started it, if any."""
+    if supervised:
+        from transfer_utils.utils.supervised import end_with_starter
+
+        end_with_starter()
+
+
+def _log_error(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _split(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _seed(word: str) -> int:
+    if not word.isdecimal() or len(word) > 10:
+        raise UserError(f"seeds must be whole numbers such as 0,1, got {word[:80]!r}.")
+    return int(word)
+
+
+def _config(options: dict[str, Any], **without_preset: Any) -> RunConfig:
+    """Build the config from the given flags; ``without_preset`` replaces the defaults if no preset is given."""
+    options = {name: value for name, value in options.items() if value is not None}
+    name = options.pop("preset", "none")
+    return preset(name, **({**without_preset, **options} if name == "none" else options))
