@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.growth import growth
-from benchmarks.pairs import QUIET_LOAD, alternate, load_average
+from benchmarks.pairs import QUIET, alternate, busy_cores
 from benchmarks.speed import COMPARISONS
 from transfer_utils.utils.files import write_json
 from transfer_utils.utils.machine import machine, versions
@@ -25,14 +25,14 @@ RESULTS = Path(__file__).parent / "results"
     default=300.0,
     show_default=True,
     type=click.FloatRange(0),
-    help=f"seconds to wait before each side until the load average is below {QUIET_LOAD:g}; 0 does not wait",
+    help=f"seconds to wait before each side until less than {QUIET:g} cores are busy; 0 does not wait",
 )
 @click.option("--output", default=RESULTS, type=click.Path(path_type=Path), help="folder of the JSON files")
 def main(names: tuple[str, ...], data_dir: str, rounds: int, max_wait: float, output: Path) -> None:
     """Measure NAMES (all of them by default) against plain Keras, in turn, and write the results."""
     measure = functools.partial(alternate, rounds=rounds, max_wait=max_wait)
     for name in names or (*COMPARISONS, "growth"):
-        about = {"machine": machine(), "versions": versions(), "load_before": load_average()}
+        about = {"machine": machine(), "versions": versions(), "load_before": round(busy_cores(), 2)}
         if name == "growth":
             write_json(output / "growth.json", {"rows": growth(data_dir), **about})
             continue

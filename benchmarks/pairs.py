@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import psutil
+
 Side = Callable[[], object]
 
-QUIET_LOAD = 0.5  # runnable processes on average over the last minute: more of them share the cores with a round
-POLL_SECONDS = 5.0
+QUIET = 0.25  # busy cores while this process is idle: more of them take part of a round away
+LOOK_SECONDS = 2.0
 
 
 class Timed(NamedTuple):
@@ -26,14 +27,15 @@ def alternate(
     *,
     max_wait: float = 0.0,
     log: Callable[[str], None] = print,
-    load: Callable[[], float | None] | None = None,
+    load: Callable[[], float] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Run every side once a round, in an order that is reversed each time, so that drifts of the machine cancel.
 
     Args:
-        max_wait: seconds to wait before each side until the load average is below ``QUIET_LOAD``; a round that begins
-            above it is repeated once.
-        load: returns the load average of the last minute, or None where the system has none.
+        max_wait: seconds to wait before each side until other processes keep less than ``QUIET`` cores busy; a round
+            that begins above it is repeated once.
+        load: returns how many cores are busy just before a side starts. The load average would not do: it holds what
+            the side before has left.
 
     Returns:
         For each side the ``seconds``, the ``results`` and the ``load`` at the start, one of each a round.
@@ -41,10 +43,10 @@ def alternate(
     measured: dict[str, dict[str, Any]] = {name: {"seconds": [], "results": [], "load": []} for name in sides}
     for number in range(rounds):
         order = list(sides)[:: -1 if number % 2 else 1]
-        timed, loads = _round(sides, order, max_wait, load or load_average)
-        if max_wait and max(loads.values()) > QUIET_LOAD:
-            log(f"  round {number + 1} began at a load of {max(loads.values()):.2f} and is repeated")
-            timed, loads = _round(sides, order, max_wait, load or load_average)
+        timed, loads = _round(sides, order, max_wait, load or busy_cores)
+        if max_wait and max(loads.values()) > QUIET:
+            log(f"  round {number + 1} began beside {max(loads.values()):.2f} busy cores and is repeated")
+            timed, loads = _round(sides, order, max_wait, load or busy_cores)
         for name in sides:
             measured[name]["seconds"].append(round(timed[name].seconds, 4))
             measured[name]["results"].append(timed[name].result)
@@ -73,13 +75,13 @@ def compare(slow: dict[str, Any], fast: dict[str, Any], count: int) -> dict[str,
     }
 
 
-def load_average() -> float | None:
-    """Return the load average of the last minute; None where the system has none."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+def busy_cores() -> float:
+    """Return how many cores are busy on average over the next two seconds, in which this process sleeps."""
+    return sum(psutil.cpu_percent(LOOK_SECONDS, percpu=True)) / 100
 
 
 def _round(
-    sides: dict[str, Side], order: list[str], max_wait: float, load: Callable[[], float | None]
+    sides: dict[str, Side], order: list[str], max_wait: float, load: Callable[[], float]
 ) -> tuple[dict[str, Timed], dict[str, float]]:
     """Run each side once; return what it took and the load at its start."""
     timed, loads = {}, {}
@@ -91,9 +93,9 @@ def _round(
     return timed, loads
 
 
-def _wait_until_quiet(max_wait: float, load: Callable[[], float | None]) -> float:
-    """Wait until little else runs, but no longer than ``max_wait`` seconds; return the load average then."""
+def _wait_until_quiet(max_wait: float, load: Callable[[], float]) -> float:
+    """Wait until little else runs, but no longer than ``max_wait`` seconds; return the busy cores then."""
     started = time.monotonic()
-    while (now := load() or 0.0) > QUIET_LOAD and time.monotonic() - started < max_wait:
-        time.sleep(POLL_SECONDS)
-    return now
+    while (busy := load()) > QUIET and time.monotonic() - started < max_wait:
+        pass  # looking takes its time
+    return busy

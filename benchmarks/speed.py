@@ -18,7 +18,7 @@ from benchmarks import plain
 from benchmarks.pairs import Timed, compare
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.data.splits import Dataset, load_dataset
-from transfer_utils.experiment.phases import predict_probabilities
+from transfer_utils.experiment.evaluate import predict_probabilities
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import BoundaryCache, extract_features
 from transfer_utils.models.engine import Engine
@@ -38,16 +38,7 @@ from transfer_utils.results.curves import first_reaching, timeline
 from transfer_utils.training.linear_head import solve_head, start_head
 from transfer_utils.training.stages import run_stage2_finetuning
 
-# The recipe of most tutorials, which the preset had before caches made a shorter one cheap.
-CLASSIC = {
-    "image_size": 160,
-    "n_unfreeze": 30,
-    "epochs_stage1": 3,
-    "epochs_stage2": 7,
-    "learning_rate_stage2": 5e-4,
-    "augment": True,
-    "views": 4,
-}
+CLASSIC, SHORT = "cifar10-classic", "cifar10"  # presets: the recipe of most tutorials, and ours
 TRUNK_IMAGES = {0.35: 2048, 1.0: 512}
 EPOCH_IMAGES = 2048
 SINGLE_IMAGES = 100
@@ -89,8 +80,8 @@ def head(data_dir: str, measure: Measure) -> Rows:
 def stage2_epoch(data_dir: str, measure: Measure) -> Rows:
     """One epoch of the last 30 layers: images drawn and pushed through everything, against cached activations."""
     # Two epochs, of which the second is timed: the first also builds the graph.
-    config, dataset = _cifar10(data_dir, CLASSIC | {"epochs_stage1": 0, "epochs_stage2": 2, "views": 1})
-    config = config.model_copy(update={"schedule": "plateau"})
+    config, dataset = _cifar10(data_dir, CLASSIC, epochs_stage1=0, epochs_stage2=2, views=1, schedule="plateau")
+    views, epochs = preset(CLASSIC).views, preset(CLASSIC).epochs_stage2
     part = dataset.train.part(np.arange(EPOCH_IMAGES))
     base, _ = build_backbone(config)
     network = build_full_model(base, build_top_classifier(1280, 10, config), config)
@@ -114,11 +105,11 @@ def stage2_epoch(data_dir: str, measure: Measure) -> Rows:
             cache.view(0)
 
         measured = measure({"plain": by_fit, "ours": on_cached_maps, "caching": caching})
-    share = CLASSIC["views"] / CLASSIC["epochs_stage2"]
+    share = views / epochs
     pairs = zip(measured["ours"]["seconds"], measured["caching"]["seconds"], strict=True)
     measured["whole"] = measured["ours"] | {"seconds": [epoch + share * view for epoch, view in pairs]}
     against, n = "augmented and pushed through all layers", len(part)
-    whole = f"the same, {CLASSIC['views']} cached views counted in over {CLASSIC['epochs_stage2']} epochs"
+    whole = f"the same, {views} cached views counted in over {epochs} epochs"
     return [
         _row("stage-2 epoch", against, measured, "plain", "ours", n, "images/s", 6),
         _row(whole, against, measured, "plain", "whole", n, "images/s", None),
@@ -127,7 +118,7 @@ def stage2_epoch(data_dir: str, measure: Measure) -> Rows:
 
 def single_image(data_dir: str, measure: Measure) -> Rows:
     """One image at a time through the exported network, against four ways to ask the Keras model."""
-    config = preset("cifar10", weights="random", **CLASSIC)
+    config = preset(CLASSIC, weights="random")
     base, _ = build_backbone(config)
     network = build_full_model(base, build_top_classifier(1280, 10, config), config)
     exported = LiteRT(convert(network, 1))
@@ -178,8 +169,8 @@ def _both_stages(images: str, data_dir: str, measure: Measure, **options: Any) -
     """Return the rows of both systems with both recipes, from decoded images to a trained network."""
     records: dict[str, list[RunRecord]] = {"classic": [], "short": []}
     sides = {}
-    for recipe, changes in (("classic", CLASSIC), ("short", {})):
-        config, dataset = _cifar10(data_dir, changes | options)
+    for recipe, name in (("classic", CLASSIC), ("short", SHORT)):
+        config, dataset = _cifar10(data_dir, name, **options)
         sides[f"plain {recipe}"] = _plain_side(config, dataset)
         sides[f"ours {recipe}"] = _our_side(config, records[recipe])
     measured = measure(sides)
@@ -251,7 +242,7 @@ def seconds_until(accuracy: float, record: RunRecord, whole: float) -> float | N
 
 def _trunk_rows(alpha: float, n: int, measure: Measure) -> Rows:
     # Speed does not depend on the values of the weights.
-    config = preset("cifar10", alpha=alpha, weights="random", **CLASSIC)
+    config = preset(CLASSIC, alpha=alpha, weights="random")
     extractor = build_feature_extractor(config, build_backbone(config)[0])
     images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
     batch, engine = plain.best_predict_batch(extractor, images), Engine(extractor, "litert")
@@ -274,8 +265,8 @@ def _trunk_rows(alpha: float, n: int, measure: Measure) -> Rows:
     ]
 
 
-def _cifar10(data_dir: str, options: dict[str, Any]) -> tuple[RunConfig, Dataset]:
-    config = preset("cifar10", data_dir=data_dir, model_path="none", tta=False, **options)
+def _cifar10(data_dir: str, name: str, **options: Any) -> tuple[RunConfig, Dataset]:
+    config = preset(name, data_dir=data_dir, model_path="none", tta=False, **options)
     return config, load_dataset(config)
 
 

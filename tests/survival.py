@@ -30,7 +30,9 @@ FAULTS = {
     1: Fault("killed while the run record is written", "the old record or the new one, always valid JSON"),
     2: Fault("killed while a model is saved (.keras, .h5)", "the previous file still loads"),
     3: Fault("killed while a cache is written", "the cache is built again, never half-read"),
-    4: Fault("killed in a stage or between two", "the same command goes on; the final weights are the same to the bit"),
+    4: Fault(
+        "killed in a stage or between two", "the same command continues; the final weights are the same to the bit"
+    ),
     5: Fault("disk full: record, model, cache", "exit status 1, a clear message, the previous file intact"),
     6: Fault("Ctrl-C, SIGTERM", "the record says `interrupted`; exit status 130 or 143; no traceback"),
     7: Fault("two runs with the same output folder", "both are kept, under different names"),

@@ -5,7 +5,6 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import pairs
 from benchmarks.pairs import Timed, alternate, compare
 from tests import tiny
 from transfer_utils.data.splits import load_dataset
@@ -18,7 +17,7 @@ def quiet(line: str) -> None:
 
 def test_sides_take_turns_and_none_is_always_first():
     order = []
-    measured = alternate({name: lambda name=name: order.append(name) for name in "abc"}, 3, log=quiet)
+    measured = alternate({name: lambda name=name: order.append(name) for name in "abc"}, 3, log=quiet, load=float)
     assert order == list("abccbaabc")
     assert {name: len(side["seconds"]) for name, side in measured.items()} == dict.fromkeys("abc", 3)
 
@@ -33,8 +32,7 @@ def test_the_rates_are_those_of_the_round_whose_ratio_is_the_median():
     assert (row["plain"], row["ours"]) == (6, 60) and row["load"] == [0.25] * 3
 
 
-def test_a_round_that_begins_while_others_compute_is_repeated(monkeypatch):
-    monkeypatch.setattr(pairs, "POLL_SECONDS", 0.001)
+def test_a_round_that_begins_while_others_compute_is_repeated():
     loads, calls = iter([2.0] * 4 + [0.1] * 99), []
     measured = alternate({"a": lambda: calls.append(1)}, 1, max_wait=1e-9, log=quiet, load=lambda: next(loads))
     assert len(calls) == 2 and measured["a"]["load"][0] <= 2.0
@@ -58,8 +56,8 @@ def test_both_systems_run_both_recipes_and_are_judged(monkeypatch):
     tiny.use_backbone(monkeypatch)
     monkeypatch.setattr(plain, "TRAIN_BATCHES", (10,))
 
-    def small(data_dir, options):
-        changes = {"augment": options.get("augment", False), "epochs_stage1": options.get("epochs_stage1", 0)}
+    def small(data_dir, name):
+        changes = {"augment": "classic" in name, "epochs_stage1": 1 if "classic" in name else 0}
         config = tiny.config(model_path="none", schedule="cosine", epochs_stage2=1, **changes)
         return config, load_dataset(config)
 

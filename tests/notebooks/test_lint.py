@@ -69,7 +69,7 @@ def test_the_first_code_cell_has_the_parameters_and_the_second_calls_begin(path)
     cells = code(path)
     assert ["parameters" in tags(cell) for cell in cells] == [True] + [False] * (len(cells) - 1)
     parameters = parameters_of(path)
-    preset = "cifar10" if path in COURSE else "offline"
+    preset = "cifar10-classic" if path in COURSE else "offline"
     shared = {"preset": preset, "seed": 0, "data_dir": "", "output_dir": "course"}
     assert {name: parameters.get(name) for name in shared} == shared
     assert "begin(" in cells[1].source

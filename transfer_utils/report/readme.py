@@ -24,16 +24,17 @@ SPEED = ("trunk", "head", "stage2_epoch", "end_to_end", "end_to_end_all", "singl
 
 def results_table(runs: Sequence[Run]) -> str:
     """Return a row for each preset: mean accuracies over the seeds, and time and command of the lowest seed."""
-    presets = {
-        identity(preset(name, model=model), ignoring=REPEATS) for name in PRESETS for model in ("transfer", "baseline")
-    }
+    configs = [preset(name, model=model) for name in PRESETS for model in ("transfer", "baseline")]
+    presets = {identity(config, ignoring=REPEATS): config for config in configs}
     completed = [run for run in runs if run.path.name == RECORD_NAME and run.record.status == "completed"]
     rows = []
     for repeats in by_configuration(completed, lambda run: run.record.config):
-        if identity(repeats[0].record.config, ignoring=REPEATS) not in presets:
+        config = presets.get(identity(repeats[0].record.config, ignoring=REPEATS))
+        if not config:
             continue
         newest = {run.record.config.get("seed", 0): run for run in repeats}
         first = newest[min(newest)].record
+        data_dir = {"data_dir": first.config.get("data_dir", "")}
         rows.append(
             [
                 _data(first),
@@ -41,7 +42,8 @@ def results_table(runs: Sequence[Run]) -> str:
                 str(len(newest)),
                 *_accuracies([run.record for run in newest.values()]),
                 f"{first.timing_sec['total'] / 60:.1f}",
-                f"`{first.command}`",
+                # Not the recorded command: the preset may have had another name when the run was made.
+                f"`{config.model_copy(update=data_dir).command()}`",
             ]
         )
     columns = ["data", "network", "seeds", "validation", "test", "test, averaged views", "minutes", "command"]
@@ -61,7 +63,10 @@ def dashboard_table(measured: dict[str, Any]) -> str:
 
 
 def speed_table(measured: list[dict[str, Any]]) -> str:
-    """Return a row for each comparison in ``benchmarks``: both rates, their ratio with its range, and the target."""
+    """Return a row for each comparison in ``benchmarks``: both rates, their ratio with its range, and the target.
+
+    The last column tells how many cores other processes kept busy when a round began, at most.
+    """
     rows = []
     for row in (row for file in measured for row in file["rows"]):
         ratio, accuracy = row["ratio"], row.get("val_accuracy")
@@ -74,10 +79,26 @@ def speed_table(measured: list[dict[str, Any]]) -> str:
                 f"{ratio['median']:.1f} ({ratio['low']:.1f}–{ratio['high']:.1f})",
                 f"{row['target']:g}" if row["target"] else MISSING,
                 ", ".join(means) or MISSING,
+                f"{max(row['load']):.1f}" if "load" in row else MISSING,
             ]
         )
     columns = ["what", "against", "plain Keras", "this package", "times faster", "aim"]
-    return markdown_table([*columns, "validation accuracy, plain and ours"], rows) + "\n"
+    return markdown_table([*columns, "validation accuracy, plain and ours", "busy cores"], rows) + "\n"
+
+
+def growth_table(measured: dict[str, Any]) -> str:
+    """Return a row for each number of training images: the seconds of each phase and the peak memory."""
+    rows = [
+        [
+            f"{row['images']:,}",
+            *(f"{seconds:.1f} s" for seconds in row["seconds"].values()),
+            f"{sum(row['seconds'].values()):.0f} s",
+            f"{row['peak_memory_mb']:,} MB",
+        ]
+        for row in measured["rows"]
+    ]
+    columns = ["training images", *measured["rows"][0]["seconds"], "together", "peak memory"]
+    return markdown_table(columns, rows) + "\n"
 
 
 def options_table() -> str:
@@ -106,6 +127,7 @@ def with_fresh_tables(text: str, runs: Sequence[Run]) -> str:
     """
     tables = {"results": results_table(runs), "presets": presets_table(), "options": options_table()}
     tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
+    tables["growth"] = growth_table(json.loads((BENCHMARKS / "growth.json").read_text("utf-8")))
     measured = [BENCHMARKS / f"{name}.json" for name in SPEED]
     tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in measured if file.exists()])
     return with_tables(text, tables)
