@@ -63,7 +63,7 @@ def test_both_systems_run_both_recipes_and_are_judged(monkeypatch):
 
     monkeypatch.setattr(speed, "_cifar10", small)
     rows = speed._both_stages("a few images", "", lambda sides: alternate(sides, 1, log=quiet))
-    assert [row["target"] for row in rows] == [None, None, None, 10][: len(rows)]
+    assert len(rows) in (3, 4) and [row["target"] for row in rows if row["target"]] == [10][: len(rows) - 3]
     for row in rows:
         assert row["what"] == "both stages, a few images" and row["plain"] > 0 and row["ours"] > 0
         accuracies = [*row["val_accuracy"]["plain"], *row["val_accuracy"]["ours"]]
