@@ -92,7 +92,7 @@ class RunConfig(BaseModel):
     learning_rate_stage2: float = _option(
         1e-5,
         "training",
-        "learning rate of stage 2: too high forgets, too low learns nothing; the presets have 3e-4 to 1e-3",
+        "learning rate of stage 2: too high forgets, too low learns nothing; most presets use 3e-4 to 1e-3",
         gt=0,
         le=1e9,
     )
@@ -115,7 +115,7 @@ class RunConfig(BaseModel):
 
     augment: bool = _option(False, "augmentation", "draw each training image anew, in stage 2 and for the baseline")
     augment_baseline: bool = _option(
-        False, "augmentation", "draw each training image anew for the baseline, whatever stage 2 does"
+        False, "augmentation", "draw each training image anew for the baseline, even if stage 2 does not"
     )
     rotation: float = _option(15.0, "augmentation", "largest rotation either way", "degrees", ge=0, le=180)
     zoom: float = _option(0.1, "augmentation", "largest zoom in or out, as a fraction: 0.15 means 15 %", ge=0, lt=1)
@@ -147,7 +147,7 @@ class RunConfig(BaseModel):
     )
 
     export: Literal["none", "float32", "float16", "int8", "all"] = _option(
-        "none", "speed", "also write the trained model as a LiteRT file of this precision, judged on the test split"
+        "none", "speed", "also write the trained model as a LiteRT file of this precision, evaluated on the test split"
     )
 
     output_dir: str = _option("runs", "places", "folder that receives the run's own folder")
@@ -367,6 +367,16 @@ def preset(name: str, **options: Any) -> RunConfig:
         return RunConfig(**{**PRESETS.get(name, {}), **options, "preset": name})
     except ValidationError as error:
         raise UserError(_explain(error)) from None
+
+
+def recorded_config(options: Mapping[str, Any]) -> RunConfig | None:
+    """Return the config of a run record, or None if its options are not valid in this version."""
+    try:
+        config = RunConfig(**{name: value for name, value in options.items() if name in RunConfig.model_fields})
+        preset(config.preset)
+        return config
+    except ValueError:
+        return None
 
 
 def _explain(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""The end of a run: the saved model judged on all splits. Nothing before it reads the test split."""
+"""The end of a run: the saved model is evaluated on all splits. Nothing before it reads the test split."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TimedEngine:
 def evaluate_model(dataset: Dataset, session: RunSession) -> None:
     """Write the metrics of the final model into the record of ``session``."""
     config, record = session.config, session.record
-    # The saved file is judged, so that the numbers are true of it.
+    # The saved file is evaluated, so that the numbers describe it.
     engine = TimedEngine(Engine(load_model(session.folder / "model.keras"), config.engine))
     sample = dataset.train.part(np.arange(min(evaluation.TRAIN_SAMPLE, len(dataset.train))))
     splits, probabilities = {"train": sample, "val": dataset.validation, "test": dataset.test}, {}

@@ -39,9 +39,9 @@ def pretrain_backbone(
 
     Args:
         output_dir: where `letters_mobilenetv2_<alpha>.npz` and the record, `.json`, are written; made if missing.
-        n_letters: scenes drawn, validation included, at least 40.
+        n_letters: images drawn, including validation, at least 40.
         epochs: passes over the training letters, at least 1.
-        image_size: px that the 32 px scenes are resized to inside the model, at least 32.
+        image_size: px that the 32 px images are resized to inside the model, at least 32.
         alpha: width of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), as `keras.applications` takes it.
         batch_size: letters per step, at least 1.
         learning_rate: at the peak of the schedule.
@@ -84,16 +84,21 @@ def pretrain_backbone(
         "letters": {"train": train, "validation": n_letters - train, "classes": len(class_names)},
         "timing_sec": {"letters": letters_seconds, "total": time.perf_counter() - start},
         "curves": {name: [float(value) for value in values] for name, values in history.items()},
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "keras": keras.__version__}
-        | {"backend": keras.backend.backend()},
+        "versions": _versions(),
         "weights": {"file": weights.name, "sha256": sha256_of(weights)},
     }
     write_json(weights.with_suffix(".json"), record)
     return record
 
 
+def _versions() -> dict[str, str]:
+    backend = keras.backend.backend()
+    python = platform.python_version()
+    return {"python": python, "numpy": np.__version__, "keras": keras.__version__, "backend": backend}
+
+
 def _build(image_size: int, alpha: float, n_classes: int) -> tuple[keras.Model, keras.Model]:
-    """Return MobileNetV2 with random weights, and the classifier of 32 px scenes around it."""
+    """Return MobileNetV2 with random weights, and the classifier of 32 px images around it."""
     base = keras.applications.MobileNetV2((image_size, image_size, 3), alpha, include_top=False, weights=None)
     for layer in batch_norms(base):
         layer.momentum = BATCH_NORM_MOMENTUM
