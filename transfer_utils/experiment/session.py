@@ -131,7 +131,7 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
         machine=machine(),
         source=source_revision(),
     )
-    folder, run_lock = _new_folder(root, config)  # last: a folder without a record would be a riddle
+    folder, run_lock = _new_folder(root, config)  # last, so that an error above leaves no folder without a record
     record.run_id = folder.name
     return RunSession(config, folder, record, progress, log, run_lock)
 
