@@ -24,10 +24,10 @@ course: setup ## run the course on the data that ships with it: no network, no G
 publish: setup ## run the notebooks on CIFAR-10 and keep their outputs and figures (DATA_DIR=folder instead of a download)
 	@TRANSFER_UTILS_DATA_DIR="$(DATA_DIR)" $(python) -m transfer_utils course --publish
 
-test: setup ## run the tests, two at a time: the notebooks and a browser among them
+test: setup ## run the tests, two at a time, including notebooks and a browser
 	@$(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-quick: setup ## of the tests, only those that start no training, no kernel and no browser: minutes
+quick: setup ## run the fast tests, without training, kernel or browser
 	@$(python) -m pytest -n 2 --dist loadfile -m "not slow and not torture"
 
 notebooks: setup ## of the tests, only: every notebook, by papermill and by nbval, and the solutions of its exercises
@@ -48,7 +48,7 @@ lint: setup ## check style
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 
-format: setup ## put style right
+format: setup ## format the code
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
 
@@ -56,7 +56,7 @@ tables: setup ## write the tables of results, presets and options into README.md
 	@$(python) -m transfer_utils.report.readme README.md runs
 	@$(python) -m tests.survival docs
 
-audit: setup ## look the locked versions up among the known vulnerabilities (needs a network)
+audit: setup ## check the locked versions for known vulnerabilities (needs a network)
 	@sh tools/audit.sh $(python)
 
 lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade takes the newest (needs uv)
@@ -64,7 +64,7 @@ lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade take
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --all-extras --no-annotate \
 	    --custom-compile-command "make lock" $(LOCK_FLAGS) pyproject.toml -o requirements.lock
 
-setup: ## make .venv, or find it made
+setup: ## create .venv if needed
 	@sh tools/setup.sh
 
 .PHONY: help course publish test quick notebooks browser pictures torture lint format tables audit lock setup

@@ -17,7 +17,7 @@ from transfer_utils.models.networks import (
     build_top_classifier,
     unfreeze_model_tail,
 )
-from transfer_utils.training.stages import WARM_UP, build_optimizer, compile_model
+from transfer_utils.training.stages import build_optimizer, compile_model, warm_up_and_cosine
 
 PREDICT_BATCHES = (32, 64, 128, 256)  # that a careful user tries
 TRAIN_BATCHES = (64, 128, 256)
@@ -85,11 +85,7 @@ def training_images(split: Split, n_classes: int, config: RunConfig) -> tf.data.
 
 def fine_tune(model: keras.Model, data: tf.data.Dataset, steps: int, config: RunConfig, epochs: int) -> list[float]:
     """Fit the unfrozen layers with Keras's own loop on the recipe's schedule; return the seconds of each epoch."""
-    warm = max(1, round(WARM_UP * steps * epochs))
-    rate = config.learning_rate_stage2
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps * epochs - warm), warmup_target=rate, warmup_steps=warm
-    )
+    schedule = warm_up_and_cosine(config.learning_rate_stage2, steps * epochs)
     compile_model(
         model, build_optimizer(config.optimizer_stage2, schedule, config.weight_decay), config.label_smoothing
     )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.conftest import ROOT
-from transfer_utils.config import PLACES, PRESETS, RunConfig, identity, preset
+from transfer_utils.config import PATH_OPTIONS, PRESETS, RunConfig, identity, preset
 from transfer_utils.errors import UserError
 from transfer_utils.records import read_record
 from transfer_utils.report.readme import options_table, presets_table
@@ -145,7 +145,7 @@ def test_the_fingerprint_ignores_only_the_preset_and_the_path_options():
         other = {bool: not field.default, str: "elsewhere"}.get(field.annotation) if not choices else choices[0]
         value = field.default + {int: 1, float: 0.15}[field.annotation] if other is None else other
         same = preset("none", **{name: value}).fingerprint == usual.fingerprint
-        assert same == (name in PLACES), name
+        assert same == (name in PATH_OPTIONS), name
     assert RunConfig(preset="cifar10").fingerprint == usual.fingerprint
 
 

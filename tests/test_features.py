@@ -262,9 +262,9 @@ def test_views_that_do_not_fit_on_the_disk_are_refused_with_the_number_that_does
         room = int(features.DISK_RESERVE + views * cache.bytes_per_view)
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=room))
 
-    for fitting, advice in ((4, "3 fit: --views 3"), (3.5, "3 fit: --views 3"), (0, "not one fits")):
+    for fitting, advice in ((4, "use --views 3, lower"), (3.5, "use --views 3, lower"), (0, "lower")):
         free(fitting)
-        with pytest.raises(UserError, match=rf"4 cached views need .* more .*: {advice};"):
+        with pytest.raises(UserError, match=rf"4 cached views need .* more .*: {advice} --image_size"):
             cache.bytes_needed(held_out)
     free(4.5)
     assert cache.bytes_needed(held_out) == 4.5 * cache.bytes_per_view

@@ -21,7 +21,7 @@ Backbone = Literal["MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet5
 Optimizer = Literal["AdamW", "Adam", "SGD"]
 
 # Path options: they decide where a run is stored, never what it computes.
-PLACES = ("output_dir", "json_output_path", "model_path", "cache_dir", "figures_dir")
+PATH_OPTIONS = ("output_dir", "json_output_path", "model_path", "cache_dir", "figures_dir")
 
 ALL_LAYERS = -1
 MODEL_SUFFIXES = (".keras", ".h5")
@@ -52,7 +52,9 @@ class RunConfig(BaseModel):
     model: Literal["transfer", "baseline"] = _option(
         "transfer", "what", "the pretrained network, or the small CNN trained from scratch"
     )
-    seed: int = _option(0, "what", "draws the split, the labels, the weights and the augmentation", ge=0, le=2**31 - 1)
+    seed: int = _option(
+        0, "what", "seed of the split, the drawn labels, the weights and the augmentation", ge=0, le=2**31 - 1
+    )
 
     dataset: Literal["cifar10", "photo-digits", "folder"] = _option("cifar10", "data", "which images")
     data_dir: str = _option("", "data", "an image folder <split>/<class>/* or <class>/* to read instead of a download")
@@ -75,7 +77,9 @@ class RunConfig(BaseModel):
     dropout: float = _option(0.3, "network", "dropout before the softmax of the batchnorm head", ge=0.0, lt=1.0)
 
     head_start: Literal["convex", "random"] = _option(
-        "convex", "training", "a head without hidden layer starts from the solved softmax regression, or from chance"
+        "convex",
+        "training",
+        "start a head without a hidden layer from the solved softmax regression, or from random weights",
     )
     n_unfreeze: int = _option(
         0, "training", "last layers of the backbone trained in stage 2; -1 means all", "layers", ge=-1, le=10_000
@@ -92,7 +96,7 @@ class RunConfig(BaseModel):
     learning_rate_stage2: float = _option(
         1e-5,
         "training",
-        "learning rate of stage 2: too high forgets, too low learns nothing; the presets have 3e-4 to 1e-3",
+        "learning rate of stage 2: too high forgets, too low learns nothing; most presets use 3e-4 to 1e-3",
         gt=0,
         le=1e9,
     )
@@ -115,12 +119,16 @@ class RunConfig(BaseModel):
 
     augment: bool = _option(False, "augmentation", "draw each training image anew, in stage 2 and for the baseline")
     augment_baseline: bool = _option(
-        False, "augmentation", "draw each training image anew for the baseline, whatever stage 2 does"
+        False, "augmentation", "draw each training image anew for the baseline, even if stage 2 does not"
     )
     rotation: float = _option(15.0, "augmentation", "largest rotation either way", "degrees", ge=0, le=180)
     zoom: float = _option(0.1, "augmentation", "largest zoom in or out, as a fraction: 0.15 means 15 %", ge=0, lt=1)
-    width_shift: float = _option(0.1, "augmentation", "largest shift sideways, as a part of the width", ge=0, lt=1)
-    height_shift: float = _option(0.1, "augmentation", "largest shift up and down, as a part of the height", ge=0, lt=1)
+    width_shift: float = _option(
+        0.1, "augmentation", "largest horizontal shift, as a fraction of the width", ge=0, lt=1
+    )
+    height_shift: float = _option(
+        0.1, "augmentation", "largest vertical shift, as a fraction of the height", ge=0, lt=1
+    )
     horizontal_flip: bool = _option(True, "augmentation", "mirror half of the images (wrong for digits and letters)")
     use_mixup: bool = _option(
         False, "augmentation", "blend pairs of training images and their labels, in stage 2 and for the baseline"
@@ -147,16 +155,16 @@ class RunConfig(BaseModel):
     )
 
     export: Literal["none", "float32", "float16", "int8", "all"] = _option(
-        "none", "speed", "also write the trained model as a LiteRT file of this precision, judged on the test split"
+        "none", "speed", "also write the trained model as a LiteRT file of this precision, evaluated on the test split"
     )
 
-    output_dir: str = _option("runs", "places", "folder that receives the run's own folder")
-    json_output_path: str = _option("", "places", "also write the run record to this file; empty writes no such log")
+    output_dir: str = _option("runs", "paths", "folder that receives the run's own folder")
+    json_output_path: str = _option("", "paths", "also write the run record to this file; empty writes no such log")
     model_path: str = _option(
-        "", "places", "copy of the model (.keras or .h5); empty: <dataset>.h5 in this folder; 'none': no copy"
+        "", "paths", "copy of the model (.keras or .h5); empty: <dataset>.h5 in this folder; 'none': no copy"
     )
-    cache_dir: str = _option("", "places", "folder of decoded images and features; empty means the user's cache folder")
-    figures_dir: str = _option("", "places", "folder that receives the figures; empty means the run's own folder")
+    cache_dir: str = _option("", "paths", "folder of decoded images and features; empty means the user's cache folder")
+    figures_dir: str = _option("", "paths", "folder that receives the figures; empty means the run's own folder")
 
     @model_validator(mode="before")
     @classmethod
@@ -192,7 +200,7 @@ class RunConfig(BaseModel):
 
         Default values are left out, so that adding an option does not change the fingerprint of older runs.
         """
-        options = self.model_dump(exclude=set(PLACES) | {"preset"}, exclude_defaults=True)
+        options = self.model_dump(exclude=set(PATH_OPTIONS) | {"preset"}, exclude_defaults=True)
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
 
     def changes(self) -> dict[str, Any]:
@@ -202,7 +210,7 @@ class RunConfig(BaseModel):
 
     def command(self, verb: str = "train") -> str:
         """Return the command line that repeats this run, without the path options."""
-        return shlex.join(["transfer-utils", verb, *self.arguments(without=PLACES)])
+        return shlex.join(["transfer-utils", verb, *self.arguments(without=PATH_OPTIONS)])
 
     def arguments(self, without: Iterable[str] = ()) -> list[str]:
         """Return the command-line arguments that set these options, except those named in ``without``."""
@@ -253,7 +261,7 @@ def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = (
     values = dict(_DEFAULTS)
     for name, value in dict(options).items():
         values[FORMER_NAMES.get(name, name)] = value
-    ignored = {"preset", *PLACES, *ignoring}
+    ignored = {"preset", *PATH_OPTIONS, *ignoring}
     if values["dataset"] == "cifar10":
         ignored.add("data_dir")
     if values["model"] == "transfer":
@@ -313,7 +321,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tta": True,
         "views": 4,
     },
-    # In so few epochs augmentation costs a pretrained network accuracy, but not one from scratch.
+    # In so few epochs, augmentation lowers the accuracy of a pretrained network, but not that of a CNN from scratch.
     "cifar10": _SHORT | {"epochs_stage2": 4, "augment_baseline": True},
     "cifar10-best": _CIFAR10
     | {
@@ -343,7 +351,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 PRESET_PURPOSE = {
     "offline": "no network; a minute; the embedded data, which `make course` runs on",
-    "cifar10-classic": "the recipe of most tutorials, on which the notebooks are run; 5 minutes on two cores",
+    "cifar10-classic": "the recipe of most tutorials, used by the notebooks; 5 minutes on two cores",
     "cifar10": "the short recipe; 2 minutes on two cores",
     "cifar10-best": "the best accuracy of alpha 0.35; 36 minutes on two cores",
     "cifar10-small": "a quick look at real images",
@@ -367,6 +375,16 @@ def preset(name: str, **options: Any) -> RunConfig:
         return RunConfig(**{**PRESETS.get(name, {}), **options, "preset": name})
     except ValidationError as error:
         raise UserError(_explain(error)) from None
+
+
+def recorded_config(options: Mapping[str, Any]) -> RunConfig | None:
+    """Return the config of a run record, or None if its options are not valid in this version."""
+    try:
+        config = RunConfig(**{name: value for name, value in options.items() if name in RunConfig.model_fields})
+        preset(config.preset)
+        return config
+    except ValueError:
+        return None
 
 
 def _explain(error: ValidationError) -> str:
@@ -415,8 +433,8 @@ def tta_count(horizontal_flip: bool, shift: int = 0) -> int:
     Args:
         shift: pixels of the shifts in four directions, 0 for none; without ``horizontal_flip`` it is at least 1.
     """
-    return (2 if horizontal_flip else 1) * (5 if _tta_shift(horizontal_flip, shift) else 1)
+    return (2 if horizontal_flip else 1) * (5 if effective_tta_shift(horizontal_flip, shift) else 1)
 
 
-def _tta_shift(horizontal_flip: bool, shift: int) -> int:
+def effective_tta_shift(horizontal_flip: bool, shift: int) -> int:
     return shift if horizontal_flip else max(1, shift)

@@ -17,9 +17,18 @@ from transfer_utils.errors import UserError
 
 TRAIN_SAMPLE = 5000  # training images that are evaluated; enough for the train-validation gap to within a point
 
-SMALLEST_PROBABILITY = 1e-7  # Keras clips here too, so both give the same cross-entropy
+MIN_PROBABILITY = 1e-7  # Keras clips here too, so both give the same cross-entropy
 ROW_SUM_TOLERANCE = 1e-3  # the error of a float16 softmax over 1,000 classes is smaller
 TEMPERATURE_LIMITS = (0.05, 20.0)  # without any mistakes, the optimum would be 0
+
+
+class Estimate(NamedTuple):
+    """The mean of ``n`` runs with its 95 % interval; accuracies in [0, 1], differences in percentage points."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
 
 
 def evaluate(
@@ -249,7 +258,7 @@ def summarise_seeds(values: Sequence[float], confidence: float = 0.95) -> dict[s
 
 def _cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     of_true_class = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(of_true_class, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)).mean())
+    return float(-np.log(np.clip(of_true_class, MIN_PROBABILITY, 1 - MIN_PROBABILITY)).mean())
 
 
 def _per_class(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> list[dict[str, Any]]:
@@ -318,12 +327,3 @@ def _checked_pair(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[np.ndar
 def _same_count(name: str, values: np.ndarray, other_name: str, other: np.ndarray) -> None:
     if len(values) != len(other):
         raise UserError(f"{name} and {other_name} must have the same length, got {len(values)} and {len(other)}")
-
-
-class Estimate(NamedTuple):
-    """The mean of ``n`` runs with its 95 % interval; accuracies in [0, 1], differences in percentage points."""
-
-    mean: float
-    low: float
-    high: float
-    n: int

@@ -33,7 +33,7 @@ VIEW_OPTIONS += ("use_mixup", "mixup_alpha")
 CHUNK = 512  # images between two reports of progress
 
 DISK_RESERVE = 1 << 30  # bytes that a cache leaves free for everything else
-FLOAT16_MAX = 65504  # ReLU6 networks stay far below, an untrained one need not
+FLOAT16_MAX = 65504  # outputs of ReLU6 networks stay far below; those of an untrained network may not
 
 Draw = Callable[[np.ndarray], np.ndarray]  # from positions (m,) in a split to what an engine takes
 
@@ -109,7 +109,7 @@ class BoundaryCache:
         return _cached(key, len(split), self.engine, split.take, config, title, self._progress)
 
     def features(self, tail: keras.Model, split: Split, positions: np.ndarray) -> np.ndarray:
-        """Return what a frozen ``tail`` gives for images as they are, (m, ...) float16; only the tail is run.
+        """Return the outputs (m, ...) float16 of a frozen ``tail`` for images as they are; only the tail is run.
 
         Args:
             tail: boundary activations to one tensor; its weights are part of the cache's key.
@@ -130,7 +130,7 @@ class BoundaryCache:
         """Return how many bytes of disk the views and the validation split take that are not cached yet.
 
         Raises:
-            UserError: the disk has no room for them; the message names how many views would fit.
+            UserError: the disk has too little free space for them; the message names how many views would fit.
         """
         validation_path = _path(_key(self._trunk, validation, self._config), self._config)
         folder = validation_path.parent
@@ -138,14 +138,14 @@ class BoundaryCache:
         for_validation = self.bytes_per_view * len(validation) // len(self._split)
         if validation_path.exists():
             for_validation = 0
-        room = max(0, free_bytes(folder) - DISK_RESERVE - for_validation)
-        fitting = self.views - missing + room // self.bytes_per_view
+        available = max(0, free_bytes(folder) - DISK_RESERVE - for_validation)
+        fitting = self.views - missing + available // self.bytes_per_view
         if fitting < self.views:
-            advice = f"{fitting} fit: --views {fitting}" if fitting else "not one fits"
+            advice = f"use --views {fitting}, " if fitting else ""
             raise UserError(
                 f"{self.views} cached views need {format_bytes(missing * self.bytes_per_view)} more in {folder}, where "
-                f"{format_bytes(room)} are free besides the {format_bytes(DISK_RESERVE)} that stay reserved: {advice}; "
-                "or lower --image_size, or name another disk with --cache_dir."
+                f"{format_bytes(available)} are free besides the {format_bytes(DISK_RESERVE)} kept in reserve: "
+                f"{advice}lower --image_size, or choose another disk with --cache_dir."
             )
         return missing * self.bytes_per_view + for_validation
 
@@ -191,7 +191,7 @@ def _cached(
 
     def chunks() -> Iterator[np.ndarray]:
         used.append(engine())
-        advice = "Lower --views or --image_size, name another disk with --cache_dir, or empty the cache."
+        advice = "Lower --views or --image_size, choose another disk with --cache_dir, or empty the cache."
         check_disk(path.parent, 2 * n * int(np.prod(used[0].shape)), advice, DISK_RESERVE)
         for positions in image_chunks(n, CHUNK):
             yield np.clip(used[0](draw(positions)), -FLOAT16_MAX, FLOAT16_MAX).astype("<f2")
@@ -235,9 +235,9 @@ def _structure(model: keras.Model) -> Iterator[tuple]:
             settings = {k: v for k, v in layer.get_config().items() if k not in skipped}
             yield type(layer).__name__, inputs.get(layer.name), settings
     if wired:
-        given = described["output_layers"]
-        given = [given] if isinstance(given[0], str) else given
-        yield "gives", _placed([(name, tensor) for name, _, tensor in given], place)
+        outputs = described["output_layers"]
+        outputs = [outputs] if isinstance(outputs[0], str) else outputs
+        yield "gives", _placed([(name, tensor) for name, _, tensor in outputs], place)
 
 
 def _placed(tensors: list[tuple[str, int]], place: dict[str, int]) -> list[tuple[int, int]]:

@@ -44,6 +44,7 @@ class RunRecord(BaseModel):
         metrics: accuracies in [0, 1] and losses in nats; null if unavailable. ``val_end2end`` and ``test_end2end`` are
             the accuracies of the final model, ``*_low`` and ``*_high`` the bounds of a 95 % Wilson interval.
         timing_sec: seconds of a monotonic clock, per phase and in ``total``, summed over the sessions of a resumed run.
+        source: the ``commit`` of the package and whether it was ``changed`` since; empty outside a git checkout.
         inference: the number of ``images`` and the ``seconds`` of the timed predictions; empty if none were timed.
         confusion_matrix: counts on the test split; rows are true classes, columns are predicted classes.
         test_correct: one bit per test image, packed and base64-encoded, to compare two runs image by image.
@@ -68,6 +69,7 @@ class RunRecord(BaseModel):
     metrics: dict[str, float | None] = Field(default_factory=dict)
     timing_sec: dict[str, float | None] = Field(default_factory=dict)
     inference: dict[str, float] = Field(default_factory=dict)
+    source: dict[str, str | bool] = Field(default_factory=dict)
     confusion_matrix: list[list[Count]] = Field(default_factory=list)
     per_class: list[dict[str, Any]] = Field(default_factory=list)
     calibration: dict[str, Any] = Field(default_factory=dict)

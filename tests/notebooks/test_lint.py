@@ -176,7 +176,7 @@ def test_outputs_are_from_one_execution_on_cifar10(path):
         pytest.skip("not published yet: make publish")
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     opening = "".join(output.get("text", "") for output in cells[1].outputs)
-    assert re.search(r"CIFAR-10.*; preset cifar10; \d{4}-\d{2}-\d{2}\.", opening)
+    assert re.search(r"CIFAR-10.*; preset cifar10(-classic)?; \d{4}-\d{2}-\d{2}\.", opening)
     compared = [cell for cell in cells if "# NBVAL_CHECK_OUTPUT" in cell.source]
     assert all(cell.outputs for cell in compared)
 

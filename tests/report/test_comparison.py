@@ -53,13 +53,13 @@ def test_the_analysis_has_the_numbers_of_the_records(pair):
     assert (gain["difference"], test["only_a"], test["only_b"]) == (30, 70, 10)
     for expected in (
         "# Transfer against the baseline: made-up images",
-        "Trained on 1,234 images, seed 7; judged on the same 200 test images.",
+        "Trained on 1,234 images, seed 7; evaluated on the same 200 test images.",
         "| test accuracy | 80.0 % (75.0 to 84.0) | 50.0 % (45.0 to 54.0) |",
         "| validation accuracy | 80.0 % (75.0 to 84.0) | 50.0 % (45.0 to 54.0) |",
-        "| train less validation accuracy | 12.5 points | 12.5 points |",
+        "| training minus validation accuracy | 12.5 points | 12.5 points |",
         "| calibration error (ECE) | 3.4 % | 21.0 % |",
         "| epochs trained | 4 | 3 |",
-        "| seconds in all | 61 | 61 |",
+        "| total seconds | 61 | 61 |",
         "| weights | 410,208 | 315,722 |",
         f"Transfer gains 30.0 points on test (95 % interval {gain['low']:.1f} to {gain['high']:.1f}).",
         "transfer has 70 and the baseline 10 (exact McNemar test, p < 0.0001).",

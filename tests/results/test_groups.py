@@ -45,7 +45,7 @@ def test_the_best_configuration_is_chosen_on_validation_alone(tmp_path):
         record.save(path)
     [best] = best_configurations(store.read(tmp_path, store.stamp(tmp_path)).rows)
     assert [row.name for row in best.group.rows] == ["b"]
-    assert "5.0 points ahead" in best.why and "The test accuracy had no say" in best.why
+    assert "5.0 points ahead" in best.why and "Test accuracy was not considered" in best.why
 
 
 def test_each_dataset_has_its_own_best_configuration(view):

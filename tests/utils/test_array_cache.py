@@ -75,7 +75,7 @@ def test_a_failed_build_raises_and_leaves_the_previous_array(tmp_path):
             1,
             10**9,
             10**9,
-            "needs 1 bytes more, but only 1.0 GB are free, of which 1.0 GB stay reserved. Use another disk.",
+            "needs 1 bytes more, but only 1.0 GB are free, of which 1.0 GB are kept in reserve. Use another disk.",
         ),
     ],
 )

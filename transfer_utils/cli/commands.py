@@ -86,7 +86,7 @@ def sweep(
     quiet: bool,
     **overrides: Any,
 ) -> None:
-    """Do every run of a STUDY that is not recorded yet.
+    """Run every experiment of a STUDY that is not recorded yet.
 
     STUDY is a YAML file. Each run is a separate process; a failed run does not stop the others and is listed at the
     end. Run the same command again to continue an interrupted sweep.
@@ -121,7 +121,7 @@ def sweep(
 @click.option("--parameter", "-p", "parameters", multiple=True, nargs=2, metavar="NAME VALUE", help="set a parameter")
 @option("output_dir", default="course", show_default=True, help="folder for the executed copies")
 @option("timeout", default=1800.0, show_default=True, type=click.FloatRange(1), help="seconds that a cell may take")
-@option("publish", is_flag=True, help="write outputs and figures back into the project (preset cifar10)")
+@option("publish", is_flag=True, help="write outputs and figures back into the project (preset cifar10-classic)")
 @quiet_option
 @debug_option
 @supervised_option

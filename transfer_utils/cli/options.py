@@ -9,7 +9,7 @@ import click
 
 from transfer_utils.config import PRESET_PURPOSE, RunConfig
 
-GROUP_TITLES = {"what": "General", "places": "Paths"}  # the other groups are shown under their own names
+GROUP_TITLES = {"what": "General", "paths": "Paths"}  # the other groups are shown under their own names
 
 quiet_option = click.option("--quiet", is_flag=True, help="print only errors")
 debug_option = click.option("--debug", is_flag=True, expose_value=False, help="show the traceback of an error")

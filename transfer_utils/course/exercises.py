@@ -16,11 +16,8 @@ from nbformat import NotebookNode
 
 from transfer_utils.utils.files import write_bytes
 
-SOLUTION, ANSWER, CHECK = (
-    "solution",
-    "answer",
-    "check",
-)  # cell tags; in an exercise, solutions become answers
+# Tags of cells; a cell tagged "solution" in the solutions is tagged "answer" in the exercise.
+SOLUTION, ANSWER, CHECK = "solution", "answer", "check"
 
 
 def write_exercises(solutions: str | Path, exercises: str | Path) -> list[Path]:

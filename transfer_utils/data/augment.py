@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from transfer_utils.config import RunConfig, _tta_shift
+from transfer_utils.config import RunConfig, effective_tta_shift
 
 # Streams of random numbers: part of the seeds, so that the streams are independent.
 _AFFINE, _MIXUP, _ORDER = 1, 2, 3
@@ -143,7 +143,7 @@ def tta_views(images: np.ndarray, horizontal_flip: bool, shift: int = 0) -> list
         One to ten arrays of the shape of ``images``; the first is ``images``.
     """
     unshifted = [images, images[:, :, ::-1]] if horizontal_flip else [images]
-    if not (shift := _tta_shift(horizontal_flip, shift)):
+    if not (shift := effective_tta_shift(horizontal_flip, shift)):
         return unshifted
     height, width = images.shape[1:3]
     views = list(unshifted)

@@ -1,4 +1,4 @@
-"""The end of a run: the saved model judged on all splits. Nothing before it reads the test split."""
+"""The evaluation of the saved model on all splits; nothing before it reads the test split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transfer_utils.config import RunConfig
 from transfer_utils.data.augment import tta_views
 from transfer_utils.data.splits import Dataset, Split
 from transfer_utils.experiment.session import RunSession
-from transfer_utils.features import image_chunks
+from transfer_utils.features import CHUNK, image_chunks
 from transfer_utils.models.engine import Engine
 from transfer_utils.models.litert import LiteRT
 from transfer_utils.models.saving import load_model
@@ -37,8 +37,10 @@ class TimedEngine:
 def evaluate_model(dataset: Dataset, session: RunSession) -> None:
     """Write the metrics of the final model into the record of ``session``."""
     config, record = session.config, session.record
-    # The saved file is judged, so that the numbers are true of it.
-    engine = TimedEngine(Engine(load_model(session.folder / "model.keras"), config.engine))
+    # The saved file is evaluated, so that the numbers describe it.
+    engine = Engine(load_model(session.folder / "model.keras"), config.engine)
+    engine(dataset.validation.take(slice(CHUNK)))  # the first call prepares the engine, which is not to be timed
+    engine = TimedEngine(engine)
     sample = dataset.train.part(np.arange(min(evaluation.TRAIN_SAMPLE, len(dataset.train))))
     splits, probabilities = {"train": sample, "val": dataset.validation, "test": dataset.test}, {}
     for key, split in splits.items():

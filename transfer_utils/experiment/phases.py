@@ -42,6 +42,7 @@ from transfer_utils.training.stages import (
     train_baseline,
 )
 from transfer_utils.utils.files import write_bytes
+from transfer_utils.utils.text import format_bytes
 
 CHECKPOINT = "checkpoint-{}.npz"
 
@@ -49,8 +50,8 @@ EXPORT_PRECISIONS = ("float32", "float16", "int8")
 
 CALIBRATION_IMAGES = 500  # for int8; the converter's guide asks for a hundred to five hundred
 
-# Images on which the head is solved if stage 2 trains it further at once: more of them make a better head, but not a
-# better network.
+# Images on which the head is solved if stage 2 starts right after it: more of them improve the head, but not the
+# fine-tuned network.
 START_IMAGES = 10_000
 
 
@@ -149,7 +150,7 @@ def _cache_boundary(base: keras.Model, dataset: Dataset, session: RunSession) ->
     unfrozen = unfreeze_model_tail(base, config.n_unfreeze, config.batch_norm)
     if not unfrozen.weights:
         raise UserError(f"None of the last {config.n_unfreeze} layers of {config.backbone} has weights: unfreeze more.")
-    session.log(f"Stage 2: {unfrozen}, besides the head.")
+    session.log(f"For stage 2, {unfrozen}, besides the head.")
     trunk, _ = split_at_freeze_boundary(base) if config.views else (None, base)
     if trunk is None:
         return None
@@ -158,7 +159,7 @@ def _cache_boundary(base: keras.Model, dataset: Dataset, session: RunSession) ->
     cache = BoundaryCache(build_trunk(trunk, config), dataset.train, n_classes, config, session.progress)
     if needed := cache.bytes_needed(dataset.validation):
         views = "1 view" if cache.views == 1 else f"{cache.views} views"
-        session.log(f"The frozen part is run once on {views} of each training image: {needed / 1e9:.2f} GB.")
+        session.log(f"The frozen part is run once on {views} of each training image: {format_bytes(needed)}.")
     if cache.plain_views:
         _fill(cache, dataset, session)
     return cache
@@ -172,7 +173,7 @@ def _fill(cache: BoundaryCache, dataset: Dataset, session: RunSession) -> None:
 
 
 def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None, session: RunSession) -> None:
-    """Stage 1: solve the head if it is linear, then train it for the epochs that are asked for, if any."""
+    """Stage 1: solve the head if it is linear, then train it for ``epochs_stage1`` epochs."""
     config, record, head = session.config, session.record, network.head
     record.network["trainable_stage1"] = _trainable_weights(head)
     solvable = config.head_start == "convex" and config.head == "batchnorm" and not config.hidden_units
@@ -256,7 +257,7 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
 
 
 def _save(model: keras.Model, dataset: Dataset, session: RunSession) -> None:
-    """Write the model, its LiteRT files and the copy outside the run's folder, as far as they are asked for."""
+    """Write the model and, if requested, its LiteRT files and a copy outside the run's folder."""
     suffix = "" if session.config.model == "transfer" else "_baseline"
     save_model(model, session.folder / "model.keras")
     session.record.files = {"model": "model.keras"}

@@ -22,7 +22,7 @@ from transfer_utils.utils.revision import source_revision
 RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
 
 # As long as what temporary files and notes beside a file add to its name.
-LONGEST_SUFFIX = ".4194304-4194304.tmp.classes.json.lock"
+MAX_SUFFIX = ".4194304-4194304.tmp.classes.json.lock"
 
 
 @dataclass
@@ -131,7 +131,7 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
         machine=machine(),
         source=source_revision(),
     )
-    folder, run_lock = _new_folder(root, config)  # last: a folder without a record would be a riddle
+    folder, run_lock = _new_folder(root, config)  # last, so that an error above leaves no folder without a record
     record.run_id = folder.name
     return RunSession(config, folder, record, progress, log, run_lock)
 
@@ -160,7 +160,7 @@ def check_paths(config: RunConfig) -> None:
                 raise UserError(f"{name} must lie in a folder, and {str(folder)!r} is a file.")
         try:
             with suppress(FileNotFoundError):
-                os.stat(f"{path}{LONGEST_SUFFIX}")
+                os.stat(f"{path}{MAX_SUFFIX}")
         except (OSError, ValueError) as error:
             raise UserError(f"{name} cannot be {value!r}: {getattr(error, 'strerror', None) or error}.") from None
 

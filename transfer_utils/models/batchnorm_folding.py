@@ -108,7 +108,7 @@ def tensors_in(value: object) -> list[tuple[str, int]]:
         if "keras_history" in value:
             name, _, tensor = value["keras_history"]
             return [(name, tensor)]
-        return [found for item in value.values() for found in tensors_in(item)]
+        return [tensor for item in value.values() for tensor in tensors_in(item)]
     if isinstance(value, list | tuple):
-        return [found for item in value for found in tensors_in(item)]
+        return [tensor for item in value for tensor in tensors_in(item)]
     return []

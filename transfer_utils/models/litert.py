@@ -58,13 +58,13 @@ class LiteRT:
             self._run(self._on_all_cores, images, results)
             return results
         # Of several batches each core computes its own, which is faster than all cores at work on one.
-        self._per_core = self._per_core or [self._interpreter(1) for _ in range(available_cores())]
-        parts = np.array_split(np.arange(len(images)), len(self._per_core))
-        with ThreadPoolExecutor(len(self._per_core)) as pool:
+        needed = min(available_cores(), -(-len(images) // self._input_shape[0]))
+        self._per_core += [self._interpreter(1) for _ in range(needed - len(self._per_core))]
+        parts = np.array_split(np.arange(len(images)), needed)
+        with ThreadPoolExecutor(needed) as pool:
             futures = [
                 pool.submit(self._run, interpreter, images[part], results[part[0] : part[-1] + 1])
-                for interpreter, part in zip(self._per_core, parts, strict=True)
-                if len(part)
+                for interpreter, part in zip(self._per_core, parts, strict=False)
             ]
             for future in futures:
                 future.result()

@@ -44,10 +44,10 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
         "test accuracy": lambda r: _percent(r, "test_end2end", "test_low", "test_high"),
         "test accuracy, averaged views": lambda r: _percent(r, "test_tta", "test_tta_low", "test_tta_high"),
         "validation accuracy": lambda r: _percent(r, "val_end2end", "val_low", "val_high"),
-        "train less validation accuracy": _gap,
+        "training minus validation accuracy": _gap,
         "calibration error (ECE)": lambda r: f"{100 * r.metrics['test_ece']:.1f} %",
         "epochs trained": lambda r: str(len(timeline(r))),
-        "seconds in all": lambda r: f"{r.timing_sec['total']:.0f}",
+        "total seconds": lambda r: f"{r.timing_sec['total']:.0f}",
         "weights": lambda r: f"{r.network['parameters']:,}",
     }
     if transfer.metrics.get("test_tta") is None:
@@ -56,7 +56,7 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
     paragraphs = [
         f"# Transfer against the baseline: {transfer.dataset['description']}",
         f"Trained on {transfer.dataset['images']['train']:,} images, seed {transfer.config['seed']}; "
-        f"judged on the same {n:,} test images.",
+        f"evaluated on the same {n:,} test images.",
         table,
         f"Transfer gains {gain['difference']:.1f} points on test "
         f"(95 % interval {gain['low']:.1f} to {gain['high']:.1f}). "

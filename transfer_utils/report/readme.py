@@ -127,7 +127,8 @@ def with_fresh_tables(text: str, runs: Sequence[Run]) -> str:
     """
     tables = {"results": results_table(runs), "presets": presets_table(), "options": options_table()}
     tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
-    tables["growth"] = growth_table(json.loads((BENCHMARKS / "growth.json").read_text("utf-8")))
+    if (growth := BENCHMARKS / "growth.json").exists():
+        tables["growth"] = growth_table(json.loads(growth.read_text("utf-8")))
     measured = [BENCHMARKS / f"{name}.json" for name in SPEED]
     tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in measured if file.exists()])
     return with_tables(text, tables)

@@ -158,5 +158,5 @@ def _reason(groups: list[RunGroup]) -> str:
     lead = 100 * (groups[0].mean("val_end2end") - groups[1].mean("val_end2end"))
     return (
         f"Highest validation accuracy of {len(groups)} configurations ({mean}{groups[0].size}), "
-        f"{lead:.1f} points ahead of the next. The test accuracy had no say."
+        f"{lead:.1f} points ahead of the next. Test accuracy was not considered."
     )

@@ -242,7 +242,7 @@ def _guessing(record: RunRecord, split: str) -> MeasuredAccuracy:
 def _milliseconds(run: Run) -> float:
     """Return the measured time per image; for an older record, the time of the evaluation per classified image."""
     record = run.record
-    if record.inference:
+    if record.inference.get("images") and record.inference.get("seconds"):
         return 1000 * record.inference["seconds"] / record.inference["images"]
     images, config = record.dataset["images"], record.config
     seconds = record.timing_sec.get("evaluation")

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transfer_utils.config import PLACES, Identity, identity
+from transfer_utils.config import PATH_OPTIONS, Identity, identity
 from transfer_utils.records import RECORD_NAME, Listing, Run, RunRecord
 from transfer_utils.results.curves import History, mean_history
 from transfer_utils.results.formatting import with_interval
@@ -40,7 +40,7 @@ class Row:
     @cached_property
     def options(self) -> dict[str, str]:
         """The recorded options as text, without the preset and the path options."""
-        hidden = {"preset", *PLACES}
+        hidden = {"preset", *PATH_OPTIONS}
         return {name: value_text(name, value) for name, value in self.config.items() if name not in hidden}
 
     def without(self, *options: str) -> Identity:

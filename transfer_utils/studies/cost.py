@@ -6,7 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 
-from transfer_utils.config import Identity, RunConfig, identity, tta_count
+from transfer_utils.config import Identity, RunConfig, identity, recorded_config, tta_count
 from transfer_utils.records import Run
 from transfer_utils.utils.machine import available_cores, machine
 
@@ -51,7 +51,7 @@ class Forecast:
             seconds = record.timing_sec.get("total")
             if not seconds or record.status != "completed" or record.machine.get("cores") != available_cores():
                 continue
-            if config := _recorded_config(run):
+            if config := recorded_config(run.record.config):
                 self._durations[identity(config, WITHOUT_EFFECT_ON_TIME)].append(seconds)
                 self._corrections[config.model, config.dataset].append(seconds / estimate(config)[0])
 
@@ -96,15 +96,6 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
     stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale
     return seconds, stored, 1.2e9 + 0.3 * min(stored, 2e9)
-
-
-def _recorded_config(run: Run) -> RunConfig | None:
-    """Return the config of a recorded run, or None if its options are not valid in this version."""
-    options = {name: value for name, value in run.record.config.items() if name in RunConfig.model_fields}
-    try:
-        return RunConfig(**options)
-    except ValueError:
-        return None
 
 
 def _tail(config: RunConfig) -> tuple[int, int]:

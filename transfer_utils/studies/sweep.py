@@ -192,7 +192,7 @@ def _finish(job: Job, future: Future) -> None:
     try:
         exit_status, last_line = future.result()
     except Exception as error:  # of the worker
-        exit_status, last_line = 1, str(error)
+        exit_status, last_line = 1, str(error) or "its worker is gone"
     job.run = _latest_run(job.config, _load_runs(job.config.output_dir))
     recorded = job.run.record.status if job.run else ""
     if exit_status == 0 and recorded == "completed":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -77,7 +78,8 @@ def _block_interrupts() -> None:
 
     A terminal sends Ctrl-C to all of them at once; the main thread receives it and stops the runs in order.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
 @contextmanager
@@ -87,12 +89,12 @@ def _dask_workers(scheduler: str) -> Iterator[Workers]:
 
     try:
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, asyncio.TimeoutError) as error:
         raise UserError(f"scheduler must be the address of a Dask scheduler, got {scheduler!r}: {error}") from None
     with client:
         try:
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-        except TimeoutError:
+        except asyncio.TimeoutError:  # not the builtin one before Python 3.11
             raise UserError(f"The scheduler {scheduler} has no workers: start some with `dask worker`.") from None
         # Dask limits its workers to one thread by these variables; a run uses all cores.
         limits = tuple(dask.config.get("distributed.nanny.pre-spawn-environ", {}))

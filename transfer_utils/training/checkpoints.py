@@ -53,7 +53,11 @@ def restore_checkpoint(
         values = [arrays[f"v{i}"] for i in range(len(variables))]
         epochs = len(state["curves"]["loss"])
         fits = [value.shape for value in values] == [tuple(variable.shape) for variable in variables]
-        fits = fits and len(state["callbacks"]) == len(callbacks) and all(map(dict, state["callbacks"]))
+        fits = (
+            fits
+            and len(state["callbacks"]) == len(callbacks)
+            and all(isinstance(counters, dict) and counters for counters in state["callbacks"])
+        )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return 0
     if not fits:

@@ -112,5 +112,5 @@ def _logical_devices() -> list[str]:
     """Return the GPUs, or else the logical CPU devices: one, unless TensorFlow is configured for more."""
     import tensorflow as tf
 
-    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return [device.name.removeprefix("/device:") for device in found]
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name.removeprefix("/device:") for device in devices]

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 # From strong to weak: each solution starts from the one before, and the path ends when the validation loss rises.
-L2_PATH = tuple(10.0**power for power in np.arange(0.0, -5.5, -0.5))
+L2_PATH = tuple(float(10.0**power) for power in np.arange(0.0, -5.5, -0.5))  # not NumPy's, which make float64 of all
 
 # The validation loss is known to about a hundredth, so five digits of the training loss are enough.
 TOLERANCE, MAX_STEPS = 1e-5, 100

@@ -14,6 +14,7 @@ from transfer_utils.data.photo_digits import SIDE
 from transfer_utils.data.photo_letters import render_letters
 from transfer_utils.models.networks import BATCH_NORM_MOMENTUM, batch_norms
 from transfer_utils.models.weights import save_weights_npz
+from transfer_utils.training.stages import warm_up_and_cosine
 from transfer_utils.utils.files import sha256_of, write_json
 from transfer_utils.utils.progress import Progress
 
@@ -34,14 +35,14 @@ def pretrain_backbone(
 
     AdamW with a linear warm-up over the first twentieth of the steps and a cosine decay to zero, label smoothing 0.1,
     and BatchNorm momentum 0.9, since Keras's 0.999 would still hold the random start after so few steps. One letter in
-    twenty is kept for validation. Only Keras is called, so any of its backends will do; keep it under 3 GB: images stay
-    uint8, 32x32.
+    twenty is kept for validation. Only Keras is called, so any of its backends works. Images stay uint8, 32x32, so
+    memory stays under 3 GB.
 
     Args:
         output_dir: where `letters_mobilenetv2_<alpha>.npz` and the record, `.json`, are written; made if missing.
-        n_letters: scenes drawn, validation included, at least 40.
+        n_letters: images drawn, including validation, at least 40.
         epochs: passes over the training letters, at least 1.
-        image_size: px that the 32 px scenes are resized to inside the model, at least 32.
+        image_size: px that the 32 px images are resized to inside the model, at least 32.
         alpha: width of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), as `keras.applications` takes it.
         batch_size: letters per step, at least 1.
         learning_rate: at the peak of the schedule.
@@ -84,16 +85,21 @@ def pretrain_backbone(
         "letters": {"train": train, "validation": n_letters - train, "classes": len(class_names)},
         "timing_sec": {"letters": letters_seconds, "total": time.perf_counter() - start},
         "curves": {name: [float(value) for value in values] for name, values in history.items()},
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "keras": keras.__version__}
-        | {"backend": keras.backend.backend()},
+        "versions": _versions(),
         "weights": {"file": weights.name, "sha256": sha256_of(weights)},
     }
     write_json(weights.with_suffix(".json"), record)
     return record
 
 
+def _versions() -> dict[str, str]:
+    backend = keras.backend.backend()
+    python = platform.python_version()
+    return {"python": python, "numpy": np.__version__, "keras": keras.__version__, "backend": backend}
+
+
 def _build(image_size: int, alpha: float, n_classes: int) -> tuple[keras.Model, keras.Model]:
-    """Return MobileNetV2 with random weights, and the classifier of 32 px scenes around it."""
+    """Return MobileNetV2 with random weights, and the classifier of 32 px images around it."""
     base = keras.applications.MobileNetV2((image_size, image_size, 3), alpha, include_top=False, weights=None)
     for layer in batch_norms(base):
         layer.momentum = BATCH_NORM_MOMENTUM
@@ -109,12 +115,8 @@ def _build(image_size: int, alpha: float, n_classes: int) -> tuple[keras.Model, 
 
 
 def _compile(model: keras.Model, learning_rate: float, steps: int) -> None:
-    warm_up = max(1, steps // 20)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
-    )
     model.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=0.05),
+        optimizer=keras.optimizers.AdamW(warm_up_and_cosine(learning_rate, steps, 0.05), weight_decay=0.05),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
         metrics=["accuracy"],
         # XLA makes depthwise convolutions several times slower on a CPU; other backends need their own way to compile.

@@ -43,7 +43,7 @@ class Hooks(TypedDict, total=False):
         on_begin: called before the first epoch, but not when the stage resumes.
         on_epoch_end: called after each epoch with its number, from 0, and the curves so far.
         on_step_end: called after each step with (title, steps done, steps in all).
-        log: called with a sentence where a checkpoint cannot be used.
+        log: called with a message if the checkpoint cannot be used.
     """
 
     checkpoint: Path | None
@@ -140,14 +140,22 @@ def build_optimizer(
     return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
 
 
-def warm_up_and_cosine(learning_rate: float, steps: int) -> keras.optimizers.schedules.CosineDecay:
-    """Return a linear rise to ``learning_rate`` over a tenth of ``steps``, then half a cosine down to zero.
+def warm_up_and_cosine(
+    learning_rate: float, steps: int, warm_up: float = WARM_UP
+) -> keras.optimizers.schedules.CosineDecay:
+    """Return a linear rise to ``learning_rate``, then half a cosine down to zero.
 
-    The cosine is that of Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5, without restarts.
+    The cosine is that of Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5, without restarts. The rise starts at
+    zero, so a stage of a few steps, whose first one must count, has none.
+
+    Args:
+        warm_up: share of ``steps`` over which the rate rises.
     """
-    warm_up = max(1, round(WARM_UP * steps))
+    rise = round(warm_up * steps)
+    if not rise:
+        return keras.optimizers.schedules.CosineDecay(learning_rate, max(1, steps))
     return keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
+        0.0, max(1, steps - rise), warmup_target=learning_rate, warmup_steps=rise
     )
 
 
@@ -177,7 +185,6 @@ def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, s
         row = _train_epoch(model, epoch_data(epoch), n, epoch, stage)
         row |= _validate(model, validation, stage.config.batch_size)
         _check_finite("validation loss", row["val_loss"], epoch, stage)
-        row["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
         row["seconds"] = time.monotonic() - started
         for name, value in row.items():
             curves.setdefault(name, []).append(value)
@@ -226,17 +233,23 @@ def _begin(
 def _train_epoch(
     model: keras.Model, data: Batch | Callable[[np.ndarray], Batch], n: int, epoch: int, stage: Stage
 ) -> dict[str, float]:
-    """Train on every image once, in an order drawn by seed and epoch; return the mean loss and accuracy."""
-    config, means = stage.config, _Means()
-    batches = _batches(data, epoch_order(n, config.seed, epoch), config.batch_size)
+    """Train on every image once, in an order drawn by seed and epoch.
+
+    Returns:
+        The mean ``loss`` and ``accuracy``, and the ``learning_rate`` of the last step.
+    """
+    config, means, steps = stage.config, _Means(), math.ceil(n / stage.config.batch_size)
+    batches, rate = _batches(data, epoch_order(n, config.seed, epoch), config.batch_size), 0.0
     for step, (x, y) in enumerate(batches, start=1):
+        if step == steps:
+            rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
         model.reset_metrics()
         logs = model.train_on_batch(*distribute.shares(model, x, y), return_dict=True)
         means.add(logs, len(y))
         _check_finite("loss", float(logs["loss"]), epoch, stage)
         if report := stage.hooks.get("on_step_end"):
-            report(f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step, math.ceil(n / config.batch_size))
-    return means.row()
+            report(f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step, steps)
+    return means.row() | {"learning_rate": rate}
 
 
 def _check_finite(what: str, loss: float, epoch: int, stage: Stage) -> None:

@@ -69,7 +69,7 @@ def check_disk(folder: Path, needed: int, advice: str, reserve: int = 0) -> None
     """
     free = free_bytes(folder)
     if needed > free - reserve:
-        reserved = f", of which {format_bytes(reserve)} stay reserved" if reserve else ""
+        reserved = f", of which {format_bytes(reserve)} are kept in reserve" if reserve else ""
         raise UserError(
             f"The cache in {folder} needs {format_bytes(needed)} more, but only {format_bytes(free)} are free"
             f"{reserved}. {advice}"
@@ -87,7 +87,7 @@ def _read_note(path: Path, matches: Callable[[Note, str], bool]) -> Note | None:
     try:
         note = json.loads(_note_path(path).read_bytes())
         return note if matches(note, sha256_of(path)) else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

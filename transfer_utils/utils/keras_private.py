@@ -1,4 +1,4 @@
-"""The places where no public interface of Keras does what is needed; to be looked at first when Keras changes."""
+"""Workarounds that use private parts of Keras; check these first when Keras changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def skip_gradient_sum(optimizer: keras.optimizers.Optimizer) -> None:
 def callback_state(callback: keras.callbacks.Callback) -> dict[str, float | int | None]:
     """Return what a Keras callback counts, its public attributes that are plain numbers, so that it can be resumed.
 
-    Callbacks have no interface for this. ``min_delta`` is left out: Keras turns its sign round at the first epoch.
+    Callbacks have no interface for this. ``min_delta`` is left out: Keras flips its sign at the first epoch.
     """
     return {
         name: value.item() if isinstance(value, np.generic) else value

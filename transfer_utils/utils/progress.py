@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich import progress as bars_of_rich
+from rich import progress as rich_progress
 from rich.console import Console
 
 Progress = Callable[[str, int, int], None]  # called with (title, done, total) during long steps
@@ -28,18 +28,18 @@ def reporting(quiet: bool) -> Iterator[tuple[Progress | None, Log]]:
         yield None, lambda line: print(line, flush=True)
     else:
         columns = [
-            bars_of_rich.TextColumn("{task.description}"),
-            bars_of_rich.BarColumn(),
-            bars_of_rich.MofNCompleteColumn(),
-            bars_of_rich.TimeRemainingColumn(),
+            rich_progress.TextColumn("{task.description}"),
+            rich_progress.BarColumn(),
+            rich_progress.MofNCompleteColumn(),
+            rich_progress.TimeRemainingColumn(),
         ]
-        with bars_of_rich.Progress(*columns, console=console, transient=True) as bars:
+        with rich_progress.Progress(*columns, console=console, transient=True) as bars:
             yield _one_bar(bars), lambda line: console.print(line, markup=False)
 
 
-def _one_bar(bars: bars_of_rich.Progress) -> Progress:
+def _one_bar(bars: rich_progress.Progress) -> Progress:
     """Return a function that shows one bar at a time, and no bar for steps that finish quickly."""
-    current: tuple[str, bars_of_rich.TaskID] | None = None
+    current: tuple[str, rich_progress.TaskID] | None = None
     started: dict[str, float] = {}
 
     def progress(title: str, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Which state of the source code computes: the commit of the checkout, and whether the package was edited since."""
+"""The revision of the source code: the commit of the checkout, and whether the package was edited since."""
 
 from __future__ import annotations
 

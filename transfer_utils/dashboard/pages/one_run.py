@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from transfer_utils.config import recorded_config
 from transfer_utils.dashboard import curve_charts, result_charts, state, style
 from transfer_utils.dashboard.curve_charts import Line
 from transfer_utils.dashboard.store import View
@@ -62,8 +63,10 @@ def _draw_summary(row: Row) -> None:
     columns[2].metric("Time", duration(row.seconds))
     parameters = finite_number(record.network.get("parameters"))
     columns[3].metric("Parameters", MISSING if parameters is None else f"{parameters:,.0f}")
-    if record.command:
-        st.code(as_text(record.command, 5000), language=None, wrap_lines=True)
+    # Not always the recorded command: a preset may have changed since.
+    config = recorded_config(record.config) if record.fingerprint else None
+    if command := config.command() if config else record.command:
+        st.code(as_text(command, 5000), language=None, wrap_lines=True)
 
 
 def _draw_curves(row: Row) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.dashboard import style
 from transfer_utils.dashboard.store import View
 from transfer_utils.errors import UserError
@@ -18,7 +19,6 @@ from transfer_utils.utils.palette import PERCEPTUAL
 from transfer_utils.utils.text import as_label, as_text, finite_number
 
 FIRST_COMMAND = "transfer-utils train --preset offline"
-MODEL_SUFFIXES = (".keras", ".h5")
 PICTURE_TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
 SHOWN_PIXELS, TOP, MAX_OPACITY = 480, 3, 0.65
 
