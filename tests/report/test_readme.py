@@ -72,7 +72,8 @@ def test_the_seeds_of_a_preset_share_a_row_with_their_mean_and_its_interval(smal
     [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
     # Student's t with 2 degrees of freedom: 4.303 times 2 points over the root of 3.
-    assert cells[2] == "3" and cells[4] == "82.0 % (77.0–87.0)" and cells[6:] == ["3.0", "`train --seed 0`"]
+    assert cells[2] == "3" and cells[4] == "82.0 % (77.0–87.0)" and cells[6] == "3.0"
+    assert cells[7] == "`transfer-utils train --preset offline`", "the first seed's command, without a machine's paths"
     small_record.metrics["test_end2end"] = None
     small_record.save(tmp_path / "0003" / "run.json")
     [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
@@ -111,9 +112,10 @@ def test_the_dashboard_table_has_measured_times_and_targets():
 def test_the_speed_table_has_ratios_targets_and_accuracies():
     row = {"what": "head", "against": "AdamW", "unit": "images/s", "plain": 1234.4, "ours": 9876.0, "target": 6}
     row |= {"ratio": {"median": 8.04, "low": 7.5, "high": 9}, "val_accuracy": {"plain": [0.5, 0.7], "ours": [0.65]}}
+    row["load"] = [0.04, 0.12]
     run = row | {"what": "run", "unit": "runs/s", "plain": 1 / 600, "ours": 1 / 60, "target": None}
     del run["val_accuracy"]
     assert speed_table([{"rows": [row]}, {"rows": [run]}]).splitlines()[2:] == [
-        "| head | AdamW | 1,234 images/s | 9,876 images/s | 8.0 (7.5–9.0) | 6 | 60.0 %, 65.0 % |",
-        "| run | AdamW | 600 s | 60 s | 8.0 (7.5–9.0) | – | – |",
+        "| head | AdamW | 1,234 images/s | 9,876 images/s | 8.0 (7.5–9.0) | 6 | 60.0 %, 65.0 % | 0.1 |",
+        "| run | AdamW | 600 s | 60 s | 8.0 (7.5–9.0) | – | – | 0.1 |",
     ]
