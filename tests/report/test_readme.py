@@ -11,6 +11,7 @@ from transfer_utils.report.readme import (
     BENCHMARKS,
     SPEED,
     dashboard_table,
+    growth_table,
     options_table,
     presets_table,
     results_table,
@@ -31,6 +32,8 @@ old
 <!-- /dashboard -->
 <!-- speed -->
 <!-- /speed -->
+<!-- growth -->
+<!-- /growth -->
 end
 """
 
@@ -48,6 +51,7 @@ def test_make_tables_replaces_only_the_text_between_the_markers(small_record, tm
     tables = {"presets": presets_table(), "options": options_table()}
     tables["results"] = results_table(load_runs(tmp_path / "runs").runs)
     tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
+    tables["growth"] = growth_table(json.loads((BENCHMARKS / "growth.json").read_text("utf-8")))
     speed = [BENCHMARKS / f"{name}.json" for name in SPEED]
     tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in speed if file.exists()])
     for name, table in tables.items():
@@ -118,4 +122,13 @@ def test_the_speed_table_has_ratios_targets_and_accuracies():
     assert speed_table([{"rows": [row]}, {"rows": [run]}]).splitlines()[2:] == [
         "| head | AdamW | 1,234 images/s | 9,876 images/s | 8.0 (7.5–9.0) | 6 | 60.0 %, 65.0 % | 0.1 |",
         "| run | AdamW | 600 s | 60 s | 8.0 (7.5–9.0) | – | – | 0.1 |",
+    ]
+
+
+def test_the_growth_table_sums_the_phases():
+    row = {"images": 4000, "seconds": {"boundary": 3.25, "stage2": 20.5}, "peak_memory_mb": 1265}
+    assert growth_table({"rows": [row]}).splitlines() == [
+        "| training images | boundary | stage2 | together | peak memory |",
+        "|---|---|---|---|---|",
+        "| 4,000 | 3.2 s | 20.5 s | 24 s | 1,265 MB |",
     ]
