@@ -76,7 +76,7 @@ def training_images(split: Split, n_classes: int, config: RunConfig) -> tf.data.
         image = tf.image.random_crop(padded, [side, side, 3])
         return (tf.image.random_flip_left_right(image) if config.horizontal_flip else image), label
 
-    labels = np.eye(n_classes, dtype="float32")[split.labels]
+    labels = split.one_hot(n_classes)
     data = tf.data.Dataset.from_tensor_slices((split.take(), labels)).shuffle(len(split), seed=config.seed)
     if config.augment:
         data = data.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
@@ -104,7 +104,7 @@ def recipe(train: Split, validation: Split, n_classes: int, config: RunConfig, p
     data = [
         (
             extractor.predict(split.take(), batch_size=predict_batch, verbose=0),
-            np.eye(n_classes, dtype="float32")[split.labels],
+            split.one_hot(n_classes),
         )
         for split in (train, validation)
     ]

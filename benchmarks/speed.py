@@ -57,7 +57,7 @@ def head(data_dir: str, measure: Measure) -> Rows:
     config, dataset = _cifar10(data_dir, CLASSIC)
     extractor = build_feature_extractor(config, build_backbone(config)[0])
     data = [
-        (np.asarray(extract_features(extractor, split, config), "float32"), np.eye(10, dtype="float32")[split.labels])
+        (np.asarray(extract_features(extractor, split, config), "float32"), split.one_hot(10))
         for split in (dataset.train, dataset.validation)
     ]
 

@@ -235,9 +235,19 @@ class RunConfig(BaseModel):
             raise UserError("epochs_baseline must be at least 1 when both stages have no epochs, got 0")
 
     @property
+    def fine_tunes(self) -> bool:
+        """Whether a transfer model of these options has a stage 2."""
+        return bool(self.n_unfreeze and self.epochs_stage2)
+
+    @property
+    def plain_views(self) -> bool:
+        """Whether stage 2 trains on the images as they are, without augmentation and Mixup."""
+        return not (self.augment or self.use_mixup)
+
+    @property
     def cached_views(self) -> int:
         """How many views of each training image stage 2 caches: at most one per epoch, and one without augmentation."""
-        return max(1, min(self.views, self.epochs_stage2)) if self.augment or self.use_mixup else 1
+        return 1 if self.plain_views else max(1, min(self.views, self.epochs_stage2))
 
     @property
     def dataset_name(self) -> str:

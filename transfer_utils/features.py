@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from transfer_utils.config import RunConfig
-from transfer_utils.data.augment import draw_view, training_view
+from transfer_utils.data.augment import blend, draw_view, training_view
 from transfer_utils.data.splits import Split
 from transfer_utils.errors import UserError
 from transfer_utils.models.batchnorm_folding import tensors_in
@@ -84,7 +84,7 @@ class BoundaryCache:
         self._n_classes = n_classes
         self._engine: Engine | None = None
         self._key = _key(trunk, split, config)
-        self.plain_views = not (config.augment or config.use_mixup)
+        self.plain_views = config.plain_views
         self.views = config.cached_views
         self.size = len(split)
         self.bytes_per_view = 2 * len(split) * int(np.prod(trunk.output.shape[1:]))
@@ -164,10 +164,8 @@ class BoundaryCache:
 
 def view_labels(split: Split, drawn: dict[str, np.ndarray], n_classes: int) -> np.ndarray:
     """Return the labels (n, n_classes) float32 of a whole view, blended where Mixup blended its images."""
-    one_hot = np.eye(n_classes, dtype="float32")[split.labels]
-    if "partners" in drawn:
-        return drawn["share"] * one_hot + (1 - drawn["share"]) * one_hot[drawn["partners"]]
-    return one_hot
+    one_hot = split.one_hot(n_classes)
+    return blend(one_hot, one_hot[drawn["partners"]], drawn["share"]) if "partners" in drawn else one_hot
 
 
 def image_chunks(n: int, size: int = CHUNK) -> Iterator[np.ndarray]:

@@ -51,6 +51,10 @@ class Split:
         """Return a copy of the images at these positions of the split (default: all), uint8 (m, side, side, 3)."""
         return self.store[self.index[positions]]
 
+    def one_hot(self, n_classes: int) -> np.ndarray:
+        """Return the labels of all images, one-hot: float32 (n, n_classes)."""
+        return np.eye(n_classes, dtype="float32")[self.labels]
+
     def part(self, positions: np.ndarray) -> Split:
         """Return the split of the images at these positions; no pixels are read."""
         return Split(self.store, self.labels[positions], self.index[positions], self.store_sha256)

@@ -110,10 +110,9 @@ def _describe(dataset: Dataset, session: RunSession) -> None:
 def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
     config = session.config
     network = _build_transfer(dataset, session)
-    fine_tunes = bool(config.n_unfreeze and config.epochs_stage2)
-    cache = _cache_boundary(network.base, dataset, session) if fine_tunes else None
+    cache = _cache_boundary(network.base, dataset, session) if config.fine_tunes else None
     _train_head(network, dataset, cache, session)
-    if fine_tunes:
+    if config.fine_tunes:
         _fine_tune(network, dataset, cache, session)
     return network.full
 
@@ -179,13 +178,13 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
     solvable = config.head_start == "convex" and config.head == "batchnorm" and not config.hidden_units
     if not (solvable or config.epochs_stage1):
         return
-    starts_stage2 = bool(config.n_unfreeze and config.epochs_stage2) and not config.epochs_stage1
+    starts_stage2 = config.fine_tunes and not config.epochs_stage1
     limit = START_IMAGES if starts_stage2 else len(dataset.train)
     parts = [(dataset.train, _spread(dataset.train, limit)), (dataset.validation, np.arange(len(dataset.validation)))]
     with session.phase("features"):
         features = _features(network, parts, cache, session)
     with session.phase("stage1"):
-        labels = [_one_hot(split.part(positions), len(dataset.class_names)) for split, positions in parts]
+        labels = [split.part(positions).one_hot(len(dataset.class_names)) for split, positions in parts]
         data = list(zip(features, labels, strict=True))
         start = functools.partial(_start_from_solution, head, *data, session) if solvable else None
         if config.epochs_stage1:
@@ -238,7 +237,7 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
             else:
                 model = build_full_model(fold_batch_norms(base), head, config)
         inputs = cache.plain(dataset.validation) if cache else dataset.validation.take()
-        validation = inputs, _one_hot(dataset.validation, len(dataset.class_names))
+        validation = inputs, dataset.validation.one_hot(len(dataset.class_names))
         run_stage2_finetuning(model, cache or dataset.train, validation, config, **_hooks("stage2", session))
     _log_stage("Stage 2", session.record.curves["stage2"], session)
 
@@ -249,7 +248,7 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
         model = build_baseline_cnn(n_classes, config.stored_size)
     session.record.network = {"parameters": model.count_params(), "trainable_stage1": _trainable_weights(model)}
     session.record.network["backend"] = keras.backend.backend()
-    validation = (dataset.validation.take(), _one_hot(dataset.validation, n_classes))
+    validation = (dataset.validation.take(), dataset.validation.one_hot(n_classes))
     with session.phase("baseline"):
         train_baseline(model, dataset.train, validation, config, **_hooks("baseline", session))
     _log_stage("Baseline", session.record.curves.get("baseline", {}), session)
@@ -329,7 +328,3 @@ def _summary(metrics: dict[str, float | None]) -> str:
 
 def _trainable_weights(model: keras.Model) -> int:
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-
-
-def _one_hot(split: Split, n_classes: int) -> np.ndarray:
-    return np.eye(n_classes, dtype="float32")[split.labels]

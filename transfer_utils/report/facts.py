@@ -223,7 +223,7 @@ def starting_point(results: Results) -> RunConfig:
     """Return the config from which the groups vary one option: the first with limited labels and a stage 2."""
 
     def typical(config: RunConfig) -> tuple[bool, bool]:
-        return config.labels_per_class > 0, bool(config.n_unfreeze and config.epochs_stage2)
+        return config.labels_per_class > 0, config.fine_tunes
 
     return max(
         (

@@ -79,7 +79,7 @@ def speed_table(measured: list[dict[str, Any]]) -> str:
                 f"{ratio['median']:.1f} ({ratio['low']:.1f}–{ratio['high']:.1f})",
                 f"{row['target']:g}" if row["target"] else MISSING,
                 ", ".join(means) or MISSING,
-                f"{max(row['load']):.1f}" if "load" in row else MISSING,
+                f"{max(row['load']):.1f}",
             ]
         )
     columns = ["what", "against", "plain Keras", "this package", "times faster", "aim"]
@@ -127,8 +127,7 @@ def with_fresh_tables(text: str, runs: Sequence[Run]) -> str:
     """
     tables = {"results": results_table(runs), "presets": presets_table(), "options": options_table()}
     tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
-    if (growth := BENCHMARKS / "growth.json").exists():
-        tables["growth"] = growth_table(json.loads(growth.read_text("utf-8")))
+    tables["growth"] = growth_table(json.loads((BENCHMARKS / "growth.json").read_text("utf-8")))
     measured = [BENCHMARKS / f"{name}.json" for name in SPEED]
     tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in measured if file.exists()])
     return with_tables(text, tables)

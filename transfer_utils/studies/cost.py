@@ -84,13 +84,12 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     held_out = validation + (10_000 if config.dataset == "cifar10" else 540)
     work = config.image_size**2 / REFERENCE_PIXELS * (config.alpha / REFERENCE_ALPHA) ** 1.5
     rate = max(1, int(machine()["cores"])) / REFERENCE_CORES / work
-    fine_tuned = bool(config.n_unfreeze and config.epochs_stage2)
-    epochs = config.epochs_stage2 if fine_tuned else 0
+    epochs = config.epochs_stage2 if config.fine_tunes else 0
     boundary, tail_rate = _tail(config)
-    cached = config.cached_views * train + held_out if fine_tuned and boundary else 0
+    cached = config.cached_views * train + held_out if config.fine_tunes and boundary else 0
     views = tta_count(config.horizontal_flip, config.tta_shift) if config.tta else 1
     # The features of plain images come from their cached activations, which takes little time.
-    shared = bool(cached) and not (config.augment or config.use_mixup)
+    shared = bool(cached) and config.plain_views
     passes = (0 if shared else train + held_out) + held_out * views + cached
     seconds = 30 + (passes / TRUNK_RATE + epochs * (train + held_out / 3) / tail_rate) / rate
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)

@@ -297,10 +297,8 @@ def _images(split: Split, n_classes: int, config: RunConfig) -> EpochData:
 def _validate(model: keras.Model, validation: Batch, batch_size: int) -> dict[str, float]:
     """Return the mean loss and accuracy over the whole validation split."""
     inputs, labels = validation
-    means, size = (
-        _Means(),
-        batch_size * math.ceil(MIN_VALIDATION_BATCH / batch_size),
-    )  # a multiple can be shared as well
+    means = _Means()
+    size = batch_size * math.ceil(MIN_VALIDATION_BATCH / batch_size)  # a multiple can be shared as well
     for i in range(0, len(labels), size):
         x, y = np.asarray(inputs[i : i + size], "float32"), labels[i : i + size]
         model.reset_metrics()
