@@ -17,7 +17,7 @@ from transfer_utils.models.networks import (
     build_top_classifier,
     unfreeze_model_tail,
 )
-from transfer_utils.training.stages import build_optimizer, compile_model, warm_up_and_cosine
+from transfer_utils.training.optimizers import build_optimizer, compile_model, warm_up_and_cosine
 
 PREDICT_BATCHES = (32, 64, 128, 256)  # that a careful user tries
 TRAIN_BATCHES = (64, 128, 256)

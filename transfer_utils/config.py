@@ -16,6 +16,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from transfer_utils.errors import UserError, nearest
+from transfer_utils.presets import PRESET_PURPOSE as PRESET_PURPOSE  # importable from here as before
+from transfer_utils.presets import PRESETS
 
 Backbone = Literal["MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "InceptionV3", "VGG16"]
 Optimizer = Literal["AdamW", "Adam", "SGD"]
@@ -285,88 +287,6 @@ def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = (
 
 
 _DEFAULTS = dict(RunConfig())
-
-_CIFAR10: dict[str, Any] = {
-    "hidden_units": 0,
-    "n_unfreeze": 91,  # all after block 6
-    "epochs_stage1": 0,  # the solved head needs none
-    "schedule": "cosine",
-    "learning_rate_stage2": 1e-3,
-    "rotation": 0.0,
-    "zoom": 0.0,
-    "tta": True,
-}
-
-# A batch size that divides 40,000, 10,000 and 5,000: with batches of one shape, TensorFlow builds one graph.
-_SHORT = _CIFAR10 | {"image_size": 128, "batch_size": 125, "epochs_baseline": 20}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "offline": {
-        "dataset": "photo-digits",
-        "weights": "letters",
-        "image_size": 64,
-        "labels_per_class": 20,
-        "hidden_units": 0,
-        "n_unfreeze": 30,
-        "epochs_stage1": 30,
-        "epochs_stage2": 30,
-        "epochs_baseline": 200,
-        "batch_size": 32,
-        "learning_rate_stage2": 3e-4,
-        "augment": True,
-        "horizontal_flip": False,
-        "patience": 10,
-    },
-    "cifar10-classic": {
-        "hidden_units": 0,
-        "n_unfreeze": 30,
-        "epochs_stage1": 3,
-        "epochs_stage2": 7,
-        "epochs_baseline": 20,
-        "schedule": "cosine",
-        "learning_rate_stage2": 5e-4,
-        "augment": True,
-        "rotation": 0.0,
-        "zoom": 0.0,
-        "tta": True,
-        "views": 4,
-    },
-    # In so few epochs, augmentation lowers the accuracy of a pretrained network, but not that of a CNN from scratch.
-    "cifar10": _SHORT | {"epochs_stage2": 4, "augment_baseline": True},
-    "cifar10-best": _CIFAR10
-    | {
-        "augment": True,
-        "epochs_stage1": 3,
-        "epochs_stage2": 36,
-        "weight_decay": 0.05,
-        "use_mixup": True,  # without it, the training accuracy reaches 97 % and validation stops improving
-        "mixup_alpha": 0.4,
-        "tta_shift": 2,
-        "validation_share": 0.1,  # 5,000 images measure accuracy well enough; the other 5,000 improve the model
-        "views": 18,
-    },
-    "cifar10-small": _SHORT | {"epochs_stage2": 8, "labels_per_class": 500, "augment": True, "views": 4},
-    "cifar10-full": {
-        "alpha": 1.0,
-        "n_unfreeze": 30,
-        "epochs_stage2": 100,
-        "batch_size": 64,
-        "augment": True,
-        "rotation": 20.0,
-        "zoom": 0.15,
-        "patience": 10,
-        "tta": True,
-        "views": 0,
-    },
-}
-PRESET_PURPOSE = {
-    "offline": "no network; a minute; the embedded data, which `make course` runs on",
-    "cifar10-classic": "the recipe of most tutorials, used by the notebooks; 5 minutes on two cores",
-    "cifar10": "the short recipe; 2 minutes on two cores",
-    "cifar10-best": "the best accuracy of alpha 0.35; 36 minutes on two cores",
-    "cifar10-small": "a quick look at real images",
-    "cifar10-full": "the published best configuration; a GPU",
-}
 
 
 def preset(name: str, **options: Any) -> RunConfig:

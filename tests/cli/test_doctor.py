@@ -6,8 +6,9 @@ import pytest
 
 from transfer_utils.cli import doctor
 from transfer_utils.cli.doctor import examine
-from transfer_utils.config import PRESETS, preset
+from transfer_utils.config import preset
 from transfer_utils.models.weights import imagenet_path
+from transfer_utils.presets import PRESETS
 from transfer_utils.studies import cost
 from transfer_utils.studies.cost import estimate
 from transfer_utils.utils.files import keras_home

@@ -17,12 +17,13 @@ from PIL import Image
 from tests import tiny
 from transfer_utils.cli import compare
 from transfer_utils.cli.main import main
-from transfer_utils.config import PRESET_PURPOSE, RunConfig, preset
+from transfer_utils.config import RunConfig, preset
 from transfer_utils.course import run as course
 from transfer_utils.errors import Diverged, UserError
 from transfer_utils.experiment import phases
 from transfer_utils.experiment import run as experiment
 from transfer_utils.models.saving import save_model
+from transfer_utils.presets import PRESET_PURPOSE
 from transfer_utils.records import RECORD_NAME
 
 # The command of the original script, with its default values.

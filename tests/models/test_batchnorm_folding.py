@@ -8,7 +8,7 @@ from keras import layers
 from tests import tiny
 from transfer_utils.models.batchnorm_folding import FoldedConvolution, fold_batch_norms
 from transfer_utils.models.networks import batch_norms, unfreeze_model_tail
-from transfer_utils.training.stages import build_optimizer, compile_model
+from transfer_utils.training.optimizers import build_optimizer, compile_model
 
 INPUTS = np.random.default_rng(1).uniform(-1, 1, (4, tiny.SIDE, tiny.SIDE, 3)).astype("float32")
 

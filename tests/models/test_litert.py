@@ -11,7 +11,7 @@ from PIL import Image
 from tests import tiny
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
-from transfer_utils.experiment import phases
+from transfer_utils.experiment import phases, saving
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.models import litert
 from transfer_utils.models.litert import LiteRT, convert, load_exported
@@ -75,7 +75,7 @@ def test_a_run_exports_and_evaluates_each_precision():
 
 
 def test_an_unavailable_export_is_reported_before_training(monkeypatch):
-    monkeypatch.setattr(phases, "litert_missing", lambda: "it has no wheel")
+    monkeypatch.setattr(saving, "litert_missing", lambda: "it has no wheel")
     monkeypatch.setattr(phases, "load_dataset", lambda *ignored: pytest.fail("data was loaded"))
     with pytest.raises(UserError, match=r"export must be 'none' here, got 'int8': it has no wheel"):
         run_experiment(tiny.config(export="int8"), log=lambda line: None)

@@ -22,7 +22,7 @@ from transfer_utils.models.networks import (
     unfreeze_model_tail,
 )
 from transfer_utils.models.weights import sha256_of_weights
-from transfer_utils.training.stages import build_optimizer, compile_model
+from transfer_utils.training.optimizers import build_optimizer, compile_model
 
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 SMALLEST = {"MobileNetV2": 32, "InceptionV3": 75}

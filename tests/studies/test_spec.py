@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from transfer_utils.config import PRESETS, preset
+from transfer_utils.config import preset
 from transfer_utils.errors import UserError
+from transfer_utils.presets import PRESETS
 from transfer_utils.records import Run, RunRecord
 from transfer_utils.studies.spec import find_run, load_study
 

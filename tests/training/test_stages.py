@@ -26,7 +26,8 @@ from transfer_utils.models.networks import (
 )
 from transfer_utils.models.weights import sha256_of_weights
 from transfer_utils.training import stages
-from transfer_utils.training.stages import build_optimizer, run_stage1_training, run_stage2_finetuning, train_baseline
+from transfer_utils.training.optimizers import build_optimizer
+from transfer_utils.training.stages import run_stage1_training, run_stage2_finetuning, train_baseline
 
 CURVES = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
 N, WIDTH = 40, 8

@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 from rich.table import Table
 
-from transfer_utils.config import PRESET_PURPOSE, PRESETS, preset
+from transfer_utils.config import preset
 from transfer_utils.data.sources import CIFAR10_ARCHIVE
+from transfer_utils.presets import PRESET_PURPOSE, PRESETS
 from transfer_utils.results.formatting import duration, plain_text
 from transfer_utils.studies.cost import estimate
 from transfer_utils.utils.files import cache_folder, keras_home

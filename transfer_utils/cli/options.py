@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from transfer_utils.config import PRESET_PURPOSE, RunConfig
+from transfer_utils.config import RunConfig
+from transfer_utils.presets import PRESET_PURPOSE
 
 GROUP_TITLES = {"what": "General", "paths": "Paths"}  # the other groups are shown under their own names
 

@@ -55,6 +55,10 @@ class Split:
         """Return the labels of all images, one-hot: float32 (n, n_classes)."""
         return np.eye(n_classes, dtype="float32")[self.labels]
 
+    def spread(self, limit: int) -> np.ndarray:
+        """Return the positions, int (m,), of at most ``limit`` images, spread evenly over the split."""
+        return np.linspace(0, len(self) - 1, min(limit, len(self))).astype(int)
+
     def part(self, positions: np.ndarray) -> Split:
         """Return the split of the images at these positions; no pixels are read."""
         return Split(self.store, self.labels[positions], self.index[positions], self.store_sha256)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from transfer_utils.config import NO_COPY, RunConfig
 from transfer_utils.data.splits import Dataset, Split, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model
+from transfer_utils.experiment.saving import export_precisions, save_trained_model
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.features import BoundaryCache, extract_features
 from transfer_utils.models.batchnorm_folding import fold_batch_norms
-from transfer_utils.models.engine import Engine, choose_engine, litert_missing
-from transfer_utils.models.litert import convert
+from transfer_utils.models.engine import Engine, choose_engine
 from transfer_utils.models.networks import (
     build_backbone,
     build_baseline_cnn,
@@ -30,7 +28,6 @@ from transfer_utils.models.networks import (
     split_at_freeze_boundary,
     unfreeze_model_tail,
 )
-from transfer_utils.models.saving import copy_model, name_classes, save_model
 from transfer_utils.training import distribute
 from transfer_utils.training.linear_head import solve_head, start_head
 from transfer_utils.training.stages import (
@@ -41,14 +38,9 @@ from transfer_utils.training.stages import (
     run_stage2_finetuning,
     train_baseline,
 )
-from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.text import format_bytes
 
 CHECKPOINT = "checkpoint-{}.npz"
-
-EXPORT_PRECISIONS = ("float32", "float16", "int8")
-
-CALIBRATION_IMAGES = 500  # for int8; the converter's guide asks for a hundred to five hundred
 
 # Images on which the head is solved if stage 2 starts right after it: more of them improve the head, but not the
 # fine-tuned network.
@@ -67,7 +59,7 @@ class Network(NamedTuple):
 def compute(session: RunSession) -> None:
     """Do the whole run: fill the record of ``session`` and leave the trained model in its folder."""
     config = session.config
-    _precisions(config)  # an export that is impossible here is refused before hours of training
+    export_precisions(config)  # an export that is impossible here is refused before hours of training
     if names := distribute.devices(config):
         session.log(f"Training on {len(names)} devices, {', '.join(names)}; the frozen part runs on one.")
     keras.utils.set_random_seed(config.seed)
@@ -76,13 +68,13 @@ def compute(session: RunSession) -> None:
     _describe(dataset, session)
     model = _train_transfer(dataset, session) if config.model == "transfer" else _train_baseline(dataset, session)
     with session.phase("saving"):
-        _save(model, dataset, session)
+        save_trained_model(model, dataset, session)
     session.record.timing_sec.pop("evaluation", None)  # it starts again, whatever an earlier session did of it
     with session.phase("evaluation"):
         evaluate_model(dataset, session)
     if config.export != "none":
         with session.phase("export"):
-            evaluate_exports(_precisions(config), dataset, session)
+            evaluate_exports(export_precisions(config), dataset, session)
     session.log(_summary(session.record.metrics))
 
 
@@ -180,7 +172,7 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
         return
     starts_stage2 = config.fine_tunes and not config.epochs_stage1
     limit = START_IMAGES if starts_stage2 else len(dataset.train)
-    parts = [(dataset.train, _spread(dataset.train, limit)), (dataset.validation, np.arange(len(dataset.validation)))]
+    parts = [(dataset.train, dataset.train.spread(limit)), (dataset.validation, np.arange(len(dataset.validation)))]
     with session.phase("features"):
         features = _features(network, parts, cache, session)
     with session.phase("stage1"):
@@ -253,47 +245,6 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
         train_baseline(model, dataset.train, validation, config, **_hooks("baseline", session))
     _log_stage("Baseline", session.record.curves.get("baseline", {}), session)
     return model
-
-
-def _save(model: keras.Model, dataset: Dataset, session: RunSession) -> None:
-    """Write the model and, if requested, its LiteRT files and a copy outside the run's folder."""
-    suffix = "" if session.config.model == "transfer" else "_baseline"
-    save_model(model, session.folder / "model.keras")
-    session.record.files = {"model": "model.keras"}
-    for precision in _precisions(session.config):
-        name = f"model-{precision}.tflite"
-        calibration = _calibration_images(dataset.train) if precision == "int8" else None
-        write_bytes(session.folder / name, convert(model, 1, precision, calibration))
-        name_classes(session.folder / name, list(dataset.class_names))
-        session.record.files[precision] = name
-    if session.config.model_path == NO_COPY:
-        return
-    copy = Path(session.config.model_path or f"{dataset.name}{suffix}.h5")
-    copy_model(model, session.record, copy, session.log)
-    session.record.files["exported"] = str(copy)
-
-
-def _precisions(config: RunConfig) -> tuple[str, ...]:
-    """Return the precisions of the LiteRT files that the run is to write.
-
-    Raises:
-        UserError: LiteRT files are asked for and cannot be made here.
-    """
-    if config.export == "none":
-        return ()
-    if missing := litert_missing():
-        raise UserError(f"export must be 'none' here, got {config.export!r}: {missing}.")
-    return EXPORT_PRECISIONS if config.export == "all" else (config.export,)
-
-
-def _calibration_images(split: Split) -> np.ndarray:
-    """Return training images, spread over the split, that show the converter the range of every activation."""
-    return split.take(_spread(split, CALIBRATION_IMAGES))
-
-
-def _spread(split: Split, limit: int) -> np.ndarray:
-    """Return the positions of at most ``limit`` images, spread over the split."""
-    return np.linspace(0, len(split) - 1, min(limit, len(split))).astype(int)
 
 
 def _hooks(stage: str, session: RunSession) -> Hooks:

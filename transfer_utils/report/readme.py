@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from transfer_utils.config import PRESET_PURPOSE, PRESETS, RunConfig, identity, preset
+from transfer_utils.config import RunConfig, identity, preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import summarise_seeds
+from transfer_utils.presets import PRESET_PURPOSE, PRESETS
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, load_runs
 from transfer_utils.results.formatting import markdown_table, with_interval
 from transfer_utils.results.options import REPEATS, by_configuration

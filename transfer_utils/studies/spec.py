@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from transfer_utils.config import PRESETS, RunConfig, identity
+from transfer_utils.config import RunConfig, identity
 from transfer_utils.config import preset as from_preset
 from transfer_utils.errors import UserError, nearest
+from transfer_utils.presets import PRESETS
 from transfer_utils.records import Run, Status
 
 Options = dict[str, Any]

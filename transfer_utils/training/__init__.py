@@ -6,13 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "linear_head": ["LinearHead", "solve_head", "start_head"],
+        "optimizers": ["build_optimizer", "compile_model"],
         "pretrain": ["pretrain_backbone"],
-        "stages": [
-            "build_optimizer",
-            "compile_model",
-            "run_stage1_training",
-            "run_stage2_finetuning",
-            "train_baseline",
-        ],
+        "stages": ["run_stage1_training", "run_stage2_finetuning", "train_baseline"],
     },
 )

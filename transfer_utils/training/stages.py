@@ -24,10 +24,8 @@ from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves, restore_checkpoint, save_checkpoint
-from transfer_utils.utils.keras_private import skip_gradient_sum
+from transfer_utils.training.optimizers import build_optimizer, compile_model, warm_up_and_cosine
 from transfer_utils.utils.progress import Log, Progress
-
-WARM_UP = 0.1  # share of all steps over which the cosine schedule rises to its learning rate
 
 MIN_VALIDATION_BATCH = 128  # images; on fewer, a small network waits for Python longer than it computes
 
@@ -127,48 +125,6 @@ def train_baseline(
     optimizer, rate = config.optimizer_stage1, config.learning_rate_stage1
     stage = Stage("baseline", config, config.baseline_epochs, optimizer, rate, "cosine", hooks)
     return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
-
-
-def build_optimizer(
-    name: str, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule, weight_decay: float
-) -> keras.optimizers.Optimizer:
-    """Return AdamW, Adam, or SGD with Nesterov momentum 0.9; only AdamW takes the weight decay."""
-    if name == "AdamW":
-        return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
-    if name == "Adam":
-        return keras.optimizers.Adam(learning_rate)
-    return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
-
-
-def warm_up_and_cosine(
-    learning_rate: float, steps: int, warm_up: float = WARM_UP
-) -> keras.optimizers.schedules.CosineDecay:
-    """Return a linear rise to ``learning_rate``, then half a cosine down to zero.
-
-    The cosine is that of Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5, without restarts. The rise starts at
-    zero, so a stage of a few steps, whose first one must count, has none.
-
-    Args:
-        warm_up: share of ``steps`` over which the rate rises.
-    """
-    rise = round(warm_up * steps)
-    if not rise:
-        return keras.optimizers.schedules.CosineDecay(learning_rate, max(1, steps))
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - rise), warmup_target=learning_rate, warmup_steps=rise
-    )
-
-
-def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float) -> None:
-    """Compile for one-hot labels. The only place that does: ``trainable`` takes effect here."""
-    if distribute.replicas(model) == 1:
-        skip_gradient_sum(optimizer)
-    model.compile(
-        optimizer,
-        keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=False,  # XLA is several times slower for these networks on a CPU
-    )
 
 
 def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, stage: Stage) -> Curves:

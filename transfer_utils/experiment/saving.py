@@ -1,0 +1,53 @@
+"""What a run leaves besides its record: the trained model, its LiteRT files, and a copy outside the run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from transfer_utils.config import NO_COPY, RunConfig
+from transfer_utils.data.splits import Dataset
+from transfer_utils.errors import UserError
+from transfer_utils.experiment.session import RunSession
+from transfer_utils.models.engine import litert_missing
+from transfer_utils.models.litert import convert
+from transfer_utils.models.saving import copy_model, name_classes, save_model
+from transfer_utils.utils.files import write_bytes
+
+EXPORT_PRECISIONS = ("float32", "float16", "int8")
+
+CALIBRATION_IMAGES = 500  # for int8; the converter's guide asks for a hundred to five hundred
+
+
+def export_precisions(config: RunConfig) -> tuple[str, ...]:
+    """Return the precisions of the LiteRT files that the run is to write.
+
+    Raises:
+        UserError: LiteRT files are asked for and cannot be made here.
+    """
+    if config.export == "none":
+        return ()
+    if missing := litert_missing():
+        raise UserError(f"export must be 'none' here, got {config.export!r}: {missing}.")
+    return EXPORT_PRECISIONS if config.export == "all" else (config.export,)
+
+
+def save_trained_model(model: keras.Model, dataset: Dataset, session: RunSession) -> None:
+    """Write the model and, if requested, its LiteRT files and a copy outside the run's folder."""
+    suffix = "" if session.config.model == "transfer" else "_baseline"
+    save_model(model, session.folder / "model.keras")
+    session.record.files = {"model": "model.keras"}
+    for precision in export_precisions(session.config):
+        name = f"model-{precision}.tflite"
+        # Spread over the split, they show the converter the range of every activation.
+        train = dataset.train
+        calibration = train.take(train.spread(CALIBRATION_IMAGES)) if precision == "int8" else None
+        write_bytes(session.folder / name, convert(model, 1, precision, calibration))
+        name_classes(session.folder / name, list(dataset.class_names))
+        session.record.files[precision] = name
+    if session.config.model_path == NO_COPY:
+        return
+    copy = Path(session.config.model_path or f"{dataset.name}{suffix}.h5")
+    copy_model(model, session.record, copy, session.log)
+    session.record.files["exported"] = str(copy)
