@@ -1,5 +1,7 @@
 """The phases of a run: what is trained, what is judged, and that the test images are left alone until then."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -135,7 +137,7 @@ def test_a_linear_head_starts_from_the_solved_regression_also_when_its_checkpoin
     assert len(solved) == 1, "it was solved again, although the stage had begun"
     with pytest.raises(KeyboardInterrupt):
         run_experiment(tiny.config(seed=1, **options), progress=stop, log=lambda line: None)
-    (checkpoint,) = phases.Path("runs/0002-shapes-transfer").glob("checkpoint*")
+    (checkpoint,) = Path("runs/0002-shapes-transfer").glob("checkpoint*")
     checkpoint.write_bytes(b"")
     record = run_experiment(tiny.config(seed=1, **options), log=lambda line: None).record
     assert len(solved) == 3 and "val_convex" in record.metrics
