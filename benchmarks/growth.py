@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 LABELS_PER_CLASS = (400, 1200, 4000)  # 4,000, 12,000 and 40,000 training images
+ALL_LABELS = 5000  # per class of CIFAR-10; validation takes a quarter of the training images of them
 PHASES = ("boundary", "features", "stage1", "stage2")
 
 
@@ -19,7 +20,8 @@ def growth(data_dir: str) -> list[dict[str, Any]]:
     for labels in LABELS_PER_CLASS:
         with tempfile.TemporaryDirectory() as folder:
             words = ["train", "--preset", "cifar10", "--quiet", "--no-tta", "--model_path", "none"]
-            words += ["--labels_per_class", str(labels), "--output_dir", folder, "--cache_dir", f"{folder}/cache"]
+            words += ["--labels_per_class", str(labels), "--validation_share", str(labels / 4 / ALL_LABELS)]
+            words += ["--output_dir", folder, "--cache_dir", f"{folder}/cache"]
             words += ["--data_dir", data_dir] if data_dir else []
             subprocess.run([sys.executable, "-m", "transfer_utils", *words], check=True)
             record = json.loads(next(Path(folder).glob("*/run.json")).read_text("utf-8"))

@@ -8,7 +8,6 @@ from click.testing import CliRunner
 from benchmarks.pairs import Timed, alternate, compare
 from tests import tiny
 from transfer_utils.data.splits import load_dataset
-from transfer_utils.records import RunRecord
 
 
 def quiet(line: str) -> None:
@@ -39,16 +38,6 @@ def test_a_round_that_begins_while_others_compute_is_repeated():
     assert len(measured["a"]["seconds"]) == 1, "the repeated round replaces the first"
 
 
-def test_the_time_to_an_accuracy_ends_with_the_first_epoch_that_has_it():
-    from benchmarks.speed import seconds_until
-
-    run = RunRecord(curves={"stage2": {"val_accuracy": [0.70, 0.78, 0.75, 0.80], "seconds": [10.0, 20.0, 20.0, 20.0]}})
-    assert seconds_until(0.6, run, 100) == 40, "what comes before the first epoch counts"
-    assert seconds_until(0.78, run, 100) == 60
-    assert seconds_until(0.79, run, 100) == 100
-    assert seconds_until(0.81, run, 100) is None
-
-
 @pytest.mark.slow
 def test_both_systems_run_both_recipes_and_are_judged(monkeypatch):
     from benchmarks import plain, speed
@@ -62,8 +51,11 @@ def test_both_systems_run_both_recipes_and_are_judged(monkeypatch):
         return config, load_dataset(config)
 
     monkeypatch.setattr(speed, "_cifar10", small)
-    rows = speed._both_stages("a few images", "", lambda sides: alternate(sides, 1, log=quiet))
-    assert len(rows) in (3, 4) and [row["target"] for row in rows if row["target"]] == [10][: len(rows) - 3]
+    pairs = [("classic", "fast"), ("classic", "classic")]
+    rows = speed._both_stages("a few images", "", lambda sides: alternate(sides, 1, log=quiet), pairs)
+    assert ["both with" in row["against"] for row in rows] == [False, True]
+    (plains,), (ours,) = rows[0]["val_accuracy"].values()
+    assert rows[0]["target"] == (10 if ours >= plains else None) and rows[1]["target"] is None
     for row in rows:
         assert row["what"] == "both stages, a few images" and row["plain"] > 0 and row["ours"] > 0
         accuracies = [*row["val_accuracy"]["plain"], *row["val_accuracy"]["ours"]]
