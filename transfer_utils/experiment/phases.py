@@ -101,7 +101,8 @@ def _describe(dataset: Dataset, session: RunSession) -> None:
 
 def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
     config = session.config
-    network = _build_transfer(dataset, session)
+    with session.phase("building"):
+        network = _build_transfer(dataset, session)
     cache = _cache_boundary(network.base, dataset, session) if config.fine_tunes else None
     _train_head(network, dataset, cache, session)
     if config.fine_tunes:

@@ -13,7 +13,7 @@ from transfer_utils.records import RunRecord
 from transfer_utils.utils.palette import MODEL_NAMES
 
 STAGE_NAMES = {"stage1": "stage 1", "stage2": "stage 2", "baseline": "from scratch", "training": "training"}
-PREPARATION = ("features", "boundary")  # phases in ``timing_sec`` that the epochs after them need
+PREPARATION = ("building", "features", "boundary")  # phases in ``timing_sec`` that the epochs after them need
 QUANTITIES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 MAX_POINTS = 1000  # per line; more than a screen has pixels to show
 

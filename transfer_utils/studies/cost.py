@@ -25,14 +25,14 @@ CACHED_BY |= {
 IMAGES = {"cifar10": 50_000, "photo-digits": 1_257}
 
 # Measured on two cores of a server processor at 160 px and alpha 0.35: images per second through the frozen layers.
-TRUNK_RATE, REFERENCE_CORES = 1500, 2
+TRUNK_RATE, REFERENCE_CORES = 2200, 2
 REFERENCE_PIXELS, REFERENCE_ALPHA = 160 * 160, 0.35
 # On the same machine: the largest number of unfrozen layers, the bytes of the cached boundary activations of an image
 # (float16), and the images trained per second. The rates from the third row on follow from the multiply-adds.
 # With more layers, nothing is cached and training takes WHOLE_RATE images per second.
 TAILS = (
     (30, 2 * 5 * 5 * 56, 2300),
-    (92, 2 * 10 * 10 * 24, 1050),
+    (92, 2 * 10 * 10 * 24, 1230),
     (119, 2 * 20 * 20 * 16, 700),
     (144, 2 * 40 * 40 * 8, 500),
     (152, 2 * 80 * 80 * 16, 350),
@@ -91,7 +91,7 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     # The features of plain images come from their cached activations, which takes little time.
     shared = bool(cached) and config.plain_views
     passes = (0 if shared else train + held_out) + held_out * views + cached
-    seconds = 30 + (passes / TRUNK_RATE + epochs * (train + held_out / 3) / tail_rate) / rate
+    seconds = 25 + (passes / TRUNK_RATE + epochs * (train + held_out / 3) / tail_rate) / rate
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
     stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale
     return seconds, stored, 1.2e9 + 0.3 * min(stored, 2e9)
