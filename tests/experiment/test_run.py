@@ -1,6 +1,5 @@
 """One run from options to record: what is recorded, however the run ends, and how an interrupted run resumes."""
 
-import contextlib
 import json
 import os
 import random
