@@ -131,6 +131,8 @@ def test_pooled_activations_equal_the_pooled_feature_maps(network, dataset, pool
     maps = feature_maps(network, dataset.validation.take(), names)
     for name in names:
         np.testing.assert_allclose(pooled[name], getattr(maps[name], pool)((1, 2)), rtol=2e-3, atol=2e-3)
+    with pytest.raises(UserError, match="pool must be 'mean' or 'max', got 'sum'"):
+        pooled_activations(network, dataset.validation, tiny.config(), ["relu_1"], "sum")
 
 
 @pytest.mark.fault(15)
@@ -143,11 +145,6 @@ def test_the_cache_distinguishes_layers_and_their_order(network, dataset):
         alone = pooled_activations(network, dataset.validation, tiny.config(), [name])[name]
         for activations in (reverse[name], alone):
             np.testing.assert_allclose(activations, together[name], rtol=2e-3, atol=2e-3)
-
-
-def test_pooled_activations_reject_an_unknown_pool(network, dataset):
-    with pytest.raises(UserError, match="pool must be 'mean' or 'max', got 'sum'"):
-        pooled_activations(network, dataset.validation, tiny.config(), ["relu_1"], "sum")
 
 
 def test_probe_by_depth_fits_and_selects_on_training_images_and_measures_on_validation(network, dataset, monkeypatch):
@@ -186,15 +183,12 @@ def test_probe_by_depth_uses_at_most_the_given_number_of_images(network, dataset
     assert sizes == [20, 4]
 
 
-def test_liveliest_channels_sorts_by_standard_deviation():
+def test_channels_are_sorted_by_standard_deviation_and_images_by_activation():
     maps = np.zeros((4, 4, 3))
     maps[0, 0, 2], maps[0, 0, 1] = 5, 1
     maps[..., 0] = 9  # bright but constant
     assert liveliest_channels(maps).tolist() == [2, 1, 0]
     assert liveliest_channels(maps, 1).tolist() == [2]
-
-
-def test_most_activating_sorts_the_images_of_each_channel():
     strength = np.array([[0.1, 5], [0.7, 1], [0.4, 3]])
     assert most_activating(strength, 2).tolist() == [[1, 2], [0, 2]]
     assert most_activating(strength, 9).shape == (2, 3)
