@@ -61,8 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the notebooks first: they take longest, and two workers then finish at about the same time."""
-    items.sort(key=lambda item: item.get_closest_marker("course") is None)
+    """Run notebooks first and files with slow tests next, so that two workers finish at about the same time."""
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("course", "slow")])
 
 
 def pytest_unconfigure() -> None:

@@ -96,10 +96,8 @@ def unmet(wanted: list[Requirement]) -> list[str]:
 
 
 def test_the_lock_pins_every_dependency_and_extra_on_every_system():
-    wanted = [
-        *project()["dependencies"],
-        *(line for extra in project()["optional-dependencies"].values() for line in extra),
-    ]
+    extras = [line for extra in project()["optional-dependencies"].values() for line in extra]
+    wanted = [*project()["dependencies"], *extras]
     assert unmet([Requirement(line) for line in wanted]) == []
 
 
@@ -146,9 +144,7 @@ class TestSetup:
             (folder / "bin" / tool).symlink_to(shutil.which(tool))
         return folder
 
-    def python(
-        self, checkout: Path, name: str, version: str = "3, 12, 1", venv: bool = True, pip: str = "exit 0"
-    ) -> None:
+    def python(self, checkout, name: str, version: str = "3, 12, 1", venv: bool = True, pip: str = "exit 0") -> None:
         """Put a pretended interpreter on the path; the one in the environment that it makes notes its pip commands."""
         real = f'exec "{sys.executable}" -c "import sys; sys.version_info = ({version}); $2"'
         made = f'case "$*" in *"pip install"*) echo "$*" >>pip.log; {pip};; esac'
@@ -200,21 +196,18 @@ esac
         assert self.set_up(checkout).returncode == 0
         assert self.installs(checkout) == ["lock", "package"]
 
-    def test_an_interpreter_that_does_not_run_or_does_not_fit_is_passed_over(self, checkout):
+    def test_an_interpreter_that_does_not_run_or_fit_is_skipped_and_a_named_one_comes_first(self, checkout):
         self.python(checkout, "python3", "3, 9, 2")
         self.python(checkout, "python3.13", "3, 13, 0")
-        (checkout / "bin" / "python3.12").write_text(
-            "#!/bin/sh\necho pyenv: python3.12: command not found >&2\nexit 127\n"
-        )
+        shim = "#!/bin/sh\necho pyenv: python3.12: command not found >&2\nexit 127\n"
+        (checkout / "bin" / "python3.12").write_text(shim)
         (checkout / "bin" / "python3.12").chmod(0o755)
         (checkout / "bin" / "python3.13").rename(checkout / "bin" / "python3.11")
         done = self.set_up(checkout)
         assert "for Python 3.13.0" in done.stdout, done.stderr
         assert done.stderr == ""
-
-    def test_the_interpreter_that_is_named_comes_first(self, checkout):
-        self.python(checkout, "python3")
         self.python(checkout, "my python", "3, 10, 4")
+        (checkout / "requirements.lock").write_text("changed\n")
         assert "for Python 3.10.4" in self.set_up(checkout, PYTHON=str(checkout / "bin" / "my python")).stdout
 
     @pytest.mark.parametrize("version", ["3, 9, 18", "3, 14, 0", "2, 7, 18"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.samples import OLD_LOG, write_run
 from tests.utils.test_text import JSON
-from transfer_utils.dashboard import curve_charts, option_charts, result_charts, store
+from transfer_utils.dashboard import curve_charts, option_charts, result_charts
 from transfer_utils.dashboard.pages import study
 from transfer_utils.dashboard.pages.one_run import list_files
 from transfer_utils.dashboard.pages.runs import as_csv, frame
@@ -203,20 +203,6 @@ def test_links_and_pipes_are_not_followed(folder, draw):
     app = checked(draw(folder))
     assert list(table(app)["Run"]) == ["good"]
     assert {"link/run.json", "self/run.json", "pipe/run.json"} <= set(app.dataframe[1].value["File"])
-
-
-@pytest.mark.fault(26)
-def test_a_record_that_is_deleted_before_it_is_read_is_left_out(folder, draw, monkeypatch):
-    gone = write_run(folder / "gone", {}, "completed", 1)
-    original = store.stamp
-
-    def stamp_and_delete(folder):
-        stamp = original(folder)
-        gone.unlink(missing_ok=True)
-        return stamp
-
-    monkeypatch.setattr(store, "stamp", stamp_and_delete)
-    assert list(table(checked(draw(folder)))["Run"]) == ["good"]
 
 
 @pytest.mark.fault(25)

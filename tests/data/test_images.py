@@ -281,24 +281,24 @@ def test_the_digest_changes_with_every_change_to_the_files(tmp_path):
     def digest(place=root):
         return list_image_folder(place).splits["train"].digest
 
-    seen = [digest()]
-    assert digest() == seen[0]
+    digests = [digest()]
+    assert digest() == digests[0]
     os.utime(root / "a" / "1.png", ns=(1, 1))
-    seen.append(digest())
+    digests.append(digest())
     (root / "a" / "1.png").write_bytes(b"xy")
     os.utime(root / "a" / "1.png", ns=(1, 1))
-    seen.append(digest())
+    digests.append(digest())
     (root / "a" / "1.png").rename(root / "a" / "2.png")
-    seen.append(digest())
+    digests.append(digest())
     (root / "a" / "2.png").rename(root / "b" / "2.png")
     lay_out(root, "a/1.png")
-    seen.append(digest())
+    digests.append(digest())
     os.utime(root / "a" / "1.png", ns=(1, 1))
-    seen.append(digest())
+    digests.append(digest())
     (root / "b" / "1.png").rename(root / "b" / "3.png")
-    seen.append(digest())
+    digests.append(digest())
     (root / "b" / "2.png").rename(root / "a" / "2.png")  # the names are 1, 2, 3 as before
-    seen.append(digest())
+    digests.append(digest())
     root.rename(tmp_path / "moved")
-    seen.append(digest(tmp_path / "moved"))
-    assert len(set(seen)) == len(seen)
+    digests.append(digest(tmp_path / "moved"))
+    assert len(set(digests)) == len(digests)

@@ -85,9 +85,3 @@ def test_backgrounds_vary_and_are_reproducible(draw):
         assert background.min() >= 0 and background.max() <= 255
     np.testing.assert_array_equal(several[3], draw(np.random.default_rng(3)))
     assert np.std([background.mean((0, 1)) for background in several], axis=0).min() > 20
-
-
-def test_smooth_interpolates_a_plane_exactly():
-    plane = np.add.outer(np.arange(5.0), 2 * np.arange(5.0))
-    expected = np.add.outer(np.linspace(0, 4, 33), np.linspace(0, 8, 33))
-    np.testing.assert_allclose(photo_digits.smooth(plane, 33), expected, atol=1e-9)

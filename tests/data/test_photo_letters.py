@@ -82,31 +82,25 @@ def test_options_below_their_minimum_are_refused(tmp_path, option, value, minimu
     with pytest.raises(ValueError, match=f"{option} must be at least {minimum}, got {value}"):
         pretrain_backbone(tmp_path, **{option: value})
     assert not list(tmp_path.iterdir())
-
-
-def test_at_least_one_letter_is_rendered():
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         photo_letters.render_letters(0)
 
 
 @pytest.mark.slow
 def test_pretraining_writes_weights_and_a_record(tmp_path, base, monkeypatch):
-    import keras
-
-    # Three eager steps: tracing the graph of 150 layers would take longer than the rest of this file.
+    # One eager step: tracing the graph of 150 layers would take longer.
     compiled = keras.Model.compile
     monkeypatch.setattr(keras.Model, "compile", lambda self, **k: compiled(self, **k | {"run_eagerly": True}))
     calls = []
-    record = pretrain_backbone(
-        tmp_path / "new", n_letters=200, epochs=1, image_size=32, progress=lambda *call: calls.append(call)
-    )
+    sizes = {"n_letters": 40, "epochs": 1, "image_size": 32}
+    record = pretrain_backbone(tmp_path / "new", **sizes, progress=lambda *call: calls.append(call))
     weights = tmp_path / "new" / "letters_mobilenetv2_0.35.npz"
     assert sorted(path.name for path in weights.parent.iterdir()) == [weights.with_suffix(".json").name, weights.name]
     assert json.loads(weights.with_suffix(".json").read_text()) == record
     assert record["weights"] == {"file": weights.name, "sha256": sha256_of(weights)}
-    assert record["letters"] == {"train": 190, "validation": 10, "classes": 77}
+    assert record["letters"] == {"train": 38, "validation": 2, "classes": 77}
     assert len(record["curves"]["val_accuracy"]) == 1
-    assert calls[0] == ("letters", 200, 200) and calls[-1] == ("steps", 3, 3)
+    assert calls[0] == ("letters", 40, 40) and calls[-1] == ("steps", 1, 1)
     load_weights_npz(base, weights)
 
 

@@ -72,14 +72,6 @@ def test_validation_share_must_leave_images_of_every_class_in_both_splits(load):
         load({"train": [4, 4], "test": [1, 1]}, validation_share=0.9)
 
 
-def test_the_validation_split_of_a_folder_is_used(load):
-    dataset = load({"train": [50, 25], "validation": [5, 4], "test": [3, 2]})
-    assert dataset.counts() == {"train": [50, 25], "validation": [5, 4], "test": [3, 2]}
-    again, other = (load({"train": [50, 25], "validation": [5, 4], "test": [3, 2]}, seed=seed) for seed in (0, 1))
-    assert set(dataset.train.labels[:20]) == {0, 1}, "the first images must represent the whole split"
-    assert dataset.fingerprint == again.fingerprint != other.fingerprint
-
-
 @pytest.mark.parametrize("counts", [{"train": [60, 30]}, {"train": [60, 30], "test": [5, 5]}])
 def test_splits_share_no_image_and_lose_none(load, counts):
     dataset = load(counts)
@@ -89,12 +81,16 @@ def test_splits_share_no_image_and_lose_none(load, counts):
         np.testing.assert_array_equal(split.take()[:, 0, 0, 2], split.labels)  # an image keeps its label
 
 
-def test_the_seed_determines_the_split(load):
+def test_the_seed_determines_the_split_and_the_order_of_a_folder_with_its_own_validation_split(load):
     one, again, other = (load({"train": [60, 30], "test": [5, 5]}, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.train.index, again.train.index)
     assert values(one.validation) != values(other.validation)
     assert values(one.test) == values(other.test)
     assert one.fingerprint == again.fingerprint != other.fingerprint
+    parts = {"train": [50, 25], "validation": [5, 4], "test": [3, 2]}
+    one, other = (load(parts, seed=seed) for seed in (0, 1))
+    assert one.counts() == parts and one.fingerprint != other.fingerprint
+    assert set(one.train.labels[:20]) == {0, 1}, "the first images must represent the whole split"
 
 
 def test_the_fingerprint_covers_pixels_names_and_splits(load, monkeypatch):

@@ -174,12 +174,9 @@ def test_a_file_with_links_is_refused(tmp_path, add_link, message):
         load_weights_file(network(), path)
 
 
-def test_weights_must_be_a_known_name_or_an_existing_file():
+def test_weights_are_a_known_name_or_a_file_which_is_recorded_by_name_and_hash(tmp_path):
     with pytest.raises(UserError, match="'imagenet', 'letters', 'random' or an existing file, got 'imagnet'"):
         load_weights(tiny.backbone(), RunConfig(weights="imagnet"))
-
-
-def test_the_source_of_weights_from_a_file_is_its_name_and_hash(tmp_path):
     save_weights_npz(network(), tmp_path / "mine.npz")
     origin = load_weights(tiny.backbone(), RunConfig(weights=str(tmp_path / "mine.npz")))
     assert origin == {"source": "mine.npz", "sha256": sha256_of_weights(network())}

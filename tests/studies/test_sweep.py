@@ -140,24 +140,18 @@ def test_a_run_whose_process_ends_without_a_record_is_reported_with_the_reason(p
     ]
 
 
-def test_a_diverged_run_is_reported_and_not_repeated():
+def test_a_diverged_run_and_one_of_another_preset_are_not_repeated_and_an_interrupted_one_is():
     study, lines = write_study(), []
     first, second = study.of_group("depth")
-    write_record(first)
+    write_record(first.model_copy(update={"preset": "cifar10"}))
+    write_record(second, 2, status="interrupted")
+    assert [job.status for job in plan(study).jobs] == ["on record", "waiting"]
     same = second.model_copy(update={"epochs_baseline": 5})  # no effect on the transfer model
     write_record(same, 2, status="diverged", error="The loss became nan.", metrics={})
     assert run_sweep(study, log=lines.append, program=REFUSE) == 1
     assert lines[0] == "2 runs: 2 on record, 0 to do."
     assert lines[1] == "depth: n_unfreeze 3, seed 0 (runs/0002-x) diverged: The loss became nan."
     assert lines[-1] == "1 of 2 runs are on record."
-
-
-def test_a_run_of_another_preset_with_the_same_options_counts_and_an_interrupted_run_is_to_do():
-    study = write_study()
-    first, second = study.of_group("depth")
-    write_record(first.model_copy(update={"preset": "cifar10"}))
-    write_record(second, 2, status="interrupted")
-    assert [job.status for job in plan(study).jobs] == ["on record", "waiting"]
 
 
 def test_the_command_passes_its_options_on(monkeypatch):

@@ -186,24 +186,21 @@ def test_the_log_names_the_devices_and_what_runs_on_one(results):
     assert "devices" not in (results / "keras-none" / "log.txt").read_text()
 
 
-def test_a_strategy_needs_two_devices(monkeypatch):
+def test_an_unusable_strategy_is_refused(monkeypatch):
+    mirrored = RunConfig(strategy="mirrored")
+    with pytest.raises(UserError, match=r"^strategy must be 'none' or 'mirrored', got 'multiworker': one run over sev"):
+        preset("none", strategy="multiworker")
     monkeypatch.setattr(distribute, "_logical_devices", lambda: ["GPU:0"])
     with pytest.raises(UserError, match="strategy must be 'none' with fewer than two GPUs, got 'mirrored'"):
-        distribute.devices(RunConfig(strategy="mirrored"))
+        distribute.devices(mirrored)
     assert distribute.devices(RunConfig()) == []
-
-
-def test_the_batch_size_must_be_a_multiple_of_the_devices(monkeypatch):
     monkeypatch.setattr(distribute, "_logical_devices", lambda: ["GPU:0", "GPU:1", "GPU:2"])
     with pytest.raises(UserError, match=r"batch_size must be a multiple of 3, .* got 128"):
-        distribute.devices(RunConfig(strategy="mirrored"))
+        distribute.devices(mirrored)
     assert len(distribute.devices(RunConfig(strategy="mirrored", batch_size=129))) == 3
-
-
-def test_only_tensorflow_distributes(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(UserError, match="strategy must be 'none' with the jax backend, got 'mirrored'"):
-        distribute.devices(RunConfig(strategy="mirrored"))
+        distribute.devices(mirrored)
 
 
 def test_a_model_built_for_one_device_is_refused():
@@ -211,8 +208,3 @@ def test_a_model_built_for_one_device_is_refused():
     data = np.zeros((10, WIDTH), "float32"), np.eye(2, dtype="float32")[np.arange(10) % 2]
     with pytest.raises(UserError, match=r"needs a model that was built in distribute\.scope"):
         run_stage1_training(build_top_classifier(WIDTH, 2, config), data, data, config)
-
-
-def test_several_machines_are_refused():
-    with pytest.raises(UserError, match=r"^strategy must be 'none' or 'mirrored', got 'multiworker': one run over sev"):
-        preset("none", strategy="multiworker")
