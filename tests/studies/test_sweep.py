@@ -15,14 +15,13 @@ import pytest
 
 from tests import tiny
 from tests.conftest import ROOT
-from tests.studies.samples import write_record, write_study
+from tests.studies.samples import EPOCHS, write_record, write_study
 from transfer_utils import cli
 from transfer_utils.cli.sweep_table import draw
 from transfer_utils.config import NO_COPY, preset
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
-from transfer_utils.experiment.run import run_experiment
-from transfer_utils.records import RECORD_NAME, RunRecord, load_runs, read_record
+from transfer_utils.records import RECORD_NAME, load_runs, read_record
 from transfer_utils.studies import sweep, workers
 from transfer_utils.studies.spec import load_study
 from transfer_utils.studies.sweep import Sweep, plan, run_sweep
@@ -59,12 +58,6 @@ def run_experiment(config, **hooks):
 run.run_experiment = run_experiment
 sys.exit(main())
 """
-
-
-def outcome(record: RunRecord) -> tuple:
-    """Return the parts of a record that are identical to the bit when a run is repeated."""
-    curves = {name: {k: v for k, v in curve.items() if k != "seconds"} for name, curve in record.curves.items()}
-    return record.fingerprint, record.status, curves, record.metrics, record.confusion_matrix, record.test_correct
 
 
 def wait_until(reached, process=None) -> None:
@@ -170,20 +163,32 @@ def test_the_command_passes_its_options_on(monkeypatch):
 # Killed and interrupted sweeps.
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    """Return the outcome of the second run of ``write_study`` without a sweep."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("uninterrupted"))
-        tiny.use_backbone(patch)
-        return outcome(run_experiment(write_study().of_group("depth")[1], log=lambda line: None).record)
+# The command line with a training that takes a tenth of a second per epoch and resumes from its record.
+TRAINING = """
+import sys, time, types
+from transfer_utils.cli.main import main
+
+def compute(session):
+    stage = "stage2" if session.config.n_unfreeze else "stage1"
+    losses = session.record.curves.setdefault(stage, {"loss": []})["loss"]
+    while len(losses) < session.config.epochs_stage2:
+        time.sleep(0.1)
+        losses.append(1.0 - len(losses) / 100)
+        session.save()
+
+phases = types.ModuleType("phases")
+phases.compute = compute
+sys.modules["transfer_utils.experiment.phases"] = phases
+sys.exit(main())
+"""
+PROGRAMS = [["-c", TRAINING], pytest.param(SMALL, marks=pytest.mark.torture)]
 
 
-def check(uninterrupted) -> None:
-    """Check that both runs of ``write_study`` are completed, and that the second is as if it had not been killed."""
+def check_both_runs_are_complete() -> None:
     head_alone, both = sorted((run.record for run in load_runs("runs").runs), key=lambda run: run.config["n_unfreeze"])
-    assert head_alone.status == "completed" and list(head_alone.curves) == ["stage1"]
-    assert outcome(both) == uninterrupted
+    assert head_alone.status == both.status == "completed" and list(head_alone.curves) == ["stage1"]
+    losses = both.curves["stage2"]["loss"]
+    assert len(losses) == EPOCHS and len(set(losses)) == EPOCHS, "an epoch was lost or repeated"
 
 
 SCRIPT = """
@@ -195,11 +200,11 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 @pytest.mark.fault(4)
-def test_a_killed_sweep_leaves_no_process_and_the_same_command_gives_the_same_records(uninterrupted):
+@pytest.mark.parametrize("program", PROGRAMS, ids=["fake", "real"])
+def test_a_killed_sweep_leaves_no_process_and_the_same_command_completes_its_runs(program):
     write_study()
-    command = [sys.executable, "-c", SCRIPT, *SMALL]
+    command = [sys.executable, "-c", SCRIPT, *program]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: epochs_done("stage2") >= 2, process)
     children = psutil.Process(process.pid).children(recursive=True)
@@ -211,30 +216,19 @@ def test_a_killed_sweep_leaves_no_process_and_the_same_command_gives_the_same_re
     assert (again.returncode, again.stderr) == (0, "")
     assert "2 runs: 1 on record, 1 to do." in again.stdout
     assert psutil.wait_procs(children, timeout=60)[1] == []
-    check(uninterrupted)
-
-
-# The command line with a training that does not end.
-ENDLESS = """
-import sys, time, types
-from transfer_utils.cli.main import main
-phases = types.ModuleType("phases")
-phases.compute = lambda session: time.sleep(600)
-sys.modules["transfer_utils.experiment.phases"] = phases
-sys.exit(main())
-"""
+    check_both_runs_are_complete()
 
 
 @pytest.mark.fault(6)
 def test_an_interrupted_sweep_ends_its_run_whose_record_says_interrupted():
     def interrupt(state: Sweep) -> None:
-        if list(Path("runs").glob(f"*/{RECORD_NAME}")):
+        if epochs_done("stage1") >= 1:
             runs.extend(psutil.Process().children())
             raise KeyboardInterrupt
 
     runs: list[psutil.Process] = []
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(write_study(), log=lambda line: None, on_update=interrupt, program=["-c", ENDLESS])
+        run_sweep(write_study(), log=lambda line: None, on_update=interrupt, program=["-c", TRAINING])
     assert len(runs) == 1 and not runs[0].is_running()
     assert [run.record.status for run in load_runs("runs").runs] == ["interrupted"]
 
@@ -297,7 +291,8 @@ def cluster(count: int):
 
 @pytest.mark.slow
 @pytest.mark.fault(4)
-def test_on_a_cluster_another_worker_resumes_the_run_of_a_killed_one(uninterrupted):
+@pytest.mark.parametrize("program", PROGRAMS, ids=["fake", "real"])
+def test_on_a_cluster_another_worker_resumes_the_run_of_a_killed_one(program):
     study, lines, killed = write_study(), [], []
 
     def kill_worker(state: Sweep) -> None:
@@ -311,10 +306,10 @@ def test_on_a_cluster_another_worker_resumes_the_run_of_a_killed_one(uninterrupt
                 process.wait()
 
     with cluster(2) as (address, processes):
-        status = run_sweep(study, scheduler=address, log=lines.append, on_update=kill_worker, program=SMALL)
+        status = run_sweep(study, scheduler=address, log=lines.append, on_update=kill_worker, program=program)
     assert status == 0 and lines[-1] == "2 of 2 runs are on record."
     assert killed and psutil.wait_procs(killed, timeout=60)[1] == []
-    check(uninterrupted)
+    check_both_runs_are_complete()
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
