@@ -246,6 +246,8 @@ def test_the_error_for_an_unusable_folder_names_the_reason(tmp_path, paths, prob
         list_image_folder(lay_out(tmp_path, *paths))
     with pytest.raises(UserError, match="does not exist"):
         list_image_folder(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="is not a folder"):
+        list_image_folder(lay_out(tmp_path, "file") / "file")
 
 
 def test_pipes_are_ignored_and_links_out_of_the_folder_are_counted(tmp_path):

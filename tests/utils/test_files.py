@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,6 +79,13 @@ def test_temporary_files_of_killed_writers_are_removed_and_those_of_others_are_k
         (tmp_path / leftover).touch()
     write_bytes(tmp_path / name, b"")
     assert set(os.listdir(tmp_path)) == {name, alive, other, f".b{name}.{child.pid}-1.tmp{suffix}"}
+
+
+def test_several_threads_can_write_the_same_file(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: write_json(tmp_path / "a.json", [number % 8] * 1000), range(160)))
+    assert len(set(json.loads((tmp_path / "a.json").read_text()))) == 1
+    assert os.listdir(tmp_path) == ["a.json"]
 
 
 @pytest.mark.parametrize(
