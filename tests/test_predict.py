@@ -11,7 +11,7 @@ from PIL import Image
 from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
 from transfer_utils.models.saving import class_names, name_classes, save_model
-from transfer_utils.predict import predict_images, top_classes
+from transfer_utils.predict import predict_images
 from transfer_utils.records import RunRecord
 
 
@@ -37,10 +37,8 @@ def test_readable_images_get_predictions_and_the_others_an_error(model):
     names = ["dark.png", "odd.png", "missing.png", "folder.png", "light.png"]
     predictions = dict(predict_images(model, [Path(name) for name in names], top=2))
     assert [str(path) for path in predictions] == names
-    assert [[name for name, _ in predictions[Path(n)]] for n in ("dark.png", "light.png")] == [
-        ["class 0", "class 1"],
-        ["class 2", "class 1"],
-    ]
+    classes = [[name for name, _ in predictions[Path(n)]] for n in ("dark.png", "light.png")]
+    assert classes == [["class 0", "class 1"], ["class 2", "class 1"]]
     for name in names[1:4]:
         assert isinstance(predictions[Path(name)], UserError) and name in str(predictions[Path(name)])
 
@@ -48,13 +46,8 @@ def test_readable_images_get_predictions_and_the_others_an_error(model):
 def test_the_probabilities_are_those_of_the_model(model):
     (_, prediction), *_ = predict_images(model, [Path("dark.png")], top=1000)
     logits = decode_image("dark.png", 32).mean(axis=(0, 1)) / 255 @ np.array([[-4.0, 0, 4]] * 3) + [6, 0, -6]
-    assert np.allclose(
-        [probability for _, probability in prediction], np.sort(np.exp(logits) / np.exp(logits).sum())[::-1], atol=1e-3
-    )
-
-
-def test_the_most_likely_classes_come_first():
-    assert top_classes(np.array([0.2, 0.5, 0.3]), ["a", "b", "c"], 2) == [("b", 0.5), ("c", 0.3)]
+    expected = np.sort(np.exp(logits) / np.exp(logits).sum())[::-1]
+    assert np.allclose([probability for _, probability in prediction], expected, atol=1e-3)
 
 
 def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered(tmp_path):
@@ -65,19 +58,14 @@ def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered(
     name_classes(path, ["a", "b", "c"])
     assert class_names(path, 3) == ["a", "b", "c"]
     assert class_names(path, 2) == ["class 0", "class 1"], "the names of another model"
-
-
-@pytest.mark.parametrize("name", ["model.keras.classes.json", "run.json"])
-def test_unreadable_class_names_are_an_error(tmp_path, name):
-    (tmp_path / name).write_text("{")
-    with pytest.raises(UserError, match=r"The class names beside .*model\.keras cannot be read"):
-        class_names(tmp_path / "model.keras", 2)
-
-
-@pytest.mark.parametrize("names", [{"0": "a"}, "ab", 7])
-def test_class_names_that_are_not_a_list_are_ignored(tmp_path, names):
-    (tmp_path / "model.keras.classes.json").write_text(json.dumps(names))
-    assert class_names(tmp_path / "model.keras", 2) == ["class 0", "class 1"]
+    for names in ({"0": "a"}, "ab", 7):
+        (tmp_path / "model.keras.classes.json").write_text(json.dumps(names))
+        assert class_names(path, 2) == ["class 0", "class 1"]
+    for name in ("run.json", "model.keras.classes.json"):
+        (tmp_path / "model.keras.classes.json").unlink(missing_ok=True)
+        (tmp_path / name).write_text("{")
+        with pytest.raises(UserError, match=r"The class names beside .*model\.keras cannot be read"):
+            class_names(path, 2)
 
 
 def test_a_model_that_does_not_classify_images_is_rejected(tmp_path):

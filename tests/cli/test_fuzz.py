@@ -4,7 +4,6 @@ import contextlib
 import copy
 import functools
 import io
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,18 +15,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.conftest import ROOT
-from tests.samples import write_run
 from transfer_utils import cli, predict
 from transfer_utils.cli import compare, doctor
 from transfer_utils.config import MODEL_SUFFIXES, RunConfig
 from transfer_utils.course import run as course
-from transfer_utils.dashboard import launch, store
+from transfer_utils.dashboard import launch
 from transfer_utils.errors import UserError
 from transfer_utils.experiment import run as experiment
 from transfer_utils.models.litert import convert
 from transfer_utils.models.saving import save_model
-from transfer_utils.records import RECORD_NAME
 from transfer_utils.report import article
 from transfer_utils.studies import sweep
 from transfer_utils.training import pretrain
@@ -182,29 +178,6 @@ def test_any_study_file_is_planned_or_rejected(content, preset, seeds):
         status, text = run_command(["sweep", "study.yaml", "--dry-run", f"--preset={preset}", f"--seeds={seeds}"])
     assert status == 2 or (status == 0 and "to do: about " in text), text
     assert status == 0 or (content, seeds) != (GOOD, ""), text
-
-
-@functools.cache
-def good_record() -> dict:
-    with tempfile.TemporaryDirectory() as folder:
-        return json.loads(write_run(Path(folder, "run"), {}, "completed", 1).read_text("utf-8"))
-
-
-RECORDS = st.binary(max_size=30) | (JSON | st.deferred(lambda: spoiled(good_record()))).map(json.dumps).map(str.encode)
-
-
-@settings(max_examples=max(20, settings().max_examples // 20))  # each example reads the study of some sixty runs
-@given(record=RECORDS, study=st.just((ROOT / "studies" / "six_stages.yaml").read_bytes()) | STUDIES)
-@pytest.mark.fault(23)
-def test_any_record_and_study_file_give_a_message_and_a_readable_dashboard(record, study):
-    with inner_folder() as here:
-        (here / "runs" / "0001").mkdir(parents=True)
-        (here / "runs" / "0001" / RECORD_NAME).write_bytes(record)
-        (here / "study.yaml").write_bytes(study)
-        assert run_command(["report", "--study", "study.yaml", "--runs", "runs", "--output_dir", "out"])[0] == 2
-        before = files_around()
-        view = store.read(here / "runs", store.stamp(here / "runs"))
-        assert len(view.rows) + len(view.unreadable) == 1 and files_around() == before
 
 
 @functools.cache

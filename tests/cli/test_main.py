@@ -5,8 +5,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,9 +52,10 @@ def test_the_original_command_works_and_sets_the_defaults(configs):
     assert configs[1] == preset("none")
 
 
-def test_the_help_shows_every_option_with_its_default_and_both_spellings(capsys):
+def test_the_help_shows_every_option_with_its_default_and_both_spellings_in_groups(capsys):
     assert main(["train", "--help"]) == 0
-    text = " ".join(capsys.readouterr().out.split())
+    out = capsys.readouterr().out
+    text = " ".join(out.split())
     for name, field in RunConfig.model_fields.items():
         for start in ("--", "--no-") if field.annotation is bool else ("--",):
             for spelling in (name, name.replace("_", "-")):
@@ -65,16 +64,9 @@ def test_the_help_shows_every_option_with_its_default_and_both_spellings(capsys)
         unit = field.json_schema_extra["unit"]
         described = f"{field.description} [default: {default}{' ' + unit if unit else ''}]"
         assert described.replace(" ", "") in text.replace(" ", ""), name
-
-
-@pytest.mark.parametrize("command", ["train", "compare"])
-def test_the_help_groups_the_options_and_explains_the_presets(capsys, command):
-    assert main([command, "--help"]) == 0
-    out = capsys.readouterr().out
     headings = re.findall(r"^(\w+):$", out, re.MULTILINE)
     assert headings == ["General", "Data", "Network", "Training", "Augmentation", "Speed", "Paths", "Presets"]
-    for name, purpose in PRESET_PURPOSE.items():
-        assert f"{name} {purpose}" in " ".join(out.split())
+    assert all(f"{name} {purpose}" in text for name, purpose in PRESET_PURPOSE.items())
 
 
 def test_hyphens_and_underscores_are_equivalent(configs):
@@ -108,10 +100,7 @@ def test_compare_trains_longer_and_unfreezes_layers_without_a_preset(configs):
         ("train --epochs_stage1 1.5", "epochs_stage1 must be a whole number, got '1.5'."),
         ("train --zoom", "requires an argument"),
         ("train --preset ofline", "got 'ofline'. Did you mean 'offline'?"),
-        (
-            "train --image_size 16 --zoom 2",
-            "image_size must be at least 32, got '16'.\nzoom must be less than 1, got '2'.",
-        ),
+        ("train --image_size 16 --zoom 2", "at least 32, got '16'.\nzoom must be less than 1, got '2'."),
         ("train extra", "unexpected extra argument (extra)"),
         ("trian", "No such command 'trian'. (Did you mean"),
         ("predict model.keras", "Missing argument 'IMAGES...'"),
@@ -134,11 +123,7 @@ def test_an_error_of_the_user_prints_a_message_and_exits_2(capsys, monkeypatch, 
     [
         (UserError("zoom must be small."), 2, "Error: zoom must be small.\n"),
         (Diverged("The loss became nan."), 2, "Error: The loss became nan.\n"),
-        (
-            OSError(28, "No space left on device"),
-            1,
-            "Error: OSError: [Errno 28] No space left on device (--debug shows the traceback)\n",
-        ),
+        (OSError(28, "No space left"), 1, "Error: OSError: [Errno 28] No space left (--debug shows the traceback)\n"),
         (MemoryError(), 1, "Error: MemoryError (--debug shows the traceback)\n"),
         (RuntimeError("a\nb"), 1, "Error: RuntimeError: a (--debug shows the traceback)\n"),
         (KeyboardInterrupt(), 130, "Interrupted. Run the same command again to continue.\n"),
@@ -213,6 +198,9 @@ def test_predict_prints_readable_images_and_exits_2_for_the_others(capsys):
     assert len(re.findall(shares, capsys.readouterr().out)) == 1
 
 
+REPORT = "report --study s.yaml --runs r --output_dir o --medium"
+
+
 @pytest.mark.parametrize(
     ("words", "function", "result", "expected"),
     [
@@ -222,12 +210,7 @@ def test_predict_prints_readable_images_and_exits_2_for_the_others(capsys):
             {"curves": {"val_accuracy": [0.25]}, "weights": {"file": "w.npz"}},
             (("w",), {"n_letters": 50, "epochs": 2, "seed": 3}),
         ),
-        (
-            "report --study s.yaml --runs r --output_dir o --medium",
-            "report.article.write_report",
-            None,
-            (("s.yaml", "r", "o"), {"medium": True}),
-        ),
+        (REPORT, "report.article.write_report", None, (("s.yaml", "r", "o"), {"medium": True})),
         ("dashboard --runs r --port 9000", "dashboard.launch.launch", 3, (("r", 9000), {})),
         ("doctor --cache_dir c", "cli.doctor.examine", "the report", (("c",), {})),
     ],
@@ -245,13 +228,3 @@ def test_a_command_passes_its_options_on_and_prints_the_result(capsys, monkeypat
     assert calls == [expected] and status == (result if function.startswith("dashboard") else 0)
     printed = {"pretrain": "Wrote w.npz to w: validation accuracy 25.0 %.\n", "doctor": "the report\n"}
     assert capsys.readouterr().out == printed.get(words.split()[0], "")
-
-
-def test_help_and_wrong_options_do_not_import_heavy_libraries():
-    code = (
-        "import sys; from transfer_utils.cli import main; main(['train', '--help']); main(['train', '--zoom', '2'])\n"
-        "heavy = {'tensorflow', 'keras', 'matplotlib', 'scipy', 'sklearn', 'streamlit'} & set(sys.modules)\n"
-        "sys.exit(f'imported: {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The functions that notebooks call: begin, show, say, check and finish."""
+"""The functions that notebooks call: begin, show and check."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from transfer_utils.course.notebook import NotYet, begin, check, finish, sentinel, show
+from transfer_utils.course.notebook import NotYet, begin, check, show
 from transfer_utils.errors import UserError
 
 
@@ -41,13 +41,11 @@ def test_begin_suggests_the_nearest_preset_and_option():
         begin(preset="offline", label_per_class=5)
 
 
-def test_the_environment_overrides_the_preset_with_a_message(monkeypatch, capsys):
+def test_the_environment_overrides_the_preset_with_a_message_and_an_empty_data_dir_without(monkeypatch, capsys):
     monkeypatch.setenv("TRANSFER_UTILS_PRESET", "offline")
     assert begin(preset="cifar10").preset == "offline"
     assert "TRANSFER_UTILS_PRESET is set: preset offline instead of cifar10." in capsys.readouterr().out
-
-
-def test_the_environment_replaces_only_an_empty_data_dir(monkeypatch, capsys):
+    monkeypatch.delenv("TRANSFER_UTILS_PRESET")
     monkeypatch.setenv("TRANSFER_UTILS_DATA_DIR", "elsewhere")
     assert begin(preset="cifar10", data_dir="").data_dir == "elsewhere"
     assert "elsewhere" not in capsys.readouterr().out
@@ -101,22 +99,14 @@ def test_show_requires_an_alternative_text(displayed):
     assert displayed == []
 
 
-def test_finish_prints_the_sentinel(capsys):
-    finish("03_feature_maps")
-    assert capsys.readouterr().out == sentinel("03_feature_maps") + "\n"
-
-
 @pytest.mark.parametrize("answer", [False, 0, ..., lambda: ..., lambda: 1 < ..., lambda: missing])  # noqa: F821
 def test_check_raises_the_hint_for_a_wrong_answer(answer):
     with pytest.raises(NotYet, match="Count again"):
         check(answer, "Count again.")
 
 
-def test_check_accepts_a_correct_answer_silently(capsys):
+def test_check_accepts_a_correct_answer_silently_and_the_hint_has_no_traceback(capsys):
     check(lambda: 1 + 1 == 2, "Count again.")
     check(True, "Count again.")
     assert capsys.readouterr().out == ""
-
-
-def test_the_hint_is_shown_without_a_traceback():
     assert NotYet("Count again.")._render_traceback_() == ["Not yet: Count again."]

@@ -10,20 +10,15 @@ PAGES = [state.RUNS, state.COMPARE, state.ONE_RUN, state.STUDY, state.TRY_IT]
 def test_every_page_can_be_opened_for_an_empty_folder(tmp_path, draw, page):
     app = draw(tmp_path, page)
     assert not app.exception and app.segmented_control(key="page").value == page
+    if page == state.RUNS:
+        for first in (app, draw(tmp_path / "missing")):
+            assert [block.value for block in first.code] == ["transfer-utils compare --preset offline"]
 
 
-def test_an_empty_or_missing_folder_shows_the_first_command(tmp_path, draw):
-    for folder in (tmp_path, tmp_path / "nowhere"):
-        assert [block.value for block in draw(folder).code] == ["transfer-utils compare --preset offline"]
-
-
-def test_an_unknown_page_in_the_address_opens_the_first_page(runs, draw):
+def test_an_unknown_page_in_the_address_opens_the_first_page_with_the_number_of_runs_in_progress(runs, draw):
     app = draw(runs, "../../etc")
     assert not app.exception and app.segmented_control(key="page").value == "Runs"
-
-
-def test_the_header_shows_the_number_of_runs_in_progress(runs, draw):
-    assert draw(runs).text[0].value == f"{runs.name} · 1 running"
+    assert app.text[0].value == f"{runs.name} · 1 running"
 
 
 def test_the_command_line_takes_precedence_over_the_environment(runs, tmp_path, draw, monkeypatch):

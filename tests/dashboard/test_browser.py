@@ -159,14 +159,6 @@ def test_a_chart_is_saved_in_the_chosen_format(page, file_format):
     assert content.startswith(b"\x89PNG") if file_format == "PNG" else b"<svg" in content[:200]
 
 
-def test_the_chosen_runs_are_saved_as_csv(page):
-    open_page(page, "chosen=depth-30-0&chosen=baseline-0")
-    with page.expect_download() as download:
-        page.get_by_test_id("stDownloadButton").click()
-    lines = Path(download.value.path()).read_text("utf-8-sig").splitlines()
-    assert [line.split(",")[0] for line in lines] == ["run", "depth-30-0", "baseline-0"]
-
-
 @pytest.mark.fault(30)
 def test_the_server_accepts_only_local_connections_and_makes_none(server, page):
     open_page(page, "page=Study")

@@ -5,13 +5,16 @@ def charts(app):
     return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
 
 
-def test_only_the_options_that_differ_are_listed(runs, draw):
+def test_only_the_options_that_differ_are_listed_and_the_runs_can_be_changed(runs, draw):
     app = draw(runs, "Compare", chosen=["depth-30-0", "depth-10-0"])
     assert app.dataframe[0].value.to_dict("list") == {
         "Option": ["n_unfreeze", "augment"],
         "depth-30-0": ["30", "yes"],
         "depth-10-0": ["10", "no"],
     }
+    app.multiselect(key="picked").set_value(["depth-30-0", "baseline-0"]).run()
+    assert app.query_params["chosen"] == ["depth-30-0", "baseline-0"]
+    assert list(app.dataframe[0].value.columns) == ["Option", "depth-30-0", "baseline-0"]
 
 
 def test_one_run_has_no_options_that_differ(runs, draw):
@@ -24,13 +27,6 @@ def test_without_chosen_runs_the_page_explains_how_to_choose(runs, draw):
     assert not app.exception and len(app.info) == 1
 
 
-def test_the_list_of_runs_can_be_changed(runs, draw):
-    app = draw(runs, "Compare", chosen=["depth-30-0", "depth-10-0"])
-    app.multiselect(key="picked").set_value(["depth-30-0", "baseline-0"]).run()
-    assert app.query_params["chosen"] == ["depth-30-0", "baseline-0"]
-    assert list(app.dataframe[0].value.columns) == ["Option", "depth-30-0", "baseline-0"]
-
-
 def test_seeds_are_grouped_with_a_band(runs, draw):
     names = ["depth-30-0", "depth-30-1", "depth-10-0"]
     app = draw(runs, "Compare", chosen=names, group="configuration (mean over seeds)")
@@ -41,22 +37,18 @@ def test_seeds_are_grouped_with_a_band(runs, draw):
     assert any("± one standard deviation over the runs" in caption.value for caption in app.caption)
 
 
-def test_runs_are_grouped_by_an_option_that_differs(runs, draw):
+def test_runs_are_grouped_by_an_option_only_if_it_differs(runs, draw):
     app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-1", "depth-10-0"], group="augment", against="time")
     assert not app.exception
     assert app.selectbox(key="group").value == "augment"
     assert charts(app)[0]["layout"]["xaxis"]["title"]["text"] == "seconds of training"
-
-
-def test_grouping_by_an_option_without_differences_falls_back_to_each_run(runs, draw):
     app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-1"], group="n_unfreeze")
     assert not app.exception and app.selectbox(key="group").value == "each run"
 
 
 def test_at_most_twelve_lines_are_drawn(draw, study):
-    app = draw(
-        study, "Compare", chosen=[f"labels-{n}-s{seed}" for n in (5, 20, 100, 500) for seed in range(3)] + ["mixup-s0"]
-    )
+    names = [f"labels-{n}-s{seed}" for n in (5, 20, 100, 500) for seed in range(3)]
+    app = draw(study, "Compare", chosen=[*names, "mixup-s0"])
     assert any("the first 12 of 13" in info.value for info in app.info)
 
 
@@ -65,13 +57,6 @@ def test_old_logs_and_unfinished_runs_can_be_compared(runs, draw):
     assert not app.exception
     legend = [trace["name"] for trace in charts(app)[0]["data"] if trace.get("showlegend")]
     assert legend == ["depth-60-0", "depth-all-0"]  # the old log has no curves
-
-
-def test_charts_are_saved_in_the_chosen_format(runs, draw):
-    for file_format in ("PNG", "SVG"):
-        app = draw(runs, "One run", run="depth-30-0", format=file_format)
-        [config, *_] = [json.loads(chart.proto.config) for chart in app.get("plotly_chart")]
-        assert config["toImageButtonOptions"]["format"] == file_format.lower()
 
 
 def test_the_caption_reports_options_without_an_axis(study, draw):

@@ -11,19 +11,36 @@ from hypothesis import strategies as st
 
 from tests.samples import OLD_LOG, write_run
 from tests.utils.test_text import JSON
-from transfer_utils.dashboard import curve_charts, option_charts, result_charts, store
+from transfer_utils.dashboard import curve_charts, option_charts, result_charts
 from transfer_utils.dashboard.pages import study
 from transfer_utils.dashboard.pages.one_run import list_files
 from transfer_utils.dashboard.pages.runs import as_csv, frame
 from transfer_utils.dashboard.pages.try_it import model_file
-from transfer_utils.records import Run, RunRecord, UnreadableRecord, read_record
+from transfer_utils.records import Run, RunRecord, read_record
 from transfer_utils.results.groups import RunGroup, best_configurations, group_by, group_by_configuration
 from transfer_utils.results.table import Row, differing
 
 SCRIPT = "<script>document.title='taken'</script>"
 MARKUP = "**bold** [link](http://example.org) :red[red] $x^2$ # head `code` ![](http://example.org/x.png)"
 
+# What makes a record unreadable is tested in tests/test_records.py; these have a reason of each kind.
 UNREADABLE = {
+    "empty": b"",
+    "truncated": json.dumps(OLD_LOG).encode()[:100],
+    "latin-1": '{"error": "é"}'.encode("latin-1"),
+    "nan": b'{"metrics": {"val_end2end": NaN}}',
+    "1e999": b'{"metrics": {"val_end2end": 1e999}}',
+    "deep": b'{"config": {"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+    "null": b"null",
+    "binary": bytes(range(256)),
+    "status": {"status": "excellent"},
+    "metrics-huge": {"metrics": {"val_end2end": 10**400}},
+    "curves-word": {"curves": {"stage1": {"loss": ["a"]}}},
+    "matrix-ragged": {"confusion_matrix": [[1, 2], [3]]},
+    "per-class-list": {"per_class": [[1]]},
+    "files-number": {"files": {"model": 1}},
+}
+READABLE = {
     "empty": b"",
     "blank": b"  \n",
     "truncated": json.dumps(OLD_LOG).encode()[:100],
@@ -117,38 +134,31 @@ def table(app):
     return app.dataframe[0].value
 
 
-@pytest.mark.parametrize("case", UNREADABLE)
-@pytest.mark.fault(23)
-def test_an_invalid_record_is_listed_with_the_reason(folder, draw, case):
-    (folder / case).mkdir()
-    path = folder / case / "run.json"
-    path.write_bytes(content(UNREADABLE[case]))
-    os.utime(path, (0, 0))  # a recent file would be read again, as it may be incomplete
-    with pytest.raises(UnreadableRecord):
-        read_record(path)
-    app = checked(draw(folder))
-    assert list(table(app)["Run"]) == ["good"]
-    listed = app.dataframe[1].value
-    assert list(listed["File"]) == [f"{case}/run.json"]
-    assert len(listed["Reason"][0]) > 3
-
-
-@pytest.mark.parametrize("case", READABLE)
-@pytest.mark.fault(23)
-def test_any_valid_record_is_shown(folder, draw, case):
-    (folder / case).mkdir()
-    (folder / case / "run.json").write_bytes(content(READABLE[case]))
-    app = checked(draw(folder))
-    assert sorted(table(app)["Run"]) == sorted(["good", case])
-    checked(draw(folder, "One run", run=case, part="Options" if "config" in READABLE[case] else "Test split"))
-
-
-@pytest.mark.fault(23)
-def test_all_odd_records_together_can_be_compared_and_studied(folder, draw):
-    for case, value in READABLE.items():
+def write(folder, cases):
+    for case, value in cases.items():
         (folder / case).mkdir()
         (folder / case / "run.json").write_bytes(content(value))
+        os.utime(folder / case / "run.json", (0, 0))  # a recent file would be read again, as it may be incomplete
+
+
+@pytest.mark.fault(23)
+def test_unreadable_records_are_listed_with_the_reason_and_a_gigabyte_is_not_read(folder, draw):
+    write(folder, UNREADABLE | {"large": b""})
+    os.truncate(folder / "large" / "run.json", 1 << 30)
+    app = checked(draw(folder))
+    assert list(table(app)["Run"]) == ["good"]
+    reasons = app.dataframe[1].value.set_index("File")["Reason"]
+    assert set(reasons.index) == {f"{case}/run.json" for case in (*UNREADABLE, "large")}
+    assert reasons.str.len().min() > 3 and "bytes" in reasons["large/run.json"]
+
+
+@pytest.mark.fault(23)
+def test_any_valid_record_is_shown_compared_and_studied(folder, draw):
+    write(folder, READABLE)
     names = ["good", *READABLE]
+    assert sorted(table(checked(draw(folder)))["Run"]) == sorted(names)
+    for case, value in READABLE.items():
+        checked(draw(folder, "One run", run=case, part="Options" if "config" in value else "Test split"))
     for start in range(0, len(names), 6):
         checked(draw(folder, "Compare", chosen=[*names[start : start + 6], "no such run"]))
     checked(draw(folder, "Compare", chosen=names, group="configuration (mean over seeds)", against="time"))
@@ -156,36 +166,23 @@ def test_all_odd_records_together_can_be_compared_and_studied(folder, draw):
     checked(draw(folder, "Try it"))
 
 
-@pytest.mark.parametrize("case", NAMES)
 @pytest.mark.fault(24)
-def test_any_name_is_shown_as_text(folder, draw, case):
-    write_run(folder / NAMES[case], {"n_unfreeze": 3}, "completed", 1)
-    app = checked(draw(folder))
-    [name] = set(table(app)["Run"]) - {"good"}
-    assert name.isprintable()
-    one = checked(draw(folder, "One run", run=name))
-    assert one.selectbox(key="run").value == name
-
-
-@pytest.mark.fault(24)
-def test_runs_of_any_name_can_be_compared(folder, draw):
+def test_runs_of_any_name_can_be_shown_and_compared(folder, draw):
     for place, name in enumerate(NAMES.values()):
         write_run(folder / name, {"n_unfreeze": place}, "completed", place)
-    names = list(table(draw(folder))["Run"])
+    names = list(table(checked(draw(folder)))["Run"])
+    assert len(set(names)) == len(NAMES) + 1 and all(name.isprintable() for name in names)
+    for name in names:
+        assert checked(draw(folder, "One run", run=name)).selectbox(key="run").value == name
     app = checked(draw(folder, "Compare", chosen=names))
     assert set(app.dataframe[0].value.columns) == {"Option", *names}
 
 
 @pytest.mark.fault(24)
-def test_a_name_with_markup_is_shown_unchanged(folder, draw):
+def test_markup_in_a_name_or_a_record_is_shown_as_plain_text(folder, draw):
     write_run(folder / NAMES["markup"], {"n_unfreeze": 3}, "completed", 1)
+    write(folder, {"markup": READABLE["markup"]})
     assert NAMES["markup"] in set(table(draw(folder))["Run"])
-
-
-@pytest.mark.fault(24)
-def test_markup_in_a_record_is_shown_as_plain_text(folder, draw):
-    (folder / "markup").mkdir()
-    (folder / "markup" / "run.json").write_bytes(content(READABLE["markup"]))
     app = checked(draw(folder, "One run", run="markup", part="Options"))
     assert [block.value for block in app.code] == [MARKUP, MARKUP]
     assert MARKUP in [text.value for text in app.text]
@@ -206,29 +203,6 @@ def test_links_and_pipes_are_not_followed(folder, draw):
     app = checked(draw(folder))
     assert list(table(app)["Run"]) == ["good"]
     assert {"link/run.json", "self/run.json", "pipe/run.json"} <= set(app.dataframe[1].value["File"])
-
-
-@pytest.mark.fault(23)
-def test_a_record_of_a_gigabyte_is_not_read(folder, draw):
-    (folder / "large").mkdir()
-    with open(folder / "large" / "run.json", "wb") as file:
-        file.truncate(1 << 30)
-    app = checked(draw(folder))
-    assert "bytes" in app.dataframe[1].value["Reason"][0]
-
-
-@pytest.mark.fault(26)
-def test_a_record_that_is_deleted_before_it_is_read_is_left_out(folder, draw, monkeypatch):
-    gone = write_run(folder / "gone", {}, "completed", 1)
-    original = store.stamp
-
-    def stamp_and_delete(folder):
-        stamp = original(folder)
-        gone.unlink(missing_ok=True)
-        return stamp
-
-    monkeypatch.setattr(store, "stamp", stamp_and_delete)
-    assert list(table(checked(draw(folder)))["Run"]) == ["good"]
 
 
 @pytest.mark.fault(25)

@@ -1,10 +1,8 @@
 import subprocess
 import sys
 
-import psutil
 import pytest
 
-from tests.dashboard.server import served
 from transfer_utils.dashboard import launch
 from transfer_utils.errors import UserError
 
@@ -26,18 +24,6 @@ def test_the_project_configuration_sets_the_same():
     config.get_config_options(force_reparse=True)
     assert config.get_option("server.address") == "127.0.0.1"
     assert config.get_option("browser.gatherUsageStats") is False
-
-
-@pytest.mark.slow
-@pytest.mark.fault(30)
-def test_the_server_accepts_only_local_connections_and_makes_none(tmp_path):
-    with served(tmp_path) as (address, server):
-        process = psutil.Process(server.pid)
-        processes = [process, *process.children(recursive=True)]
-        connections = [connection for process in processes for connection in process.net_connections("inet")]
-    listening = [f"http://{end.laddr.ip}:{end.laddr.port}" for end in connections if end.status == psutil.CONN_LISTEN]
-    assert listening == [address]
-    assert {end.raddr.ip for end in connections if end.raddr} <= {"127.0.0.1"}
 
 
 def test_launch_returns_the_exit_status(tmp_path, monkeypatch):

@@ -1,12 +1,11 @@
 import pytest
 
-from transfer_utils.dashboard import option_charts, store
+from transfer_utils.dashboard import option_charts
 from transfer_utils.results.groups import RunGroup, group_by_configuration
 
 
 @pytest.fixture
-def rows(runs):
-    view = store.read(runs, store.stamp(runs))
+def rows(view):
     return lambda *names: view.named(names)
 
 

@@ -24,13 +24,9 @@ def test_unanswered_questions_are_named_with_the_command_that_answers_them(study
     assert "3 · Unfreezing depth" in draw(runs, "Study").caption[-1].value
 
 
-def test_validation_or_test_is_chosen_in_the_address(study, draw):
-    app = draw(study, "Study", split="test")
+def test_the_split_and_any_other_option_are_chosen_in_the_address(study, draw):
+    app = draw(study, "Study", split="test", option="batch_norm")
     assert any(text.startswith("Highest: all layers unfrozen, 87.3 %") for text in texts(app))
-
-
-def test_any_other_option_can_be_chosen(study, draw):
-    app = draw(study, "Study", option="batch_norm")
     assert not app.exception and app.selectbox(key="option").value == "batch_norm"
 
 

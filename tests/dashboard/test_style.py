@@ -11,10 +11,6 @@ def test_lines_differ_in_colour_first_and_then_in_marker():
     assert OKABE_ITO["black"] not in {colour for colour, _ in styles}
 
 
-def test_tinted():
-    assert style.tinted("#0072B2", 0.5) == "rgba(0,114,178,0.5)"
-
-
 def test_a_figure_without_a_legend_is_lower():
     with_legend, without = go.Figure(), go.Figure()
     style.lay_out(with_legend, 300)

@@ -52,11 +52,6 @@ def test_the_page_shows_the_three_best_classes_and_three_images(model_run, pictu
     [chart] = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
     assert chart["layout"]["yaxis"]["ticktext"] == ["&lt;b&gt;red&lt;/b&gt;", "blue", "green"]
     assert len(app.image) == 3
-
-
-@pytest.mark.slow
-def test_the_page_shows_a_warning_for_an_unreadable_image(model_run, draw):
-    app = draw(model_run, "Try it")
     app.file_uploader(key="image").set_value(("bad.png", b"no picture", "image/png")).run()
     assert not app.exception and len(app.warning) == 1
 

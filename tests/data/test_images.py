@@ -69,12 +69,8 @@ def test_postscript_is_refused_whatever_the_name_of_the_file(tmp_path, monkeypat
         decode_image(photo, 8)
 
 
-def test_an_image_of_the_right_size_stays_unchanged():
-    image = noise()
-    np.testing.assert_array_equal(decode_image(encoded(image), 32), np.asarray(image))
-
-
-def test_a_path_and_the_content_of_the_file_give_the_same_pixels(tmp_path):
+def test_an_image_of_the_right_size_stays_unchanged_and_a_path_gives_the_same_pixels_as_its_content(tmp_path):
+    np.testing.assert_array_equal(decode_image(encoded(noise()), 32), np.asarray(noise()))
     image = noise(50, 40)
     image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(decode_image(tmp_path / "a.png", 32), decode_image(encoded(image), 32))
@@ -191,15 +187,10 @@ def test_damaged_content_gives_an_image_or_an_error_that_names_it(data, kind):
         assert str(error).startswith("the image: ")
 
 
-def test_a_missing_file_or_a_folder_is_an_error(tmp_path):
-    for path in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(UserError, match="there is no such image file"):
+def test_a_missing_file_or_a_folder_is_an_error_without_control_characters(tmp_path):
+    for path in (tmp_path / "none.png", tmp_path, tmp_path / "a\x1b[31m\n.png"):
+        with pytest.raises(UserError, match="there is no such image file") as caught:
             decode_image(path, 32)
-
-
-def test_control_characters_in_a_name_are_escaped(tmp_path):
-    with pytest.raises(UserError) as caught:
-        decode_image(tmp_path / "a\x1b[31m\n.png", 32)
     assert "\x1b" not in str(caught.value) and r"a\x1b[31m\n.png" in str(caught.value)
 
 
@@ -233,11 +224,7 @@ def test_a_folder_of_classes_contains_only_training_images(tmp_path):
     listing = list_image_folder(lay_out(tmp_path, "train/a.png", "bus/b.png", "bus/deeper/c.png", ".git/d.png"))
     assert listing.class_names == ["bus", "train"]
     assert {split: len(files) for split, files in listing.splits.items()} == {"train": 2}
-
-
-def test_a_note_names_a_folder_beside_the_splits(tmp_path):
-    listing = list_image_folder(lay_out(tmp_path, "train/a/1.png", "train/b/1.png", "unlabelled/c/1.png"))
-    assert listing.class_names == ["a", "b"]
+    listing = list_image_folder(lay_out(tmp_path / "two", "train/a/1.png", "train/b/1.png", "unlabelled/c/1.png"))
     assert listing.notes == ["The folder 'unlabelled' beside the splits was not read."]
 
 
@@ -257,17 +244,13 @@ def test_a_note_names_a_folder_beside_the_splits(tmp_path):
 def test_the_error_for_an_unusable_folder_names_the_reason(tmp_path, paths, problem):
     with pytest.raises(UserError, match=problem):
         list_image_folder(lay_out(tmp_path, *paths))
-
-
-def test_a_path_that_is_not_a_folder_is_an_error(tmp_path):
-    lay_out(tmp_path, "file")
     with pytest.raises(UserError, match="does not exist"):
         list_image_folder(tmp_path / "nowhere")
     with pytest.raises(UserError, match="is not a folder"):
-        list_image_folder(tmp_path / "file")
+        list_image_folder(lay_out(tmp_path, "file") / "file")
 
 
-def test_links_out_of_the_folder_are_ignored_and_counted(tmp_path):
+def test_pipes_are_ignored_and_links_out_of_the_folder_are_counted(tmp_path):
     root = lay_out(tmp_path / "root", "a/1.png", "b/1.png")
     outside = lay_out(tmp_path / "outside", "secret.png").resolve()
     (root / "a" / "out.png").symlink_to(outside / "secret.png")
@@ -275,17 +258,11 @@ def test_links_out_of_the_folder_are_ignored_and_counted(tmp_path):
     (root / "d").symlink_to(root)
     (root / "b" / "in.png").symlink_to(root / "a" / "1.png")
     (root / "b" / "broken.png").symlink_to(root / "none.png")
+    os.mkfifo(root / "a" / "2.png")
     listing = list_image_folder(root)
     assert listing.class_names == ["a", "b"]
     assert listing.splits["train"].counts.tolist() == [1, 2]
     assert len(listing.notes) == 1 and "Ignored 3 links that lead out" in listing.notes[0]
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_named_pipe_is_not_listed(tmp_path):
-    root = lay_out(tmp_path, "a/1.png", "b/1.png")
-    os.mkfifo(root / "a" / "2.png")
-    assert list_image_folder(root).splits["train"].counts.tolist() == [1, 1]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows any bytes in file names")
@@ -306,24 +283,24 @@ def test_the_digest_changes_with_every_change_to_the_files(tmp_path):
     def digest(place=root):
         return list_image_folder(place).splits["train"].digest
 
-    seen = [digest()]
-    assert digest() == seen[0]
+    digests = [digest()]
+    assert digest() == digests[0]
     os.utime(root / "a" / "1.png", ns=(1, 1))
-    seen.append(digest())
+    digests.append(digest())
     (root / "a" / "1.png").write_bytes(b"xy")
     os.utime(root / "a" / "1.png", ns=(1, 1))
-    seen.append(digest())
+    digests.append(digest())
     (root / "a" / "1.png").rename(root / "a" / "2.png")
-    seen.append(digest())
+    digests.append(digest())
     (root / "a" / "2.png").rename(root / "b" / "2.png")
     lay_out(root, "a/1.png")
-    seen.append(digest())
+    digests.append(digest())
     os.utime(root / "a" / "1.png", ns=(1, 1))
-    seen.append(digest())
+    digests.append(digest())
     (root / "b" / "1.png").rename(root / "b" / "3.png")
-    seen.append(digest())
+    digests.append(digest())
     (root / "b" / "2.png").rename(root / "a" / "2.png")  # the names are 1, 2, 3 as before
-    seen.append(digest())
+    digests.append(digest())
     root.rename(tmp_path / "moved")
-    seen.append(digest(tmp_path / "moved"))
-    assert len(set(seen)) == len(seen)
+    digests.append(digest(tmp_path / "moved"))
+    assert len(set(digests)) == len(digests)

@@ -1,4 +1,4 @@
-"""The same command on Keras's other backends, where one is installed: none is needed, so none is in the lock."""
+"""The command on the other backends of Keras, if they are installed. They are optional, so the lock has none."""
 
 import importlib.util
 import os

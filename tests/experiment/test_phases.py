@@ -1,4 +1,4 @@
-"""The phases of a run: what is trained, what is judged, and that the test images are left alone until then."""
+"""The phases of a run: what is trained and evaluated, and that the test split is read last."""
 
 from pathlib import Path
 
@@ -22,38 +22,39 @@ def pictures(n: int) -> Split:
 
 
 def colours(images: np.ndarray) -> np.ndarray:
-    """Stand in for an engine: probabilities that differ from image to image and from view to view."""
+    """Return probabilities, as an engine does, that differ for each image and view."""
     weights = np.linspace(0, 1, 8)[:, None] * np.ones((8, 8))
-    found = (images.transpose(0, 3, 1, 2) * (weights + weights.T**2)).sum(axis=(2, 3)).astype("float32")
-    return found / found.sum(axis=1, keepdims=True)
+    sums = (images.transpose(0, 3, 1, 2) * (weights + weights.T**2)).sum(axis=(2, 3)).astype("float32")
+    return sums / sums.sum(axis=1, keepdims=True)
 
 
-def test_predictions_are_the_same_whatever_the_chunks():
-    n, told = CHUNK + 3, []
-    hooks = {"progress": lambda *args: told.append(args), "title": "t"}
-    found = predict_probabilities(colours, pictures(n), tiny.config(), **hooks)
-    assert np.array_equal(found, colours(pictures(n).take()))
-    assert told == [("t", CHUNK, n), ("t", n, n)]
+def test_predictions_do_not_depend_on_the_chunks():
+    n, steps = CHUNK + 3, []
+    hooks = {"progress": lambda *step: steps.append(step), "title": "t"}
+    probabilities = predict_probabilities(colours, pictures(n), tiny.config(), **hooks)
+    assert np.array_equal(probabilities, colours(pictures(n).take()))
+    assert steps == [("t", CHUNK, n), ("t", n, n)]
 
 
 @pytest.mark.parametrize(("flip", "shift"), [(True, 0), (True, 2), (False, 0)])
 def test_averaged_predictions_are_the_mean_over_the_views(flip, shift):
     config, images = tiny.config(horizontal_flip=flip, tta_shift=shift), pictures(5).take()
-    found = predict_probabilities(colours, pictures(5), config, tta=True)
-    assert np.allclose(found, np.mean([colours(view) for view in tta_views(images, flip, shift)], axis=0))
-    assert not np.allclose(found, colours(images), atol=1e-4), "one view is as good as all"
-    looks = []
+    averaged = predict_probabilities(colours, pictures(5), config, tta=True)
+    views = tta_views(images, flip, shift)
+    assert np.allclose(averaged, np.mean([colours(view) for view in views], axis=0))
+    assert not np.allclose(averaged, colours(images), atol=1e-4), "all views have the same prediction"
+    predicted = []
 
     def counted(view: np.ndarray) -> np.ndarray:
-        looks.append(view)
+        predicted.append(view)
         return colours(view)
 
     again = predict_probabilities(counted, pictures(5), config, tta=True, plain=colours(images))
-    assert np.array_equal(again, found) and len(looks) == len(tta_views(images, flip, shift)) - 1
+    assert np.array_equal(again, averaged) and len(predicted) == len(views) - 1
 
 
 class Guarded(Split):
-    """A test split that lets nobody look before the evaluation has begun."""
+    """A test split that cannot be read before the evaluation has begun."""
 
     begun = False
 
@@ -62,7 +63,7 @@ class Guarded(Split):
         return super().take(positions)
 
     def part(self, positions):
-        assert Guarded.begun, "test images were set apart before the evaluation"
+        assert Guarded.begun, "test images were selected before the evaluation"
         return super().part(positions)
 
 
@@ -89,21 +90,15 @@ def guarded(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [{"views": 0, "tta": True, "head": "plain"}, {"n_unfreeze": -1, "batch_norm": "trained", "use_mixup": True}],
-    ids=["no cached views", "everything unfrozen"],
+    [{}, {"views": 0, "tta": True, "head": "plain"}, {"n_unfreeze": -1, "batch_norm": "trained", "use_mixup": True}],
+    ids=["cached views", "no cached views", "everything unfrozen"],
 )
-def test_a_run_without_a_trunk_trains_on_pixels_and_reads_the_test_images_last(guarded, options):
-    run = run_experiment(tiny.config(epochs_stage1=1, **options), log=lambda line: None)
-    assert "boundary" not in run.record.network and "boundary" not in run.record.timing_sec
-    assert len(run.record.curves["stage2"]["loss"]) == 2
+def test_the_test_split_is_read_last_and_without_cached_views_stage_2_trains_on_pixels(guarded, options):
+    record = run_experiment(tiny.config(epochs_stage1=1, **options), log=lambda line: None).record
+    assert ("boundary" in record.network) == ("boundary" in record.timing_sec) == (not options)
+    assert len(record.curves["stage2"]["loss"]) == 2
     averaged = {f"{split}_tta{end}" for split in ("val", "test") for end in ("", "_low", "_high")}
-    assert Guarded.begun and averaged & set(run.record.metrics) == (averaged if options.get("tta") else set())
-
-
-@pytest.mark.slow
-def test_a_run_from_cached_views_reads_the_test_images_last(guarded):
-    run = run_experiment(tiny.config(epochs_stage1=1), log=lambda line: None)
-    assert Guarded.begun and "boundary" in run.record.network
+    assert Guarded.begun and averaged & set(record.metrics) == (averaged if options.get("tta") else set())
 
 
 @pytest.mark.slow
@@ -122,7 +117,7 @@ def test_layers_without_weights_cannot_be_fine_tuned(guarded):
 
 
 @pytest.mark.slow
-def test_a_linear_head_starts_from_the_solved_regression_also_when_its_checkpoint_is_lost(guarded, monkeypatch):
+def test_a_linear_head_starts_from_the_solved_regression_unless_a_checkpoint_is_left(guarded, monkeypatch):
     solved = []
     monkeypatch.setattr(phases, "start_head", lambda head, solution: solved.append(head))
     options = {"n_unfreeze": 0, "epochs_stage1": 2}
@@ -134,7 +129,7 @@ def test_a_linear_head_starts_from_the_solved_regression_also_when_its_checkpoin
     with pytest.raises(KeyboardInterrupt):
         run_experiment(tiny.config(**options), progress=stop, log=lambda line: None)
     run_experiment(tiny.config(**options), log=lambda line: None)
-    assert len(solved) == 1, "it was solved again, although the stage had begun"
+    assert len(solved) == 1, "it was solved again after the first epoch"
     with pytest.raises(KeyboardInterrupt):
         run_experiment(tiny.config(seed=1, **options), progress=stop, log=lambda line: None)
     (checkpoint,) = Path("runs/0002-shapes-transfer").glob("checkpoint*")
@@ -144,7 +139,7 @@ def test_a_linear_head_starts_from_the_solved_regression_also_when_its_checkpoin
 
 
 @pytest.mark.slow
-def test_fine_tuning_starts_from_the_solved_head_without_epochs_of_stage_1_and_resumes_from_there(monkeypatch):
+def test_without_epochs_of_stage_1_fine_tuning_starts_from_the_solved_head_and_resumes(monkeypatch):
     tiny.use_backbone(monkeypatch)
     starts, options = [], {"epochs_stage1": 0, "augment": False}
 
@@ -163,20 +158,20 @@ def test_fine_tuning_starts_from_the_solved_head_without_epochs_of_stage_1_and_r
     (start,), labels = starts, load_dataset(tiny.config()).validation.labels
     assert np.mean(start.argmax(axis=1) == labels) == run.record.metrics["val_convex"]
     assert list(run.record.curves) == ["stage2"] and run.name.startswith("0001")
-    undisturbed = run_experiment(tiny.config(**options, output_dir="others"), log=lambda line: None).record
+    uninterrupted = run_experiment(tiny.config(**options, output_dir="others"), log=lambda line: None).record
     for name in ("loss", "val_loss"):
-        assert run.record.curves["stage2"][name] == undisturbed.curves["stage2"][name]
+        assert run.record.curves["stage2"][name] == uninterrupted.curves["stage2"][name]
 
 
 @pytest.mark.slow
-def test_plain_images_pass_the_trunk_once(monkeypatch):
+def test_images_that_are_not_augmented_pass_the_trunk_once(monkeypatch):
     tiny.use_backbone(monkeypatch)
-    seen = []
+    passed = []
 
     class Counting(phases.Engine):
         def __call__(self, images):
             if images.shape[1:] == (32, 32, 3):
-                seen.append(len(images))
+                passed.append(len(images))
             return super().__call__(images)
 
     monkeypatch.setattr("transfer_utils.features.Engine", Counting)
@@ -185,4 +180,4 @@ def test_plain_images_pass_the_trunk_once(monkeypatch):
     monkeypatch.setattr(phases, "_summary", lambda metrics: "")
     config = tiny.config(epochs_stage1=0, augment=False, cache_dir="cache")
     sizes = run_experiment(config, log=lambda line: None).record.dataset["images"]
-    assert sum(seen) == sizes["train"] + sizes["validation"]
+    assert sum(passed) == sizes["train"] + sizes["validation"]

@@ -61,12 +61,6 @@ def test_grad_cam_of_a_linear_head_is_the_map_weighted_by_its_kernel(network, im
         np.testing.assert_allclose(computed, heat / heat.max(), atol=1e-4)
 
 
-def test_grad_cam_explains_the_predicted_class_by_default(network, image):
-    predicted = int(np.argmax(network(image[None].astype("float32"), training=False)))
-    np.testing.assert_array_equal(grad_cam(network, image), grad_cam(network, image, predicted))
-    assert np.abs(grad_cam(network, image, 1 - predicted) - grad_cam(network, image)).max() > 0.1
-
-
 def test_grad_cam_marks_the_evidence_and_is_zero_without_any():
     pixels = keras.Input((8, 8, 3))
     head = layers.Dense(2, activation="softmax")
@@ -79,11 +73,14 @@ def test_grad_cam_marks_the_evidence_and_is_zero_without_any():
     assert not grad_cam(model, red_corner, 1).any()  # red is evidence against it
 
 
-def test_grad_cam_uses_layers_inside_a_backbone_and_models_without_a_backbone(network, image):
-    np.testing.assert_allclose(grad_cam(network, image, 0, "relu_3"), grad_cam(network, image, 0))
-    assert np.abs(grad_cam(network, image, 0, "relu_1") - grad_cam(network, image, 0)).max() > 0.1
-    baseline = build_baseline_cnn(2, tiny.SIDE)
-    assert grad_cam(baseline, image, 0, "conv1").max() == 1
+def test_grad_cam_explains_the_predicted_class_and_the_last_maps_by_default(network, image):
+    predicted = int(np.argmax(network(image[None].astype("float32"), training=False)))
+    heat = grad_cam(network, image)
+    np.testing.assert_array_equal(heat, grad_cam(network, image, predicted))
+    np.testing.assert_allclose(heat, grad_cam(network, image, predicted, "relu_3"))
+    for other in (grad_cam(network, image, 1 - predicted), grad_cam(network, image, predicted, "relu_1")):
+        assert np.abs(other - heat).max() > 0.1
+    assert grad_cam(build_baseline_cnn(2, tiny.SIDE), image, 0, "conv1").max() == 1, "a model without a backbone"
 
 
 @pytest.mark.parametrize(
@@ -131,6 +128,8 @@ def test_pooled_activations_equal_the_pooled_feature_maps(network, dataset, pool
     maps = feature_maps(network, dataset.validation.take(), names)
     for name in names:
         np.testing.assert_allclose(pooled[name], getattr(maps[name], pool)((1, 2)), rtol=2e-3, atol=2e-3)
+    with pytest.raises(UserError, match="pool must be 'mean' or 'max', got 'sum'"):
+        pooled_activations(network, dataset.validation, tiny.config(), ["relu_1"], "sum")
 
 
 @pytest.mark.fault(15)
@@ -143,11 +142,6 @@ def test_the_cache_distinguishes_layers_and_their_order(network, dataset):
         alone = pooled_activations(network, dataset.validation, tiny.config(), [name])[name]
         for activations in (reverse[name], alone):
             np.testing.assert_allclose(activations, together[name], rtol=2e-3, atol=2e-3)
-
-
-def test_pooled_activations_reject_an_unknown_pool(network, dataset):
-    with pytest.raises(UserError, match="pool must be 'mean' or 'max', got 'sum'"):
-        pooled_activations(network, dataset.validation, tiny.config(), ["relu_1"], "sum")
 
 
 def test_probe_by_depth_fits_and_selects_on_training_images_and_measures_on_validation(network, dataset, monkeypatch):
@@ -186,15 +180,12 @@ def test_probe_by_depth_uses_at_most_the_given_number_of_images(network, dataset
     assert sizes == [20, 4]
 
 
-def test_liveliest_channels_sorts_by_standard_deviation():
+def test_channels_are_sorted_by_standard_deviation_and_images_by_activation():
     maps = np.zeros((4, 4, 3))
     maps[0, 0, 2], maps[0, 0, 1] = 5, 1
     maps[..., 0] = 9  # bright but constant
     assert liveliest_channels(maps).tolist() == [2, 1, 0]
     assert liveliest_channels(maps, 1).tolist() == [2]
-
-
-def test_most_activating_sorts_the_images_of_each_channel():
     strength = np.array([[0.1, 5], [0.7, 1], [0.4, 3]])
     assert most_activating(strength, 2).tolist() == [[1, 2], [0, 2]]
     assert most_activating(strength, 9).shape == (2, 3)

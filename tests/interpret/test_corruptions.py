@@ -57,8 +57,5 @@ def test_blur_does_not_mix_images_or_channels(images):
 def test_wrong_arguments_are_rejected(images, kind, severity, message):
     with pytest.raises(UserError, match=message):
         corrupt(images, kind, severity)
-
-
-def test_scaled_pixels_are_rejected(images):
     with pytest.raises(UserError, match=r"images must be uint8 \(n, h, w, 3\), got float64"):
         corrupt(images / 255, "blur", 1)

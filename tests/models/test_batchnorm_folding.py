@@ -1,4 +1,4 @@
-"""A network whose frozen BatchNorms are folded computes and learns what it did before."""
+"""A network with folded BatchNorms has the same outputs and the same gradients."""
 
 import keras
 import numpy as np
@@ -78,21 +78,22 @@ def test_a_step_moves_the_same_weights_by_the_same_amount(how):
         assert change.any() == path.startswith("conv"), path
 
 
-def test_what_the_folded_network_learns_the_other_has_learned():
+def test_the_folded_network_shares_the_weights_of_the_other():
     base = tiny.backbone()
     unfreeze_model_tail(base, -1)
     folded = fold_batch_norms(base)
     assert folded_in(folded) == ["norm_1", "norm_2", "norm_3"]
-    assert [id(w) for w in folded.weights] == [id(w) for w in base.weights], "a checkpoint knows weights by their place"
+    assert [id(w) for w in folded.weights] == [id(w) for w in base.weights], "a checkpoint stores weights by position"
 
 
-def test_a_batch_norm_that_learns_is_left_alone():
+def test_a_trainable_batch_norm_and_a_convolution_with_an_activation_are_not_folded():
     base = tiny.backbone()
     unfreeze_model_tail(base, 3, "trained")
     assert folded_in(fold_batch_norms(base)) == ["norm_1", "norm_2"]
+    assert folded_in(fold_batch_norms(convolutions(activation="relu"))) == ["norm_1"]
 
 
-def test_a_batch_norm_that_is_to_learn_after_all_is_refused():
+def test_unfreezing_a_folded_batch_norm_is_refused():
     base = convolutions()
     folded = fold_batch_norms(base)
     unfreeze_model_tail(base, -1, "trained")
@@ -100,11 +101,7 @@ def test_a_batch_norm_that_is_to_learn_after_all_is_refused():
         folded(INPUTS)
 
 
-def test_a_convolution_that_has_an_activation_is_left_alone():
-    assert folded_in(fold_batch_norms(convolutions(activation="relu"))) == ["norm_1"]
-
-
-def test_a_convolution_that_something_else_uses_is_left_alone():
+def test_a_convolution_with_a_second_user_is_not_folded():
     pixels = keras.Input((8, 8, 3))
     maps = layers.Conv2D(4, 3, name="conv")(pixels)
     norm = layers.BatchNormalization(name="norm")

@@ -1,4 +1,4 @@
-"""Both engines compute the same, for any number of images; which one runs has a reason that can be read."""
+"""Both inference engines give the same results, and the choice between them is explained."""
 
 import keras
 import numpy as np
@@ -17,23 +17,23 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_litert_and_keras_give_the_same_features_and_keep_quiet(capfd):
+def test_litert_and_keras_give_the_same_features_and_print_nothing(capfd):
     config = tiny.config(dataset="photo-digits", data_dir="", weights="letters", image_size=48)
     images = load_dataset(config).test.take(np.arange(17))
     extractor = build_feature_extractor(config, build_backbone(config)[0])
     capfd.readouterr()
     fast = Engine(extractor, "litert")
-    found = fast(images)
+    features = fast(images)
     assert capfd.readouterr().err == ""
     expected = Engine(extractor, "keras")(images)
-    assert found.shape == expected.shape == (17, 1280) and found.dtype == np.float32
-    assert cosine(found, expected).min() > 0.9999
-    assert cosine(found, np.roll(expected, 1, axis=0)).max() < 0.9999, "all features are alike: nothing is compared"
+    assert features.shape == expected.shape == (17, 1280) and features.dtype == np.float32
+    assert cosine(features, expected).min() > 0.9999
+    assert cosine(features, np.roll(expected, 1, axis=0)).max() < 0.9999, "all images have the same features"
     assert (fast.kind, fast.reason, fast.shape) == ("litert", "as requested", (1280,))
 
 
 @pytest.mark.parametrize("kind", ["litert", "keras"])
-def test_what_an_image_gives_does_not_depend_on_how_many_there_are(kind):
+def test_the_result_of_an_image_does_not_depend_on_its_batch(kind):
     extractor = build_feature_extractor(tiny.config(), tiny.backbone())
     images = np.random.default_rng(0).integers(0, 256, (2 * LITERT_BATCH + 1, 32, 32, 3), dtype=np.uint8)
     run = Engine(extractor, kind)
@@ -46,7 +46,7 @@ def test_what_an_image_gives_does_not_depend_on_how_many_there_are(kind):
 
 @pytest.fixture
 def here(monkeypatch):
-    """Return a function that says what this machine has."""
+    """Return a function that sets what this machine has."""
 
     def here(missing: str = "", gpu: bool = False) -> None:
         monkeypatch.setattr(engine, "litert_missing", lambda: missing)
@@ -55,7 +55,7 @@ def here(monkeypatch):
     return here
 
 
-def test_the_engine_is_the_one_asked_for_or_the_faster_one_that_works_here(here):
+def test_the_engine_is_the_requested_or_the_fastest_available_one(here):
     here()
     assert choose_engine("auto") == ("litert", "the fastest on a CPU")
     assert choose_engine("keras") == ("keras", "as requested")

@@ -81,41 +81,36 @@ def test_an_unavailable_export_is_reported_before_training(monkeypatch):
         run_experiment(tiny.config(export="int8"), log=lambda line: None)
 
 
-@pytest.mark.parametrize("content", [b"", b"no model", None])
-def test_an_invalid_file_is_refused_by_name(model, tmp_path, content):
-    path = tmp_path / "odd.tflite"
-    path.write_bytes(convert(model, 1)[:5000] if content is None else content)
-    with pytest.raises(UserError, match=r"odd\.tflite cannot be loaded as a model"):
-        load_exported(path)
-
-
-def test_a_file_that_fails_when_it_runs_is_refused_by_name(model, tmp_path, monkeypatch):
+def test_an_invalid_file_or_one_that_fails_when_it_runs_is_refused_by_name(model, tmp_path, monkeypatch):
     def fail(self, images):
         raise RuntimeError("Input tensor 4 lacks data")
 
-    (tmp_path / "odd.tflite").write_bytes(convert(model, 1))
+    path, good = tmp_path / "odd.tflite", convert(model, 1)
+    for content in (b"", b"no model", good[:5000]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"odd\.tflite cannot be loaded as a model"):
+            load_exported(path)
+    path.write_bytes(good)
     monkeypatch.setattr(LiteRT, "__call__", fail)
     with pytest.raises(UserError, match=r"odd\.tflite cannot be loaded as a model: Input tensor 4 lacks data"):
-        load_exported(tmp_path / "odd.tflite")
+        load_exported(path)
+    with pytest.raises(UserError, match="There is no model file"):
+        load_exported(tmp_path / "missing.tflite")
 
 
 def test_a_model_with_other_inputs_or_outputs_is_refused(tmp_path):
     flat, pixels = keras.Input((4,)), keras.Input((32, 32, 3))
-    odd = keras.Model(flat, keras.layers.Dense(2)(flat))
-    (tmp_path / "flat.tflite").write_bytes(convert(odd, 1))
-    with pytest.raises(UserError, match=r"flat.tflite .* must be square uint8 colour images"):
-        load_exported(tmp_path / "flat.tflite")
-    (tmp_path / "maps.tflite").write_bytes(convert(keras.Model(pixels, keras.layers.Conv2D(2, 3)(pixels)), 1))
-    with pytest.raises(
-        UserError, match=r"maps.tflite must return one row of probabilities per image, got the shape \(30, 30, 2\)"
-    ):
-        load_exported(tmp_path / "maps.tflite")
-    bytes_out = keras.Model(pixels, keras.ops.cast(keras.layers.Flatten()(pixels)[:, :3], "uint8"))
-    (tmp_path / "bytes.tflite").write_bytes(convert(bytes_out, 1))
-    with pytest.raises(UserError, match=r"bytes.tflite .* and float32 outputs, got uint8 .*uint8 \(1, 3\)"):
-        load_exported(tmp_path / "bytes.tflite")
-    with pytest.raises(UserError, match="There is no model file"):
-        load_exported(tmp_path / "missing.tflite")
+    models = {
+        r"must be square uint8 colour images": keras.Model(flat, keras.layers.Dense(2)(flat)),
+        r"got the shape \(30, 30, 2\)": keras.Model(pixels, keras.layers.Conv2D(2, 3)(pixels)),
+        r"and float32 outputs, got uint8 .*uint8 \(1, 3\)": keras.Model(
+            pixels, keras.ops.cast(keras.layers.Flatten()(pixels)[:, :3], "uint8")
+        ),
+    }
+    for message, model in models.items():
+        (tmp_path / "other.tflite").write_bytes(convert(model, 1))
+        with pytest.raises(UserError, match=rf"other\.tflite .*{message}"):
+            load_exported(tmp_path / "other.tflite")
 
 
 def test_native_messages_are_shown_only_after_a_failure(capfd):

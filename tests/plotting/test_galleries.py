@@ -32,16 +32,11 @@ def test_views_follow_their_original():
 
 def test_the_most_confident_mistake_comes_first():
     figure = plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES, NAMES)
-    assert [axes.get_title("left") for axes in figure.axes if axes.images] == [
-        "dog, 80 %\ntruth: cat",
-        "cat, 60 %\ntruth: dog",
-    ]
+    titles = [axes.get_title("left") for axes in figure.axes if axes.images]
+    assert titles == ["dog, 80 %\ntruth: cat", "cat, 60 %\ntruth: dog"]
     assert np.array_equal(figure.axes[0].images[0].get_array(), IMAGES[3])
     figure = plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES, NAMES, n=1)
     assert sum(bool(axes.images) for axes in figure.axes) == 1
-
-
-def test_a_model_without_mistakes():
     assert words(plotting.plot_mistakes(IMAGES, LABELS, np.eye(2)[LABELS], NAMES)) == ["No wrong answer"]
 
 
@@ -60,15 +55,18 @@ def test_images_of_another_shape_or_value_range_are_refused(images, message):
         plotting.plot_class_grid(images, LABELS, NAMES)
 
 
-def test_different_counts_are_refused():
-    with pytest.raises(UserError, match="labels must be as many as images, got 1 and 4"):
-        plotting.plot_class_grid(IMAGES, LABELS[:1], NAMES)
-    with pytest.raises(UserError, match="labels must be as many as images, got 1 and 4"):
-        plotting.plot_mistakes(IMAGES, LABELS[:1], PROBABILITIES, NAMES)
-    with pytest.raises(UserError, match="probabilities must be as many as images, got 2 and 4"):
-        plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES[:2], NAMES)
-    with pytest.raises(UserError, match="views must be as many as images, got 3 and 4"):
-        plotting.plot_augmented(IMAGES, VIEWS[:3])
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plotting.plot_class_grid(IMAGES, LABELS[:1], NAMES), "labels must be as many as images, got 1 and 4"),
+        (lambda: plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES[:2], NAMES), "as many as images, got 2 and 4"),
+        (lambda: plotting.plot_augmented(IMAGES, VIEWS[:3]), "views must be as many as images, got 3 and 4"),
+        (lambda: plotting.plot_blends(VIEWS[:1], np.zeros((2, 2)), NAMES), "labels must be as many as blends, got 2"),
+    ],
+)
+def test_different_counts_are_refused(draw, message):
+    with pytest.raises(UserError, match=message):
+        draw()
 
 
 def test_blends_show_three_images_per_pair_and_the_largest_parts_of_the_label():
@@ -76,5 +74,3 @@ def test_blends_show_three_images_per_pair_and_the_largest_parts_of_the_label():
     figure = plotting.plot_blends(images, np.array([[0.7, 0.0, 0.3], [0.0, 1.0, 0.0]]), ["cat", "dog", "ship"])
     assert len(figure.axes) == 6
     assert {axes.get_xlabel() for axes in figure.axes} == {"", "70% cat\n30% ship", "100% dog"}
-    with pytest.raises(UserError, match="labels must be as many as blends, got 2 and 1"):
-        plotting.plot_blends(images[:1], np.zeros((2, 2)), NAMES)

@@ -100,13 +100,10 @@ def test_receptive_field_is_compared_with_the_sides():
     assert "side of an image of 160 px" in written(figure)
 
 
-def test_positions_divide_the_image_into_a_grid():
+def test_positions_divide_the_image_into_a_grid_and_cka_is_written_in_its_cells():
     figure = interpret.plot_positions(pictures(1)[0], {"small": 1, "large": 4})
     assert [len(axes.lines) for axes in figure.axes] == [4, 10]
     assert "large" in written(figure)
-
-
-def test_cka_is_written_in_its_cells():
     figure = interpret.plot_cka(np.array([[1, 0.25]]), ["x"], ["x", "y"], ("before", "after"))
     assert all(text in written(figure) for text in ("1.00", "0.25", "before", "after", "x", "y"))
 

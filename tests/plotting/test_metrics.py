@@ -6,34 +6,24 @@ from transfer_utils import plotting
 from transfer_utils.errors import UserError
 
 
-class TestAccuracyComparison:
-    def test_numbers_and_intervals_are_written(self):
-        texts = words(plotting.plot_accuracy_comparison(TRANSFER, BASELINE))
-        assert {"88.0 %", "87.0 to 89.0", "70.0 %", "69.0 to 71.0", "88.5 %", "87.5 to 89.5"} <= set(texts)
-        assert "interval\nnot recorded" in texts  # for the test accuracy of the baseline
-        assert "not recorded" in texts  # for the test-time augmentation of the baseline
-
-    def test_without_test_time_augmentation_there_is_no_third_group(self):
-        assert "TTA" not in " ".join(words(plotting.plot_accuracy_comparison(BASELINE, OLD)))
-
-    def test_empty_records_leave_four_gaps(self):
-        assert words(plotting.plot_accuracy_comparison(EMPTY, EMPTY)).count("not recorded") == 4
+def test_accuracies_and_intervals_are_written_and_missing_ones_are_named():
+    texts = words(plotting.plot_accuracy_comparison(TRANSFER, BASELINE))
+    assert {"88.0 %", "87.0 to 89.0", "70.0 %", "69.0 to 71.0", "88.5 %", "87.5 to 89.5"} <= set(texts)
+    assert "interval\nnot recorded" in texts  # for the test accuracy of the baseline
+    assert "not recorded" in texts  # for the test-time augmentation of the baseline
+    assert "TTA" not in " ".join(words(plotting.plot_accuracy_comparison(BASELINE, OLD)))
+    assert words(plotting.plot_accuracy_comparison(EMPTY, EMPTY)).count("not recorded") == 4
 
 
 class TestConfusionMatrix:
     def test_cells_show_the_percentage_of_their_row_or_the_count(self):
         assert {"83.3", "16.7", "25.0", "75.0"} <= set(words(DRAW["plot_confusion_matrix"]()))
-        assert {"5", "1", "2", "6"} <= set(
-            words(plotting.plot_confusion_matrix([[5, 1], [2, 6]], NAMES, normalise=False))
-        )
-
-    def test_a_class_without_images_leaves_its_row_empty(self):
+        counts = plotting.plot_confusion_matrix([[5, 1], [2, 6]], NAMES, normalise=False)
+        assert {"5", "1", "2", "6"} <= set(words(counts))
         texts = words(plotting.plot_confusion_matrix([[3, 0], [0, 0]], NAMES))
-        assert "100.0" in texts and "nan" not in texts
-
-    def test_many_classes_are_drawn_without_numbers(self):
-        figure = plotting.plot_confusion_matrix(np.full((21, 21), 7), [f"c{i}" for i in range(21)], normalise=False)
-        assert "7" not in words(figure)
+        assert "100.0" in texts and "nan" not in texts, "a class without images has an empty row"
+        many = plotting.plot_confusion_matrix(np.full((21, 21), 7), [f"c{i}" for i in range(21)], normalise=False)
+        assert "7" not in words(many), "many classes are drawn without numbers"
 
     @pytest.mark.parametrize(
         ("matrix", "names"), [([[1, 2], [3, 4]], ["cat"]), ([[1, 2]], NAMES), (np.zeros((0, 0)), [])]
@@ -43,23 +33,15 @@ class TestConfusionMatrix:
             plotting.plot_confusion_matrix(matrix, names)
 
 
-class TestReliability:
-    def test_the_legend_has_the_calibration_error_or_reports_that_it_is_missing(self):
-        texts = words(plotting.plot_reliability({"here": CALIBRATION, "there": {}}))
-        assert f"here: ECE {100 * CALIBRATION['ece']:.1f} %" in texts
-        assert "there: not recorded" in texts
-
-    def test_only_bins_with_images_have_a_point(self):
-        line = plotting.plot_reliability({"here": CALIBRATION}).axes[0].containers[0].lines[0]
-        assert len(line.get_xdata()) == sum(count > 0 for count in CALIBRATION["count"])
+def test_reliability_shows_bins_with_images_and_the_calibration_error():
+    figure = plotting.plot_reliability({"here": CALIBRATION, "there": {}})
+    assert {f"here: ECE {100 * CALIBRATION['ece']:.1f} %", "there: not recorded"} <= set(words(figure))
+    line = plotting.plot_reliability({"here": CALIBRATION}).axes[0].containers[0].lines[0]
+    assert len(line.get_xdata()) == sum(count > 0 for count in CALIBRATION["count"])
 
 
-class TestClassBalance:
-    def test_a_class_missing_from_a_split_counts_as_zero(self):
-        figure = DRAW["plot_class_balance"]()
-        widths = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
-        assert widths == [[40, 3], [9, 0]]
-
-    def test_an_empty_mapping_is_refused(self):
-        with pytest.raises(UserError, match="at least one split"):
-            plotting.plot_class_balance({})
+def test_a_class_missing_from_a_split_counts_as_zero():
+    widths = [[bar.get_width() for bar in axes.patches] for axes in DRAW["plot_class_balance"]().axes]
+    assert widths == [[40, 3], [9, 0]]
+    with pytest.raises(UserError, match="at least one split"):
+        plotting.plot_class_balance({})

@@ -12,9 +12,6 @@ def test_a_row_describes_its_run(row):
     assert best.created == "2026-03-01 04:10"
     assert (best.epochs, best.planned) == (20, 20)
     assert row("depth-60-0").epochs == 16
-
-
-def test_the_baseline_has_no_layers_to_unfreeze(row):
     assert (row("baseline-0").network, row("baseline-0").unfrozen) == ("CNN from scratch", "–")
 
 

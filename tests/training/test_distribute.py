@@ -1,4 +1,4 @@
-"""One run over two devices ends where it ends on one; two virtual CPU devices of a process of its own play GPUs."""
+"""A run on two devices gives the result of one device. A child process has two virtual CPU devices."""
 
 import json
 import os
@@ -17,10 +17,10 @@ from transfer_utils.models.networks import build_top_classifier
 from transfer_utils.training import distribute
 from transfer_utils.training.stages import run_stage1_training
 
-# Devices add up in different orders: float32 agrees to about 1e-6 a step, and these runs take some thirty steps.
+# Devices sum in different orders: float32 agrees to about 1e-6 per step, and these runs take about thirty steps.
 CLOSE = 1e-4
 
-# The last batch of the features has five, which two devices cannot share; those of the images all have ten.
+# The last batch of the features has five rows, which two devices cannot share; the batches of images have ten.
 FEATURES, WIDTH = 25, 8
 OPTIONS = {"dropout": 0.0, "patience": 0, "epochs_stage1": 4, "learning_rate_stage1": 0.02}
 OPTIONS |= {"epochs_stage2": 3, "epochs_baseline": 4}
@@ -32,7 +32,7 @@ RUNS = {
 
 
 def head_on_features(config: RunConfig) -> dict[str, np.ndarray]:
-    """Return the weights of a head that was trained on made-up features, and how far its copies were apart."""
+    """Return the weights of a head trained on random features, and how much its copies differed."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2 * FEATURES, WIDTH)), np.eye(3, dtype="float32")[rng.integers(3, size=2 * FEATURES)]
     keras.utils.set_random_seed(0)
@@ -40,7 +40,7 @@ def head_on_features(config: RunConfig) -> dict[str, np.ndarray]:
         head = build_top_classifier(WIDTH, 3, config)
     split = slice(FEATURES), slice(FEATURES, None)
     data, gaps = [(x[part].astype("float16"), y[part]) for part in split], []
-    # Asked after each epoch: in the end, the best weights are given to all devices.
+    # After each epoch, because the best weights are copied to all devices at the end.
     curves = run_stage1_training(head, *data, config, on_epoch_end=lambda epoch, curves: gaps.append(apart(head)))
     assert not any(layer.synchronized for layer in distribute.batch_norms(head))
     numbers = {k: np.array(v) for k, v in curves.items() if k != "seconds"}
@@ -52,7 +52,7 @@ def flat(model: keras.Model) -> np.ndarray:
 
 
 def apart(model: keras.Model) -> float:
-    """Return by how much the copies of the weights on the devices differ at most."""
+    """Return the largest difference between the copies of the weights on the devices."""
     copies = [getattr(weight.value, "values", [weight.value]) for weight in model.trainable_variables]
     return max(float(np.ptp([copy.numpy() for copy in each], axis=0).max()) for each in copies)
 
@@ -62,17 +62,17 @@ def whole_run(config: RunConfig, name: str, **hooks) -> dict[str, np.ndarray]:
     from transfer_utils.experiment.run import run_experiment
     from transfer_utils.models.saving import load_model
 
-    places = {"output_dir": f"{name}/runs", "model_path": f"{name}/m.h5", "cache_dir": f"{name}/cache"}
-    said = []
-    run = run_experiment(config.model_copy(update=places), log=said.append, **hooks)
-    Path(name, "said.txt").write_text("\n".join(said))
+    paths = {"output_dir": f"{name}/runs", "model_path": f"{name}/m.h5", "cache_dir": f"{name}/cache"}
+    lines = []
+    run = run_experiment(config.model_copy(update=paths), log=lines.append, **hooks)
+    Path(name, "log.txt").write_text("\n".join(lines))
     curves = {f"{s} {k}": np.array(v) for s, c in run.record.curves.items() for k, v in c.items() if k != "seconds"}
     metrics = {k: np.array(v) for k, v in run.record.metrics.items() if v is not None and not k.endswith("ece")}
     return {"weights": flat(load_model(run.folder / "model.keras"))} | curves | metrics
 
 
 def in_the_child(folder: str) -> None:
-    """Do everything that needs two devices, and leave the numbers in ``folder``."""
+    """Do everything that needs two devices, and save the numbers in ``folder``."""
     import tensorflow as tf
 
     cpu, half = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
@@ -110,7 +110,7 @@ def in_the_child(folder: str) -> None:
         sizes[n] = [len(part) for part in getattr(x, "values", [x])]
     Path("shares.json").write_text(json.dumps(sizes))
 
-    # What must make a difference: each of these leaves out one thing that the run does.
+    # Negative controls: each omits one step of distributed training.
     optimizers = (keras.optimizers.AdamW, keras.optimizers.Adam)
     whole = {kind: kind._all_reduce_sum_gradients for kind in optimizers}
     for kind in optimizers:
@@ -124,10 +124,10 @@ def in_the_child(folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
-    """Return the folder in which a process with two devices left what it found."""
+    """Return the folder with the results of a process that has two devices."""
     folder = tmp_path_factory.mktemp("devices")
-    here = str(Path(__file__).parents[2])
-    code = f"import sys; sys.path.insert(0, {here!r}); from tests.training.test_distribute import in_the_child as do; "
+    root = str(Path(__file__).parents[2])
+    code = f"import sys; sys.path.insert(0, {root!r}); from tests.training.test_distribute import in_the_child as do; "
     code += f"do({str(folder)!r})"
     environment = os.environ | {"IMAGES": tiny.image_folder(), "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
@@ -140,82 +140,71 @@ def read(folder: Path, name: str) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-def farthest(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
+def max_difference(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
     assert one.keys() == other.keys()
     return max(float(np.abs(one[name] - other[name]).max()) for name in one)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["head", *RUNS])
-def test_two_devices_end_where_one_does(results, name):
+def test_two_devices_give_the_result_of_one(results, name):
     one, two = read(results, f"{name}-none"), read(results, f"{name}-mirrored")
-    assert farthest(one, two) < CLOSE
+    assert max_difference(one, two) < CLOSE
+    if name == "head":
+        start = keras.utils.set_random_seed(0) or flat(build_top_classifier(WIDTH, 3, tiny.config(**OPTIONS)))
+        assert np.abs(two["weights"] - start).max() > 100 * CLOSE, "nothing was trained"
 
 
 @pytest.mark.slow
-def test_the_weights_did_move(results):
-    start = keras.utils.set_random_seed(0) or flat(build_top_classifier(WIDTH, 3, tiny.config(**OPTIONS)))
-    assert np.abs(read(results, "head-mirrored")["weights"] - start).max() > 100 * CLOSE
-
-
-@pytest.mark.slow
-def test_without_the_sum_of_the_gradients_the_devices_drift_apart(results):
+def test_without_the_sum_of_the_gradients_the_devices_differ(results):
     one, two, alone = (read(results, f"head-{name}") for name in ("none", "mirrored", "not-reduced"))
     assert not two["apart"].any() and alone["apart"].max() > 100 * CLOSE
-    assert farthest(one, alone) > 100 * CLOSE
+    assert max_difference(one, alone) > 100 * CLOSE
 
 
 @pytest.mark.slow
 def test_without_statistics_of_the_whole_batch_the_weights_differ(results):
     one, alone = read(results, "head-none"), read(results, "head-not-synchronised")
-    assert farthest(one, alone) > 10 * CLOSE
+    assert max_difference(one, alone) > 10 * CLOSE
 
 
 @pytest.mark.slow
-def test_a_batch_is_split_and_one_that_cannot_be_goes_to_all(results):
+def test_a_batch_is_split_or_copied_to_all_devices_if_it_cannot_be(results):
     assert json.loads((results / "shares.json").read_text()) == {"6": [3, 3], "5": [5]}
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_ends_like_an_undisturbed_one(results):
-    assert farthest(read(results, "baseline-mirrored"), read(results, "resumed")) == 0
-    assert "Resuming" in (results / "resumed" / "said.txt").read_text()
+def test_an_interrupted_run_gives_the_result_of_an_uninterrupted_one(results):
+    assert max_difference(read(results, "baseline-mirrored"), read(results, "resumed")) == 0
+    assert "Resuming" in (results / "resumed" / "log.txt").read_text()
 
 
 @pytest.mark.slow
-def test_the_run_says_which_devices_share_it_and_what_they_do_not_share(results):
+def test_the_log_names_the_devices_and_what_runs_on_one(results):
     line = "Training on 2 devices, CPU:0, CPU:1; the frozen part runs on one."
-    assert line in (results / "keras-mirrored" / "said.txt").read_text()
-    assert "devices" not in (results / "keras-none" / "said.txt").read_text()
+    assert line in (results / "keras-mirrored" / "log.txt").read_text()
+    assert "devices" not in (results / "keras-none" / "log.txt").read_text()
 
 
-def test_one_device_cannot_be_shared(monkeypatch):
+def test_an_unusable_strategy_is_refused(monkeypatch):
+    mirrored = RunConfig(strategy="mirrored")
+    with pytest.raises(UserError, match=r"^strategy must be 'none' or 'mirrored', got 'multiworker': one run over sev"):
+        preset("none", strategy="multiworker")
     monkeypatch.setattr(distribute, "_logical_devices", lambda: ["GPU:0"])
     with pytest.raises(UserError, match="strategy must be 'none' with fewer than two GPUs, got 'mirrored'"):
-        distribute.devices(RunConfig(strategy="mirrored"))
+        distribute.devices(mirrored)
     assert distribute.devices(RunConfig()) == []
-
-
-def test_a_batch_must_be_one_that_the_devices_can_share(monkeypatch):
     monkeypatch.setattr(distribute, "_logical_devices", lambda: ["GPU:0", "GPU:1", "GPU:2"])
     with pytest.raises(UserError, match=r"batch_size must be a multiple of 3, .* got 128"):
-        distribute.devices(RunConfig(strategy="mirrored"))
+        distribute.devices(mirrored)
     assert len(distribute.devices(RunConfig(strategy="mirrored", batch_size=129))) == 3
-
-
-def test_only_tensorflow_distributes(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(UserError, match="strategy must be 'none' with the jax backend, got 'mirrored'"):
-        distribute.devices(RunConfig(strategy="mirrored"))
+        distribute.devices(mirrored)
 
 
-def test_a_model_built_for_one_device_is_not_trained_in_silence():
+def test_a_model_built_for_one_device_is_refused():
     config = tiny.config(strategy="mirrored")
     data = np.zeros((10, WIDTH), "float32"), np.eye(2, dtype="float32")[np.arange(10) % 2]
     with pytest.raises(UserError, match=r"needs a model that was built in distribute\.scope"):
         run_stage1_training(build_top_classifier(WIDTH, 2, config), data, data, config)
-
-
-def test_several_machines_are_refused():
-    with pytest.raises(UserError, match=r"^strategy must be 'none' or 'mirrored', got 'multiworker': one run over sev"):
-        preset("none", strategy="multiworker")

@@ -69,21 +69,14 @@ def test_a_failed_build_raises_and_leaves_the_previous_array(tmp_path):
 @pytest.mark.parametrize(
     ("needed", "free", "reserve", "message"),
     [
-        (700, 699, 0, "needs 700 bytes more, but only 699 bytes are free. Use another disk."),
-        (1_500_000, 2_000, 0, "needs 1.5 MB more, but only 2.0 kB are free. Use another disk."),
-        (
-            1,
-            10**9,
-            10**9,
-            "needs 1 bytes more, but only 1.0 GB are free, of which 1.0 GB are kept in reserve. Use another disk.",
-        ),
+        (700, 699, 0, "needs 700 bytes more, but only 699 bytes are free."),
+        (1_500_000, 2_000, 0, "needs 1.5 MB more, but only 2.0 kB are free."),
+        (1, 10**9, 10**9, "needs 1 bytes more, but only 1.0 GB are free, of which 1.0 GB are kept in reserve."),
     ],
 )
-def test_a_disk_with_too_little_space_is_reported_in_readable_units(
-    tmp_path, monkeypatch, needed, free, reserve, message
-):
+def test_too_little_disk_space_is_reported_in_readable_units(tmp_path, monkeypatch, needed, free, reserve, message):
     monkeypatch.setattr(array_cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
     check_disk(tmp_path, free - reserve, "Use another disk.", reserve)
     with pytest.raises(UserError) as error:
         check_disk(tmp_path, needed, "Use another disk.", reserve)
-    assert str(error.value) == f"The cache in {tmp_path} {message}"
+    assert str(error.value) == f"The cache in {tmp_path} {message} Use another disk."

@@ -10,18 +10,13 @@ from transfer_utils.utils import progress
 from transfer_utils.utils.progress import reporting
 
 
-def test_quiet_shows_nothing(capsys):
-    with reporting(quiet=True) as (progress_bar, log):
+@pytest.mark.parametrize("quiet", [True, False])
+def test_without_a_terminal_there_are_only_lines_and_none_if_quiet(capsys, quiet):
+    line = "[bold]50 % of 3 | 4[/bold] " + "x" * 200
+    with reporting(quiet) as (progress_bar, log):
         assert progress_bar is None
-        log("a line")
-    assert capsys.readouterr() == ("", "")
-
-
-def test_without_a_terminal_only_lines_are_shown(capsys):
-    with reporting(quiet=False) as (progress_bar, log):
-        assert progress_bar is None
-        log("[bold]50 % of 3 | 4[/bold] " + "x" * 200)
-    assert capsys.readouterr() == ("[bold]50 % of 3 | 4[/bold] " + "x" * 200 + "\n", "")
+        log(line)
+    assert capsys.readouterr() == ("" if quiet else line + "\n", "")
 
 
 @pytest.fixture
@@ -34,12 +29,14 @@ def terminal(monkeypatch):
     return screen
 
 
-def test_a_long_step_gets_a_bar(terminal):
-    with reporting(quiet=False) as (progress_bar, _):
+def test_a_long_step_gets_a_bar_and_lines_are_printed_without_markup(terminal):
+    with reporting(quiet=False) as (progress_bar, log):
         progress_bar("decoding", 1, 100)
         terminal.now = 1.0  # a tenth of the work in one second
         progress_bar("decoding", 10, 100)
-    assert "decoding" in terminal.shown.getvalue() and "10/100" in terminal.shown.getvalue()
+        log("[red]not red[/red]")
+    for text in ("decoding", "10/100", "[red]not red[/red]"):
+        assert text in terminal.shown.getvalue()
 
 
 def test_a_short_step_gets_no_bar(terminal):
@@ -60,9 +57,3 @@ def test_only_one_bar_is_shown_at_a_time(terminal):
             progress_bar(title, 2, 100)
     frames = [frame for frame in terminal.shown.getvalue().split("\r") if "training" in frame]
     assert frames and not any("decoding" in frame for frame in frames)
-
-
-def test_lines_are_printed_without_markup(terminal):
-    with reporting(quiet=False) as (_, log):
-        log("[red]not red[/red]")
-    assert "[red]not red[/red]" in terminal.shown.getvalue()

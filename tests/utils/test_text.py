@@ -41,22 +41,16 @@ def test_values_become_readable_text(value, shown):
     assert as_text(value) == shown
 
 
-def test_line_ends_are_kept_on_request():
+def test_line_ends_are_kept_on_request_and_deep_values_are_named():
     assert as_text("two\nlines\x07", lines=True) == "two\nlines\\x07"
-
-
-def test_a_deeply_nested_value_does_not_raise():
     value = []
     for _ in range(100_000):
         value = [value]
     assert as_text(value) == "(nested too deeply)"
 
 
-def test_labels_contain_no_markup():
+def test_labels_contain_no_markup_and_break_between_parts():
     assert as_label("<b>bold</b> &lt;") == "&lt;b&gt;bold&lt;/b&gt; &amp;lt;"
-
-
-def test_labels_break_between_parts():
     assert as_label_lines("one · two") == "one · two"
     assert as_label_lines("a part that is long · another <part>") == "a part that is long<br>another &lt;part&gt;"
 
