@@ -80,8 +80,11 @@ class Sweep:
     @property
     def seconds_left(self) -> float:
         """The estimated time until all jobs have ended."""
-        seconds = sum(max(0.0, self.forecast.seconds(job.config) - job.seconds) for job in self.jobs if not job.ended)
-        return seconds / max(1, self.workers)
+        return sum(self.time_left(job) for job in self.jobs if not job.ended) / self.workers
+
+    def time_left(self, job: Job) -> float:
+        """Return the estimated seconds until a job ends."""
+        return max(0.0, self.forecast.seconds(job.config) - job.seconds)
 
 
 def run_sweep(

@@ -21,11 +21,9 @@ def reporting(quiet: bool) -> Iterator[tuple[Progress | None, Log]]:
 
     With ``quiet`` nothing is shown; without a terminal, only the lines are.
     """
-    console = Console(stderr=False, highlight=False, soft_wrap=True)
-    if quiet:
-        yield None, lambda line: None
-    elif not console.is_terminal:
-        yield None, lambda line: print(line, flush=True)
+    terminal, log = open_terminal(quiet)
+    if terminal is None:
+        yield None, log
     else:
         columns = [
             rich_progress.TextColumn("{task.description}"),
@@ -33,8 +31,18 @@ def reporting(quiet: bool) -> Iterator[tuple[Progress | None, Log]]:
             rich_progress.MofNCompleteColumn(),
             rich_progress.TimeRemainingColumn(),
         ]
-        with rich_progress.Progress(*columns, console=console, transient=True) as bars:
-            yield _one_bar(bars), lambda line: console.print(line, markup=False)
+        with rich_progress.Progress(*columns, console=terminal, transient=True) as bars:
+            yield _one_bar(bars), log
+
+
+def open_terminal(quiet: bool) -> tuple[Console | None, Log]:
+    """Return the terminal and a function that prints a line; no terminal if output is redirected or ``quiet``."""
+    console = Console(highlight=False, soft_wrap=True)
+    if quiet:
+        return None, lambda line: None
+    if not console.is_terminal:
+        return None, lambda line: print(line, flush=True)
+    return console, lambda line: console.print(line, markup=False)
 
 
 def _one_bar(bars: rich_progress.Progress) -> Progress:
