@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,8 +17,7 @@ PANELS = {"Accuracy": ("accuracy", "val_accuracy"), "Loss": ("loss", "val_loss")
 MAX_BOUNDARIES, MAX_DECADES = 3, 4
 
 
-@dataclass
-class Line:
+class Line(NamedTuple):
     """One run or one group of runs in a chart of curves; ``place`` chooses its colour and marker."""
 
     name: str

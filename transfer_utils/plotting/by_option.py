@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
@@ -108,12 +107,16 @@ def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]
     if not effects or not all(effects.values()):
         raise UserError("effects must hold at least one option, each with at least one value")
     heights = [len(values) for values in effects.values()]
-    height = 0.42 * sum(heights) + 0.45 * len(heights) + 0.6
-    figure, grid = panels(WIDTH, height, len(effects), 1, sharex=True, height_ratios=heights)
+    figure_height = 0.42 * sum(heights) + 0.45 * len(heights) + 0.6
+    figure, grid = panels(WIDTH, figure_height, len(effects), 1, sharex=True, height_ratios=heights)
     for axes, (option, values), colour in zip(grid.flat, effects.items(), SERIES * len(heights), strict=False):
         for place, records in enumerate(values.values()):
-            for number, record in enumerate(records):
-                _draw_run(axes, place + 0.24 * (number - (len(records) - 1) / 2), record, colour)
+            offsets = place + 0.24 * (np.arange(len(records)) - (len(records) - 1) / 2)
+            for height, record in zip(offsets, records, strict=True):
+                value, low, high = (record.metrics.get(name) for name in ("val_end2end", "val_low", "val_high"))
+                if value is not None:
+                    interval = None if low is None or high is None else [[value - low], [high - value]]
+                    axes.errorbar(value, height, xerr=interval, fmt="o", color=colour, capsize=3, linewidth=1.2)
         axes.set_yticks(range(len(values)), [sanitize(name, 40) for name in values])
         axes.set_ylim(len(values) - 0.5, -0.5)
         axes.set_title(sanitize(option, 40))
@@ -121,14 +124,6 @@ def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]
     grid[-1, 0].xaxis.set_major_formatter(PERCENT)
     grid[-1, 0].set_xlabel("validation accuracy, with the 95 % interval of each run")
     return figure
-
-
-def _draw_run(axes: Axes, height: float, record: RunRecord, colour: str) -> None:
-    value, low, high = (record.metrics.get(name) for name in ("val_end2end", "val_low", "val_high"))
-    if value is None:
-        return
-    errors = None if low is None or high is None else [[value - low], [high - value]]
-    axes.errorbar([value], [height], xerr=errors, fmt="o", color=colour, capsize=3, linewidth=1.2)
 
 
 @styled

@@ -47,10 +47,11 @@ def plot_accuracy_comparison(transfer: RunRecord, baseline: RunRecord) -> Figure
     figure, axes = canvas(WIDTH * (0.4 + 0.16 * len(groups)), 4.4)
     for side, (model, record) in zip((-0.2, 0.2), records.items(), strict=True):
         style = {"color": MODEL_COLOURS[model], "hatch": HATCHES[model], "edgecolor": PAPER}
-        heights = np.nan_to_num([_number(record.metrics, keys[0]) for keys in groups.values()])
-        axes.bar(np.arange(len(groups)) + side, heights, 0.37, label=MODEL_NAMES[model], **style)
-        for place, keys in enumerate(groups.values()):
-            _write_accuracy(axes, place + side, *(_number(record.metrics, key) for key in keys))
+        # NaN where the record has no number.
+        values = np.array([[record.metrics.get(key) for key in keys] for keys in groups.values()], float)
+        axes.bar(np.arange(len(groups)) + side, np.nan_to_num(values[:, 0]), 0.37, label=MODEL_NAMES[model], **style)
+        for place, (value, low, high) in enumerate(values):
+            _write_accuracy(axes, place + side, value, low, high)
     axes.set_xticks(range(len(groups)), groups)
     axes.tick_params(axis="x", length=0)
     top = max(1.0, max(bar.get_height() for bar in axes.patches) + 0.2)  # space for the numbers
@@ -127,16 +128,9 @@ def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
         confidence, accuracy = (np.array(calibration[key], float)[filled] for key in ("confidence", "accuracy"))
         ends = [wilson_interval(round(a * n), n) for a, n in zip(accuracy, counts[filled].tolist(), strict=True)]
         whiskers = np.abs(np.transpose(ends) - accuracy)
-        axes.errorbar(
-            confidence,
-            accuracy,
-            whiskers,
-            marker=MARKERS[place % len(MARKERS)],
-            markersize=5,
-            elinewidth=0.9,
-            label=f"{sanitize(label, 40)}: ECE {100 * calibration['ece']:.1f} %",
-            **style,
-        )
+        points = {"marker": MARKERS[place % len(MARKERS)], "markersize": 5, "elinewidth": 0.9}
+        name = f"{sanitize(label, 40)}: ECE {100 * calibration['ece']:.1f} %"
+        axes.errorbar(confidence, accuracy, whiskers, label=name, **points, **style)
         below.stairs(counts / counts.sum(), calibration["edges"], **style)
     for panel in (axes, below):
         panel.grid(True)
@@ -176,11 +170,6 @@ def plot_class_balance(counts_by_split: Mapping[str, Mapping[str, int]]) -> Figu
     row[0].set_yticks(range(len(classes)), [sanitize(name) for name in classes])
     row[0].set_ylim(len(classes) - 0.4, -0.6)
     return figure
-
-
-def _number(metrics: Mapping[str, float | None], key: str) -> float:
-    value = metrics.get(key)
-    return float("nan") if value is None else value
 
 
 def _write_accuracy(axes: Axes, x: float, value: float, low: float, high: float) -> None:

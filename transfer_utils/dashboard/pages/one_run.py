@@ -18,13 +18,7 @@ from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.table import Row
 from transfer_utils.utils.text import MISSING, as_text, finite_number, format_bytes
 
-STATUS_COLOURS = {
-    "running": "blue",
-    "completed": "green",
-    "failed": "red",
-    "diverged": "orange",
-    "interrupted": "gray",
-}
+STATUS_COLOURS = {"running": "blue", "completed": "green", "failed": "red", "diverged": "orange", "interrupted": "gray"}
 MAX_FILES, MAX_NOTES, LONG_TABLE_PIXELS = 200, 20, 700
 
 

@@ -135,12 +135,21 @@ def _show_table(rows: list[Row]) -> None:
         selected = [names[place] for place in st.session_state[key].selection.rows]
         state.choose([*(name for name in state.chosen() if name not in names or name in selected), *selected])
 
+    table = frame(rows)
+    accuracies = [accuracy for curve in table["Curve"] for accuracy in curve]
+    curve = st.column_config.LineChartColumn(
+        width=60,
+        y_min=min(accuracies, default=0.0),
+        y_max=max(accuracies, default=1.0),
+        color=style.colour(0),
+        help="Validation accuracy, epoch by epoch, on the same scale for all runs",
+    )
     st.dataframe(
-        frame(rows),
+        table,
         key=key,
         height="content" if len(rows) <= MAX_ROWS_IN_FULL else LONG_TABLE_PIXELS,
         hide_index=True,
-        column_config=COLUMNS | {"Curve": _curve_column(rows)},
+        column_config=COLUMNS | {"Curve": curve},
         placeholder="",
         on_select=choose_selected,
         selection_mode="multi-row",
@@ -209,18 +218,6 @@ def _cell(value: object) -> object:
 def _padded(accuracy: str) -> str:
     # The table sorts this column as text: leading spaces put 9.8 % below 84.4 %, and that below 100.0 %.
     return "" if accuracy == MISSING else " " * (3 - len(accuracy.split(".")[0])) + accuracy
-
-
-def _curve_column(rows: list[Row]) -> dict:
-    """Return a column of curves that share one scale, from the lowest to the highest accuracy."""
-    values = [value for row in rows for value in _sparkline(row)]
-    return st.column_config.LineChartColumn(
-        width=60,
-        y_min=min(values, default=0.0),
-        y_max=max(values, default=1.0),
-        color=style.colour(0),
-        help="Validation accuracy, epoch by epoch, on the same scale for all runs",
-    )
 
 
 def _sparkline(row: Row) -> list[float]:

@@ -24,21 +24,13 @@ SHOWN_PIXELS, TOP, MAX_OPACITY = 480, 3, 0.65
 
 
 class Prediction(NamedTuple):
-    """The prediction of a model for one image. Images are uint8 arrays of shape (side, side, 3).
+    """The prediction of a model for one image. Images are uint8 arrays of shape (side, side, 3)."""
 
-    Attributes:
-        best: the most probable classes with their probabilities.
-        image: the uploaded image, cropped to a square.
-        network_input: the image at the size that the network received.
-        grad_cam: the uploaded image under its Grad-CAM heatmap.
-        sides: side of the model's input and of the network's input, in pixels.
-    """
-
-    best: list[tuple[str, float]]
-    image: np.ndarray
-    network_input: np.ndarray
-    grad_cam: np.ndarray
-    sides: tuple[int, int]
+    best: list[tuple[str, float]]  # the most probable classes with their probabilities
+    image: np.ndarray  # the uploaded image, cropped to a square
+    network_input: np.ndarray  # the image at the size that the network received
+    grad_cam: np.ndarray  # the uploaded image under its Grad-CAM heatmap
+    sides: tuple[int, int]  # of the model's input and of the network's input, in pixels
 
 
 def draw(view: View) -> None:
