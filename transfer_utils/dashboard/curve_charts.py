@@ -28,8 +28,7 @@ class Line(NamedTuple):
 def curves(lines: list[Line], against: str = "epoch") -> go.Figure:
     """Draw accuracy and loss side by side, training dashed and validation solid, with the start of each stage marked.
 
-    Args:
-        against: ``epoch``, or ``time`` for the seconds of training; runs without recorded times are then left out.
+    ``against`` is ``epoch``, or ``time`` for the seconds of training, which leaves out runs without recorded times.
     """
     figure = make_subplots(1, 2, subplot_titles=[f"<b>{title}</b>" for title in PANELS], horizontal_spacing=0.07)
     for title, axis in zip(figure.layout.annotations, figure.select_xaxes(), strict=True):

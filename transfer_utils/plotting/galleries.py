@@ -123,11 +123,10 @@ def tiled(
     columns: int = 0,
     title: str = "",
 ) -> Figure:
-    """Draw rows of images on white as one picture, which is many times faster than one axes per image.
+    """Draw rows of images, each (n, height, width, 3) uint8, as one picture on white.
 
-    Args:
-        rows: arrays of shape (at most columns, height, width, 3), uint8.
-        columns: images in a full row; 0 for those of the first row.
+    One axes per image would take many times longer. A row has space for ``columns`` images, by default for as many as
+    the first row has.
     """
     height, width = rows[0].shape[1:3]
     columns = columns or len(rows[0])

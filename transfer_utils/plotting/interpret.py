@@ -83,14 +83,7 @@ def plot_feature_maps(maps: Mapping[str, np.ndarray], image: np.ndarray | None =
 
 @styled
 def plot_image_rows(images: np.ndarray, names: Sequence[str], title: str, columns: Sequence[str] = ()) -> Figure:
-    """Draw images in named rows.
-
-    Args:
-        images: shape (rows, n, side, side, 3) uint8.
-        names: one per row.
-        title: title of the figure.
-        columns: one per column, written above it; optional.
-    """
+    """Draw images, (rows, n, side, side, 3) uint8, with a name for each row and optionally for each column."""
     return tiled(images, [sanitize(name, 30) for name in names], columns, title=title)
 
 
@@ -98,9 +91,8 @@ def plot_image_rows(images: np.ndarray, names: Sequence[str], title: str, column
 def plot_probes(probes: Mapping[str, Sequence[Any]], chance: float) -> Figure:
     """Draw the accuracy of linear probes by depth, with their 95 % intervals as bands.
 
-    Args:
-        probes: for each label, the result of ``interpret.probe_by_depth``; all for the same layers.
-        chance: accuracy of guessing, a fraction.
+    ``probes`` holds, for each label, the result of ``interpret.probe_by_depth`` for the same layers. ``chance`` is the
+    accuracy of guessing, in [0, 1].
     """
     figure, axes = canvas(WIDTH, 3.9)
     layers = [f"{probe.layer} ({probe.channels})" for probe in next(iter(probes.values()))]
@@ -161,12 +153,7 @@ def plot_costs(costs: Sequence[Any]) -> Figure:
 
 @styled
 def plot_receptive_field(layers: Sequence[Any], sides: Sequence[int]) -> Figure:
-    """Draw the receptive field of each layer, compared with the sides of input images.
-
-    Args:
-        layers: the result of ``interpret.receptive_field``.
-        sides: of input images, in pixels, each drawn as a horizontal line.
-    """
+    """Draw the result of ``interpret.receptive_field``, and the sides of input images in px as horizontal lines."""
     figure, axes = canvas(WIDTH, 3.6)
     axes.plot([row.receptive_field for row in layers], color=SERIES[0], marker="o", markersize=4)
     for side, dash in zip(sides, LINESTYLES[1:], strict=False):
@@ -180,11 +167,9 @@ def plot_receptive_field(layers: Sequence[Any], sides: Sequence[int]) -> Figure:
 
 @styled
 def plot_positions(image: np.ndarray, grids: Mapping[str, int]) -> Figure:
-    """Draw an image divided into the positions of a network's last feature map.
+    """Draw an image, (side, side, 3) uint8, divided into the positions of a network's last feature map.
 
-    Args:
-        image: shape (h, w, 3) uint8.
-        grids: for each title, the number of positions along one side.
+    ``grids`` holds the number of positions along one side for each title.
     """
     side = image.shape[0]
     figure, [row] = panels(2.6 * len(grids), 2.9, 1, len(grids))
@@ -199,12 +184,9 @@ def plot_positions(image: np.ndarray, grids: Mapping[str, int]) -> Figure:
 
 @styled
 def plot_cka(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], labels: tuple[str, str]) -> Figure:
-    """Draw the similarity of layers, as returned by ``similarity.cka_matrix``.
+    """Draw the similarity of layers: the result of ``similarity.cka_matrix``, shape (rows, columns) in [0, 1].
 
-    Args:
-        matrix: shape (rows, columns) in [0, 1].
-        rows, columns: names of the layers.
-        labels: labels of the vertical and the horizontal axis.
+    ``rows`` and ``columns`` name the layers, and ``labels`` the vertical and the horizontal axis.
     """
     figure, axes = canvas(0.62 * len(columns) + 2.6, 0.5 * len(rows) + 2.2)
     picture = axes.imshow(matrix, cmap=SEQUENTIAL, vmin=0, vmax=1)
@@ -244,11 +226,9 @@ def plot_grad_cam(images: np.ndarray, heatmaps: Mapping[str, np.ndarray], titles
 
 @styled
 def plot_corruptions(accuracy: Mapping[str, Mapping[str, Sequence[float]]], severities: Sequence[int]) -> Figure:
-    """Draw accuracy against the severity of each corruption, one panel per kind.
+    """Draw accuracy against severity, 0 for the unchanged image, one panel per kind of corruption.
 
-    Args:
-        accuracy: for each kind and each model, a fraction for each severity.
-        severities: 0 is the unchanged image.
+    ``accuracy`` holds a fraction in [0, 1] for each kind, each model and each severity.
     """
     figure, [row] = panels(WIDTH, 3.3, 1, len(accuracy), sharey=True)
     for axes, (kind, lines) in zip(row, accuracy.items(), strict=True):
