@@ -13,11 +13,11 @@ from transfer_utils.plotting.style import DOTTED, MODEL_STYLES, PERCENT, WIDTH, 
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, PAPER, SERIES
 
-# Shifted apart, so that the intervals of both splits at one setting do not overlap.
 SPLIT_STYLES = {
-    "validation": {"color": SERIES[0], "marker": "o", "linestyle": "-", "shift": -0.06},
-    "test": {"color": SERIES[1], "marker": "s", "linestyle": "--", "shift": 0.06},
+    "validation": {"color": SERIES[0], "marker": "o", "linestyle": "-"},
+    "test": {"color": SERIES[1], "marker": "s", "linestyle": "--", "markerfacecolor": PAPER},
 }
+SHIFTS = {"validation": -0.06, "test": 0.06}  # so that the intervals of both splits at one setting do not overlap
 
 
 @styled
@@ -38,14 +38,10 @@ def plot_accuracy_by_setting(
         raise UserError("accuracies must hold at least one split, each with at least one setting")
     figure, axes = canvas(WIDTH * 0.8, 4.2)
     for split, by_setting in accuracies.items():
-        style = dict(SPLIT_STYLES[split])
-        places = np.arange(len(by_setting)) + style.pop("shift")
+        style = {"capsize": 4, "elinewidth": 1.2, "markersize": 7, **SPLIT_STYLES[split]}
+        places = np.arange(len(by_setting)) + SHIFTS[split]
         mean, low, high = np.array([list(estimate)[:3] for estimate in by_setting.values()]).T
-        inside = PAPER if split == "test" else style["color"]
-        axes.errorbar(
-            places, mean, [mean - low, high - mean], capsize=4, elinewidth=1.2, markersize=7, label=split,
-            markerfacecolor=inside, **style,
-        )  # fmt: skip
+        axes.errorbar(places, mean, [mean - low, high - mean], label=split, **style)
         if split == "validation":
             for i, (place, value) in enumerate(zip(places, mean, strict=True)):
                 offset = (-7, -15) if i and value < mean[i - 1] else (-7, 7)  # away from the line
