@@ -15,7 +15,10 @@ from transfer_utils import __version__
 from transfer_utils.cli.options import RunCommand, debug_option, option, quiet_option, run_options
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.errors import UserError
+from transfer_utils.utils.progress import reporting
+from transfer_utils.utils.supervised import end_with_starter
 
+log_error = partial(click.echo, err=True)
 supervised_option = click.option("--supervised", is_flag=True, hidden=True)  # set by a sweep for its child processes
 
 
@@ -33,10 +36,10 @@ def train(quiet: bool, supervised: bool, **options: Any) -> None:
 
     A pretrained network trains in two stages: first the new head, then the last layers of the backbone.
     """
-    _end_with_sweep(supervised)
+    if supervised:
+        end_with_starter()
     config = _config(options)
     from transfer_utils.experiment.run import run_experiment
-    from transfer_utils.utils.progress import reporting
 
     with reporting(quiet) as (progress, log):
         run = run_experiment(config, reuse=supervised, progress=progress, log=log)
@@ -53,7 +56,6 @@ def compare(quiet: bool, **options: Any) -> None:
     """
     config = _config(options, epochs_stage1=20, epochs_stage2=20, n_unfreeze=30)
     from transfer_utils.cli.compare import run_comparison
-    from transfer_utils.utils.progress import reporting
 
     with reporting(quiet) as (progress, log):
         log(run_comparison(config, progress=progress, log=log))
@@ -109,7 +111,7 @@ def sweep(
             scheduler=scheduler,
             notebook=notebook,
             log=log,
-            log_error=_log_error if quiet else log,
+            log_error=log_error if quiet else log,
             on_update=on_update,
         )
     sys.exit(status)
@@ -140,19 +142,17 @@ def course(
 
     Each notebook has its own kernel. The executed copies are saved.
     """
-    _end_with_sweep(supervised)
+    if supervised:
+        end_with_starter()
     from transfer_utils.course import run
-    from transfer_utils.utils.progress import reporting
 
     preset_source = click.get_current_context().get_parameter_source("preset")
     if publish and (parameters or preset_source != ParameterSource.DEFAULT):
         raise UserError("--publish runs the notebooks unchanged: leave out --preset and --parameter.")
     with reporting(quiet) as (progress, log):
         execute = run.publish if publish else partial(run.run_course, preset, parameters=dict(parameters))
-        log_error = _log_error if quiet else log
-        status = execute(
-            notebooks=notebooks, output_dir=output_dir, progress=progress, log=log, log_error=log_error, timeout=timeout
-        )
+        outputs = {"progress": progress, "log": log, "log_error": log_error if quiet else log}
+        status = execute(notebooks=notebooks, output_dir=output_dir, timeout=timeout, **outputs)
     sys.exit(status)
 
 
@@ -204,7 +204,6 @@ def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: boo
     It learns to classify letters drawn over photographs, and its weights are saved.
     """
     from transfer_utils.training.pretrain import pretrain_backbone
-    from transfer_utils.utils.progress import reporting
 
     with reporting(quiet) as (progress, log):
         record = pretrain_backbone(output_dir, n_letters=n_letters, epochs=epochs, seed=seed, progress=progress)
@@ -225,7 +224,6 @@ def report(study: str, runs: str, output_dir: str, medium: bool, quiet: bool) ->
     All numbers come from the run records of a study.
     """
     from transfer_utils.report.article import write_report
-    from transfer_utils.utils.progress import reporting
 
     with reporting(quiet) as (_, log):
         write_report(study, runs, output_dir, medium=medium, log=log)
@@ -243,18 +241,6 @@ def dashboard(runs: str, port: int) -> None:
     from transfer_utils.dashboard.launch import launch
 
     sys.exit(launch(runs, port))
-
-
-def _end_with_sweep(supervised: bool) -> None:
-    """Let this process end together with the sweep that started it, if any."""
-    if supervised:
-        from transfer_utils.utils.supervised import end_with_starter
-
-        end_with_starter()
-
-
-def _log_error(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def _split(text: str) -> list[str]:

@@ -24,9 +24,12 @@ def run_comparison(config: RunConfig, *, progress: Progress | None = None, log: 
         UserError: the baseline would train for no epochs.
     """
     config.check_baseline()
-    # The baseline must not overwrite the files of the transfer model.
-    model_path = NO_COPY if config.model_path == NO_COPY else ""
-    paths = {"model_path": model_path, "json_output_path": _baseline_path(config.json_output_path)}
+    # The baseline must not overwrite the files of the transfer model: its log for a/b.json is a/b_baseline.json.
+    log_path = Path(config.json_output_path)
+    paths = {
+        "model_path": NO_COPY if config.model_path == NO_COPY else "",
+        "json_output_path": str(log_path.with_stem(f"{log_path.stem}_baseline")) if config.json_output_path else "",
+    }
     transfer, baseline = (
         run_experiment(config.model_copy(update=changes), reuse=True, progress=progress, log=log)
         for changes in ({"model": "transfer"}, {"model": "baseline", **paths})
@@ -36,8 +39,3 @@ def run_comparison(config: RunConfig, *, progress: Progress | None = None, log: 
     write_bytes(transfer.folder / ANALYSIS_NAME, text.encode())
     log("Figures: " + ", ".join(str(path) for path in figures))
     return text
-
-
-def _baseline_path(path: str) -> str:
-    """Return ``a/b_baseline.json`` for ``a/b.json``."""
-    return str(Path(path).with_name(f"{Path(path).stem}_baseline{Path(path).suffix}")) if path else ""

@@ -7,7 +7,6 @@ import signal
 import sys
 import traceback
 import warnings
-from typing import Any
 
 import click
 
@@ -27,8 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
         0: success; 1: an error of the machine; 2: an error of the user; 130: Ctrl-C; 143: SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, _terminate)
-    warnings.formatwarning = _format_warning
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
+    warnings.formatwarning = lambda message, *location, **line: f"Warning: {message}\n"
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a file name may have undecodable bytes
     try:
@@ -48,14 +47,6 @@ def main(arguments: list[str] | None = None) -> int:
             return _failed(error, f"The file name is too long: {error.filename}", USER_ERROR, arguments)
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
         return _failed(error, f"{reason} (--debug shows the traceback)", MACHINE_ERROR, arguments)
-
-
-def _format_warning(message: Warning | str, *location: Any, **line: Any) -> str:
-    return f"Warning: {message}\n"
-
-
-def _terminate(number: int, frame: Any) -> None:
-    raise SystemExit(TERMINATED)
 
 
 def _interrupted(status: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -52,14 +52,10 @@ def run_options(command: Callable) -> Callable:
             switches = [f"--{spelling}/--no-{spelling}" for spelling in _spellings(name)]
             command = click.option(*switches, name, default=None, help=text)(command)
         else:
-            command = option(name, default=None, help=text, type=str, metavar=_metavar(field))(command)
+            metavar = "|".join(get_args(field.annotation)) or field.annotation.__name__.upper()
+            command = option(name, default=None, help=text, type=str, metavar=metavar)(command)
     return command
 
 
 def _spellings(name: str) -> list[str]:
     return list(dict.fromkeys([name, name.replace("_", "-")]))
-
-
-def _metavar(field: Any) -> str:
-    choices = getattr(field.annotation, "__args__", None)
-    return "|".join(choices) if choices else field.annotation.__name__.upper()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from transfer_utils.results.formatting import duration, plain_text
+from transfer_utils.results.formatting import duration, percent, plain_text
 from transfer_utils.studies.cost import disk
 from transfer_utils.studies.sweep import ENDED_BADLY, ON_RECORD, WAITING, Job, OnUpdate, Sweep
+from transfer_utils.utils.progress import Log, open_terminal
 
 # Limits for the rows of the table, so that it fits on a screen.
 MAX_ENDED, MAX_WAITING = 8, 6
@@ -37,19 +37,14 @@ def dry_run(sweep: Sweep) -> str:
 
 
 @contextmanager
-def watching(quiet: bool) -> Iterator[tuple[Callable[[str], None], OnUpdate | None]]:
+def watching(quiet: bool) -> Iterator[tuple[Log, OnUpdate | None]]:
     """Yield (log, on_update): a printer of lines, and a function that draws the table on a terminal, else None."""
-    console = Console(highlight=False, soft_wrap=True)
-    if quiet:
-        yield lambda line: None, None
-    elif not console.is_terminal:
-        yield lambda line: print(line, flush=True), None
+    terminal, log = open_terminal(quiet)
+    if terminal is None:
+        yield log, None
     else:
-        with Live(console=console, auto_refresh=False, transient=True) as live:
-            yield (
-                lambda line: console.print(line, markup=False),
-                lambda sweep: live.update(draw(sweep), refresh=True),
-            )
+        with Live(console=terminal, auto_refresh=False, transient=True) as live:
+            yield log, lambda sweep: live.update(draw(sweep), refresh=True)
 
 
 def draw(sweep: Sweep) -> Table:
@@ -60,7 +55,9 @@ def draw(sweep: Sweep) -> Table:
     for column, justify in (("run", "left"), ("status", "left"), ("validation", "right"), ("time left", "right")):
         table.add_column(column, justify=justify, overflow="fold")
     for job in _shown(sweep.jobs):
-        table.add_row(job.label, job.status, _validation(job), _time_left(job, sweep), style=STYLES.get(job.status, ""))
+        validation = "" if job.validation is None else percent(job.validation)
+        left = "" if job.ended else duration(sweep.time_left(job))
+        table.add_row(job.label, job.status, validation, left, style=STYLES.get(job.status, ""))
     return table
 
 
@@ -70,13 +67,3 @@ def _shown(jobs: list[Job]) -> list[Job]:
     running = [job for job in jobs if job.status == "running"]
     waiting = [job for job in jobs if job.status == WAITING]
     return bad[-MAX_ENDED:] + ended[-MAX_ENDED:] + running + waiting[:MAX_WAITING]
-
-
-def _validation(job: Job) -> str:
-    return f"{100 * job.validation:.1f} %" if job.validation is not None else ""
-
-
-def _time_left(job: Job, sweep: Sweep) -> str:
-    if job.ended:
-        return ""
-    return duration(max(0.0, sweep.forecast.seconds(job.config) - job.seconds))

@@ -61,12 +61,8 @@ class Running:
 def run_notebook(path: Path, copy: Path, parameters: Mapping[str, Any], running: Running, timeout: float) -> str:
     """Execute the notebook at ``path`` with these parameters and save the executed copy, even a partial one.
 
-    Args:
-        running: is updated when a cell starts.
-        timeout: time limit of a cell in seconds.
-
-    Returns:
-        The reason for a failure, or an empty string.
+    ``running`` is updated when a cell starts; a cell may take ``timeout`` seconds. Returns the reason for a failure, or
+    an empty string.
     """
     import papermill
     from nbclient.exceptions import CellTimeoutError

@@ -149,10 +149,6 @@ def _set_up_kernel() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for library in ("absl", "tensorflow"):
         # A filter instead of a level, because TensorFlow sets the level of its logger on import in IPython.
-        logging.getLogger(library).addFilter(_is_error)
+        logging.getLogger(library).addFilter(lambda entry: entry.levelno >= logging.ERROR)
     warnings.filterwarnings("ignore", module="keras|tensorflow")
     matplotlib.rcParams.update(STYLE | {"axes.prop_cycle": cycler(color=SERIES)})
-
-
-def _is_error(entry: logging.LogRecord) -> bool:
-    return entry.levelno >= logging.ERROR

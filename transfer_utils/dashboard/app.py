@@ -65,33 +65,14 @@ def _draw_header(view: store.View) -> str:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         with st.container(key="folder", gap=None, width="content"):
             st.markdown(f"**{TITLE}**")
-            st.text(_folder_status(view))
+            running = sum(row.status == "running" for row in view.rows)
+            st.text(as_text(view.folder.name) + (f" · {running} running" if running else ""))
         st.space("stretch")
-        page = st.segmented_control(
-            "Page",
-            list(PAGES),
-            default=state.RUNS,
-            required=True,
-            key=state.PAGE,
-            label_visibility="collapsed",
-            bind="query-params",
-        )
+        page = state.choice(st, "Page", list(PAGES), state.PAGE, label_visibility="collapsed")
         with st.popover("", icon=":material/photo_camera:", help="Saving charts"):
-            st.segmented_control(
-                "Save charts as",
-                style.FORMATS,
-                default=style.FORMATS[0],
-                required=True,
-                key=state.FORMAT,
-                bind="query-params",
-            )
+            state.choice(st, "Save charts as", style.FORMATS, state.FORMAT)
             st.caption("Point at a chart and click the camera in its corner.")
     return page
-
-
-def _folder_status(view: store.View) -> str:
-    running = sum(row.status == "running" for row in view.rows)
-    return as_text(view.folder.name) + (f" · {running} running" if running else "")
 
 
 @st.fragment(run_every=REFRESH_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,8 +17,7 @@ PANELS = {"Accuracy": ("accuracy", "val_accuracy"), "Loss": ("loss", "val_loss")
 MAX_BOUNDARIES, MAX_DECADES = 3, 4
 
 
-@dataclass
-class Line:
+class Line(NamedTuple):
     """One run or one group of runs in a chart of curves; ``place`` chooses its colour and marker."""
 
     name: str
@@ -26,11 +25,10 @@ class Line:
     place: int = 0
 
 
-def curves(lines: list[Line], against: str = "epoch", height: int = 380) -> go.Figure:
+def curves(lines: list[Line], against: str = "epoch") -> go.Figure:
     """Draw accuracy and loss side by side, training dashed and validation solid, with the start of each stage marked.
 
-    Args:
-        against: ``epoch``, or ``time`` for the seconds of training; runs without recorded times are then left out.
+    ``against`` is ``epoch``, or ``time`` for the seconds of training, which leaves out runs without recorded times.
     """
     figure = make_subplots(1, 2, subplot_titles=[f"<b>{title}</b>" for title in PANELS], horizontal_spacing=0.07)
     for title, axis in zip(figure.layout.annotations, figure.select_xaxes(), strict=True):
@@ -41,14 +39,14 @@ def curves(lines: list[Line], against: str = "epoch", height: int = 380) -> go.F
                 _add_line(figure, column, line, quantity, against)
     _add_split_legend(figure)
     _mark_stages(figure, lines, against)
-    style.lay_out(figure, height + 22 * (len(lines) // 3))
+    style.lay_out(figure, 380 + 22 * (len(lines) // 3))
     figure.update_layout(legend={"y": 1.1})
     figure.update_xaxes(title_text="epoch" if against == "epoch" else "seconds of training", rangemode="tozero")
     figure.update_yaxes(tickformat=style.PERCENT, col=1)
     return figure
 
 
-def learning_rate(line: Line, height: int = 200) -> go.Figure:
+def learning_rate(line: Line) -> go.Figure:
     """Draw the learning rate of each epoch on a logarithmic axis."""
     figure = go.Figure()
     points = line.history.points()
@@ -60,7 +58,7 @@ def learning_rate(line: Line, height: int = 200) -> go.Figure:
         line={"color": style.colour(0), "shape": "hv"},
         hovertemplate="epoch %{x}: %{y:.2g}<extra></extra>",
     )
-    style.lay_out(figure, height, legend=False)
+    style.lay_out(figure, 200, legend=False)
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(type="log", dtick=1, exponentformat="power", title_text="learning rate", range=_decades(rates))
     return figure
@@ -84,10 +82,7 @@ def _add_line(figure: go.Figure, column: int, line: Line, quantity: str, against
     number_format = ".1%" if column == 1 else ".3f"
     common = {"legendgroup": str(line.place), "row": 1, "col": column, "x": x}
     if quantity in history.deviations and split == "validation":
-        deviation = np.nan_to_num(history.deviations[quantity][points])
-        edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, **common}
-        figure.add_scatter(y=y - deviation, **edge)
-        figure.add_scatter(y=y + deviation, fill="tonexty", fillcolor=style.tinted(colour, 0.18), **edge)
+        style.add_band(figure, colour, y, np.nan_to_num(history.deviations[quantity][points]), **common)
     figure.add_scatter(
         y=y,
         name=as_label(line.name),
@@ -103,17 +98,9 @@ def _add_line(figure: go.Figure, column: int, line: Line, quantity: str, against
 
 def _add_split_legend(figure: go.Figure) -> None:
     """Add a second legend for solid and dashed lines."""
+    empty = {"x": [None], "y": [None], "mode": "lines", "legend": "legend2", "row": 1, "col": 2}
     for split, dash in reversed(SPLIT_DASHES.items()):
-        figure.add_scatter(
-            x=[None],
-            y=[None],
-            mode="lines",
-            name=split,
-            line={"color": style.NEUTRAL, "dash": dash, "width": 2},
-            legend="legend2",
-            row=1,
-            col=2,
-        )
+        figure.add_scatter(name=split, line={"color": style.NEUTRAL, "dash": dash, "width": 2}, **empty)
     figure.update_layout(legend2={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.18, "yanchor": "top"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from transfer_utils.dashboard import style
@@ -16,11 +17,15 @@ MAX_AXES, MAX_LINES_ACROSS, MAX_MARKS = 7, 150, 12
 SPLITS = {"train": ("training", "square"), "val": ("validation", "circle"), "test": ("test", "diamond")}
 
 
-def results(groups: list[RunGroup], splits: tuple[str, ...] = ("val", "test")) -> go.Figure:
-    """Draw the final accuracies of every group, with the 95 % interval of a single run or ± std of several."""
+def results(groups: list[RunGroup], splits: tuple[str, ...] = ("val", "test")) -> go.Figure | None:
+    """Draw the final accuracies of every group, with the 95 % interval of a single run or ± std of several.
+
+    Returns None if there are none.
+    """
     figure = go.Figure()
     for row, split in enumerate(splits):
         split_name, symbol = SPLITS[split]
+        marker = {"symbol": symbol, "size": 10}
         for place, group in enumerate(groups):
             mean = group.mean(f"{split}_end2end")
             if mean is None:
@@ -31,23 +36,18 @@ def results(groups: list[RunGroup], splits: tuple[str, ...] = ("val", "test")) -
                 y=[place + 0.26 * (row - (len(splits) - 1) / 2)],
                 error_x={"type": "data", "symmetric": False, "array": [high], "arrayminus": [low], "thickness": 1.5},
                 mode="markers",
-                marker={"color": style.colour(place), "symbol": symbol, "size": 10},
+                marker={"color": style.colour(place), **marker},
                 customdata=[as_label(group.name)],
                 hovertemplate=f"%{{customdata}}<br>{split_name} %{{x:.1%}}<extra></extra>",
                 showlegend=False,
             )
-        figure.add_scatter(
-            x=[None], y=[None], mode="markers", name=split_name,
-            marker={"color": style.NEUTRAL, "symbol": symbol, "size": 10},
-        )  # fmt: skip
+        in_legend = {"color": style.NEUTRAL, **marker}
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=split_name, marker=in_legend)
+    if len(figure.data) == len(splits):
+        return None
     style.lay_out(figure, 110 + 16 * (1 + len(splits)) * len(groups))
     figure.update_xaxes(tickformat=style.PERCENT)
-    figure.update_yaxes(
-        tickvals=list(range(len(groups))),
-        ticktext=[as_label_lines(group.name) for group in groups],
-        range=[len(groups) - 0.4, -0.6],
-        showgrid=False,
-    )
+    style.name_rows(figure, [as_label_lines(group.name) for group in groups])
     return figure
 
 
@@ -120,16 +120,14 @@ def parallel(rows: list[Row]) -> go.Figure | None:
     return figure
 
 
-def _heights(name: str, rows: list[Row]) -> np.ndarray:
+def _heights(name: str, rows: list[Row]) -> pd.Series:
     """Return the height of each run on an axis from 0 to 1; runs with the same value are spread a little apart."""
     height_of = {value: height for height, value in _marks(name, rows)}
-    values = [row.options.get(name, MISSING) for row in rows]
-    heights = np.empty(len(rows))
-    for value, height in height_of.items():
-        places = [place for place, other in enumerate(values) if other == value]
-        spread = 0.05 * min(1, len(places) / 8)
-        heights[places] = height + spread * ((np.arange(len(places)) + 0.5) / len(places) - 0.5)
-    return heights
+    values = pd.Series([row.options.get(name, MISSING) for row in rows])
+    equal = values.groupby(values)
+    count = equal.transform("size")
+    spread = 0.05 * (count / 8).clip(upper=1)
+    return values.map(height_of) + spread * ((equal.cumcount() + 0.5) / count - 0.5)
 
 
 def _marks(name: str, rows: list[Row]) -> list[tuple[float, str]]:
@@ -143,24 +141,16 @@ def _add_axis(figure: go.Figure, place: int, title: str, marks: list[tuple[float
     figure.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, line={"color": style.NEUTRAL, "width": 1})
     # The heights of the titles alternate, so that long ones do not overlap.
     figure.add_annotation(x=place, y=1.16 + 0.1 * (place % 2), text=f"<b>{title}</b>", showarrow=False)
+    beside = {"showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11}}
     step = -(-len(marks) // MAX_MARKS)
     for height, text in marks[::step]:
-        figure.add_annotation(
-            x=place,
-            y=height,
-            text=as_label(text, 20),
-            showarrow=False,
-            xanchor="left",
-            xshift=4,
-            yshift=9 if height else -9,
-            font={"size": 11},
-        )
+        figure.add_annotation(x=place, y=height, text=as_label(text, 20), yshift=9 if height else -9, **beside)
 
 
 def _error_bar(group: RunGroup, split: str, mean: float) -> tuple[float, float]:
     """Return the lengths of an error bar below and above the mean."""
-    if len(group.values(f"{split}_end2end")) > 1:
-        deviation = group.deviation(f"{split}_end2end") or 0.0
+    deviation = group.deviation(f"{split}_end2end")
+    if deviation is not None:
         return deviation, deviation
     row = next(row for row in group.rows if row.metric(f"{split}_end2end") is not None)
     low, high = row.metric(f"{split}_low"), row.metric(f"{split}_high")

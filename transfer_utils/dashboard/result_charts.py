@@ -43,10 +43,7 @@ def confusion_counts(record: RunRecord) -> np.ndarray | None:
 def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figure:
     """Draw a confusion matrix: correct predictions in blue, errors in vermillion, each on its own colour scale.
 
-    Args:
-        counts: shape (n, n), rows true, columns predicted.
-        names: n labels.
-        normalised: show shares of the row sum instead of counts.
+    ``counts`` has shape (n, n), rows true and columns predicted; ``normalised`` shows shares of the row sum instead.
     """
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
@@ -87,21 +84,14 @@ def by_class(record: RunRecord) -> go.Figure | None:
     if not any(value is not None for pair in scores for value in pair) or len(scores) > MAX_CLASSES:
         return None
     names = [as_label(row.get("name"), 24) for row in record.per_class]
-    places = list(range(len(names)))
     figure = go.Figure()
-    for place, (precision, recall) in zip(places, scores, strict=True):
-        figure.add_scatter(
-            x=[precision, recall],
-            y=[place, place],
-            mode="lines",
-            line={"color": style.tinted(style.NEUTRAL, 0.6), "width": 2},
-            hoverinfo="skip",
-            showlegend=False,
-        )
+    connection = {"mode": "lines", "line": {"color": style.tinted(style.NEUTRAL, 0.6), "width": 2}}
+    for place, pair in enumerate(scores):
+        figure.add_scatter(x=pair, y=[place, place], hoverinfo="skip", showlegend=False, **connection)
     for index, (metric, hue, symbol) in enumerate((("precision", RIGHT, "circle"), ("recall", WRONG, "diamond"))):
         figure.add_scatter(
             x=[pair[index] for pair in scores],
-            y=places,
+            y=list(range(len(names))),
             mode="markers",
             name=metric,
             marker={"color": hue, "symbol": symbol, "size": 10},
@@ -110,7 +100,7 @@ def by_class(record: RunRecord) -> go.Figure | None:
         )
     style.lay_out(figure, 100 + 24 * min(max(len(names), 3), 24))
     figure.update_xaxes(tickformat=style.PERCENT)
-    figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", showgrid=False)
+    style.name_rows(figure, names)
     return figure
 
 
@@ -161,16 +151,12 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         row=2,
         **bars,
     )
-    _lay_out_reliability(figure)
-    return figure
-
-
-def _lay_out_reliability(figure: go.Figure) -> None:
     style.lay_out(figure, 340, barmode="overlay", bargap=0)
     figure.update_xaxes(range=[0, 1], tickformat=style.PERCENT)
     figure.update_xaxes(title_text="confidence", row=2)
     figure.update_yaxes(range=[0, 1], tickformat=style.PERCENT, title_text="accuracy", row=1)
     figure.update_yaxes(title_text="images", row=2, nticks=3)
+    return figure
 
 
 def _numbers(values: Any) -> np.ndarray:

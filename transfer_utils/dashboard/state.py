@@ -6,7 +6,8 @@ several widgets change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -51,6 +52,13 @@ def open_page(page: str, run: str | None = None) -> None:
     if run is not None:
         st.session_state[RUN] = run
     st.session_state[PAGE] = page
+
+
+def choice(place: Any, label: str, values: Sequence[str], key: str, **options: Any) -> str:
+    """Draw buttons in a column or in ``st``, of which one is always pressed, at first the first; return its value."""
+    return place.segmented_control(
+        label, values, default=values[0], required=True, key=key, bind="query-params", **options
+    )
 
 
 def _put(key: str, names: Iterable[str]) -> None:

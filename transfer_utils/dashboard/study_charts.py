@@ -15,12 +15,8 @@ from transfer_utils.utils.text import as_label, as_label_lines, finite_number
 def one_option(families: list[Family], option: str, split: str) -> go.Figure:
     """Draw accuracy against one option: the mean over seeds, a band of one standard deviation, and every run.
 
-    Positive numbers that span a factor of 100 get a logarithmic axis; other values are spaced evenly.
-
-    Args:
-        families: one line each.
-        option: the name of the option.
-        split: ``val`` or ``test``.
+    Each family has a line. Positive numbers that span a factor of 100 get a logarithmic axis; other values are spaced
+    evenly.
     """
     rows = [group.rows[0] for family in families for group in family.groups]
     values = {row.options[option]: row.config[option] for row in rows}
@@ -49,9 +45,7 @@ def _add_family(figure: go.Figure, place: int, family: Family, x: list[float], m
     mean = np.array([group.mean(metric) for group in family.groups])
     deviation = np.array([group.deviation(metric) or 0 for group in family.groups])
     common = {"legendgroup": str(place)}
-    edge = {"x": x, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, **common}
-    figure.add_scatter(y=mean - deviation, **edge)
-    figure.add_scatter(y=mean + deviation, fill="tonexty", fillcolor=style.tinted(colour, 0.18), **edge)
+    style.add_band(figure, colour, mean, deviation, x=x, **common)
     figure.add_scatter(
         x=x,
         y=mean,
@@ -114,6 +108,5 @@ def epochs_used(groups: list[RunGroup]) -> go.Figure:
 
 
 def _name_bars(figure: go.Figure, groups: list[RunGroup]) -> None:
-    names = [as_label_lines(group.name) for group in groups]
-    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False)
+    style.name_rows(figure, [as_label_lines(group.name) for group in groups])
     figure.update_layout(bargap=0.4)

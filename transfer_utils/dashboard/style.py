@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import cycle, islice
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -26,7 +26,7 @@ HIDDEN_BUTTONS = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]
 
 def colour(place: int) -> str:
     """Return the colour of the line at ``place``, counted from 0."""
-    return next(islice(cycle(COLOURS), place, None))
+    return COLOURS[place % len(COLOURS)]
 
 
 def symbol(place: int) -> str | None:
@@ -41,12 +41,9 @@ def tinted(hexadecimal: str, opacity: float) -> str:
 
 
 def lay_out(figure: go.Figure, height: int, legend: bool = True, **layout: Any) -> None:
-    """Give a figure the common margins, legend and hover text.
+    """Give a figure the common margins, legend and hover text, and further properties of Plotly's layout.
 
-    Args:
-        height: of the whole figure, in pixels; without a legend the figure is 32 pixels lower.
-        legend: whether to draw a legend.
-        layout: further properties of Plotly's layout.
+    ``height`` is in pixels; without a legend the figure is 32 pixels lower.
     """
     figure.update_layout(
         height=height if legend else height - 32,
@@ -60,13 +57,30 @@ def lay_out(figure: go.Figure, height: int, legend: bool = True, **layout: Any) 
     figure.update_yaxes(automargin=True, zeroline=False)
 
 
-def show(figure: go.Figure, name: str, alt: str) -> None:
+def name_rows(figure: go.Figure, names: list[str]) -> None:
+    """Name the rows 0, 1, 2, ... of a chart, from the top to the bottom."""
+    limits = [len(names) - 0.4, -0.6]
+    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=limits, showgrid=False)
+
+
+def add_band(figure: go.Figure, colour: str, mean: np.ndarray, deviation: np.ndarray, **trace: Any) -> None:
+    """Add a pale band of one standard deviation around a mean; ``trace`` holds x and where the band belongs."""
+    edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, **trace}
+    figure.add_scatter(y=mean - deviation, **edge)
+    figure.add_scatter(y=mean + deviation, fill="tonexty", fillcolor=tinted(colour, 0.18), **edge)
+
+
+def show(figure: go.Figure | None, name: str, alt: str, missing: str = "") -> None:
     """Show a chart; the camera in its corner saves it in the format chosen in the header.
 
     Args:
+        figure: None shows the text ``missing`` instead.
         name: name of the saved file without its suffix; unique on a page.
         alt: a description of the chart for readers who cannot see it.
     """
+    if figure is None:
+        st.caption(missing)
+        return
     file_format = (st.session_state.get(state.FORMAT) or FORMATS[0]).lower()
     st.plotly_chart(
         figure,

@@ -20,7 +20,6 @@ from transfer_utils.features import extract_features
 from transfer_utils.models.networks import batch_norms
 from transfer_utils.training.linear_head import LinearHead, solve_head
 
-MAPS_BATCH = 32
 PROBE_HOLD_OUT = 0.2  # share of the training images that select the L2 strength of a probe
 
 
@@ -85,13 +84,9 @@ def feature_maps(model: keras.Model, images: np.ndarray, layer_names: Sequence[s
     Raises:
         UserError: an unknown layer, or images of the wrong shape.
     """
-    pixels, extractor = _checked(model, images), _from_pixels(model, layer_names)
-    starts = range(0, len(pixels), MAPS_BATCH)
-    batches = [keras.tree.flatten(extractor(pixels[i : i + MAPS_BATCH], training=False)) for i in starts]
-    maps = (
-        np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]) for parts in zip(*batches, strict=True)
-    )
-    return dict(zip(layer_names, maps, strict=True))
+    pixels = _checked(model, images)
+    maps = keras.tree.flatten(_from_pixels(model, layer_names)(pixels, training=False))
+    return dict(zip(layer_names, map(keras.ops.convert_to_numpy, maps), strict=True))
 
 
 def pooled_activations(

@@ -51,21 +51,18 @@ def cost_by_block(base: keras.Model) -> list[BlockCost]:
 
     If the layer names contain no blocks, as in InceptionV3, the whole backbone is the ``stem``.
     """
-    costs: dict[str, BlockCost] = {}
+    blocks: dict[str, list[layers.Layer]] = {}
     for layer in base.layers:
-        if isinstance(layer, layers.InputLayer):
-            continue
-        match = BLOCK.match(layer.name)
-        block = match[0] if match else "top" if costs.keys() - {"stem"} else "stem"
-        so_far = costs.get(block, BlockCost(block, 0, 0, 0, ()))
-        costs[block] = BlockCost(
-            block,
-            so_far.layers + 1,
-            so_far.parameters + layer.count_params(),
-            so_far.multiply_adds + multiply_adds(layer),
-            tuple(layer.output.shape[1:]),
-        )
-    return list(costs.values())
+        if not isinstance(layer, layers.InputLayer):
+            match = BLOCK.match(layer.name)
+            block = match[0] if match else "top" if blocks.keys() - {"stem"} else "stem"
+            blocks.setdefault(block, []).append(layer)
+    costs = []
+    for block, members in blocks.items():
+        parameters = sum(layer.count_params() for layer in members)
+        shape = tuple(members[-1].output.shape[1:])
+        costs.append(BlockCost(block, len(members), parameters, sum(map(multiply_adds, members)), shape))
+    return costs
 
 
 def multiply_adds(layer: layers.Layer) -> int:

@@ -8,7 +8,6 @@ import numpy as np
 
 from transfer_utils.errors import UserError
 
-CKA_ROWS = 1024  # rows converted to float64 at a time
 TSNE_COMPONENTS, TSNE_PERPLEXITY = 50, 30  # van der Maaten & Hinton 2008, JMLR 9, section 4
 
 
@@ -30,8 +29,9 @@ def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
     a, b = np.asarray(a), np.asarray(b)
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b) or not len(a):
         raise UserError(f"a and b must have shapes (n, d_a) and (n, d_b), got {a.shape} and {b.shape}.")
-    scale = np.linalg.norm(_covariance(a, a)) * np.linalg.norm(_covariance(b, b))
-    return float(np.linalg.norm(_covariance(a, b)) ** 2 / scale) if scale > 0 else float("nan")
+    a, b = (x - x.mean(axis=0, dtype="float64") for x in (a, b))
+    scale = np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)
+    return float(np.linalg.norm(a.T @ b) ** 2 / scale) if scale > 0 else float("nan")
 
 
 def cka_matrix(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -87,12 +87,3 @@ def neighbour_agreement(features: np.ndarray, labels: np.ndarray) -> float:
     # Without a query, scikit-learn does not count a point as its own neighbour.
     nearest = NearestNeighbors(n_neighbors=1).fit(features).kneighbors(return_distance=False)[:, 0]
     return float((labels[nearest] == labels).mean())
-
-
-def _covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the transpose of centred ``a`` times centred ``b``, float64 (d_a, d_b), summed over chunks of rows."""
-    mean_a, mean_b = (x.mean(axis=0, dtype="float64") for x in (a, b))
-    total = np.zeros((a.shape[1], b.shape[1]))
-    for i in range(0, len(a), CKA_ROWS):
-        total += (a[i : i + CKA_ROWS] - mean_a).T @ (b[i : i + CKA_ROWS] - mean_b)
-    return total

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from transfer_utils.errors import UserError
-from transfer_utils.plotting.style import MODEL_LINESTYLES, MODEL_MARKERS, PERCENT, WIDTH, canvas, sanitize, styled
+from transfer_utils.plotting.style import DOTTED, MODEL_STYLES, PERCENT, WIDTH, canvas, panels, sanitize, styled
 from transfer_utils.records import RunRecord
-from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SERIES
+from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, PAPER, SERIES
 
-# Shifted apart, so that the intervals of both splits at one setting do not overlap.
 SPLIT_STYLES = {
-    "validation": {"color": SERIES[0], "marker": "o", "linestyle": "-", "shift": -0.06},
-    "test": {"color": SERIES[1], "marker": "s", "linestyle": "--", "shift": 0.06},
+    "validation": {"color": SERIES[0], "marker": "o", "linestyle": "-"},
+    "test": {"color": SERIES[1], "marker": "s", "linestyle": "--", "markerfacecolor": PAPER},
 }
+SHIFTS = {"validation": -0.06, "test": 0.06}  # so that the intervals of both splits at one setting do not overlap
 
 
 @styled
@@ -39,14 +38,10 @@ def plot_accuracy_by_setting(
         raise UserError("accuracies must hold at least one split, each with at least one setting")
     figure, axes = canvas(WIDTH * 0.8, 4.2)
     for split, by_setting in accuracies.items():
-        style = dict(SPLIT_STYLES[split])
-        places = np.arange(len(by_setting)) + style.pop("shift")
+        style = {"capsize": 4, "elinewidth": 1.2, "markersize": 7, **SPLIT_STYLES[split]}
+        places = np.arange(len(by_setting)) + SHIFTS[split]
         mean, low, high = np.array([list(estimate)[:3] for estimate in by_setting.values()]).T
-        inside = PAPER if split == "test" else style["color"]
-        axes.errorbar(
-            places, mean, [mean - low, high - mean], capsize=4, elinewidth=1.2, markersize=7, label=split,
-            markerfacecolor=inside, **style,
-        )  # fmt: skip
+        axes.errorbar(places, mean, [mean - low, high - mean], label=split, **style)
         if split == "validation":
             for i, (place, value) in enumerate(zip(places, mean, strict=True)):
                 offset = (-7, -15) if i and value < mean[i - 1] else (-7, 7)  # away from the line
@@ -57,9 +52,7 @@ def plot_accuracy_by_setting(
     axes.margins(y=0.14)
     axes.grid(False, axis="x")
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.set_xlabel(setting)
-    axes.set_ylabel("accuracy")
-    axes.set_title(title)
+    axes.set(xlabel=setting, ylabel="accuracy", title=title)
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -81,22 +74,19 @@ def plot_size_and_time(accuracies: Mapping[int, Sequence[float]], milliseconds: 
     sizes = sorted(accuracies)
     mean, low, high = np.array([list(accuracies[size])[:3] for size in sizes]).T
     times = np.array([milliseconds[size] for size in sizes])
-    figure = Figure((WIDTH, 4.0), layout="constrained")
-    figure.suptitle("A larger input: what it gains, and what it costs", x=0.012, ha="left")
-    left, right = figure.subplots(1, 2)
+    title = "A larger input: what it gains, and what it costs"
+    figure, [[left, right]] = panels(WIDTH, 4.0, 1, 2, title)
     left.errorbar(sizes, mean, [mean - low, high - mean], color=SERIES[0], marker="o", capsize=4, elinewidth=1.2)
-    left.set(xlabel="image size (px)", ylabel="validation accuracy", xticks=sizes)
-    right.plot(times, mean, color=NOTE, linestyle=":", linewidth=1.2)
+    left.set(xlabel="image size (px)", xticks=sizes, title="Accuracy by size")
+    right.plot(times, mean, **DOTTED)
     right.errorbar(times, mean, [mean - low, high - mean], color=SERIES[1], marker="s", capsize=4, linestyle="none")
     for time, top, size in zip(times, high, sizes, strict=True):
         right.annotate(f"{size} px", (time, top), (0, 5), textcoords="offset points", ha="center")
-    right.set(xlabel="time to classify one image (ms)", ylabel="validation accuracy", xlim=(0, 1.2 * times.max()))
+    right.set(xlabel="time to classify one image (ms)", xlim=(0, 1.2 * times.max()), title="Accuracy by time")
     for axes in (left, right):
         axes.grid(True)
         axes.yaxis.set_major_formatter(PERCENT)
-        axes.margins(y=0.14)
-    left.set_title("Accuracy by size")
-    right.set_title("Accuracy by time")
+        axes.set(ylabel="validation accuracy", ymargin=0.14)
     return figure
 
 
@@ -113,27 +103,23 @@ def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]
     if not effects or not all(effects.values()):
         raise UserError("effects must hold at least one option, each with at least one value")
     heights = [len(values) for values in effects.values()]
-    figure = Figure((WIDTH, 0.42 * sum(heights) + 0.45 * len(heights) + 0.6), layout="constrained")
-    panels = figure.subplots(len(effects), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (option, values), colour in zip(panels, effects.items(), SERIES * len(heights), strict=False):
+    figure_height = 0.42 * sum(heights) + 0.45 * len(heights) + 0.6
+    figure, grid = panels(WIDTH, figure_height, len(effects), 1, sharex=True, height_ratios=heights)
+    for axes, (option, values), colour in zip(grid.flat, effects.items(), SERIES * len(heights), strict=False):
         for place, records in enumerate(values.values()):
-            for number, record in enumerate(records):
-                _draw_run(axes, place + 0.24 * (number - (len(records) - 1) / 2), record, colour)
+            offsets = place + 0.24 * (np.arange(len(records)) - (len(records) - 1) / 2)
+            for height, record in zip(offsets, records, strict=True):
+                value, low, high = (record.metrics.get(name) for name in ("val_end2end", "val_low", "val_high"))
+                if value is not None:
+                    interval = None if low is None or high is None else [[value - low], [high - value]]
+                    axes.errorbar(value, height, xerr=interval, fmt="o", color=colour, capsize=3, linewidth=1.2)
         axes.set_yticks(range(len(values)), [sanitize(name, 40) for name in values])
         axes.set_ylim(len(values) - 0.5, -0.5)
         axes.set_title(sanitize(option, 40))
         axes.grid(True, axis="x")
-    panels[-1].xaxis.set_major_formatter(PERCENT)
-    panels[-1].set_xlabel("validation accuracy, with the 95 % interval of each run")
+    grid[-1, 0].xaxis.set_major_formatter(PERCENT)
+    grid[-1, 0].set_xlabel("validation accuracy, with the 95 % interval of each run")
     return figure
-
-
-def _draw_run(axes: Axes, height: float, record: RunRecord, colour: str) -> None:
-    value, low, high = (record.metrics.get(name) for name in ("val_end2end", "val_low", "val_high"))
-    if value is None:
-        return
-    errors = None if low is None or high is None else [[value - low], [high - value]]
-    axes.errorbar([value], [height], xerr=errors, fmt="o", color=colour, capsize=3, linewidth=1.2)
 
 
 @styled
@@ -156,15 +142,13 @@ def plot_label_efficiency(
     for model, by_labels in summary.items():
         levels = sorted(by_labels)
         mean, low, high = np.array([by_labels[level] for level in levels]).T
-        style = {"color": MODEL_COLOURS[model], "linestyle": MODEL_LINESTYLES[model], "marker": MODEL_MARKERS[model]}
         axes.fill_between(levels, low, high, color=MODEL_COLOURS[model], alpha=0.2, linewidth=0)
-        axes.plot(levels, mean, label=names[model], markersize=6, **style)
+        axes.plot(levels, mean, label=names[model], markersize=6, **MODEL_STYLES[model])
     axes.set_xscale("log")
     axes.set_xticks(levels, [f"{level:,}" for level in levels])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.set_xlabel("labelled images per class (logarithmic)")
-    axes.set_ylabel("accuracy")
+    axes.set(xlabel="labelled images per class (logarithmic)", ylabel="accuracy")
     axes.set_title("Accuracy by number of labels; the band spans the draws")
     figure.legend(loc="outside lower center", ncols=2)
     return figure

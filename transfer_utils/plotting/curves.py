@@ -15,11 +15,11 @@ from transfer_utils.plotting.style import (
     DOTTED,
     MARKERS,
     MISSING,
-    MODEL_LINESTYLES,
-    MODEL_MARKERS,
+    MODEL_STYLES,
     PERCENT,
     WIDTH,
     canvas,
+    panels,
     sanitize,
     styled,
     with_dataset,
@@ -52,14 +52,10 @@ def plot_curves(record: RunRecord) -> Figure:
 
 def _draw(records: Mapping[str, RunRecord], title: str) -> Figure:
     histories = {model: mean_history([record]) for model, record in records.items()}
-    figure = Figure((WIDTH, 4.3), layout="constrained")
-    figure.suptitle(title, x=0.012, ha="left")
-    panels = figure.subplots(1, 2)
-    for axes, quantity in zip(panels, ("accuracy", "loss"), strict=True):
-        _draw_quantity(axes, quantity, histories)
-    panels[0].yaxis.set_major_formatter(PERCENT)
-    panels[0].set_ylabel("accuracy")
-    panels[1].set_ylabel("loss (nats)")
+    figure, [[left, right]] = panels(WIDTH, 4.3, 1, 2, title)
+    _draw_quantity(left, "accuracy", "accuracy", histories)
+    _draw_quantity(right, "loss", "loss (nats)", histories)
+    left.yaxis.set_major_formatter(PERCENT)
     handles = [
         Line2D([], [], label=f"{MODEL_NAMES[model]}, {split}", **_line_style(model, split))
         for model in histories
@@ -71,7 +67,7 @@ def _draw(records: Mapping[str, RunRecord], title: str) -> Figure:
     return figure
 
 
-def _draw_quantity(axes: Axes, quantity: str, histories: Mapping[str, History]) -> None:
+def _draw_quantity(axes: Axes, quantity: str, label: str, histories: Mapping[str, History]) -> None:
     missing = []
     longest = max(len(history.epochs) for history in histories.values())
     for model, history in histories.items():
@@ -84,8 +80,7 @@ def _draw_quantity(axes: Axes, quantity: str, histories: Mapping[str, History]) 
     for boundary in (boundary for history in histories.values() for boundary in _boundaries(history)):
         axes.axvline(boundary, **DOTTED)
     axes.grid(True)
-    axes.set_title(quantity.capitalize())
-    axes.set_xlim(0.5, max(longest, 1) + 0.5)
+    axes.set(ylabel=label, title=quantity.capitalize(), xlim=(0.5, max(longest, 1) + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if len(missing) == 2 * len(histories):
         axes.text(0.5, 0.5, MISSING, ha="center", va="center", color=NOTE, transform=axes.transAxes)
@@ -95,13 +90,8 @@ def _draw_quantity(axes: Axes, quantity: str, histories: Mapping[str, History]) 
 
 
 def _line_style(model: str, split: str) -> dict[str, Any]:
-    colour = MODEL_COLOURS[model]
-    return {
-        "color": colour,
-        "linestyle": LINESTYLES[SPLIT_DASHES[split]],
-        "marker": MODEL_MARKERS[model],
-        "markerfacecolor": colour if split == "validation" else PAPER,
-    }
+    inside = MODEL_COLOURS[model] if split == "validation" else PAPER
+    return MODEL_STYLES[model] | {"linestyle": LINESTYLES[SPLIT_DASHES[split]], "markerfacecolor": inside}
 
 
 def _boundaries(history: History) -> list[float]:
@@ -119,17 +109,13 @@ def plot_accuracy_over_time(transfer: RunRecord, baseline: RunRecord) -> Figure:
             [moment.seconds for moment in moments],
             [moment.val_accuracy for moment in moments],
             label=MODEL_NAMES[model],
-            color=MODEL_COLOURS[model],
-            linestyle=MODEL_LINESTYLES[model],
-            marker=MODEL_MARKERS[model],
             markersize=4,
             markevery=max(1, len(moments) // MAX_MARKERS),
+            **MODEL_STYLES[model],
         )
     axes.set_xlim(left=0)
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.set_xlabel("seconds since the start")
-    axes.set_ylabel("validation accuracy")
-    axes.set_title("Accuracy by time")
+    axes.set(xlabel="seconds since the start", ylabel="validation accuracy", title="Accuracy by time")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -155,8 +141,7 @@ def plot_fine_tunings(curves: Mapping[str, Sequence[float]]) -> Figure:
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.set_xlabel("epoch of fine-tuning")
-    axes.set_ylabel("validation accuracy")
+    axes.set(xlabel="epoch of fine-tuning", ylabel="validation accuracy")
     axes.set_title("The same start, different learning rates")
     axes.legend()
     return figure

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from transfer_utils.errors import UserError
-from transfer_utils.plotting.style import MAX_CLASSES, WIDTH, bare, canvas, sanitize, styled
+from transfer_utils.plotting.style import MAX_CLASSES, WIDTH, canvas, draw_image, panels, sanitize, styled
 
 TILE = 0.75  # inches: large enough to recognise an image of 32 px, small enough for eight in a row
 MISTAKES_A_ROW = 6
@@ -33,10 +32,7 @@ def plot_class_grid(images: np.ndarray, labels: np.ndarray, class_names: Sequenc
     shown = [sanitize(name) for name in class_names[:MAX_CLASSES]]
     rows = [images[np.flatnonzero(labels == index)[:per_class]] for index in range(len(shown))]
     more = "" if len(shown) == len(class_names) else f" (the first {len(shown)} of {len(class_names)} classes)"
-    figure, axes = _tiled(rows, per_class, left=1.4)
-    axes.set_yticks(_centres(images.shape[1], images, len(rows)), shown)
-    axes.set_title(f"Images of each class{more}")
-    return figure
+    return tiled(rows, row_names=shown, columns=per_class, title=f"Images of each class{more}")
 
 
 @styled
@@ -52,11 +48,8 @@ def plot_augmented(images: np.ndarray, views: np.ndarray) -> Figure:
     """
     images, views = _pixels("images", images, 4), _pixels("views", views, 5)
     _same_count("views", views, images)
-    columns = ["original", *(f"view {number}" for number in range(1, views.shape[1] + 1))]
-    figure, axes = _tiled(np.concatenate([images[:, None], views], axis=1), len(columns), left=0.2)
-    axes.set_xticks(_centres(images.shape[2], images, len(columns)), columns)
-    axes.xaxis.tick_top()
-    return figure
+    names = ["original", *(f"view {number}" for number in range(1, views.shape[1] + 1))]
+    return tiled(np.concatenate([images[:, None], views], axis=1), column_names=names)
 
 
 @styled
@@ -81,15 +74,13 @@ def plot_mistakes(
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:n]
-    rows = -(-len(chosen) // MISTAKES_A_ROW)
-    figure = Figure((WIDTH, 1.85 * rows + 0.5), layout="constrained")
+    rows = max(1, -(-len(chosen) // MISTAKES_A_ROW))
     title = "The wrong answers the model was surest of" if len(chosen) else "No wrong answer"
-    figure.suptitle(title, x=0.012, ha="left")
-    panels = figure.subplots(rows, MISTAKES_A_ROW, squeeze=False).flat if rows else []
-    for axes in panels:
+    figure, grid = panels(WIDTH, 1.85 * rows + 0.5, rows, MISTAKES_A_ROW, title)
+    for axes in grid.flat:
         axes.set_axis_off()
-    for axes, index in zip(figure.axes, chosen, strict=False):
-        axes.imshow(images[index], interpolation="nearest")
+    for axes, index in zip(grid.flat, chosen, strict=False):
+        draw_image(axes, images[index])
         prediction, truth = (sanitize(class_names[label], 12) for label in (predicted[index], labels[index]))
         axes.set_title(
             f"{prediction}, {100 * confidence[index]:.0f} %\ntruth: {truth}", fontsize=8.5, fontweight="normal"
@@ -113,50 +104,46 @@ def plot_blends(
     """
     labels = np.asarray(labels)
     _same_count("labels", labels, blends, "blends")
-    figure = Figure((1.5 * len(blends) + 1.0, 5.0), layout="constrained")
-    panels = figure.subplots(3, len(blends), squeeze=False)
-    for column, (pictures, label) in enumerate(zip(blends, labels, strict=True)):
-        for axes, picture in zip(panels[:, column], pictures, strict=True):
-            axes.imshow(np.asarray(picture, np.uint8), interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            bare(axes)
+    figure, grid = panels(1.5 * len(blends) + 1.0, 5.0, 3, len(blends))
+    for column, pictures, label in zip(grid.T, blends, labels, strict=True):
+        for axes, picture in zip(column, pictures, strict=True):
+            draw_image(axes, np.asarray(picture, np.uint8))
         largest = [index for index in np.argsort(-label)[:2] if label[index]]
         parts = [f"{label[index]:.0%} {sanitize(class_names[index], 14)}" for index in largest]
-        panels[2, column].set_xlabel("\n".join(parts), fontsize=9)
-    for axes, name in zip(panels[:, 0], ("image", "partner", "blend"), strict=True):
+        column[-1].set_xlabel("\n".join(parts), fontsize=9)
+    for axes, name in zip(grid[:, 0], ("image", "partner", "blend"), strict=True):
         axes.set_ylabel(name)
     return figure
 
 
-def _tiled(rows: Sequence[np.ndarray], columns: int, left: float) -> tuple[Figure, Axes]:
-    """Draw rows of images on white as one picture, which is many times faster than one axes per image.
+def tiled(
+    rows: Sequence[np.ndarray],
+    row_names: Sequence[str] = (),
+    column_names: Sequence[str] = (),
+    columns: int = 0,
+    title: str = "",
+) -> Figure:
+    """Draw rows of images, each (n, height, width, 3) uint8, as one picture on white.
 
-    Args:
-        rows: arrays of shape (at most columns, height, width, 3), uint8.
-        columns: images in a full row.
-        left: space for the row names, in inches.
+    One axes per image would take many times longer. A row has space for ``columns`` images, by default for as many as
+    the first row has.
     """
     height, width = rows[0].shape[1:3]
-    gap = _gap(rows[0])
+    columns = columns or len(rows[0])
+    gap = max(1, height // 16)  # between two images, in pixels
     sheet = np.full((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
     for row, images in enumerate(rows):
         for column, image in enumerate(images):
             down, across = row * (height + gap), column * (width + gap)
             sheet[down : down + height, across : across + width] = image
-    figure, axes = canvas(TILE * columns + left, TILE * len(rows) * height / width + 0.5)
-    axes.imshow(sheet, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    bare(axes)
-    return figure, axes
-
-
-def _centres(side: int, images: np.ndarray, count: int) -> np.ndarray:
-    return (side - 1) / 2 + (side + _gap(images)) * np.arange(count)
-
-
-def _gap(images: np.ndarray) -> int:
-    """Return the width of the white gap between two images: a sixteenth of their height, in pixels."""
-    return max(1, images.shape[1] // 16)
+    left, top = 1.4 if row_names else 0.2, 0.3 + 0.2 * (bool(title) + bool(column_names))
+    figure, axes = canvas(TILE * columns + left, TILE * len(rows) * height / width + top)
+    draw_image(axes, sheet)
+    for axis, side, names in ((axes.yaxis, height, row_names), (axes.xaxis, width, column_names)):
+        axis.set_ticks((side - 1) / 2 + (side + gap) * np.arange(len(names)), names)
+    axes.xaxis.tick_top()
+    axes.set_title(title)
+    return figure
 
 
 def _pixels(name: str, images: np.ndarray, dimensions: int) -> np.ndarray:

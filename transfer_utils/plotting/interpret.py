@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from transfer_utils.errors import UserError
-from transfer_utils.plotting.style import DOTTED, MARKERS, PERCENT, WIDTH, bare, canvas, sanitize, styled
+from transfer_utils.plotting.galleries import tiled
+from transfer_utils.plotting.style import (
+    DOTTED,
+    MARKERS,
+    PERCENT,
+    WIDTH,
+    bare,
+    canvas,
+    draw_image,
+    panels,
+    sanitize,
+    styled,
+)
 from transfer_utils.utils.palette import INK, PAPER, PERCEPTUAL, SEQUENTIAL, SERIES
 
 LINESTYLES = ("-", "--", ":", "-.")
@@ -37,13 +49,12 @@ def plot_filters(kernel: np.ndarray) -> Figure:
     pictures = 0.5 + 0.5 * filters / largest
     columns = min(8, len(pictures))
     rows = -(-len(pictures) // columns)
-    figure = Figure((WIDTH, 1.15 * rows + 0.4), layout="constrained")
-    figure.suptitle(f"The {len(pictures)} filters of the first layer", x=0.01, ha="left")
-    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        bare(axes)
-        axes.set(xticks=[], yticks=[])
-        if number < len(pictures):
-            axes.imshow(pictures[number], interpolation="nearest")
+    figure, grid = panels(WIDTH, 1.15 * rows + 0.4, rows, columns, f"The {len(pictures)} filters of the first layer")
+    for number, (axes, picture) in enumerate(itertools.zip_longest(grid.flat, pictures)):
+        if picture is None:
+            axes.set_axis_off()
+        else:
+            draw_image(axes, picture)
             axes.set_xlabel(str(number), fontsize=8, labelpad=2)
     return figure
 
@@ -56,53 +67,32 @@ def plot_feature_maps(maps: Mapping[str, np.ndarray], image: np.ndarray | None =
         maps: for each row name, the channels to draw, shape (h, w, k).
         image: shape (h, w, 3) uint8, drawn first in every row.
     """
-    rows = list(maps.items())
-    columns = max(values.shape[-1] for _, values in rows) + (image is not None)
-    figure = Figure((WIDTH, 7.4 * len(rows) / columns + 0.3), layout="constrained")
-    for line, (name, values) in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
-        for axes in line:
-            axes.set(xticks=[], yticks=[])
-            bare(axes)
-        panels = list(line)
-        if image is not None:
-            panels.pop(0).imshow(image, interpolation="nearest")
-        for axes, channel in zip(panels, np.moveaxis(values, -1, 0), strict=False):
-            axes.imshow(channel, cmap=PERCEPTUAL, interpolation="nearest")
+    first = [] if image is None else [image]
+    columns = max(values.shape[-1] for values in maps.values()) + len(first)
+    figure, grid = panels(WIDTH, 7.4 * len(maps) / columns + 0.3, len(maps), columns)
+    for row, (name, values) in zip(grid, maps.items(), strict=True):
+        for axes, picture in itertools.zip_longest(row, [*first, *np.moveaxis(values, -1, 0)]):
+            if picture is None:
+                axes.set_axis_off()
+            else:
+                draw_image(axes, picture, cmap=PERCEPTUAL)  # an RGB image has no use for the colour map
         label = f"{name}\n{_size(values.shape[:2])}"
-        line[0].set_ylabel(label, fontsize=8, rotation=0, ha="right", va="center")
+        row[0].set_ylabel(label, fontsize=8, rotation=0, ha="right", va="center")
     return figure
 
 
 @styled
 def plot_image_rows(images: np.ndarray, names: Sequence[str], title: str, columns: Sequence[str] = ()) -> Figure:
-    """Draw images in named rows.
-
-    Args:
-        images: shape (rows, n, side, side, 3) uint8.
-        names: one per row.
-        title: title of the figure.
-        columns: one per column, written above it; optional.
-    """
-    side, gap = images.shape[3], max(1, images.shape[3] // 16)
-    framed = np.pad(images, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
-    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in framed])
-    figure, axes = canvas(0.75 * images.shape[1] + 1.6, 0.75 * len(images) + 0.7)
-    axes.imshow(sheet, interpolation="nearest")
-    axes.set_yticks((side - 1) / 2 + (side + gap) * np.arange(len(images)), [sanitize(name, 30) for name in names])
-    axes.set_xticks((side - 1) / 2 + (side + gap) * np.arange(len(columns)), columns)
-    axes.xaxis.tick_top()
-    bare(axes)
-    axes.set_title(title)
-    return figure
+    """Draw images, (rows, n, side, side, 3) uint8, with a name for each row and optionally for each column."""
+    return tiled(images, [sanitize(name, 30) for name in names], columns, title=title)
 
 
 @styled
 def plot_probes(probes: Mapping[str, Sequence[Any]], chance: float) -> Figure:
     """Draw the accuracy of linear probes by depth, with their 95 % intervals as bands.
 
-    Args:
-        probes: for each label, the result of ``interpret.probe_by_depth``; all for the same layers.
-        chance: accuracy of guessing, a fraction.
+    ``probes`` holds, for each label, the result of ``interpret.probe_by_depth`` for the same layers. ``chance`` is the
+    accuracy of guessing, in [0, 1].
     """
     figure, axes = canvas(WIDTH, 3.9)
     layers = [f"{probe.layer} ({probe.channels})" for probe in next(iter(probes.values()))]
@@ -131,44 +121,39 @@ def plot_embedding(points: Mapping[str, np.ndarray], labels: np.ndarray, class_n
         class_names: one name per class; the first ten classes are drawn.
     """
     labels = np.asarray(labels)
-    figure = Figure((WIDTH, WIDTH / 2 + 0.6 if len(points) > 1 else 6.2), layout="constrained")
-    panels = figure.subplots(1, len(points), squeeze=False)[0]
-    for axes, (title, embedding) in zip(panels, points.items(), strict=True):
+    figure, [row] = panels(WIDTH, WIDTH / 2 + 0.6 if len(points) > 1 else 6.2, 1, len(points))
+    for axes, (title, embedding) in zip(row, points.items(), strict=True):
         for index, name in enumerate(class_names[: len(MARKERS)]):
             style = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index], "label": sanitize(name)}
             axes.scatter(*embedding[labels == index].T, s=14, linewidths=0, alpha=0.8, **style)
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2", title=title)
-        axes.grid(False)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=1.8)
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=1.8)
     return figure
 
 
 @styled
 def plot_costs(costs: Sequence[Any]) -> Figure:
     """Draw parameters and multiply-adds of each block, as counted by ``interpret.cost_by_block``."""
-    figure = Figure((WIDTH, 0.27 * len(costs) + 1.1), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    quantities = {"parameters": "parameters (thousands)", "multiply_adds": "multiply-adds (millions)"}
-    for axes, (field, label), scale, colour in zip(panels, quantities.items(), (1e3, 1e6), SERIES, strict=False):
-        values = np.array([getattr(cost, field) for cost in costs]) / scale
+    figure, [[left, right]] = panels(WIDTH, 0.27 * len(costs) + 1.1, 1, 2, sharey=True)
+    parameters = np.array([cost.parameters for cost in costs]) / 1e3
+    multiply_adds = np.array([cost.multiply_adds for cost in costs]) / 1e6
+    for axes, values, label, colour in (
+        (left, parameters, "parameters (thousands)", SERIES[0]),
+        (right, multiply_adds, "multiply-adds (millions)", SERIES[1]),
+    ):
         bars = axes.barh(range(len(costs)), values, 0.72, color=colour)
         axes.bar_label(bars, [f"{value:,.3g}" for value in values], padding=3, fontsize=8)
         axes.set_xlim(0, 1.2 * values.max())
         axes.grid(True, axis="x")
         axes.set(xlabel=label, title=f"{values.sum():,.1f} in all")
-    panels[0].set_yticks(range(len(costs)), [f"{cost.block}  {_size(cost.shape)}" for cost in costs])
-    panels[0].invert_yaxis()
+    left.set_yticks(range(len(costs)), [f"{cost.block}  {_size(cost.shape)}" for cost in costs])
+    left.invert_yaxis()
     return figure
 
 
 @styled
 def plot_receptive_field(layers: Sequence[Any], sides: Sequence[int]) -> Figure:
-    """Draw the receptive field of each layer, compared with the sides of input images.
-
-    Args:
-        layers: the result of ``interpret.receptive_field``.
-        sides: of input images, in pixels, each drawn as a horizontal line.
-    """
+    """Draw the result of ``interpret.receptive_field``, and the sides of input images in px as horizontal lines."""
     figure, axes = canvas(WIDTH, 3.6)
     axes.plot([row.receptive_field for row in layers], color=SERIES[0], marker="o", markersize=4)
     for side, dash in zip(sides, LINESTYLES[1:], strict=False):
@@ -182,32 +167,26 @@ def plot_receptive_field(layers: Sequence[Any], sides: Sequence[int]) -> Figure:
 
 @styled
 def plot_positions(image: np.ndarray, grids: Mapping[str, int]) -> Figure:
-    """Draw an image divided into the positions of a network's last feature map.
+    """Draw an image, (side, side, 3) uint8, divided into the positions of a network's last feature map.
 
-    Args:
-        image: shape (h, w, 3) uint8.
-        grids: for each title, the number of positions along one side.
+    ``grids`` holds the number of positions along one side for each title.
     """
     side = image.shape[0]
-    figure = Figure((2.6 * len(grids), 2.9), layout="constrained")
-    for axes, (title, n) in zip(figure.subplots(1, len(grids), squeeze=False)[0], grids.items(), strict=True):
-        axes.imshow(image, interpolation="nearest")
+    figure, [row] = panels(2.6 * len(grids), 2.9, 1, len(grids))
+    for axes, (title, n) in zip(row, grids.items(), strict=True):
+        draw_image(axes, image)
         for edge in np.linspace(0, side, n + 1) - 0.5:
             axes.axhline(edge, color=SERIES[1], linewidth=1.6)
             axes.axvline(edge, color=SERIES[1], linewidth=1.6)
-        axes.set(xticks=[], yticks=[], title=title)
-        bare(axes)
+        axes.set_title(title)
     return figure
 
 
 @styled
 def plot_cka(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], labels: tuple[str, str]) -> Figure:
-    """Draw the similarity of layers, as returned by ``similarity.cka_matrix``.
+    """Draw the similarity of layers: the result of ``similarity.cka_matrix``, shape (rows, columns) in [0, 1].
 
-    Args:
-        matrix: shape (rows, columns) in [0, 1].
-        rows, columns: names of the layers.
-        labels: labels of the vertical and the horizontal axis.
+    ``rows`` and ``columns`` name the layers, and ``labels`` the vertical and the horizontal axis.
     """
     figure, axes = canvas(0.62 * len(columns) + 2.6, 0.5 * len(rows) + 2.2)
     picture = axes.imshow(matrix, cmap=SEQUENTIAL, vmin=0, vmax=1)
@@ -231,18 +210,15 @@ def plot_grad_cam(images: np.ndarray, heatmaps: Mapping[str, np.ndarray], titles
         heatmaps: for each row name, shape (n, h, w) in [0, 1].
         titles: one per image, written above it.
     """
-    figure = Figure((WIDTH, (len(heatmaps) + 1) * WIDTH / max(4, len(images)) + 0.7), layout="constrained")
-    grid = figure.subplots(len(heatmaps) + 1, len(images), squeeze=False)
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-        bare(axes)
+    rows = len(heatmaps) + 1
+    figure, grid = panels(WIDTH, rows * WIDTH / max(4, len(images)) + 0.7, rows, len(images))
     grey = images.mean(axis=-1, keepdims=True).repeat(3, axis=-1) / 255
     for column, (image, title) in enumerate(zip(images, titles, strict=True)):
-        grid[0, column].imshow(image, interpolation="nearest")
+        draw_image(grid[0, column], image)
         grid[0, column].set_title(title, fontsize=8, fontweight="normal")
         for row, heat in enumerate(heatmaps.values(), start=1):
             colours = matplotlib.colormaps[PERCEPTUAL](heat[column])[..., :3]
-            grid[row, column].imshow((1 - OVERLAY) * grey[column] + OVERLAY * colours, interpolation="nearest")
+            draw_image(grid[row, column], (1 - OVERLAY) * grey[column] + OVERLAY * colours)
     for axes, name in zip(grid[:, 0], ["image", *heatmaps], strict=True):
         axes.set_ylabel(name)
     return figure
@@ -250,24 +226,21 @@ def plot_grad_cam(images: np.ndarray, heatmaps: Mapping[str, np.ndarray], titles
 
 @styled
 def plot_corruptions(accuracy: Mapping[str, Mapping[str, Sequence[float]]], severities: Sequence[int]) -> Figure:
-    """Draw accuracy against the severity of each corruption, one panel per kind.
+    """Draw accuracy against severity, 0 for the unchanged image, one panel per kind of corruption.
 
-    Args:
-        accuracy: for each kind and each model, a fraction for each severity.
-        severities: 0 is the unchanged image.
+    ``accuracy`` holds a fraction in [0, 1] for each kind, each model and each severity.
     """
-    figure = Figure((WIDTH, 3.3), layout="constrained")
-    panels: Sequence[Axes] = figure.subplots(1, len(accuracy), sharey=True, squeeze=False)[0]
-    for axes, (kind, lines) in zip(panels, accuracy.items(), strict=True):
+    figure, [row] = panels(WIDTH, 3.3, 1, len(accuracy), sharey=True)
+    for axes, (kind, lines) in zip(row, accuracy.items(), strict=True):
         for place, (label, values) in enumerate(lines.items()):
             style = {"color": SERIES[place], "linestyle": LINESTYLES[place], "marker": MARKERS[place], "markersize": 5}
             axes.plot(severities, values, label=label, **style)
         axes.grid(True)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(title=kind, xlabel="severity", ylim=(0, 1))
-    panels[0].yaxis.set_major_formatter(PERCENT)
-    panels[0].set_ylabel("validation accuracy")
-    handles, names = panels[0].get_legend_handles_labels()
+    row[0].yaxis.set_major_formatter(PERCENT)
+    row[0].set_ylabel("validation accuracy")
+    handles, names = row[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names))
     return figure
 

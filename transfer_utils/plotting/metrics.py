@@ -22,6 +22,7 @@ from transfer_utils.plotting.style import (
     WIDTH,
     bare,
     canvas,
+    panels,
     sanitize,
     styled,
     with_dataset,
@@ -46,18 +47,18 @@ def plot_accuracy_comparison(transfer: RunRecord, baseline: RunRecord) -> Figure
     figure, axes = canvas(WIDTH * (0.4 + 0.16 * len(groups)), 4.4)
     for side, (model, record) in zip((-0.2, 0.2), records.items(), strict=True):
         style = {"color": MODEL_COLOURS[model], "hatch": HATCHES[model], "edgecolor": PAPER}
-        heights = np.nan_to_num([_number(record.metrics, keys[0]) for keys in groups.values()])
-        axes.bar(np.arange(len(groups)) + side, heights, 0.37, label=MODEL_NAMES[model], **style)
-        for place, keys in enumerate(groups.values()):
-            _write_accuracy(axes, place + side, *(_number(record.metrics, key) for key in keys))
+        # NaN where the record has no number.
+        values = np.array([[record.metrics.get(key) for key in keys] for keys in groups.values()], float)
+        axes.bar(np.arange(len(groups)) + side, np.nan_to_num(values[:, 0]), 0.37, label=MODEL_NAMES[model], **style)
+        for place, (value, low, high) in enumerate(values):
+            _write_accuracy(axes, place + side, value, low, high)
     axes.set_xticks(range(len(groups)), groups)
     axes.tick_params(axis="x", length=0)
-    axes.set_ylim(0, max(1.0, max(bar.get_height() for bar in axes.patches) + 0.2))  # space for the numbers
-    axes.set_yticks(np.linspace(0, 1, 6))
+    top = max(1.0, max(bar.get_height() for bar in axes.patches) + 0.2)  # space for the numbers
+    axes.set(ylim=(0, top), yticks=np.linspace(0, 1, 6), ylabel="accuracy")
     axes.spines.left.set_bounds(0, 1)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.grid(False, axis="x")
-    axes.set_ylabel("accuracy")
     axes.set_title(with_dataset("Accuracy of the final models, with 95 % intervals", transfer))
     figure.legend(loc="outside lower center", ncols=2)
     return figure
@@ -84,11 +85,12 @@ def plot_confusion_matrix(
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     side = float(np.clip(0.55 * classes + 1.6, 5, 13))
-    figure, axes = canvas(side + 0.9, side)
+    numbers = "% of each true class" if normalise else "number of images"
+    figure, [[axes]] = panels(side + 0.9, side, 1, 1, f"Confusion matrix, {numbers}")
     # The square root makes the few errors visible beside the many correct predictions.
     picture = axes.imshow(shares, cmap=SEQUENTIAL, norm=PowerNorm(0.5, 0, 1))
-    bar = figure.colorbar(picture, shrink=0.8, format=PERCENT, ticks=[0, 0.02, 0.1, 0.25, 0.5, 1])
-    bar.set_label("share of the true class")
+    ticks = [0, 0.02, 0.1, 0.25, 0.5, 1]
+    bar = figure.colorbar(picture, shrink=0.8, format=PERCENT, ticks=ticks, label="share of the true class")
     bar.outline.set_visible(False)
     if classes <= MAX_CLASSES:
         for row, column in np.argwhere(counts > 0):
@@ -101,10 +103,7 @@ def plot_confusion_matrix(
     axes.set_xticks(range(classes), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     axes.set_yticks(range(classes), names, fontsize=size)
     bare(axes)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
-    numbers = "% of each true class" if normalise else "number of images"
-    figure.suptitle(f"Confusion matrix, {numbers}", x=0.012, ha="left")
+    axes.set(xlabel="predicted class", ylabel="true class")
     return figure
 
 
@@ -117,8 +116,7 @@ def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
     Args:
         calibrations: for each label, the result of ``evaluation.calibration``; if empty, listed as not recorded.
     """
-    figure = Figure((6.4, 6.8), layout="constrained")
-    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    figure, [[axes], [below]] = panels(6.4, 6.8, 2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], label="perfectly calibrated", **DOTTED)
     for place, (label, calibration) in enumerate(calibrations.items()):
         style = {"color": SERIES[place % len(SERIES)], "linewidth": 1.5}
@@ -130,16 +128,9 @@ def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
         confidence, accuracy = (np.array(calibration[key], float)[filled] for key in ("confidence", "accuracy"))
         ends = [wilson_interval(round(a * n), n) for a, n in zip(accuracy, counts[filled].tolist(), strict=True)]
         whiskers = np.abs(np.transpose(ends) - accuracy)
-        axes.errorbar(
-            confidence,
-            accuracy,
-            whiskers,
-            marker=MARKERS[place % len(MARKERS)],
-            markersize=5,
-            elinewidth=0.9,
-            label=f"{sanitize(label, 40)}: ECE {100 * calibration['ece']:.1f} %",
-            **style,
-        )
+        points = {"marker": MARKERS[place % len(MARKERS)], "markersize": 5, "elinewidth": 0.9}
+        name = f"{sanitize(label, 40)}: ECE {100 * calibration['ece']:.1f} %"
+        axes.errorbar(confidence, accuracy, whiskers, label=name, **points, **style)
         below.stairs(counts / counts.sum(), calibration["edges"], **style)
     for panel in (axes, below):
         panel.grid(True)
@@ -165,27 +156,20 @@ def plot_class_balance(counts_by_split: Mapping[str, Mapping[str, int]]) -> Figu
     if not counts_by_split:
         raise UserError("counts_by_split must hold at least one split, got none")
     classes = list(dict.fromkeys(name for counts in counts_by_split.values() for name in counts))
-    figure = Figure((WIDTH, max(2.2, 0.28 * len(classes) + 1)), layout="constrained")
-    panels = figure.subplots(1, len(counts_by_split), sharey=True, squeeze=False)[0]
-    for place, (axes, (split, counts)) in enumerate(zip(panels, counts_by_split.items(), strict=True)):
+    figure, [row] = panels(WIDTH, max(2.2, 0.28 * len(classes) + 1), 1, len(counts_by_split), sharey=True)
+    for place, (axes, (split, counts)) in enumerate(zip(row, counts_by_split.items(), strict=True)):
         numbers = [int(counts.get(name, 0)) for name in classes]
         bars = axes.barh(range(len(classes)), numbers, 0.72, color=SERIES[place % len(SERIES)])
         axes.bar_label(bars, [f"{number:,}" for number in numbers], padding=3, fontsize=8)
-        axes.set_xlim(0, 1.28 * max([*numbers, 1]))
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.grid(True, axis="x")
         axes.tick_params(axis="y", length=0)
-        axes.set_title(f"{sanitize(split)}: {sum(numbers):,}")
-        axes.set_xlabel("images")
-    panels[0].set_yticks(range(len(classes)), [sanitize(name) for name in classes])
-    panels[0].set_ylim(len(classes) - 0.4, -0.6)
+        limits = 0, 1.28 * max([*numbers, 1])
+        axes.set(xlim=limits, xlabel="images", title=f"{sanitize(split)}: {sum(numbers):,}")
+    row[0].set_yticks(range(len(classes)), [sanitize(name) for name in classes])
+    row[0].set_ylim(len(classes) - 0.4, -0.6)
     return figure
-
-
-def _number(metrics: Mapping[str, float | None], key: str) -> float:
-    value = metrics.get(key)
-    return float("nan") if value is None else value
 
 
 def _write_accuracy(axes: Axes, x: float, value: float, low: float, high: float) -> None:

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -13,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from transfer_utils.errors import UserError
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.files import replacing
-from transfer_utils.utils.palette import GRID, INK, NOTE, PAPER
+from transfer_utils.utils.palette import GRID, INK, MODEL_COLOURS, NOTE, PAPER
 from transfer_utils.utils.text import printable
 
 DPI = 144  # of saved figures: sharp on a high-density screen
@@ -45,8 +46,10 @@ styled = matplotlib.style.context(STYLE, after_reset=True)  # decorates every pl
 
 # Markers and line styles distinguish lines and classes without relying on colour.
 MARKERS = "osD^vP*X<>"
-MODEL_MARKERS = {"transfer": "o", "baseline": "s"}
-MODEL_LINESTYLES = {"transfer": "-", "baseline": "--"}
+MODEL_STYLES = {
+    "transfer": {"color": MODEL_COLOURS["transfer"], "linestyle": "-", "marker": "o"},
+    "baseline": {"color": MODEL_COLOURS["baseline"], "linestyle": "--", "marker": "s"},
+}
 DOTTED = {"color": NOTE, "linestyle": ":", "linewidth": 1.2}
 PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:g} %")
 
@@ -69,12 +72,28 @@ def save_figure(figure: Figure, path: str | os.PathLike, alt: str) -> None:
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None, "Description": alt})
 
 
+def panels(
+    width: float, height: float, rows: int, columns: int, title: str = "", **options: Any
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure of this size in inches, with a title and an array (rows, columns) of axes."""
+    figure = Figure((width, height), layout="constrained")
+    if title:
+        figure.suptitle(title, x=0.012, ha="left")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """Return a figure of this size in inches, with one pair of axes and a light grid."""
-    figure = Figure((width, height), layout="constrained")
-    axes = figure.subplots()
+    figure, [[axes]] = panels(width, height, 1, 1)
     axes.grid(True)
     return figure, axes
+
+
+def draw_image(axes: Axes, image: np.ndarray, **options: Any) -> None:
+    """Draw an image with sharp pixels, without ticks, grid and frame."""
+    axes.imshow(image, interpolation="nearest", **options)
+    axes.set(xticks=[], yticks=[])
+    bare(axes)
 
 
 def bare(axes: Axes) -> None:

@@ -85,7 +85,10 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     work = config.image_size**2 / REFERENCE_PIXELS * (config.alpha / REFERENCE_ALPHA) ** 1.5
     rate = max(1, int(machine()["cores"])) / REFERENCE_CORES / work
     epochs = config.epochs_stage2 if config.fine_tunes else 0
-    boundary, tail_rate = _tail(config)
+    # Without a row for this boundary, or with endless views, nothing is cached.
+    tails = TAILS if config.views and config.n_unfreeze >= 0 else ()
+    fitting = ((size, rate) for layers, size, rate in tails if config.n_unfreeze <= layers)
+    boundary, tail_rate = next(fitting, (0, WHOLE_RATE))
     cached = config.cached_views * train + held_out if config.fine_tunes and boundary else 0
     views = tta_count(config.horizontal_flip, config.tta_shift) if config.tta else 1
     # The features of plain images come from their cached activations, which takes little time.
@@ -95,12 +98,3 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
     stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale
     return seconds, stored, 1.2e9 + 0.3 * min(stored, 2e9)
-
-
-def _tail(config: RunConfig) -> tuple[int, int]:
-    """Return the cached bytes per image at the freeze boundary, 0 for none, and the images trained per second."""
-    if config.views and config.n_unfreeze >= 0:
-        for layers, size, rate in TAILS:
-            if config.n_unfreeze <= layers:
-                return size, rate
-    return 0, WHOLE_RATE

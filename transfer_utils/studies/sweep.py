@@ -33,21 +33,14 @@ OnUpdate = Callable[["Sweep"], None]
 
 @dataclass
 class Job:
-    """One run of a sweep.
-
-    Attributes:
-        label: the run's group, the options that vary in the group, and the seed.
-        status: ``waiting``, ``on record``, or the status of the run record.
-        run: the run record as last read; None before it exists.
-        error: the reason if the run failed, diverged or was interrupted.
-    """
+    """One run of a sweep."""
 
     config: RunConfig
     groups: list[str]
-    label: str
-    status: str = WAITING
-    run: Run | None = None
-    error: str = ""
+    label: str  # the group, the options that vary in the group, and the seed
+    status: str = WAITING  # or "on record", or the status of the run record
+    run: Run | None = None  # the run record as last read
+    error: str = ""  # the reason if the run failed, diverged or was interrupted
 
     @property
     def ended(self) -> bool:
@@ -80,8 +73,11 @@ class Sweep:
     @property
     def seconds_left(self) -> float:
         """The estimated time until all jobs have ended."""
-        seconds = sum(max(0.0, self.forecast.seconds(job.config) - job.seconds) for job in self.jobs if not job.ended)
-        return seconds / max(1, self.workers)
+        return sum(self.time_left(job) for job in self.jobs if not job.ended) / self.workers
+
+    def time_left(self, job: Job) -> float:
+        """Return the estimated seconds until a job ends."""
+        return max(0.0, self.forecast.seconds(job.config) - job.seconds)
 
 
 def run_sweep(
@@ -163,19 +159,15 @@ def _follow(sweep: Sweep, running: dict[Future, Job], log: Log, on_update: OnUpd
 
 def _arguments(config: RunConfig, notebook: bool) -> list[str]:
     """Return the arguments of the command line: ``train``, or ``course`` if notebook 04 supports these options."""
-    if not notebook or not _fits_notebook(config):
+    two_stages = config.model == "transfer" and config.n_unfreeze > 0 and config.epochs_stage2 > 0
+    linear = config.head == "batchnorm" and not config.hidden_units
+    if not (notebook and two_stages and linear and config.strategy == "none"):
         return ["train", "--supervised", "--quiet", *config.arguments()]
     folder = f"{config.output_dir}/{NOTEBOOKS}/{config.fingerprint}"
     arguments = ["course", "--supervised", "--quiet", "--timeout", MAX_CELL_SECONDS, "--preset", config.preset]
     arguments += ["--notebook", "04", "--output_dir", folder]
     options = {**config.changes(), "output_dir": config.output_dir}
     return [*arguments, "--parameter", "seed", str(config.seed), "--parameter", "options", repr(options)]
-
-
-def _fits_notebook(config: RunConfig) -> bool:
-    two_stages = config.model == "transfer" and config.n_unfreeze > 0 and config.epochs_stage2 > 0
-    linear = config.head == "batchnorm" and not config.hidden_units
-    return two_stages and linear and config.strategy == "none"
 
 
 def _read_records(sweep: Sweep, jobs: list[Job]) -> None:

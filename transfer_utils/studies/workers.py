@@ -20,17 +20,12 @@ CONNECT_SECONDS = 60  # how long to wait for a Dask scheduler and its first work
 
 @dataclass
 class Workers:
-    """Runs commands, ``count`` at a time, and stops them.
-
-    Attributes:
-        without: environment variables that a run does not inherit.
-        stop: calls ``stop_children`` with the given owner on every machine.
-    """
+    """Runs commands, ``count`` at a time, and stops them."""
 
     executor: Executor
     count: int
-    stop: Callable[[str], None]
-    without: tuple[str, ...] = ()
+    stop: Callable[[str], None]  # calls ``stop_children`` with the given owner on every machine
+    without: tuple[str, ...] = ()  # environment variables that a run does not inherit
     futures: list[Future] = field(default_factory=list)
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich import progress as rich_progress
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
 Progress = Callable[[str, int, int], None]  # called with (title, done, total) during long steps
 Log = Callable[[str], None]  # called with each line of output
@@ -21,25 +22,28 @@ def reporting(quiet: bool) -> Iterator[tuple[Progress | None, Log]]:
 
     With ``quiet`` nothing is shown; without a terminal, only the lines are.
     """
-    console = Console(stderr=False, highlight=False, soft_wrap=True)
-    if quiet:
-        yield None, lambda line: None
-    elif not console.is_terminal:
-        yield None, lambda line: print(line, flush=True)
+    terminal, log = open_terminal(quiet)
+    if terminal is None:
+        yield None, log
     else:
-        columns = [
-            rich_progress.TextColumn("{task.description}"),
-            rich_progress.BarColumn(),
-            rich_progress.MofNCompleteColumn(),
-            rich_progress.TimeRemainingColumn(),
-        ]
-        with rich_progress.Progress(*columns, console=console, transient=True) as bars:
-            yield _one_bar(bars), lambda line: console.print(line, markup=False)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with RichProgress(*columns, console=terminal, transient=True) as bars:
+            yield _one_bar(bars), log
 
 
-def _one_bar(bars: rich_progress.Progress) -> Progress:
+def open_terminal(quiet: bool) -> tuple[Console | None, Log]:
+    """Return the terminal and a function that prints a line; no terminal if output is redirected or ``quiet``."""
+    console = Console(highlight=False, soft_wrap=True)
+    if quiet:
+        return None, lambda line: None
+    if not console.is_terminal:
+        return None, lambda line: print(line, flush=True)
+    return console, lambda line: console.print(line, markup=False)
+
+
+def _one_bar(bars: RichProgress) -> Progress:
     """Return a function that shows one bar at a time, and no bar for steps that finish quickly."""
-    current: tuple[str, rich_progress.TaskID] | None = None
+    current: tuple[str, TaskID] | None = None
     started: dict[str, float] = {}
 
     def progress(title: str, done: int, total: int) -> None:

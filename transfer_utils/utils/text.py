@@ -11,6 +11,8 @@ import math
 import os
 from typing import Any
 
+from rich import filesize
+
 MISSING = "–"
 MAX_LENGTH = 200  # characters of one value; a longer one would fill the page
 
@@ -58,11 +60,7 @@ def finite_number(value: Any) -> float | None:
 
 def format_bytes(n: float) -> str:
     """Return a size in bytes in the largest fitting unit, such as ``1.5 MB`` (decimal units)."""
-    for unit in ("bytes", "kB", "MB"):
-        if abs(n) < 1000:
-            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
-        n /= 1000
-    return f"{n:,.1f} GB"
+    return filesize.decimal(round(n))
 
 
 def printable(name: str | bytes) -> str:

@@ -31,9 +31,17 @@ def draw(view: View) -> None:
     _draw_differences(rows)
     left, right = st.columns(2, gap="medium")
     with left:
-        _draw_results(groups)
+        st.subheader("Accuracy")
+        figure = option_charts.results(groups)
+        alt, missing = "Validation and test accuracy of the chosen runs", "None of these runs has finished."
+        style.show(figure, "compare-accuracy", alt, missing)
+        if figure is not None:
+            st.caption("Bars: 95 % interval of a single run, ± one standard deviation over several.")
     with right:
-        _draw_time(groups)
+        st.subheader("Accuracy against time")
+        alt = "Validation accuracy against the time each run took"
+        missing = "None of these runs has both a validation accuracy and a time."
+        style.show(option_charts.against_time(groups), "compare-time", alt, missing)
     _draw_parallel(rows)
 
 
@@ -55,9 +63,7 @@ def _group(rows: list[Row]) -> tuple[list[RunGroup], str]:
     options = [name for name in differing(rows) if name != "seed"]
     left, right = st.columns([1, 1])
     by = left.selectbox("One line for", [EACH, SEEDS, *options], key="group", bind="query-params")
-    against = right.segmented_control(
-        "Against", ["epoch", "time"], default="epoch", required=True, key="against", bind="query-params"
-    )
+    against = state.choice(right, "Against", ["epoch", "time"], "against")
     if by == EACH:
         return [RunGroup(row.name, [row]) for row in rows], against
     groups = group_by_configuration(rows) if by == SEEDS else group_by(rows, by)
@@ -86,36 +92,15 @@ def _draw_differences(rows: list[Row]) -> None:
     if not options:
         st.caption("None: these runs have the same options, apart from output paths.")
         return
-    rows = rows[: style.MAX_LINES]
-    columns = {"Option": options}
-    columns |= {row.name: [row.options.get(name, MISSING) for name in options] for row in rows}
+    values = {row.name: [row.options.get(name, MISSING) for name in options] for row in rows[: style.MAX_LINES]}
     st.dataframe(
-        pd.DataFrame(columns),
+        pd.DataFrame({"Option": options} | values),
         key="differences",
         height="content",
         hide_index=True,
         column_config={"Option": st.column_config.TextColumn(pinned=True)},
         alt="Options that differ",
     )
-
-
-def _draw_results(groups: list[RunGroup]) -> None:
-    st.subheader("Accuracy")
-    drawn = [group for group in groups if group.values("val_end2end") or group.values("test_end2end")]
-    if not drawn:
-        st.caption("None of these runs has finished.")
-        return
-    style.show(option_charts.results(groups), "compare-accuracy", "Validation and test accuracy of the chosen runs")
-    st.caption("Bars: 95 % interval of a single run, ± one standard deviation over several.")
-
-
-def _draw_time(groups: list[RunGroup]) -> None:
-    st.subheader("Accuracy against time")
-    figure = option_charts.against_time(groups)
-    if figure is None:
-        st.caption("None of these runs has both a validation accuracy and a time.")
-        return
-    style.show(figure, "compare-time", "Validation accuracy against the time each run took")
 
 
 def _draw_parallel(rows: list[Row]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import time
 from pathlib import Path
@@ -19,13 +18,7 @@ from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.table import Row
 from transfer_utils.utils.text import MISSING, as_text, finite_number, format_bytes
 
-STATUS_COLOURS = {
-    "running": "blue",
-    "completed": "green",
-    "failed": "red",
-    "diverged": "orange",
-    "interrupted": "gray",
-}
+STATUS_COLOURS = {"running": "blue", "completed": "green", "failed": "red", "diverged": "orange", "interrupted": "gray"}
 MAX_FILES, MAX_NOTES, LONG_TABLE_PIXELS = 200, 20, 700
 
 
@@ -53,16 +46,15 @@ def _draw_summary(row: Row) -> None:
         st.text(" · ".join(text for text in (row.network, row.dataset, row.created) if text != MISSING))
     if record.error:
         st.code(as_text(record.error, 5000, lines=True), language=None, wrap_lines=True)
-    columns = st.columns(4)
-    splits = (("Validation accuracy", "val"), ("Test accuracy", "test"))
-    for column, (label, split) in zip(columns, splits, strict=False):
+    validation, test, time_column, size_column = st.columns(4)
+    for column, label, split in ((validation, "Validation accuracy", "val"), (test, "Test accuracy", "test")):
         metrics = record.metrics
         low, high = metrics.get(f"{split}_low"), metrics.get(f"{split}_high")
         interval = f"95 %: {100 * low:.1f}–{100 * high:.1f}" if low is not None and high is not None else None
         column.metric(label, percent(metrics.get(f"{split}_end2end")), interval, delta_color="off", delta_arrow="off")
-    columns[2].metric("Time", duration(row.seconds))
+    time_column.metric("Time", duration(row.seconds))
     parameters = finite_number(record.network.get("parameters"))
-    columns[3].metric("Parameters", MISSING if parameters is None else f"{parameters:,.0f}")
+    size_column.metric("Parameters", MISSING if parameters is None else f"{parameters:,.0f}")
     # Not always the recorded command: a preset may have changed since.
     config = recorded_config(record.config) if record.fingerprint else None
     if command := config.command() if config else record.command:
@@ -90,15 +82,9 @@ def _draw_results(row: Row) -> None:
     if counts is not None:
         with left:
             st.subheader("Confusion matrix")
-            cells = st.segmented_control(
-                "Cells", ["counts", "share of the row"], default="counts", required=True, key="cells",
-                bind="query-params", label_visibility="collapsed",
-            )  # fmt: skip
-            style.show(
-                result_charts.confusion(counts, result_charts.class_names(row.record), cells != "counts"),
-                f"{row.name}-confusion",
-                "Confusion matrix: rows true, columns predicted",
-            )
+            cells = state.choice(st, "Cells", ["counts", "share of the row"], "cells", label_visibility="collapsed")
+            figure = result_charts.confusion(counts, result_charts.class_names(row.record), cells != "counts")
+            style.show(figure, f"{row.name}-confusion", "Confusion matrix: rows true, columns predicted")
     with right:
         if by_class is not None:
             st.subheader("Precision and recall")
@@ -149,7 +135,7 @@ def list_files(row: Row) -> list[dict[str, str]]:
 
 def _file_status(path: Path) -> dict[str, str]:
     try:
-        status = os.lstat(path)
+        status = path.lstat()
     except FileNotFoundError:
         return {"Size": "deleted", "Changed": MISSING}
     kind = "link" if stat.S_ISLNK(status.st_mode) else "folder" if stat.S_ISDIR(status.st_mode) else ""

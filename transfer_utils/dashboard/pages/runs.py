@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +12,7 @@ from transfer_utils.dashboard import state, style
 from transfer_utils.dashboard.store import View
 from transfer_utils.records import STATUSES
 from transfer_utils.results.formatting import percent
-from transfer_utils.results.groups import Best, RunGroup, best_configurations
+from transfer_utils.results.groups import Best, best_configurations
 from transfer_utils.results.table import Row
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
@@ -40,7 +38,10 @@ def draw(view: View) -> None:
         return
     hidden = set(state.hidden())
     shown = [row for row in view.rows if row.name not in hidden]
-    _show_best(shown)
+    best = best_configurations(shown)
+    for place, configuration in enumerate(best[:MAX_BEST]):
+        with st.container(border=True, key=f"best {place}"):
+            _describe_best(configuration, name_dataset=len(best) > 1)
     listed = _filter(shown)
     _draw_actions(view, listed)
     _show_table(listed)
@@ -55,13 +56,6 @@ def _show_first_steps() -> None:
         st.caption("It needs no download and takes a few minutes. To show another folder, add `--runs FOLDER`.")
 
 
-def _show_best(rows: list[Row]) -> None:
-    configurations = best_configurations(rows)
-    for place, best in enumerate(configurations[:MAX_BEST]):
-        with st.container(border=True, key=f"best {place}"):
-            _describe_best(best, name_dataset=len(configurations) > 1)
-
-
 def _describe_best(best: Best, name_dataset: bool) -> None:
     description, validation, test = st.columns([4, 1, 1], vertical_alignment="center")
     with description:
@@ -69,14 +63,11 @@ def _describe_best(best: Best, name_dataset: bool) -> None:
         dataset = "Data not recorded" if best.dataset == MISSING else best.dataset
         st.text(f"{dataset}: {best.options}" if name_dataset else best.options)
         st.caption(best.why)
-    for column, label, split in ((validation, "Validation", "val"), (test, "Test", "test")):
-        _show_mean(column, label, best.group, f"{split}_end2end")
-
-
-def _show_mean(column: st.delta_generator.DeltaGenerator, label: str, group: RunGroup, metric: str) -> None:
-    deviation = group.deviation(metric)
-    spread = group.size if deviation is None else f"± {100 * deviation:.1f}, {group.size}"
-    column.metric(label, percent(group.mean(metric)), spread, delta_color="off", delta_arrow="off")
+    group = best.group
+    for column, label, metric in ((validation, "Validation", "val_end2end"), (test, "Test", "test_end2end")):
+        deviation = group.deviation(metric)
+        spread = group.size if deviation is None else f"± {100 * deviation:.1f}, {group.size}"
+        column.metric(label, percent(group.mean(metric)), spread, delta_color="off", delta_arrow="off")
 
 
 def _filter(rows: list[Row]) -> list[Row]:
@@ -144,12 +135,21 @@ def _show_table(rows: list[Row]) -> None:
         selected = [names[place] for place in st.session_state[key].selection.rows]
         state.choose([*(name for name in state.chosen() if name not in names or name in selected), *selected])
 
+    table = frame(rows)
+    accuracies = [accuracy for curve in table["Curve"] for accuracy in curve]
+    curve = st.column_config.LineChartColumn(
+        width=60,
+        y_min=min(accuracies, default=0.0),
+        y_max=max(accuracies, default=1.0),
+        color=style.colour(0),
+        help="Validation accuracy, epoch by epoch, on the same scale for all runs",
+    )
     st.dataframe(
-        frame(rows),
+        table,
         key=key,
         height="content" if len(rows) <= MAX_ROWS_IN_FULL else LONG_TABLE_PIXELS,
         hide_index=True,
-        column_config=COLUMNS | {"Curve": _curve_column(rows)},
+        column_config=COLUMNS | {"Curve": curve},
         placeholder="",
         on_select=choose_selected,
         selection_mode="multi-row",
@@ -203,11 +203,8 @@ def as_csv(rows: list[Row]) -> bytes:
         }
         for row in rows
     ]
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
-    return file.getvalue().encode("utf-8-sig")
+    cells = [{name: _cell(value) for name, value in line.items()} for line in lines]
+    return pd.DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
 
 
 def _cell(value: object) -> object:
@@ -223,35 +220,18 @@ def _padded(accuracy: str) -> str:
     return "" if accuracy == MISSING else " " * (3 - len(accuracy.split(".")[0])) + accuracy
 
 
-def _curve_column(rows: list[Row]) -> dict:
-    """Return a column of curves that share one scale, from the lowest to the highest accuracy."""
-    values = [value for row in rows for value in _sparkline(row)]
-    return st.column_config.LineChartColumn(
-        width=60,
-        y_min=min(values, default=0.0),
-        y_max=max(values, default=1.0),
-        color=style.colour(0),
-        help="Validation accuracy, epoch by epoch, on the same scale for all runs",
-    )
-
-
 def _sparkline(row: Row) -> list[float]:
     curve = row.history.values["val_accuracy"]
     return np.round(curve[np.isfinite(curve)][-100:], 4).tolist()
 
 
 def _list_unreadable(view: View) -> None:
-    unreadable = view.unreadable
-    if not unreadable:
+    if not view.unreadable:
         return
-    count = "1 file" if len(unreadable) == 1 else f"{len(unreadable)} files"
+    count = "1 file" if len(view.unreadable) == 1 else f"{len(view.unreadable)} files"
+    files = [
+        {"File": as_text(path.relative_to(view.folder).as_posix()), "Reason": as_text(reason)}
+        for path, reason in view.unreadable.items()
+    ]
     with st.expander(f"{count} could not be read", icon=":material/warning:", expanded=not view.rows):
-        st.dataframe(
-            pd.DataFrame(
-                {
-                    "File": [as_text(path.relative_to(view.folder).as_posix()) for path in unreadable],
-                    "Reason": [as_text(reason) for reason in unreadable.values()],
-                }
-            ),
-            hide_index=True,
-        )
+        st.dataframe(pd.DataFrame(files), hide_index=True)

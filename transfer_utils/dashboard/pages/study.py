@@ -8,7 +8,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 import streamlit as st
 
-from transfer_utils.dashboard import option_charts, study_charts, style
+from transfer_utils.dashboard import option_charts, state, study_charts, style
 from transfer_utils.dashboard.store import View
 from transfer_utils.results.formatting import points
 from transfer_utils.results.groups import Family, RunGroup, families, group_by_configuration
@@ -48,9 +48,15 @@ def draw(view: View) -> None:
         pair = drawn[start : start + 2]
         for column, (question, finding) in zip(st.columns(2), pair, strict=False):
             with column.container(border=True, height="stretch"):
-                _draw_finding(question, finding)
+                st.subheader(question.title)
+                st.caption(question.text)
+                style.show(finding.figure, f"study {question.title}", question.text)
+                st.text(finding.conclusion)
     _draw_other_option(view, rows, dataset, split)
-    _show_unanswered([question.title for question, finding in answered if finding is None])
+    unanswered = " · ".join(question.title for question, finding in answered if finding is None)
+    if unanswered:
+        st.caption(f"No runs answer these questions yet: {unanswered}. For CIFAR-10, this study answers most of them:")
+        st.code(STUDY_COMMAND, language=None)
 
 
 def _choose(view: View) -> tuple[str | None, str]:
@@ -58,27 +64,15 @@ def _choose(view: View) -> tuple[str | None, str]:
     left, right, _ = st.columns([2, 2, 3], vertical_alignment="top")
     datasets = list(dict.fromkeys(row.dataset for row in view.rows if row.metric("val_end2end") is not None))
     dataset = left.selectbox("Data", datasets, key="study_data", bind="query-params", placeholder="no finished run")
-    split = right.segmented_control(
-        "Accuracy", list(METRICS), default="validation", required=True, key="split", bind="query-params"
-    )
-    return dataset, METRICS[split]
-
-
-def _draw_finding(question: Question, finding: Finding) -> None:
-    st.subheader(question.title)
-    st.caption(question.text)
-    style.show(finding.figure, f"study {question.title}", question.text)
-    st.text(finding.conclusion)
-
-
-def _other_options(rows: list[Row]) -> list[str]:
-    """Return the options that some runs vary in isolation and that belong to no question."""
-    return [name for name in differing(rows) if name not in REPEATS | COVERED and families(rows, name)]
+    return dataset, METRICS[state.choice(right, "Accuracy", list(METRICS), "split")]
 
 
 def _draw_other_option(view: View, rows: list[Row], dataset: str | None, split: str) -> None:
-    """Draw the effect of an option of the reader's choice that some rows vary in isolation."""
-    others = view.cached(("other options", dataset), lambda: _other_options(rows))
+    """Draw the effect of an option of the reader's choice that some rows vary in isolation, and no question covers."""
+    others = view.cached(
+        ("other options", dataset),
+        lambda: [name for name in differing(rows) if name not in REPEATS | COVERED and families(rows, name)],
+    )
     if not others:
         return
     with st.container(border=True):
@@ -90,14 +84,6 @@ def _draw_other_option(view: View, rows: list[Row], dataset: str | None, split: 
             return
         style.show(finding.figure, f"study {option}", f"Accuracy by {option}, all else being equal")
         st.text(finding.conclusion)
-
-
-def _show_unanswered(titles: list[str]) -> None:
-    if titles:
-        st.caption(
-            f"No runs answer these questions yet: {' · '.join(titles)}. For CIFAR-10, this study answers most of them:"
-        )
-        st.code(STUDY_COMMAND, language=None)
 
 
 def _vary(option: str) -> Callable[[list[Row], str], Finding | None]:

@@ -24,21 +24,13 @@ SHOWN_PIXELS, TOP, MAX_OPACITY = 480, 3, 0.65
 
 
 class Prediction(NamedTuple):
-    """The prediction of a model for one image. Images are uint8 arrays of shape (side, side, 3).
+    """The prediction of a model for one image. Images are uint8 arrays of shape (side, side, 3)."""
 
-    Attributes:
-        best: the most probable classes with their probabilities.
-        image: the uploaded image, cropped to a square.
-        network_input: the image at the size that the network received.
-        grad_cam: the uploaded image under its Grad-CAM heatmap.
-        sides: side of the model's input and of the network's input, in pixels.
-    """
-
-    best: list[tuple[str, float]]
-    image: np.ndarray
-    network_input: np.ndarray
-    grad_cam: np.ndarray
-    sides: tuple[int, int]
+    best: list[tuple[str, float]]  # the most probable classes with their probabilities
+    image: np.ndarray  # the uploaded image, cropped to a square
+    network_input: np.ndarray  # the image at the size that the network received
+    grad_cam: np.ndarray  # the uploaded image under its Grad-CAM heatmap
+    sides: tuple[int, int]  # of the model's input and of the network's input, in pixels
 
 
 def draw(view: View) -> None:
@@ -51,10 +43,8 @@ def draw(view: View) -> None:
             st.code(FIRST_COMMAND, language=None)
         return
     left, right = st.columns(2, gap="medium")
-    with left:
-        name = st.selectbox("Model", list(models), key="model", bind="query-params")
-    with right:
-        upload = st.file_uploader("Image", type=PICTURE_TYPES, key="image")
+    name = left.selectbox("Model", list(models), key="model", bind="query-params")
+    upload = right.file_uploader("Image", type=PICTURE_TYPES, key="image")
     if upload is None:
         st.caption("Upload an image of one of the classes of the model:")
         st.text(", ".join(as_text(label, 40) for label in _class_names(models[name][0])) or "class names not recorded")
@@ -145,21 +135,18 @@ def _show(prediction: Prediction) -> None:
 
 def _bars(best: list[tuple[str, float]]) -> go.Figure:
     probabilities = [probability for _, probability in best]
-    figure = go.Figure(
-        go.Bar(
-            x=probabilities,
-            y=list(range(len(best))),
-            orientation="h",
-            marker={"color": [style.tinted(style.colour(0), 1 if place == 0 else 0.5) for place in range(len(best))]},
-            text=[percent(probability) for probability in probabilities],
-            textposition="outside",
-            cliponaxis=False,
-            hoverinfo="skip",
-        )
+    figure = go.Figure()
+    figure.add_bar(
+        x=probabilities,
+        y=list(range(len(best))),
+        orientation="h",
+        marker={"color": [style.tinted(style.colour(0), 1 if place == 0 else 0.5) for place in range(len(best))]},
+        text=[percent(probability) for probability in probabilities],
+        textposition="outside",
+        cliponaxis=False,
+        hoverinfo="skip",
     )
-    style.lay_out(figure, 170, legend=False)
-    figure.update_layout(bargap=0.35)
+    style.lay_out(figure, 170, legend=False, bargap=0.35)
     figure.update_xaxes(range=[0, 1.08], visible=False)
-    names = [as_label(name, 40) for name, _ in best]
-    figure.update_yaxes(tickvals=list(range(len(best))), ticktext=names, autorange="reversed", showgrid=False)
+    style.name_rows(figure, [as_label(name, 40) for name, _ in best])
     return figure
