@@ -40,7 +40,7 @@ def plot_accuracy_by_setting(
     figure, axes = canvas(WIDTH * 0.8, 4.2)
     for split, by_setting in accuracies.items():
         style = dict(SPLIT_STYLES[split])
-        places = np.arange(len(by_setting)) + style.pop("shift")
+        places = np.arange(len(by_setting)) + style.pop("shift") * (len(accuracies) > 1)
         mean, low, high = np.array([list(estimate)[:3] for estimate in by_setting.values()]).T
         inside = PAPER if split == "test" else style["color"]
         axes.errorbar(

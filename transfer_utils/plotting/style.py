@@ -45,8 +45,8 @@ styled = matplotlib.style.context(STYLE, after_reset=True)  # decorates every pl
 
 # Markers and line styles distinguish lines and classes without relying on colour.
 MARKERS = "osD^vP*X<>"
-MODEL_MARKERS = {"transfer": "o", "baseline": "s"}
-MODEL_LINESTYLES = {"transfer": "-", "baseline": "--"}
+MODEL_MARKERS = {"transfer": "o", "baseline": "s", "random": "^", "compact": "D", "tutorial": "s"}
+MODEL_LINESTYLES = {"transfer": "-", "baseline": "--", "random": ":", "compact": "-.", "tutorial": "--"}
 DOTTED = {"color": NOTE, "linestyle": ":", "linewidth": 1.2}
 PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:g} %")
 

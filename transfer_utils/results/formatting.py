@@ -51,17 +51,6 @@ def points(difference: Estimate | float) -> str:
     return f"{_signed(difference)} points"
 
 
-def apart(difference: Estimate) -> str:
-    """Format a difference without the sign of its mean: ``2.4 points (1.9 to 2.9)``."""
-    low, high = (f"{end:.1f}".replace("-", "−") for end in (difference.low, difference.high))
-    return f"{abs(difference.mean):.1f} points ({low} to {high})"
-
-
-def change(difference: Estimate, gains: str, loses: str, neither: str) -> str:
-    """Return ``gains`` if the interval is above zero, ``loses`` if it is below zero, and ``neither`` if it has zero."""
-    return gains if difference.low > 0 else loses if difference.high < 0 else neither
-
-
 def p_value(p: float) -> str:
     """Format a p-value with its relation sign: ``= 0.031``, ``< 0.0001``."""
     return f"= {p:.2g}" if p >= 1e-4 else "< 0.0001"
