@@ -25,7 +25,7 @@ HEADLINE = "cifar10"  # the preset whose runs the article begins with
 PATIENCES = (3, 4, 5, 10, math.inf)
 SETTING_COLUMNS = ("question", "validation accuracy by setting", "runs of each")
 CLAIM_COLUMNS = ("published claim", "asks for", "our runs", "where they differ from its conditions", "verdict")
-TIME_COLUMNS = ("", "recipe", "time", "validation", "test", "runs")
+TIME_COLUMNS = ("model", "recipe", "time", "validation", "test", "runs")
 
 
 def sides(results: Results, labels: int = 0) -> dict[str, Configuration]:

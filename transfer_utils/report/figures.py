@@ -42,7 +42,7 @@ def _confusion(results: Results) -> Figure:
 
 def _label_efficiency(results: Results) -> Figure:
     measured = [
-        LabelEfficiencyPoint(kind, n, seed, accuracy.value)
+        LabelEfficiencyPoint(kind, n, seed, accuracy.mean)
         for n in label_levels(results)
         for kind, side in sides(results, n).items()
         for seed, accuracy in side.measured("test_end2end").items()

@@ -175,15 +175,14 @@ def _gain(configuration: Configuration, opponent: Configuration, _: Results) -> 
 
 
 def _per_seed(value: Callable[..., float]) -> Measure:
-    """Return a measure that takes one value from the records of each seed; of one seed it has no interval."""
+    """Return a measure that takes one value from each seed's completed runs; of one seed it has no interval."""
 
     def measure(configuration: Configuration, opponent: Configuration | None, _: Results) -> Estimate | None:
         sides = [side.runs for side in (configuration, opponent) if side]
-        seeds = [seed for seed in configuration.runs if all(seed in runs for runs in sides)]
-        values = [value(*(runs[seed].record for runs in sides)) for seed in seeds]
-        if len(values) > 1:
-            return over_seeds(values)
-        return Estimate(values[0], -math.inf, math.inf, 1) if values else None
+        pairs = [[runs[seed].record for runs in sides if seed in runs] for seed in configuration.runs]
+        pairs = [pair for pair in pairs if [record.status for record in pair] == ["completed"] * len(sides)]
+        values = [Estimate(value(*pair), -math.inf, math.inf, 1) for pair in pairs]
+        return over_seeds(values) if len(values) > 1 else values[0] if values else None
 
     return measure
 
@@ -199,8 +198,8 @@ def _gap(record: RunRecord) -> float:
 
 
 def _last(record: RunRecord) -> float:
-    """Return the validation accuracy of the last epoch in percent; a run that diverged there has none."""
-    return 100 * (record.curves["stage2"]["val_accuracy"][-1] or 0.0)
+    """Return the validation accuracy of the last epoch of stage 2 in percent."""
+    return 100 * record.curves["stage2"]["val_accuracy"][-1]
 
 
 def _learned(record: RunRecord) -> float:

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -29,21 +28,6 @@ BOUNDS = {
     "test_tta": ("test_tta_low", "test_tta_high"),
 }
 OPPONENTS = ("random", "compact", "tutorial")  # keys of MODEL_NAMES
-
-
-class MeasuredAccuracy(NamedTuple):
-    """One accuracy of one run.
-
-    Attributes:
-        value: fraction of correct predictions, in [0, 1].
-        low, high: the bounds of its 95 % Wilson interval.
-        hits: bool, shape (n,), whether each image is classified correctly; None if it is not recorded.
-    """
-
-    value: float
-    low: float
-    high: float
-    hits: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -86,26 +70,22 @@ class Configuration:
         """The mean seconds of a whole run."""
         return float(np.mean([record.timing_sec.get("total") or math.nan for record in self.records]))
 
-    def measured(self, metric: str) -> dict[int, MeasuredAccuracy]:
+    def measured(self, metric: str) -> dict[int, Estimate]:
         """Return one accuracy of each run by seed; a diverged run counts with the accuracy of random guessing."""
         return {seed: _measured(run, metric) for seed, run in self.runs.items()}
 
     def accuracy(self, metric: str = "val_end2end") -> Estimate:
         """Return the mean accuracy over the seeds and its interval, in [0, 1]."""
         measured = list(self.measured(metric).values())
-        if len(measured) == 1:
-            return Estimate(*measured[0][:3], 1)
-        halves = [(accuracy.high - accuracy.low) / 2 for accuracy in measured]
-        return over_seeds([accuracy.value for accuracy in measured], halves if _shares_images(metric) else [])
+        return measured[0] if len(measured) == 1 else over_seeds(measured, shared=metric.startswith("test"))
 
     @cached_property
     def trained(self) -> Estimate:
         """The mean validation accuracy of the trained networks, also where the weights from before were kept."""
         values = [trained_accuracy(record) for record in self.records]
-        if len(values) > 1:
-            return over_seeds(values)
         n = self.first.dataset["images"]["validation"]
-        return Estimate(values[0], *wilson_interval(round(values[0] * n), n), 1)
+        estimates = [Estimate(value, *wilson_interval(round(value * n), n), 1) for value in values]
+        return estimates[0] if len(values) == 1 else over_seeds(estimates)
 
     @property
     def milliseconds(self) -> float:
@@ -185,54 +165,54 @@ def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", 
         UserError: a and b have no seed in common.
     """
     measured_a, measured_b = a.measured(metric), b.measured(of_b or metric)
-    pairs = [(measured_a[seed], measured_b[seed]) for seed in measured_a if seed in measured_b]
-    if not pairs:
+    seeds = [seed for seed in measured_a if seed in measured_b]
+    if not seeds:
         raise UserError(f"a and b must have a seed in common, got {sorted(measured_a)} and {sorted(measured_b)}")
-    gaps = [_paired(*pair) for pair in pairs]
-    if len(gaps) == 1:
-        return gaps[0]
-    halves = [(gap.high - gap.low) / 2 for gap in gaps]
-    return over_seeds([gap.mean for gap in gaps], halves if _shares_images(metric) else [])
+    gaps = []
+    for seed in seeds:
+        hits = [_hits(side.runs[seed].record) for side in (a, b)] if (metric, of_b) == ("test_end2end", "") else [None]
+        independent = _independent(measured_a[seed], measured_b[seed])
+        paired = all(correct is not None and len(correct) == len(hits[0]) for correct in hits)
+        gaps.append(Estimate(*difference_interval(*hits).values(), 1) if paired else independent)
+    return gaps[0] if len(gaps) == 1 else over_seeds(gaps, shared=metric.startswith("test"))
 
 
-def over_seeds(values: Sequence[float], halves: Sequence[float] = ()) -> Estimate:
+def over_seeds(measured: Sequence[Estimate], *, shared: bool = False) -> Estimate:
     """Return the mean of at least two seeds with its interval.
 
     Args:
-        halves: half the width of each seed's interval over images that all seeds share; their mean is added in
+        shared: the seeds are measured on the same images; half the mean width of their own intervals is then added in
             quadrature.
     """
-    summary = summarise_seeds(values)
-    reach = math.hypot(summary["high"] - summary["mean"], float(np.mean(halves)) if len(halves) else 0.0)
+    summary = summarise_seeds([each.mean for each in measured])
+    images = float(np.mean([each.high - each.low for each in measured])) / 2 if shared else 0.0
+    reach = math.hypot(summary["high"] - summary["mean"], images)
     return Estimate(summary["mean"], summary["mean"] - reach, summary["mean"] + reach, summary["n"])
 
 
-def _shares_images(metric: str) -> bool:
-    return metric.startswith("test")
-
-
-def _paired(a: MeasuredAccuracy, b: MeasuredAccuracy) -> Estimate:
-    if a.hits is not None and b.hits is not None and len(a.hits) == len(b.hits):
-        interval = difference_interval(a.hits, b.hits)
-        return Estimate(interval["difference"], interval["low"], interval["high"], 1)
-    gap = a.value - b.value
-    below = math.hypot(a.value - a.low, b.high - b.value)
-    above = math.hypot(a.high - a.value, b.value - b.low)
+def _independent(a: Estimate, b: Estimate) -> Estimate:
+    """Return the difference of two accuracies of different images in points (Newcombe 1998, method 10)."""
+    gap = a.mean - b.mean
+    below = math.hypot(a.mean - a.low, b.high - b.mean)
+    above = math.hypot(a.high - a.mean, b.mean - b.low)
     return Estimate(100 * gap, 100 * (gap - below), 100 * (gap + above), 1)
 
 
-def _measured(run: Run, metric: str) -> MeasuredAccuracy:
+def _hits(record: RunRecord) -> np.ndarray | None:
+    """Return whether each test image is classified correctly, bool, shape (n,); None if it is not recorded."""
+    return unpack_bits(record.test_correct, record.dataset["images"]["test"]) if record.test_correct else None
+
+
+def _measured(run: Run, metric: str) -> Estimate:
     record = run.record
     if record.status == "diverged":
-        n = record.dataset["images"]["test" if _shares_images(metric) else "validation"]
+        n = record.dataset["images"]["test" if metric.startswith("test") else "validation"]
         classes = len(record.dataset["class_names"])
-        return MeasuredAccuracy(1 / classes, *wilson_interval(round(n / classes), n))
-    value, low, high = (record.metrics.get(name) for name in (metric, *BOUNDS[metric]))
-    if value is None or low is None or high is None:
+        return Estimate(1 / classes, *wilson_interval(round(n / classes), n), 1)
+    values = [record.metrics.get(name) for name in (metric, *BOUNDS[metric])]
+    if None in values:
         raise UserError(f"{run.path} must hold the metrics {metric}, {' and '.join(BOUNDS[metric])}.")
-    if metric != "test_end2end" or not record.test_correct:
-        return MeasuredAccuracy(value, low, high)
-    return MeasuredAccuracy(value, low, high, unpack_bits(record.test_correct, record.dataset["images"]["test"]))
+    return Estimate(*values, 1)
 
 
 def _milliseconds(run: Run) -> float:
