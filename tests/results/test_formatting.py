@@ -46,4 +46,3 @@ def test_estimates_differences_and_lists(text, expected):
 
 def test_a_markdown_table_has_a_rule_below_its_header():
     assert markdown_table(["a", "b"], [["1", ""]]) == "| a | b |\n|---|---|\n| 1 |  |"
-    assert markdown_table(["a", "b"], [], rule=" --- |") == "| a | b |\n| --- | --- |"

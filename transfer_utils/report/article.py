@@ -31,49 +31,7 @@ STUDY = "studies/six_stages.yaml"
 ARTICLE, PAGE, README = "report/blog_post.md", "report/blog_post.html", "README.md"
 MEDIUM = "report/medium"
 TEMPLATES = Path(__file__).parent / "templates"
-
-
-class Pages:
-    """Writes the figures and tables of the article as Markdown.
-
-    Args:
-        alts: alt text by name of a figure.
-        address: returns the address of a figure's file from its number and name.
-    """
-
-    def __init__(self, alts: dict[str, str], address: Callable[[int, str], str]):
-        self.alts, self.address = alts, address
-        self._numbers: dict[str, int] = {}
-
-    def number(self, name: str) -> int:
-        """Return the number of a figure; figures are numbered in the order of their first mention."""
-        return self._numbers.setdefault(name, len(self._numbers) + 1)
-
-    def figure(self, name: str, caption: str) -> str:
-        """Return a figure with its number and caption."""
-        n = self.number(name)
-        return f"![{self.alts[name]}]({self.address(n, name)})\n\n*Figure {n}. {caption}*"
-
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        return formatting.markdown_table(columns, rows, rule=" --- |")
-
-
-class PlainPages(Pages):
-    """Writes tables as lists, and the file name above each figure.
-
-    This is for editors such as those of Medium and LinkedIn, which have no tables and may drop images from pasted text.
-    """
-
-    def figure(self, name: str, caption: str) -> str:
-        n = self.number(name)
-        return f"**[Insert {Path(self.address(n, name)).name} here]**\n\n{super().figure(name, caption)}"
-
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        items = []
-        for first, *others in rows:
-            cells = "; ".join(f"{column}: {cell}" for column, cell in zip(columns[1:], others, strict=True))
-            items.append(f"- **{first}** – {cells}")
-        return "\n".join(items)
+FIGURE = r"\]\(\.\./figures/(.+)\.png\)"
 
 
 def write_report(
@@ -108,7 +66,7 @@ def write_report(
         write_bytes(root / name, content.encode())
         written.append(root / name)
     if medium:
-        written += _write_medium(results, root)
+        written += _write_medium(text, root)
     log(f"{root / ARTICLE}: {results.recorded} of {results.planned} planned runs, {len(alts)} figures.")
     if results.missing:
         command = f"transfer-utils sweep {study} --groups {','.join(results.missing)}"
@@ -128,14 +86,13 @@ def read_results(study: str = STUDY, runs: str = "runs") -> tuple[Results, Listi
     return collect(load_study(study), listing.runs), listing
 
 
-def article(results: Results, pages: Pages | None = None) -> str:
+def article(results: Results) -> str:
     """Return the article as Markdown.
 
     Raises:
         UserError: a run or a number is missing, or a sentence of the template no longer fits the numbers.
     """
-    pages = pages or Pages(figures_of(results), lambda number, name: f"../figures/{name}.png")
-    text = _environment().get_template("blog_post.md.j2").render(_values(results, pages))
+    text = _environment().get_template("blog_post.md.j2").render(_values(results))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # left over from parts that do not apply
 
 
@@ -149,34 +106,38 @@ def page(markdown: str) -> str:
 
 def readme(text: str, results: Results, listing: Listing) -> str:
     """Return the README with its tables of results regenerated from the records."""
-    table = Pages({}, lambda number, name: "").table
     tables = {
-        "results": results_table(listing.runs),
-        "opponents": table(*facts.label_table(results)) + "\n",
-        "study": table(facts.SETTING_COLUMNS, facts.setting_rows(results)) + "\n",
-        "verdicts": table(facts.CLAIM_COLUMNS, facts.claim_rows(claims.evaluate_claims(results))) + "\n",
+        "opponents": formatting.markdown_table(*facts.label_table(results)),
+        "study": formatting.markdown_table(facts.SETTING_COLUMNS, facts.setting_rows(results)),
+        "verdicts": formatting.markdown_table(facts.CLAIM_COLUMNS, facts.claim_rows(claims.evaluate_claims(results))),
     }
-    return with_tables(text, tables)
+    return with_tables(text, {"results": results_table(listing.runs)} | {name: f"{tables[name]}\n" for name in tables})
 
 
-def _write_medium(results: Results, root: Path) -> list[Path]:
-    """Write the article for editors without tables: one page with embedded figures, and the figures as files."""
-    files: dict[str, str] = {}
+def _write_medium(text: str, root: Path) -> list[Path]:
+    """Write the article for editors such as those of Medium and LinkedIn: one page, and the figures as numbered files.
 
-    def address(number: int, name: str) -> str:
-        return files.setdefault(name, f"figure-{number:02d}-{name}.png")
-
-    text = article(results, PlainPages(figures_of(results), address))
-    html = page(text)
-    written = []
+    These editors have no tables, so a table becomes a list. They may drop images from pasted text, so the file name
+    stands above each figure, and the figures are embedded, because an editor cannot fetch them from the author's disk.
+    """
+    text = re.sub(r"(?m)^\|.*\|\n(?:\|.*\|\n)+", lambda table: _as_list(table[0].splitlines()), text)
+    names = re.findall(FIGURE, text)
+    files = {name: f"figure-{number:02d}-{name}.png" for number, name in enumerate(names, 1)}
+    text = re.sub(FIGURE, lambda match: f"]({files[match[1]]})", text)
+    html = page(re.sub(r"(?m)^!\[.*\]\((.*)\)$", r"**[Insert \1 here]**\n\n\g<0>", text))
     for name, file in files.items():
         content = (root / "figures" / f"{name}.png").read_bytes()
         write_bytes(root / MEDIUM / file, content)
-        # Embedded, because an online editor cannot fetch a figure from the author's disk.
         html = html.replace(f'src="{file}"', f'src="data:image/png;base64,{base64.b64encode(content).decode()}"')
-        written.append(root / MEDIUM / file)
     write_bytes(root / MEDIUM / "blog_post.html", html.encode())
-    return [*written, root / MEDIUM / "blog_post.html"]
+    return [*(root / MEDIUM / file for file in files.values()), root / MEDIUM / "blog_post.html"]
+
+
+def _as_list(table: Sequence[str]) -> str:
+    """Return the lines of a Markdown table as a list, an item for each row."""
+    columns, _, *rows = ([cell.strip() for cell in line.strip("|").split(" | ")] for line in table)
+    cells = (("; ".join(map(": ".join, zip(columns[1:], row[1:], strict=True))), row[0]) for row in rows)
+    return "".join(f"- **{first}** – {others}\n" for others, first in cells)
 
 
 def _environment() -> jinja2.Environment:
@@ -192,15 +153,18 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _values(results: Results, pages: Pages) -> dict[str, Any]:
+def _values(results: Results) -> dict[str, Any]:
     """Return the values and functions that the template uses."""
+    alts = figures_of(results)
     compared, evaluated = facts.sides(results), claims.evaluate_claims(results)
     verdicts = [each.verdict for each in evaluated]
     names = ("percent", "points", "rate", "duration", "layers", "seeds", "listing")
     return {name: getattr(formatting, name) for name in names} | {
-        "figure": pages.figure,
-        "number": pages.number,
-        "table": pages.table,
+        "figure": lambda name, caption: (
+            f"![{alts[name]}](../figures/{name}.png)\n\n*Figure {list(alts).index(name) + 1}. {caption}*"
+        ),
+        "number": lambda name: list(alts).index(name) + 1,  # they are declared in the order of the article
+        "table": formatting.markdown_table,
         "facts": facts,
         "holds": facts.holds,
         "difference": difference,

@@ -21,14 +21,10 @@ def plain_text(width: int, *tables: RenderableType) -> str:
     return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
 
 
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], rule: str = "---|") -> str:
-    """Return a Markdown table without a final line break.
-
-    Args:
-        rule: the part of the line below the header that stands for one column.
-    """
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table without a final line break."""
     header, *lines = ("| " + " | ".join(cells) + " |" for cells in (columns, *rows))
-    return "\n".join([header, "|" + rule * len(columns), *lines])
+    return "\n".join([header, "|" + "---|" * len(columns), *lines])
 
 
 def percent(value: Any) -> str:
