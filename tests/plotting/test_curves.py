@@ -65,6 +65,12 @@ def test_accuracy_over_time_has_a_point_at_the_end_of_each_epoch():
     assert all(axis.get_text() for axis in (figure.axes[0].xaxis.label, figure.axes[0].yaxis.label))
 
 
+def test_each_opponent_has_its_own_name_over_time():
+    records = [RunRecord(curves={"stage1": {"val_accuracy": [0.5], "seconds": [1.0]}})] * 3
+    figure = plotting.plot_accuracy_over_time(*records, models=["transfer", "compact", "tutorial"])
+    assert list(lines_by_label(figure)) == ["transfer learning", "compact CNN", "tutorial CNN"]
+
+
 def test_fine_tunings_begin_at_epoch_0_and_differ_without_colour():
     lines = lines_by_label(plotting.plot_fine_tunings({"right": [0.8, 0.85], "$too high$": [0.8, 0.1]}))
     first, second = (lines[label] for label in ("right", r"\$too high\$"))

@@ -75,8 +75,8 @@ def test_the_seeds_of_a_preset_share_a_row_with_their_mean_and_its_interval(smal
         small_record.save(tmp_path / f"{number:04d}" / "run.json")
     [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
-    # Student's t with 2 degrees of freedom: 4.303 times 2 points over the root of 3.
-    assert cells[2] == "3" and cells[4] == "82.0 % (77.0–87.0)" and cells[6] == "3.0"
+    # Student's t with 2 degrees of freedom, 4.303 times 2 points over the root of 3, and half of Wilson's 63 to 90 %.
+    assert cells[2] == "3" and cells[4] == "82.0 % (67.6–96.4)" and cells[6] == "3.0"
     assert cells[7] == "`transfer-utils train --preset offline`", "the first seed's command, without a machine's paths"
     small_record.metrics["test_end2end"] = None
     small_record.save(tmp_path / "0003" / "run.json")

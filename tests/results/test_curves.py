@@ -4,11 +4,15 @@ import pytest
 from transfer_utils.records import RunRecord
 from transfer_utils.results.curves import (
     MAX_POINTS,
+    collapsed,
+    fell_back,
     fine_tuning_curve,
     first_reaching,
     join_stages,
     mean_history,
+    replay_patience,
     timeline,
+    trained_accuracy,
 )
 
 
@@ -99,3 +103,36 @@ def test_fine_tuning_begins_at_the_end_of_stage_1_and_ends_with_the_shortest_run
         record(stage1={"val_accuracy": [0.4]}, stage2={"val_accuracy": [0.5, None]}),
     ]
     assert fine_tuning_curve(runs).tolist() == pytest.approx([0.5, 0.6])
+
+
+def fine_tuned(val_loss, val_accuracy, loss=(1.0,), before=0.9):
+    """Return a record of ten classes whose stage 1 ended at a validation loss of ``before`` and 60 %."""
+    stage2 = {"val_loss": list(val_loss), "val_accuracy": list(val_accuracy), "loss": list(loss)}
+    stages = {"stage1": {"val_loss": [1.2, before], "val_accuracy": [0.5, 0.6]}, "stage2": stage2}
+    metrics = {"val_end2end": 0.6}
+    return RunRecord(curves=stages, dataset={"class_names": list("abcdefghij")}, metrics=metrics)
+
+
+def test_a_setting_that_fell_back_to_its_start_counts_with_its_last_epoch():
+    worse, better = fine_tuned([1.0, 0.9], [0.3, 0.4]), fine_tuned([1.0, 0.8], [0.3, 0.4])
+    assert fell_back(worse) and trained_accuracy(worse) == 0.4
+    assert not fell_back(better) and trained_accuracy(better) == 0.6
+
+
+@pytest.mark.parametrize(
+    ("loss", "accuracy", "expected"), [(2.304, 0.1, True), (2.1, 0.1, False), (2.304, 0.4, False), (0.5, 0.1, False)]
+)
+def test_a_collapse_is_one_answer_for_everything(loss, accuracy, expected):
+    assert collapsed(fine_tuned([2.3], [accuracy], [loss])) is expected
+
+
+@pytest.mark.parametrize(
+    ("patience", "epochs", "best_epoch", "accuracy"),
+    [(1, 1, 0, 0.6), (2, 2, 0, 0.6), (3, 6, 3, 0.7), (4, 7, 7, 0.8), (np.inf, 7, 7, 0.8)],
+)
+def test_every_patience_is_replayed_on_one_curve(patience, epochs, best_epoch, accuracy):
+    curve = fine_tuned([1.1, 1.0, 0.8, 0.9, 0.9, 0.9, 0.7], [0.4, 0.5, 0.7, 0.6, 0.6, 0.6, 0.8])
+    assert replay_patience(curve, patience) == (patience, epochs, best_epoch, accuracy)
+    curve.metrics["val_convex"] = 0.65
+    if not best_epoch:
+        assert replay_patience(curve, patience).val_accuracy == 0.65, "the solved head is where stage 2 starts"

@@ -4,8 +4,6 @@ import pytest
 
 from transfer_utils.evaluation import Estimate
 from transfer_utils.results.formatting import (
-    apart,
-    change,
     duration,
     listing,
     markdown_table,
@@ -36,8 +34,6 @@ def test_fractions_and_durations():
         (points(Estimate(1.1, 0.2, 2.0, 3)), "+1.1 points (+0.2 to +2.0)"),
         (points(-3.5), "−3.5 points"),
         (points(-0.04), "0.0 points"),
-        (apart(Estimate(-2.4, 1.9, 2.9, 3)), "2.4 points (1.9 to 2.9)"),
-        (apart(Estimate(1.1, -0.1, 2.3, 1)), "1.1 points (−0.1 to 2.3)"),
         (p_value(0.03126), "= 0.031"),
         (p_value(1e-5), "< 0.0001"),
         (listing(["a"]), "a"),
@@ -48,12 +44,5 @@ def test_estimates_differences_and_lists(text, expected):
     assert text == expected
 
 
-def test_an_interval_that_contains_zero_is_no_change():
-    words, intervals = ("gains", "loses", "neither"), [(0.1, 1), (-1, -0.1), (-1, 1), (0, 1), (-1, 0)]
-    texts = [change(Estimate(0, low, high, 3), *words) for low, high in intervals]
-    assert texts == ["gains", "loses", "neither", "neither", "neither"]
-
-
 def test_a_markdown_table_has_a_rule_below_its_header():
     assert markdown_table(["a", "b"], [["1", ""]]) == "| a | b |\n|---|---|\n| 1 |  |"
-    assert markdown_table(["a", "b"], [], rule=" --- |") == "| a | b |\n| --- | --- |"

@@ -39,7 +39,7 @@ def plot_accuracy_by_setting(
     figure, axes = canvas(WIDTH * 0.8, 4.2)
     for split, by_setting in accuracies.items():
         style = {"capsize": 4, "elinewidth": 1.2, "markersize": 7, **SPLIT_STYLES[split]}
-        places = np.arange(len(by_setting)) + SHIFTS[split]
+        places = np.arange(len(by_setting)) + SHIFTS[split] * (len(accuracies) > 1)
         mean, low, high = np.array([list(estimate)[:3] for estimate in by_setting.values()]).T
         axes.errorbar(places, mean, [mean - low, high - mean], label=split, **style)
         if split == "validation":

@@ -100,10 +100,14 @@ def _boundaries(history: History) -> list[float]:
 
 
 @styled
-def plot_accuracy_over_time(transfer: RunRecord, baseline: RunRecord) -> Figure:
-    """Draw validation accuracy over the seconds since the start, including the work before the first epoch."""
+def plot_accuracy_over_time(*records: RunRecord, models: Sequence[str] = ("transfer", "baseline")) -> Figure:
+    """Draw validation accuracy over the seconds since the start, including the work before the first epoch.
+
+    Args:
+        models: for each record a key of ``MODEL_NAMES``, which sets its name and style.
+    """
     figure, axes = canvas(WIDTH * 0.8, 4.0)
-    for model, record in (("transfer", transfer), ("baseline", baseline)):
+    for model, record in zip(models, records, strict=True):
         moments = timeline(record)
         axes.plot(
             [moment.seconds for moment in moments],

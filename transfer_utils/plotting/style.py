@@ -47,8 +47,14 @@ styled = matplotlib.style.context(STYLE, after_reset=True)  # decorates every pl
 # Markers and line styles distinguish lines and classes without relying on colour.
 MARKERS = "osD^vP*X<>"
 MODEL_STYLES = {
-    "transfer": {"color": MODEL_COLOURS["transfer"], "linestyle": "-", "marker": "o"},
-    "baseline": {"color": MODEL_COLOURS["baseline"], "linestyle": "--", "marker": "s"},
+    model: {"color": MODEL_COLOURS[model], "linestyle": linestyle, "marker": marker}
+    for model, linestyle, marker in (
+        ("transfer", "-", "o"),
+        ("baseline", "--", "s"),
+        ("random", ":", "^"),
+        ("compact", "-.", "D"),
+        ("tutorial", "--", "s"),
+    )
 }
 DOTTED = {"color": NOTE, "linestyle": ":", "linewidth": 1.2}
 PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:g} %")

@@ -1,252 +1,216 @@
-"""Values for the article that combine several numbers or runs, and the rows of its tables."""
+"""Values for the article that combine several runs, and the rows of its tables."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config import identity, preset
+from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate
 from transfer_utils.records import RunRecord
-from transfer_utils.report.figures import CHOICES, depths
-from transfer_utils.results.claims import LOW_RATE, STANDARD_RATE, forgetting, frozen_features, pairs
-from transfer_utils.results.formatting import duration, labels, layers, percent, points, rate, seeds
-from transfer_utils.results.summary import Configuration, Results, difference
+from transfer_utils.results.claims import NAMES, EvaluatedClaim
+from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_patience, timeline
+from transfer_utils.results.formatting import duration, labels, layers, percent, points, seeds
+from transfer_utils.results.options import REPEATS, option_text, value_text
+from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
 from transfer_utils.utils.palette import MODEL_NAMES
+from transfer_utils.utils.text import MISSING
 
-# The groups that vary one option from the same starting point: the option, its title, and a formatter of its values.
-VARIED = {
-    "depth": ("n_unfreeze", "layers unfrozen", layers),
-    "learning_rate": ("learning_rate_stage2", "learning rate of stage 2", rate),
-    "image_size": ("image_size", "image size", "{} px".format),
-    **{name: CHOICES[name] for name in ("mixup", "batch_norm", "head_start")},
-}
+HEADLINE = "cifar10"  # the preset whose runs the article begins with
+PATIENCES = (3, 4, 5, 10, math.inf)
+SETTING_COLUMNS = ("question", "validation accuracy by setting", "runs of each")
+CLAIM_COLUMNS = ("published claim", "asks for", "our runs", "where they differ from its conditions", "verdict")
+TIME_COLUMNS = ("model", "recipe", "time", "validation", "test", "runs")
 
 
-class Choice(NamedTuple):
-    """The effect of one option: its best and worst value on validation, and the difference in points.
+def sides(results: Results, labels: int = 0) -> dict[str, Configuration]:
+    """Return transfer learning and each opponent on record, with its best configuration on validation.
 
-    Attributes:
-        many: whether the option has more than two values.
+    Args:
+        labels: labelled images per class; with all labels (0), transfer learning is the preset ``HEADLINE``.
+
+    Raises:
+        UserError: with all labels, transfer learning or every CNN is missing; the message holds the command.
     """
-
-    title: str
-    best: str
-    worst: str
-    gap: Estimate
-    many: bool
-
-
-def ranked_choices(results: Results) -> list[Choice]:
-    """Return the effect of each option that the study varies, the largest first."""
-    choices = (choice(results, group) for group in VARIED if group in results)
-    return sorted(choices, key=lambda choice: -choice.gap.mean)
+    best = {kind: results.best(kind, labels)[0] for kind in ("transfer", *OPPONENTS)}
+    if not labels:
+        target = identity(preset(HEADLINE), ignoring=REPEATS)
+        best["transfer"] = next((x for x in results.pool if identity(x.config, ignoring=REPEATS) == target), None)
+        if not best["transfer"] or not (best["tutorial"] or best["compact"]):
+            command = f"transfer-utils compare --preset {HEADLINE}"
+            raise UserError(f"The article needs a run of preset {HEADLINE} and of its baseline. Run `{command}` first.")
+    return {kind: configuration for kind, configuration in best.items() if configuration}
 
 
-def choice(results: Results, group: str) -> Choice:
-    """Return the effect of the option that a group varies."""
-    option, title, formatter = (VARIED | CHOICES)[group]
-    configurations = results.configurations[group]
-    best, worst, gap = pairs(configurations)[0]
-    values = (formatter(getattr(configuration.config, option)) for configuration in (best, worst))
-    if group == "depth":  # unfreezing all layers is a group of its own, with fewer seeds
-        title += f", up to {max(configuration.config.n_unfreeze for configuration in configurations)}"
-    return Choice(title, *values, gap, len(configurations) > 2)
+def best_cnn(results: Results) -> Configuration:
+    """Return the best CNN on record with all labels."""
+    return max((side for side in sides(results).values() if side.config.model == "baseline"), key=_validation)
 
 
-def classes(record: RunRecord) -> dict[str, Any]:
+def strongest(compared: Mapping[str, Configuration]) -> Configuration:
+    """Return the opponent with the highest validation accuracy."""
+    return max((side for kind, side in compared.items() if kind != "transfer"), key=_validation)
+
+
+def gain(compared: Mapping[str, Configuration]) -> Estimate:
+    """Return the gain on test over the strongest opponent, in points."""
+    return difference(compared["transfer"], strongest(compared), "test_end2end")
+
+
+def label_levels(results: Results) -> list[int]:
+    """Return the numbers of labels per class, below all, at which transfer learning has an opponent."""
+    levels = sorted({each.config.labels_per_class for each in results.groups.get("label_efficiency", [])} - {0})
+    return [n for n in levels if len(sides(results, n)) > 1 and "transfer" in sides(results, n)]
+
+
+def label_table(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and a row for each number of labels: test accuracies and the gain over the best opponent."""
+    by_labels = {n: sides(results, n) for n in (*label_levels(results), 0)}
+    kinds = [kind for kind in ("transfer", *OPPONENTS) if any(kind in compared for compared in by_labels.values())]
+    rows = []
+    for n, compared in by_labels.items():
+        cells = [percent(compared[kind].accuracy("test_end2end")) if kind in compared else MISSING for kind in kinds]
+        over = f"{points(gain(compared))} over the {MODEL_NAMES[strongest(compared).kind]}, {seeds(gain(compared).n)}"
+        rows.append([labels(n), *cells, over])
+    return ["labels per class", *(MODEL_NAMES[kind] for kind in kinds), "gain over the best opponent"], rows
+
+
+def depths(results: Results) -> dict[str, Configuration]:
+    """Return the configurations by number of unfrozen layers, from none to all."""
+    every = [*results.groups.get("depth", []), *results.groups.get("depth_all", [])]
+    by_depth = {each.config.n_unfreeze: each for each in every}
+    return {layers(n): by_depth[n] for n in sorted(by_depth, key=lambda n: n if n >= 0 else math.inf)}
+
+
+def time_rows(results: Results) -> list[list[str]]:
+    """Return a row for each configuration with all labels that no faster one of its kind reaches on validation."""
+    rows = []
+    for kind in ("transfer", *OPPONENTS):
+        every = [each for each in results.pool if (each.kind, each.config.labels_per_class) == (kind, 0)]
+        highest = 0.0
+        for each in sorted(every, key=lambda each: each.seconds):
+            if _validation(each) > highest:
+                highest = _validation(each)
+                recipe = f"{each.config.preset}, {len(next(reversed(each.first.curves.values()))['val_loss'])} epochs"
+                accuracies = (percent(each.accuracy(metric)) for metric in ("val_end2end", "test_end2end"))
+                rows.append([MODEL_NAMES[kind], recipe, duration(each.seconds), *accuracies, seeds(len(each.runs))])
+    return rows
+
+
+def setting_rows(results: Results) -> list[list[str]]:
+    """Return a row for each group that varies options of transfer learning: question, accuracy by setting, runs."""
+    rows = []
+    for group in results.study.groups:
+        configurations = results.groups.get(group.name, [])
+        # Patience is judged by replaying a curve: as an option it shortens stage 1 as well.
+        if (
+            len(configurations) < 2
+            or {each.kind for each in configurations} != {"transfer"}
+            or "patience" in group.grid
+        ):
+            continue
+        settings = []
+        for each in configurations:
+            text = " · ".join(option_text(name, getattr(each.config, name)).replace("_", " ") for name in group.grid)
+            settings.append(f"{text}: {percent(each.trained)}{_note(each)}")
+        rows.append([group.question, "; ".join(settings), seeds(min(len(each.runs) for each in configurations))])
+    return rows
+
+
+def patience_rows(record: RunRecord) -> list[list[str]]:
+    """Return a row for each patience, replayed on the curve of a run that never stopped."""
+    stops = [replay_patience(record, patience) for patience in PATIENCES]
+    return [
+        [f"{patience:g}".replace("inf", "none"), str(epochs), str(best_epoch or "before"), percent(accuracy)]
+        for patience, epochs, best_epoch, accuracy in stops
+    ]
+
+
+def claim_rows(evaluated: list[EvaluatedClaim]) -> list[list[str]]:
+    """Return a row for each claim: text, published range, what was measured, what differs, and the verdict."""
+    rows = []
+    for claim, measured, differing, verdict in evaluated:
+        texts = [
+            f"{NAMES.get(name, name)} {_value(name, own)}, not {_asked(name, asked)}" for name, own, asked in differing
+        ]
+        published = f"{_asked('', (claim.low, claim.high))} {claim.unit}"
+        own = _measured(measured, claim.unit)
+        rows.append([claim.text, published, own, "; ".join(texts) or MISSING, f"**{verdict}**"])
+    return rows
+
+
+def errors(record: RunRecord) -> dict[str, Any]:
     """Return the classes of highest and lowest recall, and the most frequent confusion in both directions."""
-    rows = [row for row in record.per_class if row["recall"] is not None]
+    rows = sorted((row for row in record.per_class if row["recall"] is not None), key=lambda row: row["recall"])
     counts = np.array(record.confusion_matrix)
     np.fill_diagonal(counts, 0)
     true, predicted = np.unravel_index(counts.argmax(), counts.shape)
     names = record.dataset["class_names"]
-    return {
-        "best": max(rows, key=lambda row: row["recall"]),
-        "worst": min(rows, key=lambda row: row["recall"]),
-        "confused": {
-            "true": names[true],
-            "predicted": names[predicted],
-            "count": int(counts[true, predicted]),
-            "back": int(counts[predicted, true]),
-        },
-    }
+    found = {"worst": rows[0], "best": rows[-1], "true": names[true], "predicted": names[predicted]}
+    return found | {"count": int(counts[true, predicted]), "back": int(counts[predicted, true])}
 
 
-def confidence_gap(record: RunRecord) -> float:
-    """Return the mean confidence minus the accuracy on test, in points; negative for an underconfident model."""
-    bins = record.calibration
-    count = np.array(bins["count"], float)
-    filled = count > 0
-    confidence, correct = (np.array(bins[name], float)[filled] @ count[filled] for name in ("confidence", "accuracy"))
-    return float(100 * (confidence - correct) / count.sum())
+def highest(record: RunRecord) -> Moment:
+    """Return the first epoch with the highest validation accuracy of a run."""
+    return max(timeline(record), key=lambda moment: moment.val_accuracy)
 
 
-def best_epoch(record: RunRecord) -> dict[str, float]:
-    """Return the epoch of lowest validation loss in stage 1, and loss and accuracy there and in the last epoch."""
-    curve = record.curves["stage1"]
-    best = int(np.argmin(np.array(curve["val_loss"], float)))
-    return {
-        "epoch": best + 1,
-        "epochs": len(curve["val_loss"]),
-        "loss": curve["val_loss"][best],
-        "later_loss": curve["val_loss"][-1],
-        "train": curve["accuracy"][best],
-        "later_train": curve["accuracy"][-1],
-    }
+def every_step_gains(configurations: list[Configuration]) -> bool:
+    """Return whether each configuration is better on validation than the one before it, by the whole interval."""
+    return all(difference(later, earlier).low > 0 for earlier, later in pairwise(configurations))
 
 
-def depth_steps(results: Results) -> list[dict[str, Any]]:
-    """Return the gain on validation of each step to more unfrozen layers, in points, except the step to all layers."""
-    by_depth = [
-        (name, configuration) for name, configuration in depths(results).items() if configuration.config.n_unfreeze >= 0
-    ]
-    return [
-        {
-            "shallow": shallow,
-            "deep": deep,
-            "gap": difference(later.measured("val_end2end"), earlier.measured("val_end2end")),
-        }
-        for (shallow, earlier), (deep, later) in pairwise(by_depth)
-    ]
+def holds(condition: Any, caller: Callable[[], str]) -> str:
+    """Return a sentence of the template that is true only under a condition on the numbers.
 
-
-def all_gap(results: Results) -> Estimate | None:
-    """Return the gain of unfreezing all layers over the last 30, in points; None without these runs."""
-    every, last = results.configuration("depth_all"), results.configuration("depth", n_unfreeze=30)
-    return difference(every.measured("val_end2end"), last.measured("val_end2end")) if every and last else None
-
-
-def aggressive_fine_tuning(results: Results) -> dict[str, Any] | None:
-    """Return validation accuracies and changes of the aggressive fine-tuning at both rates; None without these runs."""
-    configuration = results.configuration("aggressive", learning_rate_stage2=STANDARD_RATE)
-    if not configuration:
-        return None
-    low = results.configuration("aggressive", learning_rate_stage2=LOW_RATE)
-    end = _mean(configuration.last("stage2"))
-    return {
-        "rate": STANDARD_RATE,
-        "low_rate": LOW_RATE,
-        "change": forgetting(results, configuration),
-        "frozen": _mean(frozen_features(results, configuration)),
-        "start": _mean(configuration.last("stage1")),
-        "end": end,
-        "lowest": min([end, *_fine_tuned(configuration)]),
-        "cure": difference(low.last("stage2"), configuration.last("stage2")) if low else None,
-        "low_end": _mean(low.last("stage2")) if low else None,
-    }
-
-
-def best_reverted_epoch(configuration: Configuration) -> float | None:
-    """Return the best validation accuracy in stage 2 if every epoch was worse than the final model, else None.
-
-    The final model then has the weights from before fine-tuning.
+    Raises:
+        UserError: the condition is false, so that the sentence must be written anew.
     """
-    best = max(_fine_tuned(configuration), default=None)
-    return best if best is not None and best < configuration.accuracy().low else None
+    sentence = caller()
+    if not condition:
+        raise UserError(f"The records no longer bear out this sentence of the article's template: {sentence!r}")
+    return sentence
 
 
-def early_stopping(results: Results) -> dict[str, Any] | None:
-    """Return the epochs that early stopping saved and the change in accuracy; None without these runs."""
-    configurations = sorted(
-        results.configurations.get("early_stopping", []), key=lambda configuration: configuration.config.patience
-    )
-    if len(configurations) < 2 or any(configuration.diverged for configuration in configurations):
-        return None
-    never, early = configurations[:2]
-    epochs, every = early.epochs("stage2"), never.epochs("stage2")
-    return {
-        "patience": early.config.patience,
-        "epochs": epochs,
-        "all_epochs": every,
-        "saved": 1 - epochs / every,
-        "fell_back": epochs == early.config.patience,  # no epoch improved on the initial weights of stage 2
-        "change": difference(early.measured("val_end2end"), never.measured("val_end2end")),
-    }
+def _note(configuration: Configuration) -> str:
+    """Name what became of a setting whose accuracy is not that of the kept weights."""
+    fates = {"diverged": _diverged, "collapsed": collapsed, "never better than its head": fell_back}
+    return next((f" ({fate})" for fate, met in fates.items() if any(map(met, configuration.records))), "")
 
 
-def labels_worth(results: Results) -> str:
-    """Describe how many labels the baseline needs to match transfer learning with the fewest labels."""
-    by_labels = _by_labels(results)
-    few, many = next(iter(by_labels)), next(reversed(by_labels))
-    target = by_labels[few]["transfer"].accuracy("test_end2end").mean
-    baseline = {n: pair["baseline"].accuracy("test_end2end").mean for n, pair in by_labels.items()}
-    enough = next((n for n, accuracy in baseline.items() if accuracy >= target), None)
-    start = f"From {labels(few)} labels per class, transfer learning gets {percent(target)} of the test images right"
-    if enough is None:
-        at_best = f"from {labels(many)} ({percent(max(baseline.values()))} at best)"
-        return f"{start}; the {MODEL_NAMES['baseline']} does not get there {at_best}."
-    return f"{start}; the {MODEL_NAMES['baseline']} first does about as well from {labels(enough)}."
+def _diverged(record: RunRecord) -> bool:
+    return record.status == "diverged"
 
 
-def label_rows(results: Results) -> list[list[str]]:
-    """Return a row for each number of labels: both accuracies on test and their paired difference."""
-    rows = []
-    for n, pair in _by_labels(results).items():
-        a, b = (pair[model].accuracy("test_end2end") for model in ("transfer", "baseline"))
-        gap = difference(*(pair[model].measured("test_end2end") for model in ("transfer", "baseline")))
-        rows.append([labels(n), percent(a), percent(b), points(gap)])
-    return rows
+def _validation(configuration: Configuration) -> float:
+    return configuration.accuracy().mean
 
 
-def rows_of(configurations: dict[str, Configuration]) -> list[list[str]]:
-    """Return a row for each setting: accuracy on validation and on test, and the number of runs."""
-    return [
-        [
-            name,
-            percent(configuration.accuracy()),
-            percent(configuration.accuracy("test_end2end")),
-            seeds(len(configuration.runs)),
-        ]
-        for name, configuration in configurations.items()
-    ]
+def _measured(measured: Estimate | None, unit: str) -> str:
+    if measured is None:
+        return "no run on record"
+    mean, low, high, n = measured
+    if not math.isfinite(low):
+        return f"{mean:.1f} {unit}, {seeds(n)}".replace("-", "−")
+    fractions = Estimate(mean / 100, low / 100, high / 100, n)
+    return f"{points(measured) if unit == 'points' else percent(fractions)}, {seeds(n)}"
 
 
-def size_rows(results: Results) -> list[list[str]]:
-    """Return a row for each image size: accuracies, milliseconds per image, and the time of fine-tuning."""
-    return [
-        [
-            f"{configuration.config.image_size} px",
-            percent(configuration.accuracy()),
-            percent(configuration.accuracy("test_end2end")),
-            f"{configuration.milliseconds():.1f}",
-            duration(configuration.seconds("stage2")),
-        ]
-        for configuration in results.configurations["image_size"]
-    ]
-
-
-def starting_point(results: Results) -> RunConfig:
-    """Return the config from which the groups vary one option: the first with limited labels and a stage 2."""
-
-    def typical(config: RunConfig) -> tuple[bool, bool]:
-        return config.labels_per_class > 0, config.fine_tunes
-
-    return max(
-        (
-            configuration.config
-            for configurations in results.configurations.values()
-            for configuration in configurations
-        ),
-        key=typical,
+def _asked(name: str, asked: Any) -> str:
+    if not isinstance(asked, tuple):
+        return _value(name, asked)
+    low, high = (f"{end:,g}".replace("-", "−") for end in asked)
+    return (
+        f"below {high}" if asked[0] == -math.inf else f"at least {low}" if asked[1] == math.inf else f"{low} to {high}"
     )
 
 
-def _by_labels(results: Results) -> dict[int, dict[str, Configuration]]:
-    by_labels: dict[int, dict[str, Configuration]] = {}
-    for configuration in results.configurations["label_efficiency"]:
-        by_labels.setdefault(configuration.config.labels_per_class, {})[configuration.config.model] = configuration
-    return dict(sorted(by_labels.items(), key=lambda item: item[0] or math.inf))  # 0 means all labels
-
-
-def _fine_tuned(configuration: Configuration) -> list[float]:
-    """Return the validation accuracies of all epochs of stage 2 of all runs."""
-    curves = [record.curves.get("stage2", {}).get("val_accuracy", []) for record in configuration.records]
-    return [value for curve in curves for value in curve if value is not None]
-
-
-def _mean(measured: dict[int, Any]) -> float:
-    return float(np.mean([accuracy.value for accuracy in measured.values()]))
+def _value(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:,}" if name in ("weights_of_cnn", "steps") else value_text(name, value)

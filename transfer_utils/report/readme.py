@@ -11,12 +11,11 @@ from typing import Any
 
 from transfer_utils.config import RunConfig, identity, preset
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import summarise_seeds
 from transfer_utils.presets import PRESET_PURPOSE, PRESETS
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, load_runs
-from transfer_utils.results.formatting import markdown_table, with_interval
+from transfer_utils.results.formatting import markdown_table, percent
 from transfer_utils.results.options import REPEATS, by_configuration
-from transfer_utils.results.summary import BOUNDS
+from transfer_utils.results.summary import Configuration
 from transfer_utils.utils.text import MISSING
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -33,15 +32,16 @@ def results_table(runs: Sequence[Run]) -> str:
         config = presets.get(identity(repeats[0].record.config, ignoring=REPEATS))
         if not config:
             continue
-        newest = {run.record.config.get("seed", 0): run for run in repeats}
-        first = newest[min(newest)].record
+        newest = dict(sorted({run.record.config.get("seed", 0): run for run in repeats}.items()))
+        configuration = Configuration(config, newest)
+        first = configuration.first
         data_dir = {"data_dir": first.config.get("data_dir", "")}
         rows.append(
             [
                 _data(first),
                 _network(first),
                 str(len(newest)),
-                *_accuracies([run.record for run in newest.values()]),
+                *(_accuracy(configuration, metric) for metric in ("val_end2end", "test_end2end", "test_tta")),
                 f"{first.timing_sec['total'] / 60:.1f}",
                 # Not the recorded command: the preset may have had another name when the run was made.
                 f"`{config.model_copy(update=data_dir).command()}`",
@@ -164,19 +164,10 @@ def _network(record: RunRecord) -> str:
     return f"{config['backbone']}{width}, {config['weights']} weights, {tail}"
 
 
-def _accuracies(records: list[RunRecord]) -> list[str]:
-    """Return validation, test and TTA accuracy: one run with its Wilson interval, several with Student's t interval."""
-    texts = []
-    for metric in ("val_end2end", "test_end2end", "test_tta"):
-        values = [record.metrics.get(metric) for record in records]
-        if None in values:
-            texts.append(MISSING)
-        elif len(values) == 1:
-            texts.append(with_interval(values[0], *(records[0].metrics.get(name) for name in BOUNDS[metric])))
-        else:
-            summary = summarise_seeds(values)
-            texts.append(with_interval(summary["mean"], summary["low"], summary["high"]))
-    return texts
+def _accuracy(configuration: Configuration, metric: str) -> str:
+    """Return a mean accuracy with its interval; a mean over a part of the seeds would mislead."""
+    complete = all(record.metrics.get(metric) is not None for record in configuration.records)
+    return percent(configuration.accuracy(metric)) if complete else MISSING
 
 
 def _rate(rate: float, unit: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -175,6 +176,60 @@ def fine_tuning_curve(records: Sequence[RunRecord]) -> np.ndarray:
         curves.append([accuracy for accuracy in curve if accuracy is not None])
     shortest = min(map(len, curves))
     return np.mean([curve[:shortest] for curve in curves], axis=0)
+
+
+def fell_back(record: RunRecord) -> bool:
+    """Return whether no epoch of stage 2 had a lower ``val_loss`` than stage 1, so that the old weights were kept."""
+    before, after = (_numbers(record, stage, "val_loss") for stage in ("stage1", "stage2"))
+    return bool(before and after) and min(after) >= min(before)
+
+
+def trained_accuracy(record: RunRecord) -> float:
+    """Return the validation accuracy of the trained network: of its last epoch where the weights from before were kept.
+
+    A diverged run counts with the accuracy of random guessing.
+    """
+    if record.status == "diverged":
+        return 1 / len(record.dataset["class_names"])
+    return record.curves["stage2"]["val_accuracy"][-1] if fell_back(record) else record.metrics["val_end2end"]
+
+
+def collapsed(record: RunRecord) -> bool:
+    """Return whether stage 2 ended with the same answer for all images: a training loss of ln(classes)."""
+    classes = len(record.dataset["class_names"])
+    losses, accuracies = (_numbers(record, "stage2", name) for name in ("loss", "val_accuracy"))
+    return bool(losses) and math.isclose(losses[-1], math.log(classes), rel_tol=0.02) and accuracies[-1] < 1.5 / classes
+
+
+class EarlyStop(NamedTuple):
+    """Where a patience ends stage 2: the epochs trained, the best of them (0: before), and its validation accuracy."""
+
+    patience: int
+    epochs: int
+    best_epoch: int
+    val_accuracy: float
+
+
+def replay_patience(record: RunRecord, patience: int) -> EarlyStop:
+    """Return where ``patience`` would have ended a stage 2 that was trained to its end.
+
+    The stage starts from the lowest ``val_loss`` of stage 1, with the accuracy of that epoch or of the solved head.
+    """
+    before = _numbers(record, "stage1", "val_loss")
+    best, start = min(before, default=math.inf), record.metrics.get("val_convex")
+    accuracy = start or record.curves["stage1"]["val_accuracy"][before.index(best)] if before else start or 0.0
+    curve = record.curves["stage2"]
+    best_epoch = 0
+    for epoch, (loss, val_accuracy) in enumerate(zip(curve["val_loss"], curve["val_accuracy"], strict=True), 1):
+        if loss < best:
+            best, best_epoch, accuracy = loss, epoch, val_accuracy
+        elif epoch - best_epoch >= patience:
+            break
+    return EarlyStop(patience, epoch, best_epoch, accuracy)
+
+
+def _numbers(record: RunRecord, stage: str, quantity: str) -> list[float]:
+    return [value for value in record.curves.get(stage, {}).get(quantity, []) if value is not None]
 
 
 class LabelEfficiencyPoint(NamedTuple):

@@ -21,14 +21,10 @@ def plain_text(width: int, *tables: RenderableType) -> str:
     return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
 
 
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], rule: str = "---|") -> str:
-    """Return a Markdown table without a final line break.
-
-    Args:
-        rule: the part of the line below the header that stands for one column.
-    """
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table without a final line break."""
     header, *lines = ("| " + " | ".join(cells) + " |" for cells in (columns, *rows))
-    return "\n".join([header, "|" + rule * len(columns), *lines])
+    return "\n".join([header, "|" + "---|" * len(columns), *lines])
 
 
 def percent(value: Any) -> str:
@@ -49,17 +45,6 @@ def points(difference: Estimate | float) -> str:
     if isinstance(difference, Estimate):
         return f"{_signed(difference.mean)} points ({_signed(difference.low)} to {_signed(difference.high)})"
     return f"{_signed(difference)} points"
-
-
-def apart(difference: Estimate) -> str:
-    """Format a difference without the sign of its mean: ``2.4 points (1.9 to 2.9)``."""
-    low, high = (f"{end:.1f}".replace("-", "−") for end in (difference.low, difference.high))
-    return f"{abs(difference.mean):.1f} points ({low} to {high})"
-
-
-def change(difference: Estimate, gains: str, loses: str, neither: str) -> str:
-    """Return ``gains`` if the interval is above zero, ``loses`` if it is below zero, and ``neither`` if it has zero."""
-    return gains if difference.low > 0 else loses if difference.high < 0 else neither
 
 
 def p_value(p: float) -> str:

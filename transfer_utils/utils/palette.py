@@ -21,8 +21,12 @@ SERIES = tuple(
     OKABE_ITO[name] for name in ("blue", "vermillion", "bluish green", "reddish purple", "orange", "sky blue", "black")
 )
 
+# A model of a run, or one of its opponents where these are told apart.
 MODEL_COLOURS = {"transfer": OKABE_ITO["blue"], "baseline": OKABE_ITO["vermillion"]}
+MODEL_COLOURS |= {"random": OKABE_ITO["black"], "compact": OKABE_ITO["bluish green"]}
+MODEL_COLOURS |= {"tutorial": MODEL_COLOURS["baseline"]}
 MODEL_NAMES = {"transfer": "transfer learning", "baseline": "CNN from scratch"}
+MODEL_NAMES |= {"random": "same network from random weights", "compact": "compact CNN", "tutorial": "tutorial CNN"}
 
 # Line styles by the names that Plotly uses.
 SPLIT_DASHES = {"training": "dash", "validation": "solid"}

@@ -1,0 +1,118 @@
+"""Accuracies and differences with their intervals, and the configurations of a study."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transfer_utils.config import preset
+from transfer_utils.errors import UserError
+from transfer_utils.evaluation import difference_interval, wilson_interval
+from transfer_utils.records import Run, RunRecord, pack_bits
+from transfer_utils.results.summary import Configuration, collect, difference
+from transfer_utils.studies.spec import Study, StudyGroup
+
+N = 1000
+
+
+def run(seed: int, accuracy: float, name: str = "a", hits: bool = True, **options) -> Run:
+    """Return a completed run in which the first images are those classified correctly."""
+    config = preset("cifar10", seed=seed, **options)
+    low, high = wilson_interval(round(accuracy * N), N)
+    record = RunRecord(config=config.model_dump(), dataset={"name": "cifar10", "class_names": list("abcdefghij")})
+    record.dataset["images"] = {"train": 2500, "validation": N, "test": N}
+    record.metrics = dict.fromkeys(("val_end2end", "test_end2end", "test_tta", "train_end2end"), accuracy)
+    record.metrics |= {
+        f"{split}_{end}": value
+        for split in ("val", "test", "test_tta")
+        for end, value in (("low", low), ("high", high))
+    }
+    record.test_correct = pack_bits(np.arange(N) < round(accuracy * N)) if hits else ""
+    record.curves = {"stage2": {"loss": [1.0, 0.9], "val_loss": [1.1, 1.0], "val_accuracy": [0.5, accuracy]}}
+    return Run(record, Path(f"{name}-{seed}/run.json"))
+
+
+def configuration(*accuracies: float, **options) -> Configuration:
+    return Configuration(preset("cifar10"), {seed: run(seed, each, **options) for seed, each in enumerate(accuracies)})
+
+
+def test_one_run_has_the_interval_over_its_images_and_several_the_spread_of_their_seeds():
+    assert configuration(0.7).accuracy()[:3] == pytest.approx((0.7, *wilson_interval(700, N)))
+    several = configuration(0.68, 0.70, 0.72).accuracy()
+    t = 4.303 * 0.02 / math.sqrt(3)
+    assert several == pytest.approx((0.70, 0.70 - t, 0.70 + t, 3), abs=1e-5)
+
+
+def test_test_images_are_shared_by_all_seeds_so_that_their_sampling_counts_too():
+    low, high = wilson_interval(700, N)
+    assert configuration(0.7, 0.7, 0.7).accuracy() == pytest.approx((0.7, 0.7, 0.7, 3))
+    half = (high - low) / 2
+    assert configuration(0.7, 0.7, 0.7).accuracy("test_end2end") == pytest.approx((0.7, 0.7 - half, 0.7 + half, 3))
+
+
+def test_a_diverged_run_counts_as_guessing():
+    diverged = configuration(0.7)
+    diverged.first.status, diverged.first.metrics = "diverged", {}
+    assert diverged.accuracy("test_end2end").mean == diverged.trained.mean == 0.1
+
+
+def test_differences_are_taken_seed_by_seed_and_image_by_image():
+    gap = difference(configuration(0.70, 0.80, 0.90), configuration(0.65, 0.75))
+    assert gap == pytest.approx((5, 5, 5, 2))
+    single = difference(configuration(0.7, hits=False), configuration(0.65, hits=False), "test_end2end")
+    paired = difference(configuration(0.7), configuration(0.65), "test_end2end")
+    assert tuple(paired[:3]) == tuple(difference_interval(np.arange(N) < 700, np.arange(N) < 650).values())
+    assert single.low < paired.low and paired.high < single.high
+    ends = np.array([wilson_interval(700, N), wilson_interval(650, N)])
+    assert single.low == pytest.approx(5 - 100 * math.hypot(0.7 - ends[0, 0], ends[1, 1] - 0.65))
+    with pytest.raises(UserError, match=r"\[0\] and \[7\]"):
+        difference(configuration(0.7), Configuration(preset("cifar10"), {7: run(7, 0.7)}))
+
+
+def test_the_newest_run_of_a_seed_counts_and_an_incomplete_group_is_missing():
+    groups = [
+        StudyGroup(name=name, question="?", grid={"n_unfreeze": values})
+        for name, values in (("a", [91]), ("b", [91, 5]))
+    ]
+    runs = [run(0, 0.5), run(1, 0.6), run(0, 0.7, "b"), run(0, 0.9, "c", batch_size=32)]
+    runs[3].record.status = "interrupted"
+    results = collect(Study(preset="cifar10", groups=groups), runs)
+    assert results.missing == ["b"] and (results.planned, results.recorded) == (2, 1)
+    assert results.groups["a"][0].accuracy().mean == 0.7, "the study plans seed 0 alone"
+    [every] = results.pool
+    assert every.accuracy().mean == pytest.approx(0.65)
+    assert results.best("transfer") == (every, 1) and results.best("tutorial") == (None, 0)
+
+
+def test_a_missing_number_is_an_error_that_names_the_file():
+    incomplete = configuration(0.7)
+    del incomplete.first.metrics["test_low"]
+    with pytest.raises(UserError, match=r"a-0/run\.json must hold the metrics test_end2end, test_low and test_high"):
+        incomplete.accuracy("test_end2end")
+
+
+def test_steps_count_repeated_images():
+    assert configuration(0.7).steps == 2 * 20  # two epochs of 2,500 images in batches of 125
+    repeated = configuration(0.7)
+    repeated.first.config["min_steps"] = 500
+    assert repeated.steps == 500
+
+
+@pytest.mark.parametrize(
+    ("options", "views"),
+    [
+        ({"tta": False}, 1),
+        ({"tta": True}, 2),
+        ({"tta": True, "tta_shift": 2}, 10),
+        ({"tta": True, "horizontal_flip": False}, 5),
+    ],
+)
+def test_the_time_per_image_of_an_older_record_follows_from_its_evaluation(options, views):
+    """The evaluation classifies the unchanged image once, also for the averaged views."""
+    record = RunRecord(config={"horizontal_flip": True, **options}, timing_sec={"evaluation": 3.0})
+    record.dataset = {"images": {"train": 100, "validation": 40, "test": 60}}
+    older = Configuration(preset("cifar10"), {0: Run(record, Path("run.json"))})
+    assert older.milliseconds == pytest.approx(3000 / (100 + views * 100))
+    record.inference = {"images": 64, "seconds": 0.16}
+    assert older.milliseconds == pytest.approx(2.5), "a measured time takes precedence"
