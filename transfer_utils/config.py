@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from transfer_utils.errors import UserError, nearest
 from transfer_utils.presets import PRESET_PURPOSE as PRESET_PURPOSE  # importable from here as before
-from transfer_utils.presets import PRESETS
+from transfer_utils.presets import BASELINES, PRESETS
 
 Backbone = Literal["MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "InceptionV3", "VGG16"]
 Optimizer = Literal["AdamW", "Adam", "SGD"]
@@ -52,7 +52,12 @@ class RunConfig(BaseModel):
 
     preset: str = _option("none", "what", "the named set of options this run started from")
     model: Literal["transfer", "baseline"] = _option(
-        "transfer", "what", "the pretrained network, or the small CNN trained from scratch"
+        "transfer", "what", "the pretrained network, or a small CNN trained from scratch, the baseline"
+    )
+    baseline: Literal["tutorial", "compact"] = _option(
+        "tutorial",
+        "what",
+        "which CNN: that of the tutorials, or a compact one with BatchNorm and residuals, which sets its own training",
     )
     seed: int = _option(
         0, "what", "seed of the split, the drawn labels, the weights and the augmentation", ge=0, le=2**31 - 1
@@ -91,10 +96,15 @@ class RunConfig(BaseModel):
     epochs_baseline: int = _option(
         0, "training", "epochs of the baseline; 0 means those of both stages together", "epochs", ge=0, le=10_000
     )
+    learning_rate_baseline: float = _option(1e-3, "training", "learning rate of the baseline", gt=0, le=1e9)
+    weight_decay_baseline: float = _option(1e-4, "training", "decoupled weight decay of the baseline", ge=0, le=1)
+    warm_up_baseline: float = _option(
+        0.1, "training", "share of the baseline's steps in which its learning rate rises, before the cosine", ge=0, lt=1
+    )
     batch_size: int = _option(128, "training", "images per step", "images", ge=1, le=8192)
     optimizer_stage1: Optimizer = _option("AdamW", "training", "optimizer of stage 1 and of the baseline")
     optimizer_stage2: Optimizer = _option("AdamW", "training", "optimizer of stage 2")
-    learning_rate_stage1: float = _option(1e-3, "training", "learning rate of stage 1 and the baseline", gt=0, le=1e9)
+    learning_rate_stage1: float = _option(1e-3, "training", "learning rate of stage 1", gt=0, le=1e9)
     learning_rate_stage2: float = _option(
         1e-5,
         "training",
@@ -206,9 +216,9 @@ class RunConfig(BaseModel):
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
 
     def changes(self) -> dict[str, Any]:
-        """Return the options that differ from the preset, or from the defaults if there is no preset."""
-        start = preset(self.preset)
-        return {name: value for name, value in self if name != "preset" and value != getattr(start, name)}
+        """Return the options that differ from those of the preset, or the defaults, and of the kind of baseline."""
+        start = {**dict(preset(self.preset)), **BASELINES[self.baseline]}
+        return {name: value for name, value in self if name != "preset" and value != start[name]}
 
     def command(self, verb: str = "train") -> str:
         """Return the command line that repeats this run, without the path options."""
@@ -277,7 +287,7 @@ def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = (
     if values["dataset"] == "cifar10":
         ignored.add("data_dir")
     if values["model"] == "transfer":
-        ignored |= {"epochs_baseline", "augment_baseline"}
+        ignored |= {name for name in values if "baseline" in str(name)}
     # A damaged record may have lists or dictionaries as values, which a set cannot hold.
     return frozenset(
         (name, repr(value) if isinstance(value, list | dict) else value)
@@ -292,6 +302,8 @@ _DEFAULTS = dict(RunConfig())
 def preset(name: str, **options: Any) -> RunConfig:
     """Return the options of preset ``name`` (``"none"``: the defaults), overridden by ``options``.
 
+    The baseline ``compact`` sets the options of its own training; they override those of the preset.
+
     Raises:
         UserError: the preset or an option is unknown, or a value has the wrong type or is outside its limits.
     """
@@ -302,7 +314,8 @@ def preset(name: str, **options: Any) -> RunConfig:
         if key not in RunConfig.model_fields:
             raise UserError(f"There is no option {_shown(key)}.{_near(key, RunConfig.model_fields)}")
     try:
-        return RunConfig(**{**PRESETS.get(name, {}), **options, "preset": name})
+        own = BASELINES.get(str(options.get("baseline")), {})
+        return RunConfig(**{**PRESETS.get(name, {}), **own, **options, "preset": name})
     except ValidationError as error:
         raise UserError(_explain(error)) from None
 

@@ -77,6 +77,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "views": 0,
     },
 }
+# How each kind of baseline is trained, where that differs from the defaults.
+BASELINES: dict[str, dict[str, Any]] = {
+    "tutorial": {},
+    "compact": {
+        "epochs_baseline": 10,
+        "learning_rate_baseline": 5e-3,
+        "weight_decay_baseline": 0.02,
+        "warm_up_baseline": 0.2,
+    },
+}
 PRESET_PURPOSE = {
     "offline": "no network; a minute; the embedded data, which `make course` runs on",
     "cifar10-classic": "the recipe of most tutorials, used by the notebooks; 5 minutes on two cores",

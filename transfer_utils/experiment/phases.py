@@ -19,6 +19,7 @@ from transfer_utils.models.engine import Engine, choose_engine
 from transfer_utils.models.networks import (
     build_backbone,
     build_baseline_cnn,
+    build_compact_cnn,
     build_feature_extractor,
     build_full_model,
     build_tail,
@@ -45,6 +46,8 @@ CHECKPOINT = "checkpoint-{}.npz"
 # Images on which the head is solved if stage 2 starts right after it: more of them improve the head, but not the
 # fine-tuned network.
 START_IMAGES = 10_000
+
+BASELINE_NETWORKS = {"tutorial": build_baseline_cnn, "compact": build_compact_cnn}
 
 
 class Network(NamedTuple):
@@ -237,7 +240,7 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
 def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
     config, n_classes = session.config, len(dataset.class_names)
     with distribute.scope(config):
-        model = build_baseline_cnn(n_classes, config.stored_size)
+        model = BASELINE_NETWORKS[config.baseline](n_classes, config.stored_size)
     session.record.network = {"parameters": model.count_params(), "trainable_stage1": _trainable_weights(model)}
     session.record.network["backend"] = keras.backend.backend()
     validation = (dataset.validation.take(), dataset.validation.one_hot(n_classes))

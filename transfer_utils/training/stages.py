@@ -24,7 +24,7 @@ from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves, restore_checkpoint, save_checkpoint
-from transfer_utils.training.optimizers import build_optimizer, compile_model, warm_up_and_cosine
+from transfer_utils.training.optimizers import WARM_UP, build_optimizer, compile_model, warm_up_and_cosine
 from transfer_utils.utils.progress import Log, Progress
 
 MIN_VALIDATION_BATCH = 128  # images; on fewer, a small network waits for Python longer than it computes
@@ -57,6 +57,7 @@ class Stage:
 
     Attributes:
         schedule: ``plateau`` halves the learning rate when ``val_loss`` stalls; ``cosine`` warms up and decays to 0.
+        warm_up: share of the steps in which ``cosine`` rises.
         patience: epochs without a better ``val_loss`` before ``plateau`` stops; 0 never stops. ``cosine`` has all its
             epochs: much of what it learns comes late, at the low rates. The best weights are kept either way.
     """
@@ -68,6 +69,7 @@ class Stage:
     learning_rate: float
     schedule: str
     hooks: Hooks = field(default_factory=Hooks)
+    warm_up: float = WARM_UP
 
     @property
     def patience(self) -> int:
@@ -116,14 +118,15 @@ def run_stage2_finetuning(
 def train_baseline(
     model: keras.Model, train: Split, validation: Batch, config: RunConfig, **hooks: Unpack[Hooks]
 ) -> Curves:
-    """Train the small CNN from scratch on the same images, and keep its best epoch.
+    """Train the CNN from scratch on the same images, and keep its best epoch.
 
     It is augmented where stage 2 is or ``augment_baseline`` is set, has as many epochs as both stages together unless
     ``epochs_baseline`` says otherwise, and a learning rate that decays to zero over them.
     """
-    config = config.model_copy(update={"augment": config.augment or config.augment_baseline})
-    optimizer, rate = config.optimizer_stage1, config.learning_rate_stage1
-    stage = Stage("baseline", config, config.baseline_epochs, optimizer, rate, "cosine", hooks)
+    augment, decay = config.augment or config.augment_baseline, config.weight_decay_baseline
+    config = config.model_copy(update={"augment": augment, "weight_decay": decay})
+    optimizer, rate, epochs = config.optimizer_stage1, config.learning_rate_baseline, config.baseline_epochs
+    stage = Stage("baseline", config, epochs, optimizer, rate, "cosine", hooks, config.warm_up_baseline)
     return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
 
 
@@ -158,7 +161,7 @@ def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, s
 def _compile(model: keras.Model, n: int, stage: Stage) -> None:
     config, rate = stage.config, stage.learning_rate
     if stage.schedule == "cosine" and stage.epochs:
-        rate = warm_up_and_cosine(rate, stage.epochs * math.ceil(n / config.batch_size))
+        rate = warm_up_and_cosine(rate, stage.epochs * math.ceil(n / config.batch_size), stage.warm_up)
     with distribute.scope_of(model):
         compile_model(model, build_optimizer(stage.optimizer, rate, config.weight_decay), config.label_smoothing)
         model.optimizer.build(model.trainable_variables)
