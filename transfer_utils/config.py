@@ -16,8 +16,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from transfer_utils.errors import UserError, nearest
-from transfer_utils.presets import PRESET_PURPOSE as PRESET_PURPOSE  # importable from here as before
 from transfer_utils.presets import BASELINES, PRESETS
+from transfer_utils.presets import PRESET_PURPOSE as PRESET_PURPOSE  # importable from here as before
 
 Backbone = Literal["MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "InceptionV3", "VGG16"]
 Optimizer = Literal["AdamW", "Adam", "SGD"]
@@ -75,6 +75,9 @@ class RunConfig(BaseModel):
     alpha: float = _option(0.35, "network", "width of MobileNetV2; the other backbones have one width", ge=0.1, le=2.0)
     weights: str = _option("imagenet", "network", "'imagenet', 'letters', 'random', or the path of a weights file")
     image_size: int = _option(160, "network", "side to which the network resizes its input", "px", ge=32, le=512)
+    input_range: Literal["backbone", "zero-one"] = _option(
+        "backbone", "network", "scale of its input: that of its pretraining, or [0, 1] as in many tutorials"
+    )
     head: Literal["batchnorm", "plain"] = _option(
         "batchnorm", "network", "BatchNorm-Dense-Dropout-softmax, or Dense(256)-Dropout(0.5)-softmax"
     )
@@ -100,6 +103,15 @@ class RunConfig(BaseModel):
     weight_decay_baseline: float = _option(1e-4, "training", "decoupled weight decay of the baseline", ge=0, le=1)
     warm_up_baseline: float = _option(
         0.1, "training", "share of the baseline's steps in which its learning rate rises, before the cosine", ge=0, lt=1
+    )
+    min_steps: int = _option(
+        0, "training", "least steps of stage 2 and the baseline: few images are repeated", "steps", ge=0, le=10**7
+    )
+    selection: Literal["validation", "none"] = _option(
+        "validation",
+        "training",
+        "what chooses the epoch that is kept and the L2 of the solved head: the validation split, or nothing: the last "
+        "epoch and a fixed L2",
     )
     batch_size: int = _option(128, "training", "images per step", "images", ge=1, le=8192)
     optimizer_stage1: Optimizer = _option("AdamW", "training", "optimizer of stage 1 and of the baseline")
@@ -200,6 +212,9 @@ class RunConfig(BaseModel):
         if (self.weights, self.backbone) == ("imagenet", "MobileNetV2") and self.alpha not in IMAGENET_WIDTHS:
             widths = ", ".join(f"{alpha:g}" for alpha in IMAGENET_WIDTHS)
             raise ValueError(f"alpha must be one of {widths} for weights 'imagenet', got {self.alpha:g}")
+        plateau = self.epochs_stage1 or (self.fine_tunes and self.schedule == "plateau")
+        if self.selection == "none" and plateau:
+            raise ValueError("selection 'none' needs schedule 'cosine' and epochs_stage1 0: the others follow val_loss")
         if self.dataset == "folder" and not self.data_dir:
             raise ValueError("data_dir must name an image folder when dataset is 'folder', got an empty name")
         if self.dataset == "photo-digits" and self.data_dir:

@@ -64,6 +64,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "views": 18,
     },
     "cifar10-small": _SHORT | {"epochs_stage2": 8, "labels_per_class": 500, "augment": True, "views": 4},
+    "as-written": {
+        "alpha": 1.0,
+        "image_size": 32,
+        "input_range": "zero-one",
+        "head": "plain",
+        "head_start": "random",
+        "epochs_stage2": 0,
+        "optimizer_stage1": "Adam",
+        "label_smoothing": 0.0,
+        "patience": 0,
+    },
     "cifar10-full": {
         "alpha": 1.0,
         "n_unfreeze": 30,
@@ -93,5 +104,6 @@ PRESET_PURPOSE = {
     "cifar10": "the short recipe; 2 minutes on two cores",
     "cifar10-best": "the best accuracy of alpha 0.35; 36 minutes on two cores",
     "cifar10-small": "a quick look at real images",
+    "as-written": "the first of the published recipes as its code stands: 32 px, pixels in [0, 1], all layers frozen",
     "cifar10-full": "the published best configuration; a GPU",
 }

@@ -27,7 +27,8 @@ from transfer_utils.plotting.style import (
     with_dataset,
 )
 from transfer_utils.records import RunRecord
-from transfer_utils.utils.palette import INK, MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SEQUENTIAL, SERIES
+from transfer_utils.results.options import model_name
+from transfer_utils.utils.palette import INK, MODEL_COLOURS, NOTE, PAPER, SEQUENTIAL, SERIES
 
 HATCHES = {"transfer": "", "baseline": "//"}
 ON_PAPER = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # hides the grid lines behind text
@@ -47,7 +48,9 @@ def plot_accuracy_comparison(transfer: RunRecord, baseline: RunRecord) -> Figure
     for side, (model, record) in zip((-0.2, 0.2), records.items(), strict=True):
         style = {"color": MODEL_COLOURS[model], "hatch": HATCHES[model], "edgecolor": PAPER}
         heights = np.nan_to_num([_number(record.metrics, keys[0]) for keys in groups.values()])
-        axes.bar(np.arange(len(groups)) + side, heights, 0.37, label=MODEL_NAMES[model], **style)
+        axes.bar(
+            np.arange(len(groups)) + side, heights, 0.37, label=model_name({**record.config, "model": model}), **style
+        )
         for place, keys in enumerate(groups.values()):
             _write_accuracy(axes, place + side, *(_number(record.metrics, key) for key in keys))
     axes.set_xticks(range(len(groups)), groups)
