@@ -214,7 +214,9 @@ class RunConfig(BaseModel):
             raise ValueError(f"alpha must be one of {widths} for weights 'imagenet', got {self.alpha:g}")
         plateau = self.epochs_stage1 or (self.fine_tunes and self.schedule == "plateau")
         if self.selection == "none" and plateau:
-            raise ValueError("selection 'none' needs schedule 'cosine' and epochs_stage1 0: the others follow val_loss")
+            raise ValueError(
+                "selection must be 'validation' for epochs_stage1 and schedule 'plateau', which use val_loss, got 'none'"
+            )
         if self.dataset == "folder" and not self.data_dir:
             raise ValueError("data_dir must name an image folder when dataset is 'folder', got an empty name")
         if self.dataset == "photo-digits" and self.data_dir:

@@ -15,7 +15,7 @@ def test_a_row_describes_its_run(row):
 
 
 def test_the_baseline_has_no_layers_to_unfreeze(row):
-    assert (row("baseline-0").network, row("baseline-0").unfrozen) == ("CNN from scratch", "–")
+    assert (row("baseline-0").network, row("baseline-0").unfrozen) == ("tutorial CNN from scratch", "–")
 
 
 def test_an_old_log_shows_what_it_has(row):

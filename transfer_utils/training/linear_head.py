@@ -16,7 +16,9 @@ from scipy.special import logsumexp
 # From strong to weak: each solution starts from the one before, and the path ends when the validation loss rises.
 L2_PATH = tuple(float(10.0**power) for power in np.arange(0.0, -5.5, -0.5))  # not NumPy's, which make float64 of all
 
-FIXED_L2 = 10.0  # divided by the number of images: where nothing is chosen on validation, as C=0.1 of scikit-learn
+# Divided by the number of images, where nothing is chosen on validation; 1 / C in scikit-learn. Near the best for 5 and
+# for 20 labels per class of CIFAR-10 and of photo-digits, measured once.
+FIXED_L2 = 50.0
 
 # The validation loss is known to about a hundredth, so five digits of the training loss are enough.
 TOLERANCE, MAX_STEPS = 1e-5, 100
@@ -55,7 +57,7 @@ def solve_head(
     Args:
         train, validation: features (n, d) and labels (n, classes), rows that sum to 1.
         label_smoothing: share of each label that is spread over all classes.
-        select: choose L2 on validation; otherwise it is 10 divided by the number of training images.
+        select: choose L2 on validation; otherwise it is 50 divided by the number of training images.
     """
     x, y = np.array(train[0], "float32"), _smooth(train[1], label_smoothing)
     mean = x.mean(axis=0)
