@@ -215,7 +215,7 @@ class RunConfig(BaseModel):
         plateau = self.epochs_stage1 or (self.fine_tunes and self.schedule == "plateau")
         if self.selection == "none" and plateau:
             raise ValueError(
-                "selection must be 'validation' for epochs_stage1 and schedule 'plateau', which use val_loss, got 'none'"
+                "selection must be 'validation' for epochs_stage1 and schedule 'plateau', led by val_loss, got 'none'"
             )
         if self.dataset == "folder" and not self.data_dir:
             raise ValueError("data_dir must name an image folder when dataset is 'folder', got an empty name")
