@@ -116,7 +116,7 @@ def test_the_small_preset_differs_from_the_large_one_only_in_labels_epochs_and_a
 
 
 def test_the_fingerprint_ignores_only_the_preset_and_the_path_options():
-    usual = preset("none")
+    usual = preset("none", epochs_stage1=0)  # any value of any other option is valid with it
     recorded = read_record(ROOT / "runs" / "0005-offline-transfer" / "run.json")
     assert preset("offline", seed=recorded.config["seed"]).fingerprint == recorded.fingerprint
     for name, field in RunConfig.model_fields.items():
@@ -125,9 +125,9 @@ def test_the_fingerprint_ignores_only_the_preset_and_the_path_options():
         choices = [choice for choice in getattr(field.annotation, "__args__", ()) if choice != field.default]
         other = {bool: not field.default, str: "elsewhere"}.get(field.annotation) if not choices else choices[0]
         value = field.default + {int: 1, float: 0.15}[field.annotation] if other is None else other
-        same = preset("none", **{name: value}).fingerprint == usual.fingerprint
+        same = preset("none", **{"epochs_stage1": 0, name: value}).fingerprint == usual.fingerprint
         assert same == (name in PATH_OPTIONS), name
-    assert RunConfig(preset="cifar10").fingerprint == usual.fingerprint
+    assert RunConfig(preset="cifar10", epochs_stage1=0).fingerprint == usual.fingerprint
 
 
 def test_runs_have_the_same_identity_if_only_the_storage_or_an_unused_option_differs():
@@ -139,6 +139,25 @@ def test_runs_have_the_same_identity_if_only_the_storage_or_an_unused_option_dif
     baseline, folder = preset("cifar10", model="baseline"), preset("none", dataset="folder", data_dir="mine")
     assert identity(baseline.model_copy(update={"epochs_baseline": 5})) != identity(baseline)
     assert identity(folder.model_copy(update={"data_dir": "other"})) != identity(folder)
+
+
+def test_the_compact_baseline_sets_its_own_training_which_options_override_and_the_command_repeats():
+    config = preset("cifar10-best", model="baseline", baseline="compact", warm_up_baseline=0.3)
+    own = (config.learning_rate_baseline, config.weight_decay_baseline, config.epochs_baseline, config.warm_up_baseline)
+    assert own == (5e-3, 0.02, 10, 0.3)
+    assert config.command().split()[4:] == ["--model", "baseline", "--baseline", "compact", "--warm_up_baseline", "0.3"]
+    longer = preset("cifar10", model="baseline", baseline="compact", epochs_baseline=20)  # as many as the preset has
+    assert "--epochs_baseline 20" in longer.command()
+    tutorial = preset("cifar10", model="baseline")
+    assert identity(preset("cifar10", model="baseline", baseline="compact")) != identity(tutorial)
+    assert identity(preset("cifar10", baseline="compact")) == identity(preset("cifar10")), "no matter to transfer"
+
+
+def test_selection_on_nothing_excludes_what_follows_the_validation_loss():
+    assert preset("cifar10", selection="none").selection == "none"
+    for options in ({"epochs_stage1": 1}, {"schedule": "plateau"}):
+        with pytest.raises(UserError, match="selection must be 'validation' for epochs_stage1 and schedule 'plateau'"):
+            preset("cifar10", selection="none", **options)
 
 
 def test_a_record_has_the_identity_of_its_config_even_if_it_is_older_or_damaged():

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from transfer_utils.errors import UserError, nearest
+from transfer_utils.presets import BASELINE_OPTIONS, PRESETS
 from transfer_utils.presets import PRESET_PURPOSE as PRESET_PURPOSE  # importable from here as before
-from transfer_utils.presets import PRESETS
 
 Backbone = Literal["MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "InceptionV3", "VGG16"]
 Optimizer = Literal["AdamW", "Adam", "SGD"]
@@ -52,7 +52,12 @@ class RunConfig(BaseModel):
 
     preset: str = _option("none", "what", "the named set of options this run started from")
     model: Literal["transfer", "baseline"] = _option(
-        "transfer", "what", "the pretrained network, or the small CNN trained from scratch"
+        "transfer", "what", "the pretrained network, or a small CNN trained from scratch, the baseline"
+    )
+    baseline: Literal["tutorial", "compact"] = _option(
+        "tutorial",
+        "what",
+        "which CNN: that of the tutorials, or a compact one with BatchNorm and residuals, which sets its own training",
     )
     seed: int = _option(
         0, "what", "seed of the split, the drawn labels, the weights and the augmentation", ge=0, le=2**31 - 1
@@ -70,6 +75,9 @@ class RunConfig(BaseModel):
     alpha: float = _option(0.35, "network", "width of MobileNetV2; the other backbones have one width", ge=0.1, le=2.0)
     weights: str = _option("imagenet", "network", "'imagenet', 'letters', 'random', or the path of a weights file")
     image_size: int = _option(160, "network", "side to which the network resizes its input", "px", ge=32, le=512)
+    input_range: Literal["backbone", "zero-one"] = _option(
+        "backbone", "network", "scale of its input: that of its pretraining, or [0, 1] as in many tutorials"
+    )
     head: Literal["batchnorm", "plain"] = _option(
         "batchnorm", "network", "BatchNorm-Dense-Dropout-softmax, or Dense(256)-Dropout(0.5)-softmax"
     )
@@ -91,10 +99,24 @@ class RunConfig(BaseModel):
     epochs_baseline: int = _option(
         0, "training", "epochs of the baseline; 0 means those of both stages together", "epochs", ge=0, le=10_000
     )
+    learning_rate_baseline: float = _option(1e-3, "training", "learning rate of the baseline", gt=0, le=1e9)
+    weight_decay_baseline: float = _option(1e-4, "training", "decoupled weight decay of the baseline", ge=0, le=1)
+    warm_up_baseline: float = _option(
+        0.1, "training", "share of the baseline's steps in which its learning rate rises, before the cosine", ge=0, lt=1
+    )
+    min_steps: int = _option(
+        0, "training", "least steps of stage 2 and the baseline: few images are repeated", "steps", ge=0, le=10**7
+    )
+    selection: Literal["validation", "none"] = _option(
+        "validation",
+        "training",
+        "what chooses the epoch that is kept and the L2 of the solved head: the validation split, or nothing: the last "
+        "epoch and a fixed L2",
+    )
     batch_size: int = _option(128, "training", "images per step", "images", ge=1, le=8192)
     optimizer_stage1: Optimizer = _option("AdamW", "training", "optimizer of stage 1 and of the baseline")
     optimizer_stage2: Optimizer = _option("AdamW", "training", "optimizer of stage 2")
-    learning_rate_stage1: float = _option(1e-3, "training", "learning rate of stage 1 and the baseline", gt=0, le=1e9)
+    learning_rate_stage1: float = _option(1e-3, "training", "learning rate of stage 1", gt=0, le=1e9)
     learning_rate_stage2: float = _option(
         1e-5,
         "training",
@@ -190,6 +212,11 @@ class RunConfig(BaseModel):
         if (self.weights, self.backbone) == ("imagenet", "MobileNetV2") and self.alpha not in IMAGENET_WIDTHS:
             widths = ", ".join(f"{alpha:g}" for alpha in IMAGENET_WIDTHS)
             raise ValueError(f"alpha must be one of {widths} for weights 'imagenet', got {self.alpha:g}")
+        plateau = self.epochs_stage1 or (self.fine_tunes and self.schedule == "plateau")
+        if self.selection == "none" and plateau:
+            raise ValueError(
+                "selection must be 'validation' for epochs_stage1 and schedule 'plateau', led by val_loss, got 'none'"
+            )
         if self.dataset == "folder" and not self.data_dir:
             raise ValueError("data_dir must name an image folder when dataset is 'folder', got an empty name")
         if self.dataset == "photo-digits" and self.data_dir:
@@ -206,9 +233,9 @@ class RunConfig(BaseModel):
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
 
     def changes(self) -> dict[str, Any]:
-        """Return the options that differ from the preset, or from the defaults if there is no preset."""
-        start = preset(self.preset)
-        return {name: value for name, value in self if name != "preset" and value != getattr(start, name)}
+        """Return the options that differ from those of the preset, or the defaults, and of the kind of baseline."""
+        start = {**dict(preset(self.preset)), **BASELINE_OPTIONS[self.baseline]}
+        return {name: value for name, value in self if name != "preset" and value != start[name]}
 
     def command(self, verb: str = "train") -> str:
         """Return the command line that repeats this run, without the path options."""
@@ -277,7 +304,7 @@ def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = (
     if values["dataset"] == "cifar10":
         ignored.add("data_dir")
     if values["model"] == "transfer":
-        ignored |= {"epochs_baseline", "augment_baseline"}
+        ignored |= {name for name in values if "baseline" in str(name)}
     # A damaged record may have lists or dictionaries as values, which a set cannot hold.
     return frozenset(
         (name, repr(value) if isinstance(value, list | dict) else value)
@@ -292,6 +319,8 @@ _DEFAULTS = dict(RunConfig())
 def preset(name: str, **options: Any) -> RunConfig:
     """Return the options of preset ``name`` (``"none"``: the defaults), overridden by ``options``.
 
+    The baseline ``compact`` sets the options of its own training; they override those of the preset.
+
     Raises:
         UserError: the preset or an option is unknown, or a value has the wrong type or is outside its limits.
     """
@@ -302,7 +331,8 @@ def preset(name: str, **options: Any) -> RunConfig:
         if key not in RunConfig.model_fields:
             raise UserError(f"There is no option {_shown(key)}.{_near(key, RunConfig.model_fields)}")
     try:
-        return RunConfig(**{**PRESETS.get(name, {}), **options, "preset": name})
+        own = BASELINE_OPTIONS.get(str(options.get("baseline")), {})
+        return RunConfig(**{**PRESETS.get(name, {}), **own, **options, "preset": name})
     except ValidationError as error:
         raise UserError(_explain(error)) from None
 

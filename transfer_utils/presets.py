@@ -65,6 +65,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "views": 18,
     },
     "cifar10-small": _SHORT | {"epochs_stage2": 8, "labels_per_class": 500, "augment": True, "views": 4},
+    "as-written": {
+        "alpha": 1.0,
+        "image_size": 32,
+        "input_range": "zero-one",
+        "head": "plain",
+        "head_start": "random",
+        "epochs_stage2": 0,
+        "optimizer_stage1": "Adam",
+        "label_smoothing": 0.0,
+        "patience": 0,
+    },
     "cifar10-full": {
         "alpha": 1.0,
         "n_unfreeze": 30,
@@ -78,6 +89,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "views": 0,
     },
 }
+# How each kind of baseline is trained, where that differs from the defaults.
+BASELINE_OPTIONS: dict[str, dict[str, Any]] = {
+    "tutorial": {},
+    "compact": {
+        "epochs_baseline": 10,
+        "learning_rate_baseline": 5e-3,
+        "weight_decay_baseline": 0.02,
+        "warm_up_baseline": 0.2,
+    },
+}
 PRESET_PURPOSE = {
     "offline": "no network; a minute; the embedded data, which `make course` runs on",
     "cifar10-classic": "the recipe of most tutorials, used by the notebooks; 5 minutes on two cores",
@@ -85,5 +106,6 @@ PRESET_PURPOSE = {
     "cifar10-fast": "the short recipe with two epochs: as accurate as the classic one; a minute on two cores",
     "cifar10-best": "the best accuracy of alpha 0.35; 36 minutes on two cores",
     "cifar10-small": "a quick look at real images",
+    "as-written": "the first of the published recipes as its code stands: 32 px, pixels in [0, 1], all layers frozen",
     "cifar10-full": "the published best configuration; a GPU",
 }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from tests.conftest import ROOT
 from transfer_utils.data.augment import tta_views
 from transfer_utils.data.splits import Dataset, Split, load_dataset
 from transfer_utils.errors import UserError
@@ -13,7 +14,11 @@ from transfer_utils.experiment import phases
 from transfer_utils.experiment.evaluate import predict_probabilities
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import CHUNK
+from transfer_utils.models.networks import build_top_classifier
+from transfer_utils.studies.spec import load_study
 from transfer_utils.training.stages import run_stage2_finetuning
+
+OPPONENTS = ROOT / "studies" / "opponents.yaml"
 
 
 def pictures(n: int) -> Split:
@@ -99,6 +104,17 @@ def test_the_test_split_is_read_last_and_without_cached_views_stage_2_trains_on_
     assert len(record.curves["stage2"]["loss"]) == 2
     averaged = {f"{split}_tta{end}" for split in ("val", "test") for end in ("", "_low", "_high")}
     assert Guarded.begun and averaged & set(record.metrics) == (averaged if options.get("tta") else set())
+
+
+@pytest.mark.slow
+def test_a_network_of_random_weights_is_trained_from_pixels_in_all_layers_and_batch_norms(guarded):
+    [options] = [group.options for group in load_study(OPPONENTS).groups if group.name == "random_tuned"]
+    config = tiny.config(**{**options, "epochs_stage1": 0, "epochs_stage2": 1, "schedule": "cosine"})
+    record = run_experiment(config, log=lambda line: None).record
+    base, head = tiny.backbone(), build_top_classifier(16, 2, config)
+    every = sum(int(np.prod(weight.shape)) for model in (base, head) for weight in model.trainable_weights)
+    assert record.network["trainable_stage2"] == every and "val_convex" not in record.metrics
+    assert not {"boundary", "features"} & set(record.timing_sec)
 
 
 @pytest.mark.slow

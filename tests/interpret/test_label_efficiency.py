@@ -63,6 +63,7 @@ def test_wrong_arguments_are_rejected_before_data_are_loaded(levels, draws, name
 @pytest.mark.slow
 def test_both_models_are_measured_at_levels_of_at_most_half_the_labels_and_on_all_labels(monkeypatch):
     tiny.use_backbone(monkeypatch)
+    monkeypatch.setattr(label_efficiency, "STEPS", 1)
     measured = measure_label_efficiency(tiny.config(epochs_stage1=1, epochs_stage2=0), levels=(2, 11), draws=2)
     expected = [(model, 2, draw) for draw in (0, 1) for model in ("transfer", "baseline")]
     expected += [("transfer", 20, 0), ("baseline", 20, 0)]
@@ -71,38 +72,36 @@ def test_both_models_are_measured_at_levels_of_at_most_half_the_labels_and_on_al
 
 
 @pytest.mark.slow
-def test_a_completed_run_on_all_labels_is_reused(monkeypatch):
+def test_a_completed_run_on_all_labels_is_reused_and_steps_grow_with_the_labels(monkeypatch):
     tiny.use_backbone(monkeypatch)
     config = tiny.config(epochs_stage1=1, epochs_stage2=0)
     run = run_experiment(config.model_copy(update={"model": "baseline"}), log=lambda line: None)
     trained = []
-    train_baseline = label_efficiency.train_baseline
 
-    def counted(model, train, *rest):
-        trained.append(len(train))
-        return train_baseline(model, train, *rest)
+    def noted(model, train, validation, config):
+        trained.append((len(train), config.min_steps, config.selection))
 
-    monkeypatch.setattr(label_efficiency, "train_baseline", counted)
-    monkeypatch.setattr(label_efficiency, "MIN_STEPS", 3)
-    with_run = measure_label_efficiency(config, (2,), 1, on_all=run)
-    assert trained == [30], "three steps of ten images, repeated from four"
+    monkeypatch.setattr(label_efficiency, "train_baseline", noted)
+    with_run = measure_label_efficiency(config, (1, 4), 1, on_all=run)
+    assert trained == [(2, 225, "none"), (8, 450, "none")]
     dataset = load_dataset(config)
     model = load_model(run.folder / run.record.files["model"])
-    correct = np.asarray(model(dataset.validation.take()[1::2])).argmax(1) == dataset.validation.labels[1::2]
+    correct = np.asarray(model(dataset.validation.take())).argmax(1) == dataset.validation.labels
     assert with_run[-1] == LabelEfficiencyPoint("baseline", 20, 0, pytest.approx(correct.mean()))
 
 
 @pytest.mark.slow
-def test_the_half_that_measures_does_not_select(monkeypatch):
-    """Swapping the labels of the measuring half must change nothing but the accuracy, a, to 1 - a."""
+def test_no_validation_label_is_used_but_to_measure(monkeypatch):
+    """Exchanging the validation labels must change nothing but the accuracy, a, to 1 - a."""
     tiny.use_backbone(monkeypatch)
+    monkeypatch.setattr(label_efficiency, "STEPS", 1)
     options = {"levels": (10,), "draws": 1}
     config = tiny.config(epochs_stage1=1, epochs_stage2=0)
     original = measure_label_efficiency(config, **options)
 
     def swapped(config):
         dataset = load_dataset(config)
-        dataset.validation.labels[1::2] = 1 - dataset.validation.labels[1::2]
+        dataset.validation.labels[:] = 1 - dataset.validation.labels
         return dataset
 
     monkeypatch.setattr(label_efficiency, "load_dataset", swapped)

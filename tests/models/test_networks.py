@@ -12,6 +12,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.models.networks import (
     build_backbone,
     build_baseline_cnn,
+    build_compact_cnn,
     build_feature_extractor,
     build_full_model,
     build_preprocessing,
@@ -184,6 +185,17 @@ def test_preprocessing_equals_that_of_keras(name):
     assert name.startswith("EfficientNet") == np.array_equal(expected, images)
 
 
+def test_pixels_are_scaled_to_zero_to_one_if_asked_whatever_the_backbone():
+    images = pixels(2).astype("float32")
+    for name in ("MobileNetV2", "ResNet50"):
+        [layer] = build_preprocessing(name, "zero-one")
+        assert np.allclose(layer(images), images / 255)
+    config = tiny.config(input_range="zero-one")
+    base, head = tiny.backbone(), build_top_classifier(16, 2, config)
+    halves = build_full_model(base, head, config)(images), build_full_model(base, head, tiny.config())(images)
+    assert not np.allclose(*halves, atol=1e-4)
+
+
 def test_preprocessing_layers_are_never_trained():
     config = tiny.config(backbone="VGG16")
     model = build_full_model(tiny.backbone(), build_top_classifier(16, 2, config), config)
@@ -246,6 +258,20 @@ def test_the_baseline_has_the_documented_layers():
     assert model.count_params() == 896 + 18_496 + (2304 + 1) * 128 + 129 * 10
     assert np.array(model.layers[0](np.full((1, 32, 32, 3), 255))).max() == 1
     assert build_baseline_cnn(3, side=48).outputs[0].shape == (None, 3)
+
+
+def test_the_compact_cnn_has_the_documented_layers():
+    model = build_compact_cnn(10)
+    assert model.count_params() == 303_530
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == [32, 48, 64, 64, 128, 128]
+    order = [layer.name for layer in model.layers if layer.name.startswith(("conv", "add", "pool"))]
+    first = ["conv1", "pool1", "conv2", "conv3", "pool3", "conv4", "add4", "conv5", "pool5", "conv6", "add6", "pool"]
+    assert order == first
+    assert {layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)} == {0.9}
+    scaled = model.get_layer("to_minus_one_one")(np.array([[[[0.0, 127.5, 255.0]]]]))
+    assert np.array(scaled).ravel().tolist() == [-1, 0, 1]
+    assert build_compact_cnn(3, side=48).outputs[0].shape == (None, 3)
 
 
 def test_initial_weights_with_a_seed_depend_on_the_seed_alone():

@@ -49,7 +49,7 @@ def test_missing_curves_are_reported(record, times):
 
 
 def test_the_title_names_model_and_dataset():
-    assert plotting.plot_curves(BASELINE).get_suptitle().startswith("CNN from scratch")
+    assert plotting.plot_curves(BASELINE).get_suptitle().startswith("Tutorial CNN")
     title = plotting.plot_curves(TRANSFER).get_suptitle()
     assert title.startswith("Transfer learning") and title.endswith("CIFAR-10, JPEG copy")
 
@@ -61,7 +61,7 @@ def test_accuracy_over_time_has_a_point_at_the_end_of_each_epoch():
     figure = plotting.plot_accuracy_over_time(run([0.5, 0.6], [1.0, 2.0]), run([0.1], [4.0]))
     lines = lines_by_label(figure)
     assert lines["transfer learning"].get_xydata().tolist() == [[1.0, 0.5], [3.0, 0.6]]
-    assert lines["CNN from scratch"].get_xydata().tolist() == [[4.0, 0.1]]
+    assert lines["tutorial CNN"].get_xydata().tolist() == [[4.0, 0.1]]
     assert all(axis.get_text() for axis in (figure.axes[0].xaxis.label, figure.axes[0].yaxis.label))
 
 

@@ -52,7 +52,7 @@ def test_the_analysis_has_the_numbers_of_the_records(pair):
     gain, test = difference_interval(TRANSFER, BASELINE), mcnemar(TRANSFER, BASELINE)
     assert (gain["difference"], test["only_a"], test["only_b"]) == (30, 70, 10)
     for expected in (
-        "# Transfer against the baseline: made-up images",
+        "# Transfer against the tutorial CNN: made-up images",
         "Trained on 1,234 images, seed 7; evaluated on the same 200 test images.",
         "| test accuracy | 80.0 % (75.0 to 84.0) | 50.0 % (45.0 to 54.0) |",
         "| validation accuracy | 80.0 % (75.0 to 84.0) | 50.0 % (45.0 to 54.0) |",

@@ -23,6 +23,8 @@ def test_old_logs_get_current_names_and_values():
     ("name", "value", "text"),
     [
         ("model", "baseline", "CNN from scratch"),
+        ("baseline", "compact", "compact"),
+        ("weights", "random", "random weights"),
         ("n_unfreeze", 0, "backbone frozen"),
         ("n_unfreeze", 30, "last 30 layers unfrozen"),
         ("n_unfreeze", -1, "all layers unfrozen"),

@@ -12,7 +12,7 @@ def test_a_row_describes_its_run(row):
     assert best.created == "2026-03-01 04:10"
     assert (best.epochs, best.planned) == (20, 20)
     assert row("depth-60-0").epochs == 16
-    assert (row("baseline-0").network, row("baseline-0").unfrozen) == ("CNN from scratch", "–")
+    assert (row("baseline-0").network, row("baseline-0").unfrozen) == ("tutorial CNN", "–")
 
 
 def test_an_old_log_shows_what_it_has(row):

@@ -2,7 +2,7 @@ import pytest
 
 from tests.studies.samples import write_record
 from transfer_utils.config import preset
-from transfer_utils.studies.cost import Forecast, disk
+from transfer_utils.studies.cost import Forecast, disk, estimate
 from transfer_utils.utils.machine import available_cores
 
 
@@ -16,6 +16,13 @@ def test_a_forecast_uses_similar_runs_and_otherwise_corrects_the_estimate():
     correction = learned.seconds(preset("offline")) / blank.seconds(preset("offline"))
     assert learned.seconds(other) == pytest.approx(correction * blank.seconds(other))
     assert learned.seconds(preset("cifar10")) == blank.seconds(preset("cifar10"))
+
+
+def test_an_estimate_counts_the_steps_of_each_kind_of_baseline():
+    tutorial, compact = (preset("cifar10", model="baseline", baseline=kind) for kind in ("tutorial", "compact"))
+    assert estimate(compact)[0] > estimate(tutorial)[0] > 30
+    few = preset("cifar10-small", model="baseline", labels_per_class=5)
+    assert estimate(preset("cifar10-small", model="baseline", labels_per_class=5, min_steps=10_000)) > estimate(few)
 
 
 def test_data_that_several_runs_cache_together_counts_once():

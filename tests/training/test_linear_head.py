@@ -34,6 +34,16 @@ def test_the_head_is_scikit_learns(n, d):
     assert head.val_loss == pytest.approx(-expected[np.arange(100), labels[n:]].mean(), abs=5e-3)
 
 
+def test_without_selection_l2_is_fixed_and_the_validation_labels_only_measure():
+    x, labels = features(300, 10)
+    one_hot = np.eye(CLASSES)[labels]
+    train = x[:200], one_hot[:200]
+    right, wrong = (solve_head(train, (x[200:], y), select=False) for y in (one_hot[200:], one_hot[:100]))
+    assert right.l2 == wrong.l2 == 50 / 200 and np.array_equal(right.kernel, wrong.kernel)
+    assert right.val_accuracy > wrong.val_accuracy
+    assert solve_head(train, (x[200:], one_hot[:100])).l2 != 50 / 200
+
+
 def test_the_keras_head_starts_from_the_solution_also_where_a_feature_hardly_moves():
     x, labels = features(300, 10)
     x[:, 0] *= 0.005 / x[:, 0].std()  # less than the BatchNorm's epsilon can tell from nothing

@@ -196,7 +196,7 @@ def test_the_baseline_is_augmented_by_its_own_option(monkeypatch):
 
 def test_the_baseline_trains_for_all_its_epochs_with_a_learning_rate_that_decays_to_0():
     """A baseline that stopped early, or ended at a high rate, would make transfer learning look better."""
-    config = tiny.config(epochs_baseline=6, patience=1, optimizer_stage1="SGD", learning_rate_stage1=0.1)
+    config = tiny.config(epochs_baseline=6, patience=1, optimizer_stage1="SGD", learning_rate_baseline=0.1)
     keras.utils.set_random_seed(0)
     model, (images, labels) = build_baseline_cnn(2), validation_of(None)
     curves = train_baseline(model, pictures(), (images, labels), config)
@@ -205,6 +205,53 @@ def test_the_baseline_trains_for_all_its_epochs_with_a_learning_rate_that_decays
     rates = curves["learning_rate"]
     assert rates == sorted(rates, reverse=True) and 0.09 < rates[0] <= 0.1 and rates[-1] < 0.001
     assert type(model.optimizer).__name__ == "SGD"
+
+
+def test_the_baseline_has_its_own_rate_decay_and_warm_up():
+    options = {"learning_rate_baseline": 0.1, "weight_decay_baseline": 0.03, "warm_up_baseline": 0.5}
+    model = build_baseline_cnn(2)
+    train_baseline(model, pictures(), validation_of(None), tiny.config(epochs_baseline=2, **options))  # 8 steps
+    rates = [float(model.optimizer._learning_rate(step)) for step in range(9)]
+    assert np.argmax(rates) == 4 and rates[4] == pytest.approx(0.1) and rates[0] == 0 and rates[8] < 1e-6
+    assert model.optimizer.weight_decay == 0.03
+
+
+@pytest.mark.parametrize("min_steps", [0, 18])
+def test_few_images_are_repeated_until_there_are_the_least_steps(monkeypatch, min_steps):
+    """Forty images in batches of ten are four steps an epoch; eighteen steps in three epochs are six each."""
+    steps, seen, training_view = [], [], stages.training_view
+
+    def note(split, positions, *rest):
+        seen.extend(split.index[positions])
+        return training_view(split, positions, *rest)
+
+    monkeypatch.setattr(stages, "training_view", note)
+    hooks = {"on_step_end": lambda title, done, total: steps.append(total)}
+    config = tiny.config(epochs_baseline=3, epochs_stage2=3, min_steps=min_steps, engine="keras")
+    train_baseline(build_baseline_cnn(2), pictures(), validation_of(None), config, **hooks)
+    each = 6 if min_steps else 4
+    assert steps == [each] * 3 * each
+    assert sorted(seen) == sorted(3 * [*range(40), *range(10 * each - 40)])
+    steps.clear()
+    base = tiny.backbone()
+    unfreeze_model_tail(base, 3)
+    trunk, tail = split_at_freeze_boundary(base)
+    cache = BoundaryCache(build_trunk(trunk, config), pictures(), 2, config)
+    model = build_tail(tail, build_top_classifier(16, 2, config))
+    run_stage2_finetuning(model, cache, validation_of(cache._trunk), config, **hooks)
+    assert steps == [each] * 3 * each
+
+
+@pytest.mark.parametrize("selection", ["validation", "none"])
+def test_without_selection_the_last_weights_are_kept(selection):
+    options = {"epochs_stage1": 0, "schedule": "cosine", "optimizer_stage1": "SGD", "learning_rate_baseline": 0.1}
+    config = tiny.config(epochs_baseline=6, selection=selection, **options)
+    keras.utils.set_random_seed(0)
+    model, validation = build_baseline_cnn(2), validation_of(None)
+    losses = train_baseline(model, pictures(), validation, config)["val_loss"]
+    assert losses[-1] > min(losses) + 1e-3, "the last epoch is the best one as well"
+    kept = min(losses) if selection == "validation" else losses[-1]
+    assert loss_of(model, validation) == pytest.approx(kept, abs=1e-4)
 
 
 # Resuming. Each of these functions starts a training, as a new process would, and resumes from the checkpoint.

@@ -17,8 +17,8 @@ from transfer_utils.features import BoundaryCache, extract_features
 from transfer_utils.models.batchnorm_folding import fold_batch_norms
 from transfer_utils.models.engine import Engine, choose_engine
 from transfer_utils.models.networks import (
+    BASELINES,
     build_backbone,
-    build_baseline_cnn,
     build_feature_extractor,
     build_full_model,
     build_tail,
@@ -207,7 +207,8 @@ def _features(
 
 def _start_from_solution(head: keras.Model, train: Batch, validation: Batch, session: RunSession) -> None:
     """Solve the linear head and set the Keras head to the solution."""
-    solution = solve_head(train, validation, session.config.label_smoothing)
+    config = session.config
+    solution = solve_head(train, validation, config.label_smoothing, config.selection == "validation")
     start_head(head, solution)
     session.record.metrics["val_convex"] = solution.val_accuracy
     session.log(
@@ -238,7 +239,7 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
 def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
     config, n_classes = session.config, len(dataset.class_names)
     with distribute.scope(config):
-        model = build_baseline_cnn(n_classes, config.stored_size)
+        model = BASELINES[config.baseline](n_classes, config.stored_size)
     session.record.network = {"parameters": model.count_params(), "trainable_stage1": _trainable_weights(model)}
     session.record.network["backend"] = keras.backend.backend()
     validation = (dataset.validation.take(), dataset.validation.one_hot(n_classes))

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "networks": [
             "build_backbone",
             "build_baseline_cnn",
+            "build_compact_cnn",
             "build_feature_extractor",
             "build_full_model",
             "build_tail",

@@ -57,12 +57,14 @@ def build_backbone(config: RunConfig) -> tuple[keras.Model, dict[str, str]]:
     return base, load_weights(base, config)
 
 
-def build_preprocessing(backbone: str) -> list[layers.Layer]:
+def build_preprocessing(backbone: str, input_range: str = "backbone") -> list[layers.Layer]:
     """Return the layers that convert 0-255 RGB pixels to the input on which ``backbone`` was pretrained.
 
     MobileNetV2 and InceptionV3 expect [-1, 1]; ResNet50 and VGG16 expect BGR minus the mean colour of ImageNet; the
-    EfficientNets contain their own rescaling (keras.io/api/applications).
+    EfficientNets contain their own rescaling (keras.io/api/applications). ``input_range="zero-one"`` ignores all that.
     """
+    if input_range == "zero-one":
+        return [layers.Rescaling(1 / 255, name="to_zero_one")]
     if backbone in ("MobileNetV2", "InceptionV3"):
         return [layers.Rescaling(1 / 127.5, offset=-1.0, name="to_minus_one_one")]
     if backbone in ("ResNet50", "VGG16"):
@@ -155,7 +157,7 @@ def build_tail(tail: keras.Model, head: keras.Model) -> keras.Model:
 
 
 def build_baseline_cnn(n_classes: int = 10, side: int = 32, seed: int | None = None) -> keras.Model:
-    """Build the CNN that is trained from scratch: Conv 32, pool, Conv 64, pool, Flatten, Dense 128, softmax.
+    """Build the CNN of the tutorials: Conv 32, pool, Conv 64, pool, Flatten, Dense 128, softmax.
 
     It takes 0-255 pixels (n, side, side, 3) and rescales them to [0, 1] itself.
 
@@ -177,6 +179,31 @@ def build_baseline_cnn(n_classes: int = 10, side: int = 32, seed: int | None = N
         ],
         name="baseline_cnn",
     )
+
+
+def build_compact_cnn(n_classes: int = 10, side: int = 32) -> keras.Model:
+    """Build the compact CNN that is trained from scratch: six 3x3 convolutions with BatchNorm, two of them residual.
+
+    Convolutions of 32, 48, 64, 64 (residual), 128 and 128 (residual) channels, as in the small residual networks of
+    DAWNBench; max pooling after the first, third and fifth; global max pooling; softmax. It has 303,530 weights for ten
+    classes. It takes 0-255 pixels (n, side, side, 3) and rescales them to [-1, 1] itself.
+    """
+    pixels = keras.Input((side, side, 3), name="pixels")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="to_minus_one_one")(pixels)
+    for number, channels in enumerate((32, 48, 64, 64, 128, 128), start=1):
+        before = x
+        x = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"conv{number}")(x)
+        x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"norm{number}")(x)
+        x = layers.ReLU(name=f"relu{number}")(x)
+        if number in (4, 6):
+            x = layers.Add(name=f"add{number}")([before, x])
+        if number in (1, 3, 5):
+            x = layers.MaxPooling2D(name=f"pool{number}")(x)
+    x = layers.GlobalMaxPooling2D(name="pool")(x)
+    return keras.Model(pixels, layers.Dense(n_classes, activation="softmax", name="head")(x), name="compact_cnn")
+
+
+BASELINES = {"tutorial": build_baseline_cnn, "compact": build_compact_cnn}
 
 
 def unfreeze_model_tail(base_model: keras.Model, n_unfreeze: int, batch_norm: str = "frozen") -> Unfrozen:
@@ -261,7 +288,7 @@ def _backbone_of(pixels: keras.KerasTensor, base: keras.Model, config: RunConfig
     # Keras calls Resizing with training=True by default and passes that on to the layers after it: dropout would be
     # active in every plain call of the model.
     x = layers.Resizing(config.image_size, config.image_size, name="resize")(pixels, training=False)
-    for layer in build_preprocessing(config.backbone):
+    for layer in build_preprocessing(config.backbone, config.input_range):
         x = layer(x)
     return base(x)
 

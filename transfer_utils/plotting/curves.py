@@ -26,6 +26,7 @@ from transfer_utils.plotting.style import (
 )
 from transfer_utils.records import RunRecord
 from transfer_utils.results.curves import History, mean_history, timeline
+from transfer_utils.results.options import model_name
 from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SERIES, SPLIT_DASHES
 
 LINESTYLES = {"dash": "--", "solid": "-"}
@@ -46,7 +47,7 @@ def plot_model_comparison(transfer: RunRecord, baseline: RunRecord) -> Figure:
 def plot_curves(record: RunRecord) -> Figure:
     """Draw accuracy and loss of one run over its epochs, its stages joined, training dashed and validation solid."""
     model = "baseline" if record.config.get("model") == "baseline" or "baseline" in record.curves else "transfer"
-    name = MODEL_NAMES[model]
+    name = model_name({**record.config, "model": model})
     return _draw({model: record}, with_dataset(f"{name[0].upper()}{name[1:]}, epoch by epoch", record))
 
 
@@ -57,8 +58,8 @@ def _draw(records: Mapping[str, RunRecord], title: str) -> Figure:
     _draw_quantity(right, "loss", "loss (nats)", histories)
     left.yaxis.set_major_formatter(PERCENT)
     handles = [
-        Line2D([], [], label=f"{MODEL_NAMES[model]}, {split}", **_line_style(model, split))
-        for model in histories
+        Line2D([], [], label=f"{model_name({**record.config, 'model': model})}, {split}", **_line_style(model, split))
+        for model, record in records.items()
         for split in SPLIT_DASHES
     ]
     if any(_boundaries(history) for history in histories.values()):
@@ -100,7 +101,7 @@ def _boundaries(history: History) -> list[float]:
 
 
 @styled
-def plot_accuracy_over_time(*records: RunRecord, models: Sequence[str] = ("transfer", "baseline")) -> Figure:
+def plot_accuracy_over_time(*records: RunRecord, models: Sequence[str] = ("transfer", "tutorial")) -> Figure:
     """Draw validation accuracy over the seconds since the start, including the work before the first epoch.
 
     Args:

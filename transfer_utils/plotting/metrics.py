@@ -28,7 +28,8 @@ from transfer_utils.plotting.style import (
     with_dataset,
 )
 from transfer_utils.records import RunRecord
-from transfer_utils.utils.palette import INK, MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SEQUENTIAL, SERIES
+from transfer_utils.results.options import model_name
+from transfer_utils.utils.palette import INK, MODEL_COLOURS, NOTE, PAPER, SEQUENTIAL, SERIES
 
 HATCHES = {"transfer": "", "baseline": "//"}
 ON_PAPER = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # hides the grid lines behind text
@@ -47,9 +48,10 @@ def plot_accuracy_comparison(transfer: RunRecord, baseline: RunRecord) -> Figure
     figure, axes = canvas(WIDTH * (0.4 + 0.16 * len(groups)), 4.4)
     for side, (model, record) in zip((-0.2, 0.2), records.items(), strict=True):
         style = {"color": MODEL_COLOURS[model], "hatch": HATCHES[model], "edgecolor": PAPER}
+        name = model_name({**record.config, "model": model})
         # NaN where the record has no number.
         values = np.array([[record.metrics.get(key) for key in keys] for keys in groups.values()], float)
-        axes.bar(np.arange(len(groups)) + side, np.nan_to_num(values[:, 0]), 0.37, label=MODEL_NAMES[model], **style)
+        axes.bar(np.arange(len(groups)) + side, np.nan_to_num(values[:, 0]), 0.37, label=name, **style)
         for place, (value, low, high) in enumerate(values):
             _write_accuracy(axes, place + side, value, low, high)
     axes.set_xticks(range(len(groups)), groups)

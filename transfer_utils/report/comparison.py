@@ -8,6 +8,7 @@ from transfer_utils.evaluation import difference_interval, mcnemar
 from transfer_utils.records import Run, RunRecord, unpack_bits
 from transfer_utils.results.curves import first_reaching, timeline
 from transfer_utils.results.formatting import markdown_table, p_value
+from transfer_utils.results.options import model_name
 
 ANALYSIS_NAME = "comparison.md"
 MODELS = ("transfer", "baseline")
@@ -54,7 +55,7 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
         del cells["test accuracy, averaged views"]
     table = markdown_table(["", *MODELS], [[title, cell(transfer), cell(baseline)] for title, cell in cells.items()])
     paragraphs = [
-        f"# Transfer against the baseline: {transfer.dataset['description']}",
+        f"# Transfer against the {model_name(baseline.config)}: {transfer.dataset['description']}",
         f"Trained on {transfer.dataset['images']['train']:,} images, seed {transfer.config['seed']}; "
         f"evaluated on the same {n:,} test images.",
         table,

@@ -11,10 +11,10 @@ from typing import Any
 
 from transfer_utils.config import RunConfig, identity, preset
 from transfer_utils.errors import UserError
-from transfer_utils.presets import PRESET_PURPOSE, PRESETS
+from transfer_utils.presets import BASELINE_OPTIONS, PRESET_PURPOSE, PRESETS
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, load_runs
 from transfer_utils.results.formatting import markdown_table, percent
-from transfer_utils.results.options import REPEATS, by_configuration
+from transfer_utils.results.options import REPEATS, by_configuration, model_name
 from transfer_utils.results.summary import Configuration
 from transfer_utils.utils.text import MISSING
 
@@ -24,7 +24,8 @@ SPEED = ("trunk", "head", "stage2_epoch", "end_to_end", "end_to_end_all", "singl
 
 def results_table(runs: Sequence[Run]) -> str:
     """Return a row for each preset: mean accuracies over the seeds, and time and command of the lowest seed."""
-    configs = [preset(name, model=model) for name in PRESETS for model in ("transfer", "baseline")]
+    kinds = [{"model": "transfer"}, *({"model": "baseline", "baseline": kind} for kind in BASELINE_OPTIONS)]
+    configs = [preset(name, **kind) for name in PRESETS for kind in kinds]
     presets = {identity(config, ignoring=REPEATS): config for config in configs}
     completed = [run for run in runs if run.path.name == RECORD_NAME and run.record.status == "completed"]
     rows = []
@@ -158,7 +159,7 @@ def _data(record: RunRecord) -> str:
 def _network(record: RunRecord) -> str:
     config = record.config
     if config["model"] == "baseline":
-        return "CNN from scratch"
+        return model_name(config)
     tail = {0: "frozen", -1: "all layers unfrozen"}.get(config["n_unfreeze"], f"last {config['n_unfreeze']} unfrozen")
     width = f" {config['alpha']:g}" if config["backbone"] == "MobileNetV2" else ""
     return f"{config['backbone']}{width}, {config['weights']} weights, {tail}"

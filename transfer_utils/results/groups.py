@@ -69,7 +69,7 @@ def group_by_configuration(rows: list[Row]) -> list[RunGroup]:
 
 def describe(row: Row, options: list[str], max_options: int = 5) -> str:
     """Describe some options of a row, such as ``last 30 layers unfrozen · augmented``."""
-    unused = {"backbone", "n_unfreeze"} if row.from_scratch else set()
+    unused = {"backbone", "n_unfreeze"} if row.from_scratch else {name for name in options if "baseline" in name}
     texts = [option_text(name, row.config[name]) for name in options if name in row.config and name not in unused]
     return " · ".join(texts[:max_options]) + (" · …" if len(texts) > max_options else "")
 

@@ -16,7 +16,8 @@ NONE_IS_A_VALUE = {"preset", "export", "strategy"}  # options whose value "none"
 REPEATS = {"seed"}  # runs that differ only in these options repeat each other
 
 # The options that describe a run best come first, the others in the order of their declaration.
-IMPORTANT = ("model", "backbone", "n_unfreeze", "augment", "use_mixup", "learning_rate_stage2", "labels_per_class")
+IMPORTANT = ("model", "baseline", "backbone", "n_unfreeze", "augment", "use_mixup")
+IMPORTANT += ("learning_rate_stage2", "labels_per_class")
 ORDER = {name: index for index, name in enumerate(dict.fromkeys((*IMPORTANT, *RunConfig.model_fields)))}
 
 # The number that means "all", for the options that have one.
@@ -47,6 +48,22 @@ def normalised(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def model_kind(options: Mapping[str, Any]) -> str:
+    """Return ``transfer``, ``random`` for the same network without its pretraining, or which CNN from scratch.
+
+    Records that are older than the choice of CNN have that of the tutorials.
+    """
+    if options.get("model") == "baseline":
+        return as_text(options.get("baseline", "tutorial"), 20)
+    return "random" if options.get("weights") == "random" else "transfer"
+
+
+def model_name(options: Mapping[str, Any]) -> str:
+    """Return the name of the model for tables and legends."""
+    kind = model_kind(options)
+    return MODEL_NAMES.get(kind, f"{kind} CNN")
+
+
 def value_text(name: str, value: Any) -> str:
     """Return the value of an option as text of at most 40 characters; a number that means all is ``all``."""
     return "all" if _is_all(name, value) else as_text(value, 40)
@@ -58,7 +75,7 @@ def option_text(name: str, value: Any) -> str:
     match name, value:
         case "model", "transfer" | "baseline":
             return MODEL_NAMES[value]
-        case "backbone", str():
+        case "backbone" | "baseline", str():
             return text
         case "n_unfreeze", 0:
             return "backbone frozen"
@@ -76,6 +93,8 @@ def option_text(name: str, value: Any) -> str:
             return f"{text} on the head"
         case "optimizer_stage2", str():
             return f"{text} in fine-tuning"
+        case "weights", str():
+            return f"{text} weights"
         case "image_size", int():
             return f"{text} px"
     return f"{as_text(name, 40)} {text}"

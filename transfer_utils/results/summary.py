@@ -19,7 +19,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.evaluation import TRAIN_SAMPLE, Estimate, difference_interval, summarise_seeds, wilson_interval
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, unpack_bits
 from transfer_utils.results.curves import trained_accuracy
-from transfer_utils.results.options import REPEATS, by_configuration
+from transfer_utils.results.options import REPEATS, by_configuration, model_kind
 from transfer_utils.studies.spec import Study
 
 BOUNDS = {
@@ -53,9 +53,7 @@ class Configuration:
     @property
     def kind(self) -> str:
         """``transfer``, or which of the ``OPPONENTS`` this is."""
-        if self.config.model == "baseline":
-            return self.first.config.get("baseline", "tutorial")
-        return "random" if self.config.weights == "random" else "transfer"
+        return model_kind(self.first.config)
 
     @property
     def steps(self) -> int:

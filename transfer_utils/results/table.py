@@ -12,8 +12,7 @@ from transfer_utils.config import PATH_OPTIONS, Identity, identity
 from transfer_utils.records import RECORD_NAME, Listing, Run, RunRecord
 from transfer_utils.results.curves import History, mean_history
 from transfer_utils.results.formatting import with_interval
-from transfer_utils.results.options import ORDER, REPEATS, normalised, value_text
-from transfer_utils.utils.palette import MODEL_NAMES
+from transfer_utils.results.options import ORDER, REPEATS, model_name, normalised, value_text
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 
@@ -58,7 +57,7 @@ class Row:
     def network(self) -> str:
         """The backbone, or the name of the baseline."""
         if self.from_scratch:
-            return MODEL_NAMES["baseline"]
+            return model_name(self.config)
         return as_text(self.config.get("backbone"), 40)
 
     @property

@@ -12,7 +12,8 @@ from transfer_utils.utils.machine import available_cores, machine
 
 # Apart from early stopping, these options do not change the time of a run.
 WITHOUT_EFFECT_ON_TIME = {"seed", "data_dir", "label_smoothing", "dropout"}
-WITHOUT_EFFECT_ON_TIME |= {"learning_rate_stage1", "learning_rate_stage2", "weight_decay"}
+WITHOUT_EFFECT_ON_TIME |= {"learning_rate_stage1", "learning_rate_stage2", "weight_decay", "input_range"}
+WITHOUT_EFFECT_ON_TIME |= {"learning_rate_baseline", "weight_decay_baseline", "warm_up_baseline", "selection"}
 
 # The options that decide what a run caches, besides whether there is a stage 2.
 CACHED_BY = {"seed", "backbone", "alpha", "weights", "image_size", "views"}
@@ -38,6 +39,8 @@ TAILS = (
     (152, 2 * 80 * 80 * 16, 350),
 )
 WHOLE_RATE = 300
+# Images trained per second by each kind of baseline, at 32 px.
+BASELINE_RATES = {"tutorial": 3300, "compact": 1000}
 
 
 class Forecast:
@@ -53,13 +56,13 @@ class Forecast:
                 continue
             if config := recorded_config(run.record.config):
                 self._durations[identity(config, WITHOUT_EFFECT_ON_TIME)].append(seconds)
-                self._corrections[config.model, config.dataset].append(seconds / estimate(config)[0])
+                self._corrections[config.model, config.baseline, config.dataset].append(seconds / estimate(config)[0])
 
     def seconds(self, config: RunConfig) -> float:
         """Return the median time of similar runs, or the estimate corrected by the runs of the same model and data."""
         if durations := self._durations.get(identity(config, WITHOUT_EFFECT_ON_TIME)):
             return statistics.median(durations)
-        corrections = self._corrections.get((config.model, config.dataset), [1.0])
+        corrections = self._corrections.get((config.model, config.baseline, config.dataset), [1.0])
         return estimate(config)[0] * statistics.median(corrections)
 
 
@@ -81,9 +84,13 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     images = IMAGES.get(config.dataset, 10_000)
     validation = config.validation_share * images
     train = min(images - validation, 10 * config.labels_per_class or images)
+    cores = max(1, int(machine()["cores"])) / REFERENCE_CORES
     held_out = validation + (10_000 if config.dataset == "cifar10" else 540)
+    if config.model == "baseline":
+        trained = _trained(config, train, validation, config.baseline_epochs) / BASELINE_RATES[config.baseline]
+        return 30 + trained / cores, images * 3 * config.stored_size**2, 1.2e9
     work = config.image_size**2 / REFERENCE_PIXELS * (config.alpha / REFERENCE_ALPHA) ** 1.5
-    rate = max(1, int(machine()["cores"])) / REFERENCE_CORES / work
+    rate = cores / work
     epochs = config.epochs_stage2 if config.fine_tunes else 0
     # Without a row for this boundary, or with endless views, nothing is cached.
     tails = TAILS if config.views and config.n_unfreeze >= 0 else ()
@@ -94,7 +101,12 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     # The features of plain images come from their cached activations, which takes little time.
     shared = bool(cached) and config.plain_views
     passes = (0 if shared else train + held_out) + held_out * views + cached
-    seconds = 25 + (passes / TRUNK_RATE + epochs * (train + held_out / 3) / tail_rate) / rate
+    seconds = 25 + (passes / TRUNK_RATE + _trained(config, train, held_out, epochs) / tail_rate) / rate
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
     stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale
     return seconds, stored, 1.2e9 + 0.3 * min(stored, 2e9)
+
+
+def _trained(config: RunConfig, train: float, held_out: float, epochs: int) -> float:
+    """Return the images on which a stage trains; evaluating one takes a third of the time of training on it."""
+    return max(epochs * train, bool(epochs) * config.min_steps * config.batch_size) + epochs * held_out / 3

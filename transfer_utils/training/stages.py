@@ -24,7 +24,7 @@ from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves, restore_checkpoint, save_checkpoint
-from transfer_utils.training.optimizers import build_optimizer, compile_model, warm_up_and_cosine
+from transfer_utils.training.optimizers import WARM_UP, build_optimizer, compile_model, warm_up_and_cosine
 from transfer_utils.utils.progress import Log, Progress
 
 MIN_VALIDATION_BATCH = 128  # images; on fewer, a small network waits for Python longer than it computes
@@ -57,6 +57,7 @@ class Stage:
 
     Attributes:
         schedule: ``plateau`` halves the learning rate when ``val_loss`` stalls; ``cosine`` warms up and decays to 0.
+        warm_up: share of the steps in which ``cosine`` rises.
         patience: epochs without a better ``val_loss`` before ``plateau`` stops; 0 never stops. ``cosine`` has all its
             epochs: much of what it learns comes late, at the low rates. The best weights are kept either way.
     """
@@ -68,6 +69,7 @@ class Stage:
     learning_rate: float
     schedule: str
     hooks: Hooks = field(default_factory=Hooks)
+    warm_up: float = WARM_UP
 
     @property
     def patience(self) -> int:
@@ -109,26 +111,42 @@ def run_stage2_finetuning(
     optimizer, rate = config.optimizer_stage2, config.learning_rate_stage2
     stage = Stage("stage2", config, config.epochs_stage2, optimizer, rate, config.schedule, hooks)
     if isinstance(train, BoundaryCache):
-        return _fit(model, lambda epoch: train.view(epoch % train.views), train.size, validation, stage)
-    return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
+        n = _epoch_size(train.size, stage)
+        return _fit(model, lambda epoch: train.view(epoch % train.views), n, validation, stage)
+    return _fit_images(model, train, validation, stage)
 
 
 def train_baseline(
     model: keras.Model, train: Split, validation: Batch, config: RunConfig, **hooks: Unpack[Hooks]
 ) -> Curves:
-    """Train the small CNN from scratch on the same images, and keep its best epoch.
+    """Train the CNN from scratch on the same images, and keep its best epoch.
 
     It is augmented where stage 2 is or ``augment_baseline`` is set, has as many epochs as both stages together unless
     ``epochs_baseline`` says otherwise, and a learning rate that decays to zero over them.
     """
-    config = config.model_copy(update={"augment": config.augment or config.augment_baseline})
-    optimizer, rate = config.optimizer_stage1, config.learning_rate_stage1
-    stage = Stage("baseline", config, config.baseline_epochs, optimizer, rate, "cosine", hooks)
-    return _fit(model, _images(train, validation[1].shape[1], config), len(train), validation, stage)
+    augment, decay = config.augment or config.augment_baseline, config.weight_decay_baseline
+    config = config.model_copy(update={"augment": augment, "weight_decay": decay})
+    optimizer, rate, epochs = config.optimizer_stage1, config.learning_rate_baseline, config.baseline_epochs
+    stage = Stage("baseline", config, epochs, optimizer, rate, "cosine", hooks, config.warm_up_baseline)
+    return _fit_images(model, train, validation, stage)
+
+
+def _fit_images(model: keras.Model, train: Split, validation: Batch, stage: Stage) -> Curves:
+    n = _epoch_size(len(train), stage)
+    train = train.part(np.arange(n) % len(train))  # an image that is repeated in an epoch is augmented anew each time
+    return _fit(model, _images(train, validation[1].shape[1], stage.config), n, validation, stage)
+
+
+def _epoch_size(n: int, stage: Stage) -> int:
+    """Return how many of ``n`` images, some of them repeated, an epoch has for the stage to have ``min_steps``."""
+    return max(n, math.ceil(stage.config.min_steps / max(1, stage.epochs)) * stage.config.batch_size)
 
 
 def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, stage: Stage) -> Curves:
-    """Train for ``stage.epochs`` or until ``val_loss`` stalls, from the checkpoint on; keep the best weights."""
+    """Train for ``stage.epochs`` or until ``val_loss`` stalls, from the checkpoint on; keep the best weights.
+
+    With ``selection="none"`` the last weights are kept.
+    """
     _compile(model, n, stage)
     distribute.start(model, validation, stage.config.strategy)
     callbacks, curves = _callbacks(model, stage), {}
@@ -149,7 +167,7 @@ def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, s
         save_checkpoint(model, callbacks, curves, stage.hooks.get("checkpoint"))
         if report := stage.hooks.get("on_epoch_end"):
             report(epoch, curves)
-    if early_stopping.best_weights is not None:
+    if early_stopping.best_weights is not None and stage.config.selection == "validation":
         model.set_weights(early_stopping.best_weights)
     distribute.finish(model)
     return curves
@@ -158,7 +176,7 @@ def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, s
 def _compile(model: keras.Model, n: int, stage: Stage) -> None:
     config, rate = stage.config, stage.learning_rate
     if stage.schedule == "cosine" and stage.epochs:
-        rate = warm_up_and_cosine(rate, stage.epochs * math.ceil(n / config.batch_size))
+        rate = warm_up_and_cosine(rate, stage.epochs * math.ceil(n / config.batch_size), stage.warm_up)
     with distribute.scope_of(model):
         compile_model(model, build_optimizer(stage.optimizer, rate, config.weight_decay), config.label_smoothing)
         model.optimizer.build(model.trainable_variables)
@@ -189,7 +207,7 @@ def _begin(
 def _train_epoch(
     model: keras.Model, data: Batch | Callable[[np.ndarray], Batch], n: int, epoch: int, stage: Stage
 ) -> dict[str, float]:
-    """Train on every image once, in an order drawn by seed and epoch.
+    """Train on ``n`` images, all of them at least once, in an order drawn by seed and epoch.
 
     Returns:
         The mean ``loss`` and ``accuracy``, and the ``learning_rate`` of the last step.
@@ -223,7 +241,7 @@ def _batches(data: Batch | Callable[[np.ndarray], Batch], order: np.ndarray, siz
         if callable(data):
             return data(positions)
         # Sorted positions read a memory map from front to back; within a batch the order does not matter.
-        positions = np.sort(positions)
+        positions = np.sort(positions % len(data[1]))
         return np.asarray(data[0][positions], "float32"), data[1][positions]
 
     parts = [order[i : i + size] for i in range(0, len(order), size)]
