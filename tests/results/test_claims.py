@@ -119,7 +119,7 @@ def test_overfitting_and_time_are_compared_seed_by_seed():
 
 
 def test_optimizers_are_compared_each_at_its_best_of_three_rates():
-    means = {("SGD", 1e-3): 0.6, ("SGD", 1e-2): 0.69, ("SGD", 1e-1): 0.5}
+    means = {("SGD", 1e-3): 0.6, ("SGD", 1e-2): 0.71, ("SGD", 1e-1): 0.5}
     means |= {("Adam", rate): 0.7 for rate in (1e-3, 1e-2, 1e-1)}
     heads = {}
     for (name, rate), mean in means.items():

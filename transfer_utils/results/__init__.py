@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "claims": ["evaluate_claims"],
         "curves": ["first_reaching", "mean_history", "summarise", "timeline", "verdict"],
         "groups": ["describe", "families", "group_by", "group_by_configuration"],
-        "summary": ["collect", "difference", "estimate"],
+        "summary": ["collect", "difference"],
         "table": ["differing", "make_rows"],
     },
 )

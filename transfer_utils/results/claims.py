@@ -109,14 +109,13 @@ def within(interval: Estimate, low: float, high: float) -> str:
 
 
 def optimizers(configuration: Configuration, results: Results, *, at_best_rate: bool) -> list[Configuration]:
-    """Return the configurations that differ from one in the optimizer of stage 1: at its rate, or each at its best."""
+    """Return one configuration for each optimizer of stage 1, the worst first: at one rate, or each at its best."""
     ignoring = {"seed", "optimizer_stage1", *(["learning_rate_stage1"] if at_best_rate else [])}
     own = identity(configuration.config, ignoring=ignoring)
     alike = [other for other in results.pool if identity(other.config, ignoring=ignoring) == own]
-    best: dict[str, Configuration] = {}
-    for other in sorted(alike, key=lambda other: other.accuracy().mean):
-        best[other.config.optimizer_stage1] = other
-    return list(best.values())
+    by_accuracy = sorted(alike, key=lambda other: other.accuracy().mean)
+    best = {other.config.optimizer_stage1: other for other in by_accuracy}
+    return sorted(best.values(), key=lambda other: other.accuracy().mean)
 
 
 def _differing(
