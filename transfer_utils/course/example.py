@@ -13,17 +13,17 @@ from transfer_utils.data.photo_digits import SIDE, paint, photo_halves, place, r
 
 FRAME = 48  # side of a picture in px; the digit stands somewhere in it
 CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-FAULTS_PER_CLASS = 2  # wrong labels, exact copies and near-copies, of each kind
 
 
 def write_example_pictures(
     folder: str | Path, digits: Sequence[int] = (2, 3, 5, 8), per_class: int = 60, seed: int = 0
 ) -> Path:
-    """Write pictures of handwritten digits on photographs into ``folder/<class>/``, with faults, and return ``folder``.
+    """Write pictures of handwritten digits on photographs, with faults, into ``folder/<class>/``; return ``folder``.
 
-    Each class has ``per_class`` pictures, PNG of 48 x 48 px. Two of them lie in the folder of the next class. Two others
-    have an exact copy, and two a near-copy: brighter, shifted by a pixel and stored as JPEG. One picture lies in two
-    classes, and one file is cut off. The names do not show this. The same arguments give the same files.
+    Each class has ``per_class`` pictures, PNG of 48 x 48 px. Two of them lie in the folder of the next class, two have
+    an exact copy, and two a near-copy: brighter, shifted by a pixel and stored as JPEG. One lies in the folder of the
+    next class as well, and of one there is a file that is cut off. The names do not show this. The same arguments give
+    the same files.
 
     Args:
         folder: existing files with the same names are replaced.
@@ -36,12 +36,12 @@ def write_example_pictures(
     for digit, other in zip(digits, np.roll(digits, -1), strict=True):
         own, wrong = CLASS_NAMES[digit], CLASS_NAMES[other]
         images = _draw(digit, per_class, rng)
-        mislabelled, copied, repeated, others = rng.permutation(per_class)[:8].reshape(4, FAULTS_PER_CLASS)
+        mislabelled, copied, repeated, others = rng.permutation(per_class)[:8].reshape(4, 2)
         pictures += [(wrong if i in mislabelled else own, _encoded(image)) for i, image in enumerate(images)]
         pictures += [(own, _encoded(images[i])) for i in copied]
         pictures += [(own, _encoded(_retaken(images[i]), "JPEG")) for i in repeated]
-    twice, cut = (_encoded(images[i]) for i in others)
-    pictures += [(wrong, twice), (own, cut[: len(cut) // 2])]
+        twice, cut = (_encoded(images[i]) for i in others)
+        pictures += [(wrong, twice), (own, cut[: len(cut) // 2])]
     for number, i in enumerate(rng.permutation(len(pictures))):
         name, content = pictures[i]
         path = Path(folder) / name / f"IMG_{number:04}.{'png' if b'PNG' in content[:4] else 'jpg'}"
@@ -66,9 +66,8 @@ def _draw(digit: int, n: int, rng: np.random.Generator) -> list[Image.Image]:
 
 def _retaken(image: Image.Image) -> Image.Image:
     """Return the picture shifted by a pixel and brighter, as if taken a moment later."""
-    return ImageEnhance.Brightness(image.transform(image.size, Image.Transform.AFFINE, (1, 0, 1, 0, 1, 0))).enhance(
-        1.15
-    )
+    shifted = np.pad(np.asarray(image)[:, 1:], ((0, 0), (0, 1), (0, 0)), mode="edge")
+    return ImageEnhance.Brightness(Image.fromarray(shifted)).enhance(1.15)
 
 
 def _encoded(image: Image.Image, kind: str = "PNG") -> bytes:
