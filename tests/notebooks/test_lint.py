@@ -17,6 +17,8 @@ from transfer_utils.course.run import parameters_of
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 COURSE = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+OWN_IMAGES = "08_your_own_images"  # runs on a folder of the reader's, or on its embedded example
+ON_CIFAR10 = [path for path in COURSE if path.stem != OWN_IMAGES]
 SOLUTIONS = sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
 EXERCISES = sorted(NOTEBOOKS.glob("exercises/*.ipynb"))
 EVERY = COURSE + SOLUTIONS + EXERCISES
@@ -69,8 +71,9 @@ def test_the_first_code_cell_has_the_parameters_and_the_second_calls_begin(path)
     cells = code(path)
     assert ["parameters" in tags(cell) for cell in cells] == [True] + [False] * (len(cells) - 1)
     parameters = parameters_of(path)
-    preset = "cifar10-classic" if path in COURSE else "offline"
-    shared = {"preset": preset, "seed": 0, "data_dir": "", "output_dir": "course"}
+    preset = "cifar10-classic" if path in ON_CIFAR10 else "offline"
+    folder = "IMAGE_FOLDER" if path.stem == OWN_IMAGES else "data_dir"
+    shared = {"preset": preset, "seed": 0, folder: "", "output_dir": "course"}
     assert {name: parameters.get(name) for name in shared} == shared
     assert "begin(" in cells[1].source
 
@@ -170,13 +173,14 @@ def test_at_least_four_outputs_are_compared(path):
 
 
 @each_course_notebook
-def test_outputs_are_from_one_execution_on_cifar10(path):
+def test_outputs_are_from_one_execution(path):
     cells = code(path)
     if not any(cell.execution_count for cell in cells):
         pytest.skip("not published yet: make publish")
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     opening = "".join(output.get("text", "") for output in cells[1].outputs)
-    assert re.search(r"CIFAR-10.*; preset cifar10(-classic)?; \d{4}-\d{2}-\d{2}\.", opening)
+    data = r"CIFAR-10.*; preset cifar10(-classic)?" if path in ON_CIFAR10 else "08_example.*; preset offline"
+    assert re.search(data + r"; \d{4}-\d{2}-\d{2}\.", opening)
     compared = [cell for cell in cells if "nbval-check-output" in cell.metadata.get("tags", [])]
     assert all(cell.outputs for cell in compared)
 
