@@ -1,0 +1,97 @@
+"""The cells tagged ``plain-keras`` are programs of their own that need only Keras, NumPy and Matplotlib.
+
+The cells before them prepare the files that they read. They run first, in a process of their own.
+"""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PLAIN, PARAMETERS = "plain-keras", "parameters"
+ALLOWED = {"keras", "numpy", "matplotlib", *sys.stdlib_module_names}
+
+
+def code(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def has(cell, tag):
+    return tag in cell.metadata.get("tags", [])
+
+
+NOTEBOOKS = [path for path in sorted(ROOT.glob("notebooks/*.ipynb")) if any(has(cell, PLAIN) for cell in code(path))]
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def plain_program(path):
+    """Return the parameters and the tagged cells of a notebook as one program."""
+    return "\n".join(cell.source for cell in code(path) if has(cell, PARAMETERS) or has(cell, PLAIN))
+
+
+def preparation(path):
+    """Return all cells before the first tagged one, with the offline preset."""
+    cells = code(path)
+    first = next(place for place, cell in enumerate(cells) if has(cell, PLAIN))
+    assert has(cells[0], PARAMETERS)
+    return "\n".join([cells[0].source, 'preset = "offline"', *(cell.source for cell in cells[1:first])])
+
+
+def imported(program):
+    """Return the top-level modules that a program imports."""
+    names = set()
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    return {name.split(".")[0] for name in names}
+
+
+def test_the_chapter_on_two_stages_has_plain_cells():
+    assert "04_two_stage_fine_tuning" in [path.stem for path in NOTEBOOKS]
+
+
+@each_notebook
+def test_the_plain_cells_import_only_keras_numpy_and_matplotlib(path):
+    assert "keras" in imported(plain_program(path))
+    assert imported(plain_program(path)) <= ALLOWED
+
+
+@each_notebook
+def test_the_plain_cells_show_both_stages(path):
+    calls = [node.func.attr for node in ast.walk(ast.parse(plain_program(path))) if _is_method_call(node)]
+    assert calls.count("fit") >= 2, "stage 1 and stage 2"
+    assert {"compile", "evaluate"} <= set(calls)
+
+
+def _is_method_call(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+
+
+@pytest.mark.slow
+@pytest.mark.course
+@pytest.mark.timeout(1800)
+@each_notebook
+def test_the_plain_cells_run_as_a_program(path, tmp_path):
+    """In a process in which ``transfer_utils`` cannot be imported."""
+    run(preparation(path), tmp_path)
+    blocked = "import sys\nsys.modules['transfer_utils'] = None  # an import raises ImportError\n"
+    printed = run(blocked + plain_program(path), tmp_path)
+    assert "val_accuracy" in printed
+
+
+def run(program, folder):
+    """Run a program in ``folder`` and return what it printed."""
+    script = folder / "program.py"
+    script.write_text(program, "utf-8")
+    environment = {"PYTHONPATH": str(ROOT)} if "transfer_utils" in imported(program) else {}
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
