@@ -148,14 +148,14 @@ def plot_costs(costs: Sequence[Any]) -> Figure:
     """Draw parameters and multiply-adds of each block, as counted by ``interpret.cost_by_block``."""
     figure = Figure((WIDTH, 0.27 * len(costs) + 1.1), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    quantities = {"parameters": "parameters (thousands)", "multiply_adds": "multiply-adds (millions)"}
-    for axes, (field, label), scale, colour in zip(panels, quantities.items(), (1e3, 1e6), SERIES, strict=False):
+    quantities = (("parameters", "parameters", "thousand", 1e3), ("multiply_adds", "multiply-adds", "million", 1e6))
+    for axes, (field, label, unit, scale), colour in zip(panels, quantities, SERIES, strict=False):
         values = np.array([getattr(cost, field) for cost in costs]) / scale
         bars = axes.barh(range(len(costs)), values, 0.72, color=colour)
         axes.bar_label(bars, [f"{value:,.3g}" for value in values], padding=3, fontsize=8)
         axes.set_xlim(0, 1.2 * values.max())
         axes.grid(True, axis="x")
-        axes.set(xlabel=label, title=f"{values.sum():,.1f} in all")
+        axes.set(xlabel=f"{label} ({unit}s)", title=f"{values.sum():,.1f} {unit} {label}")
     panels[0].set_yticks(range(len(costs)), [f"{cost.block}  {_size(cost.shape)}" for cost in costs])
     panels[0].invert_yaxis()
     return figure
@@ -177,26 +177,6 @@ def plot_receptive_field(layers: Sequence[Any], sides: Sequence[int]) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set(xlabel="layer", ylabel="receptive field (px)", title="How much of the image one position can see")
     axes.legend(loc="upper left")
-    return figure
-
-
-@styled
-def plot_positions(image: np.ndarray, grids: Mapping[str, int]) -> Figure:
-    """Draw an image divided into the positions of a network's last feature map.
-
-    Args:
-        image: shape (h, w, 3) uint8.
-        grids: for each title, the number of positions along one side.
-    """
-    side = image.shape[0]
-    figure = Figure((2.6 * len(grids), 2.9), layout="constrained")
-    for axes, (title, n) in zip(figure.subplots(1, len(grids), squeeze=False)[0], grids.items(), strict=True):
-        axes.imshow(image, interpolation="nearest")
-        for edge in np.linspace(0, side, n + 1) - 0.5:
-            axes.axhline(edge, color=SERIES[1], linewidth=1.6)
-            axes.axvline(edge, color=SERIES[1], linewidth=1.6)
-        axes.set(xticks=[], yticks=[], title=title)
-        bare(axes)
     return figure
 
 
