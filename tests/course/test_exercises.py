@@ -49,15 +49,16 @@ def notebook():
     code = nbformat.v4.new_code_cell("data = 1", execution_count=1)
     code.outputs = [nbformat.v4.new_output("stream", name="stdout", text="printed")]
     answer = nbformat.v4.new_code_cell("answer = 42", execution_count=2, metadata={"tags": ["solution"]})
-    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Why?"), code, answer])
+    discussion = nbformat.v4.new_markdown_cell("Because it is 42.", metadata={"tags": ["solution"]})
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Why?"), code, answer, discussion])
 
 
-def test_exercise_has_no_answers_outputs_or_execution_counts():
+def test_exercise_has_no_answers_discussions_outputs_or_execution_counts():
     solution = notebook()
     before = serialised(solution)
     exercise = exercise_of(solution)
     assert [cell.source for cell in exercise.cells] == ["# Why?", "data = 1", "answer = ..."]
-    assert [cell.id for cell in exercise.cells] == [cell.id for cell in solution.cells]
+    assert [cell.id for cell in exercise.cells] == [cell.id for cell in solution.cells[:3]]
     assert exercise.cells[1].outputs == [] and exercise.cells[1].execution_count is None
     assert exercise.cells[2].metadata["tags"] == ["answer"]
     assert serialised(solution) == before

@@ -1,7 +1,8 @@
 """The exercises of the course, generated from their solutions so that both always match.
 
 A solutions notebook asks a question in Markdown. The next cell, tagged ``solution``, answers it, and the cell after
-that, tagged ``check``, checks the answer. The exercise is the same notebook without the answers.
+that, tagged ``check``, checks the answer. A Markdown cell tagged ``solution`` discusses it. The exercise is the same
+notebook without answers and discussions.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def write_exercises(solutions: str | Path, exercises: str | Path) -> list[Path]:
 def exercise_of(solution: NotebookNode) -> NotebookNode:
     """Return a copy of ``solution`` without answers, outputs and execution counts."""
     exercise = nbformat.from_dict(solution)
+    exercise.cells = [
+        cell for cell in exercise.cells if cell.cell_type == "code" or SOLUTION not in cell.metadata.get("tags", [])
+    ]
     for cell in exercise.cells:
         if cell.cell_type != "code":
             continue
