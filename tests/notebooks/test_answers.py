@@ -21,10 +21,10 @@ ANSWERS = {
     "01_data_preparation": [
         [
             (
-                "bytes_of = lambda n, side, dtype: n * side**2 * np.dtype(dtype).itemsize\ngigabytes = 2",
+                "bytes_of = lambda n, side, dtype: n * side**2 * np.dtype(dtype).itemsize",
                 "three colours",
             ),
-            ("bytes_of = lambda n, side, dtype: n * side**2 * 3\ngigabytes = 1.5", "takes more bytes"),
+            ("bytes_of = lambda n, side, dtype: n * side**2 * 3", "takes more bytes"),
         ],
         [
             ("to_network_range = lambda pixels: pixels / 255", "negative"),
@@ -43,7 +43,7 @@ ANSWERS = {
             ),
         ],
         [
-            ("import keras\naugment = keras.Sequential([keras.layers.RandomFlip('horizontal')])", "mirrored"),
+            ("augment = keras.Sequential([keras.layers.RandomFlip('horizontal')])", "mirrored"),
             ("augment = keras.Sequential([keras.layers.RandomTranslation(0.3, 0.3, 'reflect')])", "more than a tenth"),
             ("augment = keras.Sequential([keras.layers.RandomTranslation(0, 0.1, 'reflect')])", "up and down"),
         ],
