@@ -89,7 +89,7 @@ def test_costs_are_bars_in_the_order_of_the_blocks():
     figure = interpret.plot_costs(costs)
     assert [[bar.get_width() for bar in axes.patches] for axes in figure.axes] == [[0.5, 7], [2, 1]]
     assert figure.axes[0].yaxis_inverted()
-    assert all(text in written(figure) for text in ("stem  4 × 4 × 8", "7.5 in all", "3.0 in all"))
+    assert all(text in written(figure) for text in ("stem  4 × 4 × 8", "7.5 thousand parameters", "3.0 million"))
 
 
 def test_receptive_field_is_compared_with_the_sides():
@@ -100,10 +100,7 @@ def test_receptive_field_is_compared_with_the_sides():
     assert "side of an image of 160 px" in written(figure)
 
 
-def test_positions_divide_the_image_into_a_grid_and_cka_is_written_in_its_cells():
-    figure = interpret.plot_positions(pictures(1)[0], {"small": 1, "large": 4})
-    assert [len(axes.lines) for axes in figure.axes] == [4, 10]
-    assert "large" in written(figure)
+def test_cka_is_written_in_its_cells():
     figure = interpret.plot_cka(np.array([[1, 0.25]]), ["x"], ["x", "y"], ("before", "after"))
     assert all(text in written(figure) for text in ("1.00", "0.25", "before", "after", "x", "y"))
 

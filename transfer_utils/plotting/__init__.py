@@ -21,7 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "plot_filters",
             "plot_grad_cam",
             "plot_image_rows",
-            "plot_positions",
             "plot_probes",
             "plot_receptive_field",
         ],

@@ -137,15 +137,15 @@ def plot_costs(costs: Sequence[Any]) -> Figure:
     figure, [[left, right]] = panels(WIDTH, 0.27 * len(costs) + 1.1, 1, 2, sharey=True)
     parameters = np.array([cost.parameters for cost in costs]) / 1e3
     multiply_adds = np.array([cost.multiply_adds for cost in costs]) / 1e6
-    for axes, values, label, colour in (
-        (left, parameters, "parameters (thousands)", SERIES[0]),
-        (right, multiply_adds, "multiply-adds (millions)", SERIES[1]),
+    for axes, values, label, unit, colour in (
+        (left, parameters, "parameters", "thousand", SERIES[0]),
+        (right, multiply_adds, "multiply-adds", "million", SERIES[1]),
     ):
         bars = axes.barh(range(len(costs)), values, 0.72, color=colour)
         axes.bar_label(bars, [f"{value:,.3g}" for value in values], padding=3, fontsize=8)
         axes.set_xlim(0, 1.2 * values.max())
         axes.grid(True, axis="x")
-        axes.set(xlabel=label, title=f"{values.sum():,.1f} in all")
+        axes.set(xlabel=f"{label} ({unit}s)", title=f"{values.sum():,.1f} {unit} {label}")
     left.set_yticks(range(len(costs)), [f"{cost.block}  {_size(cost.shape)}" for cost in costs])
     left.invert_yaxis()
     return figure
@@ -162,23 +162,6 @@ def plot_receptive_field(layers: Sequence[Any], sides: Sequence[int]) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set(xlabel="layer", ylabel="receptive field (px)", title="How much of the image one position can see")
     axes.legend(loc="upper left")
-    return figure
-
-
-@styled
-def plot_positions(image: np.ndarray, grids: Mapping[str, int]) -> Figure:
-    """Draw an image, (side, side, 3) uint8, divided into the positions of a network's last feature map.
-
-    ``grids`` holds the number of positions along one side for each title.
-    """
-    side = image.shape[0]
-    figure, [row] = panels(2.6 * len(grids), 2.9, 1, len(grids))
-    for axes, (title, n) in zip(row, grids.items(), strict=True):
-        draw_image(axes, image)
-        for edge in np.linspace(0, side, n + 1) - 0.5:
-            axes.axhline(edge, color=SERIES[1], linewidth=1.6)
-            axes.axvline(edge, color=SERIES[1], linewidth=1.6)
-        axes.set_title(title)
     return figure
 
 
