@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from transfer_utils.errors import UserError
@@ -19,6 +20,7 @@ SPLIT_STYLES = {
     "validation": {"color": SERIES[0], "marker": "o", "linestyle": "-", "shift": -0.06},
     "test": {"color": SERIES[1], "marker": "s", "linestyle": "--", "shift": 0.06},
 }
+REEVALUATION_ERROR = 0.01  # a run's last evaluation rounds otherwise than its epochs did: a few images differ
 
 
 @styled
@@ -104,6 +106,9 @@ def plot_size_and_time(accuracies: Mapping[int, Sequence[float]], milliseconds: 
 def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]) -> Figure:
     """Draw the validation accuracy for each value of each option: one point per run, with its 95 % interval.
 
+    A run that fell back to its start, because no epoch of fine-tuning had a lower validation loss, is a hollow point:
+    its accuracy is that of the head before fine-tuning.
+
     Args:
         effects: for each option and each of its values, the runs that differ in nothing else but the seed.
 
@@ -121,10 +126,15 @@ def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]
                 _draw_run(axes, place + 0.24 * (number - (len(records) - 1) / 2), record, colour)
         axes.set_yticks(range(len(values)), [sanitize(name, 40) for name in values])
         axes.set_ylim(len(values) - 0.5, -0.5)
-        axes.set_title(sanitize(option, 40))
+        axes.set_title(sanitize(option, 80))
         axes.grid(True, axis="x")
     panels[-1].xaxis.set_major_formatter(PERCENT)
     panels[-1].set_xlabel("validation accuracy, with the 95 % interval of each run")
+    if any(_fell_back(record) for values in effects.values() for records in values.values() for record in records):
+        hollow = Line2D([], [], color=NOTE, marker="o", linestyle="none", markerfacecolor=PAPER)
+        figure.legend(
+            [hollow], ["no epoch was better than the start, to which the run fell back"], loc="outside lower left"
+        )
     return figure
 
 
@@ -133,7 +143,16 @@ def _draw_run(axes: Axes, height: float, record: RunRecord, colour: str) -> None
     if value is None:
         return
     errors = None if low is None or high is None else [[value - low], [high - value]]
-    axes.errorbar([value], [height], xerr=errors, fmt="o", color=colour, capsize=3, linewidth=1.2)
+    inside = PAPER if _fell_back(record) else colour
+    axes.errorbar([value], [height], xerr=errors, fmt="o", color=colour, mfc=inside, capsize=3, linewidth=1.2)
+
+
+def _fell_back(record: RunRecord) -> bool:
+    """Return whether the final accuracy is not that of the epoch of least validation loss, but of the start."""
+    curves, final = record.curves.get("stage2", {}), record.metrics.get("val_end2end")
+    pairs = zip(curves.get("val_loss", []), curves.get("val_accuracy", []), strict=False)
+    epochs = [pair for pair in pairs if None not in pair]
+    return final is not None and bool(epochs) and final - min(epochs)[1] > REEVALUATION_ERROR
 
 
 @styled

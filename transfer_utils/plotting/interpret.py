@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from transfer_utils.errors import UserError
 from transfer_utils.plotting.style import DOTTED, MARKERS, PERCENT, WIDTH, bare, canvas, sanitize, styled
-from transfer_utils.utils.palette import INK, PAPER, PERCEPTUAL, SEQUENTIAL, SERIES
+from transfer_utils.utils.palette import CLASSES, INK, PAPER, PERCEPTUAL, SEQUENTIAL, SERIES
 
 LINESTYLES = ("-", "--", ":", "-.")
 OVERLAY = 0.55  # opacity of a heatmap over its grey image
@@ -54,18 +54,20 @@ def plot_feature_maps(maps: Mapping[str, np.ndarray], image: np.ndarray | None =
 
     Args:
         maps: for each row name, the channels to draw, shape (h, w, k).
-        image: shape (h, w, 3) uint8, drawn first in every row.
+        image: shape (h, w, 3) uint8, drawn once, before the maps of the first row.
     """
     rows = list(maps.items())
     columns = max(values.shape[-1] for _, values in rows) + (image is not None)
-    figure = Figure((WIDTH, 7.4 * len(rows) / columns + 0.3), layout="constrained")
-    for line, (name, values) in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
+    figure = Figure((WIDTH, 7.4 * len(rows) / columns + 0.7), layout="constrained")
+    figure.suptitle("Feature maps, each from its smallest value (dark) to its largest (bright)", x=0.012, ha="left")
+    lines = figure.subplots(len(rows), columns, squeeze=False)
+    if image is not None:
+        lines[0, 0].imshow(image, interpolation="nearest")
+    for line, (name, values) in zip(lines, rows, strict=True):
         for axes in line:
             axes.set(xticks=[], yticks=[])
             bare(axes)
-        panels = list(line)
-        if image is not None:
-            panels.pop(0).imshow(image, interpolation="nearest")
+        panels = line[image is not None :]
         for axes, channel in zip(panels, np.moveaxis(values, -1, 0), strict=False):
             axes.imshow(channel, cmap=PERCEPTUAL, interpolation="nearest")
         label = f"{name}\n{_size(values.shape[:2])}"
@@ -135,7 +137,7 @@ def plot_embedding(points: Mapping[str, np.ndarray], labels: np.ndarray, class_n
     panels = figure.subplots(1, len(points), squeeze=False)[0]
     for axes, (title, embedding) in zip(panels, points.items(), strict=True):
         for index, name in enumerate(class_names[: len(MARKERS)]):
-            style = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index], "label": sanitize(name)}
+            style = {"color": CLASSES[index], "marker": MARKERS[index], "label": sanitize(name)}
             axes.scatter(*embedding[labels == index].T, s=14, linewidths=0, alpha=0.8, **style)
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2", title=title)
         axes.grid(False)
