@@ -1,8 +1,9 @@
 import pytest
 
-from tests.plotting.figures import lines_by_label
+from tests.plotting.figures import lines_by_label, words
 from transfer_utils import plotting
 from transfer_utils.errors import UserError
+from transfer_utils.records import RunRecord
 
 SUMMARY = {
     "transfer": {5: (0.7, 0.6, 0.8), 20: (0.8, 0.75, 0.85)},
@@ -33,3 +34,23 @@ def test_label_efficiency_draws_means_in_order_and_the_range_of_the_draws_as_a_b
 def test_missing_data_is_refused(draw, message):
     with pytest.raises(UserError, match=message):
         draw()
+
+
+def run_with(head_loss: float) -> RunRecord:
+    """Return a run whose head had this validation loss before the epochs of stage 2."""
+    curves = {"stage1": {"val_loss": [head_loss]}, "stage2": {"val_loss": [2.0, 1.0]}}
+    return RunRecord(curves=curves, metrics={"val_end2end": 0.8})
+
+
+def test_a_run_that_fell_back_to_its_start_is_a_hollow_point():
+    runs = {
+        "fell back": run_with(0.5),
+        "best epoch is the last": run_with(1.5),
+        "not fine-tuned": RunRecord(metrics={"val_end2end": 0.8}),
+    }
+    figure = plotting.plot_option_effects({"rate": {name: [run] for name, run in runs.items()}})
+    hollow = [line.get_markerfacecolor() != line.get_color() for line in figure.axes[0].lines if len(line.get_xdata())]
+    assert hollow == [True, False, False]
+    assert any("fell back" in text and "start" in text for text in words(figure))
+    without = plotting.plot_option_effects({"rate": {"kept": [runs["best epoch is the last"]]}})
+    assert not without.legends

@@ -49,7 +49,7 @@ def test_feature_maps_are_in_rows_named_by_layer_and_size():
     assert "early\n8 × 8" in written(figure)
     assert "late\n2 × 2" in written(figure)
     images = images_in(figure)
-    assert [image.shape[:2] for image in images] == [(8, 8)] * 4 + [(8, 8)] + [(2, 2)] * 3
+    assert [image.shape[:2] for image in images] == [(8, 8)] * 4 + [(2, 2)] * 3  # the image itself is drawn once
     np.testing.assert_array_equal(images[2], maps["early"][..., 1])
     assert len(images_in(interpret.plot_feature_maps(maps))) == 6
 
@@ -74,13 +74,14 @@ def test_probes_are_lines_with_bands_compared_with_chance():
     assert all(text in written(figure) for text in ("block_1 (16)", "pretrained", "random", "guessing"))
 
 
-def test_ten_classes_of_an_embedding_have_different_markers():
+def test_ten_classes_of_an_embedding_have_different_markers_and_colours():
     labels = np.arange(40) % 10
     points = {"before": rng().normal(size=(40, 2)), "after": rng().normal(size=(40, 2))}
     figure = interpret.plot_embedding(points, labels, [f"class {i}" for i in range(10)])
     left = figure.axes[0].collections
     np.testing.assert_array_equal(left[3].get_offsets(), points["before"][labels == 3])
     assert len({mark.get_paths()[0].vertices.tobytes() for mark in left}) == 10
+    assert len({mark.get_facecolor().tobytes() for mark in left}) == 10
     assert "class 9" in written(figure)
 
 

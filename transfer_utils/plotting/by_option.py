@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from transfer_utils.errors import UserError
 from transfer_utils.plotting.style import DOTTED, MODEL_STYLES, PERCENT, WIDTH, canvas, panels, sanitize, styled
 from transfer_utils.records import RunRecord
-from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, PAPER, SERIES
+from transfer_utils.results.curves import fell_back
+from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SERIES
 
 SPLIT_STYLES = {
     "validation": {"color": SERIES[0], "marker": "o", "linestyle": "-"},
@@ -94,6 +96,9 @@ def plot_size_and_time(accuracies: Mapping[int, Sequence[float]], milliseconds: 
 def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]) -> Figure:
     """Draw the validation accuracy for each value of each option: one point per run, with its 95 % interval.
 
+    A run that fell back to its start, because no epoch of fine-tuning had a lower validation loss, is a hollow point:
+    its accuracy is that of the head before fine-tuning.
+
     Args:
         effects: for each option and each of its values, the runs that differ in nothing else but the seed.
 
@@ -112,13 +117,18 @@ def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]
                 value, low, high = (record.metrics.get(name) for name in ("val_end2end", "val_low", "val_high"))
                 if value is not None:
                     interval = None if low is None or high is None else [[value - low], [high - value]]
-                    axes.errorbar(value, height, xerr=interval, fmt="o", color=colour, capsize=3, linewidth=1.2)
+                    style = {"color": colour, "mfc": PAPER if fell_back(record) else colour, "capsize": 3}
+                    axes.errorbar(value, height, xerr=interval, fmt="o", linewidth=1.2, **style)
         axes.set_yticks(range(len(values)), [sanitize(name, 40) for name in values])
         axes.set_ylim(len(values) - 0.5, -0.5)
-        axes.set_title(sanitize(option, 40))
+        axes.set_title(sanitize(option, 80))
         axes.grid(True, axis="x")
     grid[-1, 0].xaxis.set_major_formatter(PERCENT)
     grid[-1, 0].set_xlabel("validation accuracy, with the 95 % interval of each run")
+    if any(fell_back(record) for values in effects.values() for records in values.values() for record in records):
+        hollow = Line2D([], [], color=NOTE, marker="o", linestyle="none", markerfacecolor=PAPER)
+        meaning = "no epoch was better than the start, to which the run fell back"
+        figure.legend([hollow], [meaning], loc="outside lower left")
     return figure
 
 

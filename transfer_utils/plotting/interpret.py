@@ -25,7 +25,7 @@ from transfer_utils.plotting.style import (
     sanitize,
     styled,
 )
-from transfer_utils.utils.palette import INK, PAPER, PERCEPTUAL, SEQUENTIAL, SERIES
+from transfer_utils.utils.palette import CLASSES, INK, PAPER, PERCEPTUAL, SEQUENTIAL, SERIES
 
 LINESTYLES = ("-", "--", ":", "-.")
 OVERLAY = 0.55  # opacity of a heatmap over its grey image
@@ -65,19 +65,21 @@ def plot_feature_maps(maps: Mapping[str, np.ndarray], image: np.ndarray | None =
 
     Args:
         maps: for each row name, the channels to draw, shape (h, w, k).
-        image: shape (h, w, 3) uint8, drawn first in every row.
+        image: shape (h, w, 3) uint8, drawn once, before the maps of the first row.
     """
-    first = [] if image is None else [image]
-    columns = max(values.shape[-1] for values in maps.values()) + len(first)
-    figure, grid = panels(WIDTH, 7.4 * len(maps) / columns + 0.3, len(maps), columns)
+    columns = max(values.shape[-1] for values in maps.values()) + (image is not None)
+    title = "Feature maps, each from its smallest value (dark) to its largest (bright)"
+    figure, grid = panels(WIDTH, 7.4 * len(maps) / columns + 0.7, len(maps), columns, title)
     for row, (name, values) in zip(grid, maps.items(), strict=True):
-        for axes, picture in itertools.zip_longest(row, [*first, *np.moveaxis(values, -1, 0)]):
-            if picture is None:
-                axes.set_axis_off()
-            else:
-                draw_image(axes, picture, cmap=PERCEPTUAL)  # an RGB image has no use for the colour map
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+            bare(axes)
+        for axes, channel in zip(row[image is not None :], np.moveaxis(values, -1, 0), strict=False):
+            draw_image(axes, channel, cmap=PERCEPTUAL)
         label = f"{name}\n{_size(values.shape[:2])}"
         row[0].set_ylabel(label, fontsize=8, rotation=0, ha="right", va="center")
+    if image is not None:
+        draw_image(grid[0, 0], image)
     return figure
 
 
@@ -124,7 +126,7 @@ def plot_embedding(points: Mapping[str, np.ndarray], labels: np.ndarray, class_n
     figure, [row] = panels(WIDTH, WIDTH / 2 + 0.6 if len(points) > 1 else 6.2, 1, len(points))
     for axes, (title, embedding) in zip(row, points.items(), strict=True):
         for index, name in enumerate(class_names[: len(MARKERS)]):
-            style = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index], "label": sanitize(name)}
+            style = {"color": CLASSES[index], "marker": MARKERS[index], "label": sanitize(name)}
             axes.scatter(*embedding[labels == index].T, s=14, linewidths=0, alpha=0.8, **style)
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2", title=title)
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=1.8)

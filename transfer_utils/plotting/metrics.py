@@ -32,6 +32,7 @@ from transfer_utils.results.options import model_name
 from transfer_utils.utils.palette import INK, MODEL_COLOURS, NOTE, PAPER, SEQUENTIAL, SERIES
 
 HATCHES = {"transfer": "", "baseline": "//"}
+MIN_BIN_SHARE = 0.01  # of all images; smaller bins of a reliability diagram are not drawn
 ON_PAPER = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # hides the grid lines behind text
 
 
@@ -113,7 +114,8 @@ def plot_confusion_matrix(
 def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw reliability diagrams (Guo et al. 2017, figure 1), and below them the distribution of the confidence.
 
-    The whiskers are 95 % Wilson intervals: a bin with few images has a wide one.
+    The whiskers are 95 % Wilson intervals: a bin with few images has a wide one, and one with less than 1 % of the
+    images is left out above, since its accuracy is chance.
 
     Args:
         calibrations: for each label, the result of ``evaluation.calibration``; if empty, listed as not recorded.
@@ -126,7 +128,7 @@ def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
             axes.plot([], [], label=f"{sanitize(label, 40)}: {MISSING}", **style)
             continue
         counts = np.array(calibration["count"])
-        filled = counts > 0
+        filled = counts > MIN_BIN_SHARE * counts.sum()
         confidence, accuracy = (np.array(calibration[key], float)[filled] for key in ("confidence", "accuracy"))
         ends = [wilson_interval(round(a * n), n) for a, n in zip(accuracy, counts[filled].tolist(), strict=True)]
         whiskers = np.abs(np.transpose(ends) - accuracy)

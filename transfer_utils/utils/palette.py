@@ -21,6 +21,12 @@ SERIES = tuple(
     OKABE_ITO[name] for name in ("blue", "vermillion", "bluish green", "reddish purple", "orange", "sky blue", "black")
 )
 
+# Ten colours for ten classes, none of them twice: the "muted" scheme of Paul Tol (2021, SRON/EPS/TN/09-002), and black.
+CLASSES = (
+    *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499"),
+    OKABE_ITO["black"],
+)
+
 # A model of a run, or one of its opponents where these are told apart.
 MODEL_COLOURS = {"transfer": OKABE_ITO["blue"], "baseline": OKABE_ITO["vermillion"]}
 MODEL_COLOURS |= {"random": OKABE_ITO["black"], "compact": OKABE_ITO["bluish green"]}
