@@ -355,7 +355,7 @@ def test_the_arguments_of_a_config_give_exactly_that_config(monkeypatch):
     unusual |= {"horizontal_flip": False, "dropout": 0.0}
     unusual |= {"output_dir": "a b", "model_path": NO_COPY, "cache_dir": "c'd"}
     calls = []
-    monkeypatch.setattr("transfer_utils.utils.supervised.end_with_starter", lambda: None)
+    monkeypatch.setattr("transfer_utils.cli.commands.end_with_starter", lambda: None)
     monkeypatch.setattr(
         "transfer_utils.experiment.run.run_experiment", lambda config, **hooks: calls.append((config, hooks))
     )

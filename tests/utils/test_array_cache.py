@@ -71,7 +71,7 @@ def test_a_failed_build_raises_and_leaves_the_previous_array(tmp_path):
     [
         (700, 699, 0, "needs 700 bytes more, but only 699 bytes are free."),
         (1_500_000, 2_000, 0, "needs 1.5 MB more, but only 2.0 kB are free."),
-        (1, 10**9, 10**9, "needs 1 bytes more, but only 1.0 GB are free, of which 1.0 GB are kept in reserve."),
+        (1, 10**9, 10**9, "needs 1 byte more, but only 1.0 GB are free, of which 1.0 GB are kept in reserve."),
     ],
 )
 def test_too_little_disk_space_is_reported_in_readable_units(tmp_path, monkeypatch, needed, free, reserve, message):
