@@ -1,0 +1,20 @@
+"""One folder for all notebooks that a worker executes, outside the project."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Return a folder outside the project with the notebooks and the files that nbval needs."""
+    folder = tmp_path_factory.mktemp("course")
+    for part in ("notebooks", "tests/notebooks", "runs", "studies"):
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("course", "__pycache__"))
+    (folder / "course").mkdir()
+    (folder / "notebooks" / "course").symlink_to("../course")
+    return folder
