@@ -44,7 +44,7 @@ def test_nbval_executes_the_notebook_and_compares_outputs(folder, name):
 
 def nbval(notebook, timeout):
     """Run nbval on a notebook in a new process group, which is killed after ``timeout`` seconds."""
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", "-q", str(notebook)]
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "-q", str(notebook)]
     with (
         kernel_environment(),
         subprocess.Popen(
