@@ -71,6 +71,15 @@ ANSWERS = {
             )
         ],
     ],
+    "05_baseline_comparison": [
+        [("n_images = 100", "too wide"), ("n_images = 3459.0", "")],
+        [
+            ("only_one = lambda a, b: (int((~a & b).sum()), int((a & ~b).sum()))", "swapped"),
+            ("only_one = lambda a, b: [(a & ~b).sum(), (~a & b).sum()]", ""),
+        ],
+        [("first_epoch = lambda accuracies, goal: int(np.argmax(accuracies)) + 1", "The first epoch")],
+        [("probe_accuracy = lambda level, draw=0: level / 100", "Another draw")],
+    ],
     "08_your_own_images": [
         [
             (
