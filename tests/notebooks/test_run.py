@@ -22,7 +22,12 @@ COURSE = sorted(path.stem for path in ROOT.glob("notebooks/[0-9]*.ipynb"))
 pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]
 
 
-@pytest.mark.parametrize("name", COURSE)
+# nbval executes all of them as well; `make notebooks` also runs the longer ones twice.
+LONG = ("03", "04", "05", "07")
+TWICE = [pytest.param(name, marks=[pytest.mark.torture] if name.startswith(LONG) else []) for name in COURSE]
+
+
+@pytest.mark.parametrize("name", TWICE)
 def test_papermill_executes_the_notebook(folder, monkeypatch, name):
     monkeypatch.chdir(folder)
     lines = []
