@@ -80,13 +80,13 @@ def test_nbval_reports_a_dead_kernel_immediately(folder):
     assert "The kernel died." in done.stdout
 
 
-def test_nbval_compares_only_the_marked_cells(folder):
+def test_nbval_compares_all_but_the_ignored_cells(folder):
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-    compared = {"tags": ["nbval-check-output"]}
+    ignored = {"tags": ["nbval-ignore-output"]}
     notebook.cells = [
-        nbformat.v4.new_code_cell("print(1, '2026-03-01', '3 s')", execution_count=1, metadata=compared),
-        nbformat.v4.new_code_cell("print(1)", execution_count=2, metadata=compared),
-        nbformat.v4.new_code_cell("print(1)", execution_count=3),
+        nbformat.v4.new_code_cell("print(1, '2026-03-01', '3 s')", execution_count=1),
+        nbformat.v4.new_code_cell("print(1)", execution_count=2),
+        nbformat.v4.new_code_cell("print(1)", execution_count=3, metadata=ignored),
     ]
     stored = ("1 1999-12-31 77 s\n", "2\n", "2\n")
     for cell, text in zip(notebook.cells, stored, strict=True):

@@ -181,7 +181,9 @@ phases.compute = compute
 sys.modules["transfer_utils.experiment.phases"] = phases
 sys.exit(main())
 """
-PROGRAMS = [["-c", TRAINING], pytest.param(SMALL, marks=pytest.mark.torture)]
+# The real training imports TensorFlow first, and meanwhile a run whose sweep or worker was killed ends.
+STARTING = f"import time; time.sleep(3)\n{TRAINING}"
+PROGRAMS = [["-c", STARTING], pytest.param(SMALL, marks=pytest.mark.torture)]
 
 
 def check_both_runs_are_complete() -> None:
