@@ -451,10 +451,11 @@ def start(program: list[str], options: RunConfig) -> subprocess.Popen:
 
 
 def wait_for(process: subprocess.Popen, stage: str, epochs: int) -> None:
-    """Wait until the record of the only run has the given number of epochs of a stage."""
+    """Wait until this process computes the only run, and its record has the given number of epochs of a stage."""
     while process.poll() is None:
         for path in Path("runs").glob(f"*/{RECORD_NAME}"):
-            if epochs_of(read_record(path), stage) >= epochs:
+            record = read_record(path)
+            if record.status == "running" and epochs_of(record, stage) >= epochs:
                 return
         time.sleep(0.01)
     pytest.fail(f"it ended before epoch {epochs} of {stage}: {process.communicate()}")
