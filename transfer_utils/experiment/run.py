@@ -46,7 +46,7 @@ def run_experiment(
 
 def finished_run(config: RunConfig) -> Run | None:
     """Return the newest completed run of the same options, images and weights file that still has its model."""
-    runs = load_runs(config.output_dir).runs if Path(config.output_dir).is_dir() else []
+    runs = load_runs(config.output_dir).runs
     inputs = functools.cache(lambda: _fingerprints(config))
     for run in reversed(runs):
         record, model = run.record, run.record.files.get("model")

@@ -10,7 +10,6 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from pathlib import Path
 
 from transfer_utils.config import NO_COPY, RunConfig
 from transfer_utils.records import Run, load_runs
@@ -125,7 +124,7 @@ def run_sweep(
 def plan(study: Study) -> Sweep:
     """Return the jobs of a study; those that are recorded in its ``output_dir`` have ended."""
     planned = study.planned()
-    runs = _load_runs(planned[0].config.output_dir) if planned else []
+    runs = load_runs(planned[0].config.output_dir).runs if planned else []
     jobs = []
     for item in planned:
         job = Job(item.config.model_copy(update={"model_path": NO_COPY}), item.groups, label(item, study))
@@ -171,7 +170,7 @@ def _arguments(config: RunConfig, notebook: bool) -> list[str]:
 
 
 def _read_records(sweep: Sweep, jobs: list[Job]) -> None:
-    runs = _load_runs(jobs[0].config.output_dir)
+    runs = load_runs(jobs[0].config.output_dir).runs
     sweep.forecast = Forecast(runs)
     for job in jobs:
         if run := _latest_run(job.config, runs):
@@ -185,7 +184,7 @@ def _finish(job: Job, future: Future) -> None:
         exit_status, last_line = future.result()
     except Exception as error:  # of the worker
         exit_status, last_line = 1, str(error) or "its worker is gone"
-    job.run = _latest_run(job.config, _load_runs(job.config.output_dir))
+    job.run = _latest_run(job.config, load_runs(job.config.output_dir).runs)
     recorded = job.run.record.status if job.run else ""
     if exit_status == 0 and recorded == "completed":
         job.status = "completed"
@@ -212,10 +211,6 @@ def _summary(sweep: Sweep, log: Log, log_error: Log) -> int:
         log_error(f"  {job.config.command()}")
     log(f"{len(sweep.jobs) - len(bad)} of {len(sweep.jobs)} runs are on record.")
     return 1 if bad else 0
-
-
-def _load_runs(output_dir: str) -> list[Run]:
-    return load_runs(output_dir).runs if Path(output_dir).is_dir() else []
 
 
 def _latest_run(config: RunConfig, runs: list[Run]) -> Run | None:
