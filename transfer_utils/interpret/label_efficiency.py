@@ -82,7 +82,9 @@ def measure_label_efficiency(
         else:
             steps = 0 if use_all else round(STEPS * math.sqrt(level))
             update = {"seed": config.seed + draw, "min_steps": steps}
-            cnn = _train_cnn(train, (pixels, val_labels), config.model_copy(update=update))
+            # Nothing is selected, so the epochs are watched on a few images; all of them are classified below.
+            watched = pixels[:PREDICT_BATCH], val_labels[:PREDICT_BATCH]
+            cnn = _train_cnn(train, watched, config.model_copy(update=update))
         correct = _predict(cnn, pixels).argmax(axis=1) == dataset.validation.labels
         for model, accuracy in (("transfer", probe.val_accuracy), ("baseline", float(correct.mean()))):
             points.append(LabelEfficiencyPoint(model, level, draw, accuracy))

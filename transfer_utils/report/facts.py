@@ -65,7 +65,7 @@ def gain(compared: Mapping[str, Configuration]) -> Estimate:
 def label_levels(results: Results) -> list[int]:
     """Return the numbers of labels per class, below all, at which transfer learning has an opponent."""
     levels = sorted({each.config.labels_per_class for each in results.groups.get("label_efficiency", [])} - {0})
-    return [n for n in levels if len(sides(results, n)) > 1 and "transfer" in sides(results, n)]
+    return [n for n in levels if len(compared := sides(results, n)) > 1 and "transfer" in compared]
 
 
 def label_table(results: Results) -> tuple[list[str], list[list[str]]]:
@@ -75,7 +75,8 @@ def label_table(results: Results) -> tuple[list[str], list[list[str]]]:
     rows = []
     for n, compared in by_labels.items():
         cells = [percent(compared[kind].accuracy("test_end2end")) if kind in compared else MISSING for kind in kinds]
-        over = f"{points(gain(compared))} over the {MODEL_NAMES[strongest(compared).kind]}, {seeds(gain(compared).n)}"
+        gained = gain(compared)
+        over = f"{points(gained)} over the {MODEL_NAMES[strongest(compared).kind]}, {seeds(gained.n)}"
         rows.append([labels(n), *cells, over])
     return ["labels per class", *(MODEL_NAMES[kind] for kind in kinds), "gain over the best opponent"], rows
 

@@ -239,7 +239,7 @@ class LabelEfficiencyPoint(NamedTuple):
         model: ``transfer`` or ``baseline``.
         labels: labelled images per class; the mean over the classes if all labels are used.
         draw: number of the draw.
-        accuracy: fraction of the half of the validation split that is kept for this measurement.
+        accuracy: fraction of the images that measure it.
     """
 
     model: str
