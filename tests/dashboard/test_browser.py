@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
 from tests.samples import write_run, write_samples
@@ -80,11 +80,14 @@ def select(page: Page, row: int) -> None:
     page.mouse.click(box["x"] + 16, box["y"] + step * (row + 1.5))
 
 
-def cells(page: Page, table: int = 0) -> list[list[str]]:
-    """Return the cells of a table, as a screen reader sees them."""
-    grid = page.get_by_test_id("stDataFrame").nth(table)
-    expect(grid.locator("td").first).to_be_attached()
-    return grid.locator("tr").evaluate_all("rows => rows.map(row => [...row.children].map(cell => cell.textContent))")
+def rows(page: Page) -> Locator:
+    """Return the rows of the first table, as a screen reader sees them. The page may still be at work on them."""
+    return page.get_by_test_id("stDataFrame").first.locator("tr")
+
+
+def cells(page: Page) -> list[list[str]]:
+    """Return the cells of the first table as it stands."""
+    return rows(page).evaluate_all("rows => rows.map(row => [...row.children].map(cell => cell.textContent))")
 
 
 def test_every_page_opens_from_the_navigation(page):
@@ -98,8 +101,7 @@ def test_every_page_opens_from_the_navigation(page):
     ):
         page.get_by_test_id("stButtonGroup").get_by_role("radio", name=name, exact=True).click()
         expect(page.get_by_text(text).first).to_be_visible()
-        wait_until_drawn(page)
-        assert ("page=" in page.url) == (name != "Runs")
+        expect(page).to_have_url(re.compile(r"^(?!.*page=)" if name == "Runs" else "page="))
 
 
 def test_two_runs_are_selected_and_compared_and_one_is_hidden(page):
@@ -108,20 +110,20 @@ def test_two_runs_are_selected_and_compared_and_one_is_hidden(page):
     expect(page.get_by_text("8 of 15 runs, 1 chosen")).to_be_visible()
     select(page, 2)
     expect(page.get_by_text("8 of 15 runs, 2 chosen")).to_be_visible()
-    assert re.search(r"chosen=depth-10-0&chosen=depth-30-0", page.url)
+    expect(page).to_have_url(re.compile("chosen=depth-10-0&chosen=depth-30-0"))
 
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_text("Options that differ")).to_be_visible()
-    wait_until_drawn(page)
+    expect(rows(page)).to_have_count(3)  # the header and the two options that differ
     differences = [row[-3:] for row in cells(page)]
     assert ["n_unfreeze", "10", "30"] in differences and ["augment", "no", "yes"] in differences
-    assert len(differences) == 3  # the header and the two options that differ
 
     open_page(page, "search=depth-&sort=name&chosen=depth-10-0")
     page.get_by_role("button", name="Hide", exact=True).click()
     expect(page.get_by_text("7 of 15 runs", exact=True)).to_be_visible()
-    assert "hidden=depth-10-0" in page.url and "chosen" not in page.url
-    assert not any("depth-10-0" in row for row in cells(page))
+    expect(page).to_have_url(re.compile(r"^(?!.*chosen).*hidden=depth-10-0"))
+    expect(rows(page).filter(has_text="depth-10-0")).to_have_count(0)
+    expect(rows(page).filter(has_text="depth-30-0")).to_have_count(1)
 
     open_page(page, page.url.split("?")[1])  # the address restores the view
     expect(page.get_by_text("7 of 15 runs", exact=True)).to_be_visible()
