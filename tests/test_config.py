@@ -116,7 +116,7 @@ def test_the_small_preset_differs_from_the_large_one_only_in_labels_epochs_and_a
 
 
 def test_the_fingerprint_ignores_only_the_preset_and_the_path_options():
-    usual = preset("none", epochs_stage1=0)  # any value of any other option is valid with it
+    usual = preset("none", epochs_stage1=0)  # nearly any value of any other option is valid with it
     recorded = read_record(ROOT / "runs" / "0005-offline-transfer" / "run.json")
     assert preset("offline", seed=recorded.config["seed"]).fingerprint == recorded.fingerprint
     for name, field in RunConfig.model_fields.items():
@@ -125,7 +125,8 @@ def test_the_fingerprint_ignores_only_the_preset_and_the_path_options():
         choices = [choice for choice in getattr(field.annotation, "__args__", ()) if choice != field.default]
         other = {bool: not field.default, str: "elsewhere"}.get(field.annotation) if not choices else choices[0]
         value = field.default + {int: 1, float: 0.15}[field.annotation] if other is None else other
-        same = preset("none", **{"epochs_stage1": 0, name: value}).fingerprint == usual.fingerprint
+        options = {"epochs_stage1": 0, **({"weights": "letters"} if name == "source_probe" else {})}
+        same = preset("none", **options | {name: value}).fingerprint == preset("none", **options).fingerprint
         assert same == (name in PATH_OPTIONS), name
     assert RunConfig(preset="cifar10", epochs_stage1=0).fingerprint == usual.fingerprint
 
@@ -158,6 +159,13 @@ def test_selection_on_nothing_excludes_what_follows_the_validation_loss():
     for options in ({"epochs_stage1": 1}, {"schedule": "plateau"}):
         with pytest.raises(UserError, match="selection must be 'validation' for epochs_stage1 and schedule 'plateau'"):
             preset("cifar10", selection="none", **options)
+
+
+def test_the_source_task_is_probed_only_where_it_is_known():
+    assert preset("offline", source_probe=True).source_probe
+    for options in ({"weights": "random"}, {"stored_size": 64}):
+        with pytest.raises(UserError, match="source_probe needs weights 'letters' and stored_size 32"):
+            preset("offline", source_probe=True, **options)
 
 
 def test_a_record_has_the_identity_of_its_config_even_if_it_is_older_or_damaged():

@@ -113,6 +113,9 @@ class RunConfig(BaseModel):
         "what chooses the epoch that is kept and the L2 of the solved head: the validation split, or nothing: the last "
         "epoch and a fixed L2",
     )
+    source_probe: bool = _option(
+        False, "training", "probe before and after stage 2 what the backbone knows of photo-letters, its source task"
+    )
     batch_size: int = _option(128, "training", "images per step", "images", ge=1, le=8192)
     optimizer_stage1: Optimizer = _option("AdamW", "training", "optimizer of stage 1 and of the baseline")
     optimizer_stage2: Optimizer = _option("AdamW", "training", "optimizer of stage 2")
@@ -202,6 +205,11 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> RunConfig:
+        if self.source_probe and (self.weights, self.stored_size) != ("letters", 32):
+            raise ValueError(
+                "source_probe needs weights 'letters' and stored_size 32, which are the size and task of its letters, "
+                f"got {self.weights!r} and {self.stored_size}"
+            )
         smallest = MINIMUM_SIZE.get(self.backbone, 32)
         if self.image_size < smallest:
             raise ValueError(f"image_size must be at least {smallest} for {self.backbone}, got {self.image_size}")

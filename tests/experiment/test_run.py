@@ -143,6 +143,7 @@ def test_a_finished_run_is_reused_on_request(uninterrupted, monkeypatch, tmp_pat
     assert read_record(tmp_path / "log.json").run_id == again.name
     assert sha256_of_weights(load_model(tmp_path / "mine.keras")) == outcome(again.folder)[0]
     assert (tmp_path / "mine.keras.classes.json").is_file()
+    assert finished_run(config(output_dir=same.output_dir, baseline="compact")).path == again.path, "it trains no CNN"
     assert finished_run(config(output_dir=same.output_dir, seed=1)) is None
     assert finished_run(config(output_dir="elsewhere")) is None
     model = again.folder / "model.keras"

@@ -29,7 +29,7 @@ def made(*accuracies: float, parameters: int = 0, data: str = "CIFAR-10", **opti
 
 def evaluate(name: str, *pool: Configuration):
     study = Study(preset="cifar10", groups=[StudyGroup(name="none", question="?")])
-    return evaluate_claim(CLAIM[name], Results(study, {}, [], list(pool), 0, 0))
+    return evaluate_claim(CLAIM[name], Results(study, {}, [], list(pool), [], 0, 0))
 
 
 @pytest.mark.parametrize(

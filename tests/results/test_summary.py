@@ -116,3 +116,17 @@ def test_the_time_per_image_of_an_older_record_follows_from_its_evaluation(optio
     assert older.milliseconds == pytest.approx(3000 / (100 + views * 100))
     record.inference = {"images": 64, "seconds": 0.16}
     assert older.milliseconds == pytest.approx(2.5), "a measured time takes precedence"
+
+
+def test_probes_of_the_source_task_are_collected_whatever_the_data():
+    runs = [run(seed, 0.5, learning_rate_stage2=rate) for rate in (1e-3, 1e-5) for seed in (0, 1)]
+    for number, each in enumerate(runs[:3]):
+        each.record.dataset["name"] = "photo-digits"
+        for when, accuracy in (("before", 0.8), ("after", 0.6 - 0.1 * number)):
+            bounds = {f"source_{when}_low": accuracy - 0.01, f"source_{when}_high": accuracy + 0.01}
+            each.record.metrics |= {f"source_{when}": accuracy} | bounds
+    results = collect(Study(preset="cifar10", groups=[StudyGroup(name="g", question="?")]), runs)
+    assert [list(each.runs) for each in results.probed] == [[0, 1], [0]]
+    assert len(results.pool) == 1, "the digits are not among the images of CIFAR-10"
+    change = difference(results.probed[0], results.probed[0], "source_after", of_b="source_before")
+    assert (change.mean, change.n) == (pytest.approx(-25), 2)

@@ -13,6 +13,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model
 from transfer_utils.experiment.saving import export_precisions, save_trained_model
 from transfer_utils.experiment.session import RunSession
+from transfer_utils.experiment.source_task import probe_source_task
 from transfer_utils.features import BoundaryCache, extract_features
 from transfer_utils.models.batchnorm_folding import fold_batch_norms
 from transfer_utils.models.engine import Engine, choose_engine
@@ -103,11 +104,24 @@ def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
     config = session.config
     with session.phase("building"):
         network = _build_transfer(dataset, session)
+    if config.source_probe:
+        _probe("before", network.base, session)
     cache = _cache_boundary(network.base, dataset, session) if config.fine_tunes else None
     _train_head(network, dataset, cache, session)
     if config.fine_tunes:
         _fine_tune(network, dataset, cache, session)
+    if config.source_probe:
+        _probe("after", network.base, session)
     return network.full
+
+
+def _probe(when: str, base: keras.Model, session: RunSession) -> None:
+    """Record what a linear probe of the backbone reads of its source task, ``before`` or ``after`` stage 2."""
+    with session.phase("source_task"):
+        measured = probe_source_task(base, session.config)
+    name = f"source_{when}"
+    session.record.metrics |= {name: measured.mean, f"{name}_low": measured.low, f"{name}_high": measured.high}
+    session.log(f"A linear probe {when} stage 2 classifies {100 * measured.mean:.1f} % of the source task's letters.")
 
 
 def _build_transfer(dataset: Dataset, session: RunSession) -> Network:

@@ -11,7 +11,7 @@ from filelock import Timeout
 
 from transfer_utils.config import NAMED_WEIGHTS, NO_COPY, RunConfig
 from transfer_utils.errors import Diverged
-from transfer_utils.experiment.session import RunSession, check_paths, claim_session
+from transfer_utils.experiment.session import RunSession, check_paths, claim_session, same_configuration
 from transfer_utils.records import RECORD_NAME, Run, load_runs
 from transfer_utils.utils.files import lock
 from transfer_utils.utils.progress import Log, Progress
@@ -50,7 +50,7 @@ def finished_run(config: RunConfig) -> Run | None:
     inputs = functools.cache(lambda: _fingerprints(config))
     for run in reversed(runs):
         record, model = run.record, run.record.files.get("model")
-        same = record.status == "completed" and record.fingerprint == config.fingerprint
+        same = record.status == "completed" and same_configuration(record, config)
         if same and model and (run.folder / model).is_file():
             images, weights = inputs()
             if record.dataset.get("fingerprint") == images and weights in (None, record.weights.get("sha256")):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from transfer_utils.config import MODEL_SUFFIXES, NO_COPY, RunConfig
+from transfer_utils.config import MODEL_SUFFIXES, NO_COPY, RunConfig, identity
 from transfer_utils.errors import UserError
 from transfer_utils.records import RECORD_NAME, RunRecord, Status, load_runs, read_record, timestamp
 from transfer_utils.utils.files import lock
@@ -165,8 +165,13 @@ def check_paths(config: RunConfig) -> None:
             raise UserError(f"{name} cannot be {value!r}: {getattr(error, 'strerror', None) or error}.") from None
 
 
+def same_configuration(record: RunRecord, config: RunConfig) -> bool:
+    """Return whether a run computes what ``config`` asks for. A log of other software has no fingerprint."""
+    return bool(record.fingerprint) and identity(record.config) == identity(config)
+
+
 def _resumes(record: RunRecord, config: RunConfig) -> bool:
-    return record.status in RESUMABLE and record.fingerprint == config.fingerprint
+    return record.status in RESUMABLE and same_configuration(record, config)
 
 
 def _new_folder(root: Path, config: RunConfig) -> tuple[Path, FileLock]:

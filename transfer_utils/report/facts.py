@@ -15,7 +15,7 @@ from transfer_utils.evaluation import Estimate
 from transfer_utils.records import RunRecord
 from transfer_utils.results.claims import NAMES, EvaluatedClaim
 from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_patience, timeline
-from transfer_utils.results.formatting import duration, labels, layers, percent, points, seeds
+from transfer_utils.results.formatting import duration, labels, layers, percent, points, rate, seeds
 from transfer_utils.results.options import REPEATS, option_text, value_text
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
 from transfer_utils.utils.palette import MODEL_NAMES
@@ -25,6 +25,7 @@ HEADLINE = "cifar10"  # the preset whose runs the article begins with
 PATIENCES = (3, 4, 5, 10, math.inf)
 SETTING_COLUMNS = ("question", "validation accuracy by setting", "runs of each")
 CLAIM_COLUMNS = ("published claim", "asks for", "our runs", "where they differ from its conditions", "verdict")
+FORGETTING_COLUMNS = ("learning rate", "augmentation", "letters before", "letters after", "change", "digits after")
 TIME_COLUMNS = ("model", "recipe", "time", "validation", "test", "runs")
 
 
@@ -121,6 +122,21 @@ def setting_rows(results: Results) -> list[list[str]]:
             settings.append(f"{text}: {percent(each.trained)}{_note(each)}")
         rows.append([group.question, "; ".join(settings), seeds(min(len(each.runs) for each in configurations))])
     return rows
+
+
+def forgetting_rows(results: Results) -> list[list[str]]:
+    """Return a row for each configuration that was probed on its source task, by augmentation and learning rate."""
+    rows = []
+    for each in sorted(results.probed, key=lambda each: (each.config.augment, each.config.learning_rate_stage2)):
+        probes = [percent(each.accuracy(f"source_{when}")) for when in ("before", "after")]
+        rate_text, augmented = rate(each.config.learning_rate_stage2), _value("augmented", each.config.augment)
+        rows.append([rate_text, augmented, *probes, points(forgotten(each)), percent(each.accuracy())])
+    return rows
+
+
+def forgotten(configuration: Configuration) -> Estimate:
+    """Return what fine-tuning changed in the accuracy of a probe on the source task, in points."""
+    return difference(configuration, configuration, "source_after", of_b="source_before")
 
 
 def patience_rows(record: RunRecord) -> list[list[str]]:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from transfer_utils.config import RunConfig, identity, recorded_config, tta_count
+from transfer_utils.config import Identity, RunConfig, identity, recorded_config, tta_count
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import TRAIN_SAMPLE, Estimate, difference_interval, summarise_seeds, wilson_interval
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, unpack_bits
@@ -26,7 +26,10 @@ BOUNDS = {
     "val_end2end": ("val_low", "val_high"),
     "test_end2end": ("test_low", "test_high"),
     "test_tta": ("test_tta_low", "test_tta_high"),
+    "source_before": ("source_before_low", "source_before_high"),
+    "source_after": ("source_after_low", "source_after_high"),
 }
+SHARED = ("test", "source")  # beginnings of the metrics whose images are the same for all seeds
 OPPONENTS = ("random", "compact", "tutorial")  # keys of MODEL_NAMES
 
 
@@ -75,7 +78,7 @@ class Configuration:
     def accuracy(self, metric: str = "val_end2end") -> Estimate:
         """Return the mean accuracy over the seeds and its interval, in [0, 1]."""
         measured = list(self.measured(metric).values())
-        return measured[0] if len(measured) == 1 else over_seeds(measured, shared=metric.startswith("test"))
+        return measured[0] if len(measured) == 1 else over_seeds(measured, shared=metric.startswith(SHARED))
 
     @cached_property
     def trained(self) -> Estimate:
@@ -99,6 +102,7 @@ class Results:
         groups: for each group of the study with all its configurations on record, these in the order of its grid.
         missing: the names of the other groups.
         pool: every configuration on record, in the order of its first run.
+        probed: every configuration, of whatever data, whose backbone was probed on its source task.
         planned, recorded: the number of runs of the study, and how many of them are on record.
     """
 
@@ -106,6 +110,7 @@ class Results:
     groups: Mapping[str, list[Configuration]]
     missing: list[str]
     pool: list[Configuration]
+    probed: list[Configuration]
     planned: int
     recorded: int
 
@@ -128,14 +133,9 @@ def collect(study: Study, runs: Sequence[Run]) -> Results:
         runs: all recorded runs, the newest last; of several runs of one configuration and seed, the newest counts.
     """
     usable = [run for status in ("diverged", "completed") for run in runs if run.record.status == status]
-    usable = [run for run in usable if run.path.name == RECORD_NAME and run.record.dataset.get("name") == "cifar10"]
-    usable = [run for run in usable if recorded_config(run.record.config)]
-    pool = {}
-    for repeats in by_configuration(usable, lambda run: run.record.config):
-        newest = {run.record.config.get("seed", 0): run for run in repeats}
-        options = repeats[0].record.config
-        runs_by_seed = dict(sorted(newest.items()))
-        pool[identity(options, ignoring=REPEATS)] = Configuration(recorded_config(options), runs_by_seed)
+    usable = [run for run in usable if run.path.name == RECORD_NAME and recorded_config(run.record.config)]
+    pool = _configurations([run for run in usable if run.record.dataset.get("name") == "cifar10"])
+    probed = _configurations([run for run in usable if run.record.metrics.get("source_after") is not None])
     groups = {}
     for group in study.groups:
         groups[group.name] = []
@@ -147,7 +147,8 @@ def collect(study: Study, runs: Sequence[Run]) -> Results:
     complete = {name: group for name, group in groups.items() if all(configuration.runs for configuration in group)}
     recorded = {run.path for group in groups.values() for configuration in group for run in configuration.runs.values()}
     missing = [name for name in groups if name not in complete]
-    return Results(study, complete, missing, list(pool.values()), len(study.planned()), len(recorded))
+    every, planned = list(pool.values()), len(study.planned())
+    return Results(study, complete, missing, every, list(probed.values()), planned, len(recorded))
 
 
 def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", of_b: str = "") -> Estimate:
@@ -172,7 +173,7 @@ def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", 
         independent = _independent(measured_a[seed], measured_b[seed])
         paired = all(correct is not None and len(correct) == len(hits[0]) for correct in hits)
         gaps.append(Estimate(*difference_interval(*hits).values(), 1) if paired else independent)
-    return gaps[0] if len(gaps) == 1 else over_seeds(gaps, shared=metric.startswith("test"))
+    return gaps[0] if len(gaps) == 1 else over_seeds(gaps, shared=metric.startswith(SHARED))
 
 
 def over_seeds(measured: Sequence[Estimate], *, shared: bool = False) -> Estimate:
@@ -186,6 +187,17 @@ def over_seeds(measured: Sequence[Estimate], *, shared: bool = False) -> Estimat
     images = float(np.mean([each.high - each.low for each in measured])) / 2 if shared else 0.0
     reach = math.hypot(summary["high"] - summary["mean"], images)
     return Estimate(summary["mean"], summary["mean"] - reach, summary["mean"] + reach, summary["n"])
+
+
+def _configurations(runs: Sequence[Run]) -> dict[Identity, Configuration]:
+    """Group runs, the newest last, by configuration; of several runs of one seed, the newest counts."""
+    pool = {}
+    for repeats in by_configuration(runs, lambda run: run.record.config):
+        newest = {run.record.config.get("seed", 0): run for run in repeats}
+        options = repeats[0].record.config
+        runs_by_seed = dict(sorted(newest.items()))
+        pool[identity(options, ignoring=REPEATS)] = Configuration(recorded_config(options), runs_by_seed)
+    return pool
 
 
 def _independent(a: Estimate, b: Estimate) -> Estimate:
