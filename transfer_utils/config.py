@@ -282,7 +282,21 @@ class RunConfig(BaseModel):
     @property
     def dataset_name(self) -> str:
         """The dataset's name in files and tables; for ``dataset="folder"``, the name of the image folder."""
-        return Path(self.data_dir).resolve().name if self.dataset == "folder" else self.dataset
+        return (self.dataset == "folder" and Path(self.data_dir).resolve().name) or self.dataset
+
+    def weights_file(self) -> Path | None:
+        """Return the file of weights that the option ``weights`` names; None for weights that have a name.
+
+        Raises:
+            UserError: there is no such file.
+        """
+        if self.weights in NAMED_WEIGHTS:
+            return None
+        path = Path(self.weights).expanduser()
+        if not path.is_file():
+            names = ", ".join(repr(name) for name in NAMED_WEIGHTS)
+            raise UserError(f"weights must be {names} or an existing file, got {self.weights!r}.")
+        return path
 
 
 Identity = frozenset[tuple[str, Any]]

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
+from keras.src.backend.common import global_state
 from keras.src.legacy.saving import legacy_h5_format
 
 if TYPE_CHECKING:
     import h5py
 
 
+UNINITIALISED = "uninitialized_variables"
+
+
 def save_h5(model: keras.Model, file: h5py.File) -> None:
     """Write ``model`` into an open HDF5 file; ``model.save`` takes a path only."""
     legacy_h5_format.save_model_to_hdf5(model, file)
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Give the variables that are made in the block their shapes, but no memory: such a model can only be looked at.
+
+    Weights that are loaded must fit these shapes. Keras would allocate the variables when the next scope ends, so they
+    are taken off its list.
+    """
+    pending = list(global_state.get_global_attribute(UNINITIALISED, []))
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute(UNINITIALISED, pending)
 
 
 def skip_gradient_sum(optimizer: keras.optimizers.Optimizer) -> None:

@@ -30,6 +30,16 @@ def as_text(value: Any, max_length: int = MAX_LENGTH, lines: bool = False) -> st
     return shown + "…" if len(text) > max_length else shown
 
 
+def as_lines(text: str) -> str:
+    """Return lines for a terminal, which would obey the escape codes in the name of a file or class."""
+    return _escaped(text, keep="\n\t")
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number and what it counts, such as ``1 run`` or ``2 runs``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def as_label(value: Any, max_length: int = 60) -> str:
     """Return a value as text for a Plotly label, with ``<`` and ``&`` escaped so that it is not read as markup."""
     return html.escape(as_text(value, max_length), quote=False)
