@@ -50,8 +50,8 @@ def load_model(path: str | Path) -> keras.Model:
     """Load a saved model uncompiled and in safe mode; models with foreign code are refused before Keras reads them.
 
     Raises:
-        UserError: the file does not exist, is not a model, contains code, links or pickles, or does not hold the weights
-            of the network that it describes.
+        UserError: the file does not exist, is not a model, contains code, links or pickles, or lacks the weights of the
+            network that it describes.
     """
     path = Path(path)
     check_is_model(path, MODEL_SUFFIXES)
