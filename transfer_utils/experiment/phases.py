@@ -38,7 +38,7 @@ from transfer_utils.training.stages import (
     run_stage2_finetuning,
     train_baseline,
 )
-from transfer_utils.utils.text import format_bytes
+from transfer_utils.utils.text import counted, format_bytes
 
 CHECKPOINT = "checkpoint-{}.npz"
 
@@ -151,7 +151,7 @@ def _cache_boundary(base: keras.Model, dataset: Dataset, session: RunSession) ->
     n_classes = len(dataset.class_names)
     cache = BoundaryCache(build_trunk(trunk, config), dataset.train, n_classes, config, session.progress)
     if needed := cache.bytes_needed(dataset.validation):
-        views = "1 view" if cache.views == 1 else f"{cache.views} views"
+        views = counted(cache.views, "view")
         session.log(f"The frozen part is run once on {views} of each training image: {format_bytes(needed)}.")
     if cache.plain_views:
         _fill(cache, dataset, session)
@@ -269,7 +269,7 @@ def _log_stage(title: str, curves: Curves, session: RunSession) -> None:
     best, epochs = int(np.argmin(curves["val_loss"])), len(curves["val_loss"])
     session.log(
         f"{title}: validation accuracy {100 * curves['val_accuracy'][best]:.1f} % in the best of "
-        f"{epochs} {'epoch' if epochs == 1 else 'epochs'}, {sum(curves['seconds']):.0f} s."
+        f"{counted(epochs, 'epoch')}, {sum(curves['seconds']):.0f} s."
     )
 
 
