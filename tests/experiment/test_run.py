@@ -490,7 +490,8 @@ def test_missing_images_or_weights_are_noticed_before_there_is_a_run(computing, 
 @pytest.mark.parametrize("options", [{}, {"preset": "cifar10"}, {"preset": "cifar10", "model": "baseline"}])
 def test_a_run_over_an_image_folder_bears_its_name_whatever_the_preset(options):
     Path("my flowers\x1b[31m" + 60 * "é").mkdir()
-    session = claim(**options, data_dir=next(Path().glob("my*")).name)
+    named = config(data_dir=next(Path().glob("my*")).name).model_copy(update=options)
+    session = sessions.claim_session(named, None, quiet)
     name = "0001-" + ("my flowers\\x1b[31m" + 60 * "é")[:60] + f"-{options.get('model', 'transfer')}"
     assert session.folder.name == name
     session.release()
