@@ -15,6 +15,7 @@ from transfer_utils import __version__
 from transfer_utils.cli.options import RunCommand, debug_option, option, quiet_option, run_options
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.errors import UserError
+from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.progress import reporting
 from transfer_utils.utils.supervised import end_with_starter
 from transfer_utils.utils.text import as_lines, as_text, counted, printable
@@ -212,6 +213,7 @@ def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: boo
 
     It learns to classify letters drawn over photographs, and its weights are saved.
     """
+    check_writable("output_dir", output_dir)
     from transfer_utils.training.pretrain import pretrain_backbone
 
     with reporting(quiet) as (progress, log):
