@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import warnings
 import zipfile
 from pathlib import Path
@@ -21,6 +22,8 @@ from transfer_utils.utils.progress import Log
 
 # How the files of each format begin; a LiteRT file has its mark at the fifth byte.
 BEGINNINGS = {".keras": b"PK\x03\x04", ".h5": b"\x89HDF\r\n\x1a\n", ".tflite": b"TFL3"}
+
+BYTES_PER_WEIGHT = 4
 
 MAX_DESCRIPTION_BYTES = 16 << 20  # the configurations of our backbones take less than one megabyte
 
@@ -55,11 +58,12 @@ def load_model(path: str | Path) -> keras.Model:
     """
     path = Path(path)
     check_is_model(path, MODEL_SUFFIXES)
-    refuse_foreign_code(path)
+    config = refuse_foreign_code(path)
     try:
-        with without_memory():  # or a description of kilobytes could ask for gigabytes
-            keras.saving.load_model(path, compile=False, safe_mode=True)
+        _refuse_undue_size(path, config)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except UserError:
+        raise
     except Exception as error:  # Keras raises many types of exceptions for a file that is not a model
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         if "could not be deserialized" in reason:
@@ -89,8 +93,11 @@ def check_is_model(path: Path, suffixes: tuple[str, ...]) -> None:
     raise UserError(f"{path} cannot be read as a model: its name must end in {names}.{hint}")
 
 
-def refuse_foreign_code(path: Path) -> None:
+def refuse_foreign_code(path: Path) -> object:
     """Read the configuration of a model without building it, and refuse layers that are not part of Keras.
+
+    Returns:
+        The configuration.
 
     Raises:
         UserError: the file contains a Lambda layer, a class from outside Keras or a link to another file, declares
@@ -99,7 +106,9 @@ def refuse_foreign_code(path: Path) -> None:
     # As Keras does, decide by the name: a file can be valid in both formats and harmless in only one of them.
     read_config = _read_keras_config if path.suffix == ".keras" else _read_h5_config
     try:
-        _refuse_foreign_layers(read_config(path), path)
+        config = read_config(path)
+        _refuse_foreign_layers(config, path)
+        return config
     except UserError:
         raise
     except (KeyError, ValueError, TypeError, OSError, RecursionError, zipfile.BadZipFile) as error:
@@ -136,6 +145,23 @@ def _refuse_foreign_layers(value: object, path: Path) -> None:
     if isinstance(value, list):
         for item in value:
             _refuse_foreign_layers(item, path)
+
+
+def _refuse_undue_size(path: Path, config: object) -> None:
+    """Refuse a file of kilobytes whose configuration describes a network of gigabytes, before there is memory for it."""
+    with without_memory():
+        if path.suffix == ".keras":
+            model = keras.saving.deserialize_keras_object(_without_compilation(config), safe_mode=True)
+        else:
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    check_declared_size(path, sum(BYTES_PER_WEIGHT * math.prod(variable.shape) for variable in model.variables))
+
+
+def _without_compilation(config: object) -> object:
+    """Return a configuration without the optimizers of its parts, whose counters always have memory."""
+    if isinstance(config, dict):
+        return {key: _without_compilation(value) for key, value in config.items() if key != "compile_config"}
+    return [_without_compilation(item) for item in config] if isinstance(config, list) else config
 
 
 def copy_model(model: keras.Model, record: RunRecord, path: Path, log: Log) -> None:
