@@ -81,6 +81,18 @@ def test_the_head_learns_and_every_curve_has_one_value_per_epoch():
     assert math.isclose(loss_of(model, validation), curves["val_loss"][0], rel_tol=1e-4)
 
 
+def test_tensorflow_traces_a_step_once_whatever_the_sizes_of_the_batches(monkeypatch):
+    """Keras alone traces it again for the last batch, which takes seconds and ends in warnings on small folders."""
+    traced = []
+    for name in ("train_step", "test_step"):
+        step = getattr(keras.Model, name)
+        monkeypatch.setattr(
+            keras.Model, name, lambda self, data, name=name, step=step: (traced.append(name), step(self, data))[1]
+        )
+    stage1(features(133, 1), epochs_stage1=2, train=features(23))  # batches of 10 and 3; 128 or more, and the rest
+    assert sorted(traced) == ["test_step", "train_step"]
+
+
 def test_a_stage_that_only_gets_worse_restores_its_initial_weights():
     model, before = head(), sha256_of_weights(head())
     _, curves = stage1(wrong_features(), model, epochs_stage1=3, learning_rate_stage1=0.1)

@@ -148,7 +148,7 @@ def _refuse_foreign_layers(value: object, path: Path) -> None:
 
 
 def _refuse_undue_size(path: Path, config: object) -> None:
-    """Refuse a file of kilobytes whose configuration describes a network of gigabytes, before there is memory for it."""
+    """Refuse a file of kilobytes that describes a network of gigabytes, before there is memory for that."""
     with without_memory():
         if path.suffix == ".keras":
             model = keras.saving.deserialize_keras_object(_without_compilation(config), safe_mode=True)
