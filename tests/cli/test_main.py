@@ -186,7 +186,7 @@ def test_a_command_under_nohup_goes_on_after_sighup(monkeypatch):
     assert main(["train"]) == 0
 
 
-@pytest.mark.parametrize("module", ["transfer_utils.cli", "click", "transfer_utils.config", "pydantic", "yaml"])
+@pytest.mark.parametrize("module", ["transfer_utils.cli", "click", "transfer_utils.config", "pydantic"])
 @pytest.mark.fault(34)
 def test_an_interrupt_while_the_program_is_imported_leaves_no_traceback(module):
     """A finder that sends SIGINT when ``module`` is imported plays a user who is quick to change their mind."""
