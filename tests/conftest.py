@@ -56,8 +56,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.markexpr = config.option.markexpr or "not torture"
     path = config.getoption("--tally")
     config.pluginmanager.register(Survival(path and config.invocation_params.dir / path), "survival")
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # set by shells for background processes
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # child processes would inherit it
+    # Shells set these for background processes, nohup for all; child processes would inherit them.
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,11 +79,12 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _restore_sigterm() -> Iterator[None]:
-    """Restore the SIGTERM handler, which the command line replaces when it runs in this process."""
-    before = signal.getsignal(signal.SIGTERM)
+def _restore_signals() -> Iterator[None]:
+    """Restore the handlers that the command line replaces when it runs in this process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ FAULTS = {
         "killed in a stage or between two", "the same command continues; the final weights are the same to the bit"
     ),
     5: Fault("disk full: record, model, cache", "exit status 1, a clear message, the previous file intact"),
-    6: Fault("Ctrl-C, SIGTERM", "the record says `interrupted`; exit status 130 or 143; no traceback"),
+    6: Fault("Ctrl-C, SIGTERM, SIGHUP", "the record says `interrupted`; exit status 130, 143, 129; no traceback"),
     7: Fault("two runs with the same output folder", "both are kept, under different names"),
     8: Fault("eight processes want the same cache", "one builds it, all read the same bytes"),
     9: Fault("the holder of a lock is killed", "the lock is free"),
@@ -62,6 +62,10 @@ FAULTS = {
     29: Fault("a mistyped option, or any other words", "an error before anything runs; the nearest name is offered"),
     30: Fault("somebody else wants the dashboard", "it listens to this machine alone, and sends nothing anywhere"),
     31: Fault("the same seed, machine and thread count", "the same SHA-256 of the weights, three times"),
+    33: Fault("a note in the cache is empty, cut or of another type", "a warning names it; it is made again"),
+    34: Fault("SIGHUP, Ctrl-C at the first moment, a killed dashboard", "as by Ctrl-C; no traceback; nothing is left"),
+    37: Fault("a model file of kilobytes that declares gigabytes", "refused before memory is taken for it"),
+    40: Fault("a place to be written is full or read-only", "said before training, with the place and its room"),
 }
 
 

@@ -68,6 +68,31 @@ def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered(
             class_names(path, 2)
 
 
+def test_numbered_classes_come_with_a_warning_that_says_where_the_names_belong(tmp_path, recwarn):
+    path = tmp_path / "model.keras"
+    with pytest.warns(
+        UserWarning, match=r"There are no class names beside it: put its model\.keras\.classes\.json, or the"
+    ):
+        class_names(path, 3)
+    name_classes(path, ["a", "b", "c"])
+    with pytest.warns(UserWarning, match="The class names beside it are those of another model"):
+        class_names(path, 2)
+    recwarn.clear()
+    assert class_names(path, 3) == ["a", "b", "c"] and not recwarn
+    (tmp_path / "model.keras.classes.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="cannot be read"):
+        class_names(path, 3)
+
+
+@pytest.mark.fault(37)
+def test_a_model_of_far_too_large_images_is_refused(tmp_path):
+    pixels = keras.Input((5000, 5000, 3))
+    large = keras.Model(pixels, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(pixels)))
+    path = save_model(large, tmp_path / "large.keras")
+    with pytest.raises(UserError, match=r"large\.keras is refused: it takes images of 5000 pixels a side"):
+        list(predict_images(path, [Path("dark.png")]))
+
+
 def test_a_model_that_does_not_classify_images_is_rejected(tmp_path):
     path = save_model(keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)]), tmp_path / "other.keras")
     with pytest.raises(UserError, match=r"other\.keras must map square colour images to probabilities"):

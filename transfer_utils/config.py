@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from transfer_utils.errors import UserError, nearest
+from transfer_utils.errors import UserError
+from transfer_utils.option_errors import explain, near, shown, unknown
 from transfer_utils.presets import BASELINE_OPTIONS, PRESETS
 from transfer_utils.presets import PRESET_PURPOSE as PRESET_PURPOSE  # importable from here as before
 
@@ -289,7 +290,21 @@ class RunConfig(BaseModel):
     @property
     def dataset_name(self) -> str:
         """The dataset's name in files and tables; for ``dataset="folder"``, the name of the image folder."""
-        return Path(self.data_dir).resolve().name if self.dataset == "folder" else self.dataset
+        return (self.dataset == "folder" and Path(self.data_dir).resolve().name) or self.dataset
+
+    def weights_file(self) -> Path | None:
+        """Return the file of weights that the option ``weights`` names; None for weights that have a name.
+
+        Raises:
+            UserError: there is no such file.
+        """
+        if self.weights in NAMED_WEIGHTS:
+            return None
+        path = Path(self.weights).expanduser()
+        if not path.is_file():
+            names = ", ".join(repr(name) for name in NAMED_WEIGHTS)
+            raise UserError(f"weights must be {names} or an existing file, got {self.weights!r}.")
+        return path
 
 
 Identity = frozenset[tuple[str, Any]]
@@ -334,15 +349,17 @@ def preset(name: str, **options: Any) -> RunConfig:
     """
     known = ("none", *PRESETS)
     if name not in known:
-        raise UserError(f"preset must be one of {', '.join(known)}, got {_shown(name)}.{_near(name, known)}")
+        raise UserError(f"preset must be one of {', '.join(known)}, got {shown(name)}.{near(name, known)}")
     for key in options:
         if key not in RunConfig.model_fields:
-            raise UserError(f"There is no option {_shown(key)}.{_near(key, RunConfig.model_fields)}")
+            raise UserError(unknown("option", key, RunConfig.model_fields))
     try:
         own = BASELINE_OPTIONS.get(str(options.get("baseline")), {})
         return RunConfig(**{**PRESETS.get(name, {}), **own, **options, "preset": name})
     except ValidationError as error:
-        raise UserError(_explain(error)) from None
+        places = [(item, ".".join(str(part) for part in item["loc"])) for item in error.errors()]
+        lines = [explain(item, name, RunConfig.model_fields) for item, name in places]
+        raise UserError("\n".join(lines)) from None
 
 
 def recorded_config(options: Mapping[str, Any]) -> RunConfig | None:
@@ -353,46 +370,6 @@ def recorded_config(options: Mapping[str, Any]) -> RunConfig | None:
         return config
     except ValueError:
         return None
-
-
-def _explain(error: ValidationError) -> str:
-    """Convert pydantic's errors to lines such as ``image_size must be at least 32, got 16``."""
-    expectations = {
-        "greater_than_equal": "at least {ge:g}",
-        "greater_than": "greater than {gt:g}",
-        "less_than_equal": "at most {le:g}",
-        "less_than": "less than {lt:g}",
-        "literal_error": "one of {expected}",
-        "finite_number": "a finite number",
-        "bool": "true or false",
-        "int": "a whole number",
-        "float": "a number",
-        "string": "text",
-    }
-    lines = []
-    for item in error.errors():
-        name, kind = ".".join(str(part) for part in item["loc"]), item["type"]
-        if not name:  # a rule about several options, whose message is complete
-            lines.append(item["msg"].removeprefix("Value error, ") + ".")
-            continue
-        expected = expectations.get(kind) or expectations[kind.split("_")[0]]
-        allowed = RunConfig.model_fields[name].annotation.__args__ if kind == "literal_error" else ()
-        hint = _near(item["input"], allowed)
-        lines.append(f"{name} must be {expected.format(**item.get('ctx', {}))}, got {_shown(item['input'])}.{hint}")
-    return "\n".join(lines)
-
-
-def _shown(value: Any) -> str:
-    """Return ``repr(value)``, shortened if it is long. Python refuses to convert an int of 5,000 digits to text."""
-    try:
-        text = repr(value)
-    except ValueError:
-        return f"a number of {value.bit_length()} bits"
-    return text if len(text) <= 80 else f"{text[:40]}...{text[-20:]}"
-
-
-def _near(value: Any, known: Iterable[str]) -> str:
-    return nearest(value, known) if isinstance(value, str) and len(value) <= 80 else ""
 
 
 def tta_count(horizontal_flip: bool, shift: int = 0) -> int:

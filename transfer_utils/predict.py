@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
 from transfer_utils.models.engine import Engine
 from transfer_utils.models.litert import LiteRT, load_exported
-from transfer_utils.models.saving import class_names, load_model
+from transfer_utils.models.saving import check_is_model, class_names, load_model
+
+SUFFIXES = (*MODEL_SUFFIXES, ".tflite")
+MAX_SIDE = 4096  # pixels; an image is enlarged to the side that the model takes
 
 Prediction = list[tuple[str, float]]  # pairs (class name, probability), most likely first
 
@@ -31,6 +35,8 @@ def predict_images(
     names = class_names(model_path, classify.shape[-1])
     for path in images:
         try:
+            if path.is_dir():
+                raise UserError(f"{path} is a folder: name the images in it, such as {path}/*.jpg.")
             pixels = decode_image(path, side)
         except UserError as error:
             yield path, error
@@ -40,14 +46,22 @@ def predict_images(
 
 def _classifier(path: Path) -> tuple[Engine | LiteRT, int]:
     """Return a function from uint8 images to probabilities, and the side in px that the images must have."""
+    check_is_model(path, SUFFIXES)
     if path.suffix == ".tflite":
         model = load_exported(path)
+        _check_side(path, model.side)
         return model, model.side
     model = load_model(path)
     shapes, side = [tensor.shape for tensor in (*model.inputs, *model.outputs)], model.inputs[0].shape[1]
     if [len(shape) for shape in shapes] != [4, 2] or side is None or shapes[0] != (None, side, side, 3):
         raise UserError(f"{path} must map square colour images to probabilities, got the shapes {shapes}.")
+    _check_side(path, side)
     return Engine(model, batch=1), side
+
+
+def _check_side(path: Path, side: int) -> None:
+    if side > MAX_SIDE:
+        raise UserError(f"{path} is refused: it takes images of {side} pixels a side, and the limit is {MAX_SIDE}.")
 
 
 def top_classes(probabilities: np.ndarray, names: list[str], top: int) -> Prediction:

@@ -100,12 +100,12 @@ BASELINE_OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 PRESET_PURPOSE = {
-    "offline": "no network; a minute; the embedded data, which `make course` runs on",
-    "cifar10-classic": "the recipe of most tutorials, used by the notebooks; 5 minutes on two cores",
+    "offline": "no network, one minute: the images that ship with it",
+    "cifar10-classic": "the notebooks' recipe, that of most tutorials; 5 minutes",
     "cifar10": "the short recipe; 2 minutes on two cores",
     "cifar10-fast": "the short recipe with two epochs, for a first look",
     "cifar10-best": "the best accuracy of alpha 0.35; 36 minutes on two cores",
     "cifar10-small": "a quick look at real images",
-    "as-written": "the first of the published recipes as its code stands: 32 px, pixels in [0, 1], all layers frozen",
+    "as-written": "a published recipe as its code stands: 32 px, all frozen",
     "cifar10-full": "the published best configuration; a GPU",
 }

@@ -5,6 +5,9 @@ import os
 import re
 import shlex
 import signal
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +23,7 @@ from transfer_utils.course import run as course
 from transfer_utils.errors import Diverged, UserError
 from transfer_utils.experiment import phases
 from transfer_utils.experiment import run as experiment
-from transfer_utils.models.saving import save_model
+from transfer_utils.models.saving import name_classes, save_model
 from transfer_utils.presets import PRESET_PURPOSE
 from transfer_utils.records import RECORD_NAME
 
@@ -66,7 +69,8 @@ def test_the_help_shows_every_option_with_its_default_and_both_spellings_in_grou
         assert described.replace(" ", "") in text.replace(" ", ""), name
     headings = re.findall(r"^(\w+):$", out, re.MULTILINE)
     assert headings == ["General", "Data", "Network", "Training", "Augmentation", "Speed", "Paths", "Presets"]
-    assert all(f"{name} {purpose}" in text for name, purpose in PRESET_PURPOSE.items())
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert all(f"{name} {purpose}" in lines for name, purpose in PRESET_PURPOSE.items()), "one line each"
 
 
 def test_hyphens_and_underscores_are_equivalent(configs):
@@ -108,6 +112,15 @@ def test_compare_trains_longer_and_unfreezes_layers_without_a_preset(configs):
         (f"report --runs {'r' * 300}", "The file name is too long: rrr"),
         ("course --publish --preset offline", "leave out --preset and --parameter"),
         ("train --weights none.h5 --dataset photo-digits --quiet", "or an existing file, got 'none.h5'."),
+        (
+            "train --data_dir none --dataset folder",
+            "data_dir must be an image folder, got 'none', which does not exist.",
+        ),
+        ("compare --data_dir none --preset cifar10", "data_dir must be an image folder, got 'none', which does not"),
+        ("compare --model baseline", "compare trains both models: leave out --model"),
+        ("dashboard --runs none", "runs must be a folder of run records, got 'none', which does not exist."),
+        ("sweep a\x1b[31mb.yaml", "The study a\\x1b[31mb.yaml cannot be read"),
+        ("train --zo\x1b[31mm 1", "No such option '--zo\\x1b[31mm'"),
     ],
 )
 @pytest.mark.fault(29)
@@ -116,6 +129,7 @@ def test_an_error_of_the_user_prints_a_message_and_exits_2(capsys, monkeypatch, 
     assert main(words.split()) == 2
     out, err = capsys.readouterr()
     assert out == "" and message in err and "Error: " in err and "Traceback" not in err
+    assert "\x1b" not in err and not Path("runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -123,11 +137,13 @@ def test_an_error_of_the_user_prints_a_message_and_exits_2(capsys, monkeypatch, 
     [
         (UserError("zoom must be small."), 2, "Error: zoom must be small.\n"),
         (Diverged("The loss became nan."), 2, "Error: The loss became nan.\n"),
-        (OSError(28, "No space left"), 1, "Error: OSError: [Errno 28] No space left (--debug shows the traceback)\n"),
+        (OSError(28, "No space left"), 1, "Error: A file could not be written, because the disk is full. Free some"),
+        (OSError(5, "I/O error"), 1, "Error: OSError: [Errno 5] I/O error (--debug shows the traceback)\n"),
         (MemoryError(), 1, "Error: MemoryError (--debug shows the traceback)\n"),
         (RuntimeError("a\nb"), 1, "Error: RuntimeError: a (--debug shows the traceback)\n"),
         (KeyboardInterrupt(), 130, "Interrupted. Run the same command again to continue.\n"),
         (SystemExit(143), 143, "Interrupted. Run the same command again to continue.\n"),
+        (SystemExit(129), 129, "Interrupted. Run the same command again to continue.\n"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -144,18 +160,48 @@ def test_each_error_has_its_exit_status_and_only_debug_prints_a_traceback(capsys
     assert ("in fail" in capsys.readouterr().err) == isinstance(error, Exception)
 
 
-@pytest.mark.fault(6)
-def test_sigterm_runs_the_cleanup_code(monkeypatch):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.fault(6, 34)
+def test_sigterm_and_sighup_run_the_cleanup_code(monkeypatch, number, status):
     cleaned_up = []
 
     def run(config, **ignored):
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         finally:
             cleaned_up.append(True)
 
     monkeypatch.setattr(experiment, "run_experiment", run)
-    assert main(["train"]) == 143 and cleaned_up == [True]
+    assert main(["train"]) == status and cleaned_up == [True]
+
+
+@pytest.mark.fault(34)
+def test_a_command_under_nohup_goes_on_after_sighup(monkeypatch):
+    def run(config, **ignored):
+        os.kill(os.getpid(), signal.SIGHUP)
+        return SimpleNamespace(path="runs/0001/run.json")
+
+    monkeypatch.setattr(experiment, "run_experiment", run)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert main(["train"]) == 0
+
+
+@pytest.mark.parametrize("module", ["transfer_utils.cli", "click", "transfer_utils.config", "pydantic"])
+@pytest.mark.fault(34)
+def test_an_interrupt_while_the_program_is_imported_leaves_no_traceback(module):
+    """A finder that sends SIGINT when ``module`` is imported plays a user who is quick to change their mind."""
+    code = f"""
+import os, runpy, signal, sys
+class Impatient:
+    def find_spec(self, name, *rest):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Impatient())
+sys.argv = ["transfer-utils", "sweep", "none.yaml"]
+runpy.run_module("transfer_utils", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
 
 
 def test_quiet_prints_only_errors(capfd, monkeypatch):
@@ -178,6 +224,45 @@ def test_train_prints_the_path_of_the_record_unless_quiet(capfd, monkeypatch):
     path = Path("runs/0002-cifar10-transfer") / RECORD_NAME
     assert capfd.readouterr() == (f"a line\nRecorded in {path}.\n", "")
     assert json.loads(path.read_text())["command"] == "transfer-utils train --seed 1"
+
+
+CODES = "\x1b[31mred\x07"
+
+
+def test_no_control_characters_reach_the_terminal(capfd, monkeypatch):
+    def run(config, log, **ignored):
+        log(f"The class {CODES} has no images.\nA second line.")
+        raise UserError(CODES)
+
+    monkeypatch.setattr(experiment, "run_experiment", run)
+    assert main(["train"]) == 2
+    out, err = capfd.readouterr()
+    assert "\x1b" not in out + err and "\x07" not in out + err
+    assert out == "The class \\x1b[31mred\\x07 has no images.\nA second line.\n"
+    assert err == "Error: \\x1b[31mred\\x07\n"
+    assert warnings.formatwarning(CODES, UserWarning, "file.py", 1) == "Warning: \\x1b[31mred\\x07\n"
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    name_classes(save_model(model, "model.keras"), ["a", CODES])
+    Image.new("RGB", (9, 9)).save("good.png")
+    assert main(["predict", "model.keras", "good.png", f"{CODES}.png"]) == 2
+    out, err = capfd.readouterr()
+    assert "\x1b" not in out + err and "\\x1b[31mred\\x07" in out and "\\x1b[31mred\\x07.png" in err
+
+
+def test_predict_says_what_to_do_about_a_folder_and_about_classes_without_names(capsys):
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    save_model(model, "run/model.keras")
+    Image.new("RGB", (9, 9)).save("good.png")
+    Path("photos").mkdir()
+    assert main(["predict", "run", "good.png"]) == 2
+    assert "run is a folder: name the model file in it, such as run/model.keras." in capsys.readouterr().err
+    with pytest.warns(
+        UserWarning, match=r"The classes of run/model\.keras are numbered\..*model\.keras\.classes\.json"
+    ):
+        assert main(["predict", "run/model.keras", "photos", "good.png"]) == 2
+    out, err = capsys.readouterr()
+    assert "photos is a folder: name the images in it, such as photos/*.jpg." in err
+    assert out.startswith("good.png: class ")
 
 
 def test_predict_prints_readable_images_and_exits_2_for_the_others(capsys):

@@ -25,7 +25,7 @@ def test_a_dry_run_lists_the_runs_with_time_and_disk_and_starts_none(capsys):
     out = capsys.readouterr().out
     assert re.search(r"depth: n_unfreeze 0, seed 0 +on record as 0001-x +depth", out)
     assert re.search(r"depth: n_unfreeze 3, seed 0 +waiting +\d.* (s|min|h)\b.* +depth", out)
-    assert re.search(r"2 runs, 1 to do: about .* with 2 at a time, \d+\.\d GB of cache\.", out)
+    assert re.search(r"2 runs, 1 to do: about .* with 2 at a time, \d+\.\d [kMG]B of cache\.", out)
     assert os.listdir("runs") == ["0001-x"]
 
 

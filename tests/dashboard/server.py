@@ -28,14 +28,14 @@ def served(folder: str | os.PathLike) -> Iterator[tuple[str, subprocess.Popen]]:
         port = free.getsockname()[1]
     server = subprocess.Popen(command(folder, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait_until_ready(f"http://127.0.0.1:{port}/_stcore/health", server)
+        wait_until_ready(f"http://127.0.0.1:{port}/_stcore/health", server)
         yield f"http://127.0.0.1:{port}", server
     finally:
         server.terminate()
         server.wait(30)
 
 
-def _wait_until_ready(address: str, server: subprocess.Popen) -> None:
+def wait_until_ready(address: str, server: subprocess.Popen) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:

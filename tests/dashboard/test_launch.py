@@ -1,8 +1,12 @@
+import signal
+import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 
+from tests.dashboard.server import wait_until_ready
 from transfer_utils.dashboard import launch
 from transfer_utils.errors import UserError
 
@@ -26,27 +30,37 @@ def test_the_project_configuration_sets_the_same():
     assert config.get_option("browser.gatherUsageStats") is False
 
 
-def test_launch_returns_the_exit_status(tmp_path, monkeypatch):
-    monkeypatch.setattr(launch, "command", lambda runs, port: [sys.executable, "-c", "raise SystemExit(3)"])
-    assert launch.launch(tmp_path) == 3
+@pytest.mark.slow
+@pytest.mark.fault(30, 34)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
+def test_the_server_ends_with_the_command_that_started_it(tmp_path, number):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "transfer_utils", "dashboard", "--runs", str(tmp_path), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until_ready(f"http://127.0.0.1:{port}/_stcore/health", process)
+            started = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    _, alive = psutil.wait_procs(started, timeout=60)
+    assert not alive and "Traceback" not in errors
+    with socket.create_server(("127.0.0.1", port)):
+        pass
 
 
-@pytest.mark.fault(30)
-def test_the_server_ends_with_its_starter(tmp_path, monkeypatch):
-    started = []
-
-    class Server(subprocess.Popen):
-        def wait(self, timeout=None):
-            if not started:
-                started.append(self)
-                raise SystemExit(143)
-            return super().wait(timeout)
-
-    monkeypatch.setattr(launch.subprocess, "Popen", Server)
-    monkeypatch.setattr(launch, "command", lambda runs, port: [sys.executable, "-c", "import time; time.sleep(60)"])
-    with pytest.raises(SystemExit):
-        launch.launch(tmp_path)
-    assert started[0].wait(10) != 0
+def test_a_folder_that_does_not_exist_is_an_error_unless_it_is_the_default(tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr("streamlit.web.cli.main", lambda words, **options: served.append(words[-1]))
+    (tmp_path / "file").touch()
+    for name, problem in (("none", "does not exist"), ("file", "is a file, not a folder")):
+        with pytest.raises(UserError, match=f"runs must be a folder of run records, got '{name}', which {problem}"):
+            launch.launch(name)
+    (tmp_path / "mine").mkdir()
+    assert [launch.launch(name) for name in ("runs", "mine")] == [0, 0]
+    assert served == [str(tmp_path / "runs"), str(tmp_path / "mine")]
 
 
 def test_a_missing_library_or_script_is_reported(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """One run from options to record: what is recorded, however the run ends, and how an interrupted run resumes."""
 
+import io
 import json
 import os
 import random
@@ -24,6 +25,8 @@ from transfer_utils.experiment.run import finished_run, run_experiment
 from transfer_utils.models.saving import load_model
 from transfer_utils.models.weights import sha256_of_weights
 from transfer_utils.records import RECORD_NAME, RunRecord, load_runs, read_record, unpack_bits
+from transfer_utils.training import stages
+from transfer_utils.utils import array_cache, disk
 from transfer_utils.utils.files import lock
 
 EPOCHS = 12
@@ -431,6 +434,70 @@ def test_unusable_paths_are_refused_before_anything_is_computed(computing, paths
     assert sorted(os.listdir()) == ["file", "folder.h5"]
 
 
+@pytest.mark.parametrize("place", ["output_dir", "json_output_path", "model_path", "figures_dir", "cache_dir"])
+@pytest.mark.fault(40)
+def test_every_place_that_a_run_writes_to_is_tried_before_anything_is_computed(computing, monkeypatch, tmp_path, place):
+    full = tmp_path / "full"
+    full.mkdir()
+
+    def temporary_file(dir):
+        if Path(dir) == full:
+            raise OSError(28, "No space left on device")
+        return io.BytesIO()
+
+    monkeypatch.setattr(disk, "tempfile", SimpleNamespace(TemporaryFile=temporary_file))
+    computing(lambda session: pytest.fail("it was computed"))
+    files = {"json_output_path": full / "log.json", "model_path": full / "m.h5"}
+    value = files.get(place, full if place == "cache_dir" else full / "new")  # the others are only made later
+    with pytest.raises(UserError, match=f"{place} cannot be in .*full.*: the disk is full: .* choose another folder"):
+        run_experiment(config(**{place: str(value)}), log=quiet)
+    assert not Path("runs").exists() and not (full / "new").exists()
+    monkeypatch.setattr(disk, "tempfile", SimpleNamespace(TemporaryFile=lambda dir: 1 / 0))
+    monkeypatch.setattr(sessions, "check_writable", lambda name, folder: tried.append(name))
+    tried: list[str] = []
+    computing(lambda session: None)
+    run_experiment(config(), log=quiet)
+    assert set(tried) == {"output_dir", "model_path", "cache_dir"}, "by default, the copy is in the current folder"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["transfer", "baseline"])
+@pytest.mark.fault(40)
+def test_the_room_for_the_trained_model_is_measured_before_training(monkeypatch, model):
+    monkeypatch.setattr(array_cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    monkeypatch.setattr(stages, "_fit", lambda *ignored: pytest.fail("it was trained"))
+    message = "The trained model in runs/0001-photo-digits-.* needs .*B more, but only 100 bytes are free.*--output_dir"
+    with pytest.raises(UserError, match=message):
+        run_experiment(config(model=model, data_dir="", dataset="photo-digits", stored_size=32), log=quiet)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data_dir": "none"}, "data_dir must be an image folder, got 'none', which does not exist"),
+        ({"data_dir": "file"}, "data_dir must be an image folder, got 'file', which is not a folder"),
+        ({"weights": "none.h5"}, "weights must be .* or an existing file, got 'none.h5'"),
+    ],
+)
+@pytest.mark.fault(29)
+def test_missing_images_or_weights_are_noticed_before_there_is_a_run(computing, options, message):
+    Path("file").touch()
+    computing(lambda session: pytest.fail("it was computed"))
+    with pytest.raises(UserError, match=message):
+        run_experiment(config(**options), log=quiet)
+    assert os.listdir() == ["file"]
+
+
+@pytest.mark.parametrize("options", [{}, {"preset": "cifar10"}, {"preset": "cifar10", "model": "baseline"}])
+def test_a_run_over_an_image_folder_bears_its_name_whatever_the_preset(options):
+    Path("my flowers\x1b[31m" + 60 * "é").mkdir()
+    named = config(data_dir=next(Path().glob("my*")).name).model_copy(update=options)
+    session = sessions.claim_session(named, None, quiet)
+    name = "0001-" + ("my flowers\\x1b[31m" + 60 * "é")[:60] + f"-{options.get('model', 'transfer')}"
+    assert session.folder.name == name
+    session.release()
+
+
 def test_folders_are_numbered_after_the_last_run_whatever_else_the_folder_contains():
     for name in ("0009-old-run", "notes", "x-12", ".hidden"):
         Path("runs", name).mkdir(parents=True)
@@ -463,12 +530,13 @@ def wait_for(process: subprocess.Popen, stage: str, epochs: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.fault(4, 6, 31)
+@pytest.mark.fault(4, 6, 31, 34)
 def test_a_command_that_was_stopped_or_killed_resumes_and_gives_the_result_of_an_uninterrupted_one(uninterrupted):
     delay, path = random.Random(0), Path("runs/0001-shapes-transfer") / RECORD_NAME
     for number, stage, epochs, code, status in (
         (signal.SIGINT, "stage1", 2, 130, "interrupted"),
         (signal.SIGTERM, "stage1", 5, 143, "interrupted"),
+        (signal.SIGHUP, "stage1", 7, 129, "interrupted"),
         (signal.SIGKILL, "stage2", 3, -9, "running"),
     ):
         process = start(SMALL, config())

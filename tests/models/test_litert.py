@@ -98,6 +98,17 @@ def test_an_invalid_file_or_one_that_fails_when_it_runs_is_refused_by_name(model
         load_exported(tmp_path / "missing.tflite")
 
 
+@pytest.mark.fault(37)
+def test_a_file_that_declares_a_tensor_of_gigabytes_is_refused_before_it_is_allocated(tmp_path, monkeypatch):
+    pixels = keras.Input((8, 8, 3))
+    huge = keras.layers.UpSampling2D(2000)(pixels)  # 16,000 x 16,000 x 3 float32
+    (tmp_path / "huge.tflite").write_bytes(
+        convert(keras.Model(pixels, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(huge))), 1)
+    )
+    with pytest.raises(UserError, match=r"huge\.tflite cannot be loaded as a model: it declares a tensor of 3\.1 GB"):
+        load_exported(tmp_path / "huge.tflite")
+
+
 def test_a_model_with_other_inputs_or_outputs_is_refused(tmp_path):
     flat, pixels = keras.Input((4,)), keras.Input((32, 32, 3))
     models = {

@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.models.networks import build_baseline_cnn, build_full_model, build_top_classifier
 from transfer_utils.models.saving import MAX_DESCRIPTION_BYTES, load_model, save_model
 from transfer_utils.utils import files
+from transfer_utils.utils.keras_private import without_memory
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype("float32")
 
@@ -49,9 +52,30 @@ def test_a_model_path_must_end_in_keras_or_h5_and_a_model_must_exist(tmp_path):
         with pytest.raises(UserError, match=r"model_path must end in .keras or .h5, got '.*'"):
             save_model(network(), tmp_path / name)
     assert not os.listdir(tmp_path)
-    for path in (tmp_path / "none.keras", tmp_path):
-        with pytest.raises(UserError, match="There is no model file"):
+    for path, message in (
+        (tmp_path / "none.keras", "There is no model file"),
+        (tmp_path, "is a folder: name the model"),
+    ):
+        with pytest.raises(UserError, match=message):
             load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "hint"),
+    [
+        ("model.log", ".keras", "It has the content of a .keras file: rename it to model.keras."),
+        ("model", ".h5", "It has the content of a .h5 file: rename it to model.h5."),
+        ("model.h5", ".keras", "rename it to model.keras."),
+        ("model.txt", "", r"\Z"),
+    ],
+)
+def test_a_misnamed_model_is_told_its_name(tmp_path, name, suffix, hint):
+    content = save_model(network(), tmp_path / f"whole{suffix}").read_bytes() if suffix else b"notes"
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(
+        UserError, match=rf"{name} cannot be read as a model: its name must end in .keras or .h5.*{hint}"
+    ):
+        load_model(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -79,7 +103,7 @@ def test_a_truncated_model_or_another_file_is_refused_by_name(tmp_path, suffix, 
     if isinstance(content, float):
         content = save_model(network(), path).read_bytes()[: int(content * path.stat().st_size)]
     path.write_bytes(content)
-    with pytest.raises(UserError, match=f"odd{suffix} (is not a Keras model|is damaged)"):
+    with pytest.raises(UserError, match=f"odd{suffix} (is not a Keras model|is damaged|cannot be read as a model)"):
         load_model(path)
 
 
@@ -230,6 +254,25 @@ def inflated_keras(path, sentinel):
     return path.read_bytes()
 
 
+def described(path, sentinel):
+    """Return a file of kilobytes whose description asks for a layer of 40 GB."""
+
+    def change(config):
+        dense_of(config)["config"]["units"] = 5_000_000_000
+        return json.dumps(config)
+
+    return changed(path, sentinel, change)
+
+
+def described_h5(path, sentinel):
+    saved(good_model(), path)
+    with h5py.File(path, "a") as file:
+        config = json.loads(file.attrs["model_config"])
+        dense_of(config)["config"]["units"] = 5_000_000_000
+        file.attrs["model_config"] = json.dumps(config)
+    return path.read_bytes()
+
+
 HOSTILE = [
     (lambda_layer, ".keras", "'Lambda', code that is not part of Keras"),
     (lambda_layer, ".h5", "'Lambda', code that is not part of Keras"),
@@ -244,6 +287,8 @@ HOSTILE = [
     (huge_config, ".keras", "a configuration of"),
     (inflated_h5, ".h5", r"but declares 4\.3 GB of content, more than 100 times as much"),
     (inflated_keras, ".keras", r"but declares 16\.8 MB of content, more than 100 times as much"),
+    (described, ".keras", r"but declares 60\.0 GB of content, more than 100 times as much"),
+    (described_h5, ".h5", "cannot be loaded as a model: "),
     (linked_h5, ".h5", "links to another file"),
     (linked_keras, ".keras", "stores its values in another file"),
 ]
@@ -259,6 +304,44 @@ def test_a_hostile_model_is_refused_without_side_effects(tmp_path, make, suffix,
         load_model(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     assert set(os.listdir(tmp_path)) == before and not sentinel.exists()
+
+
+MEASURE = """
+import resource, sys
+import tensorflow  # what it takes is not counted
+from transfer_utils.errors import UserError
+from transfer_utils.models.saving import load_model
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    try:
+        load_model(path)
+    except UserError:
+        print("refused", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.fault(37)
+def test_a_small_file_that_declares_gigabytes_takes_no_memory(tmp_path):
+    paths = []
+    small = (described, ".keras"), (described_h5, ".h5"), (inflated_h5, ".h5"), (inflated_keras, ".keras")
+    for make, suffix in small:
+        paths.append(tmp_path / f"{make.__name__}{suffix}")
+        paths[-1].write_bytes(make(paths[-1], tmp_path / "sentinel"))
+    done = subprocess.run([sys.executable, "-c", MEASURE, *map(str, paths)], capture_output=True, text=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["refused"] * 4, done.stderr
+    assert all(int(line[1]) < 300_000 for line in lines), lines  # in kB
+
+
+@pytest.mark.fault(37)
+def test_looking_at_a_model_leaves_nothing_to_allocate(tmp_path):
+    save_model(network(), tmp_path / "model.keras")
+    with without_memory():
+        model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    with keras.StatelessScope():  # at whose end Keras allocates what is on its list
+        pass
+    assert all(variable._value is None for variable in model.variables) and model.count_params() > 0
 
 
 @pytest.mark.parametrize(("make", "suffix"), [(lambda_layer, ".keras"), (lambda_layer, ".h5"), (two_in_one, ".h5")])

@@ -275,8 +275,8 @@ def test_a_download_that_changed_since_its_first_use_is_refused(shelf, small):
     assert load_weights(network(), IMAGENET)["sha256"] == sha256_of_weights(network(3.0))
 
 
-@pytest.mark.parametrize("content", ["", "[]", "1", '{"a": ', '{"a": 1}'])
-@pytest.mark.fault(10)
+@pytest.mark.parametrize("content", ["", "[]", "1", '{"a": ', '{"a": 1}', "[" * 100_000], ids=lambda text: text[:5])
+@pytest.mark.fault(33)
 def test_a_damaged_file_of_first_uses_is_named_and_written_again(shelf, small, content):
     network().save(shelf)
     memory = cache_folder() / "weights" / "seen.json"

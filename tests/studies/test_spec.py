@@ -101,6 +101,8 @@ def test_a_study_can_be_reduced_to_some_groups_and_seeds(load):
     assert study.chosen([], [7]).planned() == [*study.chosen(["rate", "mixup"]).planned()]
     with pytest.raises(UserError, match=r"group must be one of depth, rate, mixup, got 'dept'. Did you mean 'depth'?"):
         study.chosen(["dept"])
+    with pytest.raises(UserError, match="No run of these groups has one of the seeds 8, 9"):
+        study.chosen(["depth"], [8, 9])
 
 
 @pytest.mark.parametrize(
@@ -114,12 +116,51 @@ def test_a_study_can_be_reduced_to_some_groups_and_seeds(load):
         ("name: mixup", "name: rate", "each group must have its own name, got rate twice"),
         ("leave_out: [mixup]", "leave_out: [mixpu]", "presets.offline must name groups.*'mixpu'. Did you mean 'mixup'"),
         ("groups: {depth:", "groups: {dpeth:", "presets.offline must name groups.*'dpeth'. Did you mean 'depth'"),
-        ('question: "Mixed?"', "", "groups.2.question: Field required"),
-        ("seeds: [0, 1]", "seeds: []", "seeds: List should have at least 1 item"),
-        ("seeds: [0, 1]", "sedes: [0]", "sedes: Extra inputs are not permitted"),
+        ('question: "Mixed?"', "", "In group mixup: The key 'question' is missing."),
+        ("  - name: mixup\n", "  -\n", "In group number 3: The key 'name' is missing."),
+        ("seeds: [0, 1]", "seeds: []", r"seeds must be a list of at least one value, got \[\]\."),
+        ("seeds: [0, 1]", "seeds: [x]", r"seeds\.0 must be a whole number, got 'x'\."),
+        ("seeds: [0, 1]", "seeds: 3", r"seeds must be a list such as \[0, 1\], got 3\."),
+        ("seeds: [0, 1]", "sedes: [0]", "no key 'sedes'. Did you mean 'seeds'. The keys are preset, options, seeds, g"),
+        ("seeds: [0, 1]", "overrides: {zoom: 0.2}", "There is no key 'overrides'"),
+        ("seeds: [0, 1]", "1: 2", "1: Keys should be strings"),
         ("seeds: [0, 1]", "seeds: [0, 1", "is not YAML"),
+        ("seeds: [0, 1]", "seeds: [2026-99-99]", "is not YAML: month must be"),
+        (
+            "options: {patience: 0}",
+            "options: 3",
+            "In group depth: options must be a mapping such as {patience: 0}, got 3",
+        ),
+        (
+            "options: {patience: 0}",
+            "fixed: {patience: 0}",
+            "In group depth: There is no key 'fixed'. The keys are name, q",
+        ),
+        ("    grid: {use_mixup", "    grdi: {use_mixup", "In group mixup: There is no key 'grdi'. Did you mean 'grid'"),
+        (
+            "n_unfreeze: [0, 30]",
+            "n_unfreeze: []",
+            r"group depth: grid\.n_unfreeze must be a list of at least one value",
+        ),
+        ("n_unfreeze: [0, 30]", "n_unfreeze: 30", r"group depth: grid\.n_unfreeze must be a list such as .*, got 30"),
+        (
+            "n_unfreeze: [10]",
+            "n_unfreeze: []",
+            r"In preset offline, group depth: grid\.n_unfreeze must be a list of at l",
+        ),
+        (
+            "leave_out: [mixup]",
+            "leaveout: [mixup]",
+            "In preset offline: There is no key 'leaveout'. Did you mean 'leav",
+        ),
+        (
+            "groups: {depth: {options",
+            "groups: {depth: 7, rate: {options",
+            "group depth: it must be a mapping of keys to v",
+        ),
     ],
 )
+@pytest.mark.fault(29)
 def test_an_invalid_study_is_an_error_that_names_the_place(load, old, new, message):
     with pytest.raises(UserError, match=message):
         load(old, new)

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import json
 import math
 import zipfile
 from pathlib import Path
@@ -78,6 +79,18 @@ def test_the_head_learns_and_every_curve_has_one_value_per_epoch():
     validation = features(13, 1)  # the last batch is smaller
     model, curves = stage1(validation, epochs_stage1=1, train=features(23))
     assert math.isclose(loss_of(model, validation), curves["val_loss"][0], rel_tol=1e-4)
+
+
+def test_tensorflow_traces_a_step_once_whatever_the_sizes_of_the_batches(monkeypatch):
+    """Keras alone traces it again for the last batch, which takes seconds and ends in warnings on small folders."""
+    traced = []
+    for name in ("train_step", "test_step"):
+        step = getattr(keras.Model, name)
+        monkeypatch.setattr(
+            keras.Model, name, lambda self, data, name=name, step=step: (traced.append(name), step(self, data))[1]
+        )
+    stage1(features(133, 1), epochs_stage1=2, train=features(23))  # batches of 10 and 3; 128 or more, and the rest
+    assert sorted(traced) == ["test_step", "train_step"]
 
 
 def test_a_stage_that_only_gets_worse_restores_its_initial_weights():
@@ -386,12 +399,64 @@ def other_arrays(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def by_hand(name: str, change):
+    """Return what replaces one array, or the state, of a checkpoint by what ``change`` makes of it."""
+
+    def damage(content: bytes) -> bytes:
+        with np.load(io.BytesIO(content)) as saved:
+            arrays = dict(saved)
+        value = json.loads(arrays[name].tobytes()) if name == "state" else arrays[name]
+        changed = change(value)
+        arrays.pop(name)
+        if changed is not None:
+            changed = np.frombuffer(json.dumps(changed).encode(), np.uint8) if name == "state" else changed
+            arrays[name] = changed
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+    return damage
+
+
+def curve(name: str, values):
+    return by_hand("state", lambda state: state | {"curves": state["curves"] | {name: values}})
+
+
+def counter(place: int, name: str, value):
+    def change(state):
+        state["callbacks"][place][name] = value
+        return state
+
+    return by_hand("state", change)
+
+
 DAMAGE = {
     "empty": lambda content: b"",
     "truncated": lambda content: content[:-200],
     "flipped": flipped,
     "other arrays": other_arrays,
     "another network": lambda content: checkpoint(from_scratch),
+    "no state": by_hand("state", lambda state: None),
+    "a list for a state": by_hand("state", lambda state: [1]),
+    "a deep state": by_hand("state", lambda state: functools.reduce(lambda inner, _: [inner], range(500), 1)),
+    "no curves": by_hand("state", lambda state: state | {"curves": {}}),
+    "a curve of another length": curve("val_loss", [1.0, 2.0]),
+    "a curve of text": curve("val_loss", ["low"]),
+    "a curve of null": curve("seconds", [None]),
+    "a curve too many": curve("val_lss", [1.0]),
+    "a missing curve": by_hand(
+        "state", lambda state: state | {"curves": {name: state["curves"][name] for name in ("loss", "accuracy")}}
+    ),
+    "one callback": by_hand("state", lambda state: state | {"callbacks": state["callbacks"][:1]}),
+    "a counter of text": counter(0, "wait", "long"),
+    "a counter of null": counter(1, "wait", None),
+    "a counter too many": counter(0, "weight", 1),
+    "a missing counter": by_hand("state", lambda state: state | {"callbacks": [{"wait": 1}, {"wait": 1}]}),
+    "text for weights": by_hand("v0", lambda value: np.full(value.shape, "0.5")),
+    "other numbers for weights": by_hand("v0", lambda value: value.astype("float64")),
+    "missing weights": by_hand("v1", lambda value: None),
+    "missing best weights": by_hand("b0", lambda value: None),
+    "best weights of another shape": by_hand("b1", lambda value: value[:1]),
 }
 
 
@@ -401,6 +466,8 @@ DAMAGE = {
 def test_a_stage_with_a_damaged_checkpoint_starts_again(tmp_path, damage):
     path, steps = tmp_path / "checkpoint.npz", []
     path.write_bytes(damage(checkpoint(from_features)))
-    result = from_features(checkpoint=path, on_step_end=lambda *args: steps.append(args))
+    lines = []
+    result = from_features(checkpoint=path, on_step_end=lambda *args: steps.append(args), log=lines.append)
     assert outcome(*result) == uninterrupted(from_features)
     assert len(steps) == EPOCHS * N // 10
+    assert lines == ["The checkpoint of stage1 is damaged or from another version: stage1 starts again."]

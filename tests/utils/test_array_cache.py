@@ -34,8 +34,10 @@ def test_an_array_is_built_once_and_opened_read_only(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "new" / "a.npy"), ROWS)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "1", "null", '{"sha256": ', "{}", '{"sha256": "0"}'])
-@pytest.mark.fault(14)
+@pytest.mark.parametrize(
+    "content", ["", "[]", "1", "null", '{"sha256": ', "{}", '{"sha256": "0"}', "[" * 100_000], ids=lambda text: text[:9]
+)
+@pytest.mark.fault(14, 33)
 def test_a_damaged_note_is_named_and_the_array_is_built_again(tmp_path, content):
     open_array(tmp_path / "a.npy", chunks, note)
     (tmp_path / "a.json").write_text(content)

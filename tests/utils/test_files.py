@@ -13,6 +13,7 @@ import platformdirs
 import pytest
 
 from tests.faults import play, survived
+from transfer_utils.errors import UserError
 from transfer_utils.utils import files
 from transfer_utils.utils.files import cache_folder, lock, replacing, write_bytes, write_json
 
@@ -66,6 +67,17 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
         raise error
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.fault(5)
+def test_a_write_that_fails_on_a_full_disk_names_the_file_and_its_size(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "_sync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'") as error:
+        write_bytes(tmp_path / "a.txt", b"four")
+    assert (error.value.filename, error.value.needed) == (str(tmp_path / "a.txt"), 4)
 
 
 @pytest.mark.parametrize("name", ["a.json", "odd [1]*?.k[x]", "no suffix"])
@@ -205,10 +217,10 @@ class TestCacheFolder:
         files._writable_folder.cache_clear()
         owner = os.getuid()
         monkeypatch.setattr(os, "getuid", lambda: owner + 1)
-        with pytest.raises(OSError, match="another user"):
+        with pytest.raises(UserError, match="another user"):
             cache_folder()
 
     def test_a_chosen_folder_that_is_not_writable_is_an_error(self, tmp_path):
         (tmp_path / "file").touch()
-        with pytest.raises(OSError, match=r"cache_dir"):
+        with pytest.raises(UserError, match=r"is not writable: .*Choose another with --cache_dir"):
             cache_folder(str(tmp_path / "file" / "cache"))

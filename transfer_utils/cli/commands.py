@@ -15,11 +15,20 @@ from transfer_utils import __version__
 from transfer_utils.cli.options import RunCommand, debug_option, option, quiet_option, run_options
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.errors import UserError
+from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.progress import reporting
 from transfer_utils.utils.supervised import end_with_starter
+from transfer_utils.utils.text import as_lines, as_text, counted, printable
 
-log_error = partial(click.echo, err=True)
 supervised_option = click.option("--supervised", is_flag=True, hidden=True)  # set by a sweep for its child processes
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Print text that may hold the names of files and classes, with their control characters as escapes."""
+    click.echo(as_lines(text), err=err)
+
+
+log_error = partial(echo, err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -54,6 +63,8 @@ def compare(quiet: bool, **options: Any) -> None:
     Without a preset, each stage has 20 epochs and stage 2 trains the last 30 layers. A recorded run with the same
     options is reused.
     """
+    if options.get("model") == "baseline":
+        raise UserError("compare trains both models: leave out --model, or use train --model baseline.")
     config = _config(options, epochs_stage1=20, epochs_stage2=20, n_unfreeze=30)
     from transfer_utils.cli.compare import run_comparison
 
@@ -102,7 +113,7 @@ def sweep(
     if dry:
         planned = plan(selected)
         planned.workers = workers
-        click.echo(dry_run(planned))
+        echo(dry_run(planned))
         return
     with watching(quiet) as (log, on_update):
         status = run_sweep(
@@ -167,18 +178,17 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
     MODEL is the file of a saved model (.keras, .h5 or .tflite).
     """
     from transfer_utils.predict import predict_images
-    from transfer_utils.utils.text import printable
 
     failed = 0
     for path, prediction in predict_images(model, images, top):
         if isinstance(prediction, UserError):
             failed += 1
-            click.echo(f"Error: {prediction}", err=True)
+            echo(f"Error: {prediction}", err=True)
         else:
-            classes = ", ".join(f"{name} {100 * probability:.1f} %" for name, probability in prediction)
-            click.echo(f"{printable(os.fspath(path))}: {classes}")
+            classes = ", ".join(f"{as_text(name)} {100 * probability:.1f} %" for name, probability in prediction)
+            echo(f"{printable(os.fspath(path))}: {classes}")
     if failed:
-        raise UserError(f"{failed} of {len(images)} image{'' if len(images) == 1 else 's'} could not be read.")
+        raise UserError(f"{failed} of {counted(len(images), 'image')} could not be read.")
 
 
 @cli.command()
@@ -188,7 +198,7 @@ def doctor(cache_dir: str) -> None:
     """Report what this machine offers and what each preset needs."""
     from transfer_utils.cli.doctor import examine
 
-    click.echo(examine(cache_dir))
+    echo(examine(cache_dir))
 
 
 @cli.command()
@@ -203,6 +213,7 @@ def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: boo
 
     It learns to classify letters drawn over photographs, and its weights are saved.
     """
+    check_writable("output_dir", output_dir)
     from transfer_utils.training.pretrain import pretrain_backbone
 
     with reporting(quiet) as (progress, log):

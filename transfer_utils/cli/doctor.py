@@ -18,6 +18,7 @@ from transfer_utils.results.formatting import duration, plain_text
 from transfer_utils.studies.cost import estimate
 from transfer_utils.utils.files import cache_folder, keras_home
 from transfer_utils.utils.machine import machine, versions
+from transfer_utils.utils.text import format_bytes
 
 
 def examine(cache_dir: str = "") -> str:
@@ -51,8 +52,8 @@ def _machine(cache_dir: str) -> Table:
     table.add_row("system", f"{facts['system']} {facts['processor']}, Python at {sys.prefix}")
     table.add_row("cores", str(facts["cores"]))
     table.add_row("memory", f"{facts['memory_gb']} GB, {psutil.virtual_memory().available / 1e9:.1f} GB free")
-    table.add_row("disk for the cache", f"{shutil.disk_usage(cache).free / 1e9:.1f} GB free at {cache}")
-    table.add_row("cache", f"{_size(cache) / 1e9:.2f} GB; it can be deleted at any time")
+    table.add_row("disk for the cache", f"{format_bytes(shutil.disk_usage(cache).free)} free at {cache}")
+    table.add_row("cache", f"{format_bytes(_size(cache))}; it can be deleted at any time")
     table.add_row("GPU", ", ".join(gpus()) or "none (not required)")
     return table
 
@@ -74,7 +75,7 @@ def _presets() -> Table:
     table = _table("Presets on this machine (estimates)", "preset", "purpose", "time of both stages", "disk", "memory")
     for name in PRESETS:
         seconds, disk, memory = estimate(preset(name))
-        table.add_row(name, PRESET_PURPOSE[name], duration(seconds), f"{disk / 1e9:.1f} GB", f"{memory / 1e9:.1f} GB")
+        table.add_row(name, PRESET_PURPOSE[name], duration(seconds), format_bytes(disk), format_bytes(memory))
     return table
 
 

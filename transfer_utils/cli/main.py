@@ -7,27 +7,30 @@ import signal
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 
 import click
 
 from transfer_utils.cli.commands import cli
 from transfer_utils.errors import Diverged, UserError
+from transfer_utils.utils import disk
+from transfer_utils.utils.text import as_lines
 
-USER_ERROR, MACHINE_ERROR, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+USER_ERROR, MACHINE_ERROR, HUNG_UP, INTERRUPTED, TERMINATED = 2, 1, 129, 130, 143
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
-    For the rest of the process, SIGTERM raises ``SystemExit``, warnings are one line each, and standard output and
-    error escape characters that they cannot encode.
+    For the rest of the process, SIGTERM and SIGHUP (a terminal that is closed) raise ``SystemExit``, warnings are one
+    line each, and standard output and error escape characters that they cannot encode.
 
     Returns:
-        0: success; 1: an error of the machine; 2: an error of the user; 130: Ctrl-C; 143: SIGTERM.
+        0: success; 1: an error of the machine; 2: an error of the user; 129: SIGHUP; 130: Ctrl-C; 143: SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
-    warnings.formatwarning = lambda message, *location, **line: f"Warning: {message}\n"
+    _end_on_signals()
+    warnings.formatwarning = lambda message, *location, **line: f"Warning: {as_lines(str(message))}\n"
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a file name may have undecodable bytes
     try:
@@ -36,8 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _interrupted(INTERRUPTED)
     except SystemExit as stop:
-        return _interrupted(TERMINATED) if stop.code == TERMINATED else int(stop.code or 0)
+        return _interrupted(stop.code) if stop.code in (HUNG_UP, TERMINATED) else int(stop.code or 0)
     except click.ClickException as error:
+        error.message = as_lines(error.message)
         error.show()
         return USER_ERROR
     except (UserError, Diverged) as error:
@@ -45,17 +49,27 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             return _failed(error, f"The file name is too long: {error.filename}", USER_ERROR, arguments)
-        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+        reason = disk.explain(error) if isinstance(error, OSError) else ""
+        reason = reason or f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
         return _failed(error, f"{reason} (--debug shows the traceback)", MACHINE_ERROR, arguments)
 
 
+def _end_on_signals() -> None:
+    statuses = {"SIGTERM": TERMINATED, "SIGHUP": HUNG_UP}  # Windows has no SIGHUP
+    for name, status in statuses.items():
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, lambda number, frame, status=status: sys.exit(status))
+
+
 def _interrupted(status: int) -> int:
-    click.echo("Interrupted. Run the same command again to continue.", err=True)
+    with suppress(OSError):  # the terminal may be gone
+        click.echo("Interrupted. Run the same command again to continue.", err=True)
     return status
 
 
 def _failed(error: Exception, message: str, status: int, arguments: list[str]) -> int:
     if "--debug" in arguments:
         traceback.print_exception(error)
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {as_lines(message)}", err=True)
     return status

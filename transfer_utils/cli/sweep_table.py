@@ -12,6 +12,7 @@ from transfer_utils.results.formatting import duration, percent, plain_text
 from transfer_utils.studies.cost import disk
 from transfer_utils.studies.sweep import ENDED_BADLY, ON_RECORD, WAITING, Job, OnUpdate, Sweep
 from transfer_utils.utils.progress import Log, open_terminal
+from transfer_utils.utils.text import as_text, counted, format_bytes
 
 # Limits for the rows of the table, so that it fits on a screen.
 MAX_ENDED, MAX_WAITING = 8, 6
@@ -29,10 +30,11 @@ def dry_run(sweep: Sweep) -> str:
     for job in sweep.jobs:
         time = "" if job.ended else duration(sweep.forecast.seconds(job.config))
         status = f"{job.status} as {job.run.name}" if job.run else job.status
-        table.add_row(job.label, status, time, ", ".join(job.groups))
+        table.add_row(as_text(job.label), status, time, ", ".join(job.groups))
     return (
-        f"{plain_text(200, table)}\n\n{len(sweep.jobs)} runs, {len(to_do)} to do: about {duration(sweep.seconds_left)} "
-        f"with {sweep.workers} at a time, {disk(job.config for job in to_do) / 1e9:.1f} GB of cache."
+        f"{plain_text(200, table)}\n\n{counted(len(sweep.jobs), 'run')}, {len(to_do)} to do: about "
+        f"{duration(sweep.seconds_left)} with {sweep.workers} at a time, "
+        f"{format_bytes(disk(job.config for job in to_do))} of cache."
     )
 
 
@@ -57,7 +59,7 @@ def draw(sweep: Sweep) -> Table:
     for job in _shown(sweep.jobs):
         validation = "" if job.validation is None else percent(job.validation)
         left = "" if job.ended else duration(sweep.time_left(job))
-        table.add_row(job.label, job.status, validation, left, style=STYLES.get(job.status, ""))
+        table.add_row(as_text(job.label), job.status, validation, left, style=STYLES.get(job.status, ""))
     return table
 
 

@@ -1,38 +1,44 @@
-"""Start the dashboard in a separate process that only this machine can reach."""
+"""Serve the dashboard in this process, to this machine only."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from transfer_utils.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "dashboard.py"
+DEFAULT_RUNS = "runs"
 
 
 def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
-    """Serve the dashboard for ``runs_dir`` until it is stopped; return the exit status of the server.
+    """Serve the dashboard for ``runs_dir`` until it is stopped; return 0.
 
-    The server listens on 127.0.0.1 only and sends no usage statistics.
+    The server listens on 127.0.0.1 only and sends no usage statistics. It runs in this process, so nothing is left of
+    it however this process ends.
 
     Raises:
-        UserError: Streamlit or Plotly is not installed, or the package was installed without the project.
+        UserError: Streamlit or Plotly is not installed, the package was installed without the project, or there is no
+            such folder; the default folder may be missing, as the first run creates it.
     """
     missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"The dashboard needs {' and '.join(missing)}: pip install 'transfer-utils[dashboard]'")
     if not SCRIPT.is_file():
         raise UserError(f"The dashboard runs from a checkout of the project: {SCRIPT} does not exist.")
-    server = subprocess.Popen(command(runs_dir, port))
-    try:
-        return server.wait()
-    except KeyboardInterrupt:  # the server receives it too and stops by itself
-        return server.wait()
-    finally:
-        server.terminate()
+    _check_folder(Path(runs_dir))
+    from streamlit.web.cli import main as streamlit
+
+    streamlit(command(runs_dir, port)[3:], prog_name="streamlit", standalone_mode=False)  # returns after Ctrl-C
+    return 0
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir() and (folder.exists() or str(folder) != DEFAULT_RUNS):
+        problem = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"runs must be a folder of run records, got {str(folder)!r}, which {problem}.")
 
 
 def command(runs_dir: str | os.PathLike, port: int) -> list[str]:

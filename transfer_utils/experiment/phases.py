@@ -39,7 +39,7 @@ from transfer_utils.training.stages import (
     run_stage2_finetuning,
     train_baseline,
 )
-from transfer_utils.utils.text import format_bytes
+from transfer_utils.utils.text import counted, format_bytes
 
 CHECKPOINT = "checkpoint-{}.npz"
 
@@ -135,6 +135,7 @@ def _build_transfer(dataset: Dataset, session: RunSession) -> Network:
     with distribute.scope(config):
         head = build_top_classifier(n_features, len(dataset.class_names), config)
         full = build_full_model(base, head, config)
+    session.check_room(full.count_params())
     engine, reason = choose_engine(config.engine)
     record.network = {"backbone_layers": len(base.layers), "parameters": full.count_params(), "engine": engine}
     record.network["backend"] = keras.backend.backend()
@@ -164,7 +165,7 @@ def _cache_boundary(base: keras.Model, dataset: Dataset, session: RunSession) ->
     n_classes = len(dataset.class_names)
     cache = BoundaryCache(build_trunk(trunk, config), dataset.train, n_classes, config, session.progress)
     if needed := cache.bytes_needed(dataset.validation):
-        views = "1 view" if cache.views == 1 else f"{cache.views} views"
+        views = counted(cache.views, "view")
         session.log(f"The frozen part is run once on {views} of each training image: {format_bytes(needed)}.")
     if cache.plain_views:
         _fill(cache, dataset, session)
@@ -254,6 +255,7 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
     config, n_classes = session.config, len(dataset.class_names)
     with distribute.scope(config):
         model = BASELINES[config.baseline](n_classes, config.stored_size)
+    session.check_room(model.count_params())
     session.record.network = {"parameters": model.count_params(), "trainable_stage1": _trainable_weights(model)}
     session.record.network["backend"] = keras.backend.backend()
     validation = (dataset.validation.take(), dataset.validation.one_hot(n_classes))
@@ -281,7 +283,7 @@ def _log_stage(title: str, curves: Curves, session: RunSession) -> None:
     best, epochs = int(np.argmin(curves["val_loss"])), len(curves["val_loss"])
     session.log(
         f"{title}: validation accuracy {100 * curves['val_accuracy'][best]:.1f} % in the best of "
-        f"{epochs} {'epoch' if epochs == 1 else 'epochs'}, {sum(curves['seconds']):.0f} s."
+        f"{counted(epochs, 'epoch')}, {sum(curves['seconds']):.0f} s."
     )
 
 

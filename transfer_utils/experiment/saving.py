@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import keras
 
-from transfer_utils.config import NO_COPY, RunConfig
+from transfer_utils.config import RunConfig
 from transfer_utils.data.splits import Dataset
 from transfer_utils.errors import UserError
-from transfer_utils.experiment.session import RunSession
+from transfer_utils.experiment.session import RunSession, copy_path
 from transfer_utils.models.engine import litert_missing
 from transfer_utils.models.litert import convert
 from transfer_utils.models.saving import copy_model, name_classes, save_model
@@ -35,7 +33,6 @@ def export_precisions(config: RunConfig) -> tuple[str, ...]:
 
 def save_trained_model(model: keras.Model, dataset: Dataset, session: RunSession) -> None:
     """Write the model and, if requested, its LiteRT files and a copy outside the run's folder."""
-    suffix = "" if session.config.model == "transfer" else "_baseline"
     save_model(model, session.folder / "model.keras")
     session.record.files = {"model": "model.keras"}
     for precision in export_precisions(session.config):
@@ -46,8 +43,6 @@ def save_trained_model(model: keras.Model, dataset: Dataset, session: RunSession
         write_bytes(session.folder / name, convert(model, 1, precision, calibration))
         name_classes(session.folder / name, list(dataset.class_names))
         session.record.files[precision] = name
-    if session.config.model_path == NO_COPY:
-        return
-    copy = Path(session.config.model_path or f"{dataset.name}{suffix}.h5")
-    copy_model(model, session.record, copy, session.log)
-    session.record.files["exported"] = str(copy)
+    if copy := copy_path(session.config):
+        copy_model(model, session.record, copy, session.log)
+        session.record.files["exported"] = str(copy)

@@ -14,15 +14,20 @@ from filelock import FileLock, Timeout
 from transfer_utils.config import MODEL_SUFFIXES, NO_COPY, RunConfig, identity
 from transfer_utils.errors import UserError
 from transfer_utils.records import RECORD_NAME, RunRecord, Status, load_runs, read_record, timestamp
-from transfer_utils.utils.files import lock
+from transfer_utils.utils.array_cache import check_disk
+from transfer_utils.utils.disk import check_writable
+from transfer_utils.utils.files import cache_folder, lock
 from transfer_utils.utils.machine import machine, peak_memory_mb, versions
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.revision import source_revision
+from transfer_utils.utils.text import printable
 
 RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
 
 # As long as what temporary files and notes beside a file add to its name.
 MAX_SUFFIX = ".4194304-4194304.tmp.classes.json.lock"
+
+MAX_NAME = 60  # characters of an image folder's name in that of a run's folder; 255 bytes are allowed
 
 
 @dataclass
@@ -84,6 +89,18 @@ class RunSession:
         self._seconds_before = 0.0
         self.log(f"{what} have changed since this run began, so training starts again.")
 
+    def check_room(self, parameters: int) -> None:
+        """Check before training that a model of so many parameters, and its copy, will fit on their disks.
+
+        Raises:
+            UserError: one of the disks has too little free space.
+        """
+        copy = copy_path(self.config)
+        folders = {"output_dir": self.folder} | ({"model_path": copy.parent} if copy else {})
+        for option, folder in folders.items():
+            advice = f"Free some space there, or choose another disk with --{option}."
+            check_disk(folder, 4 * parameters, advice, what="The trained model")  # its weights are float32
+
     def drop_checkpoints(self) -> None:
         """Delete the checkpoints of the run."""
         for checkpoint in self.folder.glob("checkpoint-*"):
@@ -136,14 +153,31 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
     return RunSession(config, folder, record, progress, log, run_lock)
 
 
+def copy_path(config: RunConfig) -> Path | None:
+    """Return the path of the model's copy outside the run's folder, or None if there is to be none."""
+    if config.model_path == NO_COPY:
+        return None
+    suffix = "" if config.model == "transfer" else "_baseline"
+    return Path(config.model_path or f"{config.dataset_name}{suffix}.h5")
+
+
 def check_paths(config: RunConfig) -> None:
-    """Refuse paths that cannot be written before hours are spent on what would be written there.
+    """Refuse what cannot be read or written before hours are spent on what would be written there.
+
+    A megabyte is written to, and removed from, every folder that the run will write to.
 
     Raises:
-        UserError: a file where a folder must be, a folder where a file must be, a name that the system refuses, such as
-            one that is too long, or a model file of unknown format.
+        UserError: there is no such image folder or weights file; a file where a folder must be, a folder where a file
+            must be; a name that the system refuses, such as one that is too long; a model file of unknown format; a
+            full or read-only disk.
     """
-    model = "" if config.model_path == NO_COPY else config.model_path
+    images = os.path.expanduser(config.data_dir)
+    if images and not os.path.isdir(images):
+        problem = "is not a folder" if os.path.exists(images) else "does not exist"
+        raise UserError(f"data_dir must be an image folder, got {config.data_dir!r}, which {problem}.")
+    if config.model == "transfer":
+        config.weights_file()
+    model = str(copy_path(config) or "")
     if model and Path(model).suffix not in MODEL_SUFFIXES:
         raise UserError(f"model_path must end in {' or '.join(MODEL_SUFFIXES)}, got {model!r}.")
     files = {"json_output_path": config.json_output_path, "model_path": model}
@@ -163,6 +197,11 @@ def check_paths(config: RunConfig) -> None:
                 os.stat(f"{path}{MAX_SUFFIX}")
         except (OSError, ValueError) as error:
             raise UserError(f"{name} cannot be {value!r}: {getattr(error, 'strerror', None) or error}.") from None
+    folders["cache_dir"] = cache_folder(config.cache_dir)
+    folders |= {name: os.path.dirname(file) or "." for name, file in files.items() if file}
+    for name, folder in folders.items():
+        if folder:
+            check_writable(name, folder)
 
 
 def same_configuration(record: RunRecord, config: RunConfig) -> bool:
@@ -176,7 +215,8 @@ def _resumes(record: RunRecord, config: RunConfig) -> bool:
 
 def _new_folder(root: Path, config: RunConfig) -> tuple[Path, FileLock]:
     """Make the run's folder, named by a number that counts up: unlike a time, it survives a clock that is set back."""
-    start = config.preset if config.preset != "none" else config.dataset_name
+    start = config.preset if config.preset != "none" and config.dataset != "folder" else config.dataset_name
+    start = printable(start)[:MAX_NAME]
     while True:
         numbers = [name.split("-")[0] for name in os.listdir(root)]
         number = 1 + max((int(text) for text in numbers if text.isdecimal()), default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
 import warnings
@@ -16,10 +17,14 @@ import numpy as np
 
 from transfer_utils.errors import UserError
 from transfer_utils.utils.machine import available_cores
+from transfer_utils.utils.text import format_bytes
 
 if TYPE_CHECKING:
     import keras
     from ai_edge_litert.interpreter import Interpreter
+
+
+MAX_TENSOR_BYTES = 1 << 30  # a network for pictures of 512 px has no tensor of a tenth of this
 
 
 class LiteRT:
@@ -34,7 +39,7 @@ class LiteRT:
         shape: of one output, without the batch axis.
 
     Raises:
-        ValueError: the file is damaged, or the model has other inputs or outputs.
+        ValueError: the file is damaged, declares a tensor of more than 1 GiB, or has other inputs or outputs.
     """
 
     def __init__(self, content: bytes, maps: bool = False):
@@ -75,6 +80,10 @@ class LiteRT:
 
         with _native_log_unless_error():
             interpreter = Interpreter(model_content=self._content, num_threads=threads)
+            for tensor in interpreter.get_tensor_details():
+                size = math.prod(tensor["shape"].tolist()) * np.dtype(tensor["dtype"]).itemsize
+                if size > MAX_TENSOR_BYTES:
+                    raise ValueError(f"it declares a tensor of {format_bytes(size)}")
             interpreter.allocate_tensors()
         return interpreter
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -13,10 +15,15 @@ import keras
 from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.errors import UserError
 from transfer_utils.models.weights import check_declared_size, check_h5
-from transfer_utils.records import RECORD_NAME, RunRecord, UnreadableRecord, read_record
+from transfer_utils.records import MAX_RECORD_BYTES, RECORD_NAME, RunRecord, UnreadableRecord, read_record
 from transfer_utils.utils.files import replacing, write_bytes, write_json
-from transfer_utils.utils.keras_private import save_h5
+from transfer_utils.utils.keras_private import save_h5, without_memory
 from transfer_utils.utils.progress import Log
+
+# How the files of each format begin; a LiteRT file has its mark at the fifth byte.
+BEGINNINGS = {".keras": b"PK\x03\x04", ".h5": b"\x89HDF\r\n\x1a\n", ".tflite": b"TFL3"}
+
+BYTES_PER_WEIGHT = 4
 
 MAX_DESCRIPTION_BYTES = 16 << 20  # the configurations of our backbones take less than one megabyte
 
@@ -46,31 +53,62 @@ def load_model(path: str | Path) -> keras.Model:
     """Load a saved model uncompiled and in safe mode; models with foreign code are refused before Keras reads them.
 
     Raises:
-        UserError: the file does not exist, is not a model, or contains code, links or pickles.
+        UserError: the file does not exist, is not a model, contains code, links or pickles, or lacks the weights of the
+            network that it describes.
     """
     path = Path(path)
+    check_is_model(path, MODEL_SUFFIXES)
+    config = refuse_foreign_code(path)
+    try:
+        _refuse_undue_size(path, config)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except UserError:
+        raise
+    except Exception as error:  # Keras raises many types of exceptions for a file that is not a model
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        if "could not be deserialized" in reason:
+            reason = "it uses a layer that is not Keras's own, or one of another version of Keras."
+        raise UserError(f"{path} cannot be loaded as a model: {reason}") from None
+
+
+def check_is_model(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Check that there is a file whose name ends as its format requires; without reading more than its beginning.
+
+    Raises:
+        UserError: there is none, it is a folder, its name has none of ``suffixes``, or that of another format.
+    """
+    if path.is_dir():
+        inside = sorted(child.name for child in path.iterdir() if child.suffix in suffixes)
+        example = f", such as {path / inside[0]}" if inside else ""
+        raise UserError(f"{path} is a folder: name the model file in it{example}.")
     if not path.is_file():
         raise UserError(f"There is no model file {path}.")
-    refuse_foreign_code(path)
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many types of exceptions for a file that is not a model
-        raise UserError(f"{path} cannot be loaded as a model: {str(error).splitlines()[0][:200]}") from None
+    with open(path, "rb") as file:
+        start = file.read(8)
+    kinds = [kind for kind, mark in BEGINNINGS.items() if mark in (start[: len(mark)], start[4:])]
+    if path.suffix in suffixes and kinds in ([], [path.suffix]):
+        return
+    names = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+    hint = f" It has the content of a {kinds[0]} file: rename it to {path.stem}{kinds[0]}." if kinds else ""
+    raise UserError(f"{path} cannot be read as a model: its name must end in {names}.{hint}")
 
 
-def refuse_foreign_code(path: Path) -> None:
+def refuse_foreign_code(path: Path) -> object:
     """Read the configuration of a model without building it, and refuse layers that are not part of Keras.
+
+    Returns:
+        The configuration.
 
     Raises:
         UserError: the file contains a Lambda layer, a class from outside Keras or a link to another file, declares
             an absurd size, or is not a model.
     """
     # As Keras does, decide by the name: a file can be valid in both formats and harmless in only one of them.
-    read_config = {".keras": _read_keras_config, ".h5": _read_h5_config}.get(path.suffix)
-    if read_config is None:
-        raise UserError(f"{path} is not a Keras model: its name must end in .keras or .h5.")
+    read_config = _read_keras_config if path.suffix == ".keras" else _read_h5_config
     try:
-        _refuse_foreign_layers(read_config(path), path)
+        config = read_config(path)
+        _refuse_foreign_layers(config, path)
+        return config
     except UserError:
         raise
     except (KeyError, ValueError, TypeError, OSError, RecursionError, zipfile.BadZipFile) as error:
@@ -109,6 +147,23 @@ def _refuse_foreign_layers(value: object, path: Path) -> None:
             _refuse_foreign_layers(item, path)
 
 
+def _refuse_undue_size(path: Path, config: object) -> None:
+    """Refuse a file of kilobytes that describes a network of gigabytes, before there is memory for that."""
+    with without_memory():
+        if path.suffix == ".keras":
+            model = keras.saving.deserialize_keras_object(_without_compilation(config), safe_mode=True)
+        else:
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    check_declared_size(path, sum(BYTES_PER_WEIGHT * math.prod(variable.shape) for variable in model.variables))
+
+
+def _without_compilation(config: object) -> object:
+    """Return a configuration without the optimizers of its parts, whose counters always have memory."""
+    if isinstance(config, dict):
+        return {key: _without_compilation(value) for key, value in config.items() if key != "compile_config"}
+    return [_without_compilation(item) for item in config] if isinstance(config, list) else config
+
+
 def copy_model(model: keras.Model, record: RunRecord, path: Path, log: Log) -> None:
     """Save a run's model outside its folder, with a file of its class names beside it."""
     save_model(model, path)
@@ -129,17 +184,29 @@ def class_names(model_path: Path, n_classes: int) -> list[str]:
 
     Raises:
         UserError: the file or the record cannot be read.
+
+    Warns:
+        UserWarning: there are no names, or those of another model.
     """
-    names: list[str] = []
+    names, path = [], _names_path(model_path)
     try:
-        if _names_path(model_path).is_file():
-            names = json.loads(_names_path(model_path).read_text("utf-8"))
+        if path.is_file():
+            if path.stat().st_size > MAX_RECORD_BYTES:
+                raise ValueError(f"they take more than {MAX_RECORD_BYTES >> 20} MB")
+            names = json.loads(path.read_text("utf-8"))
         elif (model_path.parent / RECORD_NAME).is_file():
             names = read_record(model_path.parent / RECORD_NAME).dataset.get("class_names", [])
-    except (UnreadableRecord, ValueError) as error:
+    except (UnreadableRecord, ValueError, RecursionError) as error:
         raise UserError(f"The class names beside {model_path} cannot be read: {error}") from None
-    fits = isinstance(names, list) and len(names) == n_classes
-    return [str(name) for name in names] if fits else [f"class {i}" for i in range(n_classes)]
+    if isinstance(names, list) and len(names) == n_classes:
+        return [str(name) for name in names]
+    problem = "The class names beside it are those of another model" if names else "There are no class names beside it"
+    warnings.warn(
+        f"The classes of {model_path} are numbered. {problem}: put its {path.name}, or the {RECORD_NAME} of its run, "
+        "into the same folder.",
+        stacklevel=2,
+    )
+    return [f"class {i}" for i in range(n_classes)]
 
 
 def _names_path(model_path: Path) -> Path:

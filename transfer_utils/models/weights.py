@@ -61,11 +61,7 @@ def load_weights(base: keras.Model, config: RunConfig) -> dict[str, str]:
         with resources.as_file(resources.files("transfer_utils") / "letters" / LETTERS_FILE) as path:
             load_weights_file(base, path)
     else:
-        path = Path(config.weights).expanduser()
-        if not path.is_file():
-            raise UserError(
-                f"weights must be 'imagenet', 'letters', 'random' or an existing file, got {config.weights!r}."
-            )
+        path = config.weights_file()
         source = path.name
         load_weights_file(base, path)
     digest = sha256_of_weights(base)
@@ -305,7 +301,7 @@ def _read_digests(path: Path) -> dict[str, str]:
         return {}
     try:
         digests = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         digests = None
     if isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values()):
         return digests

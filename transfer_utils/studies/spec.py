@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -13,10 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from transfer_utils.config import RunConfig, identity
 from transfer_utils.config import preset as from_preset
 from transfer_utils.errors import UserError, nearest
+from transfer_utils.option_errors import explain, near, unknown
 from transfer_utils.presets import PRESETS
 from transfer_utils.records import Run, Status
 
 Options = dict[str, Any]
+Grid = dict[str, Annotated[list[Any], Field(min_length=1)]]  # of an option without values there would be no runs
 
 
 class _Strict(BaseModel):
@@ -35,7 +37,7 @@ class StudyGroup(_Strict):
     name: str = Field(min_length=1)
     question: str = Field(min_length=1)
     options: Options = {}
-    grid: dict[str, list[Any]] = {}
+    grid: Grid = {}
     seeds: list[int] = []
 
     def combinations(self) -> list[Options]:
@@ -50,7 +52,7 @@ class Changes(_Strict):
     """The values that replace those of a group under another preset; fields that are not set stay as they are."""
 
     options: Options = {}
-    grid: dict[str, list[Any]] = {}
+    grid: Grid = {}
     seeds: list[int] = []
 
 
@@ -138,7 +140,7 @@ class Study(_Strict):
         """Return the study reduced to these groups and these seeds; an empty list means all.
 
         Raises:
-            UserError: a group does not exist.
+            UserError: a group does not exist, or no group has one of the seeds.
         """
         names = [group.name for group in self.groups]
         for name in groups:
@@ -151,6 +153,8 @@ class Study(_Strict):
                 for group in chosen
                 if (common := [seed for seed in group.seeds or self.seeds if seed in seeds])
             ]
+            if not chosen:
+                raise UserError(f"No run of these groups has one of the seeds {', '.join(map(str, seeds))}.")
         return self.model_copy(update={"groups": chosen})
 
 
@@ -168,15 +172,17 @@ def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"The study {path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date such as 2026-99-99
         raise UserError(f"The study {path} is not YAML: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"The study {path} must have the keys preset and groups, got {type(content).__name__}.")
     try:
-        study = Study(**{**content, "overrides": overrides})
+        study = Study.model_validate({**content, "overrides": overrides})
+        lines = [unknown("key", "overrides", ())] if "overrides" in content else []
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}".lstrip(": ") for item in error.errors()]
-        raise UserError(f"The study {path} is not valid:\n  " + "\n  ".join(lines)) from None
+        lines = [_explained(item, content) for item in error.errors()]
+    if lines:
+        raise UserError(f"The study {path} is not valid:\n  " + "\n  ".join(lines))
     study = _converted(_under_preset(study, preset or study.preset))
     study.planned()  # raises if a run is not valid
     return study
@@ -195,12 +201,34 @@ def find_run(config: RunConfig, runs: Sequence[Run], status: Status = "completed
     return None
 
 
+def _explained(item: Mapping[str, Any], content: Mapping[str, Any]) -> str:
+    """Return one of pydantic's errors in a study as a line such as ``In group depth: The key 'question' is missing.``
+
+    Args:
+        item: from ``ValidationError.errors()``.
+        content: of the file.
+    """
+    loc, model, places = list(item["loc"]), Study, []
+    while len(loc) > 1 and loc[0] in ("groups", "presets") and model in (Study, Variant):
+        part, key, *loc = loc
+        if part == "presets":
+            places, model = [f"preset {key}"], Variant
+        else:
+            group = content["groups"][key] if model is Study else key
+            name = group.get("name") if isinstance(group, dict) else group
+            place = f"group {name}" if name and isinstance(name, str) else f"group number {key + 1}"
+            places, model = [*places, place], StudyGroup if model is Study else Changes
+    fields = {name: field for name, field in model.model_fields.items() if name != "overrides"}
+    text = explain(item, ".".join(map(str, loc)) or "it", fields)
+    return f"In {', '.join(places)}: {text}" if places else text
+
+
 def _under_preset(study: Study, preset: str) -> Study:
     if preset == study.preset:
         return study
     names = ["none", *PRESETS]
     if preset not in names:
-        raise UserError(f"preset must be one of {', '.join(names)}, got {preset!r}.{nearest(preset, names)}")
+        raise UserError(f"preset must be one of {', '.join(names)}, got {preset!r}.{near(preset, names)}")
     variant = study.presets.get(preset, Variant())
     groups = [
         group.model_copy(update=variant.groups.get(group.name, Changes()).model_dump(exclude_unset=True))
@@ -223,7 +251,7 @@ def _converted(study: Study) -> Study:
 def _value(name: str, value: Any, group: StudyGroup) -> Any:
     field = RunConfig.model_fields.get(name)
     if field is None:
-        raise UserError(f"In group {group.name}: there is no option {name!r}.{nearest(name, RunConfig.model_fields)}")
+        raise UserError(f"In group {group.name}: {unknown('option', name, RunConfig.model_fields)}")
     try:
         return TypeAdapter(field.annotation).validate_python(value)
     except ValidationError:

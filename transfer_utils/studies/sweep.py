@@ -18,6 +18,7 @@ from transfer_utils.studies.spec import Planned, Study, find_run
 from transfer_utils.studies.workers import open_workers
 from transfer_utils.utils.progress import Log
 from transfer_utils.utils.supervised import PROGRAM
+from transfer_utils.utils.text import counted
 
 SECONDS_BETWEEN_UPDATES = 0.5
 MAX_CELL_SECONDS = str(7 * 24 * 3600)  # in notebook 04 a whole training is one cell
@@ -112,7 +113,7 @@ def run_sweep(
     """
     sweep = plan(study)
     to_do = [job for job in sweep.jobs if not job.ended]
-    log(f"{len(sweep.jobs)} runs: {len(sweep.jobs) - len(to_do)} on record, {len(to_do)} to do.")
+    log(f"{counted(len(sweep.jobs), 'run')}: {len(sweep.jobs) - len(to_do)} on record, {len(to_do)} to do.")
     if to_do:
         with open_workers(workers, scheduler) as pool:
             sweep.workers = pool.count
@@ -209,7 +210,8 @@ def _summary(sweep: Sweep, log: Log, log_error: Log) -> int:
         name = f" ({job.run.folder})" if job.run else ""
         log_error(f"{job.label}{name} {job.status}: {job.error or 'no reason is recorded'}")
         log_error(f"  {job.config.command()}")
-    log(f"{len(sweep.jobs) - len(bad)} of {len(sweep.jobs)} runs are on record.")
+    are = "is" if len(sweep.jobs) == 1 else "are"
+    log(f"{len(sweep.jobs) - len(bad)} of {counted(len(sweep.jobs), 'run')} {are} on record.")
     return 1 if bad else 0
 
 

@@ -69,12 +69,12 @@ def _local_workers(count: int) -> Iterator[Workers]:
 
 
 def _block_interrupts() -> None:
-    """Block SIGINT in this thread and in the processes it starts.
+    """Block SIGINT and SIGHUP in this thread and in the processes it starts.
 
-    A terminal sends Ctrl-C to all of them at once; the main thread receives it and stops the runs in order.
+    A terminal sends them to all at once; the main thread receives them and stops the runs in order.
     """
     if hasattr(signal, "pthread_sigmask"):  # not on Windows
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
 
 
 @contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
+import math
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +15,8 @@ from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.keras_private import callback_state, restore_callback
 
 Curves = dict[str, list[float | None]]
+
+CURVES = ("loss", "accuracy", "learning_rate", "val_loss", "val_accuracy", "seconds")
 
 
 def save_checkpoint(
@@ -41,7 +44,7 @@ def restore_checkpoint(
     """Restore what was saved and return the number of the next epoch.
 
     Returns 0, and restores nothing, where there is no checkpoint, or one that is damaged or of another network: the
-    stage then starts again.
+    stage then starts again. Everything is checked first, because a stage that is half restored would train on nonsense.
     """
     if path is None or not path.exists():
         return 0
@@ -49,27 +52,50 @@ def restore_checkpoint(
     try:
         with np.load(path, allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in saved.files}
-        state = json.loads(arrays["state"].tobytes())
-        values = [arrays[f"v{i}"] for i in range(len(variables))]
-        epochs = len(state["curves"]["loss"])
-        fits = [value.shape for value in values] == [tuple(variable.shape) for variable in variables]
-        fits = (
-            fits
-            and len(state["callbacks"]) == len(callbacks)
-            and all(isinstance(counters, dict) and counters for counters in state["callbacks"])
-        )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        state = json.loads(arrays.pop("state").tobytes())
+        values = [arrays.pop(f"v{i}") for i in range(len(variables))]
+        best = [arrays.pop(f"b{i}") for i in range(len(arrays))]
+        fits = _fit(values, variables) and (not best or _fit(best, model.weights))
+        epochs = _epochs_of(state["curves"])
+        pairs = list(zip(callbacks, state["callbacks"], strict=True))
+        fits = fits and all(_counts_of(callback, counters) for callback, counters in pairs)
+    except Exception:  # NumPy, zipfile and json raise many types of exceptions for a damaged file
         return 0
-    if not fits:
+    if not fits or not epochs:
         return 0
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    for callback, counters in zip(callbacks, state["callbacks"], strict=True):
+    for callback, counters in pairs:
         restore_callback(callback, counters)
-    best = [arrays[f"b{i}"] for i in range(sum(name[0] == "b" for name in arrays))]
     callbacks[0].best_weights = best or None
     curves.update(state["curves"])
     return epochs
+
+
+def _fit(values: list[np.ndarray], variables: list[keras.Variable]) -> bool:
+    """Return whether arrays have the types and shapes of these variables."""
+    kinds = [(str(value.dtype), value.shape) for value in values]
+    return kinds == [(variable.dtype, tuple(variable.shape)) for variable in variables]
+
+
+def _epochs_of(curves: Any) -> int:
+    """Return the number of epochs of complete curves of finite numbers, or 0."""
+    lengths = {len(curves[name]) for name in CURVES}
+    finite = all(_is_number(value) and math.isfinite(value) for name in CURVES for value in curves[name])
+    return lengths.pop() if finite and len(lengths) == 1 and set(curves) == set(CURVES) else 0
+
+
+def _counts_of(callback: keras.callbacks.Callback, counters: Any) -> bool:
+    """Return whether these are the counters of this kind of callback; what it has not counted yet is None."""
+    now = callback_state(callback)
+    counted = {name for name, value in now.items() if value is not None}
+    return counted <= set(counters) <= set(now) and all(
+        _is_number(value) or (value is None and now[name] is None) for name, value in counters.items()
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -25,6 +25,7 @@ from transfer_utils.features import BoundaryCache
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves, restore_checkpoint, save_checkpoint
 from transfer_utils.training.optimizers import WARM_UP, build_optimizer, compile_model, warm_up_and_cosine
+from transfer_utils.utils.keras_private import trace_once
 from transfer_utils.utils.progress import Log, Progress
 
 MIN_VALIDATION_BATCH = 128  # images; on fewer, a small network waits for Python longer than it computes
@@ -180,6 +181,8 @@ def _compile(model: keras.Model, n: int, stage: Stage) -> None:
     with distribute.scope_of(model):
         compile_model(model, build_optimizer(stage.optimizer, rate, config.weight_decay), config.label_smoothing)
         model.optimizer.build(model.trainable_variables)
+    if distribute.replicas(model) == 1 and keras.backend.backend() == "tensorflow":
+        trace_once(model)
 
 
 def _begin(

@@ -61,7 +61,7 @@ def open_array(
     return np.load(path, mmap_mode="r", allow_pickle=False), note
 
 
-def check_disk(folder: Path, needed: int, advice: str, reserve: int = 0) -> None:
+def check_disk(folder: Path, needed: int, advice: str, reserve: int = 0, what: str = "The cache") -> None:
     """Check that ``needed`` bytes fit on the disk of ``folder``, which is created if necessary.
 
     Raises:
@@ -71,7 +71,7 @@ def check_disk(folder: Path, needed: int, advice: str, reserve: int = 0) -> None
     if needed > free - reserve:
         reserved = f", of which {format_bytes(reserve)} are kept in reserve" if reserve else ""
         raise UserError(
-            f"The cache in {folder} needs {format_bytes(needed)} more, but only {format_bytes(free)} are free"
+            f"{what} in {folder} needs {format_bytes(needed)} more, but only {format_bytes(free)} are free"
             f"{reserved}. {advice}"
         )
 

@@ -22,6 +22,8 @@ import platformdirs
 import psutil
 from filelock import FileLock
 
+from transfer_utils.errors import UserError
+
 CACHE_VARIABLE = "TRANSFER_UTILS_CACHE"
 
 # File systems that several machines share; a lock taken on one machine may not bind the others (mount(8), psutil).
@@ -31,11 +33,15 @@ NETWORK_TYPES |= {f"fuse.{name}" for name in ("sshfs", "glusterfs", "ceph", "dav
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` and rename it to ``path`` when the block succeeds.
 
     The temporary name keeps the suffix of ``path``, because Keras and NumPy choose the format by it. If the block
-    raises (a full disk, an interrupt), the temporary file is removed and ``path`` stays unchanged.
+    raises (a full disk, an interrupt), the temporary file is removed and ``path`` stays unchanged. An ``OSError`` names
+    ``path`` as its ``filename``, which it lacks if a disk is full, and ``size`` as ``needed``.
+
+    Args:
+        size: bytes that the file will have, where that is known.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,14 +52,16 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, os.fspath(temporary)):
+            error.filename, error.needed = os.fspath(path), size
         raise
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Write ``content`` to ``path`` atomically."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with replacing(path, len(content)) as temporary, open(temporary, "wb") as file:
         file.write(content)
 
 
@@ -114,7 +122,7 @@ def cache_folder(chosen: str = "") -> Path:
     either, it is the user's cache folder or, if that is not writable, a private folder under the temporary folder.
 
     Raises:
-        OSError: the folder is not writable.
+        UserError: the folder is not writable.
     """
     chosen = chosen or os.environ.get(CACHE_VARIABLE, "")
     return _writable_folder(os.path.abspath(os.path.expanduser(chosen)) if chosen else "")
@@ -145,7 +153,8 @@ def _writable_folder(chosen: str) -> Path:
                 return folder
         except OSError as error:
             problem = error
-    raise OSError(f"The cache folder {candidates[-1]} is not writable: {problem}. Choose another with --cache_dir.")
+    reason = problem.strerror or problem
+    raise UserError(f"The cache folder {candidates[-1]} is not writable: {reason}. Choose another with --cache_dir.")
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
+from keras.src.backend.common import global_state
 from keras.src.legacy.saving import legacy_h5_format
 
 if TYPE_CHECKING:
     import h5py
 
 
+UNINITIALISED = "uninitialized_variables"
+
+
 def save_h5(model: keras.Model, file: h5py.File) -> None:
     """Write ``model`` into an open HDF5 file; ``model.save`` takes a path only."""
     legacy_h5_format.save_model_to_hdf5(model, file)
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Give the variables that are made in the block their shapes, but no memory: such a model can only be looked at.
+
+    Weights that are loaded must fit these shapes. Keras would allocate the variables when the next scope ends, so they
+    are taken off its list.
+    """
+    pending = list(global_state.get_global_attribute(UNINITIALISED, []))
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute(UNINITIALISED, pending)
 
 
 def skip_gradient_sum(optimizer: keras.optimizers.Optimizer) -> None:
@@ -24,6 +45,23 @@ def skip_gradient_sum(optimizer: keras.optimizers.Optimizer) -> None:
     into every step, whether there is anything to sum or not.
     """
     optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
+
+
+def trace_once(model: keras.Model) -> None:
+    """Make TensorFlow trace a step of training and one of validation once each, for batches of every size.
+
+    Keras's own functions are traced again for the last batch of an epoch, which is smaller: for the tail of a
+    MobileNetV2, that takes longer than many epochs on few images.
+    """
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(tensor.shape, tf.float32) for tensor in (model.inputs[0], model.outputs[0])]
+
+    def traced(step: Callable) -> Callable:
+        function = tf.function(lambda x, y: step((x, y)), input_signature=signature, autograph=False)
+        return lambda batches: function(*next(batches)[:2])
+
+    model.train_function, model.test_function = traced(model.train_step), traced(model.test_step)
 
 
 def callback_state(callback: keras.callbacks.Callback) -> dict[str, float | int | None]:

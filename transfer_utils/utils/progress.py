@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from transfer_utils.utils.text import as_lines
+
 Progress = Callable[[str, int, int], None]  # called with (title, done, total) during long steps
 Log = Callable[[str], None]  # called with each line of output
 
@@ -32,13 +34,16 @@ def reporting(quiet: bool) -> Iterator[tuple[Progress | None, Log]]:
 
 
 def open_terminal(quiet: bool) -> tuple[Console | None, Log]:
-    """Return the terminal and a function that prints a line; no terminal if output is redirected or ``quiet``."""
+    """Return the terminal and a function that prints a line; no terminal if output is redirected or ``quiet``.
+
+    Control characters in a line, which come from names of files and classes, are printed as escapes.
+    """
     console = Console(highlight=False, soft_wrap=True)
     if quiet:
         return None, lambda line: None
     if not console.is_terminal:
-        return None, lambda line: print(line, flush=True)
-    return console, lambda line: console.print(line, markup=False)
+        return None, lambda line: print(as_lines(line), flush=True)
+    return console, lambda line: console.print(as_lines(line), markup=False)
 
 
 def _one_bar(bars: RichProgress) -> Progress:

@@ -30,6 +30,11 @@ def as_text(value: Any, max_length: int = MAX_LENGTH, lines: bool = False) -> st
     return shown + "…" if len(text) > max_length else shown
 
 
+def as_lines(text: str) -> str:
+    """Return lines for a terminal, which would obey the escape codes in the name of a file or class."""
+    return _escaped(text, keep="\n\t")
+
+
 def as_label(value: Any, max_length: int = 60) -> str:
     """Return a value as text for a Plotly label, with ``<`` and ``&`` escaped so that it is not read as markup."""
     return html.escape(as_text(value, max_length), quote=False)
@@ -61,6 +66,11 @@ def finite_number(value: Any) -> float | None:
 def format_bytes(n: float) -> str:
     """Return a size in bytes in the largest fitting unit, such as ``1.5 MB`` (decimal units)."""
     return filesize.decimal(round(n))
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: ``1 file``, ``1,200 files``; ``many`` is the plural if it is not ``one`` + s."""
+    return f"1 {one}" if n == 1 else f"{n:,} {many or one + 's'}"
 
 
 def printable(name: str | bytes) -> str:

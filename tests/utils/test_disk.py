@@ -1,0 +1,100 @@
+"""Full and read-only disks: every place is tried, nothing is left there, and the message says what to do."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from transfer_utils.errors import UserError
+from transfer_utils.utils import disk
+
+
+def refusing(number: int):
+    """Return a substitute for ``tempfile`` whose files cannot be written."""
+
+    def write(content: bytes) -> None:
+        raise OSError(number, os.strerror(number))
+
+    class Refusing:
+        def __init__(self, dir):
+            self.write = write
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *rest):
+            return None
+
+    return SimpleNamespace(TemporaryFile=Refusing)
+
+
+def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path):
+    disk.check_writable("output_dir", tmp_path / "new" / "folder")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.ENOSPC, r"the disk is full: 5\.0 kB are free, and at least 1\.0 MB are needed"),
+        (errno.EDQUOT, r"the disk is full: 5\.0 kB are free"),
+        (errno.EROFS, "read-only file system"),
+        (errno.EACCES, "permission denied"),
+    ],
+)
+@pytest.mark.fault(40)
+def test_a_place_that_cannot_be_written_is_named_with_the_reason_and_the_option(tmp_path, monkeypatch, number, reason):
+    monkeypatch.setattr(disk, "tempfile", refusing(number))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: SimpleNamespace(free=5000))
+    with pytest.raises(UserError, match=f"figures_dir cannot be in .*/new: {reason}.*choose another.*--figures_dir"):
+        disk.check_writable("figures_dir", tmp_path / "new")
+
+
+TRY = "import sys; from transfer_utils.utils.disk import check_writable; check_writable('output_dir', sys.argv[1])"
+
+
+@pytest.mark.fault(40)
+def test_a_limit_that_files_cannot_exceed_is_noticed(tmp_path):
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    done = subprocess.run([sys.executable, "-c", TRY, str(tmp_path)], preexec_fn=limit, capture_output=True, text=True)
+    assert "output_dir cannot be in" in done.stderr and "the disk is full" in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "{}/a.h5"), "{}/a.h5 could not be written, because the disk is full: "),
+        (OSError(errno.EFBIG, "File too large", "{}/new/a"), " are free in {}. Free some space, or choose a folder on"),
+        (
+            OSError("file write failed: errno = 28, 'No space left on device'"),
+            "A file could not be written, because the",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "{}/a"),
+            "{}/a: Read-only file system. Change who may use it, or",
+        ),
+        (OSError(errno.ENOENT, "No such file", "a"), ""),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+@pytest.mark.fault(5)
+def test_an_error_of_a_disk_becomes_a_sentence(tmp_path, error, message):
+    if error.filename:
+        error.filename = error.filename.format(tmp_path)
+    assert message.format(tmp_path) in disk.explain(error)
+    assert bool(message) == bool(disk.explain(error))
+
+
+@pytest.mark.fault(5)
+def test_the_sentence_says_how_much_is_needed_where_that_is_known(tmp_path):
+    error = OSError(errno.ENOSPC, "No space left", str(tmp_path / "a\x1b.h5"))
+    error.needed = 9_100_000
+    text = disk.explain(error)
+    assert f"are free in {tmp_path}, and 9.1 MB are needed." in text and "a\\x1b.h5" in text
