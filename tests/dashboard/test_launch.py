@@ -49,11 +49,7 @@ def test_the_server_ends_with_its_starter(tmp_path, monkeypatch):
     assert started[0].wait(10) != 0
 
 
-def test_a_missing_library_or_script_is_reported(tmp_path, monkeypatch):
+def test_a_missing_library_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None if name == "plotly" else object())
     with pytest.raises(UserError, match="needs plotly: pip install"):
-        launch.launch(tmp_path)
-    monkeypatch.undo()
-    monkeypatch.setattr(launch, "SCRIPT", tmp_path / "dashboard.py")
-    with pytest.raises(UserError, match="from a checkout"):
         launch.launch(tmp_path)

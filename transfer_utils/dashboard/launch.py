@@ -6,11 +6,11 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from transfer_utils.errors import UserError
+from transfer_utils.utils.project import project_folder
 
-SCRIPT = Path(__file__).parents[2] / "dashboard.py"
+SCRIPT = project_folder() / "dashboard.py"
 
 
 def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
@@ -19,13 +19,11 @@ def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
     The server listens on 127.0.0.1 only and sends no usage statistics.
 
     Raises:
-        UserError: Streamlit or Plotly is not installed, or the package was installed without the project.
+        UserError: Streamlit or Plotly is not installed.
     """
     missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"The dashboard needs {' and '.join(missing)}: pip install 'transfer-utils[dashboard]'")
-    if not SCRIPT.is_file():
-        raise UserError(f"The dashboard runs from a checkout of the project: {SCRIPT} does not exist.")
     server = subprocess.Popen(command(runs_dir, port))
     try:
         return server.wait()
