@@ -14,7 +14,7 @@ from transfer_utils.utils.project import course_files, project_folder
 
 FOLDERS = ("transfer_utils", "notebooks", "studies", "runs", ".streamlit")
 FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "dashboard.py")
-UNTRACKED = shutil.ignore_patterns("__pycache__", "course", ".ipynb_checkpoints", "*.keras", "*.h5", "*.npy")
+UNTRACKED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "*.keras", "*.h5", "*.npy")
 BUILD = "from setuptools import build_meta; build_meta.build_wheel('dist')"
 
 
@@ -49,7 +49,8 @@ def test_the_wheel_has_the_course_the_dashboard_and_nothing_of_the_tests(site):
     assert project_folder() == ROOT and len(course_files()) > 24
     for path in (*course_files(), Path("dashboard.py"), Path(".streamlit/config.toml")):
         assert (inside / path).read_bytes() == (ROOT / path).read_bytes(), path
-    assert (site / "transfer_utils" / "py.typed").exists()
+    code = [path for path in (ROOT / "transfer_utils").rglob("*") if path.suffix in (".py", ".j2", ".npz", ".typed")]
+    assert [path for path in code if not (site / path.relative_to(ROOT)).exists()] == []
     assert {path.name.partition("-")[0] for path in site.iterdir()} == {"transfer_utils"}
 
 
