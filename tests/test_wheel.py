@@ -35,14 +35,6 @@ def site(tmp_path_factory) -> Path:
     return folder
 
 
-def run(site: Path, *words: str) -> str:
-    """Run Python with the content of the wheel, in the current folder; return its output."""
-    environment = os.environ | {"PYTHONPATH": str(site)}
-    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.slow
 def test_the_wheel_has_the_course_the_dashboard_and_nothing_of_the_tests(site):
     inside = site / "transfer_utils" / "project"
@@ -54,15 +46,26 @@ def test_the_wheel_has_the_course_the_dashboard_and_nothing_of_the_tests(site):
     assert {path.name.partition("-")[0] for path in site.iterdir()} == {"transfer_utils"}
 
 
+TRY = """
+from transfer_utils.cli.main import main
+from transfer_utils.course import notebooks_folder
+from transfer_utils.dashboard.launch import SCRIPT
+print(notebooks_folder(), SCRIPT)
+main(["notebooks", "mine"])
+main(["sweep", "six_stages", "--preset", "offline", "--dry-run"])
+"""
+
+
 @pytest.mark.slow
 def test_an_installation_without_a_checkout_finds_notebooks_studies_and_the_dashboard(site, tmp_path):
-    places = "from transfer_utils.course import notebooks_folder; from transfer_utils.dashboard.launch import SCRIPT"
-    found = run(site, "-c", f"{places}; print(notebooks_folder()); print(SCRIPT)").split()
-    assert [Path(path).parent for path in found] == [site / "transfer_utils" / "project"] * 2
-    for _ in range(2):
-        out = run(site, "-m", "transfer_utils", "notebooks", "mine")
-        (tmp_path / "mine" / "studies" / "six_stages.yaml").write_text("changed")
-    assert f"Copied 0 files to mine; {len(course_files())} existed and were kept." in out
-    assert (tmp_path / "mine" / "studies" / "six_stages.yaml").read_text() == "changed"
-    assert (tmp_path / "mine" / "notebooks" / "exercises" / "01_data_preparation.ipynb").exists()
-    assert "to do" in run(site, "-m", "transfer_utils", "sweep", "six_stages", "--preset", "offline", "--dry-run")
+    mine = tmp_path / "mine" / "studies" / "six_stages.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("changed")
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    done = subprocess.run([sys.executable, "-c", TRY], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    places, copied, start, *plan = done.stdout.splitlines()
+    assert [Path(path).parent for path in places.split()] == [site / "transfer_utils" / "project"] * 2
+    assert copied == f"Copied {len(course_files()) - 1} files to mine; 1 existed and was kept."
+    assert mine.read_text() == "changed" and Path(start.partition("jupyter lab ")[2]).exists()
+    assert "to do" in "".join(plan)

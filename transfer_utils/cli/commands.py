@@ -168,7 +168,8 @@ def notebooks(folder: Path) -> None:
     from transfer_utils.course import copy_course
 
     copied, kept = copy_course(folder)
-    click.echo(f"Copied {copied} files to {folder}" + (f"; {kept} existed and were kept." if kept else "."))
+    existed = f"; {kept} existed and {'was' if kept == 1 else 'were'} kept." if kept else "."
+    click.echo(f"Copied {copied} file{'' if copied == 1 else 's'} to {folder}{existed}")
     click.echo(f"Start with: jupyter lab {folder / 'notebooks' / '01_data_preparation.ipynb'}")
 
 
