@@ -120,8 +120,10 @@ def test_what_an_earlier_process_received_is_used_and_checked(serve, tmp_path, m
 
 def test_a_server_that_always_starts_over_is_not_appended(serve, tmp_path):
     (tmp_path / "file.part").write_bytes(FILE[:300_000])
-    fetch(tmp_path / "file", serve(ranges=False))
+    server = serve(ranges=False)
+    fetch(tmp_path / "file", server)
     assert (tmp_path / "file").read_bytes() == FILE
+    assert server.requests == ["bytes=300000-"], "what it sent was put in the place of the part, and not after it"
 
 
 @pytest.mark.fault(32)
