@@ -10,7 +10,7 @@ def test_every_fault_has_a_test_in_make_test(request):
     if request.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         pytest.skip("only some of the tests were collected")
     tests = request.config.pluginmanager.get_plugin("survival").tests
-    assert set(tests) == set(FAULTS) == set(range(1, len(FAULTS) + 1))
+    assert set(tests) == set(FAULTS)
     for number, items in tests.items():
         assert any(not LEFT_OUT & {mark.name for mark in item.iter_markers()} for item in items), number
 
