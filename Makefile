@@ -21,6 +21,9 @@ help: ## print this list
 course: setup ## run the course on the data that ships with it: no network, no GPU
 	@$(python) -m transfer_utils $(COURSE)
 
+lab: setup ## open the first notebook in JupyterLab
+	@$(python) -m jupyter lab notebooks/01_data_preparation.ipynb
+
 publish: setup ## run the notebooks on CIFAR-10 and keep their outputs and figures (DATA_DIR=folder instead of a download)
 	@TRANSFER_UTILS_DATA_DIR="$(DATA_DIR)" $(python) -m transfer_utils course --publish
 
@@ -52,8 +55,8 @@ format: setup ## format the code
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
 
-tables: setup ## write the tables of results, presets and options into README.md again
-	@$(python) -m transfer_utils.report.readme README.md runs
+tables: setup ## write the tables of results, options and benchmarks into README.md and docs again
+	@$(python) -m transfer_utils.report.readme . runs
 	@$(python) -m tests.survival docs
 
 audit: setup ## check the locked versions for known vulnerabilities (needs a network)
@@ -67,4 +70,4 @@ lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade take
 setup: ## create .venv if needed
 	@sh tools/setup.sh
 
-.PHONY: help course publish test quick notebooks browser pictures torture lint format tables audit lock setup
+.PHONY: help course lab publish test quick notebooks browser pictures torture lint format tables audit lock setup

@@ -62,6 +62,9 @@ FAULTS = {
     29: Fault("a mistyped option, or any other words", "an error before anything runs; the nearest name is offered"),
     30: Fault("somebody else wants the dashboard", "it listens to this machine alone, and sends nothing anywhere"),
     31: Fault("the same seed, machine and thread count", "the same SHA-256 of the weights, three times"),
+    32: Fault(
+        "a download trickles, hangs, breaks off or has a wrong byte", "the next address continues; refused by name"
+    ),
     33: Fault("a note in the cache is empty, cut or of another type", "a warning names it; it is made again"),
     34: Fault("SIGHUP, Ctrl-C at the first moment, a killed dashboard", "as by Ctrl-C; no traceback; nothing is left"),
     37: Fault("a model file of kilobytes that declares gigabytes", "refused before memory is taken for it"),

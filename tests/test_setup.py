@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 import subprocess
@@ -122,6 +123,67 @@ def test_conda_and_binder_install_the_same_lock_on_a_python_that_we_support():
     assert SpecifierSet(project()["requires-python"]).contains(python.removeprefix("python=") + ".0")
     assert (pip, by_pip) == ("pip", {"pip": ["-r requirements.lock"]})
     assert "--no-deps --editable ." in (ROOT / "postBuild").read_text("utf-8")
+
+
+def test_the_dockerfile_ends_in_jupyterlab_as_an_ordinary_user():
+    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users and users[-1] not in ("root", "0")
+    assert lines[-1].startswith('CMD ["jupyter", "lab"') and "token" not in lines[-1]
+
+
+def test_the_dev_container_sets_up_the_environment_that_it_names():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
+    assert container["postCreateCommand"] == "make setup"
+    interpreter = container["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert interpreter == "${containerWorkspaceFolder}/.venv/bin/python"
+
+
+def test_the_workflow_runs_the_automatic_check_on_the_oldest_and_the_newest_python():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    test = workflow["jobs"]["test"]
+    assert {"run": ".ci/run"} in test["steps"]
+    for job in workflow["jobs"].values():
+        assert job["strategy"]["matrix"]["python"] == [PYTHONS[0], PYTHONS[-1]]
+        assert job["timeout-minutes"] <= 60
+
+
+def test_the_hooks_check_style_with_the_locked_version():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    [version] = {next(iter(pin.specifier)).version for pin, _ in locked() if pin.name == "ruff"}
+    assert [repo["rev"] for repo in hooks["repos"]] == [f"v{version}"]
+
+
+def test_the_citation_has_the_required_keys_and_the_version_of_the_project():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["version"] == project()["version"] and citation["license"] == project()["license"]
+    assert f"## {project()['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_the_model_card_has_the_numbers_of_the_record():
+    record = json.loads((ROOT / "transfer_utils" / "letters" / "letters_mobilenetv2_0.35.json").read_text("utf-8"))
+    card = (ROOT / "docs" / "letters-model-card.md").read_text("utf-8")
+    options, letters = record["options"], record["letters"]
+    assert f"{options['n_letters']:,} images" in card and f"{options['epochs']} epochs" in card
+    assert (
+        f"{letters['train']:,} for training, {letters['validation']:,} for validation, {letters['classes']} cl" in card
+    )
+    assert f"validation accuracy {100 * record['curves']['val_accuracy'][-1]:.1f} %" in card
+    assert f"{record['timing_sec']['total'] / 60:.0f} minutes" in card
+    assert (
+        f"batches of {options['batch_size']}, learning rate {options['learning_rate']}, seed {options['seed']}" in card
+    )
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_to_files(page):
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8"))
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
 
 
 def test_modules_that_only_declare_or_read_load_nothing_heavy():

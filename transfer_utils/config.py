@@ -1,7 +1,7 @@
 """Every option of a run, declared once.
 
 ``RunConfig`` defines the command-line flags, the notebook parameters, the ``config`` part of the run record and the
-options table in the README. Each option is a field with a type, a default, limits, a unit and one sentence of help.
+options table in docs. Each option is a field with a type, a default, limits, a unit and one sentence of help.
 """
 
 from __future__ import annotations

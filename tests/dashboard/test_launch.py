@@ -63,11 +63,7 @@ def test_a_folder_that_does_not_exist_is_an_error_unless_it_is_the_default(tmp_p
     assert served == [str(tmp_path / "runs"), str(tmp_path / "mine")]
 
 
-def test_a_missing_library_or_script_is_reported(tmp_path, monkeypatch):
+def test_a_missing_library_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None if name == "plotly" else object())
     with pytest.raises(UserError, match="needs plotly: pip install"):
-        launch.launch(tmp_path)
-    monkeypatch.undo()
-    monkeypatch.setattr(launch, "SCRIPT", tmp_path / "dashboard.py")
-    with pytest.raises(UserError, match="from a checkout"):
         launch.launch(tmp_path)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import sys
 from pathlib import Path
 
 import h5py
@@ -11,13 +12,15 @@ import keras
 import numpy as np
 import pytest
 
-from tests import tiny
+from tests import servers, tiny
+from tests.servers import FileServer
 from transfer_utils.config import RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models import weights
 from transfer_utils.models.networks import build_backbone
 from transfer_utils.models.weights import (
     check_h5,
+    imagenet_address,
     imagenet_path,
     load_weights,
     load_weights_file,
@@ -197,7 +200,7 @@ def shelf():
     path = imagenet_path(IMAGENET)
     path.parent.mkdir(parents=True, exist_ok=True)
     yield path
-    for leftover in (path, path.with_name(path.name + ".damaged"), cache_folder() / "weights" / "seen.json"):
+    for leftover in (*path.parent.glob(f"{path.name}*"), cache_folder() / "weights" / "seen.json"):
         leftover.unlink(missing_ok=True)
 
 
@@ -217,9 +220,9 @@ def small(shelf, monkeypatch):
 
 @pytest.mark.slow
 def test_keras_stores_the_weights_at_imagenet_path(shelf, monkeypatch):
-    monkeypatch.setattr(weights, "DOWNLOAD_ATTEMPTS", 1)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     base = keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None, input_shape=(32, 32, 3))
-    with pytest.raises(UserError, match="are not on this machine and could not be downloaded"):
+    with pytest.raises(UserError, match="is on this machine, and it could not be downloaded"):
         load_weights(base, IMAGENET)
     base.save(shelf)
     digest = sha256_of_weights(base)
@@ -231,7 +234,7 @@ def test_keras_stores_the_weights_at_imagenet_path(shelf, monkeypatch):
 @pytest.mark.fault(11)
 def test_without_a_network_the_error_explains_what_is_missing_and_where_to_put_it(shelf, small, monkeypatch):
     pauses: list[float] = []
-    monkeypatch.setattr(weights.time, "sleep", pauses.append)
+    monkeypatch.setattr("time.sleep", pauses.append)
     with pytest.raises(UserError) as error:
         load_weights(network(), IMAGENET)
     message = str(error.value)
@@ -240,6 +243,32 @@ def test_without_a_network_the_error_explains_what_is_missing_and_where_to_put_i
         assert part in message
     assert pauses == [1, 2], "the download was not tried three times"
     assert not shelf.exists()
+
+
+def test_the_weights_are_downloaded_with_progress_and_resumed(shelf, small, monkeypatch, tmp_path):
+    network().save(tmp_path / "network.h5")
+    content, steps = (tmp_path / "network.h5").read_bytes(), []
+    shelf.with_name(shelf.name + ".part").write_bytes(content[:5000])
+    server = FileServer(content)
+    httpd = servers.start(server)
+    monkeypatch.setattr(weights, "IMAGENET_SERVER", server.url + "/")
+    try:
+        digest = load_weights(network(2.0), IMAGENET, lambda *step: steps.append(step))["sha256"]
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+    assert digest == sha256_of_weights(network())
+    assert server.requests == ["bytes=5000-"]
+    assert steps[0][0].startswith("Downloading the ImageNet weights of MobileNetV2 from 127.0.0.1:")
+    assert steps[-1][1:] == (len(content), len(content), "bytes")
+
+
+@pytest.mark.parametrize("backbone", weights.IMAGENET_FILES)
+def test_the_weights_come_from_the_folder_that_keras_names(backbone):
+    module = sys.modules[getattr(keras.applications, backbone).__module__]
+    address = imagenet_address(IMAGENET.model_copy(update={"backbone": backbone}))
+    folder = address[: address.rindex("/") + 1]
+    assert {address, folder} & {value for value in vars(module).values() if isinstance(value, str)}
 
 
 def another_network() -> keras.Model:
@@ -256,7 +285,7 @@ def test_a_damaged_or_wrong_download_is_renamed_and_never_loaded(shelf, small, w
     before = tiny.weights_of(base)
     with pytest.raises(UserError, match=r"is damaged .* It was renamed to .*\.damaged; run again to download it"):
         load_weights(base, IMAGENET)
-    assert os.listdir(shelf.parent) == [shelf.name + ".damaged"]
+    assert set(os.listdir(shelf.parent)) - {shelf.name + ".lock"} == {shelf.name + ".damaged"}
     assert tiny.moved(before, base) == set()
 
 

@@ -9,55 +9,49 @@ from transfer_utils.errors import UserError
 from transfer_utils.records import load_runs
 from transfer_utils.report.readme import (
     BENCHMARKS,
+    PAGES,
     SPEED,
     dashboard_table,
+    fresh_pages,
     growth_table,
     options_table,
     presets_table,
     results_table,
     speed_table,
-    with_fresh_tables,
 )
 
-PAGE = """# A page
-<!-- presets -->
-<!-- /presets -->
-between
-<!-- options -->
-old
-<!-- /options -->
-<!-- results -->
-<!-- /results -->
-<!-- dashboard -->
-<!-- /dashboard -->
-<!-- speed -->
-<!-- /speed -->
-<!-- growth -->
-<!-- /growth -->
-end
-"""
+
+def test_the_tables_of_all_pages_are_fresh():
+    for name, text in fresh_pages(ROOT, load_runs(ROOT / "runs").runs).items():
+        assert (ROOT / name).read_text("utf-8") == text, f"{name} is stale: run `make tables`"
 
 
-def test_the_tables_of_the_readme_are_fresh():
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert with_fresh_tables(text, load_runs(ROOT / "runs").runs) == text, "README.md is stale: run `make tables`"
+@pytest.fixture
+def pages(tmp_path):
+    """Write pages that have the markers of their tables and other text."""
+    (tmp_path / "docs").mkdir()
+    for page, names in PAGES.items():
+        text = "# A page\n" + "".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\nbetween\n" for name in names)
+        (tmp_path / page).write_text(text, "utf-8")
+    return tmp_path
 
 
-def test_make_tables_replaces_only_the_text_between_the_markers(small_record, tmp_path):
-    small_record.save(tmp_path / "runs" / "0001" / "run.json")
-    (tmp_path / "page.md").write_text(PAGE, "utf-8")
-    subprocess.run([sys.executable, "-m", "transfer_utils.report.readme", "page.md", "runs"], check=True)
-    expected = PAGE.replace("old\n", "")
+def test_make_tables_replaces_only_the_text_between_the_markers(small_record, pages):
+    small_record.save(pages / "runs" / "0001" / "run.json")
+    before = {page: (pages / page).read_text("utf-8") for page in PAGES}
+    subprocess.run([sys.executable, "-m", "transfer_utils.report.readme", ".", "runs"], check=True)
     tables = {"presets": presets_table(), "options": options_table()}
-    tables["results"] = results_table(load_runs(tmp_path / "runs").runs)
+    tables["results"] = results_table(load_runs(pages / "runs").runs)
     tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
     tables["growth"] = growth_table(json.loads((BENCHMARKS / "growth.json").read_text("utf-8")))
     speed = [BENCHMARKS / f"{name}.json" for name in SPEED]
     tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in speed if file.exists()])
-    for name, table in tables.items():
-        expected = expected.replace(f"<!-- {name} -->\n", f"<!-- {name} -->\n{table}")
-    assert (tmp_path / "page.md").read_text("utf-8") == expected
-    assert "digits on photographs" in tables["results"]
+    for page, names in PAGES.items():
+        for name in names:
+            before[page] = before[page].replace(f"<!-- {name} -->\nold\n", f"<!-- {name} -->\n{tables.pop(name)}")
+        assert (pages / page).read_text("utf-8") == before[page]
+        assert "digits on photographs" in before[page] or "results" not in names
+    assert not tables, "every table has a page"
 
 
 def test_a_preset_has_one_row_with_its_newest_completed_run(small_record, tmp_path):
@@ -97,10 +91,18 @@ def test_epochs_baseline_matters_only_for_the_baseline(small_record, tmp_path, m
     assert len(results_table(load_runs(tmp_path).runs).splitlines()[2:]) == rows
 
 
-@pytest.mark.parametrize("missing", ["<!-- presets -->", "<!-- /options -->", "<!-- results -->"])
-def test_a_page_without_a_marker_is_an_error(missing):
+@pytest.mark.parametrize(
+    ("page", "missing"),
+    [
+        ("docs/options.md", "<!-- presets -->"),
+        ("docs/options.md", "<!-- /options -->"),
+        ("README.md", "<!-- results -->"),
+    ],
+)
+def test_a_page_without_a_marker_is_an_error(pages, page, missing):
+    (pages / page).write_text((pages / page).read_text("utf-8").replace(missing, ""), "utf-8")
     with pytest.raises(UserError, match=missing.strip("<!-/ >")):
-        with_fresh_tables(PAGE.replace(missing, ""), [])
+        fresh_pages(pages, [])
 
 
 def test_the_dashboard_table_has_measured_times_and_targets():

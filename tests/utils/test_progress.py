@@ -1,13 +1,15 @@
 """Long steps get a bar on a terminal, lines are printed everywhere, and quiet mode shows nothing."""
 
 import io
+import re
+import sys
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from transfer_utils.utils import progress
-from transfer_utils.utils.progress import reporting
+from transfer_utils.utils.progress import notebook_progress, reporting
 
 
 @pytest.mark.parametrize("quiet", [True, False])
@@ -47,6 +49,47 @@ def test_a_short_step_gets_no_bar(terminal):
         terminal.now = 50.0
         progress_bar("decoding", 100, 100)
     assert "decoding" not in terminal.shown.getvalue()
+
+
+def test_a_download_shows_bytes_and_rate(terminal):
+    with reporting(quiet=False) as (progress_bar, _):
+        progress_bar("downloading", 0, 170_000_000, "bytes")
+        for second in range(1, 10):
+            terminal.now = float(second)
+            progress_bar("downloading", second * 1_000_000, 170_000_000, "bytes")
+    assert "9.0/170.0 MB" in terminal.shown.getvalue()
+    assert re.search(r"\d [kMG]B/s", terminal.shown.getvalue()), "the rate is by the real clock"
+
+
+def test_a_notebook_shows_a_download_in_one_line_that_ends_with_the_last_byte(monkeypatch):
+    assert notebook_progress() is None, "there is no cell to write below"
+    lines, clock = [], SimpleNamespace(now=0.0)
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    handle = SimpleNamespace(update=lambda text, raw: lines.append(text["text/plain"]))
+
+    def display(text, raw, display_id):
+        lines.append(text["text/plain"])
+        return handle
+
+    monkeypatch.setattr("IPython.display.display", display)
+    show = notebook_progress()
+    for now, title, done in (
+        (0, "A", 0),
+        (0.1, "A", 1),
+        (10, "A", 1_000_000),
+        (11, "B", 1_000_000),
+        (12, "B", 3_000_000),
+    ):
+        clock.now = now
+        show(title, done, 3_000_000, "bytes")
+    assert lines == [
+        "A: 0 bytes of 3.0 MB",
+        "A: 1.0 MB of 3.0 MB, 100.0 kB/s, 0:20 left",
+        "B: 1.0 MB of 3.0 MB",
+        "B: 3.0 MB of 3.0 MB, 2.0 MB/s",
+    ]
 
 
 def test_only_one_bar_is_shown_at_a_time(terminal):

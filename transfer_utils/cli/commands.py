@@ -101,8 +101,8 @@ def sweep(
 ) -> None:
     """Run every experiment of a STUDY that is not recorded yet.
 
-    STUDY is a YAML file. Each run is a separate process; a failed run does not stop the others and is listed at the
-    end. Run the same command again to continue an interrupted sweep.
+    STUDY is a YAML file, or six_stages or opponents for a study of the course. Each run is a separate process; a failed
+    run does not stop the others and is listed at the end. Run the same command again to continue an interrupted sweep.
     """
     from transfer_utils.cli.sweep_table import dry_run, watching
     from transfer_utils.studies.spec import load_study
@@ -165,6 +165,23 @@ def course(
         outputs = {"progress": progress, "log": log, "log_error": log_error if quiet else log}
         status = execute(notebooks=notebooks, output_dir=output_dir, timeout=timeout, **outputs)
     sys.exit(status)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@debug_option
+def notebooks(folder: Path) -> None:
+    """Copy the course into FOLDER to work in it.
+
+    FOLDER gets the notebooks with their exercises and solutions, the studies and the recorded runs. Files that exist
+    are kept.
+    """
+    from transfer_utils.course import copy_course
+
+    copied, kept = copy_course(folder)
+    existed = f"; {kept} existed and {'was' if kept == 1 else 'were'} kept." if kept else "."
+    click.echo(f"Copied {copied} file{'' if copied == 1 else 's'} to {folder}{existed}")
+    click.echo(f"Start with: jupyter lab {folder / 'notebooks' / '01_data_preparation.ipynb'}")
 
 
 @cli.command()

@@ -12,11 +12,11 @@ import psutil
 from rich.table import Table
 
 from transfer_utils.config import preset
-from transfer_utils.data.sources import CIFAR10_ARCHIVE
+from transfer_utils.data.cifar10 import archive_path
 from transfer_utils.presets import PRESET_PURPOSE, PRESETS
 from transfer_utils.results.formatting import duration, plain_text
 from transfer_utils.studies.cost import estimate
-from transfer_utils.utils.files import cache_folder, keras_home
+from transfer_utils.utils.files import cache_folder
 from transfer_utils.utils.machine import machine, versions
 from transfer_utils.utils.text import format_bytes
 
@@ -66,7 +66,7 @@ def _downloads() -> Table:
     weights = {imagenet_path(config): config for config in configs if config.weights == "imagenet"}
     for path, config in weights.items():
         table.add_row(f"{config.backbone} {config.alpha:g}", _cached(path))
-    table.add_row("CIFAR-10", _cached(keras_home() / "datasets" / CIFAR10_ARCHIVE))
+    table.add_row("CIFAR-10", _cached(archive_path()))
     table.add_row("letters weights", "included in the package")
     return table
 

@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "copy": ["copy_course"],
         "exercises": ["write_exercises"],
         "notebook": ["begin", "check", "finish", "say", "show"],
         "run": ["choose_notebooks", "notebooks_folder", "publish", "run_course"],

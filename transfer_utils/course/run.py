@@ -17,6 +17,7 @@ from transfer_utils.course.notebook import FIGURES_VARIABLE
 from transfer_utils.errors import UserError, nearest
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
+from transfer_utils.utils.project import project_folder
 
 NOTEBOOK_FILES = "[0-9][0-9]_*.ipynb"
 CELL_TIMEOUT = 1800.0  # seconds; some cells train a network on all of CIFAR-10
@@ -95,12 +96,12 @@ def publish(
 
 
 def notebooks_folder() -> Path:
-    """Return the folder of the course: ``notebooks`` in the working folder, the working folder, or that of the project.
+    """Return the folder of the course: ``notebooks`` in the working folder, the working folder, or the project's own.
 
     Raises:
         UserError: none of them contains notebooks.
     """
-    for folder in (Path("notebooks"), Path(), Path(__file__).parents[2] / "notebooks"):
+    for folder in (Path("notebooks"), Path(), project_folder() / "notebooks"):
         if any(folder.glob(NOTEBOOK_FILES)):
             return folder.resolve()
     raise UserError(f"There are no notebooks: expected a folder notebooks in {Path.cwd()}.")

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from transfer_utils.errors import UserError
+from transfer_utils.utils.project import project_folder
 
-SCRIPT = Path(__file__).parents[2] / "dashboard.py"
+SCRIPT = project_folder() / "dashboard.py"
 DEFAULT_RUNS = "runs"
 
 
@@ -20,14 +21,12 @@ def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
     it however this process ends.
 
     Raises:
-        UserError: Streamlit or Plotly is not installed, the package was installed without the project, or there is no
-            such folder; the default folder may be missing, as the first run creates it.
+        UserError: Streamlit or Plotly is not installed, or there is no such folder; the default folder may be missing,
+            as the first run creates it.
     """
     missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"The dashboard needs {' and '.join(missing)}: pip install 'transfer-utils[dashboard]'")
-    if not SCRIPT.is_file():
-        raise UserError(f"The dashboard runs from a checkout of the project: {SCRIPT} does not exist.")
     _check_folder(Path(runs_dir))
     from streamlit.web.cli import main as streamlit
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from transfer_utils.config import RunConfig
+from transfer_utils.data.cifar10 import download_cifar10, read_batches
 from transfer_utils.data.image_store import DECODER, Chunk, ImageStore, decode_folder, open_or_build
 from transfer_utils.data.images import FolderListing, list_image_folder, resize_images
 from transfer_utils.errors import UserError
@@ -22,13 +21,6 @@ from transfer_utils.utils.progress import Progress
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 CIFAR10_TRAIN = 50_000  # the first 50,000 of the 60,000 images are the training images
 CIFAR10_SIDE = 32
-CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-CIFAR10_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
-CIFAR10_ARCHIVE = "cifar-10-batches-py-target_archive"  # the name under which Keras stores that file
-
-RETRIES = 2
-TIMEOUT_SECONDS = 30.0  # without an answer from the server
-DOWNLOAD_CHUNK = 1 << 18  # bytes between two updates of the progress bar
 
 DIGITS_TEST_SHARE = 0.3
 
@@ -113,7 +105,7 @@ def _in_memory(images: np.ndarray, labels: np.ndarray) -> ImageStore:
 
 def _cifar10(config: RunConfig, progress: Progress | None) -> Source:
     folder, side = _stores(config), config.stored_size
-    store = open_or_build(folder / f"cifar10-{CIFAR10_SIDE}-v{DECODER}", functools.partial(_fetch_cifar10, progress))
+    store = open_or_build(folder / f"cifar10-{CIFAR10_SIDE}-v{DECODER}", functools.partial(_read_cifar10, progress))
     if side != CIFAR10_SIDE:
         store = open_or_build(folder / f"cifar10-{side}-v{DECODER}", functools.partial(_resized, store, side, progress))
     rows = {"train": slice(None, CIFAR10_TRAIN), "test": slice(CIFAR10_TRAIN, None)}
@@ -136,77 +128,6 @@ def _resized(store: ImageStore, side: int, progress: Progress | None) -> Iterato
             progress("Resizing images", stop, n)
 
 
-def _fetch_cifar10(progress: Progress | None) -> Iterator[Chunk]:
-    """Yield the training images and then the test images of CIFAR-10, from the archive that Keras reads."""
-    from keras.datasets import cifar10
-
-    archive = files.keras_home() / "datasets" / CIFAR10_ARCHIVE
-    with files.lock(archive):  # Keras unpacks the archive each time it reads it
-        _download(archive, progress)
-        (x_train, y_train), (x_test, y_test) = cifar10.load_data()
-    yield x_train, y_train[:, 0].astype(np.int64), []
-    yield x_test, y_test[:, 0].astype(np.int64), []
-
-
-def _download(archive: Path, progress: Progress | None) -> None:
-    """Download the archive of CIFAR-10 unless it is there; a file with a wrong SHA-256 is renamed, not deleted."""
-    problem = "is not on this machine"
-    if archive.exists():
-        if files.sha256_of(archive) == CIFAR10_SHA256:
-            return
-        damaged = archive.with_name(archive.name + ".damaged")
-        archive.replace(damaged)
-        problem = f"was found, but damaged (its SHA-256 is wrong; it is now named {damaged.name}),"
-    import pooch  # here: it imports requests, which only a download needs
-
-    downloads = pooch.Pooch(
-        path=archive.parent,
-        base_url="",
-        registry={archive.name: CIFAR10_SHA256},
-        urls={archive.name: CIFAR10_URL},
-        retry_if_failed=RETRIES,
-    )
-
-    def download(url: str, target: str, caller: object) -> None:
-        bar = _DownloadBar(progress) if progress else False  # a new bar for each attempt
-        pooch.HTTPDownloader(progressbar=bar, chunk_size=DOWNLOAD_CHUNK, timeout=TIMEOUT_SECONDS)(url, target, caller)
-
-    try:
-        with _quiet(pooch.get_logger()):
-            downloads.fetch(archive.name, downloader=download)
-    except (ValueError, OSError) as error:
-        raise UserError(
-            f"CIFAR-10 {problem} and could not be downloaded ({error}). Download {CIFAR10_URL} (170 MB) elsewhere and "
-            f"put the file, still packed, into the folder {archive.parent} under the name {archive.name}, which Keras "
-            "expects. Or name an image folder <split>/<class>/* with --data_dir, or use the embedded images, which "
-            "need no network: --preset offline."
-        ) from error
-
-
-class _DownloadBar:
-    """A progress bar for pooch that reports MB; pooch sets ``total`` (bytes) and calls the methods."""
-
-    total = 0
-
-    def __init__(self, progress: Progress):
-        self._progress, self._done = progress, 0
-
-    def update(self, n_bytes: int) -> None:
-        self._done = min(self._done + n_bytes, self.total)
-        self._progress("Downloading CIFAR-10 (MB)", self._done // 10**6, self.total // 10**6)
-
-    def reset(self) -> None:
-        self._done = 0
-
-    def close(self) -> None: ...
-
-
-@contextlib.contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Hide messages below an error while the block runs: pooch would print one for each download."""
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _read_cifar10(progress: Progress | None) -> Iterator[Chunk]:
+    for images, labels in read_batches(download_cifar10(progress)):
+        yield images, labels, []

@@ -128,7 +128,7 @@ def _build_transfer(dataset: Dataset, session: RunSession) -> Network:
     config, record = session.config, session.record
     weights_before = record.weights.get("sha256")
     with distribute.scope(config):
-        base, record.weights = build_backbone(config)
+        base, record.weights = build_backbone(config, session.progress)
     session.restart_if_changed(f"The weights of {config.weights}", weights_before, record.weights["sha256"])
     extractor = build_feature_extractor(config, base)
     n_features = extractor.output.shape[-1]

@@ -17,6 +17,7 @@ from transfer_utils.config import ALL_LAYERS, RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models.batchnorm_folding import fold_batch_norms, layer_inputs
 from transfer_utils.models.weights import load_weights
+from transfer_utils.utils.progress import Progress
 
 # Keras's MobileNetV2 has momentum 0.999: after 1,000 steps with small batches its moving statistics still lag behind
 # the weights, and the validation accuracy is far below the training accuracy.
@@ -36,10 +37,11 @@ class Unfrozen(NamedTuple):
         return f"{self.layers} layers with {self.weights:,} weights are trainable"
 
 
-def build_backbone(config: RunConfig) -> tuple[keras.Model, dict[str, str]]:
+def build_backbone(config: RunConfig, progress: Progress | None = None) -> tuple[keras.Model, dict[str, str]]:
     """Build the backbone without its classifier, for preprocessed images of ``image_size``, and load its weights.
 
-    Random weights (``weights="random"``) depend on ``config.seed`` alone.
+    Random weights (``weights="random"``) depend on ``config.seed`` alone. The first use of ImageNet weights downloads
+    them and reports to ``progress``.
 
     Returns:
         The model, (n, image_size, image_size, 3) float32 to (n, h, w, channels), and the source and SHA-256 of its
@@ -54,7 +56,7 @@ def build_backbone(config: RunConfig) -> tuple[keras.Model, dict[str, str]]:
     base = application(include_top=False, weights=None, input_shape=(side, side, 3), **width)
     if config.weights == "random":
         _initialize(base, config.seed)
-    return base, load_weights(base, config)
+    return base, load_weights(base, config, progress)
 
 
 def build_preprocessing(backbone: str, input_range: str = "backbone") -> list[layers.Layer]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -22,31 +21,34 @@ import numpy as np
 
 from transfer_utils.config import RunConfig
 from transfer_utils.errors import UserError
-from transfer_utils.utils.files import cache_folder, keras_home, lock, replacing, write_json
+from transfer_utils.utils.download import download
+from transfer_utils.utils.files import cache_folder, keras_home, lock, replacing, set_aside, write_json
+from transfer_utils.utils.progress import Progress
 from transfer_utils.utils.text import format_bytes
 
 LETTERS_FILE = "letters_mobilenetv2_0.35.npz"
 
-DOWNLOAD_ATTEMPTS = 3
-
 # Content that a file may declare, as a multiple of its size: weights hardly compress, a zip bomb compresses by 1,000.
 MAX_EXPANSION = 100
 
-# The names under which keras.applications stores its downloads, in <keras home>/models.
+# Where keras.applications gets its weights; it stores them under the same names, in <keras home>/models.
+IMAGENET_SERVER = "https://storage.googleapis.com/"
+_APPLICATIONS = "tensorflow/keras-applications"
+_KERNELS = "weights_tf_dim_ordering_tf_kernels"
 IMAGENET_FILES = {
-    "MobileNetV2": "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_224_no_top.h5",
-    "EfficientNetB0": "efficientnetb0_notop.h5",
-    "EfficientNetV2B0": "efficientnetv2-b0_notop.h5",
-    "ResNet50": "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "InceptionV3": "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "VGG16": "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "MobileNetV2": f"{_APPLICATIONS}/mobilenet_v2/mobilenet_v2_{_KERNELS}_{{alpha}}_224_no_top.h5",
+    "EfficientNetB0": "keras-applications/efficientnetb0_notop.h5",
+    "EfficientNetV2B0": f"{_APPLICATIONS}/efficientnet_v2/efficientnetv2-b0_notop.h5",
+    "ResNet50": f"{_APPLICATIONS}/resnet/resnet50_{_KERNELS}_notop.h5",
+    "InceptionV3": f"{_APPLICATIONS}/inception_v3/inception_v3_{_KERNELS}_notop.h5",
+    "VGG16": f"{_APPLICATIONS}/vgg16/vgg16_{_KERNELS}_notop.h5",
 }
 
 
-def load_weights(base: keras.Model, config: RunConfig) -> dict[str, str]:
+def load_weights(base: keras.Model, config: RunConfig, progress: Progress | None = None) -> dict[str, str]:
     """Load the weights ``config.weights`` into ``base``; return their source and SHA-256.
 
-    Random weights are left as they are in ``base``.
+    Random weights are left as they are in ``base``. A download of ImageNet weights reports to ``progress``.
 
     Raises:
         UserError: the file is missing, damaged, unsafe or of another network, or the download is unavailable.
@@ -55,7 +57,7 @@ def load_weights(base: keras.Model, config: RunConfig) -> dict[str, str]:
         source = f"random, seed {config.seed}"
     elif config.weights == "imagenet":
         source = "ImageNet, keras.applications"
-        _set_weights(base, imagenet_weights(config))
+        _set_weights(base, imagenet_weights(config, progress))
     elif config.weights == "letters":
         source = "photo-letters, shipped with the package"
         with resources.as_file(resources.files("transfer_utils") / "letters" / LETTERS_FILE) as path:
@@ -70,8 +72,8 @@ def load_weights(base: keras.Model, config: RunConfig) -> dict[str, str]:
     return {"source": source, "sha256": digest}
 
 
-def imagenet_weights(config: RunConfig) -> list[np.ndarray]:
-    """Return the ImageNet weights of the backbone; the first use downloads them, under a lock.
+def imagenet_weights(config: RunConfig, progress: Progress | None = None) -> list[np.ndarray]:
+    """Return the ImageNet weights of the backbone; the first use downloads them.
 
     Keras has MobileNetV2 weights for the sizes 96, 128, 160, 192 and 224. All runs use those of 224, so that runs at
     different image sizes differ in nothing else.
@@ -79,10 +81,13 @@ def imagenet_weights(config: RunConfig) -> list[np.ndarray]:
     Raises:
         UserError: the weights are neither on this machine nor available, or the file is damaged.
     """
-    path = imagenet_path(config)
+    path, name = imagenet_path(config), f"the ImageNet weights of {config.backbone}"
+    advice = (
+        f"Put the file {path.name} into {path.parent}, or run again with a network. --preset offline needs neither."
+    )
     with lock(cache_folder(config.cache_dir) / "weights" / path.name):
-        if path.exists():
-            check_h5(path)
+        download(path, [imagenet_address(config)], name, advice, progress=progress)
+        check_h5(path)
         donor = _keras_imagenet_model(config, path)
     values = donor.get_weights()
     if not all(np.isfinite(value).all() for value in values):
@@ -93,25 +98,15 @@ def imagenet_weights(config: RunConfig) -> list[np.ndarray]:
 
 
 def _keras_imagenet_model(config: RunConfig, path: Path) -> keras.Model:
-    """Return the backbone with its ImageNet weights; Keras downloads them to ``path`` unless they are there."""
+    """Return the backbone with its ImageNet weights, which Keras reads from ``path``."""
     application = getattr(keras.applications, config.backbone)
     width = {"alpha": config.alpha} if config.backbone == "MobileNetV2" else {}
-    problem = ""
-    for attempt in range(DOWNLOAD_ATTEMPTS):
-        if attempt:
-            time.sleep(2 ** (attempt - 1))
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Keras warns that it uses the weights of size 224, as intended
-                return application(include_top=False, weights="imagenet", input_shape=(None, None, 3), **width)
-        except Exception as error:  # Keras raises a bare Exception when a download fails
-            if path.exists():
-                raise _damaged(path, error) from None
-            problem = _first_line(error)
-    raise UserError(
-        f"The ImageNet weights of {config.backbone} are not on this machine and could not be downloaded ({problem}). "
-        f"Put the file {path.name} into {path.parent}, or run again with a network; --preset offline needs neither."
-    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns that it uses the weights of size 224, as intended
+            return application(include_top=False, weights="imagenet", input_shape=(None, None, 3), **width)
+    except Exception as error:  # h5py and Keras raise many types of exceptions for a file that does not fit
+        raise _damaged(path, error) from None
 
 
 def _fold_in_rescaling(donor: keras.Model, values: list[np.ndarray]) -> None:
@@ -128,8 +123,12 @@ def _fold_in_rescaling(donor: keras.Model, values: list[np.ndarray]) -> None:
 
 def imagenet_path(config: RunConfig) -> Path:
     """Return the path at which Keras stores the ImageNet weights of the backbone; the file may not exist yet."""
-    name = IMAGENET_FILES[config.backbone].format(alpha=config.alpha)
-    return keras_home() / "models" / name
+    return keras_home() / "models" / Path(imagenet_address(config)).name
+
+
+def imagenet_address(config: RunConfig) -> str:
+    """Return the address from which Keras downloads the ImageNet weights of the backbone."""
+    return IMAGENET_SERVER + IMAGENET_FILES[config.backbone].format(alpha=config.alpha)
 
 
 def load_weights_file(base: keras.Model, path: Path) -> None:
@@ -268,9 +267,8 @@ def _damaged(path: Path, error: Exception) -> UserError:
     """Return the error for a damaged file; rename the file if it is a download of Keras."""
     message = f"{path} is damaged ({_first_line(error)})."
     if path.parent == keras_home() / "models":
-        aside = path.with_name(path.name + ".damaged")
         try:
-            path.replace(aside)
+            aside = set_aside(path)
         except OSError:
             return UserError(f"{message} Replace it with an intact copy.")
         message += f" It was renamed to {aside.name}; run again to download it, or put an intact copy in its place."

@@ -1,4 +1,4 @@
-"""The tables of the README, generated from the options, the presets, the run records and the benchmarks."""
+"""The tables of the README and the pages in docs, from the options, the presets, the records and the benchmarks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ from transfer_utils.results.summary import Configuration
 from transfer_utils.utils.text import MISSING
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "results"
+# The page of each table; the README's other tables are those of ``article.readme``.
+PAGES = {
+    "README.md": ("results", "dashboard"),
+    "docs/options.md": ("presets", "options"),
+    "docs/speed.md": ("speed", "growth"),
+}
 SPEED = ("trunk", "head", "stage2_epoch", "end_to_end", "end_to_end_all", "single_image")
 
 
@@ -121,22 +127,31 @@ def presets_table() -> str:
     return markdown_table(["preset", "for", "what it sets"], rows) + "\n"
 
 
-def with_fresh_tables(text: str, runs: Sequence[Run]) -> str:
-    """Return ``text`` with every table regenerated between its markers, ``<!-- name -->`` and ``<!-- /name -->``.
+def fresh_pages(root: Path, runs: Sequence[Run]) -> dict[str, str]:
+    """Return the text of every page below ``root``, with its tables regenerated.
 
     Raises:
         UserError: a pair of markers is missing.
     """
+    tables = fresh_tables(runs)
+    return {
+        page: with_tables((root / page).read_text("utf-8"), {name: tables[name] for name in names})
+        for page, names in PAGES.items()
+    }
+
+
+def fresh_tables(runs: Sequence[Run]) -> dict[str, str]:
+    """Return the tables of all pages by name."""
     tables = {"results": results_table(runs), "presets": presets_table(), "options": options_table()}
     tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
     tables["growth"] = growth_table(json.loads((BENCHMARKS / "growth.json").read_text("utf-8")))
     measured = [BENCHMARKS / f"{name}.json" for name in SPEED]
     tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in measured if file.exists()])
-    return with_tables(text, tables)
+    return tables
 
 
 def with_tables(text: str, tables: dict[str, str]) -> str:
-    """Return ``text`` with the tables, by name, in place of the text between their markers.
+    """Return ``text`` with the tables, by name, between their markers, ``<!-- name -->`` and ``<!-- /name -->``.
 
     Raises:
         UserError: a pair of markers is missing.
@@ -184,6 +199,7 @@ def _limits(field: Any) -> str:
     return ", ".join(f"{sign} {value:g}" for sign, value in limits if value is not None)
 
 
-if __name__ == "__main__":  # python -m transfer_utils.report.readme README.md runs
-    page, runs_folder = map(Path, sys.argv[1:])
-    page.write_text(with_fresh_tables(page.read_text("utf-8"), load_runs(runs_folder).runs), "utf-8")
+if __name__ == "__main__":  # python -m transfer_utils.report.readme . runs
+    folder, runs_folder = map(Path, sys.argv[1:])
+    for name, content in fresh_pages(folder, load_runs(runs_folder).runs).items():
+        (folder / name).write_text(content, "utf-8")

@@ -16,6 +16,7 @@ from transfer_utils.errors import UserError, nearest
 from transfer_utils.option_errors import explain, near, unknown
 from transfer_utils.presets import PRESETS
 from transfer_utils.records import Run, Status
+from transfer_utils.utils.project import project_folder
 
 Options = dict[str, Any]
 Grid = dict[str, Annotated[list[Any], Field(min_length=1)]]  # of an option without values there would be no runs
@@ -162,14 +163,16 @@ def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
     """Read a study from a YAML file and check every run of it.
 
     Args:
+        path: of the file, or the name of a study of the course: ``six_stages`` or ``opponents``.
         preset: replaces the study's own preset.
         overrides: options of every run that take precedence over the study, such as ``data_dir`` or ``output_dir``.
 
     Raises:
         UserError: the file cannot be read, or it is not a valid study.
     """
+    path = _study_file(Path(path))
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"The study {path} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date such as 2026-99-99
@@ -186,6 +189,13 @@ def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
     study = _converted(_under_preset(study, preset or study.preset))
     study.planned()  # raises if a run is not valid
     return study
+
+
+def _study_file(path: Path) -> Path:
+    """Return the course's own study for ``six_stages`` and ``studies/six_stages.yaml``, unless that path exists."""
+    own = Path("studies", path.name).with_suffix(".yaml")
+    known = path in (own, Path(own.stem)) and (project_folder() / own).is_file()
+    return project_folder() / own if known and not path.exists() else path
 
 
 def find_run(config: RunConfig, runs: Sequence[Run], status: Status = "completed") -> Run | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -49,14 +50,27 @@ def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp{path.suffix}")
     try:
         yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        move_into_place(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, os.fspath(temporary)):
             error.filename, error.needed = os.fspath(path), size
         raise
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Rename a complete file to ``path``, in the same folder, after its content has reached the disk."""
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file to ``<name>.damaged``, or ``<name>.damaged-2`` and so on; return the new path."""
+    names = itertools.chain([".damaged"], (f".damaged-{number}" for number in itertools.count(2)))
+    free = next(other for name in names if not os.path.lexists(other := path.with_name(path.name + name)))
+    path.replace(free)
+    return free
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:

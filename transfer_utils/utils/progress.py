@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
-from transfer_utils.utils.text import as_lines
+from transfer_utils.utils.text import as_lines, format_bytes
 
-Progress = Callable[[str, int, int], None]  # called with (title, done, total) during long steps
+Progress = Callable[..., None]  # called with (title, done, total) during long steps; a download adds "bytes"
 Log = Callable[[str], None]  # called with each line of output
 
 MIN_SECONDS = 2.0  # a shorter step gets no bar
+REFRESH_SECONDS = 0.5  # between two updates of the line in a notebook
 
 
 @contextmanager
@@ -28,7 +41,7 @@ def reporting(quiet: bool) -> Iterator[tuple[Progress | None, Log]]:
     if terminal is None:
         yield None, log
     else:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description}"), BarColumn(), _AmountColumn(), TimeRemainingColumn())
         with RichProgress(*columns, console=terminal, transient=True) as bars:
             yield _one_bar(bars), log
 
@@ -46,12 +59,61 @@ def open_terminal(quiet: bool) -> tuple[Console | None, Log]:
     return console, lambda line: console.print(as_lines(line), markup=False)
 
 
+def notebook_progress() -> Progress | None:
+    """Return a function that shows a download in one line below the cell; None outside of a Jupyter kernel."""
+    if "ipykernel" not in sys.modules:
+        return None
+    from IPython import get_ipython
+    from IPython.display import display
+
+    if getattr(get_ipython(), "kernel", None) is None:
+        return None
+    line, current, started, first, shown = None, "", 0.0, 0, 0.0
+
+    def progress(title: str, done: int, total: int, unit: str) -> None:
+        nonlocal line, current, started, first, shown
+        now = time.monotonic()
+        if title != current:
+            current, started, first = title, now, done
+        elif done < total and now - shown < REFRESH_SECONDS:
+            return
+        shown = now
+        text = {"text/plain": f"{title}: {_transferred(done, total, done - first, now - started)}"}
+        if line:
+            line.update(text, raw=True)
+        else:
+            line = display(text, raw=True, display_id=True)
+
+    return progress
+
+
+def _transferred(done: int, total: int, gained: int, seconds: float) -> str:
+    """Return the bytes done, the rate, and the remaining time in minutes and seconds."""
+    text = f"{format_bytes(done)} of {format_bytes(total)}"
+    if gained and seconds:
+        text += f", {format_bytes(gained / seconds)}/s"
+        minutes, rest = divmod(round((total - done) * seconds / gained), 60)
+        text += f", {minutes}:{rest:02} left" if done < total else ""
+    return text
+
+
+class _AmountColumn(ProgressColumn):
+    """The number of things done of all, or of a download the bytes and their rate."""
+
+    COUNT = (MofNCompleteColumn(),)
+    BYTES = (DownloadColumn(), TransferSpeedColumn())
+
+    def render(self, task: Task) -> Text:
+        columns = self.BYTES if task.fields["unit"] == "bytes" else self.COUNT
+        return Text(" ").join(column.render(task) for column in columns)
+
+
 def _one_bar(bars: RichProgress) -> Progress:
     """Return a function that shows one bar at a time, and no bar for steps that finish quickly."""
     current: tuple[str, TaskID] | None = None
     started: dict[str, float] = {}
 
-    def progress(title: str, done: int, total: int) -> None:
+    def progress(title: str, done: int, total: int, unit: str = "") -> None:
         nonlocal current
         if current and current[0] != title:
             bars.remove_task(current[1])
@@ -60,7 +122,7 @@ def _one_bar(bars: RichProgress) -> Progress:
             elapsed = time.monotonic() - started.setdefault(title, time.monotonic())
             if done >= total or (elapsed < MIN_SECONDS and done * MIN_SECONDS > elapsed * total):
                 return
-            current = title, bars.add_task(title, total=total)
+            current = title, bars.add_task(title, total=total, unit=unit)
         bars.update(current[1], completed=done, total=total)
 
     return progress

@@ -1,0 +1,91 @@
+"""Servers on the loopback interface that send a file: at once, slowly, partly, wrongly or never."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from dataclasses import dataclass, field
+
+BLOCK = 4096
+
+
+@dataclass
+class FileServer:
+    """What a server sends, and what it was asked for. Start it with the fixture ``serve``.
+
+    Attributes:
+        content: the file.
+        rate: bytes per second; 0 sends without a pause.
+        stops_after: bytes of each response after which the server closes the connection, or hangs.
+        hangs: it stops sending and keeps the connection open.
+        ranges: it understands Range requests; otherwise it always sends all of the file.
+        status: it answers with this error and nothing else.
+        gate: it sends nothing until this event is set.
+        requests: the Range header of each request, None for one without.
+        sent: bytes in all responses.
+    """
+
+    content: bytes
+    rate: float = 0.0
+    stops_after: int | None = None
+    hangs: bool = False
+    ranges: bool = True
+    status: int = 0
+    gate: threading.Event | None = None
+    requests: list[str | None] = field(default_factory=list)
+    sent: int = 0
+    closing: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        """Answer one GET request."""
+        asked = handler.headers["Range"]
+        self.requests.append(asked)
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.ranges else 0
+        if self.status:
+            handler.send_error(self.status)
+        elif start >= len(self.content):
+            handler.send_response(416)
+            handler.send_header("Content-Range", f"bytes */{len(self.content)}")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+        else:
+            handler.send_response(206 if start else 200)
+            if start:
+                handler.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
+            handler.send_header("Content-Length", str(len(self.content) - start))
+            handler.end_headers()
+            self._send(handler, self.content[start:])
+
+    def _send(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
+        if self.gate:
+            self.gate.wait()
+        limit = len(body) if self.stops_after is None else min(self.stops_after, len(body))
+        step = BLOCK if not self.rate else max(1, int(self.rate / 50))
+        for position in range(0, limit, step):
+            block = body[position : min(position + step, limit)]
+            handler.wfile.write(block)
+            self.sent += len(block)
+            if self.rate and self.closing.wait(len(block) / self.rate):
+                return
+        if self.hangs:
+            self.closing.wait()
+
+
+def start(server: FileServer) -> http.server.ThreadingHTTPServer:
+    """Serve in a thread and set the address of ``server``; close what is returned to end it."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                server.answer(self)
+            except ConnectionError:  # the client has left
+                self.close_connection = True
+
+        def log_message(self, *_) -> None:
+            pass
+
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    server.url = f"http://127.0.0.1:{httpd.server_port}/file"
+    return httpd
