@@ -63,6 +63,11 @@ def format_bytes(n: float) -> str:
     return filesize.decimal(round(n))
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: ``1 file``, ``1,200 files``; ``many`` is the plural if it is not ``one`` + s."""
+    return f"1 {one}" if n == 1 else f"{n:,} {many or one + 's'}"
+
+
 def printable(name: str | bytes) -> str:
     """Return a file name with control characters and undecodable bytes escaped, safe to print and to store."""
     return _escaped(os.fsdecode(name))
