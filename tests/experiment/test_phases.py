@@ -180,6 +180,25 @@ def test_without_epochs_of_stage_1_fine_tuning_starts_from_the_solved_head_and_r
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("worse", [True, False])
+def test_a_run_whose_stage_2_is_no_better_says_and_records_it(monkeypatch, worse):
+    tiny.use_backbone(monkeypatch)
+    lines = []
+
+    def follow(model, train, validation, config, on_fallback, **hooks):
+        curves = run_stage2_finetuning(model, train, validation, config, **hooks)
+        if worse:
+            on_fallback(0.998, 0.996)
+        return curves
+
+    monkeypatch.setattr(phases, "run_stage2_finetuning", follow)
+    record = run_experiment(tiny.config(epochs_stage1=0, epochs_stage2=1), log=lines.append).record
+    assert record.network["weights_from"] == ("stage1" if worse else "stage2")
+    said = [line for line in lines if line.startswith("Stage 2 was no better on validation (99.6 %) than the weights")]
+    assert record.notes == said and len(said) == worse
+
+
+@pytest.mark.slow
 def test_images_that_are_not_augmented_pass_the_trunk_once(monkeypatch):
     tiny.use_backbone(monkeypatch)
     passed = []

@@ -232,8 +232,19 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
                 model = build_full_model(fold_batch_norms(base), head, config)
         inputs = cache.plain(dataset.validation) if cache else dataset.validation.take()
         validation = inputs, dataset.validation.one_hot(len(dataset.class_names))
-        run_stage2_finetuning(model, cache or dataset.train, validation, config, **_hooks("stage2", session))
+        fallbacks: list[tuple[float, float]] = []
+        hooks = {**_hooks("stage2", session), "on_fallback": lambda *accuracies: fallbacks.append(accuracies)}
+        run_stage2_finetuning(model, cache or dataset.train, validation, config, **hooks)
     _log_stage("Stage 2", session.record.curves["stage2"], session)
+    session.record.network["weights_from"] = "stage1" if fallbacks else "stage2"
+    for before, after in fallbacks:
+        note = (
+            f"Stage 2 was no better on validation ({100 * after:.1f} %) than the weights it began with "
+            f"({100 * before:.1f} %), so these are kept. A lower learning_rate_stage2 may help."
+        )
+        session.record.notes.append(note)
+        session.log(note)
+    session.save()
 
 
 def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
