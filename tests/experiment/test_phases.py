@@ -86,7 +86,7 @@ def guarded(monkeypatch):
 
     def on_begin(*args):
         Guarded.begun = True
-        evaluate(*args)
+        return evaluate(*args)
 
     monkeypatch.setattr(phases, "load_dataset", load)
     monkeypatch.setattr(phases, "evaluate_model", on_begin)
@@ -213,6 +213,7 @@ def test_images_that_are_not_augmented_pass_the_trunk_once(monkeypatch):
     monkeypatch.setattr(phases, "Engine", Counting)
     monkeypatch.setattr(phases, "evaluate_model", lambda *args: None)
     monkeypatch.setattr(phases, "_summary", lambda metrics: "")
+    monkeypatch.setattr(phases, "name_mistakes", lambda *args: None)
     config = tiny.config(epochs_stage1=0, augment=False, cache_dir="cache")
     sizes = run_experiment(config, log=lambda line: None).record.dataset["images"]
     assert sum(passed) == sizes["train"] + sizes["validation"]

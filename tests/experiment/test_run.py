@@ -16,6 +16,7 @@ import pytest
 
 from tests import tiny
 from transfer_utils.config import RunConfig
+from transfer_utils.data.images import decode_image
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import Diverged, UserError
 from transfer_utils.experiment import phases
@@ -23,6 +24,7 @@ from transfer_utils.experiment import session as sessions
 from transfer_utils.experiment.run import finished_run, run_experiment
 from transfer_utils.models.saving import load_model
 from transfer_utils.models.weights import sha256_of_weights
+from transfer_utils.predictions import load_predictions
 from transfer_utils.records import RECORD_NAME, RunRecord, load_runs, read_record, unpack_bits
 from transfer_utils.utils.files import lock
 
@@ -119,6 +121,22 @@ def test_the_metrics_are_those_of_the_saved_model_on_each_split(uninterrupted):
         assert record.confusion_matrix == matrix.tolist()
     assert record.metrics["test_low"] < record.metrics["test_end2end"] <= record.metrics["test_high"]
     assert json.loads((uninterrupted.folder / "model.h5.classes.json").read_text()) == tiny.CLASSES
+
+
+@pytest.mark.slow
+def test_every_prediction_for_validation_and_test_is_kept_with_the_file_of_its_image(uninterrupted):
+    run, folder = uninterrupted.run, Path(tiny.image_folder())
+    model, kept = load_model(run.folder / "model.keras"), load_predictions(run.folder)
+    assert run.record.files["predictions"] == "predictions.npz" and list(kept) == ["val", "test"]
+    for key, split in (("val", "validation"), ("test", "test")):
+        predictions = kept[key]
+        images = np.stack([decode_image(folder / name, 32) for name in predictions.names])
+        assert sorted(predictions.names) == sorted(f"{split}/{name}/{i}.png" for name in tiny.CLASSES for i in range(5))
+        np.testing.assert_allclose(predictions.probabilities, model(images).numpy(), atol=2e-3)
+        assert [tiny.CLASSES[label] for label in predictions.labels] == [n.split("/")[1] for n in predictions.names]
+    matrix = np.zeros((2, 2), int)
+    np.add.at(matrix, (kept["test"].labels, kept["test"].predicted), 1)
+    assert matrix.tolist() == run.record.confusion_matrix
 
 
 @pytest.mark.slow

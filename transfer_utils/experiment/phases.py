@@ -11,6 +11,7 @@ import numpy as np
 from transfer_utils.data.splits import Dataset, Split, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model
+from transfer_utils.experiment.mistakes import name_mistakes
 from transfer_utils.experiment.saving import export_precisions, save_trained_model
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.features import BoundaryCache, extract_features
@@ -71,11 +72,12 @@ def compute(session: RunSession) -> None:
         save_trained_model(model, dataset, session)
     session.record.timing_sec.pop("evaluation", None)  # it starts again, whatever an earlier session did of it
     with session.phase("evaluation"):
-        evaluate_model(dataset, session)
+        test = evaluate_model(dataset, session)
     if config.export != "none":
         with session.phase("export"):
             evaluate_exports(export_precisions(config), dataset, session)
     session.log(_summary(session.record.metrics))
+    name_mistakes(test, session)
 
 
 def _describe(dataset: Dataset, session: RunSession) -> None:
