@@ -185,6 +185,23 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
 
 
 @cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@option("output_file", default="inspection.html", show_default=True, type=click.Path(path_type=Path), help="the page")
+@quiet_option
+@debug_option
+def inspect(folder: Path, output_file: Path, quiet: bool) -> None:
+    """Look at the pictures in FOLDER before training on them.
+
+    Names unreadable files, copies, pictures that look alike and classes with few pictures, and writes a page that
+    shows them. No file is changed.
+    """
+    from transfer_utils.cli.inspection import write_inspection
+
+    with reporting(quiet) as (progress, log):
+        write_inspection(folder, output_file, progress=progress, log=log)
+
+
+@cli.command()
 @option("cache_dir", default="", help="folder of the cache [default: the user's cache folder]")
 @debug_option
 def doctor(cache_dir: str) -> None:

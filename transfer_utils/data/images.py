@@ -49,7 +49,7 @@ def decode_image(source: str | os.PathLike | bytes, side: int, name: str = "") -
         UserError: the file does not exist or cannot be read.
     """
     name = name or ("the image" if isinstance(source, bytes) else printable(os.fspath(source)))
-    content = source if isinstance(source, bytes) else _read(source, name)
+    content = source if isinstance(source, bytes) else read_image_file(source, name)
     if not content:
         raise BadImage(f"{name}: the file is empty")
     try:
@@ -65,6 +65,24 @@ def decode_image(source: str | os.PathLike | bytes, side: int, name: str = "") -
         raise
     except Exception as error:  # a damaged file can make the decoders raise any exception
         raise BadImage(f"{name}: {str(error) or type(error).__name__}") from error
+
+
+def read_image_file(path: str | os.PathLike, name: str) -> bytes:
+    """Return the content of an image file.
+
+    Raises:
+        BadImage: it is larger than 256 MiB; UserError: it does not exist or cannot be read. Both use ``name``.
+    """
+    if not os.path.isfile(path):
+        raise UserError(f"{name}: there is no such image file.")
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise BadImage(f"{name}: {size >> 20} MiB; the limit is {MAX_FILE_BYTES >> 20} MiB")
+            return file.read(size)  # not read(MAX_FILE_BYTES), which would allocate that much memory
+    except OSError as error:
+        raise UserError(f"{name}: the file cannot be read: {error.strerror}.") from error
 
 
 def measure_image(path: str | os.PathLike) -> tuple[int, int, str] | None:
@@ -116,19 +134,6 @@ def _open(file: BinaryIO) -> Image.Image:
             except (SyntaxError, IndexError, TypeError, struct.error):
                 continue  # the content is of another format
     raise ValueError("not a picture that can be read")
-
-
-def _read(path: str | os.PathLike, name: str) -> bytes:
-    if not os.path.isfile(path):
-        raise UserError(f"{name}: there is no such image file.")
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_FILE_BYTES:
-                raise BadImage(f"{name}: {size >> 20} MiB; the limit is {MAX_FILE_BYTES >> 20} MiB")
-            return file.read(size)  # not read(MAX_FILE_BYTES), which would allocate that much memory
-    except OSError as error:
-        raise UserError(f"{name}: the file cannot be read: {error.strerror}.") from error
 
 
 def _centre(image: Image.Image) -> Image.Image:

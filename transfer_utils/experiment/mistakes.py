@@ -1,4 +1,4 @@
-"""The test images of a folder that a run classifies wrongly: named at its end, and listed in a file beside its record."""
+"""The misclassified test images of a folder: named at the end of a run, and listed in a file beside its record."""
 
 from __future__ import annotations
 
