@@ -86,7 +86,7 @@ def test_the_page_is_bounded(folder, tmp_path, monkeypatch):
 
 
 def test_an_output_that_is_a_folder_or_a_folder_without_pictures_is_refused(folder, tmp_path, capsys):
-    with pytest.raises(UserError, match="output_file must be a file, got '.*', which is a folder"):
+    with pytest.raises(UserError, match=r"output_file must be a file, got '.*', which is a folder"):
         write_inspection(folder, tmp_path)
     assert main(["inspect", "nowhere"]) == 2
     assert "'nowhere', which does not exist" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def test_files_that_cannot_be_read_are_named_with_the_reason(tmp_path):
     for path in tmp_path.glob("*/*"):
         path.write_bytes(b"")
     with pytest.raises(
-        UserError, match="None of the 14 images can be read. The first problem: cat/00.png: the file is"
+        UserError, match=r"None of the 14 images can be read\. The first problem: cat/00\.png: the file is"
     ):
         inspect_folder(tmp_path)
 
