@@ -163,6 +163,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
         (encoded(noise())[:400], "truncated"),
         (encoded(noise(), "BMP")[:400], "truncated"),
         (encoded(Image.new("F", (8, 8)), "TIFF"), "floats"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture, which cannot be read: convert it to JPEG"),
     ],
 )
 @pytest.mark.fault(20)

@@ -18,6 +18,7 @@ from transfer_utils.data.images import decode_image
 from transfer_utils.data.sources import Source
 from transfer_utils.data.splits import (
     Dataset,
+    Split,
     check_images_and_labels,
     draw_labels,
     load_and_prepare_data,
@@ -170,14 +171,24 @@ def test_many_small_classes_are_split_with_an_image_of_each_in_every_split(load,
     assert np.sum(list(counts.values()), axis=0).tolist() == [each] * classes
 
 
-@pytest.mark.fault(18)
-def test_unbalanced_classes_are_noted(load):
-    assert load({"train": [90, 12], "test": [3, 3]}).notes == []
-    assert load({"train": [100, 10], "test": [3, 3]}, validation_share=0.5).notes == []  # no image folder
-    names, split = ["cat", "dog"], load({"train": [125, 12], "test": [3, 3]}).train
-    [note] = imbalance(names, split)
-    assert note.startswith("The classes are unbalanced: 'cat' has 100 training images and 'dog' has 10. The accuracy")
-    assert imbalance(names, load({"train": [110, 12], "test": [3, 3]}).train) == []
+@pytest.mark.parametrize(("counts", "noted"), [([99, 10], False), ([100, 10], True), ([10, 300], True), ([4, 0], True)])
+def test_unbalanced_classes_are_noted(counts, noted):
+    images = part(counts)
+    notes = imbalance(["cat", "dog"], Split(images.images, images.labels, np.arange(sum(counts))))
+    assert len(notes) == noted
+    if counts == [100, 10]:
+        assert notes[0].startswith(
+            "The classes are unbalanced: 'cat' has 100 training images and 'dog' has 10. The acc"
+        )
+
+
+def test_an_unbalanced_folder_is_noted(tmp_path):
+    pictures(tmp_path, 3)
+    for number in range(3, 50):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "cat" / f"{number}.png")
+    config = preset("none", dataset="folder", data_dir=str(tmp_path), cache_dir=str(tmp_path / ".cache"))
+    [note] = load_dataset(config).notes
+    assert note.startswith("The classes are unbalanced: 'cat' has ")
 
 
 @pytest.mark.fault(18)

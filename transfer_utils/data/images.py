@@ -23,6 +23,8 @@ PREFIX = 16  # bytes by which Pillow recognises a format
 # Pillow detects the format from the content. PostScript is left out: Ghostscript would run the program in the file.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000", "ICO", "TGA")
 
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")  # ISO/IEC 23008-12, annex B
+
 
 class BadImage(UserError):
     """A readable file that is not an image or is too large; the message names the file and the reason."""
@@ -133,6 +135,8 @@ def _open(file: BinaryIO) -> Image.Image:
                 return factory(file, "")
             except (SyntaxError, IndexError, TypeError, struct.error):
                 continue  # the content is of another format
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in HEIC_BRANDS:
+        raise ValueError("a HEIC picture, which cannot be read: convert it to JPEG first")
     raise ValueError("not a picture that can be read")
 
 

@@ -171,7 +171,7 @@ def _resumes(record: RunRecord, config: RunConfig) -> bool:
 
 def _new_folder(root: Path, config: RunConfig) -> tuple[Path, FileLock]:
     """Make the run's folder, named by a number that counts up: unlike a time, it survives a clock that is set back."""
-    start = config.preset if config.preset != "none" else config.dataset_name
+    start = config.dataset_name if config.preset == "none" or config.dataset == "folder" else config.preset
     while True:
         numbers = [name.split("-")[0] for name in os.listdir(root)]
         number = 1 + max((int(text) for text in numbers if text.isdecimal()), default=0)
