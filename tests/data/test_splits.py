@@ -68,13 +68,10 @@ def test_the_splits_are_stratified(load, parts, expected):
     assert load(parts).counts() == dict(zip(("train", "validation", "test"), expected, strict=True))
 
 
-def test_validation_share_must_leave_images_of_every_class_in_both_splits(load):
-    parts = {"train": [500, 250], "test": [10, 10]}
-    assert load(parts, validation_share=0.1).counts()["validation"] == [50, 25]
-    with pytest.raises(UserError, match=r"too few to hold out 10% .* 10 images of each class are enough"):
-        load({"train": [4, 4], "test": [1, 1]}, validation_share=0.1)
-    with pytest.raises(UserError, match=r"too few to hold out 90% .* 10 images of each class are enough"):
-        load({"train": [4, 4], "test": [1, 1]}, validation_share=0.9)
+@pytest.mark.parametrize(("share", "validation"), [(0.1, [1, 1]), (0.5, [2, 2]), (0.9, [3, 3])])
+def test_any_validation_share_leaves_images_of_every_class_in_both_splits(load, share, validation):
+    assert load({"train": [500, 250], "test": [9, 9]}, validation_share=0.1).counts()["validation"] == [50, 25]
+    assert load({"train": [4, 4], "test": [1, 1]}, validation_share=share).counts()["validation"] == validation
 
 
 @pytest.mark.parametrize("counts", [{"train": [60, 30]}, {"train": [60, 30], "test": [5, 5]}])
@@ -187,8 +184,7 @@ def test_an_unbalanced_folder_is_noted(tmp_path):
     for number in range(3, 50):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "cat" / f"{number}.png")
     config = preset("none", dataset="folder", data_dir=str(tmp_path), cache_dir=str(tmp_path / ".cache"))
-    [note] = load_dataset(config).notes
-    assert note.startswith("The classes are unbalanced: 'cat' has ")
+    assert any(note.startswith("The classes are unbalanced: 'cat' has ") for note in load_dataset(config).notes)
 
 
 @pytest.mark.fault(18)

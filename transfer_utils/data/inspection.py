@@ -25,6 +25,7 @@ from transfer_utils.utils.machine import available_cores
 from transfer_utils.utils.progress import Progress
 from transfer_utils.utils.text import printable
 
+SPLITS = ("train", "validation", "test")  # in the order of the findings
 FEW = 20  # training pictures, below which a class is hard to learn and to test
 
 # Two pictures look alike if at most so many of the 64 bits of their difference hashes differ and their thumbnails
@@ -120,7 +121,7 @@ def inspect_folder(folder: str | os.PathLike, progress: Progress | None = None) 
     pictures, unreadable = [], []
     files = [
         (path, name, split, label)
-        for split, listed in listing.splits.items()
+        for split, listed in sorted(listing.splits.items(), key=lambda item: SPLITS.index(item[0]))
         for (path, label), name in zip(listed, listed.names(), strict=True)
     ]
     with ThreadPoolExecutor(2 * available_cores()) as pool:

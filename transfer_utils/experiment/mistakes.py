@@ -27,12 +27,14 @@ def name_mistakes(test: Predictions, session: RunSession) -> None:
             printable(test.names[at]),
             classes[test.labels[at]],
             classes[test.predicted[at]],
-            f"{float(test.probabilities[at, test.predicted[at]]):.3f}",
+            float(test.probabilities[at, test.predicted[at]]),
         )
         for at in wrong
     ]
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([("file", "class", "predicted", "probability"), *rows])
+    csv.writer(text).writerows(
+        [("file", "class", "predicted", "probability"), *((*row, f"{p:.3f}") for *row, p in rows)]
+    )
     write_bytes(session.folder / MISTAKES_NAME, text.getvalue().encode("utf-8", "backslashreplace"))
     session.record.files["mistakes"] = MISTAKES_NAME
     if not rows:
@@ -40,6 +42,6 @@ def name_mistakes(test: Predictions, session: RunSession) -> None:
     are = "is" if len(rows) == 1 else "are"
     session.log(f"{len(rows):,} of {len(test):,} test images {are} misclassified, the most confident mistakes first:")
     for file, name, predicted, probability in rows[:MAX_NAMED]:
-        session.log(f"  {file}: {name}, predicted {predicted} ({100 * float(probability):.0f} %)")
+        session.log(f"  {file}: {name}, predicted {predicted} ({100 * probability:.0f} %)")
     if len(rows) > MAX_NAMED:
         session.log(f"  All of them are listed in {session.folder / MISTAKES_NAME}.")
