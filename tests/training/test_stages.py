@@ -261,7 +261,7 @@ def fine_tuned(monkeypatch, rows, hooks=None, **options):
     """Run a stage 2 whose validation results are these; return its model and the reports of a fallback."""
     results, reports = iter(rows), []
     monkeypatch.setattr(stages, "_validate", lambda *_: dict(next(results)))
-    options = {"epochs_stage2": 2, "schedule": "cosine", "optimizer_stage2": "SGD", "augment": False, **options}
+    options = {"epochs_stage1": 0, "epochs_stage2": 2, "schedule": "cosine", "augment": False, **options}
     split, model = Split(features()[0], np.arange(N) % 2, np.arange(N)), head()
     hooks = {"on_fallback": lambda *accuracies: reports.append(accuracies), **(hooks or {})}
     run_stage2_finetuning(model, split, features(10, 1), tiny.config(**options), **hooks)
