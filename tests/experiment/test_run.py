@@ -94,6 +94,7 @@ def test_a_completed_run_has_a_complete_record_and_keeps_no_checkpoints(uninterr
     phases_timed = {"data", "features", "stage1", "building", "boundary", "stage2", "saving", "evaluation"}
     assert phases_timed | {"total"} == set(record["timing_sec"])
     assert sum(record["timing_sec"][name] for name in phases_timed) <= record["timing_sec"]["total"] + 0.01
+    assert record["network"]["weights_from"] == "stage2" and record["notes"] == []
     assert record["network"]["boundary"] == {"layer": "add", "shape": [8, 8, 8]}
     sizes = [record["network"][name] for name in ("trainable_stage1", "trainable_stage2", "parameters")]
     assert sizes == sorted(set(sizes))

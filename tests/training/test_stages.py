@@ -277,19 +277,21 @@ def fine_tuned(monkeypatch, rows, hooks=None, **options):
         ({"val_loss": 1.0, "val_accuracy": 0.95}, [(0.9, 0.95)]),
     ],
 )
-def test_stage_2_keeps_the_weights_it_began_with_unless_it_is_better_on_validation(
-    monkeypatch, tmp_path, best, reports
-):
+def test_stage_2_keeps_the_weights_it_began_with_unless_it_is_better_on_validation(monkeypatch, best, reports):
     start, later = sha256_of_weights(head()), {"val_loss": 1.1, "val_accuracy": 1.0}
     weights, reported = fine_tuned(monkeypatch, [START, best, later])
     assert reported == reports and (weights == start) == bool(reports)
-    last, reported = fine_tuned(monkeypatch, [START, best, later], selection="none")
-    assert reported == [] and last != start, "without selection nothing depends on validation"
-    hooks = {"checkpoint": tmp_path / "checkpoint.npz"}
+
+
+def test_the_weights_of_stage_1_are_kept_by_a_resumed_stage_2_as_well_but_not_without_selection(monkeypatch, tmp_path):
+    start, hooks = sha256_of_weights(head()), {"checkpoint": tmp_path / "checkpoint.npz"}
+    best, later = {"val_loss": 0.5, "val_accuracy": 0.8}, {"val_loss": 1.1, "val_accuracy": 1.0}
     with pytest.raises(KeyboardInterrupt):
         fine_tuned(monkeypatch, [START, best], hooks | {"on_epoch_end": raise_interrupt})
-    assert fine_tuned(monkeypatch, [START, later], hooks) == (weights, reports)
-    assert fine_tuned(monkeypatch, [START], hooks) == (weights, reports), "the stage was complete"
+    assert fine_tuned(monkeypatch, [START, later], hooks) == (start, [(0.9, 0.8)])
+    assert fine_tuned(monkeypatch, [START], hooks) == (start, [(0.9, 0.8)]), "the stage was complete"
+    last, reported = fine_tuned(monkeypatch, [START, best, later], selection="none")
+    assert reported == [] and last != start, "without selection nothing depends on validation"
 
 
 # Resuming. Each of these functions starts a training, as a new process would, and resumes from the checkpoint.
