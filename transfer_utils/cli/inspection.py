@@ -32,7 +32,8 @@ THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 96, 80
 
 COPIES = "Files with the same content. One is enough; in two splits they make the test too easy, and in two classes at "
 COPIES += "least one label is wrong."
-SIMILAR = "Pictures that look alike but are different files, such as two shots of one scene. Keep them in one split."
+SIMILAR = "Pictures that look alike but are different files, such as two shots of one scene. Keep them in one split. "
+SIMILAR += "Copies that were mirrored, or cropped by more than a few per cent, are not found."
 
 
 def write_inspection(folder: Path, output: Path, *, progress: Progress | None = None, log: Log = print) -> None:

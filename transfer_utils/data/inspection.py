@@ -30,8 +30,11 @@ FEW = 20  # training pictures, below which a class is hard to learn and to test
 
 # Two pictures look alike if at most so many of the 64 bits of their difference hashes differ and their thumbnails
 # correlate at least so much. The hash is fast to compare; the correlation rejects plain pictures, whose hashes agree.
-MAX_BITS = 8
-MIN_CORRELATION = 0.95
+# Measured with 400 images of CIFAR-10: of their copies, all were found that were smaller and compressed, 99 % of those
+# with other brightness or contrast, 96 % of those cropped by 1 of 32 pixels on each side, 25 % of those shifted by 2,
+# and 2 % of those cropped by 3. Of the 4.5 million pairs of 3,000 different images, three were taken for copies.
+MAX_BITS = 14
+MIN_CORRELATION = 0.9
 MAX_PAIRS = 200_000  # similar pairs that are compared further
 COMPARED = 4_000_000  # pairs of hashes compared at a time, 8 bytes each
 DECODED_SIDE, THUMBNAIL_SIDE = 32, 16  # pixels
