@@ -114,4 +114,7 @@ def test_pairs_are_found_whatever_the_number_that_is_compared_at_a_time(tmp_path
     assert names(inspect_folder(tmp_path, lambda *step: steps.append(step)).similar) == expected
     assert steps[-1] == ("Inspecting pictures", 23, 23) and len(steps) == 5
     monkeypatch.setattr(inspection, "MAX_PAIRS", 2)
-    assert len(inspect_folder(tmp_path).similar) == 2
+    found = inspect_folder(tmp_path)
+    assert len(found.similar) == 2 and found.notes == [
+        "At least 2 pairs of pictures look alike: no more were looked for."
+    ]

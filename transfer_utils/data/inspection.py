@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,9 @@ FEW = 20  # training pictures, below which a class is hard to learn and to test
 
 # Two pictures look alike if at most so many of the 64 bits of their difference hashes differ and their thumbnails
 # correlate at least so much. The hash is fast to compare; the correlation rejects plain pictures, whose hashes agree.
-# Measured with 400 images of CIFAR-10: of their copies, all were found that were smaller and compressed, 99 % of those
-# with other brightness or contrast, 96 % of those cropped by 1 of 32 pixels on each side, 25 % of those shifted by 2,
-# and 2 % of those cropped by 3. Of the 4.5 million pairs of 3,000 different images, three were taken for copies.
+# Measured with 400 images of CIFAR-10: of their copies, all were found that were smaller and compressed, brighter or of
+# less contrast, 96 % of those cropped by 1 of 32 pixels on each side, 25 % of those shifted by 2, and 2 % of those
+# cropped by 3. Of the 4.5 million pairs of 3,000 different images, three were taken for copies.
 MAX_BITS = 14
 MIN_CORRELATION = 0.9
 MAX_PAIRS = 200_000  # similar pairs that are compared further
@@ -136,10 +136,15 @@ def inspect_folder(folder: str | os.PathLike, progress: Progress | None = None) 
     if not pictures:
         raise UserError(f"None of the {len(files)} images can be read. The first problem: {unreadable[0]}.")
     copies = _groups(_copies(pictures), pictures)
-    first = list({picture.digest: at for at, picture in reversed(list(enumerate(pictures)))}.values())
-    similar = _groups(_similar([pictures[at] for at in sorted(first)]), [pictures[at] for at in sorted(first)])
+    first_at = {picture.digest: at for at, picture in reversed(list(enumerate(pictures)))}
+    different = [pictures[at] for at in sorted(first_at.values())]
+    pairs = list(_similar(different))
+    notes = list(listing.notes)
+    if len(pairs) == MAX_PAIRS:
+        notes.append(f"At least {MAX_PAIRS:,} pairs of pictures look alike: no more were looked for.")
+    similar = _groups(pairs, different)
     where = printable(os.fspath(Path(folder).expanduser()))
-    return Inspection(where, listing.class_names, pictures, unreadable, listing.notes, copies, similar)
+    return Inspection(where, listing.class_names, pictures, unreadable, notes, copies, similar)
 
 
 def across_splits(group: Sequence[Picture]) -> bool:
@@ -204,7 +209,7 @@ def _similar(pictures: Sequence[Picture]) -> Iterator[tuple[int, int]]:
     return itertools.islice(pairs(), MAX_PAIRS)
 
 
-def _groups(pairs: Iterator[tuple[int, int]], pictures: Sequence[Picture]) -> list[list[Picture]]:
+def _groups(pairs: Iterable[tuple[int, int]], pictures: Sequence[Picture]) -> list[list[Picture]]:
     """Return the groups of pictures that pairs connect: those across splits first, then those across classes."""
     import scipy.sparse
 
