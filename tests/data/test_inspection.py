@@ -95,6 +95,7 @@ def test_changed_copies_are_found_and_nothing_else(tmp_path):
     assert len(right) >= 38
 
 
+@pytest.mark.filterwarnings("error")
 def test_plain_pictures_do_not_look_alike(tmp_path):
     folder_of(tmp_path)
     for level in (0, 100, 200):
