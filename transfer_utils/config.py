@@ -252,7 +252,8 @@ class RunConfig(BaseModel):
 
     def arguments(self, without: Iterable[str] = ()) -> list[str]:
         """Return the command-line arguments that set these options, except those named in ``without``."""
-        arguments = ["--preset", self.preset] if self.preset != "none" else []
+        # Without a preset, the command would choose settings that suit the pictures of a folder.
+        arguments = ["--preset", self.preset] if self.preset != "none" or self.dataset == "folder" else []
         for name, value in self.changes().items():
             if name in without:
                 continue

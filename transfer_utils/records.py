@@ -44,6 +44,8 @@ class RunRecord(BaseModel):
         metrics: accuracies in [0, 1] and losses in nats; null if unavailable. ``val_end2end`` and ``test_end2end`` are
             the accuracies of the final model, ``*_low`` and ``*_high`` the bounds of a 95 % Wilson interval.
         timing_sec: seconds of a monotonic clock, per phase and in ``total``, summed over the sessions of a resumed run.
+        network: sizes of the network; ``weights_from`` is ``stage1`` if stage 2 was no better on validation than the
+            weights it began with, which were kept, else ``stage2``. Records of older versions do not have it.
         source: the ``commit`` of the package and whether it was ``changed`` since; empty outside a git checkout.
         inference: the number of ``images`` and the ``seconds`` of the timed predictions; empty if none were timed.
         confusion_matrix: counts on the test split; rows are true classes, columns are predicted classes.

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from transfer_utils import cli, predict
-from transfer_utils.cli import compare, doctor
+from transfer_utils.cli import compare, doctor, inspection
 from transfer_utils.config import MODEL_SUFFIXES, RunConfig
 from transfer_utils.course import run as course
 from transfer_utils.dashboard import launch
@@ -71,7 +71,7 @@ WORDS = st.sampled_from(
     [*FLAGS, "--top", "--port", "--epochs", "--quiet", "--debug", "--", "-p", "0", "1", "-1", "0.5"]
 )
 TEXT = st.text(max_size=8).filter(lambda text: "\0" not in text)
-COMMANDS = ["train", "compare", "sweep", "report", "course", "predict", "doctor", "pretrain", "dashboard"]
+COMMANDS = ["train", "compare", "sweep", "report", "course", "predict", "inspect", "doctor", "pretrain", "dashboard"]
 
 
 @given(command=st.sampled_from(COMMANDS), arguments=st.lists(WORDS | TEXT, max_size=6))
@@ -85,6 +85,7 @@ def test_any_arguments_end_with_status_0_or_2(command, arguments):
             (course, "publish"),
             (sweep, "run_sweep"),
             (article, "write_report"),
+            (inspection, "write_inspection"),
             (doctor, "examine"),
             (pretrain, "pretrain_backbone"),
             (predict, "predict_images"),

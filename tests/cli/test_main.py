@@ -87,6 +87,30 @@ def test_an_option_overrides_only_that_value_of_the_preset(configs):
     assert configs[0] == preset("offline", augment=False, image_size=32)
 
 
+def test_an_image_folder_without_a_preset_gets_settings_that_suit_it_and_a_command_that_repeats_them(configs, capsys):
+    for name in ("cat", "dog"):
+        Path("pets", name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (50, 40), (number, 0, 0)).save(Path("pets", name, f"{number}.png"))
+    folder = ["train", "--dataset", "folder", "--data_dir", "pets"]
+    assert main([*folder, "--batch_size", "7"]) == 0
+    chosen = {"stored_size": 40, "epochs_stage2": 20, "rotation": 10.0, "zoom": 0.1, "views": 4, "batch_size": 7}
+    assert configs[0] == preset("photos", data_dir="pets", **chosen)
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith(
+        "For 20 images of about 40 px, 12 of them to train on: stored_size 40 (their own size), batch"
+    )
+    assert re.search(r" About [\d.]+ m?i?n?.* of disk\. Any option overrides these, and --preset all of them\.$", line)
+    Path("pets", "cat", "9.png").unlink()  # other images, but the same settings
+    for config in (configs[0], preset("none", dataset="folder", data_dir="pets")):
+        assert main(shlex.split(config.command())[1:]) == 0
+        assert configs[-1] == config and len(capsys.readouterr().out.splitlines()) == 1
+    assert main([*folder, "--model", "baseline"]) == 0 and configs[-1].preset == "none"
+    assert main(["train", "--dataset", "folder"]) == 2
+    assert main(["train", "--dataset", "folder", "--data_dir", "nowhere"]) == 2
+    assert "data_dir must be an image folder, got 'nowhere', which does not exist." in capsys.readouterr().err
+
+
 def test_compare_trains_longer_and_unfreezes_layers_without_a_preset(configs):
     main(["compare"])
     main(["compare", "--epochs_stage2", "3"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import os
 import shutil
 import signal
 import time
 import tracemalloc
+import warnings
 from collections import namedtuple
 from pathlib import Path
 
@@ -16,8 +19,8 @@ import pytest
 from PIL import Image
 
 from transfer_utils.data import image_store
+from transfer_utils.data.image_folder import list_image_folder
 from transfer_utils.data.image_store import decode_folder, open_or_build
-from transfer_utils.data.images import list_image_folder
 from transfer_utils.errors import UserError
 from transfer_utils.utils import array_cache
 
@@ -29,7 +32,7 @@ LABELS = np.arange(40) % 4
 
 def chunks():
     for start in range(0, 40, 10):
-        yield PIXELS[start : start + 10], LABELS[start : start + 10], []
+        yield PIXELS[start : start + 10], LABELS[start : start + 10], {}
 
 
 def must_not_build():
@@ -95,6 +98,23 @@ def test_bad_files_are_skipped_counted_and_named(folder, tmp_path):
         assert store.labels.tolist() == [0, 0, 0, 1, 1, 1] and len(store.images) == 6
         assert store.n_skipped == 12 and len(store.skipped) == 10
         assert store.skipped[0].startswith("cat/03.png: not a picture")
+        kept = [f"cat/{n}.png" for n in range(3)] + [f"dog/{n}.png" for n in range(3)]
+        assert store.files.names() == kept and store.listed.counts.tolist() == [15, 3]
+
+
+@pytest.mark.fault(15, 20)
+def test_a_store_that_does_not_say_which_files_were_skipped_is_built_again(folder, tmp_path):
+    (folder / "cat" / "1.png").write_bytes(b"no picture")
+    before = decode_folder(listed(folder), 8, tmp_path / "cache")
+    [path] = (tmp_path / "cache").glob("*.json")
+    about = json.loads(path.read_text())["about"]
+    del about["skipped_at"]  # as older versions wrote it
+    path.write_text(json.dumps({"about": about, "sha256": hashlib.sha256(json.dumps(about).encode()).hexdigest()}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        after = decode_folder(listed(folder), 8, tmp_path / "cache")
+    assert after.sha256 == before.sha256 and after.files.names() == before.files.names()
+    assert after.files.names() == ["cat/0.png", "cat/2.png", *(f"dog/{n}.png" for n in range(3))]
 
 
 @pytest.mark.fault(20)
@@ -153,7 +173,7 @@ def test_a_store_is_built_again_after_its_builder_was_killed(tmp_path, moment):
         die()
 
     # A damaged store of other images exists; its note must not match the new pixels.
-    open_or_build(tmp_path / "store", lambda: [(PIXELS[::-1], LABELS, [])])
+    open_or_build(tmp_path / "store", lambda: [(PIXELS[::-1], LABELS, {})])
     (tmp_path / "store.labels.npy").write_bytes(b"")
     child = os.fork()
     if child == 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,10 +12,13 @@ from PIL import Image
 
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.data import splits
+from transfer_utils.data.checks import imbalance
 from transfer_utils.data.image_store import ImageStore
+from transfer_utils.data.images import decode_image
 from transfer_utils.data.sources import Source
 from transfer_utils.data.splits import (
     Dataset,
+    Split,
     check_images_and_labels,
     draw_labels,
     load_and_prepare_data,
@@ -28,7 +33,7 @@ def part(counts: list[int], start: int = 0) -> ImageStore:
     labels = np.repeat(np.arange(len(counts)), counts)
     values = np.arange(start, start + len(labels))
     images = np.stack([values // 256, values % 256, labels], axis=1)[:, None, None].astype(np.uint8)
-    return ImageStore(images, labels, f"{start}", 0, [])
+    return ImageStore(images, labels, f"{start}")
 
 
 @pytest.fixture
@@ -63,13 +68,10 @@ def test_the_splits_are_stratified(load, parts, expected):
     assert load(parts).counts() == dict(zip(("train", "validation", "test"), expected, strict=True))
 
 
-def test_validation_share_must_leave_images_of_every_class_in_both_splits(load):
-    parts = {"train": [500, 250], "test": [10, 10]}
-    assert load(parts, validation_share=0.1).counts()["validation"] == [50, 25]
-    with pytest.raises(UserError, match=r"too few to hold out 10% .* 10 images of each class are enough"):
-        load({"train": [4, 4], "test": [1, 1]}, validation_share=0.1)
-    with pytest.raises(UserError, match=r"too few to hold out 90% .* 10 images of each class are enough"):
-        load({"train": [4, 4], "test": [1, 1]}, validation_share=0.9)
+@pytest.mark.parametrize(("share", "validation"), [(0.1, [1, 1]), (0.5, [2, 2]), (0.9, [3, 3])])
+def test_any_validation_share_leaves_images_of_every_class_in_both_splits(load, share, validation):
+    assert load({"train": [500, 250], "test": [9, 9]}, validation_share=0.1).counts()["validation"] == [50, 25]
+    assert load({"train": [4, 4], "test": [1, 1]}, validation_share=share).counts()["validation"] == validation
 
 
 @pytest.mark.parametrize("counts", [{"train": [60, 30]}, {"train": [60, 30], "test": [5, 5]}])
@@ -99,7 +101,7 @@ def test_the_fingerprint_covers_pixels_names_and_splits(load, monkeypatch):
     seen.add(load({"train": [60, 30], "test": [5, 5]}, labels_per_class=10).fingerprint)
     for names, sha256 in ((["class 0", "class 2"], "0"), (["class 0", "class 1"], "f")):
         first, second = part([60, 30]), part([5, 5], 90)
-        parts = {"train": ImageStore(first.images, first.labels, sha256, 0, []), "test": second}
+        parts = {"train": ImageStore(first.images, first.labels, sha256), "test": second}
         monkeypatch.setattr(splits, "load_source", lambda *_, names=names, parts=parts: Source("", names, parts))
         seen.add(load_dataset(preset("offline", labels_per_class=0)).fingerprint)
     assert len(seen) == 5 and all(len(fingerprint) == 64 for fingerprint in seen)
@@ -134,16 +136,73 @@ def test_labels_per_class_leaves_validation_and_test_complete(load):
 @pytest.mark.parametrize(
     ("counts", "problem"),
     [
-        ({"train": [9, 2]}, "'class 1' must have at least 3 images that can be read, got 2"),
-        ({"train": [9, 1], "test": [1, 1]}, "'class 1' must have at least 2 images that can be read, got 1"),
-        ({"train": [9, 0], "validation": [1, 1], "test": [1, 1]}, "'class 1' must have at least 1 images"),
-        ({"train": [2, 2], "test": [1, 1]}, "4 images are too few .* 5 images of each class are enough"),
+        ({"train": [9, 2]}, "at least 3 images .*training, validation and test. 1 class has fewer: 'class 1' .2.[.]$"),
+        ({"train": [9, 1], "test": [1, 1]}, "at least 2 images .* one for training and validation. 1 class has fewer"),
+        ({"train": [9, 0], "validation": [1, 1], "test": [1, 1]}, "at least 1 image .* one for training. 1 class has"),
+        ({"train": [1, 9, 2]}, "2 classes have fewer: 'class 0' .1., 'class 2' .2.[.]$"),
     ],
 )
 @pytest.mark.fault(18)
-def test_a_class_with_too_few_images_is_named(load, counts, problem):
+def test_all_classes_with_too_few_images_are_named_at_once(load, counts, problem):
     with pytest.raises(UserError, match=problem):
         load(counts)
+
+
+@pytest.mark.fault(18)
+def test_classes_that_are_too_small_because_their_files_cannot_be_read_are_named_with_that_reason(tmp_path):
+    pictures(tmp_path, 3)
+    for name in ("cat", "owl"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "2.png").write_bytes(b"")
+    config = preset("none", dataset="folder", data_dir=str(tmp_path), cache_dir=str(tmp_path / ".cache"))
+    problem = r"2 classes have fewer: 'cat' \(2; 1 file could not be read\), 'owl' \(0; 1 file could not be read\)\."
+    with pytest.raises(UserError, match=problem):
+        load_dataset(config)
+
+
+@pytest.mark.parametrize(("classes", "each"), [(200, 5), (200, 3), (2, 3), (50, 4)])
+@pytest.mark.fault(18)
+def test_many_small_classes_are_split_with_an_image_of_each_in_every_split(load, classes, each):
+    counts = load({"train": [each] * classes}).counts()
+    assert all(min(of_split) >= 1 for of_split in counts.values())
+    assert np.sum(list(counts.values()), axis=0).tolist() == [each] * classes
+
+
+@pytest.mark.parametrize(("counts", "noted"), [([99, 10], False), ([100, 10], True), ([10, 300], True), ([4, 0], True)])
+def test_unbalanced_classes_are_noted(counts, noted):
+    images = part(counts)
+    notes = imbalance(["cat", "dog"], Split(images.images, images.labels, np.arange(sum(counts))))
+    assert len(notes) == noted
+    if counts == [100, 10]:
+        assert notes[0].startswith(
+            "The classes are unbalanced: 'cat' has 100 training images and 'dog' has 10. The acc"
+        )
+
+
+def test_an_unbalanced_folder_is_noted(tmp_path):
+    pictures(tmp_path, 3)
+    for number in range(3, 50):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "cat" / f"{number}.png")
+    config = preset("none", dataset="folder", data_dir=str(tmp_path), cache_dir=str(tmp_path / ".cache"))
+    assert any(note.startswith("The classes are unbalanced: 'cat' has ") for note in load_dataset(config).notes)
+
+
+@pytest.mark.fault(18)
+def test_copies_of_training_images_in_another_split_are_noted(tmp_path):
+    for split in ("train", "test", "val"):
+        pictures(tmp_path / split, 4, seed=["train", "test", "val"].index(split))
+    config = preset("none", dataset="folder", data_dir=str(tmp_path), cache_dir=str(tmp_path / ".cache"))
+    assert load_dataset(config).notes == []
+    for name in ("8.png", "9.png"):
+        shutil.copy(tmp_path / "train" / "cat" / "1.png", tmp_path / "test" / "dog" / name)
+    dataset = load_dataset(config)
+    [note] = dataset.notes
+    assert note.startswith(
+        "2 images of the test split are identical to a training image, for example test/dog/8.png and"
+    )
+    assert "train/cat/1.png: the test accuracy will be too high" in note
+    names = dataset.test.names()
+    assert names[-2:] == ["test/dog/8.png", "test/dog/9.png"] and len(names) == len(dataset.test)
 
 
 @pytest.mark.fault(18)
@@ -165,8 +224,8 @@ def test_a_split_returns_images_by_position(load):
     assert np.shares_memory(train.part(np.arange(4)).store, train.store)
 
 
-def pictures(root, n: int):
-    rng = np.random.default_rng(0)
+def pictures(root, n: int, seed: int = 0):
+    rng = np.random.default_rng(seed)
     for name in ("cat", "dog"):
         (root / name).mkdir(parents=True)
         for number in range(n):
@@ -181,6 +240,10 @@ def test_a_dataset_is_loaded_from_a_folder_of_images(tmp_path):
     assert (dataset.name, dataset.class_names) == ("pets", ["cat", "dog"])
     assert dataset.counts() == {"train": [6, 6], "validation": [2, 2], "test": [2, 2]}
     assert dataset.n_skipped == 1 and dataset.skipped == ["dog/broken.png: not a picture that can be read"]
+    for split in (dataset.train, dataset.validation, dataset.test):
+        for name, label, pixels in zip(split.names(), split.labels, split.take(), strict=True):
+            assert name.startswith(f"{dataset.class_names[label]}/")
+            np.testing.assert_array_equal(pixels, decode_image(tmp_path / "pets" / name, 32))
     assert isinstance(dataset.train.store.base, np.memmap)
     assert type(dataset.train.take()) is np.ndarray and dataset.train.take().flags.owndata
 

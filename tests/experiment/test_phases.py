@@ -86,7 +86,7 @@ def guarded(monkeypatch):
 
     def on_begin(*args):
         Guarded.begun = True
-        evaluate(*args)
+        return evaluate(*args)
 
     monkeypatch.setattr(phases, "load_dataset", load)
     monkeypatch.setattr(phases, "evaluate_model", on_begin)
@@ -180,6 +180,24 @@ def test_without_epochs_of_stage_1_fine_tuning_starts_from_the_solved_head_and_r
 
 
 @pytest.mark.slow
+def test_a_run_whose_stage_2_is_no_better_says_and_records_it(monkeypatch):
+    tiny.use_backbone(monkeypatch)
+    lines = []
+
+    def worse(model, train, validation, config, on_fallback, **hooks):
+        curves = run_stage2_finetuning(model, train, validation, config, **hooks)
+        on_fallback(0.998, 0.996)
+        return curves
+
+    monkeypatch.setattr(phases, "run_stage2_finetuning", worse)
+    record = run_experiment(tiny.config(epochs_stage1=0, epochs_stage2=1), log=lines.append).record
+    assert record.network["weights_from"] == "stage1" and len(record.notes) == 1 and record.notes[0] in lines
+    assert record.notes[0].startswith(
+        "Stage 2 was no better on validation (99.6 %) than the weights it began with (99.8 %)"
+    )
+
+
+@pytest.mark.slow
 def test_images_that_are_not_augmented_pass_the_trunk_once(monkeypatch):
     tiny.use_backbone(monkeypatch)
     passed = []
@@ -194,6 +212,7 @@ def test_images_that_are_not_augmented_pass_the_trunk_once(monkeypatch):
     monkeypatch.setattr(phases, "Engine", Counting)
     monkeypatch.setattr(phases, "evaluate_model", lambda *args: None)
     monkeypatch.setattr(phases, "_summary", lambda metrics: "")
+    monkeypatch.setattr(phases, "name_mistakes", lambda *args: None)
     config = tiny.config(epochs_stage1=0, augment=False, cache_dir="cache")
     sizes = run_experiment(config, log=lambda line: None).record.dataset["images"]
     assert sum(passed) == sizes["train"] + sizes["validation"]

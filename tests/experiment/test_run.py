@@ -17,6 +17,7 @@ import pytest
 
 from tests import tiny
 from transfer_utils.config import RunConfig
+from transfer_utils.data.images import decode_image
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import Diverged, UserError
 from transfer_utils.experiment import phases
@@ -24,6 +25,7 @@ from transfer_utils.experiment import session as sessions
 from transfer_utils.experiment.run import finished_run, run_experiment
 from transfer_utils.models.saving import load_model
 from transfer_utils.models.weights import sha256_of_weights
+from transfer_utils.predictions import load_predictions
 from transfer_utils.records import RECORD_NAME, RunRecord, load_runs, read_record, unpack_bits
 from transfer_utils.training import stages
 from transfer_utils.utils import array_cache, disk
@@ -95,6 +97,7 @@ def test_a_completed_run_has_a_complete_record_and_keeps_no_checkpoints(uninterr
     phases_timed = {"data", "features", "stage1", "building", "boundary", "stage2", "saving", "evaluation"}
     assert phases_timed | {"total"} == set(record["timing_sec"])
     assert sum(record["timing_sec"][name] for name in phases_timed) <= record["timing_sec"]["total"] + 0.01
+    assert record["network"]["weights_from"] == "stage2" and record["notes"] == []
     assert record["network"]["boundary"] == {"layer": "add", "shape": [8, 8, 8]}
     sizes = [record["network"][name] for name in ("trainable_stage1", "trainable_stage2", "parameters")]
     assert sizes == sorted(set(sizes))
@@ -122,6 +125,22 @@ def test_the_metrics_are_those_of_the_saved_model_on_each_split(uninterrupted):
         assert record.confusion_matrix == matrix.tolist()
     assert record.metrics["test_low"] < record.metrics["test_end2end"] <= record.metrics["test_high"]
     assert json.loads((uninterrupted.folder / "model.h5.classes.json").read_text()) == tiny.CLASSES
+
+
+@pytest.mark.slow
+def test_every_prediction_for_validation_and_test_is_kept_with_the_file_of_its_image(uninterrupted):
+    run, folder = uninterrupted.run, Path(tiny.image_folder())
+    model, kept = load_model(run.folder / "model.keras"), load_predictions(run.folder)
+    assert run.record.files["predictions"] == "predictions.npz" and list(kept) == ["val", "test"]
+    for key, split in (("val", "validation"), ("test", "test")):
+        predictions = kept[key]
+        images = np.stack([decode_image(folder / name, 32) for name in predictions.names])
+        assert sorted(predictions.names) == sorted(f"{split}/{name}/{i}.png" for name in tiny.CLASSES for i in range(5))
+        np.testing.assert_allclose(predictions.probabilities, model(images).numpy(), atol=2e-3)
+        assert [tiny.CLASSES[label] for label in predictions.labels] == [n.split("/")[1] for n in predictions.names]
+    matrix = np.zeros((2, 2), int)
+    np.add.at(matrix, (kept["test"].labels, kept["test"].predicted), 1)
+    assert matrix.tolist() == run.record.confusion_matrix
 
 
 @pytest.mark.slow

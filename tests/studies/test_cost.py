@@ -31,3 +31,18 @@ def test_data_that_several_runs_cache_together_counts_once():
     assert disk(same) == disk([config]) > 0
     assert disk([*same, preset("cifar10", seed=1)]) > disk(same)
     assert disk([preset("cifar10", model="baseline")]) < disk([config])
+
+
+def test_an_estimate_for_an_image_folder_counts_its_images_and_corrects_by_runs_on_other_folders():
+    config, machine = preset("photos"), {"cores": available_cores()}
+    small, large = ({"train": n, "validation": n // 4, "test": n // 4} for n in (300, 3000))
+    assert estimate(config, small)[0] < estimate(config, large)[0] < estimate(config, large, n_bytes=10**10)[0]
+    assert estimate(config, small)[1] < estimate(config, large)[1] < estimate(config)[1]
+    run = write_record(preset("photos", data_dir="pets"), 1, timing_sec={"total": 1000.0}, machine=machine)
+    run.record.dataset = {"images": large}
+    corrected = Forecast([run]).seconds(config, large)
+    assert corrected == pytest.approx(1000)
+    assert Forecast([run]).seconds(preset("photos", data_dir="pets"), small) < corrected
+    for damaged in ({"images": {"train": "x"}}, {"images": 3}, {}):
+        run.record.dataset = damaged
+        assert Forecast([run]).seconds(config, large) > 0

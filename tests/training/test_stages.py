@@ -267,6 +267,46 @@ def test_without_selection_the_last_weights_are_kept(selection):
     assert loss_of(model, validation) == pytest.approx(kept, abs=1e-4)
 
 
+START = {"val_loss": 1.0, "val_accuracy": 0.9}
+
+
+def fine_tuned(monkeypatch, rows, hooks=None, **options):
+    """Run a stage 2 whose validation results are these; return its model and the reports of a fallback."""
+    results, reports = iter(rows), []
+    monkeypatch.setattr(stages, "_validate", lambda *_: dict(next(results)))
+    options = {"epochs_stage1": 0, "epochs_stage2": 2, "schedule": "cosine", "augment": False, **options}
+    split, model = Split(features()[0], np.arange(N) % 2, np.arange(N)), head()
+    hooks = {"on_fallback": lambda *accuracies: reports.append(accuracies), **(hooks or {})}
+    run_stage2_finetuning(model, split, features(10, 1), tiny.config(**options), **hooks)
+    assert next(results, None) is None
+    return sha256_of_weights(model), reports
+
+
+@pytest.mark.parametrize(
+    ("best", "reports"),
+    [
+        ({"val_loss": 0.5, "val_accuracy": 0.9}, []),
+        ({"val_loss": 0.5, "val_accuracy": 0.8}, [(0.9, 0.8)]),
+        ({"val_loss": 1.0, "val_accuracy": 0.95}, [(0.9, 0.95)]),
+    ],
+)
+def test_stage_2_keeps_the_weights_it_began_with_unless_it_is_better_on_validation(monkeypatch, best, reports):
+    start, later = sha256_of_weights(head()), {"val_loss": 1.1, "val_accuracy": 1.0}
+    weights, reported = fine_tuned(monkeypatch, [START, best, later])
+    assert reported == reports and (weights == start) == bool(reports)
+
+
+def test_the_weights_of_stage_1_are_kept_by_a_resumed_stage_2_as_well_but_not_without_selection(monkeypatch, tmp_path):
+    start, hooks = sha256_of_weights(head()), {"checkpoint": tmp_path / "checkpoint.npz"}
+    best, later = {"val_loss": 0.5, "val_accuracy": 0.8}, {"val_loss": 1.1, "val_accuracy": 1.0}
+    with pytest.raises(KeyboardInterrupt):
+        fine_tuned(monkeypatch, [START, best], hooks | {"on_epoch_end": raise_interrupt})
+    assert fine_tuned(monkeypatch, [START, later], hooks) == (start, [(0.9, 0.8)])
+    assert fine_tuned(monkeypatch, [START], hooks) == (start, [(0.9, 0.8)]), "the stage was complete"
+    last, reported = fine_tuned(monkeypatch, [START, best, later], selection="none")
+    assert reported == [] and last != start, "without selection nothing depends on validation"
+
+
 # Resuming. Each of these functions starts a training, as a new process would, and resumes from the checkpoint.
 
 EPOCHS = 4

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer_utils.utils.text import as_label, as_label_lines, as_text, finite_number, format_bytes
+from transfer_utils.utils.text import as_label, as_label_lines, as_text, counted, finite_number, format_bytes
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -63,3 +63,8 @@ def test_only_finite_numbers_are_accepted(value):
 @pytest.mark.parametrize(("n", "text"), [(0, "0 bytes"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (1.25e12, "1.2 TB")])
 def test_sizes_have_a_fitting_unit(n, text):
     assert format_bytes(n) == text
+
+
+def test_a_number_has_its_noun_in_the_singular_or_plural():
+    assert [counted(n, "file") for n in (0, 1, 1200)] == ["0 files", "1 file", "1,200 files"]
+    assert counted(2, "class has", "classes have") == "2 classes have"

@@ -43,14 +43,17 @@ def cli() -> None:
 def train(quiet: bool, supervised: bool, **options: Any) -> None:
     """Train one network, evaluate it, and write the run record.
 
-    A pretrained network trains in two stages: first the new head, then the last layers of the backbone.
+    A pretrained network trains in two stages: first the new head, then the last layers of the backbone. An image
+    folder (--dataset folder) without a preset gets the preset photos, fitted to the sizes and number of its pictures.
     """
     if supervised:
         end_with_starter()
-    config = _config(options)
+    config, reason = _photo_config(options) or (_config(options), "")
     from transfer_utils.experiment.run import run_experiment
 
     with reporting(quiet) as (progress, log):
+        if reason:
+            log(reason)
         run = run_experiment(config, reuse=supervised, progress=progress, log=log)
         log(f"Recorded in {run.path}.")
 
@@ -209,6 +212,23 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
 
 
 @cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@option("output_file", default="inspection.html", show_default=True, type=click.Path(path_type=Path), help="the page")
+@quiet_option
+@debug_option
+def inspect(folder: Path, output_file: Path, quiet: bool) -> None:
+    """Look at the pictures in FOLDER before training on them.
+
+    Names unreadable files, copies, pictures that look alike and classes with few pictures, and writes a page that
+    shows them. No file is changed.
+    """
+    from transfer_utils.cli.inspection import write_inspection
+
+    with reporting(quiet) as (progress, log):
+        write_inspection(folder, output_file, progress=progress, log=log)
+
+
+@cli.command()
 @option("cache_dir", default="", help="folder of the cache [default: the user's cache folder]")
 @debug_option
 def doctor(cache_dir: str) -> None:
@@ -286,3 +306,23 @@ def _config(options: dict[str, Any], **without_preset: Any) -> RunConfig:
     options = {name: value for name, value in options.items() if value is not None}
     name = options.pop("preset", "none")
     return preset(name, **({**without_preset, **options} if name == "none" else options))
+
+
+def _photo_config(options: dict[str, Any]) -> tuple[RunConfig, str] | None:
+    """Return settings that suit an image folder, and the reason, if no preset is given; flags override them."""
+    given = {name: value for name, value in options.items() if value is not None}
+    chosen = given.get("dataset") == "folder" and given.get("data_dir") and given.get("model", "transfer") == "transfer"
+    if not chosen or "preset" in given:
+        return None
+    from transfer_utils.data.photo_settings import choose_photo_settings
+    from transfer_utils.records import load_runs
+    from transfer_utils.results.formatting import duration
+    from transfer_utils.studies.cost import Forecast, estimate
+    from transfer_utils.utils.text import format_bytes
+
+    chosen = choose_photo_settings(preset("photos", **given))
+    config = preset("photos", **{**chosen.options, **given})
+    size = {"images": chosen.images, "n_bytes": chosen.n_bytes}
+    seconds = Forecast(load_runs(config.output_dir).runs).seconds(config, **size)
+    needs = f"About {duration(seconds)} and {format_bytes(estimate(config, chosen.images)[1])} of disk"
+    return config, f"{chosen.reason(config)} {needs}. Any option overrides these, and --preset all of them."

@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "augment": ["apply_augmentation", "build_augmentation", "mixup", "training_view", "tta_views"],
-        "images": ["decode_image", "list_image_folder", "resize_images"],
+        "image_folder": ["list_image_folder"],
+        "images": ["decode_image", "resize_images"],
         "photo_digits": ["render_digits"],
         "photo_letters": ["render_letters"],
         "sources": ["load_source"],

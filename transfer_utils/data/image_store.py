@@ -12,12 +12,13 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from transfer_utils.data.images import BadImage, ImageFiles, decode_image
+from transfer_utils.data.image_files import ImageFiles
+from transfer_utils.data.images import BadImage, decode_image
 from transfer_utils.errors import UserError
 from transfer_utils.utils import files
 from transfer_utils.utils.array_cache import Note, check_disk, open_array
@@ -30,8 +31,8 @@ MAX_NAMED = 10  # bad files that are listed by name
 CHUNK_BYTES = 32 << 20  # pixels decoded at a time
 BATCH = 16  # files per task of a thread: decoding a small image takes less time than scheduling a task
 
-PIXELS, LABELS = ".npy", ".labels.npy"
-Chunk = tuple[np.ndarray, np.ndarray, list[str]]  # pixels, labels, and a message for each bad file
+PIXELS, LABELS, NOTE = ".npy", ".labels.npy", ".json"
+Chunk = tuple[np.ndarray, np.ndarray, dict[int, str]]  # pixels, labels, and a message for each bad file by position
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,22 @@ class ImageStore:
         sha256: of pixels and labels, 64 hex digits.
         n_skipped: number of files that could not be decoded.
         skipped: messages about the first ten of them.
+        skipped_at: the position of each of them among the files; None in a store of an older version.
+        listed: the files that the images were decoded from, with those that were skipped, if they came from a folder.
     """
 
     images: np.ndarray
     labels: np.ndarray
     sha256: str
-    n_skipped: int
-    skipped: list[str]
+    n_skipped: int = 0
+    skipped: list[str] = field(default_factory=list)
+    skipped_at: list[int] | None = field(default_factory=list)
+    listed: ImageFiles | None = None
+
+    @property
+    def files(self) -> ImageFiles | None:
+        """The file of each image, in the order of the images; None if they did not come from a folder."""
+        return None if self.listed is None else self.listed.without(self.skipped_at or [])
 
 
 def decode_folder(listed: ImageFiles, side: int, folder: Path, progress: Progress | None = None) -> ImageStore:
@@ -71,32 +81,34 @@ def decode_folder(listed: ImageFiles, side: int, folder: Path, progress: Progres
         check_disk(folder, len(listed) * side * side * 3, advice)
         return _decode(listed, side, progress)
 
-    store = open_or_build(folder / f"{listed.digest[:24]}-{side}-v{DECODER}", decode)
+    base = folder / f"{listed.digest[:24]}-{side}-v{DECODER}"
+    store = open_or_build(base, decode)
+    if store.skipped_at is None:  # without these positions, the images cannot be matched to the files
+        base.with_name(base.name + NOTE).unlink(missing_ok=True)
+        store = open_or_build(base, decode)
     if not len(store.images):
         raise UserError(f"None of the {len(listed)} images could be decoded. The first problem: {store.skipped[0]}.")
-    return store
+    return replace(store, listed=listed)
 
 
 def open_or_build(base: Path, decode: Callable[[], Iterable[Chunk]]) -> ImageStore:
     """Open the store whose files start with ``base``; build it from ``decode()`` if it is missing or damaged."""
     labels_path = base.with_name(base.name + LABELS)
     labels: list[np.ndarray] = []
-    skipped: list[str] = []
-    n_skipped = 0
+    skipped: dict[int, str] = {}
 
     def pixels() -> Iterator[np.ndarray]:
-        nonlocal n_skipped
         for images, chunk_labels, problems in decode():
             labels.append(chunk_labels)
-            skipped.extend(problems[: MAX_NAMED - len(skipped)])
-            n_skipped += len(problems)
+            skipped.update(problems)
             yield images
 
     def make_note(sha256: str) -> Note:
         with files.replacing(labels_path) as temporary:
             np.save(temporary, np.concatenate(labels, dtype=np.int64))
         about = {PIXELS: sha256, LABELS: files.sha256_of(labels_path)}
-        about |= {"n_skipped": n_skipped, "skipped": skipped}
+        named = list(skipped.values())[:MAX_NAMED]
+        about |= {"n_skipped": len(skipped), "skipped": named, "skipped_at": list(skipped)}
         return {"about": about, "sha256": _digest(json.dumps(about))}
 
     def matches(note: Note, sha256: str) -> bool:
@@ -108,7 +120,8 @@ def open_or_build(base: Path, decode: Callable[[], Iterable[Chunk]]) -> ImageSto
     images = np.asarray(mapped)  # a plain array: every batch cut from an np.memmap would be one too
     about = note["about"]
     sha256 = _digest(about[PIXELS], about[LABELS])
-    return ImageStore(images, np.load(labels_path), sha256, about["n_skipped"], about["skipped"])
+    skipped_at = about.get("skipped_at", None if about["n_skipped"] else [])
+    return ImageStore(images, np.load(labels_path), sha256, about["n_skipped"], about["skipped"], skipped_at)
 
 
 def _decode(listed: ImageFiles, side: int, progress: Progress | None) -> Iterator[Chunk]:
@@ -127,7 +140,7 @@ def _decode(listed: ImageFiles, side: int, progress: Progress | None) -> Iterato
             good = [(image, label) for image, label in results if isinstance(image, np.ndarray)]
             pixels = np.array([image for image, _ in good], np.uint8).reshape(-1, side, side, 3)
             labels = np.array([label for _, label in good], np.int64)
-            yield pixels, labels, [problem for problem, _ in results if isinstance(problem, str)]
+            yield pixels, labels, {at: bad for at, (bad, _) in enumerate(results, done) if isinstance(bad, str)}
             done += len(chunk)
             if progress:
                 progress("Decoding images", done, len(listed))

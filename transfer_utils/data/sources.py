@@ -12,11 +12,13 @@ import numpy as np
 
 from transfer_utils.config import RunConfig
 from transfer_utils.data.cifar10 import download_cifar10, read_batches
+from transfer_utils.data.image_folder import FolderListing, list_image_folder
 from transfer_utils.data.image_store import DECODER, Chunk, ImageStore, decode_folder, open_or_build
-from transfer_utils.data.images import FolderListing, list_image_folder, resize_images
+from transfer_utils.data.images import resize_images
 from transfer_utils.errors import UserError
 from transfer_utils.utils import files
 from transfer_utils.utils.progress import Progress
+from transfer_utils.utils.text import counted
 
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 CIFAR10_TRAIN = 50_000  # the first 50,000 of the 60,000 images are the training images
@@ -73,7 +75,8 @@ def _from_folder(config: RunConfig, progress: Progress | None) -> Source:
     for split, store in parts.items():
         if store.n_skipped:
             named = "; ".join(store.skipped) + ("; ..." if store.n_skipped > len(store.skipped) else "")
-            notes.append(f"Skipped {store.n_skipped} files of the {split} split that could not be decoded: {named}.")
+            skipped = counted(store.n_skipped, "file")
+            notes.append(f"Skipped {skipped} of the {split} split that could not be decoded: {named}.")
     return Source(_describe(config, listing), listing.class_names, parts, notes)
 
 
@@ -100,7 +103,7 @@ def _photo_digits(side: int) -> Source:
 
 def _in_memory(images: np.ndarray, labels: np.ndarray) -> ImageStore:
     digest = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes())
-    return ImageStore(images, labels, digest.hexdigest(), 0, [])
+    return ImageStore(images, labels, digest.hexdigest())
 
 
 def _cifar10(config: RunConfig, progress: Progress | None) -> Source:
@@ -123,11 +126,11 @@ def _resized(store: ImageStore, side: int, progress: Progress | None) -> Iterato
     n = len(store.images)
     for start in range(0, n, 1000):
         stop = min(start + 1000, n)
-        yield resize_images(store.images[start:stop], side), store.labels[start:stop], []
+        yield resize_images(store.images[start:stop], side), store.labels[start:stop], {}
         if progress:
             progress("Resizing images", stop, n)
 
 
 def _read_cifar10(progress: Progress | None) -> Iterator[Chunk]:
     for images, labels in read_batches(download_cifar10(progress)):
-        yield images, labels, []
+        yield images, labels, {}

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from transfer_utils.config import RunConfig, preset
+from transfer_utils.data.checks import check_class_sizes, copies, images_per_class, imbalance, missing_classes
+from transfer_utils.data.image_files import ImageFiles
 from transfer_utils.data.sources import Source, load_source
 from transfer_utils.errors import UserError
 from transfer_utils.utils.progress import Progress
@@ -30,12 +32,14 @@ class Split:
         labels: int64 (n,), the label of each image of the split.
         index: int64 (n,), the position in the store of each image of the split.
         store_sha256: SHA-256 of the store, 64 hex digits, or empty if it is unknown.
+        files: the file of each image of the store, if they came from a folder.
     """
 
     store: np.ndarray
     labels: np.ndarray
     index: np.ndarray
     store_sha256: str = ""
+    files: ImageFiles | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -61,7 +65,14 @@ class Split:
 
     def part(self, positions: np.ndarray) -> Split:
         """Return the split of the images at these positions; no pixels are read."""
-        return Split(self.store, self.labels[positions], self.index[positions], self.store_sha256)
+        return Split(self.store, self.labels[positions], self.index[positions], self.store_sha256, self.files)
+
+    def names(self) -> list[str]:
+        """Return the path of each image below the image folder; an empty list if they did not come from a folder."""
+        if self.files is None:
+            return []
+        names = self.files.names()
+        return [names[position] for position in self.index]
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ class Dataset:
         fingerprint: SHA-256 of pixels, labels, class names and splits, 64 hex digits.
         n_skipped: number of files that could not be decoded.
         skipped: messages about the first ten of them in each split.
-        notes: sentences about skipped files, ignored folders and missing classes.
+        notes: sentences about skipped files, ignored folders, missing or small classes, and copies across splits.
     """
 
     name: str
@@ -93,7 +104,7 @@ class Dataset:
     def counts(self) -> dict[str, list[int]]:
         """Return the number of images per class for each split, in the order of the class names."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: _per_class(split.labels, len(self.class_names)).tolist() for name, split in splits.items()}
+        return {name: images_per_class(split.labels, len(self.class_names)).tolist() for name, split in splits.items()}
 
 
 def load_and_prepare_data(config: RunConfig | None = None, **options: Any) -> tuple[np.ndarray, ...]:
@@ -185,7 +196,9 @@ def load_dataset(config: RunConfig, progress: Progress | None = None) -> Dataset
     for part in source.parts.values():
         check_images_and_labels(part.images, part.labels, len(source.class_names))
     train, validation, test = _splits(source, config.validation_share, config.seed)
-    notes = source.notes + _missing_classes(source.class_names, validation=validation, test=test)
+    notes = source.notes + missing_classes(source.class_names, train=train, validation=validation, test=test)
+    if config.dataset == "folder":
+        notes += imbalance(source.class_names, train) + copies(train, validation=validation, test=test)
     if config.labels_per_class:
         train, short_note = _fewer_labels(train, config.labels_per_class, config.seed, source.class_names)
         notes += short_note
@@ -241,15 +254,12 @@ def _check_pixels(images: np.ndarray) -> None:
 
 def _splits(source: Source, validation_share: float, seed: int) -> tuple[Split, Split, Split]:
     splits = {
-        name: Split(part.images, part.labels, np.arange(len(part.labels)), part.sha256)
+        name: Split(part.images, part.labels, np.arange(len(part.labels)), part.sha256, part.files)
         for name, part in source.parts.items()
     }
     train, validation, test = splits["train"], splits.get("validation"), splits.get("test")
     # Each class needs one image to train on and one for every split that is still to be made.
-    needed = 1 + (validation is None) + (test is None)
-    for name, count in zip(source.class_names, _per_class(train.labels, len(source.class_names)), strict=True):
-        if count < needed:
-            raise UserError(f"Class {name!r} must have at least {needed} images that can be read, got {count}.")
+    check_class_sizes(source, ["training", *["validation"] * (validation is None), *["test"] * (test is None)])
     if test is None:
         train, test = _hold_out(train, TEST_SHARE, seed)
     if validation is None:
@@ -264,27 +274,15 @@ def _splits(source: Source, validation_share: float, seed: int) -> tuple[Split, 
 def _hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     from sklearn.model_selection import train_test_split  # importing scikit-learn takes a second
 
-    try:
-        rest, held_out = train_test_split(
-            np.arange(len(split)), test_size=share, random_state=seed, stratify=split.labels
-        )
-    except ValueError as error:
-        enough = math.ceil(round(1 / min(share, 1 - share), 6))
-        few = f"{len(split)} images are too few to hold out {share:.0%} of each class"
-        raise UserError(f"{few}; {enough} images of each class are enough ({error}).") from error
+    # Both parts need as many images as there are classes, however small the share.
+    n, classes = len(split), len(np.unique(split.labels))
+    size = min(max(math.ceil(share * n), classes), n - classes)
+    rest, held_out = train_test_split(np.arange(n), test_size=size, random_state=seed, stratify=split.labels)
     return split.part(rest), split.part(held_out)
 
 
-def _missing_classes(class_names: list[str], **splits: Split) -> list[str]:
-    return [
-        f"Class {class_names[label]!r} has no images in the {name} split."
-        for name, split in splits.items()
-        for label in np.flatnonzero(_per_class(split.labels, len(class_names)) == 0)
-    ]
-
-
 def _fewer_labels(train: Split, per_class: int, seed: int, class_names: list[str]) -> tuple[Split, list[str]]:
-    counts = _per_class(train.labels, len(class_names))
+    counts = images_per_class(train.labels, len(class_names))
     short = [f"{name!r} ({n})" for name, n in zip(class_names, counts, strict=True) if n < per_class]
     note = f"labels_per_class is {per_class}; all images are kept of the smaller classes {', '.join(short)}."
     return train.part(draw_labels(train.labels, per_class, seed)), [note] if short else []
@@ -294,7 +292,3 @@ def _fingerprint(source: Source, *splits: Split) -> str:
     parts = [part.sha256 for part in source.parts.values()]
     indices = [hashlib.sha256(split.index.astype("<i8").tobytes()).hexdigest() for split in splits]
     return hashlib.sha256(json.dumps([source.class_names, parts, indices]).encode()).hexdigest()
-
-
-def _per_class(labels: np.ndarray, n_classes: int) -> np.ndarray:
-    return np.bincount(labels, minlength=n_classes)

@@ -16,6 +16,7 @@ from transfer_utils.features import CHUNK, image_chunks
 from transfer_utils.models.engine import Engine
 from transfer_utils.models.litert import LiteRT
 from transfer_utils.models.saving import load_model
+from transfer_utils.predictions import PREDICTIONS_NAME, SPLITS, Predictions, save_predictions
 from transfer_utils.records import pack_bits
 from transfer_utils.utils.progress import Progress
 
@@ -34,8 +35,12 @@ class TimedEngine:
         return outputs
 
 
-def evaluate_model(dataset: Dataset, session: RunSession) -> None:
-    """Write the metrics of the final model into the record of ``session``."""
+def evaluate_model(dataset: Dataset, session: RunSession) -> Predictions:
+    """Write the metrics of the final model into the record of ``session``, and its predictions beside it.
+
+    Returns:
+        The predictions for the test split.
+    """
     config, record = session.config, session.record
     # The saved file is evaluated, so that the numbers describe it.
     engine = Engine(load_model(session.folder / "model.keras"), config.engine)
@@ -51,7 +56,10 @@ def evaluate_model(dataset: Dataset, session: RunSession) -> None:
         if key == "test":
             record.confusion_matrix, record.per_class = result["confusion_matrix"], result["per_class"]
     record.calibration = evaluation.calibration(probabilities["test"], dataset.test.labels)
-    record.test_correct = pack_bits(probabilities["test"].argmax(axis=1) == dataset.test.labels)
+    predictions = {key: _kept(probabilities[key], splits[key]) for key in SPLITS}
+    save_predictions(session.folder / PREDICTIONS_NAME, predictions)
+    record.files["predictions"] = PREDICTIONS_NAME
+    record.test_correct = pack_bits(predictions["test"].predicted == dataset.test.labels)
     if config.tta:
         for key in ("val", "test"):
             title, plain = f"evaluating on {key}, averaged views", probabilities[key]
@@ -59,6 +67,7 @@ def evaluate_model(dataset: Dataset, session: RunSession) -> None:
             result = evaluation.evaluate(averaged, splits[key].labels, list(dataset.class_names))
             record.metrics |= _with_interval(f"{key}_tta", result)
     record.inference = {"images": engine.images, "seconds": round(engine.seconds, 3)}
+    return predictions["test"]
 
 
 def evaluate_exports(precisions: tuple[str, ...], dataset: Dataset, session: RunSession) -> None:
@@ -106,6 +115,10 @@ def predict_probabilities(
 
 def _predict(engine: LiteRT | TimedEngine, split: Split, title: str, session: RunSession, **views: Any) -> np.ndarray:
     return predict_probabilities(engine, split, session.config, progress=session.progress, title=title, **views)
+
+
+def _kept(probabilities: np.ndarray, split: Split) -> Predictions:
+    return Predictions(probabilities, split.labels, split.index, probabilities.argmax(axis=1), split.names())
 
 
 def _with_interval(name: str, result: dict[str, Any], accuracy: str = "") -> dict[str, float]:

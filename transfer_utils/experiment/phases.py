@@ -11,6 +11,7 @@ import numpy as np
 from transfer_utils.data.splits import Dataset, Split, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model
+from transfer_utils.experiment.mistakes import name_mistakes
 from transfer_utils.experiment.saving import export_precisions, save_trained_model
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.experiment.source_task import probe_source_task
@@ -72,11 +73,12 @@ def compute(session: RunSession) -> None:
         save_trained_model(model, dataset, session)
     session.record.timing_sec.pop("evaluation", None)  # it starts again, whatever an earlier session did of it
     with session.phase("evaluation"):
-        evaluate_model(dataset, session)
+        test = evaluate_model(dataset, session)
     if config.export != "none":
         with session.phase("export"):
             evaluate_exports(export_precisions(config), dataset, session)
     session.log(_summary(session.record.metrics))
+    name_mistakes(test, session)
 
 
 def _describe(dataset: Dataset, session: RunSession) -> None:
@@ -247,8 +249,19 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
                 model = build_full_model(fold_batch_norms(base), head, config)
         inputs = cache.plain(dataset.validation) if cache else dataset.validation.take()
         validation = inputs, dataset.validation.one_hot(len(dataset.class_names))
-        run_stage2_finetuning(model, cache or dataset.train, validation, config, **_hooks("stage2", session))
+        fallbacks: list[tuple[float, float]] = []
+        hooks = {**_hooks("stage2", session), "on_fallback": lambda *accuracies: fallbacks.append(accuracies)}
+        run_stage2_finetuning(model, cache or dataset.train, validation, config, **hooks)
     _log_stage("Stage 2", session.record.curves["stage2"], session)
+    session.record.network["weights_from"] = "stage1" if fallbacks else "stage2"
+    for before, after in fallbacks:
+        note = (
+            f"Stage 2 was no better on validation ({100 * after:.1f} %) than the weights it began with "
+            f"({100 * before:.1f} %), so these are kept. A lower learning_rate_stage2 may help."
+        )
+        session.record.notes.append(note)
+        session.log(note)
+    session.save()
 
 
 def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:

@@ -179,7 +179,12 @@ def fine_tuning_curve(records: Sequence[RunRecord]) -> np.ndarray:
 
 
 def fell_back(record: RunRecord) -> bool:
-    """Return whether no epoch of stage 2 had a lower ``val_loss`` than stage 1, so that the old weights were kept."""
+    """Return whether the weights of stage 1 were kept, since stage 2 was no better on validation.
+
+    Records of older versions do not tell; in their runs only the ``val_loss`` counted.
+    """
+    if (kept := record.network.get("weights_from")) in ("stage1", "stage2"):
+        return kept == "stage1"
     before, after = (_numbers(record, stage, "val_loss") for stage in ("stage1", "stage2"))
     return bool(before and after) and min(after) >= min(before)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from transfer_utils.config import Identity, RunConfig, identity, recorded_config, tta_count
-from transfer_utils.records import Run
+from transfer_utils.records import Run, RunRecord
 from transfer_utils.utils.machine import available_cores, machine
 
 # Apart from early stopping, these options do not change the time of a run.
@@ -41,6 +41,7 @@ TAILS = (
 WHOLE_RATE = 300
 # Images trained per second by each kind of baseline, at 32 px.
 BASELINE_RATES = {"tutorial": 3300, "compact": 1000}
+DECODING_RATE = 120e6  # bytes of image files decoded per second: JPEG photographs of 12 megapixels
 
 
 class Forecast:
@@ -56,14 +57,28 @@ class Forecast:
                 continue
             if config := recorded_config(run.record.config):
                 self._durations[identity(config, WITHOUT_EFFECT_ON_TIME)].append(seconds)
-                self._corrections[config.model, config.baseline, config.dataset].append(seconds / estimate(config)[0])
+                estimated = estimate(config, _recorded_images(config, record))[0]
+                self._corrections[config.model, config.baseline, config.dataset].append(seconds / estimated)
 
-    def seconds(self, config: RunConfig) -> float:
-        """Return the median time of similar runs, or the estimate corrected by the runs of the same model and data."""
-        if durations := self._durations.get(identity(config, WITHOUT_EFFECT_ON_TIME)):
+    def seconds(self, config: RunConfig, images: Mapping[str, int] | None = None, n_bytes: int = 0) -> float:
+        """Return the median time of similar runs, or the estimate corrected by the runs of the same model and data.
+
+        Args:
+            images, n_bytes: as in ``estimate``; an image folder of known size is never taken for a similar one.
+        """
+        durations = self._durations.get(identity(config, WITHOUT_EFFECT_ON_TIME))
+        if durations and images is None:
             return statistics.median(durations)
         corrections = self._corrections.get((config.model, config.baseline, config.dataset), [1.0])
-        return estimate(config)[0] * statistics.median(corrections)
+        return estimate(config, images, n_bytes)[0] * statistics.median(corrections)
+
+
+def _recorded_images(config: RunConfig, record: RunRecord) -> dict[str, int] | None:
+    """Return the number of images of each split of a run on an image folder, if its record has them."""
+    images = record.dataset.get("images")
+    known = config.dataset == "folder" and isinstance(images, dict)
+    counts = {split: images.get(split) for split in ("train", "validation", "test")} if known else {}
+    return counts if counts and all(isinstance(count, int) for count in counts.values()) else None
 
 
 def disk(configs: Iterable[RunConfig]) -> float:
@@ -79,16 +94,28 @@ def disk(configs: Iterable[RunConfig]) -> float:
     return sum(images.values()) + sum(features.values())
 
 
-def estimate(config: RunConfig) -> tuple[float, float, float]:
-    """Return the estimated seconds, bytes of disk and bytes of memory of a run on this machine."""
-    images = IMAGES.get(config.dataset, 10_000)
-    validation = config.validation_share * images
-    train = min(images - validation, 10 * config.labels_per_class or images)
+def estimate(
+    config: RunConfig, images_of: Mapping[str, int] | None = None, n_bytes: int = 0
+) -> tuple[float, float, float]:
+    """Return the estimated seconds, bytes of disk and bytes of memory of a run on this machine.
+
+    Args:
+        images_of: the number of images to train, validate and test on, by split, if it is known.
+        n_bytes: of the image files that are to be decoded.
+    """
     cores = max(1, int(machine()["cores"])) / REFERENCE_CORES
-    held_out = validation + (10_000 if config.dataset == "cifar10" else 540)
+    if images_of is None:
+        images = IMAGES.get(config.dataset, 10_000)
+        validation = config.validation_share * images
+        train = min(images - validation, 10 * config.labels_per_class or images)
+        held_out = validation + (10_000 if config.dataset == "cifar10" else 540)
+    else:
+        images, train, validation = sum(images_of.values()), images_of["train"], images_of["validation"]
+        held_out = validation + images_of["test"]
+    decoding = n_bytes / DECODING_RATE / cores
     if config.model == "baseline":
         trained = _trained(config, train, validation, config.baseline_epochs) / BASELINE_RATES[config.baseline]
-        return 30 + trained / cores, images * 3 * config.stored_size**2, 1.2e9
+        return 30 + decoding + trained / cores, images * 3 * config.stored_size**2, 1.2e9
     work = config.image_size**2 / REFERENCE_PIXELS * (config.alpha / REFERENCE_ALPHA) ** 1.5
     rate = cores / work
     epochs = config.epochs_stage2 if config.fine_tunes else 0
@@ -101,7 +128,7 @@ def estimate(config: RunConfig) -> tuple[float, float, float]:
     # The features of plain images come from their cached activations, which takes little time.
     shared = bool(cached) and config.plain_views
     passes = (0 if shared else train + held_out) + held_out * views + cached
-    seconds = 25 + (passes / TRUNK_RATE + _trained(config, train, held_out, epochs) / tail_rate) / rate
+    seconds = 25 + decoding + (passes / TRUNK_RATE + _trained(config, train, held_out, epochs) / tail_rate) / rate
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
     stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale
     return seconds, stored, 1.2e9 + 0.3 * min(stored, 2e9)

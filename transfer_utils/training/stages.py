@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -42,6 +43,8 @@ class Hooks(TypedDict, total=False):
         on_begin: called before the first epoch, but not when the stage resumes.
         on_epoch_end: called after each epoch with its number, from 0, and the curves so far.
         on_step_end: called after each step with (title, steps done, steps in all).
+        on_fallback: called at the end of stage 2 if it was no better than the weights it began with, which are kept,
+            with the validation accuracy of these and of its best epoch.
         log: called with a message if the checkpoint cannot be used.
     """
 
@@ -49,6 +52,7 @@ class Hooks(TypedDict, total=False):
     on_begin: Callable[[], None] | None
     on_epoch_end: Callable[[int, Curves], None] | None
     on_step_end: Progress | None
+    on_fallback: Callable[[float, float], None] | None
     log: Log | None
 
 
@@ -61,6 +65,7 @@ class Stage:
         warm_up: share of the steps in which ``cosine`` rises.
         patience: epochs without a better ``val_loss`` before ``plateau`` stops; 0 never stops. ``cosine`` has all its
             epochs: much of what it learns comes late, at the low rates. The best weights are kept either way.
+        keeps_accuracy: keep the weights it begins with also if its best epoch has a lower validation accuracy.
     """
 
     name: str
@@ -71,6 +76,7 @@ class Stage:
     schedule: str
     hooks: Hooks = field(default_factory=Hooks)
     warm_up: float = WARM_UP
+    keeps_accuracy: bool = False
 
     @property
     def patience(self) -> int:
@@ -102,6 +108,9 @@ def run_stage2_finetuning(
 ) -> Curves:
     """Fine-tune the unfrozen tail and the head at a low learning rate.
 
+    The weights of the epoch with the lowest ``val_loss`` are kept, unless that of the weights from before is no higher
+    or their ``val_accuracy`` is higher. With ``selection="none"`` the last weights are kept.
+
     Args:
         model: not compiled yet; its trainable layers are those that ``unfreeze_model_tail`` left trainable. Takes
             boundary activations when ``train`` is a ``BoundaryCache``, else pixels, augmented anew each epoch.
@@ -110,7 +119,7 @@ def run_stage2_finetuning(
     Returns, raises: as ``run_stage1_training``.
     """
     optimizer, rate = config.optimizer_stage2, config.learning_rate_stage2
-    stage = Stage("stage2", config, config.epochs_stage2, optimizer, rate, config.schedule, hooks)
+    stage = Stage("stage2", config, config.epochs_stage2, optimizer, rate, config.schedule, hooks, keeps_accuracy=True)
     if isinstance(train, BoundaryCache):
         n = _epoch_size(train.size, stage)
         return _fit(model, lambda epoch: train.view(epoch % train.views), n, validation, stage)
@@ -151,7 +160,7 @@ def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, s
     _compile(model, n, stage)
     distribute.start(model, validation, stage.config.strategy)
     callbacks, curves = _callbacks(model, stage), {}
-    first_epoch = _begin(model, callbacks, curves, validation, stage)
+    first_epoch, start = _begin(model, callbacks, curves, validation, stage)
     early_stopping = callbacks[0]
     for epoch in range(first_epoch, stage.epochs):
         if early_stopping.stopped_epoch:
@@ -170,6 +179,8 @@ def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, s
             report(epoch, curves)
     if early_stopping.best_weights is not None and stage.config.selection == "validation":
         model.set_weights(early_stopping.best_weights)
+        if stage.keeps_accuracy and curves:
+            _keep_accuracy(model, start, curves, stage)
     distribute.finish(model)
     return curves
 
@@ -185,26 +196,49 @@ def _compile(model: keras.Model, n: int, stage: Stage) -> None:
         trace_once(model)
 
 
+class _Start(NamedTuple):
+    """The weights that a stage begins with, and their validation loss and accuracy."""
+
+    weights: list[np.ndarray]
+    val_loss: float
+    val_accuracy: float
+
+
 def _begin(
     model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, validation: Batch, stage: Stage
-) -> int:
-    """Restore the checkpoint, or start the stage; return the number of the first epoch to train."""
-    first_epoch = restore_checkpoint(model, callbacks, curves, stage.hooks.get("checkpoint"))
-    if first_epoch:
-        if report := stage.hooks.get("on_epoch_end"):
-            # A run that was interrupted between the checkpoint and the report has not recorded this epoch yet.
-            report(first_epoch - 1, curves)
-        return first_epoch
+) -> tuple[int, _Start]:
+    """Restore the checkpoint, or start the stage; return the number of the first epoch to train, and the start."""
     checkpoint, log = stage.hooks.get("checkpoint"), stage.hooks.get("log")
-    if log and checkpoint and checkpoint.exists():
-        log(f"The checkpoint of {stage.name} is damaged or from another version: {stage.name} starts again.")
-    if start := stage.hooks.get("on_begin"):
-        start()
+    if checkpoint and checkpoint.exists():
+        start = _start(model, validation, stage)  # now: a checkpoint does not hold these weights
+        if first_epoch := restore_checkpoint(model, callbacks, curves, checkpoint):
+            if report := stage.hooks.get("on_epoch_end"):
+                # A run that was interrupted between the checkpoint and the report has not recorded this epoch yet.
+                report(first_epoch - 1, curves)
+            return first_epoch, start
+        if log:
+            log(f"The checkpoint of {stage.name} is damaged or from another version: {stage.name} starts again.")
+    if begin := stage.hooks.get("on_begin"):
+        begin()
     # The weights that the stage begins with are its first candidate, so that it never ends with worse ones.
-    early_stopping = callbacks[0]
-    early_stopping.best = _validate(model, validation, stage.config.batch_size)["val_loss"]
-    early_stopping.best_weights = model.get_weights()
-    return 0
+    start, early_stopping = _start(model, validation, stage), callbacks[0]
+    early_stopping.best, early_stopping.best_weights = start.val_loss, start.weights
+    return 0, start
+
+
+def _start(model: keras.Model, validation: Batch, stage: Stage) -> _Start:
+    return _Start(model.get_weights(), **_validate(model, validation, stage.config.batch_size))
+
+
+def _keep_accuracy(model: keras.Model, start: _Start, curves: Curves, stage: Stage) -> None:
+    """Set the weights from before the stage again if no epoch had a lower loss or the best has a lower accuracy."""
+    best = int(np.argmin(curves["val_loss"]))
+    accuracy = curves["val_accuracy"][best]
+    if curves["val_loss"][best] < start.val_loss and accuracy >= start.val_accuracy:
+        return
+    model.set_weights(start.weights)
+    if report := stage.hooks.get("on_fallback"):
+        report(start.val_accuracy, accuracy)
 
 
 def _train_epoch(

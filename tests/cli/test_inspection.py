@@ -1,0 +1,92 @@
+"""``transfer-utils inspect`` prints what was found and writes a page in which every name is text."""
+
+import base64
+import io
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+from tests.data.test_inspection import folder_of, scene
+from transfer_utils.cli import inspection
+from transfer_utils.cli.inspection import write_inspection
+from transfer_utils.cli.main import main
+from transfer_utils.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with a copy, a similar picture and unreadable files, in a class whose name is markup."""
+    root = folder_of(tmp_path / "pictures")
+    (root / "dog").rename(root / "<b onclick=x>dog&")
+    shutil.copy(root / "cat" / "00.png", root / "<b onclick=x>dog&" / "copy.png")
+    scene(2).resize((70, 70)).save(root / "cat" / "small.jpg")
+    for number in range(12):
+        (root / "cat" / f"bad{number:02}.png").write_bytes(b"")
+    (root / "cat" / "x.heic").write_bytes(b"x")
+    return root
+
+
+class Page(HTMLParser):
+    """Collects the tags, the images and the text of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.images, self.text = set(), [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        assert not [name for name, _ in attributes if name.startswith("on")]
+        if tag == "img":
+            self.images.append(dict(attributes)["src"])
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.mark.fault(24)
+def test_the_page_shows_every_finding_and_contains_no_markup_of_names_and_no_address(folder, tmp_path):
+    write_inspection(folder, tmp_path / "page.html", log=lambda line: None)
+    text = (tmp_path / "page.html").read_text("utf-8")
+    page = Page(text)
+    assert "<b onclick=x>dog&/copy.png" in page.text and not {"b", "script", "link"} & page.tags
+    assert not re.search(r"https?://|url\(", text)
+    assert len(page.images) == 4
+    for image in page.images:
+        content = base64.b64decode(image.removeprefix("data:image/jpeg;base64,"))
+        assert Image.open(io.BytesIO(content)).size == (96, 96)
+    for shown in ("cat/bad11.png: the file is empty", "cat/small.jpg", "70 x 70", "1 .heic", "fewer than 20 pictures"):
+        assert shown in page.text, shown
+
+
+def test_the_command_prints_what_was_found_and_names_at_most_ten(folder, capsys):
+    assert main(["inspect", str(folder), "--output-file", "out.html"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["14 pictures in 2 classes can be read.", "12 files cannot be read."]
+    assert "1 group of files has the same content, 0 across splits and 1 across classes." in lines
+    assert "1 group of pictures looks alike, 0 across splits and 0 across classes." in lines
+    assert [line for line in lines if "bad" in line] == [f"  cat/bad{n:02}.png: the file is empty" for n in range(10)]
+    assert "  and 2 more" in lines and "  Look alike: cat/02.png, cat/small.jpg" in lines
+    assert "  Same content: <b onclick=x>dog&/copy.png, cat/00.png" in lines
+    assert lines[-1] == "The pictures are shown in out.html."
+    assert main(["inspect", str(folder), "--quiet"]) == 0 and capsys.readouterr().out == ""
+
+
+def test_the_page_is_bounded(folder, tmp_path, monkeypatch):
+    for number in range(5):
+        shutil.copy(folder / "cat" / "04.png", folder / "cat" / f"again{number}.png")
+    monkeypatch.setattr(inspection, "MAX_SHOWN", 3)
+    monkeypatch.setattr(inspection, "MAX_GROUPS", 1)
+    write_inspection(folder, tmp_path / "page.html", log=lambda line: None)
+    page = Page((tmp_path / "page.html").read_text("utf-8"))
+    assert len(page.images) == 4 and "The first 1 of 2 groups are shown." in page.text
+
+
+def test_an_output_that_is_a_folder_or_a_folder_without_pictures_is_refused(folder, tmp_path, capsys):
+    with pytest.raises(UserError, match=r"output_file must be a file, got '.*', which is a folder"):
+        write_inspection(folder, tmp_path)
+    assert main(["inspect", "nowhere"]) == 2
+    assert "'nowhere', which does not exist" in capsys.readouterr().err

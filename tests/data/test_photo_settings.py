@@ -1,0 +1,84 @@
+"""The options for an image folder follow from the sizes and the number of its pictures."""
+
+import pytest
+from PIL import Image
+
+from transfer_utils.config import preset
+from transfer_utils.data import photo_settings
+from transfer_utils.data.photo_settings import choose_photo_settings
+from transfer_utils.data.splits import load_dataset
+
+
+def photos(root, n: int, size=(60, 40), splits=("",)):
+    """Write ``n`` pictures of two classes into each split."""
+    for split in splits:
+        for number in range(n):
+            path = root / split / ("cat", "dog")[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", size, (number, 0, 0)).save(path)
+    return str(root)
+
+
+def chosen(root, **options):
+    return choose_photo_settings(preset("photos", data_dir=str(root), **options))
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "stored"),
+    [
+        ((60, 40), {}, 40),
+        ((9, 20), {}, 32),
+        ((500, 400), {}, 192),
+        ((500, 400), {"width_shift": 0.0, "height_shift": 0.05}, 176),
+        ((500, 400), {"image_size": 96}, 116),
+        ((1200, 1100), {"image_size": 512}, 512),
+    ],
+)
+def test_pictures_are_stored_at_their_own_size_up_to_what_the_network_and_the_shifts_need(
+    tmp_path, size, options, stored
+):
+    settings = chosen(photos(tmp_path, 10, size), **options)
+    assert (settings.options["stored_size"], settings.side) == (stored, min(size))
+
+
+def test_pictures_that_cannot_be_read_do_not_decide_the_size(tmp_path):
+    photos(tmp_path, 10)
+    for number in range(20):
+        (tmp_path / "cat" / f"bad{number}.png").write_bytes(b"")
+    assert chosen(tmp_path).options["stored_size"] == 40
+    for path in tmp_path.glob("*/*.png"):
+        path.write_bytes(b"")
+    settings = chosen(tmp_path)
+    assert (settings.options["stored_size"], settings.side) == (192, 0)
+    assert " of unknown size" in settings.reason(preset("photos"))
+
+
+@pytest.mark.parametrize("splits", [("",), ("train", "test"), ("train", "valid", "test")])
+def test_the_number_of_images_in_each_split_is_known_before_they_are_decoded(tmp_path, splits):
+    settings = chosen(photos(tmp_path, 26, splits=splits), validation_share=0.3)
+    paths = {"data_dir": str(tmp_path), "cache_dir": str(tmp_path / ".cache")}
+    counts = load_dataset(preset("photos", validation_share=0.3, **paths)).counts()
+    assert settings.images == {split: sum(of_class) for split, of_class in counts.items()}
+    assert settings.n_bytes == sum(path.stat().st_size for path in tmp_path.rglob("*.png"))
+    assert chosen(tmp_path, labels_per_class=3).images["train"] == 6
+
+
+def test_more_images_get_fewer_epochs_and_larger_batches_and_only_few_are_turned(tmp_path, monkeypatch):
+    photos(tmp_path, 10)
+    found = []
+    for n in (100, 700, 3_000, 12_000, 60_000):
+        monkeypatch.setattr(photo_settings, "_images", lambda *_, n=n: {"train": n, "validation": 1, "test": 1})
+        options = chosen(tmp_path).options
+        found.append((options["epochs_stage2"], options["batch_size"], options["rotation"] > 0, options["views"]))
+    assert found == [(20, 32, True, 4), (10, 32, True, 4), (10, 64, False, 4), (6, 128, False, 4), (4, 128, False, 4)]
+
+
+def test_the_reason_tells_what_is_used_not_what_was_overridden(tmp_path):
+    settings = chosen(photos(tmp_path, 50))
+    reason = settings.reason(preset("photos", **settings.options))
+    assert reason == (
+        "For 50 images of about 40 px, 32 of them to train on: stored_size 40 (their own size), batch_size 32 and "
+        "epochs_stage2 20 (for their number), turned, zoomed, shifted and mirrored in 4 views."
+    )
+    other = settings.reason(preset("photos", **settings.options | {"batch_size": 7, "augment": False}))
+    assert "batch_size 7 and" in other and other.endswith("(for their number), as they are.")

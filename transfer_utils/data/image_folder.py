@@ -1,0 +1,310 @@
+"""List the image files of a folder as people have it, and say what was left out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from transfer_utils.data.image_files import ImageFiles
+from transfer_utils.data.images import is_picture
+from transfer_utils.errors import UserError
+from transfer_utils.utils.text import counted, printable
+
+# The extensions of the formats that ``decode_image`` reads.
+EXTENSIONS = frozenset(
+    (
+        *(b".png", b".apng", b".jpg", b".jpeg", b".jpe", b".jfif", b".gif", b".bmp", b".dib", b".webp", b".avif"),
+        *(b".tif", b".tiff", b".ppm", b".pgm", b".pbm", b".pnm", b".jp2", b".j2k", b".ico", b".tga"),
+    )
+)
+HEIC = {".heic", ".heif", ".hif"}
+HEIC_ADVICE = (
+    "HEIC files cannot be read: convert them to JPEG first, with the export of a photo viewer or with "
+    "`magick mogrify -format jpg *.heic`."
+)
+SPLIT_FOLDERS = {
+    b"train": "train",
+    b"training": "train",
+    b"validation": "validation",
+    b"valid": "validation",
+    b"val": "validation",
+    b"test": "test",
+    b"testing": "test",
+}
+SYSTEM_NAMES = {b"__macosx", b"thumbs.db", b"desktop.ini"}  # left by macOS and Windows, like hidden files
+
+MAX_KINDS = 8  # extensions of ignored files that are named
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """The contents of an image folder.
+
+    Attributes:
+        class_names: sorted; the same for every split.
+        splits: ``train`` and, if the folder has them, ``validation`` and ``test``.
+        notes: sentences about files and folders that were ignored or read from unusual places.
+    """
+
+    class_names: list[str]
+    splits: dict[str, ImageFiles]
+    notes: list[str] = field(default_factory=list)
+
+
+def list_image_folder(root: str | os.PathLike) -> FolderListing:
+    """List the image files of ``<split>/<class>/**`` or ``<class>/**``, sorted by class and name.
+
+    The first layout needs a folder ``train`` that contains folders; ``test`` and ``validation`` (or ``valid``,
+    ``val``) are optional. Their names may be in any case and end in ``ing`` or ``set``: ``Training``, ``test_set``. In
+    the second layout all files belong to ``train``. A folder that contains only such a folder is understood too.
+
+    Files are listed by the extensions of the formats that ``decode_image`` reads, and files without an extension by
+    their first bytes. Hidden files and those of the system, such as ``__MACOSX``, are left out. ``notes`` tells of all
+    else that was not read: other files by their extensions, pictures beside the class folders, and links that lead out
+    of ``root`` or from a class folder to another folder.
+
+    Raises:
+        UserError: ``root`` is not a readable folder, has fewer than two class folders, or has classes without training
+            images, which are all named.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        problem = "which is not a folder" if root.exists() else "which does not exist"
+        raise UserError(f"data_dir must be an image folder, got {printable(str(root))!r}, {problem}.")
+    try:
+        return _list(_Survey(os.path.realpath(os.fsencode(root))))
+    except OSError as error:
+        raise UserError(f"The image folder {printable(str(root))!r} cannot be read: {error.strerror}.") from error
+
+
+@dataclass
+class _Survey:
+    """What is found in an image folder besides its pictures in their places.
+
+    Attributes:
+        links: links that are not followed.
+        ignored: the number of files of each extension that were ignored, by class folder.
+        loose: pictures beside the class folders.
+        nested: pictures in folders inside class folders.
+    """
+
+    root: bytes
+    links: set[bytes] = field(default_factory=set)
+    ignored: dict[bytes, Counter[str]] = field(default_factory=dict)
+    loose: list[bytes] = field(default_factory=list)
+    nested: list[bytes] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def name(self, path: bytes) -> str:
+        """Return a path below the image folder, safe to print."""
+        return printable(os.path.relpath(path, self.root))
+
+    def all_notes(self) -> list[str]:
+        notes = list(self.notes)
+        if self.nested:
+            read = f"Read {counted(len(self.nested), 'image')} from folders inside class folders"
+            notes.append(f"{read}, for example {self.name(min(self.nested))}.")
+        if self.loose:
+            are = counted(
+                len(self.loose), "picture beside the class folders was", "pictures beside the class folders were"
+            )
+            example = self.name(min(self.loose))
+            notes.append(f"{are} not read, for example {example}: put each into the folder of its class.")
+        if kinds := sum(self.ignored.values(), Counter()):
+            files = counted(kinds.total(), "file that is", "files that are")
+            advice = f" {HEIC_ADVICE}" if HEIC & set(kinds) else ""
+            notes.append(f"Ignored {files} not in a readable image format: {_kinds(kinds)}.{advice}")
+        if self.links:
+            links = counted(len(self.links), "link that leads", "links that lead")
+            where = "out of the image folder or from a class folder to another folder"
+            notes.append(f"Ignored {links} {where}, for example {printable(min(self.links))}.")
+        return notes
+
+
+def _list(survey: _Survey) -> FolderListing:
+    places = _split_places(survey)
+    folders = {split: _folders(place, survey) for split, place in places.items()}
+    classes = sorted(set().union(*folders.values()))
+    for place in {survey.root, *places.values()}:
+        survey.loose += _pictures(place)
+    if not classes:
+        layouts = "<split>/<class>/* or <class>/*"
+        raise UserError(
+            f"The image folder {printable(survey.root)} holds no class folders; its layout must be {layouts}."
+        )
+    if len(classes) == 1:
+        where = printable(places["train"])
+        raise UserError(f"{where} must hold at least two classes, got only {printable(classes[0])!r}.")
+    splits = {split: _list_split(places[split], classes, folders[split], survey) for split in places}
+    _check_classes(classes, splits, survey)
+    return FolderListing([printable(name) for name in classes], splits, survey.all_notes())
+
+
+def _split_places(survey: _Survey) -> dict[str, bytes]:
+    """Return the folder of each split, or that of the classes as ``train`` if it contains them itself."""
+    root = _unwrapped(survey)
+    folders = _folders(root, survey)
+    places: dict[str, bytes] = {}
+    for name, place in folders.items():
+        split = _split_of(name)
+        if split in places:
+            names = f"{printable(os.path.basename(places[split]))} and {printable(name)}"
+            raise UserError(f"{printable(root)} must hold one folder for the {split} split, got {names}.")
+        if split:
+            places[split] = place
+    if "train" not in places or not _folders(places["train"], survey):
+        return {"train": root}
+    others = [name for name in folders if not _split_of(name)]
+    survey.notes += [f"The folder {printable(name)!r} beside the splits was not read." for name in others]
+    return {split: _inner_split(place, split, survey) for split, place in places.items()}
+
+
+def _unwrapped(survey: _Survey) -> bytes:
+    """Return the folder inside the image folder that holds the splits or classes: usually the image folder itself.
+
+    An unpacked archive often is a folder that contains nothing but another one.
+    """
+    place = survey.root
+    while True:
+        folders = _folders(place, survey)
+        if len(folders) != 1 or _split_of(min(folders)) or _pictures(place):
+            break
+        [inner] = folders.values()
+        if not _folders(inner, survey):
+            break
+        place = inner
+    if place != survey.root:
+        survey.notes.append(f"The classes were read from {survey.name(place)!r}, the only folder in the image folder.")
+    return place
+
+
+def _inner_split(place: bytes, split: str, survey: _Survey) -> bytes:
+    """Return the folder of a split inside a folder of the same split, as in ``test_set/test_set``, or ``place``."""
+    folders = _folders(place, survey)
+    inner = [path for name, path in folders.items() if _split_of(name) == split]
+    return inner[0] if len(folders) == len(inner) == 1 and _folders(inner[0], survey) else place
+
+
+def _split_of(name: bytes) -> str | None:
+    return SPLIT_FOLDERS.get(re.sub(rb"[ _-]?set$", b"", name.lower()))
+
+
+def _folders(place: bytes, survey: _Survey) -> dict[bytes, bytes]:
+    """Return the path of each visible folder in ``place``; links that lead out of the image folder are noted."""
+    folders = {}
+    with os.scandir(place) as entries:
+        for entry in entries:
+            if not _hidden(entry.name) and entry.is_dir():
+                if _leads_out(entry, survey.root):
+                    survey.links.add(entry.path)
+                else:
+                    folders[entry.name] = entry.path
+    return dict(sorted(folders.items()))
+
+
+def _hidden(name: bytes) -> bool:
+    return name.startswith(b".") or name.lower() in SYSTEM_NAMES
+
+
+def _leads_out(entry: os.DirEntry, root: bytes) -> bool:
+    return entry.is_symlink() and not os.path.realpath(entry.path).startswith(os.path.join(root, b""))
+
+
+def _pictures(place: bytes) -> list[bytes]:
+    """Return the paths of the pictures directly in a folder, also of those that cannot be read (HEIC)."""
+    with os.scandir(place) as entries:
+        return [
+            entry.path
+            for entry in entries
+            if not _hidden(entry.name)
+            and entry.is_file(follow_symlinks=False)
+            and (_extension(entry.name) in HEIC or _is_image_file(entry))
+        ]
+
+
+def _list_split(place: bytes, classes: list[bytes], folders: dict[bytes, bytes], survey: _Survey) -> ImageFiles:
+    digest, packed, counts, n_bytes = hashlib.sha256(place), [], [], 0
+    for name in classes:
+        digest.update(b"\0\0" + name)
+        names = _image_names(folders[name], survey) if name in folders else []
+        for file in names:
+            status = os.stat(os.path.join(folders[name], file))
+            digest.update(b"\0%b\0%d %d" % (file, status.st_size, status.st_mtime_ns))
+            n_bytes += status.st_size
+        packed.append(b"\0".join(names))
+        counts.append(len(names))
+    counts = np.array(counts, np.int64)
+    return ImageFiles(place, tuple(classes), tuple(packed), counts, digest.hexdigest(), survey.root, n_bytes)
+
+
+def _image_names(folder: bytes, survey: _Survey) -> list[bytes]:
+    """Return the paths below ``folder`` of all image files in it and in the folders inside it, sorted."""
+    names, waiting = [], [b""]
+    ignored = survey.ignored.setdefault(folder, Counter())
+    while waiting:
+        inner = waiting.pop()
+        with os.scandir(os.path.join(folder, inner)) as entries:
+            for entry in entries:
+                name = os.path.join(inner, entry.name)
+                if _hidden(entry.name):
+                    continue
+                if entry.is_dir():
+                    if entry.is_symlink():  # it may lead back to a folder that contains it
+                        survey.links.add(entry.path)
+                    else:
+                        waiting.append(name)
+                elif _leads_out(entry, survey.root):
+                    survey.links.add(entry.path)
+                elif entry.is_file():
+                    if _is_image_file(entry):
+                        names.append(name)
+                        if inner:
+                            survey.nested.append(entry.path)
+                    else:
+                        ignored[_extension(entry.name)] += 1
+    return sorted(names)
+
+
+def _is_image_file(entry: os.DirEntry) -> bool:
+    extension = os.path.splitext(entry.name.lower())[1]
+    return extension in EXTENSIONS if extension else is_picture(entry.path)
+
+
+def _extension(name: bytes) -> str:
+    return printable(os.path.splitext(name.lower())[1])[:20]
+
+
+def _kinds(kinds: Counter[str]) -> str:
+    """Return numbers of files by extension in words: ``10 .txt, 2 without an extension``."""
+    named = [f"{count} {extension or 'without an extension'}" for extension, count in kinds.most_common(MAX_KINDS)]
+    others = kinds.total() - sum(count for _, count in kinds.most_common(MAX_KINDS))
+    return ", ".join(named + [f"{others} others"] * bool(others))
+
+
+def _check_classes(classes: Sequence[bytes], splits: dict[str, ImageFiles], survey: _Survey) -> None:
+    problems, heic = [], False
+    train = splits["train"]
+    for label in np.flatnonzero(train.counts == 0):
+        place = os.path.join(train.root, classes[label])
+        kinds = survey.ignored.get(place, Counter())
+        heic = heic or bool(HEIC & set(kinds))
+        only = f", only {_kinds(kinds)}" if kinds else ""
+        name = printable(classes[label])
+        problems.append(f"Class {name!r} has no images to train on: there are none in {printable(place)}{only}.")
+    for split, listed in splits.items():
+        if not len(listed):
+            problems.append(f"The {split} split has no images: there are none in {printable(listed.root)}.")
+            loose = [path for path in survey.loose if os.path.dirname(path) == listed.root]
+            if loose:
+                problems.append(f"It holds {counted(len(loose), 'picture')} that must lie in class folders.")
+    if heic:
+        problems.append(HEIC_ADVICE)
+    if problems:
+        raise UserError("\n".join(problems))

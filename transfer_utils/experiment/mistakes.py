@@ -1,0 +1,47 @@
+"""The misclassified test images of a folder: named at the end of a run, and listed in a file beside its record."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from transfer_utils.experiment.session import RunSession
+from transfer_utils.predictions import Predictions
+from transfer_utils.utils.files import write_bytes
+from transfer_utils.utils.text import printable
+
+MISTAKES_NAME = "mistakes.csv"
+MAX_NAMED = 10
+
+
+def name_mistakes(test: Predictions, session: RunSession) -> None:
+    """Log at most ten misclassified test files, the most confident first, and write all of them to ``mistakes.csv``.
+
+    Nothing is written if the images have no files.
+    """
+    if not test.names:
+        return
+    classes, wrong = session.record.dataset["class_names"], test.mistakes()
+    rows = [
+        (
+            printable(test.names[at]),
+            classes[test.labels[at]],
+            classes[test.predicted[at]],
+            float(test.probabilities[at, test.predicted[at]]),
+        )
+        for at in wrong
+    ]
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(
+        [("file", "class", "predicted", "probability"), *((*row, f"{p:.3f}") for *row, p in rows)]
+    )
+    write_bytes(session.folder / MISTAKES_NAME, text.getvalue().encode("utf-8", "backslashreplace"))
+    session.record.files["mistakes"] = MISTAKES_NAME
+    if not rows:
+        return
+    are = "is" if len(rows) == 1 else "are"
+    session.log(f"{len(rows):,} of {len(test):,} test images {are} misclassified, the most confident mistakes first:")
+    for file, name, predicted, probability in rows[:MAX_NAMED]:
+        session.log(f"  {file}: {name}, predicted {predicted} ({100 * probability:.0f} %)")
+    if len(rows) > MAX_NAMED:
+        session.log(f"  All of them are listed in {session.folder / MISTAKES_NAME}.")
