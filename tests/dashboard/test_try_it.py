@@ -72,13 +72,14 @@ def odd_models():
 def test_a_model_that_does_not_classify_square_colour_images_is_refused_with_a_sentence(tmp_path, picture):
     from transfer_utils.models.saving import save_model
 
-    for name, (model, phrase) in odd_models().items():
+    models = odd_models()
+    for name, (model, _) in models.items():
         save_model(model, tmp_path / name / "model.keras")
         RunRecord(files={"model": "model.keras"}).save(tmp_path / name / "run.json")
     for row in store.read(tmp_path, store.stamp(tmp_path)).rows:
         with pytest.raises(UserError) as refusal:
             predict(row, model_file(row), picture)
-        assert odd_models()[row.name][1] in str(refusal.value), row.name
+        assert models[row.name][1] in str(refusal.value), row.name
 
 
 def test_a_small_image_is_enlarged_with_its_pixels_visible():
