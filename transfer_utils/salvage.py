@@ -18,7 +18,7 @@ FRACTIONS = ("_end2end", "_tta", "_low", "_high")  # how the names of accuracies
 ACCURACIES = ("accuracy", "val_accuracy")
 
 Record = TypeVar("Record")
-Path = tuple[str, ...]  # keys of nested dictionaries
+Location = tuple[str, ...]  # keys of nested dictionaries
 
 
 class UnreadableRecord(ValueError):
@@ -133,7 +133,7 @@ def _remove_invalid(value: dict[str, Any], error: ValidationError) -> list[str]:
     return [f"{'.'.join(key[:MAX_KEY] for key in path)}: {reason}" for path, reason in reasons.items()]
 
 
-def _damaged_part(value: dict[str, Any], location: Sequence[str | int]) -> Path:
+def _damaged_part(value: dict[str, Any], location: Sequence[str | int]) -> Location:
     """Return the path of the smallest part that contains a location; a list is one part."""
     path: list[str] = []
     container: Any = value

@@ -42,9 +42,9 @@ def test_another_configuration_cannot_weaken_the_server(tmp_path, monkeypatch):
     script = tmp_path / "print_options.py"
     script.write_text(
         "import json, pathlib, sys\nfrom streamlit import config\nfrom streamlit.web import bootstrap\n"
-        "from streamlit.web.cli import main\n"
+        "from streamlit.web.cli import main\nnames = json.loads(sys.argv.pop(1))\n"
         f"bootstrap.run = lambda *arguments: pathlib.Path({str(seen)!r}).write_text("
-        "json.dumps({name: config.get_option(name) for name in json.loads(sys.argv.pop(1))}))\nmain()\n"
+        "json.dumps({name: config.get_option(name) for name in names}))\nmain()\n"
     )
     expected = {
         "server.address": "127.0.0.1",

@@ -42,7 +42,8 @@ def test_the_confusion_matrix_shows_counts_or_shares(runs, draw):
 def test_an_old_log_and_a_failed_run_show_what_they_have_recorded(runs, draw):
     app = draw(runs, "One run", run="depth-all-0")
     assert app.code[0].value.startswith("MemoryError: 12.4 GB")
-    assert [metric.value for metric in app.metric[:2]] == ["–", "–"]
+    assert [metric.value for metric in app.metric[:2]] == ["76.4 %", "–"]
+    assert app.metric[0].delta == "of the last epoch"
     app = draw(runs, "One run", run="old-log")
     assert [metric.value for metric in app.metric] == ["92.3 %", "91.6 %", "15 min 37 s", "–"]
     assert any(caption.value == "This run has no recorded curves." for caption in app.caption)
