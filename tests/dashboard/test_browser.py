@@ -178,7 +178,7 @@ def test_a_new_run_appears_without_a_reload_and_is_shown_as_stopped_when_it_is_k
 
 def test_a_link_shows_what_it_was_copied_from(page, browser):
     open_page(page, "search=depth-&sort=name&chosen=depth-30-2")
-    page.get_by_role("button", name="Open", exact=True).click()
+    page.get_by_test_id("stButton").get_by_role("button", name="Open", exact=True).click()
     expect(page).to_have_url(re.compile("run=depth-30-2"))
     page.get_by_role("tab", name="Options").click()
     expect(page).to_have_url(re.compile("part=Options"))
@@ -199,7 +199,7 @@ def test_the_back_button_leads_back_with_tab_filter_and_choice(page):
     expect(page.get_by_text("8 of 15 runs", exact=True)).to_be_visible()
     select(page, 0)
     expect(page.get_by_text("8 of 15 runs, 1 chosen")).to_be_visible()
-    page.get_by_role("button", name="Open", exact=True).click()
+    page.get_by_test_id("stButton").get_by_role("button", name="Open", exact=True).click()
     expect(page).to_have_url(re.compile("run=depth-10-0"))
     page.get_by_role("tab", name="Files").click()
     expect(page).to_have_url(re.compile("part=Files"))
