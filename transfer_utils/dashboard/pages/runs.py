@@ -13,7 +13,7 @@ from transfer_utils.dashboard.store import View
 from transfer_utils.records import STATUSES
 from transfer_utils.results.formatting import percent
 from transfer_utils.results.groups import Best, best_configurations
-from transfer_utils.results.progress import epochs_text, progress
+from transfer_utils.results.progress import UNFINISHED, epochs_text, progress
 from transfer_utils.results.search import parse_search
 from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.text import MISSING, as_text, finite_number
@@ -239,8 +239,8 @@ def _padded(accuracy: str) -> str:
 
 
 def _validation(row: Row) -> str:
-    """Return the final accuracy, or the last one of a run that has none, marked as such."""
-    if row.metric("val_end2end") is not None:
+    """Return the final accuracy, or the last one of an unfinished run, marked as such."""
+    if row.status not in UNFINISHED or row.metric("val_end2end") is not None:
         return row.accuracy("val")
     last = progress(row).val_accuracy
     return MISSING if last is None else f"{percent(last)} so far"
