@@ -92,7 +92,7 @@ def test_a_small_image_is_enlarged_with_its_pixels_visible():
 
 def test_finished_runs_without_their_model_are_counted(runs, draw):
     texts = [markdown.value for markdown in draw(runs, "Try it").markdown]
-    assert any("10 finished runs here have no saved model" in text for text in texts)
+    assert any("None of the 10 finished runs has a saved model" in text for text in texts)
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def kept(key: str, default: Any = "", valid: Container | None = None) -> dict[st
     """
     found = [value for value in values(key) if valid is None or value in valid]
     value = found if isinstance(default, list) else found[-1] if found else default
-    if st.session_state.get(key) != value:  # setting it always would undo what the reader is typing
+    if key not in st.session_state or st.session_state[key] != value:  # not always: it undoes what is being typed
         st.session_state[key] = value
     return {"key": key, "on_change": _keep, "args": (key, default)}
 

@@ -33,7 +33,8 @@ def draw(view: View) -> None:
         state.put({state.RUN: first_choice(view)})  # so that a link to this page shows this run
     names = [row.name for row in view.rows]
     kept = state.kept(state.RUN, None, names)
-    name = st.selectbox("Run", names, index=None, placeholder="choose a run", label_visibility="collapsed", **kept)
+    index = None if st.session_state[state.RUN] is None else 0  # with 0, Streamlit offers no button to choose no run
+    name = st.selectbox("Run", names, index, placeholder="choose a run", label_visibility="collapsed", **kept)
     if name is None:
         st.warning("There is no such run in this folder:", icon=":material/search_off:")
         st.text(as_text(state.values(state.RUN)[-1]))

@@ -42,9 +42,9 @@ def draw(view: View) -> None:
             st.subheader("No saved model here")
             finished = sum(row.status == "completed" for row in view.rows)
             if finished:
-                runs = "The finished run here has" if finished == 1 else f"The {finished} finished runs here have"
-                st.markdown(f"{runs} no saved model in its folder: the records were copied or kept without it.")
-            st.markdown("Every run saves its model in its folder when it finishes. To make one:")
+                runs = "The finished run here has no" if finished == 1 else f"None of the {finished} finished runs has a"
+                st.markdown(f"{runs} saved model in its folder.")
+            st.markdown("A run saves its model in its folder when it finishes. To make one:")
             st.code(FIRST_COMMAND, language=None)
         return
     left, right = st.columns(2, gap="medium")
