@@ -42,8 +42,8 @@ def draw(view: View) -> None:
             st.subheader("No saved model here")
             finished = sum(row.status == "completed" for row in view.rows)
             if finished:
-                runs = "The finished run here has no" if finished == 1 else f"None of the {finished} finished runs has a"
-                st.markdown(f"{runs} saved model in its folder.")
+                none = "The finished run has no" if finished == 1 else f"None of the {finished} finished runs has a"
+                st.markdown(f"{none} saved model in its folder.")
             st.markdown("A run saves its model in its folder when it finishes. To make one:")
             st.code(FIRST_COMMAND, language=None)
         return
