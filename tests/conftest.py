@@ -156,11 +156,14 @@ def small_record():
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of twelve different runs and two old logs, which tests must not change."""
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a folder of twelve runs, one of them in progress, and two old logs, which tests must not change."""
     from tests import samples
+    from transfer_utils.utils.files import lock
 
-    return samples.write_samples(tmp_path_factory.mktemp("runs"))
+    folder = samples.write_samples(tmp_path_factory.mktemp("runs"))
+    with lock(folder / samples.RUNNING / "run.json"):
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from transfer_utils.records import RECORD_NAME, RunRecord, finite, pack_bits
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 N_TEST, N_VALIDATION = 10_000, 10_000
+RUNNING = "depth-60-0"  # the sample run in progress; its lock must be held for it to count as such
 OLD_LOG = {
     "config": {
         "base_model": "MobileNetV2",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.faults import play, survived
 from transfer_utils import records
 from transfer_utils.records import (
-    MAX_NESTING,
+    LEFT_OUT,
     MAX_RECORD_BYTES,
     RunRecord,
     UnreadableRecord,
@@ -22,6 +22,7 @@ from transfer_utils.records import (
     save_results_as_json,
     unpack_bits,
 )
+from transfer_utils.salvage import MAX_NESTING
 
 OLD_LOG = {
     "config": {"base_model": "MobileNetV2", "n_unfreeze": 30, "augment": "True", "batch_size": 64},
@@ -93,6 +94,21 @@ def test_a_byte_order_mark_is_skipped(small_record, tmp_path):
     assert read_record(tmp_path / "run.json") == small_record
 
 
+@pytest.mark.fault(36)
+def test_a_record_that_is_damaged_in_part_keeps_the_rest_and_notes_what_it_lost(small_record, tmp_path):
+    small_record.notes = ["2 images were skipped"]
+    small_record.save(tmp_path / "run.json")
+    value = json.loads((tmp_path / "run.json").read_text("utf-8"))
+    value["curves"]["stage1"]["loss"] = None
+    value["curves"]["stage2"]["accuracy"][1] = float("nan")
+    (tmp_path / "run.json").write_text(json.dumps(value), "utf-16")
+    [run] = load_runs(tmp_path).runs
+    assert "loss" not in run.record.curves["stage1"] and run.record.curves["stage2"]["accuracy"] == [0.5, None, 0.7]
+    assert run.record.metrics == small_record.metrics and run.record.test_correct == small_record.test_correct
+    assert run.record.notes[0] == "2 images were skipped" and len(run.record.notes) == 3
+    assert all(note.startswith(LEFT_OUT + "curves.") or "curves.stage2" in note for note in run.record.notes[1:])
+
+
 WRITE_AND_DELETE = """
 import pathlib, shutil, sys
 from transfer_utils.records import RunRecord
@@ -106,24 +122,14 @@ HOSTILE = {
     "empty": (b"", "empty"),
     "blank": (b" \n", "empty"),
     "truncated": (json.dumps(OLD_LOG).encode()[:-9], "not JSON"),
-    "UTF-16": ("{}".encode("utf-16"), "not JSON: 'utf-8' codec can't decode"),
     "Latin-1": ('{"command": "caf\xe9"}'.encode("latin-1"), "not JSON: 'utf-8' codec can't decode"),
     "a list": (b"[]", "JSON object, got list"),
-    "NaN": (b'{"metrics": {"test_end2end": NaN}}', "not JSON: expected value"),
-    "infinity": (b'{"config": {"x": -Infinity}}', "not JSON: invalid number"),
-    "1e999": (b'{"metrics": {"test_end2end": 1e999}}', "a number is not finite"),
     "5,000 digits": (b'{"config": {"seed": 1' + b"0" * 5000 + b"}}", "not JSON"),
-    "400 digits": (b'{"metrics": {"a": 1' + b"0" * 400 + b"}}", "metrics.a"),
     "100 brackets": (b'{"config": {"a": ' + b"[" * 100 + b"]" * 100 + b"}}", "nested more than 32 levels deep"),
     "100,000 brackets": (b"[" * 100_000 + b"]" * 100_000, "not JSON: recursion limit"),
     "lone surrogate": (b'{"config": {"a": "\\ud800"}}', "not JSON: unexpected end of hex escape"),
     "lone surrogate in a key": (b'{"\\udcff": 1}', "not JSON: lone leading surrogate"),
     "unknown status": (b'{"status": "<script>"}', "status"),
-    "text in curves": (b'{"curves": {"stage1": {"loss": ["low"]}}}', "curves.stage1.loss.0"),
-    "config is a list": (b'{"config": []}', "config"),
-    "ragged matrix": (b'{"confusion_matrix": [[1, 2], [3]]}', "equal length"),
-    "negative count": (b'{"confusion_matrix": [[-1]]}', "confusion_matrix.0.0"),
-    "count beyond 2**53": (b'{"confusion_matrix": [[1' + b"0" * 30 + b"]]}", "confusion_matrix.0.0"),
 }
 
 
@@ -158,6 +164,7 @@ def corrupted(draw) -> bytes:
 
 @given(st.binary(max_size=200) | corrupted() | st.dictionaries(KEYS, JSON, max_size=4).map(json.dumps).map(str.encode))
 @example(b'{"curves": {"loss": [1], "stage1": 3}}')
+@example(b'{"curves": {"stage1": {"loss": [NaN, "x"]}}, "notes": [1], "source": {"commit": {}}}')
 @example(b'{"curves": {"stage1": {"loss": [true, "0.5", null]}}}')
 @pytest.mark.fault(23)
 def test_any_bytes_are_unreadable_or_a_record_that_can_be_saved_again(content):
@@ -203,6 +210,7 @@ def test_links_that_lead_out_are_unreadable_and_links_to_folders_are_not_followe
     assert [run.name for run in listing.runs] == ["good"]
     assert set(listing.unreadable) == {runs / "up" / "run.json", runs / "itself.json"}
     assert "leads out" in listing.unreadable[runs / "up" / "run.json"]
+    assert "in a circle" in listing.unreadable[runs / "itself.json"]
 
 
 def test_the_runs_folder_may_be_a_link_or_missing_but_not_a_file(small_record, tmp_path):
@@ -211,7 +219,7 @@ def test_the_runs_folder_may_be_a_link_or_missing_but_not_a_file(small_record, t
     assert [run.name for run in load_runs(tmp_path / "runs").runs] == ["a"]
     assert not load_runs(tmp_path / "missing").runs
     (tmp_path / "file").touch()
-    assert "Not a directory" in load_runs(tmp_path / "file").unreadable[tmp_path / "file"]
+    assert load_runs(tmp_path / "file").unreadable == {tmp_path / "file": "Not a directory"}
 
 
 def test_records_are_found_up_to_three_folders_down_and_hidden_folders_are_skipped(small_record, tmp_path):

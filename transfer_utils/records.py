@@ -1,36 +1,41 @@
 """The run record: one JSON file per run, the source of all tables, figures and dashboard pages.
 
 Writing is strict: a schema, no NaN, and atomic replacement. Reading also accepts old logs, which have only ``config``,
-``metrics``, ``timing_sec``, ``curves`` and ``confusion_matrix``, but rejects anything that is not finite JSON.
+``metrics``, ``timing_sec``, ``curves`` and ``confusion_matrix``. It leaves out the damaged parts of a record and names
+them in ``notes``.
 """
 
 from __future__ import annotations
 
 import base64
+import errno
 import math
 import os
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, field_validator
 
+from transfer_utils.salvage import UnreadableRecord, by_stage, salvage, unreadable
 from transfer_utils.utils.files import write_json
 
 RECORD_NAME = "run.json"
 SCHEMA = 1
 MAX_RECORD_BYTES = 8 << 20  # a record of a long run takes tens of kilobytes
 MAX_FOLDER_DEPTH = 3  # runs/<study>/<run>/run.json
-MAX_NESTING = 32  # levels of lists and objects; a record has five
+LEFT_OUT = "Left out of the record: "  # the notes on damaged parts start with it
+CIRCLE = "a link that leads in a circle"
 
 Status = Literal["running", "completed", "failed", "diverged", "interrupted"]
 STATUSES: tuple[Status, ...] = Status.__args__
 
-Curve = list[float | None]
+# The first bad value of a list is enough to reject it; a report on each of a million would fill the memory.
+Curve = Annotated[list[float | None], FailFast()]
 Count = Annotated[int, Field(ge=0, le=2**53)]  # larger integers lose digits in JavaScript
 
 
@@ -72,23 +77,18 @@ class RunRecord(BaseModel):
     timing_sec: dict[str, float | None] = Field(default_factory=dict)
     inference: dict[str, float] = Field(default_factory=dict)
     source: dict[str, str | bool] = Field(default_factory=dict)
-    confusion_matrix: list[list[Count]] = Field(default_factory=list)
-    per_class: list[dict[str, Any]] = Field(default_factory=list)
+    confusion_matrix: Annotated[list[Annotated[list[Count], FailFast()]], FailFast()] = Field(default_factory=list)
+    per_class: Annotated[list[dict[str, Any]], FailFast()] = Field(default_factory=list)
     calibration: dict[str, Any] = Field(default_factory=dict)
     test_correct: str = ""
     files: dict[str, str] = Field(default_factory=dict)
-    notes: list[str] = Field(default_factory=list)
+    notes: Annotated[list[str], FailFast()] = Field(default_factory=list)
     error: str = ""
 
     @field_validator("curves", mode="before")
     @classmethod
     def _group_by_stage(cls, curves: Any) -> Any:
-        """Move the flat lists of an old log, ``{"accuracy": [...]}``, into one stage called ``training``."""
-        if isinstance(curves, dict) and any(isinstance(value, list) for value in curves.values()):
-            flat = {name: value for name, value in curves.items() if isinstance(value, list)}
-            staged = {name: value for name, value in curves.items() if isinstance(value, dict)}
-            return {"training": flat, **staged}
-        return curves
+        return by_stage(curves)
 
     @field_validator("metrics", "timing_sec", mode="before")
     @classmethod
@@ -140,10 +140,6 @@ class Listing:
     unreadable: dict[Path, str] = field(default_factory=dict)
 
 
-class UnreadableRecord(ValueError):
-    """The file is not a run record; the message gives the reason."""
-
-
 def save_results_as_json(results: RunRecord | dict[str, Any], path: str | os.PathLike) -> Path:
     """Write results to ``path`` as a run record, atomically; numbers that are not finite become null.
 
@@ -159,34 +155,54 @@ def save_results_as_json(results: RunRecord | dict[str, Any], path: str | os.Pat
 
 
 def read_record(path: str | os.PathLike) -> RunRecord:
-    """Read one record or old log. A UTF-8 byte order mark is skipped.
+    """Read one record or old log; ``notes`` names the parts that were left out because they are damaged.
 
     Raises:
-        UnreadableRecord: not a regular file, too large, not strict JSON in UTF-8, or a field of the wrong type.
+        UnreadableRecord: not a regular file, too large, not a JSON object, or of an unknown status.
         FileNotFoundError: the file does not exist.
     """
-    return _validate(_parse(_read_bounded(Path(path))))
+    record, lost = salvage(_read_bounded(Path(path)), RunRecord.model_validate)
+    record.notes += [LEFT_OUT + part for part in lost]
+    return record
 
 
-def load_runs(folder: str | os.PathLike) -> Listing:
+def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | None = None) -> Listing:
     """Read every record under ``folder``: ``run.json`` up to three folders down, and ``*.json`` logs at the top level.
 
     Links that lead out of ``folder`` and files that are not regular (pipes, devices) are listed as unreadable and never
     opened. A file that vanishes during reading is skipped, and so is a log with the ``run_id`` of a ``run.json``.
+
+    Args:
+        read: reads one record; by default ``read_stable``. It may raise ``UnreadableRecord`` or ``OSError``.
     """
-    root, listing = Path(folder), Listing()
+    root, listing, read = Path(folder), Listing(), read or read_stable
     for path in _record_paths(root, listing.unreadable):
         try:
-            if not path.resolve().is_relative_to(root.resolve()):
-                raise UnreadableRecord("a link that leads out of the runs folder")
-            listing.runs.append(Run(_read_stable(path), path))
+            if path.is_symlink():
+                _check_link(path, root)
+            listing.runs.append(Run(read(path), path))
         except FileNotFoundError:
             continue
-        except (UnreadableRecord, OSError, RuntimeError) as error:  # RuntimeError: a link to itself, before Python 3.13
+        except UnreadableRecord as error:
             listing.unreadable[path] = str(error)
+        except OSError as error:
+            listing.unreadable[path] = error.strerror or type(error).__name__  # its text would name the whole path
     run_ids = {run.record.run_id for run in listing.runs if run.path.name == RECORD_NAME} - {""}
     listing.runs = [run for run in listing.runs if run.path.name == RECORD_NAME or run.record.run_id not in run_ids]
     return listing
+
+
+def read_stable(path: Path, attempts: int = 3) -> RunRecord:
+    """Read a record that another process may be rewriting in place: retry before reporting it as unreadable."""
+    for _ in range(attempts - 1):
+        before = path.stat()
+        try:
+            return read_record(path)
+        except UnreadableRecord:
+            if time.time() - before.st_mtime >= 1 and path.stat().st_mtime_ns == before.st_mtime_ns:
+                raise
+            time.sleep(0.05)
+    return read_record(path)
 
 
 def finite(value: Any) -> Any:
@@ -240,21 +256,23 @@ def _record_paths(root: Path, unreadable: dict[Path, str]) -> list[Path]:
         depth = len(folder.relative_to(root).parts)
         subfolders[:] = [sub for sub in subfolders if not sub.startswith(".") and depth < MAX_FOLDER_DEPTH]
         paths += [folder / file for file in files if file == RECORD_NAME or (depth == 0 and file.endswith(".json"))]
-    unreadable |= {Path(error.filename): str(error) for error in errors if not isinstance(error, FileNotFoundError)}
+    errors = [error for error in errors if not isinstance(error, FileNotFoundError)]
+    unreadable |= {Path(error.filename): error.strerror or type(error).__name__ for error in errors}
     return sorted(paths)
 
 
-def _read_stable(path: Path, attempts: int = 3) -> RunRecord:
-    """Read a record that another process may be rewriting in place: retry before reporting it as unreadable."""
-    for _ in range(attempts - 1):
-        before = path.stat()
-        try:
-            return read_record(path)
-        except UnreadableRecord:
-            if time.time() - before.st_mtime >= 1 and path.stat().st_mtime_ns == before.st_mtime_ns:
-                raise
-            time.sleep(0.05)
-    return read_record(path)
+def _check_link(path: Path, root: Path) -> None:
+    """Raise UnreadableRecord for a link that leads out of ``root`` or in a circle; OSError if it leads nowhere."""
+    try:
+        target = path.resolve(strict=True)
+    except RuntimeError:  # a circle, before Python 3.13
+        raise UnreadableRecord(CIRCLE) from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnreadableRecord(CIRCLE) from None
+        raise
+    if not target.is_relative_to(root.resolve()):
+        raise UnreadableRecord("a link that leads out of the runs folder")
 
 
 def _read_bounded(path: Path) -> bytes:
@@ -268,35 +286,11 @@ def _read_bounded(path: Path) -> bytes:
         return file.read(status.st_size)
 
 
-def _parse(content: bytes) -> dict[str, Any]:
-    try:
-        value = from_json(content.decode("utf-8-sig"), allow_inf_nan=False)
-    except ValueError as error:  # also if the bytes are not UTF-8
-        raise UnreadableRecord(f"not JSON: {error}" if content.strip() else "empty") from None
-    if not isinstance(value, dict):
-        raise UnreadableRecord(f"a record must be a JSON object, got {type(value).__name__}")
-    _check_values(value)
-    return value
-
-
-def _check_values(value: Any, levels: int = MAX_NESTING) -> None:
-    """Reject deep nesting, and numbers such as 1e999, which the parser reads as infinite."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UnreadableRecord("a number is not finite")
-    if isinstance(value, list | dict):
-        if levels == 0:
-            raise UnreadableRecord(f"nested more than {MAX_NESTING} levels deep")
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_values(item, levels - 1)
-
-
 def _validate(value: dict[str, Any]) -> RunRecord:
     try:
         return RunRecord.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        location = ".".join(str(part) for part in first["loc"])
-        raise UnreadableRecord(f"{location}: {first['msg']}") from None
+        raise unreadable(error) from None
 
 
 def _unicode(text: str) -> str:

@@ -15,7 +15,11 @@ SCRIPT = Path(__file__).parents[2] / "dashboard.py"
 
 @pytest.fixture
 def draw(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
-    """Return a function that draws a page for a folder; further arguments are parameters of the address."""
+    """Return a function that draws a page for a folder; further arguments are parameters of the address.
+
+    An exception of a page is not replaced by the box that readers see, so that ``app.exception`` holds it.
+    """
+    monkeypatch.setattr("transfer_utils.dashboard.app.show_failure", _raise_again)
 
     def draw(folder: Path, page: str = "Runs", **address: str | list[str]) -> AppTest:
         monkeypatch.setenv("TRANSFER_UTILS_RUNS", str(folder))
@@ -24,6 +28,10 @@ def draw(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
         return app.run()
 
     return draw
+
+
+def _raise_again(page: str) -> None:
+    raise
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,9 @@
 import pytest
+from streamlit.testing.v1 import AppTest
 
+from tests.dashboard.conftest import SCRIPT
 from tests.samples import write_run
+from transfer_utils.dashboard import app as dashboard
 from transfer_utils.dashboard import state
 
 PAGES = [state.RUNS, state.COMPARE, state.ONE_RUN, state.STUDY, state.TRY_IT]
@@ -39,3 +42,45 @@ def test_the_browser_loads_plotly_after_the_table_is_drawn(runs, draw):
     assert not app.get("plotly_chart")
     assert len(app.run().get("plotly_chart")) == 1
     assert not draw(runs, "Try it").run().get("plotly_chart")
+
+
+@pytest.mark.fault(36)
+def test_a_page_that_fails_shows_one_plain_box_and_the_terminal_shows_the_reason(runs, draw, monkeypatch, caplog):
+    def fail(view):
+        raise ValueError("the secret of /srv/data")
+
+    draw(runs)  # loads the module and replaces the box by the exception
+    monkeypatch.undo()
+    monkeypatch.setenv("TRANSFER_UTILS_RUNS", str(runs))
+    monkeypatch.setitem(dashboard.PAGES, "Study", fail)
+    app = AppTest.from_file(str(SCRIPT), default_timeout=60)
+    app.query_params["page"] = "Study"
+    app.run()
+    assert not app.exception and len(app.error) == 1 and "could not be drawn" in app.error[0].value
+    assert "secret" not in app.error[0].value and "the secret of /srv/data" in caplog.text
+    assert app.segmented_control(key="page").value == "Study"
+
+
+def test_the_page_of_one_run_opens_the_first_chosen_run_and_writes_it_into_the_address(runs, draw):
+    app = draw(runs, chosen=["depth-30-2", "baseline-0"])
+    app.segmented_control(key="page").set_value("One run").run()
+    assert app.query_params["run"] == "depth-30-2" and app.selectbox(key="run").value == "depth-30-2"
+    app.segmented_control(key="page").set_value("Runs").run()
+    assert "page" not in app.query_params and app.query_params["chosen"] == ["depth-30-2", "baseline-0"]
+
+
+def test_filters_stay_in_the_address_while_another_page_is_open(runs, draw):
+    app = draw(runs, search="depth", status=["completed"], sort="name")
+    app.segmented_control(key="page").set_value("Study").run()
+    assert {"search": "depth", "status": "completed", "sort": "name"}.items() <= app.query_params.items()
+    app.segmented_control(key="page").set_value("Runs").run()
+    assert app.text_input(key="search").value == "depth" and app.selectbox(key="sort").value == "name"
+    assert app.dataframe[0].value["Run"].iloc[0] == "depth-10-0"
+
+
+def test_a_folder_that_does_not_exist_or_is_a_file_is_named_as_such(tmp_path, draw):
+    (tmp_path / "file").touch()
+    for name, problem in (("typo", "does not exist"), ("file", "is a file")):
+        app = draw(tmp_path / name)
+        assert problem in app.warning[0].value and name in [text.value for text in app.text]
+    assert not draw(tmp_path).warning

@@ -1,7 +1,10 @@
 """The dashboard in a real browser: every page, and the connections of its server."""
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,8 @@ pytest.importorskip("playwright", reason="Playwright is not installed")
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
-from tests.samples import write_run, write_samples
+from tests.samples import OLD_LOG, RUNNING, write_run, write_samples
+from transfer_utils.utils.files import lock
 
 pytestmark = [
     pytest.mark.browser,
@@ -22,10 +26,11 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, model_run: Path) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, model_run: Path) -> Iterator[Path]:
     folder = write_samples(tmp_path_factory.mktemp("browser"))
     shutil.copytree(model_run / "0001-colours", folder / "colours")
-    return folder
+    with lock(folder / RUNNING / "run.json"):
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +130,7 @@ def test_two_runs_are_selected_and_compared_and_one_is_hidden(page):
     expect(rows(page).filter(has_text="depth-10-0")).to_have_count(0)
     expect(rows(page).filter(has_text="depth-30-0")).to_have_count(1)
 
-    open_page(page, page.url.split("?")[1])  # the address restores the view
+    open_page(page, page.evaluate("location.search")[1:])  # the address restores the view
     expect(page.get_by_text("7 of 15 runs", exact=True)).to_be_visible()
     page.get_by_role("button", name="Show 1 hidden").click()
     expect(page.get_by_text("8 of 15 runs", exact=True)).to_be_visible()
@@ -140,14 +145,105 @@ def test_an_image_is_uploaded(page, picture):
     expect(page.get_by_text("<b>red</b>", exact=True)).to_be_visible()
 
 
-def test_a_new_run_appears_without_a_reload(page, folder):
+HOLD = """
+import sys
+from transfer_utils.utils.files import lock
+with lock(sys.argv[1]):
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.fault(35)
+def test_a_new_run_appears_without_a_reload_and_is_shown_as_stopped_when_it_is_killed(page, folder):
     open_page(page, "page=Runs")
     expect(page.get_by_text("1 running")).to_be_visible()
-    path = write_run(folder / "new", {"n_unfreeze": 7}, "running", 20)
-    expect(page.get_by_text("2 running")).to_be_visible()
-    expect(page.get_by_text("16 of 16 runs")).to_be_visible()
-    shutil.rmtree(path.parent)
+    command = [sys.executable, "-c", HOLD, str(folder / "new" / "run.json")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        run.stdout.readline()  # as soon as it holds the lock
+        write_run(folder / "written", {"n_unfreeze": 7}, "running", 20).rename(folder / "new" / "run.json")
+        expect(page.get_by_text("2 running")).to_be_visible()
+        expect(page.get_by_text("16 of 16 runs")).to_be_visible()
+        expect(page.get_by_text("new: epoch 16 of 20 (stage 2)")).to_be_visible()
+        run.kill()
+    expect(page.get_by_text("1 running")).to_be_visible()
+    expect(rows(page).filter(has_text="stopped")).to_have_count(1)
+    open_page(page, "page=One+run&run=new")
+    expect(page.get_by_text("Stopped without a word")).to_be_visible()
+    for name in ("new", "written"):
+        shutil.rmtree(folder / name)
+    open_page(page, "page=Runs")
     expect(page.get_by_text("15 of 15 runs")).to_be_visible()
+
+
+def test_a_link_shows_what_it_was_copied_from(page, browser):
+    open_page(page, "search=depth-&sort=name&chosen=depth-30-2")
+    page.get_by_test_id("stButton").get_by_role("button", name="Open", exact=True).click()
+    expect(page).to_have_url(re.compile("run=depth-30-2"))
+    page.get_by_role("tab", name="Options").click()
+    expect(page).to_have_url(re.compile("part=Options"))
+    context = browser.new_context()
+    copy = context.new_page()
+    link = page.evaluate("location.href")
+    copy.goto(link)
+    expect(copy.get_by_text("Provenance")).to_be_visible(timeout=60_000)
+    expect(copy.get_by_role("combobox", name="Run")).to_have_value("depth-30-2")
+    copy.goto(link.replace("run=depth-30-2", "run=gone"))
+    expect(copy.get_by_text("There is no such run in this folder")).to_be_visible(timeout=60_000)
+    context.close()
+
+
+def test_the_back_button_leads_back_with_tab_filter_and_choice(page):
+    open_page(page, "sort=name")
+    page.get_by_role("textbox", name="Search").fill("depth-")
+    page.get_by_role("textbox", name="Search").press("Enter")
+    expect(page.get_by_text("8 of 15 runs", exact=True)).to_be_visible()
+    select(page, 0)
+    expect(page.get_by_text("8 of 15 runs, 1 chosen")).to_be_visible()
+    page.get_by_test_id("stButton").get_by_role("button", name="Open", exact=True).click()
+    expect(page).to_have_url(re.compile("run=depth-10-0"))
+    page.get_by_role("tab", name="Files").click()
+    expect(page).to_have_url(re.compile("part=Files"))
+    page.get_by_test_id("stButtonGroup").get_by_role("radio", name="Try it", exact=True).click()
+    expect(page).to_have_url(re.compile("page=Try"))
+
+    page.go_back()
+    expect(page.get_by_role("tab", name="Files")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_text("Links are not followed")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("tab", name="Curves")).to_have_attribute("aria-selected", "true")
+    page.go_back()
+    expect(page.get_by_text("8 of 15 runs, 1 chosen")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Search")).to_have_value("depth-")
+    page.go_back()
+    expect(page.get_by_text("8 of 15 runs", exact=True)).to_be_visible()
+    page.go_back()
+    expect(page.get_by_text("15 of 15 runs", exact=True)).to_be_visible()
+    expect(page.get_by_role("textbox", name="Search")).to_have_value("")
+    for _ in range(3):
+        page.go_forward()
+    expect(page).to_have_url(re.compile("run=depth-10-0"))
+    expect(page.get_by_role("tab", name="Curves")).to_have_attribute("aria-selected", "true")
+
+
+@pytest.mark.fault(36)
+def test_damaged_records_do_not_take_a_page_down(page, folder):
+    damaged = {"huge": [1e308, -1e308, 0.5], "null": None, "words": ["a"]}
+    for name, curve in damaged.items():
+        (folder / name).mkdir()
+        (folder / name / "run.json").write_text(json.dumps({"curves": {"stage1": {"val_accuracy": curve}}}))
+    (folder / "bom.json").write_text(json.dumps(OLD_LOG), "utf-16")
+    open_page(page, "page=Runs")
+    expect(page.get_by_text("19 of 19 runs")).to_be_visible()
+    expect(page.get_by_text("3 files could be read only in part")).to_be_visible()
+    open_page(page, "page=One+run&run=huge")
+    expect(page.get_by_text("Parts of this record are damaged and left out")).to_be_visible()
+    open_page(page, "page=Compare&chosen=huge&chosen=null&chosen=bom&chosen=depth-10-0")
+    expect(page.get_by_text("Options that differ")).to_be_visible()
+    expect(page.get_by_text("could not be drawn")).to_have_count(0)
+    for name in damaged:
+        shutil.rmtree(folder / name)
+    (folder / "bom.json").unlink()
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "SVG"])

@@ -28,46 +28,23 @@ UNREADABLE = {
     "empty": b"",
     "truncated": json.dumps(OLD_LOG).encode()[:100],
     "latin-1": '{"error": "é"}'.encode("latin-1"),
-    "nan": b'{"metrics": {"val_end2end": NaN}}',
-    "1e999": b'{"metrics": {"val_end2end": 1e999}}',
     "deep": b'{"config": {"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
     "null": b"null",
     "binary": bytes(range(256)),
     "status": {"status": "excellent"},
-    "metrics-huge": {"metrics": {"val_end2end": 10**400}},
-    "curves-word": {"curves": {"stage1": {"loss": ["a"]}}},
-    "matrix-ragged": {"confusion_matrix": [[1, 2], [3]]},
-    "per-class-list": {"per_class": [[1]]},
-    "files-number": {"files": {"model": 1}},
 }
-READABLE = {
-    "empty": b"",
-    "blank": b"  \n",
-    "truncated": json.dumps(OLD_LOG).encode()[:100],
-    "latin-1": '{"error": "é"}'.encode("latin-1"),
-    "utf-16": '{"a": 1}'.encode("utf-16"),
+# Read without their damaged part; tests/test_salvage.py has more of them.
+DAMAGED = {
     "nan": b'{"metrics": {"val_end2end": NaN}}',
-    "infinity": b'{"metrics": {"val_end2end": -Infinity}}',
     "1e999": b'{"metrics": {"val_end2end": 1e999}}',
-    "deep": b'{"config": {"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
-    "list": b"[1, 2]",
-    "word": b'"run"',
-    "number": b"7",
-    "null": b"null",
-    "half-a-pair": b'{"config": {"a": "\\ud800"}}',
-    "long-number": b'{"config": {"a": ' + b"9" * 5000 + b"}}",
-    "binary": bytes(range(256)),
-    "status": {"status": "excellent"},
-    "config-list": {"config": [1]},
-    "metrics-word": {"metrics": "good"},
     "metrics-huge": {"metrics": {"val_end2end": 10**400}},
+    "curves-null": {**OLD_LOG, "curves": {"...": None}},
     "curves-word": {"curves": {"stage1": {"loss": ["a"]}}},
+    "curves-1e308": {"curves": {"stage1": {"val_accuracy": [1e308, -1e308, 0.5], "loss": [1e308, 1.0, 0.5]}}},
+    "percent": {"metrics": {"val_end2end": 92.28}},
     "matrix-ragged": {"confusion_matrix": [[1, 2], [3]]},
-    "matrix-word": {"confusion_matrix": [["a"]]},
     "per-class-list": {"per_class": [[1]]},
-    "notes-number": {"notes": [1]},
     "files-number": {"files": {"model": 1}},
-    "run-id-number": {"run_id": 7},
 }
 READABLE = {
     "nothing": {},
@@ -124,6 +101,7 @@ def folder(tmp_path):
 def checked(app):
     """Check that a page was drawn without an error and contains no markup from a file; return the page."""
     assert [error.message for error in app.exception] == []
+    assert [error.value for error in app.error] == []
     with_markup = [*app.markdown, *app.caption, *app.subheader, *app.info, *app.warning]
     text = " ".join([*(element.value for element in with_markup), *(button.label for button in app.button)])
     assert "script>" not in text and "**bold" not in text
@@ -164,6 +142,27 @@ def test_any_valid_record_is_shown_compared_and_studied(folder, draw):
     checked(draw(folder, "Compare", chosen=names, group="configuration (mean over seeds)", against="time"))
     checked(draw(folder, "Study"))
     checked(draw(folder, "Try it"))
+
+
+@pytest.mark.fault(36)
+def test_a_record_that_is_damaged_in_part_is_shown_without_it_and_the_part_is_named(folder, draw):
+    write(folder, DAMAGED)
+    (folder / "bom.json").write_bytes(json.dumps(OLD_LOG).encode("utf-16"))
+    app = checked(draw(folder))
+    shown = table(app).set_index("Run")
+    assert set(shown.index) == {"good", "bom", *DAMAGED}
+    assert shown.loc["bom", "Validation"].strip() == shown.loc["curves-null", "Validation"].strip() == "92.3 %"
+    assert shown.loc["curves-1e308", "Curve"] == [0.5] and shown.loc["percent", "Validation"] == ""
+    assert not any(expander.label.endswith("could not be read") for expander in app.expander)
+    reasons = app.dataframe[1].value.set_index("File")["Reason"]
+    assert set(reasons.index) == {f"{case}/run.json" for case in DAMAGED}
+    assert "not a fraction" in reasons["percent/run.json"] and "curves.stage1.loss" in reasons["curves-word/run.json"]
+    assert not any(str(folder.parent) in text.value for text in (*app.text, *app.caption, *app.warning))
+    for case in ("curves-null", "curves-1e308"):
+        app = checked(draw(folder, "One run", run=case))
+        assert [warning.value for warning in app.warning] == ["Parts of this record are damaged and left out:"]
+    checked(draw(folder, "Compare", chosen=["good", *DAMAGED]))
+    checked(draw(folder, "Study"))
 
 
 @pytest.mark.fault(24)

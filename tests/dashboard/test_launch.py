@@ -1,3 +1,5 @@
+import json
+import os
 import signal
 import socket
 import subprocess
@@ -10,6 +12,22 @@ from tests.dashboard.server import wait_until_ready
 from transfer_utils.dashboard import launch
 from transfer_utils.errors import UserError
 
+WEAK = """
+[server]
+address = "0.0.0.0"
+enableCORS = false
+corsAllowedOrigins = ["http://example.org"]
+allowedHosts = ["*"]
+enableXsrfProtection = false
+enableStaticServing = true
+enableAgentApi = true
+maxUploadSize = 2000
+[client]
+showErrorDetails = "full"
+[browser]
+gatherUsageStats = true
+"""
+
 
 @pytest.mark.fault(30)
 def test_the_server_is_bound_to_localhost_and_sends_no_statistics(tmp_path):
@@ -17,6 +35,42 @@ def test_the_server_is_bound_to_localhost_and_sends_no_statistics(tmp_path):
     assert command[:4] == [sys.executable, "-m", "streamlit", "run"]
     assert {"--server.address=127.0.0.1", "--server.port=8123", "--browser.gatherUsageStats=false"} <= set(command)
     assert command[-2:] == ["--runs", str(tmp_path)]
+
+
+@pytest.mark.fault(30)
+def test_another_configuration_cannot_weaken_the_server(tmp_path, monkeypatch):
+    """The server is started in a folder whose configuration allows everything, with such environment variables."""
+    (tmp_path / ".streamlit").mkdir()
+    (tmp_path / ".streamlit" / "config.toml").write_text(WEAK)
+    seen = tmp_path / "seen.json"
+    script = tmp_path / "print_options.py"
+    script.write_text(
+        "import json, pathlib, sys\nfrom streamlit import config\nfrom streamlit.web import bootstrap\n"
+        "from streamlit.web.cli import main\nnames = json.loads(sys.argv.pop(1))\n"
+        f"bootstrap.run = lambda *arguments: pathlib.Path({str(seen)!r}).write_text("
+        "json.dumps({name: config.get_option(name) for name in names}))\nmain()\n"
+    )
+    expected = {
+        "server.address": "127.0.0.1",
+        "server.port": 8123,
+        "server.enableCORS": True,
+        "server.corsAllowedOrigins": ["http://localhost:8123", "http://127.0.0.1:8123"],
+        "server.allowedHosts": ["localhost", "127.0.0.1"],
+        "server.enableXsrfProtection": True,
+        "server.enableStaticServing": False,
+        "server.enableAgentApi": False,
+        "server.maxUploadSize": 20,
+        "client.showErrorDetails": "none",
+        "browser.gatherUsageStats": False,
+    }
+    command = launch.command(tmp_path, 8123)
+    command[1:3] = [str(script), json.dumps(list(expected))]
+    environment = {**os.environ, "STREAMLIT_SERVER_ADDRESS": "0.0.0.0", "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "true"}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
+    found = json.loads(seen.read_text())
+    for name in ("server.corsAllowedOrigins", "server.allowedHosts"):
+        found[name] = list(found[name])
+    assert found == expected
 
 
 @pytest.mark.fault(30)

@@ -1,5 +1,12 @@
 import json
 
+import pytest
+
+from tests.samples import write_run
+from transfer_utils.config import recorded_config
+from transfer_utils.records import read_record
+from transfer_utils.utils.files import lock
+
 
 def test_a_finished_run_shows_its_metrics_its_command_and_its_curves(runs, draw):
     app = draw(runs, "One run", run="depth-30-2")
@@ -35,7 +42,8 @@ def test_the_confusion_matrix_shows_counts_or_shares(runs, draw):
 def test_an_old_log_and_a_failed_run_show_what_they_have_recorded(runs, draw):
     app = draw(runs, "One run", run="depth-all-0")
     assert app.code[0].value.startswith("MemoryError: 12.4 GB")
-    assert [metric.value for metric in app.metric[:2]] == ["–", "–"]
+    assert [metric.value for metric in app.metric[:2]] == ["76.4 %", "–"]
+    assert app.metric[0].delta == "of the last epoch"
     app = draw(runs, "One run", run="old-log")
     assert [metric.value for metric in app.metric] == ["92.3 %", "91.6 %", "15 min 37 s", "–"]
     assert any(caption.value == "This run has no recorded curves." for caption in app.caption)
@@ -45,8 +53,43 @@ def test_an_old_log_and_a_failed_run_show_what_they_have_recorded(runs, draw):
     assert len(app.get("plotly_chart")) == 1 and not app.exception
 
 
-def test_an_unknown_run_in_the_address_opens_the_first_run_and_another_can_be_chosen(runs, draw):
+def test_an_unknown_run_in_the_address_is_named_and_another_can_be_chosen(runs, draw):
     app = draw(runs, "One run", run="no such run")
-    assert not app.exception and app.selectbox(key="run").value == "baseline-0"
+    assert not app.exception and app.selectbox(key="run").value is None and not app.metric
+    assert "no such run" in [text.value for text in app.text] and len(app.warning) == 1
+    assert app.query_params["run"] == "no such run"
     app.selectbox(key="run").set_value("depth-30-2").run()
-    assert not app.exception and app.metric[1].value == "84.4 %"
+    assert not app.warning and app.metric[1].value == "84.4 %" and app.query_params["run"] == "depth-30-2"
+
+
+def test_the_run_that_is_shown_stands_in_the_address(runs, draw):
+    assert draw(runs, "One run").query_params == {"page": "One run", "run": "baseline-0"}
+    app = draw(runs, "One run", run="depth-30-2", part="Options")
+    assert app.query_params == {"page": "One run", "run": "depth-30-2", "part": "Options"}
+
+
+def unfinished(folder, status):
+    path = write_run(folder / "runs" / "run", {"n_unfreeze": 30, "seed": 4}, status, 0)
+    record = read_record(path)
+    record.fingerprint = recorded_config(record.config).fingerprint
+    record.save(path)
+    return path
+
+
+@pytest.mark.fault(35)
+@pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
+def test_a_run_that_has_not_finished_shows_the_command_that_resumes_it(tmp_path, draw, status):
+    unfinished(tmp_path, status)
+    app = draw(tmp_path / "runs", "One run", run="run")
+    words = app.code[-1].value.split()
+    assert words[:2] == ["transfer-utils", "train"] and words[-2:] == ["--output_dir", "runs"] and "--seed" in words
+    assert [caption.value for caption in app.caption if "resumes it" in caption.value]
+    assert any("Stopped without a word" in warning.value for warning in app.warning) == (status == "running")
+    assert app.metric[0].value != "–" and app.metric[0].delta == "of the last epoch"
+
+
+def test_a_run_in_progress_shows_how_far_it_is(tmp_path, draw):
+    with lock(unfinished(tmp_path, "running")):
+        app = draw(tmp_path / "runs", "One run", run="run")
+    [line] = [text.value for text in app.text if text.value.startswith("epoch 16 of 20 (stage 2)")]
+    assert "left" in line and "last written" in line and not app.warning

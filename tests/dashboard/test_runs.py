@@ -7,6 +7,7 @@ from tests.samples import write_run
 from transfer_utils.dashboard import store
 from transfer_utils.dashboard.pages.runs import as_csv
 from transfer_utils.records import RunRecord
+from transfer_utils.utils.files import lock
 
 
 def table(app):
@@ -19,7 +20,8 @@ def names(app):
 
 def test_the_table_has_one_row_per_run_and_the_best_configuration_is_named_with_the_reason(runs, draw):
     app = draw(runs)
-    assert app.text[1].value.startswith("cifar10: transfer learning · last 30 layers unfrozen · augmented")
+    best = "cifar10: transfer learning · last 30 layers unfrozen · augmented"
+    assert any(text.value.startswith(best) for text in app.text)
     assert any("3 seeds), 3.7 points ahead" in caption.value for caption in app.caption)
     assert [(metric.label, metric.value) for metric in app.metric[:2]] == [("Validation", "84.8 %"), ("Test", "84.1 %")]
     shown = table(app)
@@ -58,6 +60,9 @@ def test_accuracies_sort_as_text_and_the_newest_run_has_the_highest_number_altho
         ({"status": ["diverged", "failed"]}, ["depth-30-hot-0", "depth-all-0"]),
         ({"data": "–"}, ["old-log", "old-log-with-curves"]),
         ({"search": "nothing like it"}, None),
+        ({"search": "baseline"}, ["baseline-0"]),
+        ({"search": "val > 0.8 unfrozen>=30 seed=0"}, ["depth-30-0"]),
+        ({"status": ["running"]}, ["depth-60-0"]),
     ],
 )
 def test_filters_are_read_from_the_address(runs, draw, address, expected):
@@ -73,6 +78,32 @@ def test_the_table_is_sorted(runs, draw):
     assert newest[0] == "depth-all-0" and set(newest[-2:]) == {"old-log", "old-log-with-curves"}
     assert names(draw(runs, sort="test accuracy"))[2] == "depth-30-2"
     assert names(draw(runs, sort="seconds"))[0] == "head-only-0"
+
+
+def test_an_unknown_name_in_a_search_is_named(runs, draw):
+    captions = [caption.value for caption in draw(runs, search="n_unfreze=30").caption]
+    assert "There is no column or option 'n_unfreze'. Did you mean 'n_unfreeze'?" in captions
+
+
+def test_a_run_in_progress_shows_its_epoch_its_time_left_and_its_last_accuracy(runs, draw):
+    app = draw(runs)
+    [line] = [text.value for text in app.text if text.value.startswith("depth-60-0: ")]
+    assert line.startswith("depth-60-0: epoch 16 of 20 (stage 2) · about 1 min 1") and "last written" in line
+    shown = table(app)
+    assert shown.loc["depth-60-0", "Epochs"] == "16 of 20" and shown.loc["depth-30-2", "Epochs"] == "20"
+    assert shown.loc["depth-60-0", "Validation"].strip().endswith("% so far")
+    assert line.split("validation ")[1].startswith(shown.loc["depth-60-0", "Validation"].split()[0])
+
+
+@pytest.mark.fault(35)
+def test_a_run_whose_process_has_ended_is_shown_as_stopped(tmp_path, draw):
+    path = write_run(tmp_path / "run", {}, "running", 0)
+    with lock(path):
+        app = draw(tmp_path)
+        assert table(app).loc["run", "Status"] == "◔ running" and "1 running" in app.text[0].value
+    app.run()
+    assert table(app).loc["run", "Status"] == "◌ stopped" and "running" not in app.text[0].value
+    assert names(draw(tmp_path, status=["stopped"])) == ["run"]
 
 
 def button(app, label):
@@ -93,6 +124,7 @@ def test_one_chosen_run_is_opened_and_several_are_compared(runs, draw):
     app = draw(runs, chosen=["depth-10-0"])
     button(app, "Open").click().run()
     assert app.segmented_control(key="page").value == "One run" and app.selectbox(key="run").value == "depth-10-0"
+    assert app.query_params == {"page": "One run", "run": "depth-10-0", "chosen": "depth-10-0"}
     app = draw(runs, chosen=["depth-10-0", "baseline-0"])
     assert button(app, "Open").disabled
     button(app, "Compare").click().run()

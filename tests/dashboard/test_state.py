@@ -1,4 +1,8 @@
+from types import SimpleNamespace
+
 from streamlit.testing.v1 import AppTest
+
+from transfer_utils.dashboard import state
 
 
 def page(script):
@@ -23,3 +27,74 @@ def test_showing_all_runs_clears_the_address():
     app.query_params["hidden"] = ["a", "b"]
     app.run()
     assert app.query_params == {}
+
+
+def test_each_change_is_one_step_although_several_parameters_change():
+    app = AppTest.from_string("""
+import streamlit as st
+from streamlit.runtime.state.query_params import QueryParams
+from transfer_utils.dashboard import state
+sent, send = [], QueryParams._send_query_param_msg
+QueryParams._send_query_param_msg = lambda params: sent.append(1) or send(params)
+state.hide(["a"])
+state.put({"chosen": ["b"], "run": "r"})
+state.put({"run": "r"})
+st.text(len(sent))
+QueryParams._send_query_param_msg = send
+""")
+    app.query_params.update({"chosen": ["a", "b"]})
+    assert app.run().text[0].value == "2" and app.query_params == {"chosen": "b", "hidden": "a", "run": "r"}
+
+
+WIDGETS = """
+state.follow_address()
+st.text_input("Text", **state.kept("text"))
+st.selectbox("One", ["a", "b"], **state.kept("one", "a", ["a", "b"]))
+st.multiselect("Several", ["a", "b"], **state.kept("several", [], ["a", "b"]))
+state.choice(st, "Pressed", ["x", "y"], "pressed")
+st.tabs(["t", "u"], **state.kept("tab", "t", ["t", "u"]))
+"""
+
+
+def test_widgets_start_from_the_address_and_ignore_what_they_do_not_offer():
+    app = page(WIDGETS)
+    app.query_params.update({"text": "hello", "one": "b", "several": ["b", "z"], "pressed": "z"})
+    app.run()
+    assert not app.exception
+    shown = (app.text_input[0].value, app.selectbox[0].value, app.multiselect[0].value, app.segmented_control[0].value)
+    assert shown == ("hello", "b", ["b"], "x")
+
+
+def test_a_change_of_a_widget_is_written_into_the_address_and_the_default_is_not():
+    app = page(WIDGETS)
+    app.query_params["other"] = "kept"
+    app.run()
+    app.text_input[0].set_value("hello").run()
+    app.selectbox[0].set_value("b").run()
+    app.multiselect[0].set_value(["b", "a"]).run()
+    app.segmented_control[0].set_value("y").run()
+    changed = {"text": "hello", "one": "b", "several": ["b", "a"], "pressed": "y"}
+    assert app.query_params == {"other": "kept", **changed}
+    app.text_input[0].set_value("").run()
+    app.selectbox[0].set_value("a").run()
+    app.multiselect[0].set_value([]).run()
+    app.segmented_control[0].set_value("x").run()
+    assert app.query_params == {"other": "kept"} and not app.exception
+
+
+def test_a_click_sent_before_the_last_change_reached_the_browser_loses_nothing():
+    app = page(WIDGETS).run()
+    app.selectbox[0].set_value("b").run()
+    app.query_params.clear()  # the browser does not know of it yet
+    app.text_input[0].set_value("hello").run()
+    assert app.query_params == {"one": "b", "text": "hello"} and app.selectbox[0].value == "b"
+
+
+def test_an_address_to_which_the_reader_goes_back_is_adopted(monkeypatch):
+    app = page(WIDGETS).run()
+    app.selectbox[0].set_value("b").run()
+    app.text_input[0].set_value("hello").run()
+    monkeypatch.setattr(state, "get_script_run_ctx", lambda: SimpleNamespace(is_history_navigation=True))
+    app.query_params = {"one": "b"}
+    app.run()
+    assert (app.selectbox[0].value, app.text_input[0].value) == ("b", "") and app.query_params == {"one": "b"}

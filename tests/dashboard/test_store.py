@@ -2,8 +2,12 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.samples import write_run
 from transfer_utils.dashboard import store
+from transfer_utils.records import read_record
+from transfer_utils.utils.files import is_locked, lock
 
 
 def test_an_unchanged_folder_is_not_read_again(tmp_path, monkeypatch):
@@ -11,6 +15,59 @@ def test_an_unchanged_folder_is_not_read_again(tmp_path, monkeypatch):
     first = store.read(tmp_path, store.stamp(tmp_path))
     monkeypatch.setattr(store, "load_runs", None)  # calling it would fail
     assert store.read(tmp_path, store.stamp(tmp_path)) is first
+
+
+def test_only_changed_records_are_read_again_and_results_of_finished_runs_are_kept(tmp_path, monkeypatch):
+    write_run(tmp_path / "done", {}, "completed", 0)
+    path = write_run(tmp_path / "moving", {}, "running", 1)
+    read = []
+    monkeypatch.setattr(store, "read_stable", lambda path: read.append(path.parent.name) or read_record(path))
+    with lock(path):
+        first = store.read(tmp_path, store.stamp(tmp_path))
+        assert sorted(read) == ["done", "moving"]
+        assert first.cached("answer", lambda: 1) == 1
+        record = read_record(path)
+        record.curves["stage2"]["val_accuracy"].append(0.9)
+        record.save(path)
+        second = store.read(tmp_path, store.stamp(tmp_path))
+        assert sorted(read) == ["done", "moving", "moving"]
+        assert second.named(["done"])[0] is first.named(["done"])[0]
+        assert second.named(["moving"])[0].record.curves["stage2"]["val_accuracy"][-1] == 0.9
+        assert second.cached("answer", lambda: 2) == 1
+    record.status = "completed"
+    record.save(path)
+    assert store.read(tmp_path, store.stamp(tmp_path)).cached("answer", lambda: 2) == 2
+    (tmp_path / "done" / "run.json").write_text("{")
+    assert list(store.read(tmp_path, store.stamp(tmp_path)).unreadable) == [tmp_path / "done" / "run.json"]
+    n = len(read)
+    write_run(tmp_path / "new", {}, "completed", 2)
+    assert len(store.read(tmp_path, store.stamp(tmp_path)).rows) == 2
+    assert read[n:] == ["new"], "a record that could not be read is not read again either"
+
+
+@pytest.mark.fault(35)
+def test_a_run_whose_lock_is_free_has_stopped_until_its_record_changes(tmp_path, monkeypatch):
+    path = write_run(tmp_path / "run", {}, "running", 0)
+    write_run(tmp_path / "other", {}, "completed", 0)
+    (tmp_path / "log.json").write_text(json.dumps({"status": "running"}))  # a log has no lock beside it
+    tested = []
+    monkeypatch.setattr(store, "is_locked", lambda path: tested.append(path) or is_locked(path))
+
+    def statuses():
+        view = store.read(tmp_path, store.stamp(tmp_path))
+        return {row.name: row.status for row in view.rows}, store.is_outdated(view)
+
+    with lock(path):
+        assert statuses() == ({"log": "running", "other": "completed", "run": "running"}, False)
+        view = store.read(tmp_path, store.stamp(tmp_path))
+    assert store.is_outdated(view)
+    assert statuses() == ({"log": "running", "other": "completed", "run": "stopped"}, False)
+    n = len(tested)
+    assert statuses()[0]["run"] == "stopped" and len(tested) == n, "the lock of a stopped run is tested again"
+    with lock(path):  # the run is resumed
+        os.utime(path, (1, 1))
+        assert statuses()[0]["run"] == "running"
+    assert statuses()[0]["run"] == "stopped"
 
 
 def test_every_change_of_a_record_changes_the_stamp(tmp_path):

@@ -8,8 +8,9 @@ import pytest
 
 from tests.dashboard.conftest import SCRIPT
 from transfer_utils.dashboard import store
-from transfer_utils.dashboard.pages.try_it import model_file, overlay, predict
+from transfer_utils.dashboard.pages.try_it import _enlarged, model_file, overlay, predict
 from transfer_utils.errors import UserError
+from transfer_utils.records import RunRecord
 
 
 @pytest.fixture
@@ -43,6 +44,57 @@ def test_an_unreadable_image_is_refused(row, content):
         predict(row, model_file(row), content)
 
 
+def odd_models():
+    """Return models that are not classifiers of square colour images, each with a phrase of the refusal."""
+    import keras
+    from keras import layers
+
+    def ending(x):
+        return layers.Dense(3, activation="softmax")(x)
+
+    picture, other, vector = keras.Input((8, 8, 3)), keras.Input((8, 8, 3)), keras.Input((5,))
+    grey, wide, free = keras.Input((8, 8, 1)), keras.Input((8, 16, 3)), keras.Input((None, None, 3))
+    huge = keras.Input((100_000, 100_000, 3))
+    pool, both = layers.GlobalAveragePooling2D(), layers.Concatenate()
+    return {
+        "vector": (keras.Model(vector, ending(vector)), "square colour images"),
+        "grey": (keras.Model(grey, ending(pool(grey))), "square colour images"),
+        "wide": (keras.Model(wide, ending(pool(wide))), "square colour images"),
+        "free": (keras.Model(free, ending(pool(free))), "square colour images"),
+        "two inputs": (keras.Model([picture, other], ending(pool(both([picture, other])))), "2 inputs"),
+        "maps": (keras.Model(picture, layers.Conv2D(3, 1)(picture)), "list of probabilities"),
+        "huge": (keras.Model(huge, ending(pool(huge))), "100,000 px a side; the limit is 1,024"),
+        "no convolution": (keras.Model(picture, ending(layers.Flatten()(picture))), "such as a convolution"),
+    }
+
+
+@pytest.mark.slow
+def test_a_model_that_does_not_classify_square_colour_images_is_refused_with_a_sentence(tmp_path, picture):
+    from transfer_utils.models.saving import save_model
+
+    models = odd_models()
+    for name, (model, _) in models.items():
+        save_model(model, tmp_path / name / "model.keras")
+        RunRecord(files={"model": "model.keras"}).save(tmp_path / name / "run.json")
+    for row in store.read(tmp_path, store.stamp(tmp_path)).rows:
+        with pytest.raises(UserError) as refusal:
+            predict(row, model_file(row), picture)
+        assert models[row.name][1] in str(refusal.value), row.name
+
+
+def test_a_small_image_is_enlarged_with_its_pixels_visible():
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    enlarged = _enlarged(pixels)
+    assert enlarged.shape == (480, 480, 3)
+    assert (enlarged[:240, :240] == pixels[0, 0]).all() and (enlarged[240:, 240:] == pixels[1, 1]).all()
+    assert _enlarged(np.zeros((700, 700, 3), np.uint8)).shape == (700, 700, 3)
+
+
+def test_finished_runs_without_their_model_are_counted(runs, draw):
+    texts = [markdown.value for markdown in draw(runs, "Try it").markdown]
+    assert any("None of the 10 finished runs has a saved model" in text for text in texts)
+
+
 @pytest.mark.slow
 def test_the_page_shows_the_three_best_classes_and_three_images(model_run, picture, draw):
     app = draw(model_run, "Try it")
@@ -54,6 +106,7 @@ def test_the_page_shows_the_three_best_classes_and_three_images(model_run, pictu
     assert len(app.image) == 3
     app.file_uploader(key="image").set_value(("bad.png", b"no picture", "image/png")).run()
     assert not app.exception and len(app.warning) == 1
+    assert not any(str(model_run) in text.value for text in app.text)
 
 
 def test_the_overlay_is_transparent_where_the_heatmap_is_weak():

@@ -1,5 +1,6 @@
 """Files are replaced atomically, locks are released when their owner dies, and the cache folder is writable."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -157,6 +158,30 @@ def test_a_lock_is_exclusive_and_is_released_when_its_owner_is_killed(tmp_path):
     owner.communicate()
     with lock(path, timeout=0):
         pass
+
+
+@pytest.mark.fault(35)
+def test_whether_a_file_is_locked_is_tested_without_taking_or_making_the_lock(tmp_path):
+    path = tmp_path / "run.json"
+    assert not files.is_locked(path) and os.listdir(tmp_path) == []
+    with lock(path):
+        assert files.is_locked(path) and files.is_locked(path)
+    assert not files.is_locked(path)
+    before = os.stat(tmp_path / "run.json.lock")
+    with open(tmp_path / "run.json.lock") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)  # as another reader does who tests it at the same time
+        assert not files.is_locked(path)
+    assert os.stat(tmp_path / "run.json.lock") == before
+
+
+@pytest.mark.fault(25, 35)
+def test_a_lock_file_that_is_a_link_or_a_pipe_is_not_followed(tmp_path):
+    (tmp_path / "outside").write_text("kept")
+    (tmp_path / "a.lock").symlink_to("outside")
+    os.mkfifo(tmp_path / "b.lock")
+    assert files.is_locked(tmp_path / "a")  # it cannot be tested
+    files.is_locked(tmp_path / "b")  # does not hang
+    assert (tmp_path / "outside").read_text() == "kept"
 
 
 def test_a_lock_on_a_network_drive_warns(tmp_path, monkeypatch, recwarn):

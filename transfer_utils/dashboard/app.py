@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from pathlib import Path
 
 import plotly.graph_objects as go
 import streamlit as st
 
-from transfer_utils.dashboard import state, store, style
+from transfer_utils.dashboard import live, state, store, style
 from transfer_utils.dashboard.pages import compare, one_run, runs, study, try_it
+from transfer_utils.dashboard.store import View
 from transfer_utils.utils.text import as_text
 
-REFRESH_SECONDS = 2
 TITLE = "Transfer learning runs"
 PAGES = {
     state.RUNS: runs.draw,
@@ -46,11 +47,14 @@ def main() -> None:
     st.set_page_config(TITLE, "📈", layout="wide")
     st.html(STYLE)
     folder = Path(os.path.abspath(runs_folder()))
-    stamp = store.stamp(folder)
-    view = store.read(folder, stamp)
+    state.follow_address()
+    view = store.read(folder, store.stamp(folder))
     page = _draw_header(view)
-    PAGES[page](view)
-    _watch(folder, stamp, preload_charts=page == state.RUNS)
+    try:
+        PAGES[page](view)
+    except Exception:  # one record must not take a page away, nor a traceback show paths of this machine
+        show_failure(page)
+    _watch(view, preload_charts=page == state.RUNS)
 
 
 def runs_folder() -> str:
@@ -60,7 +64,14 @@ def runs_folder() -> str:
     return parser.parse_known_args()[0].runs
 
 
-def _draw_header(view: store.View) -> str:
+def show_failure(page: str) -> None:
+    """Say on the page that a part of it is missing; write the traceback of the current exception to the terminal."""
+    logging.getLogger(__name__).exception("The page %r could not be drawn.", page)
+    text = "This page could not be drawn to its end. The terminal in which the dashboard runs shows the reason."
+    st.error(text, icon=":material/error:")
+
+
+def _draw_header(view: View) -> str:
     """Draw title, folder and navigation; return the name of the page to draw."""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         with st.container(key="folder", gap=None, width="content"):
@@ -68,17 +79,25 @@ def _draw_header(view: store.View) -> str:
             running = sum(row.status == "running" for row in view.rows)
             st.text(as_text(view.folder.name) + (f" · {running} running" if running else ""))
         st.space("stretch")
-        page = state.choice(st, "Page", list(PAGES), state.PAGE, label_visibility="collapsed")
+        turn = {"on_change": _turn_page, "args": (one_run.first_choice(view),)}
+        options = {**state.kept(state.PAGE, state.RUNS, PAGES), **turn, "label_visibility": "collapsed"}
+        page = st.segmented_control("Page", list(PAGES), required=True, **options)
         with st.popover("", icon=":material/photo_camera:", help="Saving charts"):
             state.choice(st, "Save charts as", style.FORMATS, state.FORMAT)
             st.caption("Point at a chart and click the camera in its corner.")
     return page
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
-def _watch(folder: Path, stamp: store.Stamp, preload_charts: bool) -> None:
-    """Redraw the page when a record has been added, changed or deleted since ``stamp``."""
-    if store.stamp(folder) != stamp:
+def _turn_page(run: str) -> None:
+    """Open the page chosen in the navigation; the page of one run opens ``run`` if the address names none."""
+    page = st.session_state[state.PAGE]
+    state.open_page(page, run if page == state.ONE_RUN and not state.values(state.RUN) else "")
+
+
+@st.fragment(run_every=live.REFRESH_SECONDS)
+def _watch(view: View, preload_charts: bool) -> None:
+    """Redraw the page when a record has been added, changed or deleted, or a run has ended, since ``view``."""
+    if store.is_outdated(view):
         st.rerun()
     # A hidden chart, drawn after the page is complete, makes the browser load Plotly before a chart is needed.
     if preload_charts and st.session_state.get("page drawn"):

@@ -42,7 +42,22 @@ def _check_folder(folder: Path) -> None:
 
 def command(runs_dir: str | os.PathLike, port: int) -> list[str]:
     """Return the command line that serves ``runs_dir``."""
-    # .streamlit/config.toml sets these too; options on the command line override every other configuration.
-    options = ["--server.address=127.0.0.1", f"--server.port={port}", "--browser.gatherUsageStats=false"]
-    streamlit = [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *options]
-    return [*streamlit, "--", "--runs", os.path.abspath(runs_dir)]
+    hosts = ("localhost", "127.0.0.1")
+    # On the command line, as a .streamlit/config.toml in the current folder overrides that of the project.
+    settings = [
+        ("server.address", "127.0.0.1"),
+        ("server.port", port),
+        ("server.enableCORS", "true"),  # which means that other origins are refused
+        *(("server.corsAllowedOrigins", f"http://{host}:{port}") for host in hosts),
+        *(("server.allowedHosts", host) for host in hosts),
+        ("server.enableXsrfProtection", "true"),
+        ("server.enableStaticServing", "false"),
+        ("server.enableAgentApi", "false"),
+        ("server.maxUploadSize", 20),  # megabytes; the only upload is one picture
+        ("server.fileWatcherType", "none"),
+        ("client.showErrorDetails", "none"),
+        ("client.toolbarMode", "minimal"),
+        ("browser.gatherUsageStats", "false"),
+    ]
+    options = [f"--{name}={value}" for name, value in settings]
+    return [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *options, "--", "--runs", os.path.abspath(runs_dir)]

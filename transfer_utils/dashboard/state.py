@@ -1,69 +1,122 @@
-"""The state of the view, kept in the address, so that a view can be shared and the browser's back button works.
+"""The state of the view, kept in the address, so that a link shows the same view and the browser's back button works.
 
-Streamlit binds most widgets to the address itself. This module handles the lists of chosen and hidden runs, which
-several widgets change.
+The address is written in one place, ``put``, and each call of it is one step of the browser's history. Streamlit's own
+binding of widgets to the address replaces the last step instead, and removes what the current page does not show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 # The names of the pages in the navigation and in the address.
 RUNS, COMPARE, ONE_RUN, STUDY, TRY_IT = "Runs", "Compare", "One run", "Study", "Try it"
 
-# The keys of widgets that several modules use.
+# The parameters of the address that several modules use; each is the key of a widget as well.
 PAGE = "page"
 FORMAT = "format"
 RUN = "run"
+CHOSEN, HIDDEN = "chosen", "hidden"
+
+# Entries of the session: the parameters that were read or written, and whether a widget has changed one in this run.
+_KNOWN, _CHANGED = "address", "address changed"
+
+
+def follow_address() -> None:
+    """Adopt an address to which the reader went back or forward. Call it before the first widget is drawn.
+
+    Otherwise the session is newer: a click that the browser sent before it knew of the last change has an old address.
+    """
+    known = st.session_state.setdefault(_KNOWN, {})
+    changed = st.session_state.pop(_CHANGED, False)
+    if getattr(get_script_run_ctx(), "is_history_navigation", not changed):
+        known.clear()
+        return
+    lost = {name: values for name, values in known.items() if st.query_params.get_all(name) != values}
+    if lost:
+        st.query_params.update(lost)
+
+
+def values(name: str) -> list[str]:
+    """Return all values of a parameter of the address."""
+    known = st.session_state.setdefault(_KNOWN, {})
+    if name not in known:
+        known[name] = st.query_params.get_all(name)
+    return known[name]
+
+
+def put(parameters: Mapping[str, str | Iterable[str]]) -> None:
+    """Write parameters into the address, all in one step; an empty value removes its parameter."""
+    lists = {
+        name: [value] * bool(value) if isinstance(value, str) else list(dict.fromkeys(value))
+        for name, value in parameters.items()
+    }
+    changed = {name: new for name, new in lists.items() if new != values(name)}
+    if changed:
+        st.session_state[_KNOWN] |= changed
+        st.session_state[_CHANGED] = True
+        st.query_params.update(changed)
+
+
+def kept(key: str, default: Any = "", valid: Container | None = None) -> dict[str, Any]:
+    """Return the arguments with which a widget keeps its value in the address, and set it to the value there.
+
+    Args:
+        key: of the widget, and the name of the parameter.
+        default: the value of the widget without the parameter; a list if it has several.
+        valid: the values that the widget offers; others in the address are ignored.
+    """
+    found = [value for value in values(key) if valid is None or value in valid]
+    value = found if isinstance(default, list) else found[-1] if found else default
+    if key not in st.session_state or st.session_state[key] != value:  # not always: it undoes what is being typed
+        st.session_state[key] = value
+    return {"key": key, "on_change": _keep, "args": (key, default)}
+
+
+def _keep(key: str, default: Any) -> None:
+    value = st.session_state[key]
+    put({key: "" if value is None or value == default else value})
+
+
+def choice(place: Any, label: str, options: Sequence[str], key: str, **more: Any) -> str:
+    """Draw buttons in a column or in ``st``, of which one is always pressed, at first the first; return its value."""
+    return place.segmented_control(label, options, required=True, **kept(key, options[0], options), **more)
 
 
 def chosen() -> list[str]:
     """Return the names of the runs chosen for comparison, in the order in which they were chosen."""
-    return st.query_params.get_all("chosen")
+    return values(CHOSEN)
 
 
 def hidden() -> list[str]:
     """Return the names of the runs hidden from the table."""
-    return st.query_params.get_all("hidden")
+    return values(HIDDEN)
 
 
 def choose(names: Iterable[str]) -> None:
     """Choose exactly these runs."""
-    _put("chosen", names)
+    put({CHOSEN: names})
 
 
 def hide(names: Iterable[str]) -> None:
     """Hide these runs in addition to those already hidden, and remove them from the chosen runs."""
     names = list(names)
-    _put("hidden", [*hidden(), *names])
-    choose(name for name in chosen() if name not in names)
+    put({HIDDEN: [*hidden(), *names], CHOSEN: [name for name in chosen() if name not in names]})
 
 
 def show_all() -> None:
     """Show all hidden runs again."""
-    _put("hidden", [])
+    put({HIDDEN: []})
 
 
-def open_page(page: str, run: str | None = None) -> None:
-    """Open a page, optionally for one run. Call it from a callback of a widget, before the widgets are drawn."""
-    if run is not None:
-        st.session_state[RUN] = run
-    st.session_state[PAGE] = page
-
-
-def choice(place: Any, label: str, values: Sequence[str], key: str, **options: Any) -> str:
-    """Draw buttons in a column or in ``st``, of which one is always pressed, at first the first; return its value."""
-    return place.segmented_control(
-        label, values, default=values[0], required=True, key=key, bind="query-params", **options
-    )
-
-
-def _put(key: str, names: Iterable[str]) -> None:
-    names = list(dict.fromkeys(names))
-    if names:
-        st.query_params[key] = names
-    elif key in st.query_params:
-        del st.query_params[key]
+def open_page(page: str, run: str = "", compare: Iterable[str] = ()) -> None:
+    """Open a page, optionally for one run or with other runs to compare. Call it from a callback of a widget."""
+    parameters: dict[str, str | Iterable[str]] = {PAGE: page if page != RUNS else ""}
+    if run:
+        parameters[RUN] = run
+    if compare:
+        parameters[CHOSEN] = compare
+    put(parameters)

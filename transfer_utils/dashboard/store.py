@@ -1,16 +1,26 @@
-"""Read the runs folder, and read it again only when a file in it has changed."""
+"""Read the runs folder: each record once, and again only when its file has changed."""
 
 from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from transfer_utils.records import MAX_FOLDER_DEPTH, load_runs
+from transfer_utils.records import (
+    LEFT_OUT,
+    MAX_FOLDER_DEPTH,
+    RECORD_NAME,
+    RunRecord,
+    UnreadableRecord,
+    load_runs,
+    read_stable,
+)
 from transfer_utils.results.table import Row, make_rows
+from transfer_utils.utils.files import is_locked
 
 RUNS_VARIABLE = "TRANSFER_UTILS_RUNS"
 DEFAULT_RUNS = "runs"
@@ -40,16 +50,18 @@ def stamp(folder: Path) -> Stamp:
 class View:
     """The data of every page: the runs of a folder as rows, and the unreadable files with the reason.
 
-    A view never changes, so pages cache in it what they compute from it.
+    A view never changes, so pages cache in it what they compute from it. A later view takes over these results if only
+    runs in progress have changed.
     """
 
     folder: Path
     rows: list[Row]
     unreadable: dict[Path, str]
+    stamp: Stamp = ()
     cache: dict[Hashable, Any] = field(default_factory=dict)
 
     def cached(self, key: Hashable, compute: Callable[[], Any]) -> Any:
-        """Return the result of ``compute``, which is called once for this view and key."""
+        """Return the result of ``compute``, which is called once for this key; it must use finished runs only."""
         if key not in self.cache:
             self.cache[key] = compute()
         return self.cache[key]
@@ -59,9 +71,99 @@ class View:
         rows = {row.name: row for row in self.rows}
         return [rows[name] for name in names if name in rows]
 
+    def damaged(self) -> dict[Path, list[str]]:
+        """Return what was left out of each record that is damaged in part."""
+        parts = {
+            row.run.path: [note.removeprefix(LEFT_OUT) for note in row.record.notes if note.startswith(LEFT_OUT)]
+            for row in self.rows
+        }
+        return {path: lost for path, lost in parts.items() if lost}
+
+
+def read(folder: Path, version: Stamp) -> View:
+    """Return the view of a folder at a stamp. Only records of changed files are read."""
+    return _reader(folder).view(version)
+
+
+def is_outdated(view: View) -> bool:
+    """Return whether a file has changed since the view was made, or the process of a run has ended."""
+    return stamp(view.folder) != view.stamp or _reader(view.folder).has_stopped(view)
+
 
 @functools.lru_cache(maxsize=4)
-def read(folder: Path, version: Stamp) -> View:
-    """Return the view of a folder, reading its records only if ``version``, its stamp, is new."""
-    listing = load_runs(folder)
-    return View(folder, make_rows(listing, folder), listing.unreadable)
+def _reader(folder: Path) -> _Reader:
+    return _Reader(folder)
+
+
+class _Reader:
+    """The records of a folder, kept in memory until their files change; the sessions of all readers share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.RLock()
+        self._view: View | None = None
+        self._records: dict[str, tuple[tuple[int, int], RunRecord | UnreadableRecord]] = {}
+        self._free: dict[Path, tuple[int, int]] = {}  # running by their records, but the lock of this file was free
+
+    def view(self, version: Stamp) -> View:
+        with self._lock:
+            before = self._view
+            if before and before.stamp == version and not self.has_stopped(before):
+                return before
+            files = {path: (modified, size) for path, modified, size in version}
+            listing = load_runs(self._folder, functools.partial(self._read, files))
+            self._records = {path: known for path, known in self._records.items() if path in files}
+            known = {row.name: row for row in before.rows} if before else {}
+            rows = [self._with_liveness(row, files) for row in make_rows(listing, self._folder, known)]
+            cache = before.cache if before and _same_results(before.rows, rows) else {}
+            self._view = View(self._folder, rows, listing.unreadable, version, cache)
+            return self._view
+
+    def has_stopped(self, view: View) -> bool:
+        """Return whether a run of the view that was in progress no longer is."""
+        return any(row.status == "running" and _lock_is_free(row) for row in view.rows)
+
+    def _read(self, files: dict[str, tuple[int, int]], path: Path) -> RunRecord:
+        key, state = str(path), files.get(str(path))
+        known = self._records.get(key)
+        if state is None or known is None or known[0] != state:
+            try:
+                record: RunRecord | UnreadableRecord = read_stable(path)
+            except UnreadableRecord as error:
+                record = error
+            known = self._records[key] = (state or (0, 0), record)
+        if isinstance(known[1], UnreadableRecord):
+            raise known[1]
+        return known[1]
+
+    def _with_liveness(self, row: Row, files: dict[str, tuple[int, int]]) -> Row:
+        """Return the row, marked as stopped if its run is in progress by its record and no process holds its lock.
+
+        The lock of a stopped run is not tested again before its record changes: a test takes the lock for an instant,
+        in which the command that resumes the run would not get it.
+        """
+        if row.record.status != "running":
+            return row
+        path, state = row.run.path, files.get(str(row.run.path), (0, 0))
+        if self._free.get(path) != state:
+            if not _lock_is_free(row):
+                return row if row.is_live else replace(row, is_live=True)
+            self._free[path] = state
+        return replace(row, is_live=False) if row.is_live else row
+
+
+def _lock_is_free(row: Row) -> bool:
+    """Return whether no process works on a run; False for a log, which has no lock beside it."""
+    return row.run.path.name == RECORD_NAME and not is_locked(row.run.path)
+
+
+def _same_results(before: list[Row], after: list[Row]) -> bool:
+    """Return whether two lists of rows differ at most in runs that are in progress and have no results yet."""
+    return len(before) == len(after) and all(
+        old is new or (old.name == new.name and _in_progress(old) and _in_progress(new))
+        for old, new in zip(before, after, strict=True)
+    )
+
+
+def _in_progress(row: Row) -> bool:
+    return row.status == "running" and row.metric("val_end2end") is None

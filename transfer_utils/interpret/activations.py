@@ -52,7 +52,7 @@ def grad_cam(
 
     Raises:
         UserError: an unknown layer or class, an image of the wrong shape, a model that does not end in a ``Dense``
-            layer, or a Keras backend other than TensorFlow, which computes the gradient.
+            layer or has no layer with maps, or a Keras backend other than TensorFlow, which computes the gradient.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError(f"grad_cam needs the tensorflow backend of Keras, this is {keras.backend.backend()}.")
@@ -207,6 +207,7 @@ def _maps_and_gradient(
     """Return the maps (1, h, w, channels) of the layer, and the gradient of the class logit with respect to them."""
     import tensorflow as tf
 
+    maps = None
     with tf.GradientTape() as tape:
         x = tf.convert_to_tensor(pixels)
         tape.watch(x)  # without it, the tape would record nothing in a frozen backbone
@@ -217,6 +218,8 @@ def _maps_and_gradient(
             x = step(x, training=False)
             if step.name == layer_name or (not layer_name and len(x.shape) == 4):
                 maps = x
+        if maps is None:
+            raise UserError("Grad-CAM needs a layer with maps (h, w, channels), such as a convolution; there is none.")
         # The logit, not the probability: softmax would mix in the gradients of the other classes.
         logits = keras.ops.matmul(x, last.kernel) + last.bias
         score = logits[0, int(np.argmax(logits[0])) if class_index is None else class_index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,19 @@ from transfer_utils.results.formatting import with_interval
 from transfer_utils.results.options import ORDER, REPEATS, model_name, normalised, value_text
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
+STOPPED = "stopped"  # the status of a run that is recorded as running although no process works on it
+
 
 @dataclass(eq=False)
 class Row:
-    """One run with the values that tables and charts show. ``name`` is printable and unique in the runs folder."""
+    """One run with the values that tables and charts show. ``name`` is printable and unique in the runs folder.
+
+    ``is_live`` is False if the record says that the run is running but no process works on it any more.
+    """
 
     name: str
     run: Run
+    is_live: bool = True
 
     @property
     def record(self) -> RunRecord:
@@ -29,7 +35,8 @@ class Row:
 
     @property
     def status(self) -> str:
-        return self.record.status
+        """The recorded status, or ``stopped`` for a run that ended without recording how."""
+        return self.record.status if self.is_live or self.record.status != "running" else STOPPED
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -109,28 +116,32 @@ class Row:
         return len(self.history.epochs)
 
     @property
+    def planned_stages(self) -> dict[str, int]:
+        """The number of epochs of each stage set by the options; ``epochs_baseline`` 0 means the sum of both stages."""
+        options = ("epochs_stage1", "epochs_stage2", "epochs_baseline")
+        first, second, baseline = (int(finite_number(self.config.get(name)) or 0) for name in options)
+        if self.from_scratch:
+            return {"baseline": baseline or first + second}
+        return {"stage1": first, "stage2": second} if self.fine_tunes else {"stage1": first}
+
+    @property
     def planned(self) -> int:
-        """The number of epochs set by the options; ``epochs_baseline`` 0 means the sum of both stages."""
-        baseline_epochs = finite_number(self.config.get("epochs_baseline"))
-        if self.from_scratch and baseline_epochs:
-            return int(baseline_epochs)
-        stages = ["epochs_stage1", "epochs_stage2"] if self.from_scratch or self.fine_tunes else ["epochs_stage1"]
-        return int(finite_number(sum(finite_number(self.config.get(name)) or 0 for name in stages)) or 0)
+        """The number of epochs set by the options, over all stages."""
+        return sum(self.planned_stages.values())
 
     @property
     def created(self) -> str:
         """The date and time (to the minute) of the start of the run."""
         return as_text(self.record.created[:16].replace("T", " ")) if self.record.created else MISSING
 
-    @cached_property
-    def words(self) -> str:
-        """The text that a search matches, in lower case: name, status, data, network and every ``option=value``."""
-        options = " ".join(f"{name}={as_text(value)}" for name, value in self.config.items())
-        return f"{self.name} {self.status} {self.dataset} {self.network} {options}".lower()
 
+def make_rows(listing: Listing, root: Path, known: Mapping[str, Row] | None = None) -> list[Row]:
+    """Return a row for each run, named by its folder below ``root``, or by its file if it is a single log.
 
-def make_rows(listing: Listing, root: Path) -> list[Row]:
-    """Return a row for each run, named by its folder below ``root``, or by its file if it is a single log."""
+    Args:
+        known: earlier rows by name; the row of a record that is the same object is used again, with its cached values.
+    """
+    known = known or {}
     rows: dict[str, Row] = {}
     for run in listing.runs:
         path = run.path.relative_to(root)
@@ -140,7 +151,8 @@ def make_rows(listing: Listing, root: Path) -> list[Row]:
         while name in rows:  # a folder and a log of the same name, or two names with the same printable form
             count += 1
             name = f"{base} ({count})"
-        rows[name] = Row(name, run)
+        earlier = known.get(name)
+        rows[name] = earlier if earlier and earlier.record is run.record else Row(name, run)
     return list(rows.values())
 
 

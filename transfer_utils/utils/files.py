@@ -21,7 +21,12 @@ from typing import Any
 
 import platformdirs
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 from transfer_utils.errors import UserError
 
@@ -108,6 +113,34 @@ def lock(path: str | os.PathLike, timeout: float = -1) -> FileLock:
             stacklevel=2,
         )
     return FileLock(path.with_name(path.name + ".lock"), timeout=timeout)
+
+
+def is_locked(path: str | os.PathLike) -> bool:
+    """Return whether a process holds ``lock(path)``; True also if this cannot be tested.
+
+    The test creates and changes no file. It takes a shared lock for an instant, so that two tests at the same time do
+    not mistake each other for the owner.
+    """
+    path = Path(path)
+    lock_path = path.with_name(path.name + ".lock")
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # neither links nor pipes
+    try:
+        descriptor = os.open(lock_path, flags)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        if fcntl is None:
+            with FileLock(lock_path, timeout=0):
+                pass
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (Timeout, OSError):
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @functools.cache

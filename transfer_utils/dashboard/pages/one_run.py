@@ -10,15 +10,17 @@ import pandas as pd
 import streamlit as st
 
 from transfer_utils.config import recorded_config
-from transfer_utils.dashboard import curve_charts, result_charts, state, style
+from transfer_utils.dashboard import curve_charts, live, result_charts, state, style
 from transfer_utils.dashboard.curve_charts import Line
 from transfer_utils.dashboard.store import View
-from transfer_utils.records import RECORD_NAME
+from transfer_utils.records import LEFT_OUT, RECORD_NAME
 from transfer_utils.results.formatting import duration, percent
-from transfer_utils.results.table import Row
+from transfer_utils.results.progress import UNFINISHED, describe_progress, progress, resume_command, silence
+from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.text import MISSING, as_text, finite_number, format_bytes
 
 STATUS_COLOURS = {"running": "blue", "completed": "green", "failed": "red", "diverged": "orange", "interrupted": "gray"}
+STATUS_COLOURS[STOPPED] = "red"
 MAX_FILES, MAX_NOTES, LONG_TABLE_PIXELS = 200, 20, 700
 
 
@@ -27,16 +29,30 @@ def draw(view: View) -> None:
     if not view.rows:
         st.info("There is no run in this folder yet.", icon=":material/inbox:")
         return
+    if not state.values(state.RUN):
+        state.put({state.RUN: first_choice(view)})  # so that a link to this page shows this run
     names = [row.name for row in view.rows]
-    name = st.selectbox("Run", names, key=state.RUN, bind="query-params", label_visibility="collapsed")
+    kept = state.kept(state.RUN, None, names)
+    index = None if st.session_state[state.RUN] is None else 0  # with 0, Streamlit offers no button to choose no run
+    name = st.selectbox("Run", names, index, placeholder="choose a run", label_visibility="collapsed", **kept)
+    if name is None:
+        st.warning("There is no such run in this folder:", icon=":material/search_off:")
+        st.text(as_text(state.values(state.RUN)[-1]))
+        return
     row = view.named([name])[0]
     _draw_summary(row)
     parts = {"Curves": _draw_curves, "Test split": _draw_results, "Options": _draw_options, "Files": _draw_files}
-    tabs = st.tabs(list(parts), key="part", on_change="rerun", bind="query-params")
+    tabs = st.tabs(list(parts), **state.kept("part", "Curves", parts))
     for tab, draw_part in zip(tabs, parts.values(), strict=True):
         if tab.open:
             with tab:
                 draw_part(row)
+
+
+def first_choice(view: View) -> str:
+    """Return the name of the run to open if none is named: the first chosen one, else the first of the folder."""
+    rows = view.named(state.chosen()) or view.rows
+    return rows[0].name if rows else ""
 
 
 def _draw_summary(row: Row) -> None:
@@ -46,18 +62,44 @@ def _draw_summary(row: Row) -> None:
         st.text(" · ".join(text for text in (row.network, row.dataset, row.created) if text != MISSING))
     if record.error:
         st.code(as_text(record.error, 5000, lines=True), language=None, wrap_lines=True)
+    if row.status == "running":
+        live.draw([row], names=False)
+    elif row.status in UNFINISHED:
+        st.text(f"{describe_progress(row)} · {silence(row)}")
     validation, test, time_column, size_column = st.columns(4)
     for column, label, split in ((validation, "Validation accuracy", "val"), (test, "Test accuracy", "test")):
         metrics = record.metrics
-        low, high = metrics.get(f"{split}_low"), metrics.get(f"{split}_high")
-        interval = f"95 %: {100 * low:.1f}–{100 * high:.1f}" if low is not None and high is not None else None
-        column.metric(label, percent(metrics.get(f"{split}_end2end")), interval, delta_color="off", delta_arrow="off")
+        accuracy, low, high = (metrics.get(f"{split}_{name}") for name in ("end2end", "low", "high"))
+        note = f"95 %: {100 * low:.1f}–{100 * high:.1f}" if low is not None and high is not None else None
+        if split == "val" and accuracy is None and row.status in UNFINISHED:
+            accuracy = progress(row).val_accuracy
+            note = None if accuracy is None else "of the last epoch"
+        column.metric(label, percent(accuracy), note, delta_color="off", delta_arrow="off")
     time_column.metric("Time", duration(row.seconds))
     parameters = finite_number(record.network.get("parameters"))
     size_column.metric("Parameters", MISSING if parameters is None else f"{parameters:,.0f}")
+    _draw_command(row)
+    lost = [note.removeprefix(LEFT_OUT) for note in record.notes if note.startswith(LEFT_OUT)]
+    if lost:
+        st.warning("Parts of this record are damaged and left out:", icon=":material/warning:")
+        st.text("\n".join(as_text(part) for part in lost[:MAX_NOTES]))
+
+
+def _draw_command(row: Row) -> None:
+    """Draw the command that resumes the run or, if it has ended, the one that repeats it."""
+    if row.status == STOPPED:
+        st.warning(
+            "Stopped without a word: the record says that the run is running, but no process works on it any more. "
+            "It was killed, or the machine was switched off.",
+            icon=":material/report:",
+        )
     # Not always the recorded command: a preset may have changed since.
-    config = recorded_config(record.config) if record.fingerprint else None
-    if command := config.command() if config else record.command:
+    config = recorded_config(row.record.config) if row.record.fingerprint else None
+    resume = resume_command(row)
+    command = resume or (config.command() if config else row.record.command)
+    if resume and row.status != "running":
+        st.caption("This command resumes it; no finished epoch is lost:")
+    if command:
         st.code(as_text(command, 5000), language=None, wrap_lines=True)
 
 

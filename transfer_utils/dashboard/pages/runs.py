@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from transfer_utils.dashboard import state, style
+from transfer_utils.dashboard import live, state, style
 from transfer_utils.dashboard.store import View
 from transfer_utils.records import STATUSES
 from transfer_utils.results.formatting import percent
 from transfer_utils.results.groups import Best, best_configurations
-from transfer_utils.results.table import Row
+from transfer_utils.results.progress import UNFINISHED, epochs_text, progress
+from transfer_utils.results.search import parse_search
+from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 FIRST_COMMAND = "transfer-utils compare --preset offline"
@@ -25,7 +27,8 @@ ORDERS: dict[str, Callable[[list[Row]], list[Row]]] = {
     "seconds": lambda rows: sorted(rows, key=lambda row: (row.seconds is None, row.seconds)),
     "name": lambda rows: sorted(rows, key=lambda row: row.name),
 }
-SIGNS = {"running": "◔", "completed": "●", "failed": "✕", "diverged": "▲", "interrupted": "‖"}
+SIGNS = {"running": "◔", "completed": "●", "failed": "✕", "diverged": "▲", "interrupted": "‖", STOPPED: "◌"}
+ALL_STATUSES = (*STATUSES, STOPPED)
 MAX_ROWS_IN_FULL, LONG_TABLE_PIXELS = 16, 560
 MAX_BEST = 3
 
@@ -33,9 +36,10 @@ MAX_BEST = 3
 def draw(view: View) -> None:
     """Draw the page."""
     if not view.rows:
-        _show_first_steps()
+        _show_first_steps(view)
         _list_unreadable(view)
         return
+    live.draw([row for row in view.rows if row.status == "running"])
     hidden = set(state.hidden())
     shown = [row for row in view.rows if row.name not in hidden]
     best = best_configurations(shown)
@@ -48,7 +52,11 @@ def draw(view: View) -> None:
     _list_unreadable(view)
 
 
-def _show_first_steps() -> None:
+def _show_first_steps(view: View) -> None:
+    if not view.folder.is_dir():
+        problem = "is a file, not a folder" if view.folder.exists() else "does not exist"
+        st.warning(f"The folder of the runs {problem}:", icon=":material/folder_off:")
+        st.text(as_text(view.folder.name))
     with st.container(border=True):
         st.subheader("No runs here yet")
         st.markdown("Every run writes a record to this folder and appears on this page from its start. To begin, run:")
@@ -73,21 +81,25 @@ def _describe_best(best: Best, name_dataset: bool) -> None:
 def _filter(rows: list[Row]) -> list[Row]:
     """Draw the filters and return the rows that pass, in the chosen order."""
     search, status, dataset, order = st.columns([3, 2, 2, 2])
-    query = search.text_input(
-        "Search", key="search", bind="query-params", placeholder="name or option=value", icon=":material/search:"
+    text = search.text_input(
+        "Search",
+        placeholder="name, or val>0.8 seed=0",
+        icon=":material/search:",
+        help="Words of the name, the network, the data or an option, and conditions on columns or options; a run must "
+        "meet all of them: `baseline`, `n_unfreeze=30`, `labels=all`, `augment=yes`, `val>0.8`, `seconds<300`.",
+        **state.kept("search"),
     )
-    statuses = status.multiselect("Status", STATUSES, key="status", bind="query-params", placeholder="any")
-    datasets = dataset.multiselect(
-        "Data", sorted({row.dataset for row in rows}), key="data", bind="query-params", placeholder="any"
-    )
-    by = order.selectbox("Sort by", list(ORDERS), key="sort", bind="query-params")
-    words = (query or "").lower().split()
+    statuses = status.multiselect("Status", ALL_STATUSES, placeholder="any", **state.kept("status", [], ALL_STATUSES))
+    names = sorted({row.dataset for row in rows})
+    datasets = dataset.multiselect("Data", names, placeholder="any", **state.kept("data", [], names))
+    by = order.selectbox("Sort by", list(ORDERS), **state.kept("sort", next(iter(ORDERS)), ORDERS))
+    query = parse_search(text or "")
+    for problem in query.unknown(rows):
+        st.caption(problem)
     matching = [
         row
         for row in rows
-        if (not statuses or row.status in statuses)
-        and (not datasets or row.dataset in datasets)
-        and all(word in row.words for word in words)
+        if (not statuses or row.status in statuses) and (not datasets or row.dataset in datasets) and query.matches(row)
     ]
     return ORDERS[by](matching)
 
@@ -130,6 +142,9 @@ def _show_table(rows: list[Row]) -> None:
     chosen = set(state.chosen())
     # The browser reports selected rows by position, so another set or order of rows needs another key.
     key = f"table {hash(tuple(names))}"
+    selected = [place for place, name in enumerate(names) if name in chosen]
+    if key not in st.session_state or set(st.session_state[key]["selection"]["rows"]) != set(selected):
+        st.session_state[key] = {"selection": {"rows": selected}}
 
     def choose_selected() -> None:
         selected = [names[place] for place in st.session_state[key].selection.rows]
@@ -153,14 +168,16 @@ def _show_table(rows: list[Row]) -> None:
         placeholder="",
         on_select=choose_selected,
         selection_mode="multi-row",
-        selection_default={"selection": {"rows": [place for place, name in enumerate(names) if name in chosen]}},
         alt="Table of runs",
     )
 
 
 COLUMNS = {
     "Run": st.column_config.TextColumn(pinned=True, width=160),
-    "Validation": st.column_config.TextColumn(help="Final accuracy on the validation split, with its 95 % interval"),
+    "Epochs": st.column_config.TextColumn(help="Epochs recorded, and planned where the run has not trained them all"),
+    "Validation": st.column_config.TextColumn(
+        help="Final accuracy on the validation split, with its 95 % interval; the last one of an unfinished run"
+    ),
     "Test": st.column_config.TextColumn(help="Final accuracy on the test split, with its 95 % interval"),
     "Unfrozen": st.column_config.TextColumn(help="Layers of the backbone that stage 2 trained"),
     "Labels": st.column_config.TextColumn(help="Labelled training images per class"),
@@ -174,7 +191,8 @@ def frame(rows: list[Row]) -> pd.DataFrame:
         {
             "Run": [row.name for row in rows],
             "Status": [f"{SIGNS[row.status]} {row.status}" for row in rows],
-            "Validation": [_padded(row.accuracy("val")) for row in rows],
+            "Epochs": [epochs_text(row) for row in rows],
+            "Validation": [_padded(_validation(row)) for row in rows],
             "Curve": [_sparkline(row) for row in rows],
             "Test": [_padded(row.accuracy("test")) for row in rows],
             "Preset": [as_text(row.config.get("preset"), 40) for row in rows],
@@ -220,18 +238,30 @@ def _padded(accuracy: str) -> str:
     return "" if accuracy == MISSING else " " * (3 - len(accuracy.split(".")[0])) + accuracy
 
 
+def _validation(row: Row) -> str:
+    """Return the final accuracy, or the last one of an unfinished run, marked as such."""
+    if row.status not in UNFINISHED or row.metric("val_end2end") is not None:
+        return row.accuracy("val")
+    last = progress(row).val_accuracy
+    return MISSING if last is None else f"{percent(last)} so far"
+
+
 def _sparkline(row: Row) -> list[float]:
     curve = row.history.values["val_accuracy"]
     return np.round(curve[np.isfinite(curve)][-100:], 4).tolist()
 
 
 def _list_unreadable(view: View) -> None:
-    if not view.unreadable:
-        return
-    count = "1 file" if len(view.unreadable) == 1 else f"{len(view.unreadable)} files"
-    files = [
-        {"File": as_text(path.relative_to(view.folder).as_posix()), "Reason": as_text(reason)}
-        for path, reason in view.unreadable.items()
-    ]
-    with st.expander(f"{count} could not be read", icon=":material/warning:", expanded=not view.rows):
-        st.dataframe(pd.DataFrame(files), hide_index=True)
+    """List the files that could not be read, and those of which a part could not."""
+    damaged = {path: "; ".join(lost) for path, lost in view.damaged().items()}
+    titles = {"could not be read": view.unreadable, "could be read only in part": damaged}
+    for title, reasons in titles.items():
+        if not reasons:
+            continue
+        count = "1 file" if len(reasons) == 1 else f"{len(reasons)} files"
+        files = [
+            {"File": as_text(path.relative_to(view.folder).as_posix()), "Reason": as_text(reason)}
+            for path, reason in reasons.items()
+        ]
+        with st.expander(f"{count} {title}", icon=":material/warning:", expanded=not view.rows):
+            st.dataframe(pd.DataFrame(files), key=title, hide_index=True)

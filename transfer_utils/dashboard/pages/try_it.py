@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from transfer_utils.config import MODEL_SUFFIXES
-from transfer_utils.dashboard import style
+from transfer_utils.dashboard import state, style
 from transfer_utils.dashboard.store import View
 from transfer_utils.errors import UserError
 from transfer_utils.results.formatting import percent
@@ -21,6 +21,7 @@ from transfer_utils.utils.text import as_label, as_text, finite_number
 FIRST_COMMAND = "transfer-utils train --preset offline"
 PICTURE_TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
 SHOWN_PIXELS, TOP, MAX_OPACITY = 480, 3, 0.65
+MAX_SIDE = 1024  # of the images that a model may take, in pixels
 
 
 class Prediction(NamedTuple):
@@ -39,11 +40,15 @@ def draw(view: View) -> None:
     if not models:
         with st.container(border=True):
             st.subheader("No saved model here")
-            st.markdown("A finished run keeps its model in its folder. To make one:")
+            finished = sum(row.status == "completed" for row in view.rows)
+            if finished:
+                none = "The finished run has no" if finished == 1 else f"None of the {finished} finished runs has a"
+                st.markdown(f"{none} saved model in its folder.")
+            st.markdown("A run saves its model in its folder when it finishes. To make one:")
             st.code(FIRST_COMMAND, language=None)
         return
     left, right = st.columns(2, gap="medium")
-    name = left.selectbox("Model", list(models), key="model", bind="query-params")
+    name = left.selectbox("Model", list(models), **state.kept("model", next(iter(models)), models))
     upload = right.file_uploader("Image", type=PICTURE_TYPES, key="image")
     if upload is None:
         st.caption("Upload an image of one of the classes of the model:")
@@ -54,7 +59,8 @@ def draw(view: View) -> None:
             prediction = predict(*models[name], upload.getvalue())
     except UserError as error:
         st.warning("The image could not be classified:", icon=":material/image_not_supported:")
-        st.text(as_text(str(error), 1000, lines=True))
+        path = models[name][1]
+        st.text(as_text(str(error).replace(str(path), path.name), 1000, lines=True))
         return
     _show(prediction)
 
@@ -73,7 +79,7 @@ def predict(row: Row, path: Path, content: bytes) -> Prediction:
     """Classify the bytes of an image file with the model at ``path``, which belongs to the run ``row``.
 
     Raises:
-        UserError: the model cannot be loaded, or the image cannot be read.
+        UserError: the model cannot be loaded or does not classify images, or the image cannot be read.
     """
     from transfer_utils.data.images import decode_image, resize_images
     from transfer_utils.interpret.activations import grad_cam
@@ -83,7 +89,7 @@ def predict(row: Row, path: Path, content: bytes) -> Prediction:
     image = decode_image(content, SHOWN_PIXELS)
     status = path.stat()
     model = _load(str(path), status.st_mtime_ns, status.st_size)
-    stored = model.inputs[0].shape[1]
+    stored = _input_side(model)
     pixels = decode_image(content, stored)
     probabilities = np.asarray(model(pixels[None]))[0]
     names = class_names(path, len(probabilities))
@@ -92,6 +98,26 @@ def predict(row: Row, path: Path, content: bytes) -> Prediction:
     network_input = resize_images(pixels[None], resized)[0]
     heatmap = overlay(image, grad_cam(model, pixels, int(probabilities.argmax())))
     return Prediction(top_classes(probabilities, names, TOP), image, network_input, heatmap, (stored, resized))
+
+
+def _input_side(model: Any) -> int:
+    """Return the side in pixels of the square colour images that a Keras model takes.
+
+    Raises:
+        UserError: it takes something else, or does not give one list of probabilities.
+    """
+    inputs, outputs = ([tuple(tensor.shape) for tensor in tensors] for tensors in (model.inputs, model.outputs))
+    if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0]) != 2:
+        shapes = f"{len(inputs)} inputs of the shapes {inputs} and outputs of the shapes {outputs}"
+        raise UserError(f"The model must map one image to one list of probabilities; this one has {shapes}.")
+    side = inputs[0][1] if len(inputs[0]) == 4 else None
+    if side is None or inputs[0][1:] != (side, side, 3):
+        raise UserError(
+            f"The model must take square colour images, of the shape (None, side, side, 3), got {inputs[0]}."
+        )
+    if side > MAX_SIDE:
+        raise UserError(f"The model takes images of {side:,} px a side; the limit is {MAX_SIDE:,}.")
+    return side
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -126,11 +152,17 @@ def _show(prediction: Prediction) -> None:
     size = f"{stored} px" if stored == resized else f"{stored} px, resized to {resized} px"
     images = (
         (prediction.image, "Your image, cropped to a square"),
-        (prediction.network_input, f"The input of the network: {size}"),
+        (_enlarged(prediction.network_input), f"The input of the network: {size}"),
         (prediction.grad_cam, "Grad-CAM: yellow regions contributed most"),
     )
     for column, (image, caption) in zip(st.columns(3), images, strict=True):
         column.image(image, caption=caption, width="stretch")
+
+
+def _enlarged(image: np.ndarray) -> np.ndarray:
+    """Repeat the pixels of a small image, so that the browser shows them instead of smoothing them away."""
+    times = max(SHOWN_PIXELS // len(image), 1)
+    return image.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _bars(best: list[tuple[str, float]]) -> go.Figure:
