@@ -1,8 +1,4 @@
-import json
-
-
-def charts(app):
-    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+from tests.dashboard.charts import figures
 
 
 def test_only_the_options_that_differ_are_listed_and_the_runs_can_be_changed(runs, draw):
@@ -30,7 +26,7 @@ def test_without_chosen_runs_the_page_explains_how_to_choose(runs, draw):
 def test_seeds_are_grouped_with_a_band(runs, draw):
     names = ["depth-30-0", "depth-30-1", "depth-10-0"]
     app = draw(runs, "Compare", chosen=names, group="configuration (mean over seeds)")
-    curves = charts(app)[0]
+    curves = figures(app)[0]
     legend = [trace["name"] for trace in curves["data"] if trace.get("showlegend") and trace.get("name")]
     assert legend == ["last 30 layers unfrozen (2 seeds)", "last 10 layers unfrozen"]
     assert any(trace.get("fill") == "tonexty" for trace in curves["data"])
@@ -41,7 +37,7 @@ def test_runs_are_grouped_by_an_option_only_if_it_differs(runs, draw):
     app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-1", "depth-10-0"], group="augment", against="time")
     assert not app.exception
     assert app.selectbox(key="group").value == "augment"
-    assert charts(app)[0]["layout"]["xaxis"]["title"]["text"] == "seconds of training"
+    assert figures(app)[0]["layout"]["xaxis"]["title"]["text"] == "seconds since the start of the run"
     app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-1"], group="n_unfreeze")
     assert not app.exception and app.selectbox(key="group").value == "each run"
 
@@ -49,13 +45,17 @@ def test_runs_are_grouped_by_an_option_only_if_it_differs(runs, draw):
 def test_at_most_twelve_lines_are_drawn(draw, study):
     names = [f"labels-{n}-s{seed}" for n in (5, 20, 100, 500) for seed in range(3)]
     app = draw(study, "Compare", chosen=[*names, "mixup-s0"])
-    assert any("the first 12 of 13" in info.value for info in app.info)
+    [info] = [info.value for info in app.info]
+    assert "12 of 13 lines: those of the highest validation accuracy" in info and "Group the runs" in info
+    drawn = {trace["name"] for trace in figures(app)[0]["data"] if trace.get("showlegend")}
+    lowest = min(names, key=lambda name: read_record(study / name / "run.json").metrics["val_end2end"])
+    assert len(drawn) == 12 and lowest not in drawn and "mixup-s0" in drawn
 
 
 def test_old_logs_and_unfinished_runs_can_be_compared(runs, draw):
     app = draw(runs, "Compare", chosen=["old-log", "depth-60-0", "depth-all-0"])
     assert not app.exception
-    legend = [trace["name"] for trace in charts(app)[0]["data"] if trace.get("showlegend")]
+    legend = [trace["name"] for trace in figures(app)[0]["data"] if trace.get("showlegend")]
     assert legend == ["depth-60-0", "depth-all-0"]  # the old log has no curves
 
 

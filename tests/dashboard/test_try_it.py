@@ -49,7 +49,7 @@ def test_the_page_shows_the_three_best_classes_and_three_images(model_run, pictu
     assert "<b>red</b>, green, blue" in [text.value for text in app.text]
     app.file_uploader(key="image").set_value(("red.png", picture, "image/png")).run()
     assert not app.exception and not app.warning
-    [chart] = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+    [chart] = figures(app)
     assert chart["layout"]["yaxis"]["ticktext"] == ["&lt;b&gt;red&lt;/b&gt;", "blue", "green"]
     assert len(app.image) == 3
     app.file_uploader(key="image").set_value(("bad.png", b"no picture", "image/png")).run()

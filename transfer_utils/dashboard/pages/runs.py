@@ -12,13 +12,15 @@ from transfer_utils.dashboard import state, style
 from transfer_utils.dashboard.store import View
 from transfer_utils.records import STATUSES
 from transfer_utils.results.formatting import percent
-from transfer_utils.results.groups import Best, best_configurations
+from transfer_utils.results.groups import Best, best_configurations, dataset_order
 from transfer_utils.results.table import Row
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 FIRST_COMMAND = "transfer-utils compare --preset offline"
 ORDERS: dict[str, Callable[[list[Row]], list[Row]]] = {
-    "validation accuracy": lambda rows: sorted(rows, key=lambda row: (row.status != "running", -_or_zero(row, "val"))),
+    "validation accuracy": lambda rows: sorted(
+        rows, key=lambda row: (row.status != "running", *dataset_order(row.dataset), -_or_zero(row, "val"))
+    ),
     "test accuracy": lambda rows: sorted(rows, key=lambda row: -_or_zero(row, "test")),
     # Run numbers increase; the clock may have been set back.
     "newest": lambda rows: sorted(rows, key=lambda row: row.record.run_id, reverse=True),
@@ -39,9 +41,10 @@ def draw(view: View) -> None:
     hidden = set(state.hidden())
     shown = [row for row in view.rows if row.name not in hidden]
     best = best_configurations(shown)
-    for place, configuration in enumerate(best[:MAX_BEST]):
-        with st.container(border=True, key=f"best {place}"):
-            _describe_best(configuration, name_dataset=len(best) > 1)
+    with st.container(key="best configurations"):  # on a narrow page, its style puts it below the table
+        for place, configuration in enumerate(best[:MAX_BEST]):
+            with st.container(border=True, key=f"best {place}"):
+                _describe_best(configuration, place, name_dataset=len(best) > 1)
     listed = _filter(shown)
     _draw_actions(view, listed)
     _show_table(listed)
@@ -56,8 +59,8 @@ def _show_first_steps() -> None:
         st.caption("It needs no download and takes a few minutes. To show another folder, add `--runs FOLDER`.")
 
 
-def _describe_best(best: Best, name_dataset: bool) -> None:
-    description, validation, test = st.columns([4, 1, 1], vertical_alignment="center")
+def _describe_best(best: Best, place: int, name_dataset: bool) -> None:
+    description, validation, test, opening = st.columns([4, 1, 1, 0.7], vertical_alignment="center")
     with description:
         st.caption("Best configuration")
         dataset = "Data not recorded" if best.dataset == MISSING else best.dataset
@@ -68,11 +71,19 @@ def _describe_best(best: Best, name_dataset: bool) -> None:
         deviation = group.deviation(metric)
         spread = group.size if deviation is None else f"± {100 * deviation:.1f}, {group.size}"
         column.metric(label, percent(group.mean(metric)), spread, delta_color="off", delta_arrow="off")
+    names = [row.name for row in group.rows]
+    label, hint = ("Open", names[0]) if len(names) == 1 else ("Compare", f"Compare its {group.size}")
+    opening.button(label, key=f"open best {place}", on_click=_open_best, args=(names,), help=hint)
+
+
+def _open_best(names: list[str]) -> None:
+    state.choose(names)
+    state.open_page(*((state.ONE_RUN, names[0]) if len(names) == 1 else (state.COMPARE,)))
 
 
 def _filter(rows: list[Row]) -> list[Row]:
     """Draw the filters and return the rows that pass, in the chosen order."""
-    search, status, dataset, order = st.columns([3, 2, 2, 2])
+    search, status, dataset, order = st.container(key="filters").columns([3, 2, 2, 2])
     query = search.text_input(
         "Search", key="search", bind="query-params", placeholder="name or option=value", icon=":material/search:"
     )
@@ -139,8 +150,8 @@ def _show_table(rows: list[Row]) -> None:
     accuracies = [accuracy for curve in table["Curve"] for accuracy in curve]
     curve = st.column_config.LineChartColumn(
         width=60,
-        y_min=min(accuracies, default=0.0),
-        y_max=max(accuracies, default=1.0),
+        y_min=min(accuracies, default=0.0) - 0.05,  # so that no curve touches the edge of its cell
+        y_max=max(accuracies, default=1.0) + 0.05,
         color=style.colour(0),
         help="Validation accuracy, epoch by epoch, on the same scale for all runs",
     )
