@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -6,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.dashboard.charts import figures
 from tests.dashboard.conftest import SCRIPT
 from transfer_utils.dashboard import store
 from transfer_utils.dashboard.pages.try_it import model_file, overlay, predict

@@ -81,6 +81,14 @@ class TestHistory:
         long = record(stage1={"loss": [1.0, 0.9], "seconds": [1.0, 1.0]}, stage2={"loss": [0.5], "seconds": [10.0]})
         assert mean_history([slow, long]).seconds.tolist() == [5.0, 5.5, 15.5, 20.5]
 
+    def test_the_work_before_a_stage_stands_before_its_first_epoch(self):
+        stages = {"stage1": {"loss": [1.0], "seconds": [2.0]}, "stage2": {"loss": [0.5, 0.4], "seconds": [10.0, 10.0]}}
+        timing = {"total": 90.0, "data": 5.0, "features": 20.0, "stage1": 3.0, "boundary": 30.0, "stage2": 20.0}
+        run = RunRecord(curves=stages, timing_sec=timing)
+        assert mean_history([run]).seconds.tolist() == [28.0, 68.0, 78.0]
+        shorter = RunRecord(curves={"stage2": {"loss": [0.5], "seconds": [10.0]}}, timing_sec={"boundary": 12.0})
+        assert mean_history([run, shorter]).seconds.tolist() == [14.0, 45.0, 50.0]
+
     def test_an_old_log_has_one_stage_and_may_have_gaps(self):
         history = mean_history([record(accuracy=[0.1, None, 0.3])])
         assert history.starts == {"training": 1}
