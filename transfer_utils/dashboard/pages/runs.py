@@ -160,6 +160,7 @@ def _show_table(rows: list[Row]) -> None:
         key=key,
         height="content" if len(rows) <= MAX_ROWS_IN_FULL else LONG_TABLE_PIXELS,
         hide_index=True,
+        column_order=[*FIRST_COLUMNS, *(name for name in table if name not in FIRST_COLUMNS)],
         column_config=COLUMNS | {"Curve": curve},
         placeholder="",
         on_select=choose_selected,
@@ -169,8 +170,9 @@ def _show_table(rows: list[Row]) -> None:
     )
 
 
+FIRST_COLUMNS = ("Run", "Validation", "Curve", "Status")  # a narrow page shows two of them
 COLUMNS = {
-    "Run": st.column_config.TextColumn(pinned=True, width=160),
+    "Run": st.column_config.TextColumn(width=160),  # not pinned: Streamlit makes the text of a pinned column pale
     "Validation": st.column_config.TextColumn(help="Final accuracy on the validation split, with its 95 % interval"),
     "Test": st.column_config.TextColumn(help="Final accuracy on the test split, with its 95 % interval"),
     "Unfrozen": st.column_config.TextColumn(help="Layers of the backbone that stage 2 trained"),
