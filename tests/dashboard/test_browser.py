@@ -194,7 +194,8 @@ def test_a_saved_chart_is_whole_has_its_font_and_the_chosen_colours(page, width)
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": width, "height": 1000})
     names = ["depth-30-0", "depth-10-0", "head-only-0", "baseline-0"]
-    address = "page=Compare&group=head_start&colours=light&" + "&".join(f"chosen={name}" for name in names)
+    address = "page=Compare&group=configuration+(mean+over+seeds)&colours=light"
+    address += "".join(f"&chosen={name}" for name in names)
     open_page(page, f"{address}&format=SVG")
     svg = save_first_chart(page).decode()
     assert '@font-face{font-family:"Source Sans"' in svg and "url(data:font/woff2;base64," in svg

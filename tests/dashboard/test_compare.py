@@ -79,8 +79,8 @@ def legend(app):
 def test_runs_of_different_models_are_never_one_line(runs, draw):
     names = ["depth-30-0", "depth-10-0", "baseline-0", "head-only-0"]
     assert legend(draw(runs, "Compare", chosen=names, group="n_unfreeze")) == [
-        "backbone frozen<br>transfer learning", "last 10 layers unfrozen<br>transfer learning",
-        "last 30 layers unfrozen<br>transfer learning", "tutorial CNN",
+        "backbone frozen · transfer learning", "last 10 layers unfrozen · transfer learning",
+        "last 30 layers unfrozen · transfer learning", "tutorial CNN",
     ]  # fmt: skip
     app = draw(runs, "Compare", chosen=names)
     differences = app.dataframe[0].value.set_index("Option")

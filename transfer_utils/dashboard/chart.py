@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import plotly
 import plotly.graph_objects as go
+import plotly.io
 import streamlit as st
 from streamlit.components import v1
 
@@ -46,5 +46,11 @@ def draw(
         revision: as long as it is the same, the reader's zoom and hidden lines are kept.
         min_width: in pixels; on a narrower page the figure is scrolled.
     """
-    data = {"figure": figure.to_json(), "plotly": PLOTLY, "alt": alt, "name": name, "format": file_format}
+    data = {
+        "figure": plotly.io.to_json(figure, validate=False),
+        "plotly": PLOTLY,
+        "alt": alt,
+        "name": name,
+        "format": file_format,
+    }
     _chart(key=key, data={**data, "palette": palette, "revision": revision, "min_width": min_width})

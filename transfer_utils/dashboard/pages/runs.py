@@ -72,7 +72,7 @@ def _describe_best(best: Best, place: int, name_dataset: bool) -> None:
         spread = group.size if deviation is None else f"± {100 * deviation:.1f}, {group.size}"
         column.metric(label, percent(group.mean(metric)), spread, delta_color="off", delta_arrow="off")
     names = [row.name for row in group.rows]
-    label, hint = ("Open", names[0]) if len(names) == 1 else ("Compare", f"Compare its {group.size}")
+    label, hint = ("See run", names[0]) if len(names) == 1 else ("See runs", f"Compare its {group.size}")
     opening.button(label, key=f"open best {place}", on_click=_open_best, args=(names,), help=hint)
 
 
