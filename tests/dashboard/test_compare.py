@@ -40,7 +40,7 @@ def test_runs_are_grouped_by_an_option_only_if_it_differs(runs, draw):
     app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-1", "depth-10-0"], group="augment", against="time")
     assert not app.exception
     assert app.selectbox(key="group").value == "augment"
-    assert figures(app)[0]["layout"]["xaxis"]["title"]["text"] == "seconds since the start of the run"
+    assert figures(app)[0]["layout"]["xaxis2"]["title"]["text"] == "seconds since the start of the run"
     app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-1"], group="n_unfreeze")
     assert not app.exception and app.selectbox(key="group").value == "each run"
 

@@ -19,6 +19,6 @@ def test_what_stands_before_a_stage_counts_before_its_first_epoch():
 
 def test_time_is_averaged_by_phase_and_the_rest_of_the_total_is_other():
     spent = time_spent([RunRecord(timing_sec=TIMING), RunRecord(timing_sec={**TIMING, "data": 0.0}), RunRecord()])
-    assert list(spent) == ["data", "features", "boundary", "stage1", "stage2", "other"]
+    assert list(spent) == ["data", "features", "stage1", "boundary", "stage2", "other"]
     assert spent["data"] == 14 and spent["other"] == pytest.approx((16 + 44) / 2)
     assert time_spent([RunRecord()]) == time_spent([RunRecord(timing_sec={"total": None})]) == {}

@@ -47,7 +47,7 @@ def draw(
         min_width: in pixels; on a narrower page the figure is scrolled.
     """
     data = {
-        "figure": plotly.io.to_json(figure, validate=False),
+        "figure": plotly.io.to_json(figure, validate=False, remove_uids=False),
         "plotly": PLOTLY,
         "alt": alt,
         "name": name,

@@ -61,10 +61,14 @@ def group_by(rows: list[Row], option: str) -> list[RunGroup]:
     """Group rows by the value of one option, in the order of the values.
 
     A group holds runs of one dataset and one model, all of them fine-tuned or none, so that their mean is of one kind.
-    A run that ignores the option is grouped with the others that do.
+    Runs that ignore the option have groups of their own, the last ones.
     """
+
+    def order(row: Row) -> tuple[bool, tuple]:
+        return row.options.get(option, MISSING) == MISSING, sort_key(option, row.config.get(option))
+
     groups: dict[tuple, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: sort_key(option, row.config.get(option))):
+    for row in sorted(rows, key=order):
         groups.setdefault((row.options.get(option, MISSING), *_kind(row)), []).append(row)
     kinds = [_kind(members[0]) for members in groups.values()]
     varied = [place for place in range(len(kinds[0])) if len({kind[place] for kind in kinds}) > 1] if kinds else []
@@ -125,7 +129,8 @@ class _Distinctive:
         """Return the options whose values no other row shares, in their order: at each step the most telling one."""
         if not self.names:
             return []
-        differs = (self.values != self.values[:, [place]]) & self.used[:, [place]]
+        # An option that one of two rows does not use or record tells nothing.
+        differs = (self.values != self.values[:, [place]]) & self.used & self.used[:, [place]]
         alike, chosen = np.ones(differs.shape[1], bool), set()
         while (told := differs[:, alike].sum(axis=1)).any():
             best = int(told.argmax())  # of equally telling options the most important one, which comes first

@@ -125,6 +125,8 @@ def option_text(name: str, value: Any) -> str:
             return "all layers unfrozen" if text == "all" else f"last {text} layers unfrozen"
         case "augment", bool():
             return "augmented" if value else "not augmented"
+        case "tta", bool():
+            return f"{'' if value else 'no '}test-time augmentation"
         case "use_mixup", bool():
             return "Mixup" if value else "no Mixup"
         case "learning_rate_stage2", float():

@@ -148,10 +148,12 @@ def _show_table(rows: list[Row]) -> None:
 
     table = frame(rows)
     accuracies = [accuracy for curve in table["Curve"] for accuracy in curve]
+    lowest, highest = min(accuracies, default=0.0), max(accuracies, default=1.0)
+    margin = max((highest - lowest) / 4, 0.01)  # so that no curve touches the edge of its cell
     curve = st.column_config.LineChartColumn(
         width=60,
-        y_min=min(accuracies, default=0.0) - 0.05,  # so that no curve touches the edge of its cell
-        y_max=max(accuracies, default=1.0) + 0.05,
+        y_min=lowest - margin,
+        y_max=highest + margin,
         color=style.colour(0),
         help="Validation accuracy, epoch by epoch, on the same scale for all runs",
     )

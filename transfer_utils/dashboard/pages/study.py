@@ -113,7 +113,10 @@ def _held_fixed(families: list[Family], option: str, rows: list[Row]) -> str:
     """Describe the options in which the rows differ, but none of those drawn."""
     drawn = [row for family in families for group in family.groups for row in group.rows]
     varied = {option, *differing(drawn)}
-    return describe(drawn[0], [name for name in differing(rows) if name not in varied | REPEATS])
+    fixed = [name for name in differing(rows) if name not in varied | REPEATS]
+    # Some of the rows, such as those with a frozen backbone, may not use an option.
+    described = (next((text for row in drawn if (text := describe(row, [name]))), "") for name in fixed)
+    return " · ".join(filter(None, described))
 
 
 def _by_accuracy(family: Family, split: str) -> list[RunGroup]:
