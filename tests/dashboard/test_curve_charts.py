@@ -65,6 +65,7 @@ def test_the_pointer_shows_whole_epochs_and_seconds():
 def test_every_line_has_an_identity_by_which_it_stays_hidden():
     drawn = curves([line(RunRecord(curves={"stage1": STAGE1}), name=name, place=i) for i, name in enumerate("ab")]).data
     assert len({trace.uid for trace in drawn}) == len(drawn) == 10
+    assert all(trace.uid.isalnum() for trace in drawn), "Plotly selects elements by it"
 
 
 def test_boundaries_with_the_same_name_are_labelled_once_at_the_last_and_many_are_not_drawn():

@@ -26,20 +26,11 @@ export default async function ({ data, parentElement }) {
   const Plotly = await load(data.plotly);
   if (!frame.isConnected) return;
   dress(layout, data.palette ?? colours(parentElement), getComputedStyle(parentElement).fontFamily);
-  const save = {
-    name: "save",
-    title: `Download plot as ${data.format}`,
-    icon: Plotly.Icons.camera,
-    click: () => download(Plotly, frame, data),
-  };
-  const config = {
-    displaylogo: false,
-    modeBarButtonsToRemove: ["toImage", "select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
-    modeBarButtonsToAdd: [save],
-  };
-  // With the same uirevision, Plotly keeps zoom and hidden lines.
   frame.minWidth = data.min_width;
-  await Plotly.react(frame, traces, { ...layout, width: widthOf(frame), uirevision: data.revision }, config);
+  if (frame.format !== data.format) frame.config = configuration(Plotly, frame, data);
+  frame.format = data.format;
+  // With the same uirevision and the same configuration, Plotly keeps zoom and hidden lines.
+  await Plotly.react(frame, traces, { ...layout, width: widthOf(frame), uirevision: data.revision }, frame.config);
   await fit(Plotly, frame);
   frame.observer ??= new ResizeObserver(() => fit(Plotly, frame));
   frame.observer.observe(parentElement);
@@ -48,6 +39,13 @@ export default async function ({ data, parentElement }) {
     frame.observer.disconnect();
     Plotly.purge(frame);
   };
+}
+
+function configuration(Plotly, frame, { format, name }) {
+  const title = `Download plot as ${format}`;
+  const save = { name: "save", title, icon: Plotly.Icons.camera, click: () => download(Plotly, frame, format, name) };
+  const unused = ["toImage", "select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "sendChartToCloud"];
+  return { displaylogo: false, showSendToCloud: false, modeBarButtonsToRemove: unused, modeBarButtonsToAdd: [save] };
 }
 
 // Fit the figure to the width of the page, and add the height of the lines of the legend after the first.
@@ -89,7 +87,7 @@ function dress(layout, { ink, paper, grid }, family) {
   }
 }
 
-async function download(Plotly, frame, { format, name }) {
+async function download(Plotly, frame, format, name) {
   const { width, height } = frame._fullLayout;
   const figure = { data: frame.data, layout: frame.layout };
   const drawn = await Plotly.toImage(figure, { format: "svg", width, height, imageDataOnly: true });

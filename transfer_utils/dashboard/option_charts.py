@@ -77,7 +77,7 @@ def against_time(groups: list[RunGroup]) -> go.Figure | None:
                 y=[row.metric("val_end2end") for row in rows],
                 mode="markers",
                 name=as_label_lines(group.name, 44),
-                uid=group.name,
+                uid=style.identity(group.name),
                 marker={"color": style.colour(place), "symbol": style.symbol(place) or "circle", "size": 11},
                 customdata=[[as_label(row.name), duration(row.seconds)] for row in rows],
                 hovertemplate="%{customdata[0]}<br>%{y:.1%} after %{customdata[1]}<extra></extra>",
@@ -111,7 +111,6 @@ def time_spent(groups: list[RunGroup]) -> go.Figure | None:
     if not figure.data:
         return None
     style.lay_out(figure, 130 + 44 * len(groups), barmode="stack", bargap=0.35)
-    figure.update_layout(legend={"traceorder": "normal"})
     figure.update_xaxes(title_text="seconds")
     style.name_rows(figure, [as_label_lines(group.name) for group in groups])
     return figure

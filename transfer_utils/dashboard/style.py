@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,11 @@ def symbol(place: int) -> str | None:
     return SYMBOLS[place // len(COLOURS) % len(SYMBOLS)]
 
 
+def identity(*parts: str) -> str:
+    """Return an identity of a trace, by which Plotly recognises a line that the reader has hidden; a CSS identifier."""
+    return "trace" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
 def tinted(hexadecimal: str, opacity: float) -> str:
     """Return a colour such as ``#0072B2`` with an opacity in [0, 1]."""
     red, green, blue = (int(hexadecimal[place : place + 2], 16) for place in (1, 3, 5))
@@ -59,7 +65,7 @@ def lay_out(figure: go.Figure, height: int, legend: bool = True, **layout: Any) 
         height=height if legend else height - 32,
         margin={"l": 8, "r": 8, "t": 40 if legend else 8, "b": 8},
         showlegend=legend,
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None, "traceorder": "normal"},
         hoverlabel={"namelength": -1},
         **layout,
     )

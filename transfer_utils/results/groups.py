@@ -126,7 +126,10 @@ class _Distinctive:
         self.used = np.array([[text != MISSING for text in column] for column in texts], bool)
 
     def options(self, place: int) -> list[str]:
-        """Return the options whose values no other row shares, in their order: at each step the most telling one."""
+        """Return the options whose values no other row shares, in their order: at each step the most telling one.
+
+        The model is one of them wherever it differs.
+        """
         if not self.names:
             return []
         # An option that one of two rows does not use or record tells nothing.
@@ -136,7 +139,8 @@ class _Distinctive:
             best = int(told.argmax())  # of equally telling options the most important one, which comes first
             chosen.add(best)
             alike &= ~differs[best]
-        return [self.names[index] for index in sorted(chosen)]
+        models = [index for index, name in enumerate(self.names) if name == "model"]  # without it, a name says little
+        return [self.names[index] for index in sorted(chosen.union(models))]
 
 
 @dataclass

@@ -71,7 +71,8 @@ def ignored(options: Mapping[str, Any]) -> set[str]:
         # Records from before the baseline had options of its own trained it with those of stage 1.
         names |= {"learning_rate_stage1"} if "learning_rate_baseline" in options else set()
         names |= {"weight_decay"} if "weight_decay_baseline" in options else set()
-        names |= {"epochs_stage1", "epochs_stage2"} if get("epochs_baseline") else set()
+        both_stages = {"epochs_stage1", "epochs_stage2"}
+        names |= both_stages if get("epochs_baseline") else {"epochs_baseline"}  # 0 means those of both stages
     else:
         names |= {name for name in options if "baseline" in name}
         names |= {"optimizer_stage1", "learning_rate_stage1"} if get("epochs_stage1") == 0 else set()

@@ -60,7 +60,7 @@ def _show_first_steps() -> None:
 
 
 def _describe_best(best: Best, place: int, name_dataset: bool) -> None:
-    description, validation, test, opening = st.columns([4, 1, 1, 0.7], vertical_alignment="center")
+    description, validation, test, opening = st.columns([3.5, 1, 1, 1], vertical_alignment="center")
     with description:
         st.caption("Best configuration")
         dataset = "Data not recorded" if best.dataset == MISSING else best.dataset
@@ -152,7 +152,7 @@ def _show_table(rows: list[Row]) -> None:
     margin = max((highest - lowest) / 4, 0.01)  # so that no curve touches the edge of its cell
     curve = st.column_config.LineChartColumn(
         width=60,
-        y_min=lowest - margin,
+        y_min=max(lowest - margin, 0.01),  # a range that holds 0 is drawn with an axis
         y_max=highest + margin,
         color=style.colour(0),
         help="Validation accuracy, epoch by epoch, on the same scale for all runs",
