@@ -71,9 +71,14 @@ class TestHistory:
         assert history.has("loss") and not history.has("learning_rate")
         assert history.deviations == {}
 
-    def test_an_epoch_averages_the_runs_that_recorded_it(self):
-        history = mean_history([record(stage1={"accuracy": [0.4, 0.6]}), record(stage1={"accuracy": [0.6]})])
-        assert history.values["accuracy"].tolist() == [0.5, 0.6]
+    def test_a_mean_ends_with_the_first_run_that_ends(self):
+        runs = [
+            record(stage1={"accuracy": [0.4, 0.6]}),
+            record(stage1={"accuracy": [0.6]}),
+            record(stage1={"loss": [1]}),
+        ]
+        history = mean_history(runs)
+        np.testing.assert_equal(history.values["accuracy"], [0.5, np.nan])
         np.testing.assert_allclose(history.deviations["accuracy"], [np.std([0.4, 0.6], ddof=1), np.nan])
 
     def test_mean_seconds_increase_although_one_run_has_fewer_epochs_of_a_stage(self):

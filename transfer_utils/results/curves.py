@@ -130,7 +130,10 @@ class History:
 
 
 def mean_history(records: Sequence[RunRecord]) -> History:
-    """Return the mean curves of several runs, stage by stage; each epoch averages the runs that recorded it."""
+    """Return the mean curves of several runs, stage by stage, over the epochs that all runs with the quantity recorded.
+
+    Where a run has ended, the mean of the others would jump although none of them does.
+    """
     lengths = _stage_lengths(records)
     runs = [join_stages(record, lengths) for record in records]
     tables = {quantity: np.array([run.values[quantity] for run in runs]) for quantity in (*QUANTITIES, "seconds")}
@@ -157,16 +160,17 @@ def _waits(record: RunRecord, joined: JoinedCurves) -> np.ndarray:
 
 
 def _mean(table: np.ndarray) -> np.ndarray:
-    count = np.isfinite(table).sum(axis=0)
-    return np.where(count, np.nansum(table, axis=0) / np.maximum(count, 1), np.nan)
+    finite = np.isfinite(table)
+    runs = max(int(finite.any(axis=1).sum()), 1)  # the others do not record this quantity
+    return np.where(finite.sum(axis=0) == runs, np.nansum(table, axis=0) / runs, np.nan)
 
 
 def _deviation(table: np.ndarray) -> np.ndarray:
-    """Return the sample standard deviation of each column, NaN where fewer than two runs have a value."""
-    count = np.isfinite(table).sum(axis=0)
+    """Return the sample standard deviation of each column, NaN where it has no mean or fewer than two values."""
+    count, mean = np.isfinite(table).sum(axis=0), _mean(table)
     with np.errstate(over="ignore"):  # a record may hold 1e308; charts leave out infinite values
-        squares = np.nansum((table - _mean(table)) ** 2, axis=0)
-    return np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
+        squares = np.nansum((table - mean) ** 2, axis=0)
+    return np.where((count > 1) & np.isfinite(mean), np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
 
 
 def accuracy_before_fine_tuning(record: RunRecord) -> float | None:

@@ -94,7 +94,10 @@ def _draw_curves(groups: list[RunGroup], against: str) -> None:
     alt = "Accuracy and loss of the chosen runs, epoch by epoch"
     style.show(curve_charts.curves(lines, against), "compare-curves", alt, revision=against)
     if any(len(group.rows) > 1 for group in groups):
-        st.caption("Bands: ± one standard deviation over the runs of a group that reached this epoch.")
+        st.caption(
+            "Lines: means over the epochs of each stage that all runs of a group reached. "
+            "Bands: ± one standard deviation over the runs."
+        )
     if against == "time":
         st.subheader("What the time went into")
         alt, missing = "Seconds of each phase of the runs", "None of these runs has recorded times."

@@ -236,7 +236,7 @@ def _padded(accuracy: str) -> str:
 
 
 def _sparkline(row: Row) -> list[float]:
-    curve = row.history.values["val_accuracy"]
+    curve = style.possible(row.history.values["val_accuracy"], accuracy=True)
     return np.round(curve[np.isfinite(curve)][-100:], 4).tolist()
 
 
