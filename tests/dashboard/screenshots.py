@@ -20,9 +20,9 @@ from tests.samples import write_samples, write_study
 
 PAGES = ("Runs", "Compare", "One run", "One run&part=Test split", "One run&part=Options", "Study", "Try it")
 README_PAGES, README_HEIGHT, COLOURS = ("Runs", "Compare"), 760, 128
-WIDTHS, THEMES, MAX_HEIGHT = (1440, 800), ("light", "dark"), 4000
+WIDTHS, THEMES, MAX_HEIGHT = (1440, 800, 390), ("light", "dark"), 6000
 DRAWN = """() => !document.querySelector('[data-testid="stSkeleton"], [data-stale="true"]')
-    && [...document.querySelectorAll('[data-testid="stPlotlyChart"]')]
+    && [...document.querySelectorAll('.chart')]
         .every(chart => !chart.offsetParent || chart.querySelector('.main-svg'))"""
 
 

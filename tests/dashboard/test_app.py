@@ -1,6 +1,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.dashboard.charts import figures
 from tests.dashboard.conftest import SCRIPT
 from tests.samples import write_run
 from transfer_utils.dashboard import app as dashboard
@@ -39,9 +40,9 @@ def test_a_new_run_appears(tmp_path, draw):
 
 def test_the_browser_loads_plotly_after_the_table_is_drawn(runs, draw):
     app = draw(runs)
-    assert not app.get("plotly_chart")
-    assert len(app.run().get("plotly_chart")) == 1
-    assert not draw(runs, "Try it").run().get("plotly_chart")
+    assert not figures(app)
+    assert len(figures(app.run())) == 1
+    assert not figures(draw(runs, "Try it").run())
 
 
 @pytest.mark.fault(36)

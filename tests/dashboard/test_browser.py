@@ -1,5 +1,6 @@
 """The dashboard in a real browser: every page, and the connections of its server."""
 
+import io
 import json
 import re
 import shutil
@@ -12,10 +13,12 @@ import psutil
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
 from tests.samples import OLD_LOG, RUNNING, write_run, write_samples
+from transfer_utils.records import read_record
 from transfer_utils.utils.files import lock
 
 pytestmark = [
@@ -255,6 +258,98 @@ def test_a_chart_is_saved_in_the_chosen_format(page, file_format):
     assert download.value.suggested_filename == f"depth-30-0-curves.{file_format.lower()}"
     content = Path(download.value.path()).read_bytes()
     assert content.startswith(b"\x89PNG") if file_format == "PNG" else b"<svg" in content[:200]
+
+
+def save_first_chart(page: Page) -> bytes:
+    page.locator(".js-plotly-plot").first.hover()
+    with page.expect_download() as download:
+        page.locator('[data-title^="Download plot"]').first.click()
+    return Path(download.value.path()).read_bytes()
+
+
+# For every text of a picture: how far it is beyond the edges, in pixels, and its contrast with the paper (WCAG 2.2).
+TEXTS = """svg => {
+    const luminance = colour => {
+        const parts = colour.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255);
+        const [r, g, b] = parts.map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const frame = svg.getBoundingClientRect(), paper = luminance(getComputedStyle(svg.querySelector("rect")).fill);
+    return [...svg.querySelectorAll("text")].filter(text => text.textContent.trim()).map(text => {
+        const box = text.getBoundingClientRect(), style = getComputedStyle(text);
+        const across = Math.max(frame.left - box.left, box.right - frame.right);
+        const beyond = Math.max(across, frame.top - box.top, box.bottom - frame.bottom);
+        const [low, high] = [luminance(style.fill), paper].sort((a, b) => a - b);
+        return {text: text.textContent, beyond, contrast: style.fillOpacity * (high + 0.05) / (low + 0.05), paper};
+    });
+}"""
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_saved_chart_is_whole_has_its_font_and_the_chosen_colours(page, width):
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": width, "height": 1000})
+    names = ["depth-30-0", "depth-10-0", "head-only-0", "baseline-0"]
+    address = "page=Compare&group=configuration+(mean+over+seeds)&colours=light"
+    address += "".join(f"&chosen={name}" for name in names)
+    open_page(page, f"{address}&format=SVG")
+    svg = save_first_chart(page).decode()
+    assert '@font-face{font-family:"Source Sans"' in svg and "url(data:font/woff2;base64," in svg
+    open_page(page, f"{address}&format=PNG")
+    picture = Image.open(io.BytesIO(save_first_chart(page)))
+    assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255), "light, as chosen, on the dark page"
+
+    page.goto("about:blank")
+    page.set_content(svg)
+    shown = page.locator("svg").first
+    size = shown.bounding_box()
+    assert picture.size == (2 * size["width"], 2 * size["height"])
+    texts = shown.evaluate(TEXTS)
+    assert {"validation", "training", "epoch"} <= {text["text"] for text in texts} and len(texts) > 15
+    assert [text for text in texts if text["beyond"] > 1 or text["contrast"] < 4.5] == []
+    assert texts[0]["paper"] == 1
+
+
+def test_a_run_in_progress_keeps_the_zoom_and_the_hidden_line(page, folder):
+    path = write_run(folder / "moving", {"n_unfreeze": 60}, "running", 22)
+    open_page(page, "page=Compare&chosen=moving&chosen=depth-30-0")
+    chart = page.locator(".chart").first
+    hidden = "chart => chart._fullData.filter(line => line.visible === 'legendonly').map(line => line.uid)"
+    zoom = "chart => [chart._fullLayout.xaxis.range, chart._fullLayout.yaxis.range].flat()"
+    chart.locator(".legendtoggle").first.click()
+    page.wait_for_function(f"() => ({hidden})(document.querySelector('.chart')).length")
+    whole = chart.evaluate(zoom)
+    plot = chart.locator(".nsewdrag").first.bounding_box()
+    page.mouse.move(plot["x"] + 40, plot["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + 300, plot["y"] + 120, steps=5)
+    page.mouse.up()
+    page.wait_for_function(f"whole => ({zoom})(document.querySelector('.chart'))[1] < whole[1] / 2", arg=whole)
+    before = chart.evaluate(zoom), chart.evaluate(hidden)
+
+    record = read_record(path)
+    epochs = len(record.curves["stage1"]["loss"]) + len(record.curves["stage2"]["loss"])
+    record.curves["stage2"] = {name: [*values, values[-1]] for name, values in record.curves["stage2"].items()}
+    record.save(path)
+    page.wait_for_function("n => document.querySelector('.chart')._fullData[0].x.length === n", arg=epochs + 1)
+    wait_until_drawn(page)
+    assert (chart.evaluate(zoom), chart.evaluate(hidden)) == before and len(before[1]) >= 2
+    shutil.rmtree(path.parent)
+
+
+def test_on_a_narrow_page_the_table_comes_first_and_no_chart_is_wider_than_the_page(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_page(page, "page=Runs")
+    table, best = page.get_by_test_id("stDataFrame").first, page.locator(".st-key-best-configurations")
+    expect(best).to_be_visible()
+    assert table.bounding_box()["y"] < 700 and table.bounding_box()["y"] < best.bounding_box()["y"]
+    open_page(page, "page=Compare&chosen=depth-30-0&chosen=baseline-0&chosen=depth-10-0")
+    charts = page.locator(".js-plotly-plot")
+    expect(charts).to_have_count(4)
+    for chart in charts.all():
+        column = chart.locator("xpath=..").bounding_box()
+        assert column["x"] >= 0 and column["x"] + column["width"] <= 390
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
 
 
 @pytest.mark.fault(30)

@@ -1,8 +1,8 @@
-import json
+import pytest
 
-
-def charts(app):
-    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+from tests.dashboard.charts import figures
+from transfer_utils.dashboard import style
+from transfer_utils.records import read_record
 
 
 def test_only_the_options_that_differ_are_listed_and_the_runs_can_be_changed(runs, draw):
@@ -30,8 +30,8 @@ def test_without_chosen_runs_the_page_explains_how_to_choose(runs, draw):
 def test_seeds_are_grouped_with_a_band(runs, draw):
     names = ["depth-30-0", "depth-30-1", "depth-10-0"]
     app = draw(runs, "Compare", chosen=names, group="configuration (mean over seeds)")
-    curves = charts(app)[0]
-    legend = [trace["name"] for trace in curves["data"] if trace.get("showlegend") and trace.get("name")]
+    curves = figures(app)[0]
+    legend = [trace["name"] for trace in curves["data"] if trace.get("showlegend")]
     assert legend == ["last 30 layers unfrozen (2 seeds)", "last 10 layers unfrozen"]
     assert any(trace.get("fill") == "tonexty" for trace in curves["data"])
     assert any("± one standard deviation over the runs" in caption.value for caption in app.caption)
@@ -41,7 +41,7 @@ def test_runs_are_grouped_by_an_option_only_if_it_differs(runs, draw):
     app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-1", "depth-10-0"], group="augment", against="time")
     assert not app.exception
     assert app.selectbox(key="group").value == "augment"
-    assert charts(app)[0]["layout"]["xaxis"]["title"]["text"] == "seconds of training"
+    assert figures(app)[0]["layout"]["xaxis2"]["title"]["text"] == "seconds since the start of the run"
     app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-1"], group="n_unfreeze")
     assert not app.exception and app.selectbox(key="group").value == "each run"
 
@@ -49,13 +49,17 @@ def test_runs_are_grouped_by_an_option_only_if_it_differs(runs, draw):
 def test_at_most_twelve_lines_are_drawn(draw, study):
     names = [f"labels-{n}-s{seed}" for n in (5, 20, 100, 500) for seed in range(3)]
     app = draw(study, "Compare", chosen=[*names, "mixup-s0"])
-    assert any("the first 12 of 13" in info.value for info in app.info)
+    [info] = [info.value for info in app.info]
+    assert "12 of 13 lines: those of the highest validation accuracy" in info and "Group the runs" in info
+    drawn = {trace["name"] for trace in figures(app)[0]["data"] if trace.get("showlegend")}
+    lowest = min(names, key=lambda name: read_record(study / name / "run.json").metrics["val_end2end"])
+    assert len(drawn) == 12 and lowest not in drawn and "mixup-s0" in drawn
 
 
 def test_old_logs_and_unfinished_runs_can_be_compared(runs, draw):
     app = draw(runs, "Compare", chosen=["old-log", "depth-60-0", "depth-all-0"])
     assert not app.exception
-    legend = [trace["name"] for trace in charts(app)[0]["data"] if trace.get("showlegend")]
+    legend = [trace["name"] for trace in figures(app)[0]["data"] if trace.get("showlegend")]
     assert legend == ["depth-60-0", "depth-all-0"]  # the old log has no curves
 
 
@@ -67,3 +71,50 @@ def test_the_caption_reports_options_without_an_axis(study, draw):
     many = caption("mixup-s0", "scratch-5-s0", "side-96-s0", "batch-norm-trained-s0", "depth-0-s0")
     assert "The chart shows the 7 most informative of " in many
     assert "The chart shows" not in caption("depth-10-s0", "depth-30-s0")
+
+
+def legend(app):
+    return [trace["name"] for trace in figures(app)[0]["data"] if trace.get("showlegend")]
+
+
+def test_runs_of_different_models_are_never_one_line(runs, draw):
+    names = ["depth-30-0", "depth-10-0", "baseline-0", "head-only-0"]
+    assert legend(draw(runs, "Compare", chosen=names, group="n_unfreeze")) == [
+        "backbone frozen · transfer learning", "last 10 layers unfrozen · transfer learning",
+        "last 30 layers unfrozen · transfer learning", "tutorial CNN",
+    ]  # fmt: skip
+    app = draw(runs, "Compare", chosen=names)
+    differences = app.dataframe[0].value.set_index("Option")
+    assert list(differences.loc["n_unfreeze"]) == ["30", "10", "–", "0"]
+    assert "learning_rate_stage2" not in differences.index, "of these runs, those that fine-tune have the same"
+
+
+def test_below_the_curves_against_time_stands_what_the_time_went_into(runs, draw):
+    chosen = ["depth-30-0", "baseline-0"]
+    app = draw(runs, "Compare", chosen=chosen, against="time")
+    curves, phases = figures(app)[:2]
+    assert [trace["name"] for trace in phases["data"]] == ["features", "stage 1", "stage 2", "training from scratch"]
+    assert curves["data"][0]["uid"] == style.identity("depth-30-0", "accuracy"), "it is sent to the browser"
+    assert len(figures(draw(runs, "Compare", chosen=chosen))) == len(figures(app)) - 1
+
+
+@pytest.mark.parametrize(
+    ("pair", "text"),
+    [
+        (("depth-30-0", "head-only-0"), "depth-30-0 beats head-only-0 by "),
+        (("head-only-0", "depth-30-0"), "depth-30-0 beats head-only-0 by "),
+        (("depth-30-0", "depth-30-1"), "These runs cannot tell depth-30-0 from depth-30-1: the difference is "),
+        (("depth-30-0", "depth-60-0"), "These runs cannot tell: depth-60-0 has no recorded answers"),
+    ],
+)
+def test_two_lines_have_a_verdict(runs, draw, pair, text):
+    app = draw(runs, "Compare", chosen=["old-log", "depth-10-0", *pair], first=pair[0], second=pair[1])
+    assert not app.exception
+    [found] = [shown.value for shown in app.text if shown.value.startswith(text)]
+    based = [caption.value for caption in app.caption if "95 % interval from 10,000 test images" in caption.value]
+    assert len(based) == ("no recorded answers" not in found)
+
+
+def test_one_line_has_no_verdict(runs, draw):
+    app = draw(runs, "Compare", chosen=["depth-30-0"])
+    assert "Is one better than the other?" not in [heading.value for heading in app.subheader]

@@ -30,7 +30,7 @@ def test_training_is_dashed_and_validation_solid_in_the_colour_of_the_run():
 def test_both_stages_share_an_axis_with_the_boundary_marked():
     figure = curves([line(RunRecord(curves={"stage1": STAGE1, "stage2": STAGE2}))])
     assert [shape.x0 for shape in figure.layout.shapes] == [2.5, 2.5]  # accuracy and loss
-    assert [note.text for note in figure.layout.annotations][2:] == ["stage 2", "stage 2"]
+    assert [note.text for note in figure.layout.annotations][2:] == ["stage 2"]
     validation = next(trace for trace in figure.data if trace.yaxis == "y" and trace.line.dash == "solid")
     assert list(validation.x) == [1, 2, 3] and list(validation.y) == [0.4, 0.5, 0.7]
     figure = curves([line(RunRecord(curves={"stage1": STAGE1, "stage2": STAGE2}))], against="time")
@@ -45,6 +45,29 @@ def test_several_runs_have_a_band_of_one_standard_deviation():
     assert figure.data[2].fill == "tonexty"
 
 
+def test_bands_and_values_stay_within_what_is_possible():
+    curves_of = (
+        {"val_accuracy": [0.99, 1e308], "val_loss": [0.01, 1e308]},
+        {"val_accuracy": [0.6, 0.5], "val_loss": [2.0, 1.0]},
+    )
+    figure = curves([line(*(RunRecord(curves={"stage1": each}) for each in curves_of))])
+    for axis, most in (("y", 1), ("y2", 1e6)):
+        drawn = np.concatenate([trace.y for trace in figure.data if trace.yaxis == axis and trace.x[0] is not None])
+        assert np.nanmin(drawn) >= 0 and np.nanmax(drawn) == most
+
+
+def test_the_pointer_shows_whole_epochs_and_seconds():
+    lines = [line(RunRecord(curves={"stage1": STAGE1}))]
+    assert "epoch %{x:,.0f}" in curves(lines).data[0].hovertemplate
+    assert "%{x:,.0f} s" in curves(lines, "time").data[0].hovertemplate
+
+
+def test_every_line_has_an_identity_by_which_it_stays_hidden():
+    drawn = curves([line(RunRecord(curves={"stage1": STAGE1}), name=name, place=i) for i, name in enumerate("ab")]).data
+    assert len({trace.uid for trace in drawn}) == len(drawn) == 10
+    assert all(trace.uid.isalnum() for trace in drawn), "Plotly selects elements by it"
+
+
 def test_boundaries_with_the_same_name_are_labelled_once_at_the_last_and_many_are_not_drawn():
     def lines(*lengths):
         stages = [{"stage1": {"loss": [1.0] * n}, "stage2": STAGE2} for n in lengths]
@@ -52,7 +75,8 @@ def test_boundaries_with_the_same_name_are_labelled_once_at_the_last_and_many_ar
 
     figure = curves(lines(4, 3))
     assert sorted({shape.x0 for shape in figure.layout.shapes}) == [3.5, 4.5]
-    assert {note.x for note in figure.layout.annotations if note.text == "stage 2"} == {4.5}
+    notes = list(figure.layout.annotations[2:])
+    assert [(note.text, note.x) for note in notes] == [("stage 2", 4.5)], "and no placeholder at the other line"
     assert len(curves(lines(1, 2, 3, 4, 5)).layout.shapes) == 0
 
 

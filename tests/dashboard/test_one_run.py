@@ -1,7 +1,6 @@
-import json
-
 import pytest
 
+from tests.dashboard.charts import figures
 from tests.samples import write_run
 from transfer_utils.config import recorded_config
 from transfer_utils.records import read_record
@@ -13,7 +12,7 @@ def test_a_finished_run_shows_its_metrics_its_command_and_its_curves(runs, draw)
     assert [metric.value for metric in app.metric] == ["85.1 %", "84.4 %", "3 min 45 s", "423,000"]
     assert app.metric[0].delta == "95 %: 84.4–85.8"
     assert app.code[0].value.startswith("transfer-utils train --preset cifar10")
-    assert len(app.get("plotly_chart")) == 2  # the curves and the learning rate
+    assert len(figures(app)) == 2  # the curves and the learning rate
 
 
 def test_every_part_of_a_finished_run_can_be_opened(runs, draw):
@@ -32,7 +31,7 @@ def test_every_part_of_a_finished_run_can_be_opened(runs, draw):
 def test_the_confusion_matrix_shows_counts_or_shares(runs, draw):
     def cells(address):
         app = draw(runs, "One run", run="depth-30-2", part="Test split", **address)
-        charts = [json.loads(chart.proto.spec)["data"] for chart in app.get("plotly_chart")]
+        charts = [figure["data"] for figure in figures(app)]
         return next(traces[2]["text"] for traces in charts if traces[0]["type"] == "heatmap")
 
     assert len(cells({})) == 100 and cells({})[0].isdecimal()
@@ -50,7 +49,7 @@ def test_an_old_log_and_a_failed_run_show_what_they_have_recorded(runs, draw):
     app = draw(runs, "One run", run="old-log", part="Files")
     assert list(app.dataframe[0].value["File"]) == ["old-log.json"]
     app = draw(runs, "One run", run="old-log", part="Test split")
-    assert len(app.get("plotly_chart")) == 1 and not app.exception
+    assert len(figures(app)) == 1 and not app.exception
 
 
 def test_an_unknown_run_in_the_address_is_named_and_another_can_be_chosen(runs, draw):

@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from transfer_utils.dashboard import option_charts
+from transfer_utils.records import Run, RunRecord
 from transfer_utils.results.groups import RunGroup, group_by_configuration
+from transfer_utils.results.table import Row
 
 
 @pytest.fixture
@@ -39,6 +43,23 @@ def test_parallel_coordinates_show_the_options_that_differ_and_the_accuracy(rows
     assert lines["depth-10-0"].y[0] != lines["depth-10-1"].y[0]  # apart, so that both are visible
     assert option_charts.parallel(rows("depth-30-0", "depth-30-1")) is None
     assert option_charts.parallel(rows("depth-30-0")) is None
+
+
+def test_the_time_of_a_group_is_that_of_its_phases_and_the_rest():
+    table = {"total": 100.0, "features": 20.0, "stage1": 10.0, "stage2": 60.0}
+    tables = [table, {**table, "features": 40.0, "total": 120.0, "reading": 0.0}, {"total": 50.0, "baseline": 50.0}]
+    rows = [Row(str(n), Run(RunRecord(timing_sec=timing), Path())) for n, timing in enumerate(tables)]
+    figure = option_charts.time_spent([RunGroup("transfer", rows[:2]), RunGroup("scratch", rows[2:])])
+    assert {trace.name: trace.x for trace in figure.data} == {
+        "features": (30, 0), "stage 1": (10, 0), "stage 2": (60, 0), "training from scratch": (0, 50), "other": (10, 0),
+    }  # fmt: skip
+    assert option_charts.time_spent([RunGroup("none", [Row("none", Run(RunRecord(), Path()))])]) is None
+
+
+def test_an_error_bar_ends_at_what_is_possible():
+    low, high = (Row("", Run(RunRecord(metrics={"val_end2end": value}), Path())) for value in (0.2, 1.0))
+    bar = option_charts.results([RunGroup("both", [low, high])], ("val",)).data[0]
+    assert bar.x[0] == pytest.approx(0.6) and bar.error_x.array[0] == pytest.approx(0.4)
 
 
 def test_groups_are_named_on_the_axis(rows):

@@ -72,7 +72,8 @@ def test_filters_are_read_from_the_address(runs, draw, address, expected):
 
 
 def test_the_table_is_sorted(runs, draw):
-    assert names(draw(runs))[:2] == ["depth-60-0", "old-log-with-curves"]
+    assert names(draw(runs))[:2] == ["depth-60-0", "depth-30-2"]
+    assert set(names(draw(runs))[-2:]) == {"old-log", "old-log-with-curves"}, "of another dataset"
     assert names(draw(runs, sort="name"))[:2] == ["baseline-0", "depth-10-0"]
     newest = names(draw(runs, sort="newest"))
     assert newest[0] == "depth-all-0" and set(newest[-2:]) == {"old-log", "old-log-with-curves"}
@@ -129,6 +130,15 @@ def test_one_chosen_run_is_opened_and_several_are_compared(runs, draw):
     assert button(app, "Open").disabled
     button(app, "Compare").click().run()
     assert app.multiselect(key="picked").value == ["depth-10-0", "baseline-0"]
+
+
+def test_the_best_configuration_leads_to_its_runs(runs, draw):
+    app = draw(runs)
+    app.button(key="open best 0").click().run()
+    assert sorted(app.multiselect(key="picked").value) == ["depth-30-0", "depth-30-1", "depth-30-2"]
+    app = draw(runs, hidden=["depth-30-1", "depth-30-2"])
+    app.button(key="open best 0").click().run()
+    assert app.segmented_control(key="page").value == "One run" and app.selectbox(key="run").value == "depth-30-0"
 
 
 def test_csv_has_every_metric_and_option_and_no_formula(tmp_path):

@@ -12,9 +12,15 @@ def test_a_study_answers_every_question(study, draw):
         "1 · Start", "2 · Optimizer of the head", "3 · Unfreezing depth", "4 · Learning rate", "5 · Augmentation",
         "6 · Test-time augmentation", "Label efficiency", "Image size", "Any other option",
     ]  # fmt: skip
-    assert any(text.startswith("Highest: all layers unfrozen, 88.1 %") for text in texts(app))
+    [depth] = [text for text in texts(app) if text.startswith("Highest: all layers unfrozen, 88.1 %")]
+    assert depth.count("(3 seeds)") == 2
     assert any("Lowest: learning rate 0.1, 53.3 %" in text for text in texts(app))
-    assert "+0.9 points on average over 69 runs." in texts(app)
+    measured = "+0.9 points on average over 69 runs. The chart shows the best 8 of 23 configurations."
+    assert measured in texts(app)
+    held = [caption.value for caption in app.caption if caption.value.startswith("Held fixed")]
+    [of_depth] = [text for text in held if "unfrozen" not in text and " augmented" in text]
+    for part in ("transfer learning", "learning rate 0.001", "all labels", "160 px"):
+        assert part in of_depth
 
 
 def test_unanswered_questions_are_named_with_the_command_that_answers_them(study, runs, draw):
@@ -28,6 +34,12 @@ def test_the_split_and_any_other_option_are_chosen_in_the_address(study, draw):
     app = draw(study, "Study", split="test", option="batch_norm")
     assert any(text.startswith("Highest: all layers unfrozen, 87.3 %") for text in texts(app))
     assert not app.exception and app.selectbox(key="option").value == "batch_norm"
+
+
+def test_a_hidden_run_is_not_in_the_study(study, draw):
+    hidden = [f"depth--1-s{seed}" for seed in range(3)]
+    conclusions = texts(draw(study, "Study", hidden=hidden))
+    assert any(text.startswith("Highest: last 60 layers unfrozen") for text in conclusions)
 
 
 def test_values_of_diverged_runs_are_named(tmp_path, draw):
@@ -65,4 +77,6 @@ def test_frozen_features_are_compared_with_the_best_of_many_networks_from_scratc
     rates = [10.0**-n for n in range(1, 10)]
     best = max(accuracy(f"s{n}", {"model": "baseline", "learning_rate_stage1": r}, n) for n, r in enumerate(rates))
     gain = 100 * (accuracy("frozen", {"n_unfreeze": 0}, 9) - best)
-    assert f"Frozen features: {gain:+.1f} points over the network from scratch." in texts(draw(tmp_path, "Study"))
+    assert f"Frozen features: {gain:+.1f} points over the network from scratch (1 seed against 1 seed)." in texts(
+        draw(tmp_path, "Study")
+    )

@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -6,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.dashboard.charts import figures
 from tests.dashboard.conftest import SCRIPT
 from transfer_utils.dashboard import store
 from transfer_utils.dashboard.pages.try_it import _enlarged, model_file, overlay, predict
@@ -101,7 +101,7 @@ def test_the_page_shows_the_three_best_classes_and_three_images(model_run, pictu
     assert "<b>red</b>, green, blue" in [text.value for text in app.text]
     app.file_uploader(key="image").set_value(("red.png", picture, "image/png")).run()
     assert not app.exception and not app.warning
-    [chart] = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+    [chart] = figures(app)
     assert chart["layout"]["yaxis"]["ticktext"] == ["&lt;b&gt;red&lt;/b&gt;", "blue", "green"]
     assert len(app.image) == 3
     app.file_uploader(key="image").set_value(("bad.png", b"no picture", "image/png")).run()

@@ -71,15 +71,28 @@ class TestHistory:
         assert history.has("loss") and not history.has("learning_rate")
         assert history.deviations == {}
 
-    def test_an_epoch_averages_the_runs_that_recorded_it(self):
-        history = mean_history([record(stage1={"accuracy": [0.4, 0.6]}), record(stage1={"accuracy": [0.6]})])
-        assert history.values["accuracy"].tolist() == [0.5, 0.6]
+    def test_a_mean_ends_with_the_first_run_that_ends(self):
+        runs = [
+            record(stage1={"accuracy": [0.4, 0.6]}),
+            record(stage1={"accuracy": [0.6]}),
+            record(stage1={"loss": [1]}),
+        ]
+        history = mean_history(runs)
+        np.testing.assert_equal(history.values["accuracy"], [0.5, np.nan])
         np.testing.assert_allclose(history.deviations["accuracy"], [np.std([0.4, 0.6], ddof=1), np.nan])
 
     def test_mean_seconds_increase_although_one_run_has_fewer_epochs_of_a_stage(self):
         slow = record(stage1={"loss": [1.0], "seconds": [9.0]}, stage2={"loss": [0.5, 0.4], "seconds": [10.0, 10.0]})
         long = record(stage1={"loss": [1.0, 0.9], "seconds": [1.0, 1.0]}, stage2={"loss": [0.5], "seconds": [10.0]})
         assert mean_history([slow, long]).seconds.tolist() == [5.0, 5.5, 15.5, 20.5]
+
+    def test_the_work_before_a_stage_stands_before_its_first_epoch(self):
+        stages = {"stage1": {"loss": [1.0], "seconds": [2.0]}, "stage2": {"loss": [0.5, 0.4], "seconds": [10.0, 10.0]}}
+        timing = {"total": 90.0, "data": 5.0, "features": 20.0, "stage1": 3.0, "boundary": 30.0, "stage2": 20.0}
+        run = RunRecord(curves=stages, timing_sec=timing)
+        assert mean_history([run]).seconds.tolist() == [28.0, 68.0, 78.0]
+        shorter = RunRecord(curves={"stage2": {"loss": [0.5], "seconds": [10.0]}}, timing_sec={"boundary": 12.0})
+        assert mean_history([run, shorter]).seconds.tolist() == [14.0, 45.0, 50.0]
 
     def test_an_old_log_has_one_stage_and_may_have_gaps(self):
         history = mean_history([record(accuracy=[0.1, None, 0.3])])

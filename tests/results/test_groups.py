@@ -64,7 +64,51 @@ def test_many_groups_are_named_by_their_unusual_options(tmp_path):
     assert [group.name for group in group_by_configuration(rows)] == [
         "last 30 layers unfrozen · augmented · 160 px",
         "last 10 layers unfrozen",
-        "not augmented",
+        "last 30 layers unfrozen · not augmented",
         "224 px",
-        "last 60 layers unfrozen · not augmented",
+        "last 60 layers unfrozen",
     ]
+
+
+def test_groups_that_no_option_tells_apart_are_named_by_their_first_run(tmp_path):
+    for index, shift in enumerate((0, 1)):  # without augmented views, the shift of their images has no effect
+        write_run(tmp_path / f"run{index}", {"tta": False, "tta_shift": shift}, "completed", index)
+    write_run(tmp_path / "other", {"n_unfreeze": 30}, "completed", 2)
+    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
+    names = {group.name for group in group_by_configuration(rows)}
+    assert names == {"backbone frozen · run0", "backbone frozen · run1", "last 30 layers unfrozen"}
+
+
+def test_a_group_holds_one_dataset_and_one_model(tmp_path):
+    kinds = [
+        {"n_unfreeze": 30}, {"n_unfreeze": 30, "weights": "random"}, {"n_unfreeze": 30, "model": "baseline"},
+        {"n_unfreeze": 30, "model": "baseline", "baseline": "compact"}, {"n_unfreeze": 0}, {"n_unfreeze": 30},
+    ]  # fmt: skip
+    for index, options in enumerate(kinds):
+        path = write_run(tmp_path / f"run{index}", options, "completed", index)
+    record = read_record(path)
+    record.dataset["name"] = "birds"
+    record.save(path)
+    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
+    groups = group_by(rows, "n_unfreeze")
+    assert {group.name: [row.name for row in group.rows] for group in groups} == {
+        "backbone frozen · transfer learning · cifar10": ["run4"],
+        "last 30 layers unfrozen · transfer learning · cifar10": ["run0"],
+        "last 30 layers unfrozen · same network from random weights · cifar10": ["run1"],
+        "tutorial CNN · cifar10": ["run2"],
+        "compact CNN · cifar10": ["run3"],
+        "last 30 layers unfrozen · transfer learning · birds": ["run5"],
+    }
+    assert [len(group.rows) for group in group_by(rows, "no such option")] == [1] * 6
+
+
+def test_an_accuracy_in_percent_does_not_lead(tmp_path):
+    for index, accuracy in enumerate((92.28, 0.8)):
+        path = write_run(tmp_path / f"run{index}", {"n_unfreeze": 10 + index}, "completed", index)
+        record = read_record(path)
+        record.metrics["val_end2end"] = accuracy
+        record.save(path)
+    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
+    [best] = best_configurations(rows)
+    assert [row.name for row in best.group.rows] == ["run1"]
+    assert rows[0].accuracy("val").startswith("92.28"), "the table shows what is recorded"

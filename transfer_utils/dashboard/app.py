@@ -7,7 +7,6 @@ import logging
 import os
 from pathlib import Path
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from transfer_utils.dashboard import live, state, store, style
@@ -34,9 +33,13 @@ STYLE = """
 .st-key-folder [data-testid="stText"] { font-size: 0.85rem; opacity: 0.75; }
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: inherit; }
 [data-testid="stCaptionContainer"] { opacity: 0.75; }
-.js-plotly-plot svg:not(.hoverlayer *) text:not(.hoverlayer *) { fill: currentColor !important; fill-opacity: 0.85; }
 [data-baseweb="tag"] { background-color: #0072B2 !important; }
 .st-key-preload { display: none; }
+[data-testid="stElementToolbar"] { display: none; } /* it covers the buttons above a table, which offer the same */
+@media (max-width: 640px) {
+  [data-testid="stLayoutWrapper"]:has(> .st-key-best-configurations) { order: 1; }
+  .st-key-filters [data-testid="stColumn"] { min-width: calc(50% - 1rem); }
+}
 [class*="st-key-best"] [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }
 </style>
 """
@@ -83,8 +86,7 @@ def _draw_header(view: View) -> str:
         options = {**state.kept(state.PAGE, state.RUNS, PAGES), **turn, "label_visibility": "collapsed"}
         page = st.segmented_control("Page", list(PAGES), required=True, **options)
         with st.popover("", icon=":material/photo_camera:", help="Saving charts"):
-            state.choice(st, "Save charts as", style.FORMATS, state.FORMAT)
-            st.caption("Point at a chart and click the camera in its corner.")
+            style.choose_saving()
     return page
 
 
@@ -102,5 +104,5 @@ def _watch(view: View, preload_charts: bool) -> None:
     # A hidden chart, drawn after the page is complete, makes the browser load Plotly before a chart is needed.
     if preload_charts and st.session_state.get("page drawn"):
         with st.container(key="preload"):
-            st.plotly_chart(go.Figure(go.Scatter()), key="preload chart")
+            style.preload()
     st.session_state["page drawn"] = True

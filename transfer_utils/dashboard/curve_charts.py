@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from transfer_utils.dashboard import style
 from transfer_utils.results.curves import STAGE_NAMES, History
 from transfer_utils.utils.palette import SPLIT_DASHES
-from transfer_utils.utils.text import as_label
+from transfer_utils.utils.text import as_label, as_label_lines
 
 PANELS = {"Accuracy": ("accuracy", "val_accuracy"), "Loss": ("loss", "val_loss")}
 MAX_BOUNDARIES, MAX_DECADES = 3, 4
@@ -26,23 +26,26 @@ class Line(NamedTuple):
 
 
 def curves(lines: list[Line], against: str = "epoch") -> go.Figure:
-    """Draw accuracy and loss side by side, training dashed and validation solid, with the start of each stage marked.
+    """Draw accuracy above loss, training dashed and validation solid, with the start of each stage marked.
 
-    ``against`` is ``epoch``, or ``time`` for the seconds of training, which leaves out runs without recorded times.
+    ``against`` is ``epoch``, or ``time`` for the seconds since the start of the run, all of its work included, which
+    leaves out runs without recorded times.
     """
-    figure = make_subplots(1, 2, subplot_titles=[f"<b>{title}</b>" for title in PANELS], horizontal_spacing=0.07)
-    for title, axis in zip(figure.layout.annotations, figure.select_xaxes(), strict=True):
-        title.update(x=axis.domain[0], xanchor="left", font={"size": 14})
-    for column, quantities in enumerate(PANELS.values(), 1):
+    titles = [f"<b>{title}</b>" for title in PANELS]
+    figure = make_subplots(2, 1, shared_xaxes=True, subplot_titles=titles, vertical_spacing=0.09)
+    figure.update_annotations(x=0, xanchor="left", font={"size": 14})
+    for panel, quantities in enumerate(PANELS.values(), 1):
         for line in lines:
             for quantity in quantities:
-                _add_line(figure, column, line, quantity, against)
+                _add_line(figure, panel, line, quantity, against)
     _add_split_legend(figure)
     _mark_stages(figure, lines, against)
-    style.lay_out(figure, 380 + 22 * (len(lines) // 3))
-    figure.update_layout(legend={"y": 1.1})
-    figure.update_xaxes(title_text="epoch" if against == "epoch" else "seconds of training", rangemode="tozero")
-    figure.update_yaxes(tickformat=style.PERCENT, col=1)
+    style.lay_out(figure, 560)
+    figure.update_layout(legend={"y": 1.06})  # above the title of the first panel
+    x_title = "epoch" if against == "epoch" else "seconds since the start of the run"
+    figure.update_xaxes(title_text=x_title, row=2)
+    figure.update_xaxes(rangemode="tozero", showticklabels=True)
+    figure.update_yaxes(tickformat=style.PERCENT, row=1)
     return figure
 
 
@@ -56,7 +59,7 @@ def learning_rate(line: Line) -> go.Figure:
         y=np.where(rates > 0, rates, np.nan),
         mode="lines",
         line={"color": style.colour(0), "shape": "hv"},
-        hovertemplate="epoch %{x}: %{y:.2g}<extra></extra>",
+        hovertemplate="epoch %{x:,.0f}: %{y:.2g}<extra></extra>",
     )
     style.lay_out(figure, 200, legend=False)
     figure.update_xaxes(title_text="epoch")
@@ -73,35 +76,38 @@ def _decades(rates: np.ndarray) -> list[float] | None:
     return [max(np.log10(positive.min()), highest - MAX_DECADES) - 0.2, highest + 0.2]
 
 
-def _add_line(figure: go.Figure, column: int, line: Line, quantity: str, against: str) -> None:
+def _add_line(figure: go.Figure, panel: int, line: Line, quantity: str, against: str) -> None:
     history, split = line.history, "validation" if quantity.startswith("val_") else "training"
     points = history.points()
     x = (history.epochs if against == "epoch" else history.seconds)[points]
-    y = history.values[quantity][points]
+    is_accuracy = panel == 1
+    y = style.possible(history.values[quantity][points], is_accuracy)
     colour, symbol = style.colour(line.place), style.symbol(line.place)
-    number_format = ".1%" if column == 1 else ".3f"
-    common = {"legendgroup": str(line.place), "row": 1, "col": column, "x": x}
+    number_format = ".1%" if is_accuracy else ".3f"
+    x_format = "epoch %{x:,.0f}" if against == "epoch" else "%{x:,.0f} s"
+    common = {"legendgroup": str(line.place), "row": panel, "col": 1, "x": x}
     if quantity in history.deviations and split == "validation":
-        style.add_band(figure, colour, y, np.nan_to_num(history.deviations[quantity][points]), **common)
+        deviation = np.nan_to_num(history.deviations[quantity][points], posinf=style.MAX_VALUE)
+        style.add_band(figure, colour, y, deviation, is_accuracy, **common)
     figure.add_scatter(
         y=y,
-        name=as_label(line.name),
+        name=as_label_lines(line.name, 44),
+        uid=style.identity(line.name, quantity),
         mode="lines+markers" if symbol or len(points) == 1 else "lines",
         line={"color": colour, "dash": SPLIT_DASHES[split], "width": 2.2 if split == "validation" else 1.4},
         marker={"symbol": symbol or "circle", "size": 6},
         opacity=1 if split == "validation" else 0.75,
-        showlegend=column == 1 and split == "validation",
-        hovertemplate=f"{split} %{{y:{number_format}}}, {against} %{{x:.4g}}<extra>%{{fullData.name}}</extra>",
+        showlegend=is_accuracy and split == "validation",
+        hovertemplate=f"{split} %{{y:{number_format}}}, {x_format}<extra>%{{fullData.name}}</extra>",
         **common,
     )
 
 
 def _add_split_legend(figure: go.Figure) -> None:
-    """Add a second legend for solid and dashed lines."""
-    empty = {"x": [None], "y": [None], "mode": "lines", "legend": "legend2", "row": 1, "col": 2}
+    """Add solid and dashed lines to the legend."""
+    empty = {"x": [None], "y": [None], "mode": "lines", "row": 1, "col": 1}
     for split, dash in reversed(SPLIT_DASHES.items()):
-        figure.add_scatter(name=split, line={"color": style.NEUTRAL, "dash": dash, "width": 2}, **empty)
-    figure.update_layout(legend2={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.18, "yanchor": "top"})
+        figure.add_scatter(name=split, uid=split, line={"color": style.NEUTRAL, "dash": dash, "width": 2}, **empty)
 
 
 def _mark_stages(figure: go.Figure, lines: list[Line], against: str) -> None:
@@ -116,10 +122,7 @@ def _mark_stages(figure: go.Figure, lines: list[Line], against: str) -> None:
         return
     last = {boundaries[x]: x for x in sorted(boundaries)}  # names of neighbouring lines would overlap
     for x, stage in boundaries.items():
-        name = {"text": stage, "font": {"size": 11}, "yanchor": "bottom", "y": 0}
-        figure.add_vline(
-            x=x,
-            line={"color": style.NEUTRAL, "dash": "dot", "width": 1},
-            annotation=name if last[stage] == x else None,
-            annotation_position="bottom right",
-        )
+        figure.add_vline(x=x, line={"color": style.NEUTRAL, "dash": "dot", "width": 1})
+        if last[stage] == x:
+            place = {"x": x, "y": 0, "yref": "y domain", "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+            figure.add_annotation(text=stage, font={"size": 11}, name=style.ON_PAPER, **place, row=1, col=1)

@@ -11,9 +11,24 @@ from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.options import REPEATS, sort_key
 from transfer_utils.results.table import Row, differing
+from transfer_utils.results.timing import OTHER, PHASE_NAMES
+from transfer_utils.results.timing import time_spent as time_of_phases
+from transfer_utils.utils.palette import OKABE_ITO
 from transfer_utils.utils.text import MISSING, as_label, as_label_lines
 
 MAX_AXES, MAX_LINES_ACROSS, MAX_MARKS = 7, 150, 12
+# Training is strong and everything else pale; stage 2 and the boundary activations that it needs share a colour.
+PHASE_COLOURS = {
+    "data": (OKABE_ITO["reddish purple"], 0.5),
+    "building": (OKABE_ITO["reddish purple"], 0.9),
+    "features": (OKABE_ITO["bluish green"], 0.45),
+    "stage1": (OKABE_ITO["bluish green"], 1.0),
+    "boundary": (OKABE_ITO["blue"], 0.45),
+    "stage2": (OKABE_ITO["blue"], 1.0),
+    "baseline": (OKABE_ITO["vermillion"], 1.0),
+    "saving": (style.NEUTRAL, 1.0),
+    "evaluation": (OKABE_ITO["orange"], 0.7),
+}
 SPLITS = {"train": ("training", "square"), "val": ("validation", "circle"), "test": ("test", "diamond")}
 
 
@@ -61,16 +76,43 @@ def against_time(groups: list[RunGroup]) -> go.Figure | None:
                 x=[row.seconds for row in rows],
                 y=[row.metric("val_end2end") for row in rows],
                 mode="markers",
-                name=as_label(group.name),
+                name=as_label_lines(group.name, 44),
+                uid=style.identity(group.name),
                 marker={"color": style.colour(place), "symbol": style.symbol(place) or "circle", "size": 11},
                 customdata=[[as_label(row.name), duration(row.seconds)] for row in rows],
                 hovertemplate="%{customdata[0]}<br>%{y:.1%} after %{customdata[1]}<extra></extra>",
             )
     if not figure.data:
         return None
-    style.lay_out(figure, 360 + 22 * (len(groups) // 3))
-    figure.update_xaxes(title_text="total seconds", rangemode="tozero")
+    style.lay_out(figure, 380)
+    figure.update_xaxes(title_text="seconds of the whole run", rangemode="tozero")
     figure.update_yaxes(tickformat=style.PERCENT, title_text="validation accuracy")
+    return figure
+
+
+def time_spent(groups: list[RunGroup]) -> go.Figure | None:
+    """Draw what the time of the runs of each group went into, as means over its runs; None if nothing is recorded."""
+    spent = [time_of_phases(group.records) for group in groups]
+    unknown = (name for table in spent for name in table if name != OTHER)
+    figure = go.Figure()
+    for phase in dict.fromkeys([*PHASE_NAMES, *unknown, OTHER]):
+        seconds = [table.get(phase, 0.0) for table in spent]
+        if any(seconds):
+            colour, opacity = PHASE_COLOURS.get(phase, (style.NEUTRAL, 0.5))
+            figure.add_bar(
+                x=seconds,
+                y=list(range(len(groups))),
+                name=as_label(PHASE_NAMES.get(phase, phase), 30),
+                orientation="h",
+                marker={"color": style.tinted(colour, opacity)},
+                customdata=[duration(value) for value in seconds],
+                hovertemplate="%{fullData.name}: %{customdata}<extra></extra>",
+            )
+    if not figure.data:
+        return None
+    style.lay_out(figure, 130 + 44 * len(groups), barmode="stack", bargap=0.35)
+    figure.update_xaxes(title_text="seconds")
+    style.name_rows(figure, [as_label_lines(group.name) for group in groups])
     return figure
 
 
@@ -141,17 +183,17 @@ def _add_axis(figure: go.Figure, place: int, title: str, marks: list[tuple[float
     figure.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, line={"color": style.NEUTRAL, "width": 1})
     # The heights of the titles alternate, so that long ones do not overlap.
     figure.add_annotation(x=place, y=1.16 + 0.1 * (place % 2), text=f"<b>{title}</b>", showarrow=False)
-    beside = {"showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11}}
+    beside = {"showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11}, "name": style.ON_PAPER}
     step = -(-len(marks) // MAX_MARKS)
     for height, text in marks[::step]:
         figure.add_annotation(x=place, y=height, text=as_label(text, 20), yshift=9 if height else -9, **beside)
 
 
 def _error_bar(group: RunGroup, split: str, mean: float) -> tuple[float, float]:
-    """Return the lengths of an error bar below and above the mean."""
+    """Return the lengths of an error bar below and above the mean, which end at 0 and 1."""
     deviation = group.deviation(f"{split}_end2end")
     if deviation is not None:
-        return deviation, deviation
+        return min(deviation, mean), min(deviation, 1 - mean)
     row = next(row for row in group.rows if row.metric(f"{split}_end2end") is not None)
     low, high = row.metric(f"{split}_low"), row.metric(f"{split}_high")
     return max(mean - (mean if low is None else low), 0), max((mean if high is None else high) - mean, 0)

@@ -29,7 +29,7 @@ def one_option(families: list[Family], option: str, split: str) -> go.Figure:
         groups = [group for group in family.groups if group.values(f"{split}_end2end")]
         x = [x_of[group.rows[0].options[option]] for group in groups]
         _add_family(figure, place, Family(family.name, groups), x, f"{split}_end2end")
-    style.lay_out(figure, 340 + 22 * (len(families) // 2), legend=len(families) > 1)
+    style.lay_out(figure, 340, legend=len(families) > 1)
     figure.update_xaxes(
         title_text=as_label(option),
         type="log" if logarithmic else "linear",
@@ -50,7 +50,7 @@ def _add_family(figure: go.Figure, place: int, family: Family, x: list[float], m
         x=x,
         y=mean,
         mode="lines+markers",
-        name=as_label(family.name, 80),
+        name=as_label_lines(family.name, 44),
         line={"color": colour, "width": 2.2},
         marker={"size": 8, "symbol": style.symbol(place) or "circle"},
         customdata=[[as_label(group.name), group.shown(metric), group.size] for group in family.groups],

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from transfer_utils.dashboard import state
+from transfer_utils.dashboard import chart, state
 from transfer_utils.utils.palette import OKABE_ITO, SERIES
 from transfer_utils.utils.text import as_text
 
 FORMATS = ("PNG", "SVG")
+# The colours of charts, on the page and in saved files: those of the page, or others for a document.
+PALETTES: dict[str, dict[str, str] | None] = {
+    "as the page": None,
+    "light": {"ink": "#1F2933", "paper": "#FFFFFF", "grid": "#E1E5E8"},
+    "dark": {"ink": "#E4E8EB", "paper": "#14181C", "grid": "#333B42"},
+}
+ON_PAPER = "on paper"  # name of the annotations that get the colour of the paper behind them
 # Black is invisible on the dark page. After six lines, the colours repeat with a marker.
 COLOURS = tuple(colour for colour in SERIES if colour != OKABE_ITO["black"])
 SYMBOLS = (None, "circle", "diamond", "square")
 MAX_LINES = len(COLOURS) * len(SYMBOLS) // 2
 # Legible on the light and on the dark page.
 NEUTRAL = "#808890"
+COLOURS_KEY = "colours"
 # At most three digits, without trailing zeros: 85%, 84.6%.
 PERCENT = ".3~p"
-HIDDEN_BUTTONS = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]
+MAX_VALUE = 1e6  # a larger value, of a damaged record, is drawn as this one
 
 
 def colour(place: int) -> str:
@@ -34,6 +43,11 @@ def symbol(place: int) -> str | None:
     return SYMBOLS[place // len(COLOURS) % len(SYMBOLS)]
 
 
+def identity(*parts: str) -> str:
+    """Return an identity of a trace, by which Plotly recognises a line that the reader has hidden; a CSS identifier."""
+    return "trace" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
 def tinted(hexadecimal: str, opacity: float) -> str:
     """Return a colour such as ``#0072B2`` with an opacity in [0, 1]."""
     red, green, blue = (int(hexadecimal[place : place + 2], 16) for place in (1, 3, 5))
@@ -43,18 +57,20 @@ def tinted(hexadecimal: str, opacity: float) -> str:
 def lay_out(figure: go.Figure, height: int, legend: bool = True, **layout: Any) -> None:
     """Give a figure the common margins, legend and hover text, and further properties of Plotly's layout.
 
-    ``height`` is in pixels; without a legend the figure is 32 pixels lower.
+    ``height`` is in pixels, with a legend of one line; longer legends add to it where their width is known, in the
+    browser. Without a legend the figure is 32 pixels lower.
     """
     figure.update_layout(
+        template="none",
         height=height if legend else height - 32,
         margin={"l": 8, "r": 8, "t": 40 if legend else 8, "b": 8},
         showlegend=legend,
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None, "traceorder": "normal"},
         hoverlabel={"namelength": -1},
         **layout,
     )
-    figure.update_xaxes(automargin=True, zeroline=False)
-    figure.update_yaxes(automargin=True, zeroline=False)
+    figure.update_xaxes(automargin=True, zeroline=False, title_standoff=8)
+    figure.update_yaxes(automargin=True, zeroline=False, title_standoff=8)
 
 
 def name_rows(figure: go.Figure, names: list[str]) -> None:
@@ -63,32 +79,62 @@ def name_rows(figure: go.Figure, names: list[str]) -> None:
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=limits, showgrid=False)
 
 
-def add_band(figure: go.Figure, colour: str, mean: np.ndarray, deviation: np.ndarray, **trace: Any) -> None:
-    """Add a pale band of one standard deviation around a mean; ``trace`` holds x and where the band belongs."""
+def possible(values: np.ndarray, accuracy: bool) -> np.ndarray:
+    """Return values that a chart can draw: accuracies in [0, 1], and losses from 0 to ``MAX_VALUE``."""
+    return np.clip(values, 0.0, 1.0 if accuracy else MAX_VALUE)
+
+
+def add_band(
+    figure: go.Figure, colour: str, mean: np.ndarray, deviation: np.ndarray, accuracy: bool = True, **trace: Any
+) -> None:
+    """Add a pale band of one standard deviation around a mean, as far as such values are possible.
+
+    Args:
+        accuracy: whether the mean is an accuracy, in [0, 1]; otherwise it is a loss, of at least 0.
+        trace: x, and where the band belongs.
+    """
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, **trace}
-    figure.add_scatter(y=mean - deviation, **edge)
-    figure.add_scatter(y=mean + deviation, fill="tonexty", fillcolor=tinted(colour, 0.18), **edge)
+    figure.add_scatter(y=possible(mean - deviation, accuracy), **edge)
+    upper = possible(mean + deviation, accuracy)
+    figure.add_scatter(y=upper, fill="tonexty", fillcolor=tinted(colour, 0.18), **edge)
 
 
-def show(figure: go.Figure | None, name: str, alt: str, missing: str = "") -> None:
-    """Show a chart; the camera in its corner saves it in the format chosen in the header.
+def show(
+    figure: go.Figure | None, name: str, alt: str, missing: str = "", revision: str = "", min_width: int = 0
+) -> None:
+    """Show a chart; the camera in its corner saves it in the format and the colours chosen in the header.
 
     Args:
         figure: None shows the text ``missing`` instead.
         name: name of the saved file without its suffix; unique on a page.
         alt: a description of the chart for readers who cannot see it.
+        revision: as long as it is the same, new data keeps the reader's zoom and hidden lines.
+        min_width: in pixels; on a narrower page the chart is scrolled.
     """
     if figure is None:
         st.caption(missing)
         return
-    file_format = (st.session_state.get(state.FORMAT) or FORMATS[0]).lower()
-    st.plotly_chart(
+    chart.draw(
         figure,
-        key=f"chart {name}",
+        f"chart {name}",
         alt=alt,
-        config={
-            "displaylogo": False,
-            "modeBarButtonsToRemove": HIDDEN_BUTTONS,
-            "toImageButtonOptions": {"format": file_format, "filename": as_text(name), "scale": 2},
-        },
+        name=as_text(name),
+        file_format=st.session_state.get(state.FORMAT) or FORMATS[0],
+        palette=PALETTES.get(st.session_state.get(COLOURS_KEY)),
+        revision=f"{name} {revision}",
+        min_width=min_width,
     )
+
+
+def choose_saving() -> None:
+    """Draw the choice of format and colours."""
+    state.choice(st, "Save charts as", FORMATS, state.FORMAT)
+    state.choice(st, "Colours of charts", list(PALETTES), COLOURS_KEY)
+    st.caption("Point at a chart and click the camera in its corner.")
+
+
+def preload() -> None:
+    """Draw an empty chart, which makes the browser load Plotly."""
+    figure = go.Figure()
+    lay_out(figure, 100)
+    show(figure, "preload", "")

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from transfer_utils.records import RunRecord
+from transfer_utils.results.timing import seconds_before_stages
 from transfer_utils.utils.palette import MODEL_NAMES
 
 STAGE_NAMES = {"stage1": "stage 1", "stage2": "stage 2", "baseline": "from scratch", "training": "training"}
-PREPARATION = ("building", "features", "boundary")  # phases in ``timing_sec`` that the epochs after them need
+# The phases in ``timing_sec`` that count as training besides the epochs; in stage 1 it is solving the linear head.
+PREPARATION = ("building", "features", "boundary", "stage1")
 QUANTITIES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 MAX_POINTS = 1000  # per line; more than a screen has pixels to show
 
@@ -79,19 +81,16 @@ def timeline(record: RunRecord) -> list[Moment]:
     them. They exclude writing checkpoints and whatever was read from a cache.
     """
     joined = join_stages(record)
+    durations = {stage: joined.values["seconds"][epochs] for stage, epochs in joined.stages.items()}
     moments: list[Moment] = []
     elapsed = 0.0
-    for phase in dict.fromkeys([*record.timing_sec, *joined.stages]):  # in the order in which they ran
-        phase_seconds = record.timing_sec.get(phase) or 0.0
-        if phase in PREPARATION:
-            elapsed += phase_seconds
-        epochs = joined.stages.get(phase, slice(0))
-        seconds = joined.values["seconds"][epochs]
-        if np.isnan(seconds).any():
+    for stage, wait in seconds_before_stages(record, durations, PREPARATION).items():
+        elapsed += wait
+        if np.isnan(durations[stage]).any():
             continue
-        if phase == "stage1":
-            elapsed += max(0.0, phase_seconds - float(seconds.sum()))
-        for duration, accuracy in zip(seconds, joined.values["val_accuracy"][epochs], strict=True):
+        for duration, accuracy in zip(
+            durations[stage], joined.values["val_accuracy"][joined.stages[stage]], strict=True
+        ):
             elapsed += float(duration)
             moments.append(Moment(len(moments) + 1, elapsed, float(accuracy)))
     return moments
@@ -108,7 +107,8 @@ class History:
 
     Attributes:
         epochs: shape (n,), counted through all stages from 1.
-        seconds: shape (n,), since the start of the first epoch; NaN where no times are recorded.
+        seconds: shape (n,), since the start of the run, with all that stands before and between the epochs, such as
+            reading the data and computing features; NaN where no times are recorded.
         values: each of ``QUANTITIES``, shape (n,), NaN where nothing is recorded.
         starts: the first epoch of each stage that has any.
         deviations: for each quantity the standard deviation over the runs, shape (n,); empty for a single run.
@@ -130,12 +130,16 @@ class History:
 
 
 def mean_history(records: Sequence[RunRecord]) -> History:
-    """Return the mean curves of several runs, stage by stage; each epoch averages the runs that recorded it."""
+    """Return the mean curves of several runs, stage by stage, over the epochs that all runs with the quantity recorded.
+
+    Where a run has ended, the mean of the others would jump although none of them does.
+    """
     lengths = _stage_lengths(records)
     runs = [join_stages(record, lengths) for record in records]
     tables = {quantity: np.array([run.values[quantity] for run in runs]) for quantity in (*QUANTITIES, "seconds")}
     # A run with fewer epochs of a stage begins the next one sooner: the epochs it lacks take no time.
-    seconds = np.cumsum(np.where([run.ran for run in runs], tables.pop("seconds"), 0), axis=1)
+    durations = np.where([run.ran for run in runs], tables.pop("seconds"), 0)
+    seconds = np.cumsum(durations + [_waits(*pair) for pair in zip(records, runs, strict=True)], axis=1)
     return History(
         epochs=np.arange(1, seconds.shape[1] + 1),
         seconds=_mean(seconds),
@@ -145,17 +149,28 @@ def mean_history(records: Sequence[RunRecord]) -> History:
     )
 
 
+def _waits(record: RunRecord, joined: JoinedCurves) -> np.ndarray:
+    """Return the seconds before each epoch since the end of the one before, shape (epochs,): 0 within a stage."""
+    durations = {stage: joined.values["seconds"][epochs] for stage, epochs in joined.stages.items()}
+    durations = {stage: seconds[joined.ran[joined.stages[stage]]] for stage, seconds in durations.items()}
+    waits = np.zeros(len(joined.ran))
+    for stage, seconds in seconds_before_stages(record, durations).items():
+        waits[joined.stages[stage].start] = seconds
+    return waits
+
+
 def _mean(table: np.ndarray) -> np.ndarray:
-    count = np.isfinite(table).sum(axis=0)
-    return np.where(count, np.nansum(table, axis=0) / np.maximum(count, 1), np.nan)
+    finite = np.isfinite(table)
+    runs = max(int(finite.any(axis=1).sum()), 1)  # the others do not record this quantity
+    return np.where(finite.sum(axis=0) == runs, np.nansum(table, axis=0) / runs, np.nan)
 
 
 def _deviation(table: np.ndarray) -> np.ndarray:
-    """Return the sample standard deviation of each column, NaN where fewer than two runs have a value."""
-    count = np.isfinite(table).sum(axis=0)
+    """Return the sample standard deviation of each column, NaN where it has no mean or fewer than two values."""
+    count, mean = np.isfinite(table).sum(axis=0), _mean(table)
     with np.errstate(over="ignore"):  # a record may hold 1e308; charts leave out infinite values
-        squares = np.nansum((table - _mean(table)) ** 2, axis=0)
-    return np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
+        squares = np.nansum((table - mean) ** 2, axis=0)
+    return np.where((count > 1) & np.isfinite(mean), np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
 
 
 def accuracy_before_fine_tuning(record: RunRecord) -> float | None:

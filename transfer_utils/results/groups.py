@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+import numpy as np
 
 from transfer_utils.config import Identity
 from transfer_utils.records import RunRecord
 from transfer_utils.results.formatting import with_deviation
-from transfer_utils.results.options import REPEATS, by_configuration, option_text, sort_key
+from transfer_utils.results.options import ORDER, REPEATS, by_configuration, model_name, option_text, sort_key
 from transfer_utils.results.table import Row, differing
-from transfer_utils.utils.text import MISSING
+from transfer_utils.utils.text import MISSING, as_text
 
-MAX_NAME_OPTIONS = 2  # a label in a chart has two short lines
+FROZEN = option_text("n_unfreeze", 0)
+# What the name of the best configuration begins with, besides the options that tell it from the others.
+ALWAYS_NAMED = ("model", "n_unfreeze", "augment")
 
 
 @dataclass
@@ -53,11 +58,35 @@ class RunGroup:
 
 
 def group_by(rows: list[Row], option: str) -> list[RunGroup]:
-    """Group rows by the value of one option, in the order of the values."""
-    groups: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: sort_key(option, row.config.get(option))):
-        groups.setdefault(row.options.get(option, MISSING), []).append(row)
-    return [RunGroup(option_text(option, members[0].config.get(option)), members) for members in groups.values()]
+    """Group rows by the value of one option, in the order of the values.
+
+    A group holds runs of one dataset and one model, all of them fine-tuned or none, so that their mean is of one kind.
+    Runs that ignore the option have groups of their own, the last ones.
+    """
+
+    def order(row: Row) -> tuple[bool, tuple]:
+        return row.options.get(option, MISSING) == MISSING, sort_key(option, row.config.get(option))
+
+    groups: dict[tuple, list[Row]] = {}
+    for row in sorted(rows, key=order):
+        groups.setdefault((row.options.get(option, MISSING), *_kind(row)), []).append(row)
+    kinds = [_kind(members[0]) for members in groups.values()]
+    varied = [place for place in range(len(kinds[0])) if len({kind[place] for kind in kinds}) > 1] if kinds else []
+    return [RunGroup(_group_name(members[0], option, varied), members) for members in groups.values()]
+
+
+def _kind(row: Row) -> tuple[str, str, str]:
+    """Return model, stages and dataset of a run, as they stand in the names of groups."""
+    frozen = "" if row.from_scratch or row.fine_tunes else FROZEN
+    return model_name(row.config), frozen, "data not recorded" if row.dataset == MISSING else row.dataset
+
+
+def _group_name(row: Row, option: str, varied: list[int]) -> str:
+    """Name a group by the value of the option, and by the parts of its kind that vary between the groups."""
+    value = option_text(option, row.config.get(option)) if row.options.get(option, MISSING) != MISSING else ""
+    kind = _kind(row)
+    parts = [value, *(kind[place] for place in varied)]
+    return " · ".join(dict.fromkeys(part for part in parts if part)) or f"{as_text(option, 40)} {MISSING}"
 
 
 def group_by_configuration(rows: list[Row]) -> list[RunGroup]:
@@ -67,42 +96,51 @@ def group_by_configuration(rows: list[Row]) -> list[RunGroup]:
     return groups
 
 
-def describe(row: Row, options: list[str], max_options: int = 5) -> str:
-    """Describe some options of a row, such as ``last 30 layers unfrozen · augmented``."""
-    unused = {"backbone", "n_unfreeze"} if row.from_scratch else {name for name in options if "baseline" in name}
-    texts = [option_text(name, row.config[name]) for name in options if name in row.config and name not in unused]
-    return " · ".join(texts[:max_options]) + (" · …" if len(texts) > max_options else "")
+def describe(row: Row, options: Iterable[str]) -> str:
+    """Describe those of these options that the row uses, such as ``last 30 layers unfrozen · augmented``."""
+    used = [name for name in options if row.options.get(name, MISSING) != MISSING]
+    return " · ".join(option_text(name, row.config[name]) for name in used)
 
 
 def _name_groups(groups: list[RunGroup], ignoring: set[str] = REPEATS) -> None:
-    """Name each group by the options that distinguish it, the most important first.
+    """Name each group by the fewest options that tell it from all the others, the most important first.
 
-    If that takes more than ``MAX_NAME_OPTIONS``, a name leaves out the values that most groups share. A group that has
-    only such values gets its full name.
+    A group whose options are those of another one gets the name of its first run in addition.
     """
     firsts = [group.rows[0] for group in groups]
-    needed: list[str] = []
-    distinct = 1
-    for name in differing(firsts):
-        if name not in ignoring:
-            count = len({tuple(row.options.get(option) for option in (*needed, name)) for row in firsts})
-            if count > distinct:
-                needed.append(name)
-                distinct = count
-    common = _common_values(firsts, needed) if len(needed) > MAX_NAME_OPTIONS else {}
-    for group, row in zip(groups, firsts, strict=True):
-        special = [name for name in needed if name not in common or row.options.get(name) != common[name]]
-        group.name = describe(row, special) or describe(row, needed) or group.name
+    distinctive = _Distinctive(firsts, ignoring)
+    names = [describe(row, distinctive.options(place)) for place, row in enumerate(firsts)]
+    repeated = Counter(names)
+    for group, name, row in zip(groups, names, firsts, strict=True):
+        group.name = name if name and repeated[name] == 1 else " · ".join(part for part in (name, row.name) if part)
 
 
-def _common_values(rows: list[Row], options: list[str]) -> dict[str, str | None]:
-    """Return the values that more than half of the rows share."""
-    common = {}
-    for option in options:
-        [(value, count)] = Counter(row.options.get(option) for row in rows).most_common(1)
-        if count > len(rows) / 2:
-            common[option] = value
-    return common
+class _Distinctive:
+    """Finds the options that tell one of several rows from all the others."""
+
+    def __init__(self, rows: list[Row], ignoring: set[str]) -> None:
+        self.names = [name for name in differing(rows) if name not in ignoring]
+        texts = [[row.options.get(name, MISSING) for row in rows] for name in self.names]
+        # Shape (options, rows): the number of each value, because comparing texts would take seconds for 1,000 runs.
+        self.values = np.array([np.unique(column, return_inverse=True)[1] for column in texts], int)
+        self.used = np.array([[text != MISSING for text in column] for column in texts], bool)
+
+    def options(self, place: int) -> list[str]:
+        """Return the options whose values no other row shares, in their order: at each step the most telling one.
+
+        The model is one of them wherever it differs.
+        """
+        if not self.names:
+            return []
+        # An option that one of two rows does not use or record tells nothing.
+        differs = (self.values != self.values[:, [place]]) & self.used & self.used[:, [place]]
+        alike, chosen = np.ones(differs.shape[1], bool), set()
+        while (told := differs[:, alike].sum(axis=1)).any():
+            best = int(told.argmax())  # of equally telling options the most important one, which comes first
+            chosen.add(best)
+            alike &= ~differs[best]
+        models = [index for index, name in enumerate(self.names) if name == "model"]  # without it, a name says little
+        return [self.names[index] for index in sorted(chosen.union(models))]
 
 
 @dataclass
@@ -117,13 +155,14 @@ def families(rows: list[Row], option: str) -> list[Family]:
     """Return the runs that show the effect of one option, everything else being equal; the most values first."""
     candidates: dict[Identity, list[Row]] = {}
     for row in rows:
-        if option in row.options and row.metric("val_end2end") is not None:
+        if row.options.get(option, MISSING) != MISSING and row.metric("val_end2end") is not None:
             candidates.setdefault(row.without(option), []).append(row)
     counted = [(len({row.options[option] for row in members}), members) for members in candidates.values()]
     counted = [(count, members) for count, members in counted if count > 1]
     counted.sort(key=lambda pair: (-pair[0], pair[1][0].from_scratch))
     named = [RunGroup("", members) for _, members in counted]
-    _name_groups(named, {option, *REPEATS})
+    if len(named) > 1:
+        _name_groups(named, {option, *REPEATS})
     return [Family(group.name, group_by(group.rows, option)) for group in named]
 
 
@@ -141,14 +180,21 @@ def best_configurations(rows: list[Row]) -> list[Best]:
     """Return the best configuration for each dataset by validation accuracy; test accuracy plays no part."""
     finished = [row for row in rows if row.status == "completed" and row.metric("val_end2end") is not None]
     best = []
-    for dataset in dict.fromkeys(row.dataset for row in finished):
+    for dataset in sorted({row.dataset for row in finished}, key=dataset_order):
         candidates = [row for row in finished if row.dataset == dataset]
-        groups = group_by_configuration(candidates)
+        configurations = by_configuration(candidates, lambda row: row.config)
+        groups = [RunGroup(members[0].name, members) for members in configurations]
         groups.sort(key=lambda group: group.mean("val_end2end"), reverse=True)
-        first = groups[0].rows[0]
-        options = [name for name in differing(candidates) if name not in REPEATS]
-        best.append(Best(dataset, groups[0], describe(first, options) or first.name, _reason(groups)))
+        firsts = [group.rows[0] for group in groups]
+        named = {*ALWAYS_NAMED, *_Distinctive(firsts, REPEATS).options(0)}
+        options = describe(firsts[0], sorted(named, key=lambda name: ORDER.get(name, len(ORDER))))
+        best.append(Best(dataset, groups[0], options or firsts[0].name, _reason(groups)))
     return best
+
+
+def dataset_order(dataset: str) -> tuple[bool, str]:
+    """Return a key that sorts datasets by name, with runs of an unknown dataset last."""
+    return dataset == MISSING, dataset
 
 
 def _reason(groups: list[RunGroup]) -> str:

@@ -23,6 +23,15 @@ ORDER = {name: index for index, name in enumerate(dict.fromkeys((*IMPORTANT, *Ru
 # The number that means "all", for the options that have one.
 ALL = {"n_unfreeze": ALL_LAYERS, "labels_per_class": 0}
 
+# The options that only the transfer model uses, and those that only its stage 2 uses.
+STAGE2_ONLY = {"optimizer_stage2", "learning_rate_stage2", "schedule", "batch_norm", "min_steps", "views"}
+STAGE2_ONLY |= {"augment", "use_mixup", "mixup_alpha"}
+TRANSFER_ONLY = {"backbone", "alpha", "weights", "image_size", "input_range", "head", "hidden_units", "dropout"}
+TRANSFER_ONLY |= {"head_start", "n_unfreeze", "optimizer_stage2", "learning_rate_stage2", "schedule", "batch_norm"}
+TRANSFER_ONLY |= {"views", "patience"}  # the schedule of the baseline is cosine, which never stops early
+
+EPOCHS_OF = {"epochs_stage1": "of the head", "epochs_stage2": "of fine-tuning", "epochs_baseline": "from scratch"}
+
 Item = TypeVar("Item")
 
 
@@ -46,6 +55,40 @@ def normalised(config: dict[str, Any]) -> dict[str, Any]:
         as_text(FORMER_NAMES.get(name, name), 60): value if name in NONE_IS_A_VALUE else _converted(value)
         for name, value in config.items()
     }
+
+
+def ignored(options: Mapping[str, Any]) -> set[str]:
+    """Return the names of the options that have no effect on a run with these options, under their current names.
+
+    An option that the record lacks is unknown, so no other option is ignored because of it.
+    """
+    get = options.get
+    from_scratch = get("model") == "baseline"
+    fine_tunes = not from_scratch and get("n_unfreeze") != 0 and get("epochs_stage2") != 0
+    names = set()
+    if from_scratch:
+        names |= TRANSFER_ONLY
+        # Records from before the baseline had options of its own trained it with those of stage 1.
+        names |= {"learning_rate_stage1"} if "learning_rate_baseline" in options else set()
+        names |= {"weight_decay"} if "weight_decay_baseline" in options else set()
+        both_stages = {"epochs_stage1", "epochs_stage2"}
+        names |= both_stages if get("epochs_baseline") else {"epochs_baseline"}  # 0 means those of both stages
+    else:
+        names |= {name for name in options if "baseline" in name}
+        names |= {"optimizer_stage1", "learning_rate_stage1"} if get("epochs_stage1") == 0 else set()
+        names |= {"epochs_stage2"} if get("n_unfreeze") == 0 else set()
+        names |= {"alpha"} if get("backbone", "MobileNetV2") != "MobileNetV2" else set()
+        names |= {"hidden_units", "dropout"} if get("head") == "plain" else set()
+        names |= {"head_start"} if get("head") == "plain" or get("hidden_units") else set()
+        names |= set() if fine_tunes else STAGE2_ONLY
+    augmented = (fine_tunes or from_scratch) and get("augment") is not False
+    augmented = augmented or (from_scratch and bool(get("augment_baseline")))
+    names |= set() if augmented else {"rotation", "zoom", "width_shift", "height_shift"}
+    names |= set() if augmented or get("tta") is not False else {"horizontal_flip"}
+    names |= {"mixup_alpha"} if get("use_mixup") is False or "use_mixup" in names else set()
+    names |= {"tta_shift"} if get("tta") is False else set()
+    names |= {"data_dir"} if get("dataset") in ("cifar10", "photo-digits") else set()
+    return names
 
 
 def model_kind(options: Mapping[str, Any]) -> str:
@@ -83,6 +126,8 @@ def option_text(name: str, value: Any) -> str:
             return "all layers unfrozen" if text == "all" else f"last {text} layers unfrozen"
         case "augment", bool():
             return "augmented" if value else "not augmented"
+        case "tta", bool():
+            return f"{'' if value else 'no '}test-time augmentation"
         case "use_mixup", bool():
             return "Mixup" if value else "no Mixup"
         case "learning_rate_stage2", float():
@@ -97,6 +142,14 @@ def option_text(name: str, value: Any) -> str:
             return f"{text} weights"
         case "image_size", int():
             return f"{text} px"
+        case "head_start", "convex" | "random":
+            return "solved head" if value == "convex" else "head from random weights"
+        case "epochs_stage1" | "epochs_stage2" | "epochs_baseline", int():
+            return f"{text} epochs {EPOCHS_OF[name]}"
+        case "batch_norm", "frozen" | "trained":
+            return f"BatchNorm {text}"
+        case "schedule" | "head", str():
+            return f"{text} {name}"
     return f"{as_text(name, 40)} {text}"
 
 

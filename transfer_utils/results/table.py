@@ -12,10 +12,11 @@ from transfer_utils.config import PATH_OPTIONS, Identity, identity
 from transfer_utils.records import RECORD_NAME, Listing, Run, RunRecord
 from transfer_utils.results.curves import History, mean_history
 from transfer_utils.results.formatting import with_interval
-from transfer_utils.results.options import ORDER, REPEATS, model_name, normalised, value_text
+from transfer_utils.results.options import ORDER, REPEATS, ignored, model_name, normalised, value_text
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 STOPPED = "stopped"  # the status of a run that is recorded as running although no process works on it
+ACCURACIES = ("end2end", "tta", "low", "high", "convex")  # how the names of the metrics in [0, 1] end
 
 
 @dataclass(eq=False)
@@ -45,9 +46,13 @@ class Row:
 
     @cached_property
     def options(self) -> dict[str, str]:
-        """The recorded options as text, without the preset and the path options."""
-        hidden = {"preset", *PATH_OPTIONS}
-        return {name: value_text(name, value) for name, value in self.config.items() if name not in hidden}
+        """The recorded options as text, without the preset and the path options; ``–`` has no effect on this run."""
+        hidden, unused = {"preset", *PATH_OPTIONS}, ignored(self.config)
+        return {
+            name: MISSING if name in unused else value_text(name, value)
+            for name, value in self.config.items()
+            if name not in hidden
+        }
 
     def without(self, *options: str) -> Identity:
         """The identity of the run without the seed and these options: equal for runs that differ only in them."""
@@ -89,13 +94,18 @@ class Row:
     @property
     def augmentation(self) -> str:
         """Whether augmentation and Mixup are used, as text."""
+        if self.options.get("augment") == MISSING:
+            return MISSING
         used = [word for name, word in (("augment", "yes"), ("use_mixup", "Mixup")) if self.config.get(name) is True]
         if used:
             return " + ".join(used)
         return "no" if "augment" in self.config else MISSING
 
     def metric(self, name: str) -> float | None:
-        return finite_number(self.record.metrics.get(name))
+        """Return a metric; None if it is missing or an accuracy outside [0, 1], such as 92.28 for 92.28 %."""
+        value = finite_number(self.record.metrics.get(name))
+        possible = value is None or not name.endswith(ACCURACIES) or 0 <= value <= 1
+        return value if possible else None
 
     def accuracy(self, split: str) -> str:
         """The final model's accuracy on ``val`` or ``test``, with its interval if it is recorded, as text."""
@@ -157,10 +167,11 @@ def make_rows(listing: Listing, root: Path, known: Mapping[str, Row] | None = No
 
 
 def differing(rows: Iterable[Row]) -> list[str]:
-    """Return the options for which at least two rows record different values, the most important first."""
+    """Return the options for which at least two rows record and use different values, the most important first."""
     values: dict[str, set[str]] = {}
     for row in rows:
         for name, value in row.options.items():
-            values.setdefault(name, set()).add(value)
+            if value != MISSING:
+                values.setdefault(name, set()).add(value)
     names = (name for name, texts in values.items() if len(texts) > 1)
     return sorted(names, key=lambda name: ORDER.get(name, len(ORDER)))

@@ -40,16 +40,16 @@ def as_label(value: Any, max_length: int = 60) -> str:
     return html.escape(as_text(value, max_length), quote=False)
 
 
-def as_label_lines(parts: str, width: int = 30) -> str:
-    """Return text whose parts are joined by `` · `` as one or two lines of a Plotly label."""
+def as_label_lines(parts: str, width: int = 30, max_lines: int = 4) -> str:
+    """Return text whose parts are joined by `` · `` as a few lines of a Plotly label."""
     lines = [""]
     for part in parts.split(" · "):
         if lines[-1] and len(lines[-1]) + len(part) > width:
             lines.append(part)
         else:
             lines[-1] += f" · {part}" if lines[-1] else part
-    shown = [as_label(line, width + 4) for line in lines[:2]]
-    return "<br>".join(shown) + (" …" if len(lines) > 2 else "")
+    shown = [as_label(line, width + 4) for line in lines[:max_lines]]
+    return "<br>".join(shown) + (" …" if len(lines) > max_lines else "")
 
 
 def finite_number(value: Any) -> float | None:

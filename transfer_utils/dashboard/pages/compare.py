@@ -10,6 +10,7 @@ from transfer_utils.dashboard.curve_charts import Line
 from transfer_utils.dashboard.store import View
 from transfer_utils.results.curves import mean_history
 from transfer_utils.results.groups import RunGroup, group_by, group_by_configuration
+from transfer_utils.results.paired import verdict
 from transfer_utils.results.table import Row, differing
 from transfer_utils.utils.text import MISSING
 
@@ -24,10 +25,9 @@ def draw(view: View) -> None:
         st.info("Choose runs here, or select them on the page “Runs”.", icon=":material/checklist:")
         return
     groups, against = _group(rows)
-    if len(groups) > style.MAX_LINES:
-        st.info(f"The charts show the first {style.MAX_LINES} of {len(groups)} lines. Group the runs to see them all.")
-        groups = groups[: style.MAX_LINES]
+    groups = _best_lines(groups)
     _draw_curves(groups, against)
+    _draw_verdict(groups)
     _draw_differences(rows)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -70,6 +70,18 @@ def _group(rows: list[Row]) -> tuple[list[RunGroup], str]:
     return groups, against
 
 
+def _best_lines(groups: list[RunGroup]) -> list[RunGroup]:
+    """Return the groups that the charts show, and say which if these are not all."""
+    if len(groups) <= style.MAX_LINES:
+        return groups
+    hint = "" if any(len(group.rows) > 1 for group in groups) else " Group the runs to see them all."
+    st.info(
+        f"The charts show {style.MAX_LINES} of {len(groups)} lines: those of the highest validation accuracy.{hint}"
+    )
+    places = sorted(range(len(groups)), key=lambda place: -(groups[place].mean("val_end2end") or 0))
+    return [groups[place] for place in sorted(places[: style.MAX_LINES])]
+
+
 def _draw_curves(groups: list[RunGroup], against: str) -> None:
     lines = [
         Line(f"{group.name} ({group.size})" if len(group.rows) > 1 else group.name, mean_history(group.records), place)
@@ -79,11 +91,34 @@ def _draw_curves(groups: list[RunGroup], against: str) -> None:
     if not lines:
         st.info("None of these runs has recorded curves.", icon=":material/timeline:")
         return
-    style.show(
-        curve_charts.curves(lines, against), "compare-curves", "Accuracy and loss of the chosen runs, epoch by epoch"
-    )
+    alt = "Accuracy and loss of the chosen runs, epoch by epoch"
+    style.show(curve_charts.curves(lines, against), "compare-curves", alt, revision=against)
     if any(len(group.rows) > 1 for group in groups):
-        st.caption("Bands: ± one standard deviation over the runs of a group that reached this epoch.")
+        st.caption(
+            "Lines: means over the epochs of each stage that all runs of a group reached. "
+            "Bands: ± one standard deviation over the runs."
+        )
+    if against == "time":
+        st.subheader("What the time went into")
+        alt, missing = "Seconds of each phase of the runs", "None of these runs has recorded times."
+        style.show(option_charts.time_spent(groups), "compare-phases", alt, missing)
+
+
+def _draw_verdict(groups: list[RunGroup]) -> None:
+    """Let the reader choose two of the lines, and say whether one is better on the test images."""
+    if len(groups) < 2:
+        return
+    st.subheader("Is one better than the other?")
+    by_name = {group.name: group for group in groups}
+    names = list(by_name)
+    left, right = st.columns(2, gap="medium")
+    first = left.selectbox("First", names, key="first", bind="query-params")
+    others = [name for name in names if name != first]
+    second = right.selectbox("Second", others, key="second", bind="query-params")
+    found = verdict(by_name[first], by_name[second])
+    st.text(found.text)
+    if found.basis:
+        st.caption(f"{found.basis} Choose by validation accuracy; the test images only confirm a choice.")
 
 
 def _draw_differences(rows: list[Row]) -> None:
@@ -110,4 +145,5 @@ def _draw_parallel(rows: list[Row]) -> None:
         shown, options = option_charts.MAX_AXES, len(option_charts.axes(rows))
         selection = f" The chart shows the {shown} most informative of {options} options." if options > shown else ""
         st.caption(f"One line per run; better runs have stronger lines. Point at a line to see its run.{selection}")
-        style.show(figure, "compare-options", "Parallel coordinates of the options that differ")
+        alt = "Parallel coordinates of the options that differ"
+        style.show(figure, "compare-options", alt, min_width=110 * (min(shown, options) + 1))

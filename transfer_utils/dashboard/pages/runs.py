@@ -12,7 +12,7 @@ from transfer_utils.dashboard import live, state, style
 from transfer_utils.dashboard.store import View
 from transfer_utils.records import STATUSES
 from transfer_utils.results.formatting import percent
-from transfer_utils.results.groups import Best, best_configurations
+from transfer_utils.results.groups import Best, best_configurations, dataset_order
 from transfer_utils.results.progress import UNFINISHED, epochs_text, progress
 from transfer_utils.results.search import parse_search
 from transfer_utils.results.table import STOPPED, Row
@@ -20,7 +20,9 @@ from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 FIRST_COMMAND = "transfer-utils compare --preset offline"
 ORDERS: dict[str, Callable[[list[Row]], list[Row]]] = {
-    "validation accuracy": lambda rows: sorted(rows, key=lambda row: (row.status != "running", -_or_zero(row, "val"))),
+    "validation accuracy": lambda rows: sorted(
+        rows, key=lambda row: (row.status != "running", *dataset_order(row.dataset), -_or_zero(row, "val"))
+    ),
     "test accuracy": lambda rows: sorted(rows, key=lambda row: -_or_zero(row, "test")),
     # Run numbers increase; the clock may have been set back.
     "newest": lambda rows: sorted(rows, key=lambda row: row.record.run_id, reverse=True),
@@ -43,9 +45,10 @@ def draw(view: View) -> None:
     hidden = set(state.hidden())
     shown = [row for row in view.rows if row.name not in hidden]
     best = best_configurations(shown)
-    for place, configuration in enumerate(best[:MAX_BEST]):
-        with st.container(border=True, key=f"best {place}"):
-            _describe_best(configuration, name_dataset=len(best) > 1)
+    with st.container(key="best configurations"):  # on a narrow page, its style puts it below the table
+        for place, configuration in enumerate(best[:MAX_BEST]):
+            with st.container(border=True, key=f"best {place}"):
+                _describe_best(configuration, place, name_dataset=len(best) > 1)
     listed = _filter(shown)
     _draw_actions(view, listed)
     _show_table(listed)
@@ -64,8 +67,8 @@ def _show_first_steps(view: View) -> None:
         st.caption("It needs no download and takes a few minutes. To show another folder, add `--runs FOLDER`.")
 
 
-def _describe_best(best: Best, name_dataset: bool) -> None:
-    description, validation, test = st.columns([4, 1, 1], vertical_alignment="center")
+def _describe_best(best: Best, place: int, name_dataset: bool) -> None:
+    description, validation, test, opening = st.columns([3.5, 1, 1, 1], vertical_alignment="center")
     with description:
         st.caption("Best configuration")
         dataset = "Data not recorded" if best.dataset == MISSING else best.dataset
@@ -76,11 +79,19 @@ def _describe_best(best: Best, name_dataset: bool) -> None:
         deviation = group.deviation(metric)
         spread = group.size if deviation is None else f"± {100 * deviation:.1f}, {group.size}"
         column.metric(label, percent(group.mean(metric)), spread, delta_color="off", delta_arrow="off")
+    names = [row.name for row in group.rows]
+    label, hint = ("See run", names[0]) if len(names) == 1 else ("See runs", f"Compare its {group.size}")
+    opening.button(label, key=f"open best {place}", on_click=_open_best, args=(names,), help=hint)
+
+
+def _open_best(names: list[str]) -> None:
+    state.choose(names)
+    state.open_page(*((state.ONE_RUN, names[0]) if len(names) == 1 else (state.COMPARE,)))
 
 
 def _filter(rows: list[Row]) -> list[Row]:
     """Draw the filters and return the rows that pass, in the chosen order."""
-    search, status, dataset, order = st.columns([3, 2, 2, 2])
+    search, status, dataset, order = st.container(key="filters").columns([3, 2, 2, 2])
     text = search.text_input(
         "Search",
         placeholder="name, or val>0.8 seed=0",
@@ -152,10 +163,12 @@ def _show_table(rows: list[Row]) -> None:
 
     table = frame(rows)
     accuracies = [accuracy for curve in table["Curve"] for accuracy in curve]
+    lowest, highest = min(accuracies, default=0.0), max(accuracies, default=1.0)
+    margin = max((highest - lowest) / 4, 0.01)  # so that no curve touches the edge of its cell
     curve = st.column_config.LineChartColumn(
         width=60,
-        y_min=min(accuracies, default=0.0),
-        y_max=max(accuracies, default=1.0),
+        y_min=max(lowest - margin, 0.01),  # a range that holds 0 is drawn with an axis
+        y_max=highest + margin,
         color=style.colour(0),
         help="Validation accuracy, epoch by epoch, on the same scale for all runs",
     )
@@ -164,6 +177,7 @@ def _show_table(rows: list[Row]) -> None:
         key=key,
         height="content" if len(rows) <= MAX_ROWS_IN_FULL else LONG_TABLE_PIXELS,
         hide_index=True,
+        column_order=[*FIRST_COLUMNS, *(name for name in table if name not in FIRST_COLUMNS)],
         column_config=COLUMNS | {"Curve": curve},
         placeholder="",
         on_select=choose_selected,
@@ -172,8 +186,9 @@ def _show_table(rows: list[Row]) -> None:
     )
 
 
+FIRST_COLUMNS = ("Run", "Validation", "Curve", "Status")  # a narrow page shows two of them
 COLUMNS = {
-    "Run": st.column_config.TextColumn(pinned=True, width=160),
+    "Run": st.column_config.TextColumn(width=160),  # not pinned: Streamlit makes the text of a pinned column pale
     "Epochs": st.column_config.TextColumn(help="Epochs recorded, and planned where the run has not trained them all"),
     "Validation": st.column_config.TextColumn(
         help="Final accuracy on the validation split, with its 95 % interval; the last one of an unfinished run"
@@ -247,7 +262,7 @@ def _validation(row: Row) -> str:
 
 
 def _sparkline(row: Row) -> list[float]:
-    curve = row.history.values["val_accuracy"]
+    curve = style.possible(row.history.values["val_accuracy"], accuracy=True)
     return np.round(curve[np.isfinite(curve)][-100:], 4).tolist()
 
 

@@ -11,8 +11,8 @@ import streamlit as st
 from transfer_utils.dashboard import option_charts, state, study_charts, style
 from transfer_utils.dashboard.store import View
 from transfer_utils.results.formatting import points
-from transfer_utils.results.groups import Family, RunGroup, families, group_by_configuration
-from transfer_utils.results.options import REPEATS
+from transfer_utils.results.groups import Family, RunGroup, describe, families, group_by_configuration
+from transfer_utils.results.options import REPEATS, by_configuration
 from transfer_utils.results.table import Row, differing
 from transfer_utils.utils.text import MISSING
 
@@ -22,10 +22,11 @@ METRICS = {"validation": "val", "test": "test"}
 
 
 class Finding(NamedTuple):
-    """A chart and its conclusion in one sentence."""
+    """A chart, its conclusion in one sentence, and what its runs have in common although others differ in it."""
 
     figure: go.Figure
     conclusion: str
+    fixed: str = ""
 
 
 class Question(NamedTuple):
@@ -39,9 +40,12 @@ class Question(NamedTuple):
 def draw(view: View) -> None:
     """Draw the page."""
     dataset, split = _choose(view)
-    rows = [row for row in view.rows if row.dataset == dataset]
+    hidden = frozenset(state.hidden())
+    rows = [row for row in view.rows if row.dataset == dataset and row.name not in hidden]
     # Nine charts of hundreds of runs take seconds.
-    answers = view.cached(("answers", dataset, split), lambda: [question.answer(rows, split) for question in QUESTIONS])
+    answers = view.cached(
+        ("answers", dataset, split, hidden), lambda: [question.answer(rows, split) for question in QUESTIONS]
+    )
     answered = list(zip(QUESTIONS, answers, strict=True))
     drawn = [(question, finding) for question, finding in answered if finding]
     for start in range(0, len(drawn), 2):
@@ -50,13 +54,19 @@ def draw(view: View) -> None:
             with column.container(border=True, height="stretch"):
                 st.subheader(question.title)
                 st.caption(question.text)
-                style.show(finding.figure, f"study {question.title}", question.text)
-                st.text(finding.conclusion)
+                _show(finding, f"study {question.title}", question.text)
     _draw_other_option(view, rows, dataset, split)
     unanswered = " · ".join(question.title for question, finding in answered if finding is None)
     if unanswered:
         st.caption(f"No runs answer these questions yet: {unanswered}. For CIFAR-10, this study answers most of them:")
         st.code(STUDY_COMMAND, language=None)
+
+
+def _show(finding: Finding, name: str, alt: str) -> None:
+    style.show(finding.figure, name, alt)
+    st.text(finding.conclusion)
+    if finding.fixed:
+        st.caption(f"Held fixed: {finding.fixed}.")
 
 
 def _choose(view: View) -> tuple[str | None, str]:
@@ -70,7 +80,7 @@ def _choose(view: View) -> tuple[str | None, str]:
 def _draw_other_option(view: View, rows: list[Row], dataset: str | None, split: str) -> None:
     """Draw the effect of an option of the reader's choice that some rows vary in isolation, and no question covers."""
     others = view.cached(
-        ("other options", dataset),
+        ("other options", dataset, frozenset(state.hidden())),
         lambda: [name for name in differing(rows) if name not in REPEATS | COVERED and families(rows, name)],
     )
     if not others:
@@ -78,12 +88,12 @@ def _draw_other_option(view: View, rows: list[Row], dataset: str | None, split: 
     with st.container(border=True):
         st.subheader("Any other option")
         option = st.selectbox("Option", others, key="option", bind="query-params", label_visibility="collapsed")
-        finding = view.cached(("effect", dataset, split, option), lambda: _vary(option)(rows, split))
+        key = ("effect", dataset, split, option, frozenset(state.hidden()))
+        finding = view.cached(key, lambda: _vary(option)(rows, split))
         if finding is None:
             st.caption("No run has this accuracy yet.")
             return
-        style.show(finding.figure, f"study {option}", f"Accuracy by {option}, all else being equal")
-        st.text(finding.conclusion)
+        _show(finding, f"study {option}", f"Accuracy by {option}, all else being equal")
 
 
 def _vary(option: str) -> Callable[[list[Row], str], Finding | None]:
@@ -94,9 +104,19 @@ def _vary(option: str) -> Callable[[list[Row], str], Finding | None]:
         if not drawn:
             return None
         conclusion = _highest_and_lowest(drawn[0], split) + _diverged(drawn, option, rows)
-        return Finding(study_charts.one_option(drawn, option, split), conclusion)
+        return Finding(study_charts.one_option(drawn, option, split), conclusion, _held_fixed(drawn, option, rows))
 
     return answer
+
+
+def _held_fixed(families: list[Family], option: str, rows: list[Row]) -> str:
+    """Describe the options in which the rows differ, but none of those drawn."""
+    drawn = [row for family in families for group in family.groups for row in group.rows]
+    varied = {option, *differing(drawn)}
+    fixed = [name for name in differing(rows) if name not in varied | REPEATS]
+    # Some of the rows, such as those with a frozen backbone, may not use an option.
+    described = (next((text for row in drawn if (text := describe(row, [name]))), "") for name in fixed)
+    return " · ".join(filter(None, described))
 
 
 def _by_accuracy(family: Family, split: str) -> list[RunGroup]:
@@ -107,9 +127,11 @@ def _by_accuracy(family: Family, split: str) -> list[RunGroup]:
 
 def _highest_and_lowest(family: Family, split: str) -> str:
     groups = _by_accuracy(family, split)
-    highest, lowest = (f"{group.name}, {group.shown(f'{split}_end2end')}" for group in (groups[-1], groups[0]))
+    highest, lowest = (
+        f"{group.name}, {group.shown(f'{split}_end2end')} ({group.size})" for group in (groups[-1], groups[0])
+    )
     text = f"Highest: {highest}. Lowest: {lowest}" if len(groups) > 1 else f"Only: {highest}"
-    return text + (f" ({family.name})." if family.name else ".")
+    return text + (f"; {family.name}." if family.name else ".")
 
 
 def _diverged(families: list[Family], option: str, rows: list[Row]) -> str:
@@ -128,7 +150,9 @@ def _compare_start(rows: list[Row], split: str) -> Finding | None:
     if not scratch or not frozen:
         return None
     gain = 100 * (frozen[0].mean(metric) - scratch[0].mean(metric))
-    conclusion = f"Frozen features: {points(gain)} over the network from scratch."
+    conclusion = (
+        f"Frozen features: {points(gain)} over the network from scratch ({frozen[0].size} against {scratch[0].size})."
+    )
     groups = group_by_configuration([row for group in scratch + frozen for row in group.rows])
     return Finding(option_charts.results(groups, ("train", split)), conclusion)
 
@@ -140,7 +164,7 @@ def _test_time_augmentation(rows: list[Row], split: str) -> Finding | None:
         return None
     gain = sum(100 * (row.metric(with_tta) - row.metric(without)) for row in measured) / len(measured)
     conclusion = f"{points(gain)} on average over {_runs(measured)}."
-    return Finding(study_charts.augmentation_gain(_best(measured), split), conclusion)
+    return Finding(study_charts.augmentation_gain(_best(measured), split), conclusion + _drawn_of(measured))
 
 
 def _early_stopping(rows: list[Row], split: str) -> Finding | None:
@@ -149,7 +173,13 @@ def _early_stopping(rows: list[Row], split: str) -> Finding | None:
         return None
     share = sum(row.epochs for row in stopped) / sum(row.planned for row in stopped)
     conclusion = f"{_runs(stopped)} stopped early, after {100 * share:.0f} % of the planned epochs."
-    return Finding(study_charts.epochs_used(_best(stopped)), conclusion)
+    return Finding(study_charts.epochs_used(_best(stopped)), conclusion + _drawn_of(stopped))
+
+
+def _drawn_of(rows: list[Row]) -> str:
+    """Say which configurations the chart shows, if these are not all."""
+    n = len(by_configuration(rows, lambda row: row.config))
+    return f" The chart shows the best {MAX_BARS} of {n} configurations." if n > MAX_BARS else ""
 
 
 def _runs(rows: list[Row]) -> str:

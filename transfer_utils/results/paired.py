@@ -1,0 +1,114 @@
+"""The difference in test accuracy between two selections of runs, from their answers on the same test images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+
+from transfer_utils.evaluation import Estimate, difference_interval
+from transfer_utils.records import RunRecord, UnreadableRecord, unpack_bits
+from transfer_utils.results.formatting import points
+from transfer_utils.results.groups import RunGroup
+from transfer_utils.results.summary import over_seeds
+
+FIXED_TEST_SPLIT = ("cifar10", "photo-digits")  # elsewhere the seed may choose the test images
+Z = 1.959964  # of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which of two selections is better on the test images, as a sentence, and what that rests on."""
+
+    text: str
+    basis: str = ""
+
+
+def verdict(a: RunGroup, b: RunGroup) -> Verdict:
+    """Compare the test accuracy of two groups of runs image by image."""
+    sides = [[record for record in group.records if _answers(record) is not None] for group in (a, b)]
+    for group, records in zip((a, b), sides, strict=True):
+        if not records:
+            return Verdict(f"These runs cannot tell: {group.name} has no recorded answers to the test images.")
+    images = {_test_images(record) for records in sides for record in records}
+    if len(images) > 1:
+        return Verdict("These runs cannot tell: they may not have been tested on the same images.")
+    difference, basis = paired_difference(*sides)
+    if difference.low <= 0 <= difference.high:
+        text = f"These runs cannot tell {a.name} from {b.name}: the difference is {points(difference)}."
+    else:
+        better, worse = (a, b) if difference.low > 0 else (b, a)
+        ends = sorted(abs(end) for end in (difference.low, difference.high))
+        text = f"{better.name} beats {worse.name} by {abs(difference.mean):.1f} points, {ends[0]:.1f} to {ends[1]:.1f}."
+    return Verdict(text, f"95 % interval from {len(_answers(sides[0][0])):,} test images, {basis}")
+
+
+def paired_difference(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[Estimate, str]:
+    """Return the mean test accuracy of ``a`` minus that of ``b`` in points, and what its interval covers.
+
+    One run each: the interval of paired proportions (Bonett and Price 2012). Runs with the same seeds: the interval of
+    the mean difference over the seeds (see ``over_seeds``). Other runs: the variance over the images of the mean
+    difference, and Welch's interval over the runs of either side, added in quadrature.
+
+    Args:
+        a, b: at least one record each; all of them have recorded answers to the same test images.
+    """
+    if len(a) == len(b) == 1:
+        gap = difference_interval(_answers(a[0]), _answers(b[0]))
+        return Estimate(*gap.values(), 1), "for one run each: another seed may change more than this."
+    by_seed = [{record.config.get("seed"): record for record in records} for records in (a, b)]
+    common = sorted(set(by_seed[0]) & set(by_seed[1]), key=str)
+    if len(common) > 1 and len(by_seed[0]) == len(a) and len(by_seed[1]) == len(b):
+        pairs = [(_answers(by_seed[0][seed]), _answers(by_seed[1][seed])) for seed in common]
+        gaps = [Estimate(*difference_interval(*pair).values(), 1) for pair in pairs]
+        return over_seeds(gaps, shared=True), f"over the {len(common)} seeds that both have."
+    hits = [np.array([_answers(record) for record in records], float) for records in (a, b)]
+    means = [side.mean(axis=1) for side in hits]
+    gap = 100 * float(means[0].mean() - means[1].mean())
+    over_images = hits[0].mean(axis=0) - hits[1].mean(axis=0)
+    error = Z * float(over_images.std(ddof=1)) / math.sqrt(len(over_images)) if len(over_images) > 1 else 1.0
+    reach = 100 * math.hypot(error, _welch(means))
+    basis = f"over {len(a)} and {len(b)} runs"
+    basis += "." if min(len(a), len(b)) > 1 else "; what another seed changes is known of one side alone."
+    return Estimate(gap, max(gap - reach, -100.0), min(gap + reach, 100.0), min(len(a), len(b))), basis
+
+
+def _welch(sides: Sequence[np.ndarray]) -> float:
+    """Return half the width of the interval of the difference of two means over runs (Welch 1947).
+
+    A side of one run has no known variance and adds nothing.
+    """
+    parts = [(side.var(ddof=1) / len(side), len(side) - 1) for side in sides if len(side) > 1]
+    variance = sum(part for part, _ in parts)
+    if not variance:
+        return 0.0
+    freedom = variance**2 / sum(part**2 / n for part, n in parts)
+    return float(scipy.stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
+
+
+def _answers(record: RunRecord) -> np.ndarray | None:
+    """Return whether each test image is classified correctly, bool, shape (n,); None if it is not recorded."""
+    n = _n_test(record)
+    if n is None or not record.test_correct:
+        return None
+    try:
+        return unpack_bits(record.test_correct, n)
+    except UnreadableRecord:
+        return None
+
+
+def _n_test(record: RunRecord) -> int | None:
+    images = record.dataset.get("images")
+    n = images.get("test") if isinstance(images, dict) else None
+    return n if isinstance(n, int) and n > 0 else None
+
+
+def _test_images(record: RunRecord) -> tuple:
+    """Return what tells the test images of a run: equal for runs whose answers can be compared image by image."""
+    dataset = record.dataset
+    seed = None if dataset.get("name") in FIXED_TEST_SPLIT else record.config.get("seed")
+    described = [dataset.get(part) for part in ("name", "description", "class_names")]
+    return tuple(map(repr, (*described, _n_test(record), seed)))

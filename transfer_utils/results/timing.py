@@ -1,0 +1,70 @@
+"""Where the time of a run went: its phases, and the seconds between the epochs of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+
+import numpy as np
+
+from transfer_utils.records import RunRecord
+
+# The phases of a run in ``timing_sec``, in their usual order, as charts name them.
+PHASE_NAMES = {
+    "data": "data",
+    "building": "building the network",
+    "features": "features",
+    "stage1": "stage 1",
+    "boundary": "boundary activations",
+    "stage2": "stage 2",
+    "baseline": "training from scratch",
+    "saving": "saving",
+    "evaluation": "evaluation",
+}
+OTHER = "other"
+
+
+def seconds_before_stages(
+    record: RunRecord, durations: Mapping[str, np.ndarray], counted: Container[str] | None = None
+) -> dict[str, float]:
+    """Return for each stage the seconds between the last epoch before it, or the start of the run, and its first epoch.
+
+    They are those of the phases in between, such as computing features, and what the stage took besides its epochs,
+    such as solving the linear head.
+
+    Args:
+        durations: the seconds of each epoch of every stage, shape (epochs,), in the order of training.
+        counted: the phases whose seconds count; by default all of them.
+    """
+    waits, pending = {}, 0.0
+    for phase in dict.fromkeys([*record.timing_sec, *durations]):  # in the order in which they ran
+        if phase == "total":
+            continue
+        epochs = durations.get(phase, np.empty(0))
+        seconds = (record.timing_sec.get(phase) or 0.0) if counted is None or phase in counted else 0.0
+        # Without recorded times, nothing is known of the seconds besides the epochs.
+        pending += max(0.0, seconds - float(epochs.sum())) if np.isfinite(epochs).all() else 0.0
+        if len(epochs):
+            waits[phase], pending = pending, 0.0
+    return waits
+
+
+def time_spent(records: Sequence[RunRecord]) -> dict[str, float]:
+    """Return the mean seconds of each phase over the runs that record any, and of the rest of their total as ``other``.
+
+    The phases are in the order of ``PHASE_NAMES``; one without time is left out.
+    """
+    tables = [
+        {name: seconds for name, seconds in record.timing_sec.items() if seconds and seconds > 0} for record in records
+    ]
+    tables = [table for table in tables if table]
+    for table in tables:
+        total = table.pop("total", 0.0)
+        table[OTHER] = max(0.0, total - sum(table.values()))
+    names = sorted({name for table in tables for name in table}, key=_order)
+    means = {name: float(np.mean([table.get(name, 0.0) for table in tables])) for name in names}
+    return {name: seconds for name, seconds in means.items() if seconds >= 0.05}
+
+
+def _order(phase: str) -> tuple[bool, int]:
+    known = list(PHASE_NAMES)
+    return phase == OTHER, known.index(phase) if phase in known else len(known)
