@@ -1,7 +1,6 @@
 """A learner's way: open a notebook in JupyterLab, choose "Run All Cells", and save (fast: the offline preset)."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -32,15 +31,15 @@ pytestmark = [
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with the notebooks, without their outputs."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
     for path in sorted(ROOT.glob("notebooks/0*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
-        nbformat.write(notebook, tmp_path / path.name)
-    for part in ("runs", "studies"):
-        shutil.copytree(ROOT / part, tmp_path.parent / part, dirs_exist_ok=True)
-    return tmp_path
+        nbformat.write(notebook, folder / path.name)
+    return folder
 
 
 @pytest.fixture
