@@ -49,8 +49,7 @@ def plot_augmented(images: np.ndarray, views: np.ndarray) -> Figure:
     images, views = _pixels("images", images, 4), _pixels("views", views, 5)
     _same_count("views", views, images)
     names = ["original", *(f"view {number}" for number in range(1, views.shape[1] + 1))]
-    title = "Images and their augmented views"
-    return tiled(np.concatenate([images[:, None], views], axis=1), column_names=names, title=title)
+    return tiled(np.concatenate([images[:, None], views], axis=1), column_names=names, title="Augmented views")
 
 
 @styled
