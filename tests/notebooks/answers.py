@@ -245,8 +245,8 @@ ANSWERS = {
         ],
         [
             ("temperature = 1 / 3", "must become softer"),
-            ("temperature = 2.0", "5 % higher has a lower loss"),
-            ("temperature = 4.5", "5 % lower has a lower loss"),
+            ("temperature = 1.2", "5 % higher has a lower loss"),
+            ("temperature = 3", "5 % lower has a lower loss"),
             (
                 "from scipy.optimize import minimize_scalar\n"
                 "temperature = minimize_scalar(entropy, bounds=(0.5, 20), method='bounded').x",
