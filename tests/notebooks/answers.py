@@ -73,13 +73,6 @@ ANSWERS = {
         [
             (
                 "def start_stage2(model, base, n):\n"
-                "    for layer in base.layers[-n:]:\n"
-                "        layer.trainable = True\n"
-                "    model.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)",
-                "look at base.trainable",
-            ),
-            (
-                "def start_stage2(model, base, n):\n"
                 "    base.trainable = True\n"
                 "    for place, layer in enumerate(base.layers):\n"
                 "        layer.trainable = place >= 124 and not isinstance(layer, keras.layers.BatchNormalization)",
