@@ -76,15 +76,19 @@ def page() -> Iterator[Page]:
 
 @pytest.mark.parametrize("name", ["04_two_stage_fine_tuning", "08_your_own_images"])
 def test_run_all_cells_runs_the_notebook_to_its_end(folder, lab, page, name):
-    page.goto(f"{lab}/lab/tree/{name}.ipynb?reset")
-    expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle", timeout=120_000)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    # The indicator says "idle" even before there is a kernel, and then "Run All Cells" only asks for one.
+    with page.expect_websocket(lambda socket: "/channels" in socket.url):
+        page.goto(f"{lab}/lab/tree/{name}.ipynb?reset")
+    indicator = page.locator(".jp-Notebook-ExecutionIndicator")
+    expect(indicator).to_have_attribute("data-status", "idle", timeout=120_000)
+    page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+    expect(indicator).to_have_attribute("data-status", "busy", timeout=120_000)
     # The notebook follows the running cell, so that its last line is on the screen in the end.
     expect(page.get_by_text(f"{name}: finished.", exact=True)).to_be_visible(timeout=1000 * RUN_SECONDS)
-    page.get_by_role("menuitem", name="File", exact=True).click()
-    page.get_by_role("menuitem", name="Save Notebook", exact=True).click()
-    expect(page.locator(".jp-mod-dirty")).to_have_count(0)
+    expect(indicator).to_have_attribute("data-status", "idle", timeout=120_000)
+    page.locator(".jp-Notebook").press("Control+s")
+    expect(page.locator(".jp-mod-dirty")).to_have_count(0, timeout=120_000)
     cells = [cell for cell in nbformat.read(folder / f"{name}.ipynb", as_version=4).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert [output for cell in cells for output in cell.outputs if output.output_type == "error"] == []
