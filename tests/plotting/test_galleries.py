@@ -38,6 +38,8 @@ def test_the_most_confident_mistake_comes_first():
     figure = plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES, NAMES, n=1)
     assert sum(bool(axes.images) for axes in figure.axes) == 1
     assert words(plotting.plot_mistakes(IMAGES, LABELS, np.eye(2)[LABELS], NAMES)) == ["No wrong answer"]
+    doubted = words(plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES, NAMES, label="label", title="Doubtful"))
+    assert "Doubtful" in doubted and "dog, 80 %\nlabel: cat" in doubted
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.plotting.figures import BASELINE, CALIBRATION, DRAW, EMPTY, NAMES, OLD, TRANSFER, words
+from tests.plotting.figures import BASELINE, CALIBRATION, DRAW, EMPTY, NAMES, OLD, TRANSFER, drawn_texts, words
 from transfer_utils import plotting
 from transfer_utils.errors import UserError
 
@@ -24,6 +24,11 @@ class TestConfusionMatrix:
         assert "100.0" in texts and "nan" not in texts, "a class without images has an empty row"
         many = plotting.plot_confusion_matrix(np.full((21, 21), 7), [f"c{i}" for i in range(21)], normalise=False)
         assert "7" not in words(many), "many classes are drawn without numbers"
+
+    def test_the_labels_stay_where_they_are_when_it_is_saved_and_then_displayed(self):
+        figure = plotting.plot_confusion_matrix(np.eye(10), ["airplane", "automobile", *"cdefghij"])
+        saved, displayed = (dict(drawn_texts(figure))["true class"].x0 for _ in range(2))
+        assert displayed == pytest.approx(saved, abs=2)  # pixels
 
     @pytest.mark.parametrize(
         ("matrix", "names"), [([[1, 2], [3, 4]], ["cat"]), ([[1, 2]], NAMES), (np.zeros((0, 0)), [])]

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "copy": ["copy_course"],
         "exercises": ["write_exercises"],
-        "notebook": ["begin", "check", "finish", "say", "show"],
+        "notebook": ["begin", "check", "finish", "show"],
         "run": ["choose_notebooks", "notebooks_folder", "publish", "run_course"],
     },
 )

@@ -1,4 +1,4 @@
-"""Functions that every notebook of the course uses: begin, show, say, check and finish."""
+"""Functions that every notebook of the course uses: begin, show, check and finish."""
 
 from __future__ import annotations
 
@@ -84,13 +84,6 @@ def show(figure: Figure, alt: str, name: str = "") -> None:
     # JupyterLab shows image/png outputs without alternative text; an <img> element keeps it everywhere.
     tag = f'<img alt="{html.escape(alt)}" style="max-width: 100%" src="data:image/png;base64,{data}">'
     display({"text/html": tag, "text/plain": alt}, raw=True)
-
-
-def say(text: str) -> None:
-    """Display ``text`` as Markdown, such as a sentence or a table with numbers from a run."""
-    from IPython.display import Markdown, display
-
-    display(Markdown(text))
 
 
 def finish(name: str) -> None:

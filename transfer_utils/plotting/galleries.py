@@ -49,12 +49,19 @@ def plot_augmented(images: np.ndarray, views: np.ndarray) -> Figure:
     images, views = _pixels("images", images, 4), _pixels("views", views, 5)
     _same_count("views", views, images)
     names = ["original", *(f"view {number}" for number in range(1, views.shape[1] + 1))]
-    return tiled(np.concatenate([images[:, None], views], axis=1), column_names=names)
+    return tiled(np.concatenate([images[:, None], views], axis=1), column_names=names, title="Augmented views")
 
 
 @styled
 def plot_mistakes(
-    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str], n: int = 12
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    n: int = 12,
+    *,
+    label: str = "truth",
+    title: str = "The wrong answers the model was surest of",
 ) -> Figure:
     """Draw the most confident wrong predictions, the most confident first, each with prediction and true class.
 
@@ -64,6 +71,8 @@ def plot_mistakes(
         probabilities: shape (m, classes).
         class_names: one name per class.
         n: maximum number of images.
+        label: the word before the class that ``labels`` gives, such as ``label`` where it may be wrong.
+        title: title of the figure if there is a wrong prediction.
 
     Raises:
         UserError: images of another shape or value range, or another number of labels or probabilities.
@@ -75,16 +84,14 @@ def plot_mistakes(
     wrong = np.flatnonzero(predicted != labels)
     chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:n]
     rows = max(1, -(-len(chosen) // MISTAKES_A_ROW))
-    title = "The wrong answers the model was surest of" if len(chosen) else "No wrong answer"
-    figure, grid = panels(WIDTH, 1.85 * rows + 0.5, rows, MISTAKES_A_ROW, title)
+    figure, grid = panels(WIDTH, 1.85 * rows + 0.5, rows, MISTAKES_A_ROW, title if len(chosen) else "No wrong answer")
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, index in zip(grid.flat, chosen, strict=False):
         draw_image(axes, images[index])
-        prediction, truth = (sanitize(class_names[label], 12) for label in (predicted[index], labels[index]))
-        axes.set_title(
-            f"{prediction}, {100 * confidence[index]:.0f} %\ntruth: {truth}", fontsize=8.5, fontweight="normal"
-        )
+        prediction, given = (sanitize(class_names[of], 12) for of in (predicted[index], labels[index]))
+        text = f"{prediction}, {100 * confidence[index]:.0f} %\n{label}: {given}"
+        axes.set_title(text, fontsize=8.5, fontweight="normal")
     return figure
 
 
@@ -104,7 +111,7 @@ def plot_blends(
     """
     labels = np.asarray(labels)
     _same_count("labels", labels, blends, "blends")
-    figure, grid = panels(1.5 * len(blends) + 1.0, 5.0, 3, len(blends))
+    figure, grid = panels(1.5 * len(blends) + 1.0, 5.4, 3, len(blends), "Pairs of images and their Mixup blends")
     for column, pictures, label in zip(grid.T, blends, labels, strict=True):
         for axes, picture in zip(column, pictures, strict=True):
             draw_image(axes, np.asarray(picture, np.uint8))

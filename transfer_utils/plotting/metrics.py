@@ -90,6 +90,7 @@ def plot_confusion_matrix(
     side = float(np.clip(0.55 * classes + 1.6, 5, 13))
     numbers = "% of each true class" if normalise else "number of images"
     figure, [[axes]] = panels(side + 0.9, side, 1, 1, f"Confusion matrix, {numbers}")
+    figure.set_layout_engine("compressed")  # beside a square picture, "constrained" cuts the label when it draws again
     # The square root makes the few errors visible beside the many correct predictions.
     picture = axes.imshow(shares, cmap=SEQUENTIAL, norm=PowerNorm(0.5, 0, 1))
     ticks = [0, 0.02, 0.1, 0.25, 0.5, 1]

@@ -1,0 +1,307 @@
+"""Answers to the exercises: likely wrong ones, and right ones that differ from the solution."""
+
+# A right answer to the last exercise of 07, of which the wrong ones are variants.
+OCCLUSION = """\
+def occlusion(predict, image, size):
+    before = np.asarray(predict(image[None]))[0]
+    picture, falls = image.copy(), []
+    for top in range(0, image.shape[0], size):
+        for left in range(0, image.shape[1], size):
+            picture = image.copy()
+            picture[top : top + size, left : left + size] = 128
+            falls.append(before.max() - np.asarray(predict(picture[None]))[0, before.argmax()])
+    return np.reshape(falls, (image.shape[0] // size, -1)).tolist()
+"""
+ROWS, COLUMNS = "for top in range(0, image.shape[0], size):", "for left in range(0, image.shape[1], size):"
+
+# For each exercise of a notebook, answers with a part of the expected hint; an empty hint marks a right answer.
+ANSWERS = {
+    "01_data_preparation": [
+        [
+            (
+                "bytes_of = lambda n, side, dtype: n * side**2 * np.dtype(dtype).itemsize",
+                "three colours",
+            ),
+            ("bytes_of = lambda n, side, dtype: n * side**2 * 3", "takes more bytes"),
+        ],
+        [
+            ("to_network_range = lambda pixels: pixels / 255", "negative"),
+            ("to_network_range = lambda pixels: pixels.astype('float32') - 127.5", "too large"),
+            ("to_network_range = lambda pixels: (np.asarray(pixels, 'float32') - 127.5) / 127.5", ""),
+        ],
+        [
+            ("split_by_class = lambda *_: (np.arange(160), np.arange(160, 200))", "class is missing"),
+            ("split_by_class = lambda *_: ([], [n for n in range(200) if n % 5 == 0])", "exactly one part"),
+            (
+                "def split_by_class(labels, share, seed):\n"
+                "    draw = np.random.default_rng(seed).permutation\n"
+                "    held = [int(n) for k in range(4) for n in draw(np.flatnonzero(labels == k))[:10]]\n"
+                "    return [n for n in range(200) if n not in held], held",
+                "",
+            ),
+        ],
+        [
+            ("augment = keras.Sequential([keras.layers.RandomFlip('horizontal')])", "mirrored"),
+            ("augment = keras.Sequential([keras.layers.RandomTranslation(0.3, 0.3, 'reflect')])", "more than a tenth"),
+            ("augment = keras.Sequential([keras.layers.RandomTranslation(0, 0.1, 'reflect')])", "up and down"),
+        ],
+    ],
+    "02_architecture": [
+        [("depthwise_cost = lambda h, w, c, k: h * w * c * c * k * k", "sees one channel")],
+        [("parameters_grow_by, multiply_adds_grow_by = 4, 4", "Does a kernel depend")],
+        [("grown = lambda field, stride, k, s: (field + (k - 1) * s, stride * s)", "as far as its kernel")],
+        [
+            ("base.trainable, n_weights, tuned = True, 0, head_only", "other than gamma and beta"),
+            ("base.trainable, n_weights, tuned = False, 0, head_only", "Nothing of the base is trainable"),
+        ],
+    ],
+    "03_feature_maps": [
+        [("side_block_13, side_out = 16, 32", "distance of two positions"), ("side_block_13, side_out = 6.0, 3", "")],
+        [
+            ("sparsity = lambda maps: (maps == 0).mean()", "One number for each channel"),
+            ("sparsity = lambda maps: [float((maps[..., c] == 0).mean()) for c in range(maps.shape[-1])]", ""),
+        ],
+        [("short = keras.Sequential([keras.Input((32, 32, 3)), prepare, base])", "one probability per class")],
+        [
+            (
+                "joined_train, joined_validation = np.concatenate([late_train, late_train]), late_validation",
+                "side by side",
+            )
+        ],
+    ],
+    "04_two_stage_fine_tuning": [
+        [
+            (
+                "def start_stage2(model, base, n):\n"
+                "    base.trainable = True\n"
+                "    for place, layer in enumerate(base.layers):\n"
+                "        layer.trainable = place >= 124 and not isinstance(layer, keras.layers.BatchNormalization)",
+                "when does a change of trainable take effect",
+            ),
+            (
+                "def start_stage2(model, base, n):\n"
+                "    base.trainable = True\n"
+                "    for layer in base.layers[:-n]:\n"
+                "        layer.trainable = False\n"
+                "    model.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)",
+                "A BatchNorm is trainable",
+            ),
+        ],
+        [
+            ("two_stages = lambda: keras.Sequential([extractor, keras.layers.Dense(10)])", "not probabilities"),
+            (
+                "two_stages = lambda: keras.Sequential(\n"
+                "    [extractor, keras.layers.Dense(10, activation='softmax', kernel_initializer='zeros')]\n"
+                ")",
+                "The model guesses",
+            ),
+            ("two_stages = lambda: keras.Sequential([extractor, frozen.layers[-1]])", "did the tail learn"),
+        ],
+        [("accuracy_at = lambda depth: 53.0", "between 0 and 1")],
+        [
+            ("accuracies, best_depth = {30: trial}, 30", "one entry for each"),
+            ("accuracies, best_depth = dict.fromkeys(depths, trial), 10", "All depths give the same"),
+            ("accuracies, best_depth = {10: trial, 30: 0.99, 90: 0.5}, 10", "Another depth has a higher"),
+            ("accuracies, best_depth = {10: trial, 30: 0.99, 90: 0.5}, 0.99", "not an accuracy"),
+            ("accuracies, best_depth = {10: trial, 30: 0.99, 90: 0.5}, 30", ""),
+        ],
+        [
+            ("diagnose = lambda loss, val_accuracy, classes: 'learning'", "ln(10) = 2.30"),
+            (
+                "def diagnose(loss, val_accuracy, classes):\n"
+                "    if loss[-1] > 2.2:\n"
+                "        return 'collapse'\n"
+                "    return 'forgetting' if min(val_accuracy) < val_accuracy[0] else 'learning'",
+                "With four classes",
+            ),
+            (
+                "def diagnose(loss, val_accuracy, classes):\n"
+                "    if loss[-1] > 0.95 * np.log(classes) and val_accuracy[-1] < 1.5 / classes:\n"
+                "        return 'collapse'\n"
+                "    if val_accuracy[-1] < val_accuracy[0] - 0.02:\n"
+                "        return 'forgetting'\n"
+                "    return 'learning' if loss[-1] < 0.9 * loss[0] else 'too little learning'",
+                "compare the lowest accuracy with the start",
+            ),
+            (
+                "def diagnose(loss, val_accuracy, classes):\n"
+                "    if loss[-1] > 0.95 * np.log(classes) and val_accuracy[-1] < 1.5 / classes:\n"
+                "        return 'collapse'\n"
+                "    if min(val_accuracy) < val_accuracy[0]:\n"
+                "        return 'forgetting'\n"
+                "    return 'learning' if loss[-1] < 0.9 * loss[0] else 'too little learning'",
+                "A fall of one point is noise",
+            ),
+        ],
+    ],
+    "05_baseline_comparison": [
+        [("n_images = 100", "too wide"), ("n_images = 3459.0", "")],
+        [
+            ("only_one = lambda a, b: (int((~a & b).sum()), int((a & ~b).sum()))", "swapped"),
+            ("only_one = lambda a, b: [(a & ~b).sum(), (~a & b).sum()]", ""),
+        ],
+        [("first_epoch = lambda accuracies, goal: int(np.argmax(accuracies)) + 1", "The first epoch")],
+        [("probe_accuracy = lambda level, draw=0: level / 100", "Another draw")],
+    ],
+    "06_experiment_study": [
+        [
+            (
+                "study = [{'learning_rate': r, 'n_unfreeze': n, 'use_mixup': m}\n"
+                "         for r in values['learning_rate'] for n in values['n_unfreeze'] for m in values['use_mixup']]",
+                "changes two options at once",
+            ),
+            (
+                "study = [{name: v} for name in values for v in values[name] if v != start[name]]",
+                "Without the starting point",
+            ),
+            ("study = [{}] + [{name: v} for name in values for v in values[name]]", "Which value is the start's own"),
+            ("study = [{}, {'n_unfreeze': 0}]", "A value is never tried"),
+            ("study = [{}] + [{'n_unfrozen': n} for n in (0, 60)]", "a name that start does not have"),
+            (
+                "study = ({**start, name: v} for name in values for v in values[name] if v != start[name])\n"
+                "study = [start, *study]",
+                "",
+            ),
+        ],
+        [
+            ("accuracy, head = {0.01: 0.53}, None", "at least five"),
+            ("accuracy, head = dict.fromkeys((0.001, 0.01, 0.1, 1.0, 10.0), 53), None", "a fraction from 0 to 1"),
+            ("accuracy, head = dict.fromkeys((1, 2, 3, 4, 5), 0.5), None", "too close together"),
+            ("accuracy, head = {10.0**n: 0.5 + n / 10 for n in range(-3, 2)}, None", "the largest you tried"),
+            ("accuracy, head = {10.0**n: 0.5 - n / 10 for n in range(-3, 2)}, None", "the smallest you tried"),
+            (
+                "accuracy = {0.001: 0.3, 0.01: 0.4, 0.1: 0.99, 1.0: 0.5, 10.0: 0.2}\n"
+                "head = keras.Sequential([keras.layers.Dense(10, activation='softmax', kernel_initializer='zeros')])",
+                "not the head of your best rate",
+            ),
+        ],
+        [
+            ("choose = lambda runs: max(runs, key=lambda run: run['test'])['rate']", "which may not decide"),
+            ("choose = lambda runs: max(runs, key=lambda run: run['val'])['rate']", "One lucky seed must not win"),
+            ("choose = lambda runs: max(run['val'] for run in runs)", "Return a rate"),
+            (
+                "choose = lambda runs: max(\n"
+                "    [run['rate'] for run in runs], key=lambda rate: sum(r['val'] for r in runs if r['rate'] == rate)\n"
+                ")",
+                "sums are not comparable",
+            ),
+        ],
+        [
+            ("interval = lambda d: np.mean(d) + np.array([-1.96, 1.96]) * np.std(d, ddof=1) / len(d) ** 0.5", "1.96"),
+            ("interval = lambda d: (np.mean(d) - 99, np.mean(d) + 99)", "too wide"),
+            ("interval = lambda d: np.mean(d)", "two numbers"),
+            (
+                "interval = lambda d: list(stats.t.interval(0.95, len(d) - 1, loc=np.mean(d), scale=stats.sem(d)))",
+                "",
+            ),
+        ],
+    ],
+    "07_what_changed": [
+        [
+            (
+                "cka_from_gram = lambda a, b: (\n"
+                "    ((a @ a.T) * (b @ b.T)).sum() / (np.linalg.norm(a @ a.T) * np.linalg.norm(b @ b.T))\n"
+                ")",
+                "is each column centred",
+            ),
+            (
+                "def cka_from_gram(a, b):\n"
+                "    a, b = a - a.mean(axis=0), b - b.mean(axis=0)\n"
+                "    return ((a @ a.T) * (b @ b.T)).sum()",
+                "must give 1",
+            ),
+            (
+                "def cka_from_gram(a, b):\n"
+                "    a, b = a - a.mean(axis=0), b - b.mean(axis=0)\n"
+                "    k, m = a @ a.T, b @ b.T\n"
+                "    return ((k * m).sum() / (np.linalg.norm(k) * np.linalg.norm(m))) ** 0.5",
+                "linear_cka gives",
+            ),
+            (
+                "def cka_from_gram(a, b):\n"
+                "    a, b = a - a.mean(axis=0), b - b.mean(axis=0)\n"
+                "    return np.corrcoef((a @ a.T).ravel(), (b @ b.T).ravel())[0, 1]",
+                "",
+            ),
+        ],
+        [
+            ("similarity = {1e-4: 0.9}", "one entry for each rate"),
+            ("similarity = dict.fromkeys(rates, 1.0)", "when you compile again"),
+            ("similarity = {1e-4: 0.9, 1e-3: 0.5}", "train it"),
+            (
+                "tail.trainable = True\n"
+                "model.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)\n"
+                "model.train_on_batch(maps[:8], y_train[:8])\n"
+                "similarity = {1e-4: 0.9, 1e-3: 0.5}",
+                "Freeze those layers again",
+            ),
+        ],
+        [
+            ("temperature = 1 / 3", "must become softer"),
+            ("temperature = 1.2", "5 % higher has a lower loss"),
+            ("temperature = 3", "5 % lower has a lower loss"),
+            (
+                "from scipy.optimize import minimize_scalar\n"
+                "temperature = minimize_scalar(entropy, bounds=(0.5, 20), method='bounded').x",
+                "",
+            ),
+        ],
+        [
+            (OCCLUSION.replace("image.shape[0] // size, -1", "-1, image.shape[0] // size"), "4 rows and 3 columns"),
+            (OCCLUSION.replace("image.copy()", "image"), "cover a copy"),
+            (OCCLUSION.replace("before.max() - ", "-before.max() + "), "a square that matters has a positive number"),
+            (
+                OCCLUSION.replace(ROWS, "#").replace(COLUMNS, ROWS).replace("#", COLUMNS),
+                "Are rows and columns in order",
+            ),
+            (OCCLUSION.replace("            picture = image.copy()\n", ""), "cover one at a time"),
+            (OCCLUSION, ""),
+        ],
+    ],
+    "08_your_own_images": [
+        [
+            (
+                "pictures_needed = lambda accuracy, width: accuracy * (1 - accuracy) * (2 * 1.96 / width) ** 2",
+                "whole number",
+            ),
+            (
+                "def pictures_needed(accuracy, width):\n"
+                "    return next(n for n in range(1, 9999) if np.diff(interval(accuracy, n)).item() / 2 <= width)",
+                "Too few",
+            ),
+            ("pictures_needed = lambda accuracy, width: 5000", "Too many"),
+        ],
+        [
+            ("hold_out = lambda labels, groups, share, rng: rng.random(len(labels)) < share", "on both sides"),
+            ("hold_out = lambda labels, groups, share, rng: groups < 72", "Another generator"),
+            (
+                "def hold_out(labels, groups, share, rng):\n"
+                "    draws = [rng.permutation(sorted(set(groups[labels == label]))) for label in set(labels)]\n"
+                "    held_out = {int(g) for draw in draws for g in draw[: int(share * len(draw))]}\n"
+                "    return [g in held_out for g in groups.tolist()]",
+                "",
+            ),
+        ],
+        [
+            ("choose_threshold = lambda confidence, correct, target: target", "A lower threshold"),
+            ("choose_threshold = lambda confidence, correct, target: 0.0", "Fewer than 90 %"),
+        ],
+        [
+            (
+                "def prepare(folder, rng):\n"
+                "    files = rng.permutation([p for p in sorted(folder.glob('*/*')) if thumbnail(p) is not None])\n"
+                "    return files[:156], files[156:208], files[208:]",
+                "split groups, not pictures",
+            )
+        ],
+        [
+            (
+                "def learn(train_files, validation_files):\n"
+                "    given = keras.Input((SIDE, SIDE, 3))\n"
+                "    pooled = keras.layers.GlobalAveragePooling2D()(network(given / 127.5 - 1))\n"
+                "    return keras.Model(given, keras.layers.Dense(len(class_names), activation='softmax')(pooled))",
+                "on validation",
+            )
+        ],
+    ],
+}
