@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import transfer_utils
+
+ROOT = Path(__file__).parents[2]
 
 project = "Transfer learning, with every number on record"
 version = release = transfer_utils.__version__
@@ -36,23 +41,37 @@ add_module_names = False
 html_theme = "sphinx_book_theme"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_copy_source = False  # notebooks have a button of their own
 html_theme_options = {
     "use_download_button": True,
-    "use_source_button": True,
     "use_fullscreen_button": False,
     "home_page_in_toc": False,
     "show_toc_level": 2,
-    "launch_buttons": {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"},
 }
+if repository := os.environ.get("SITE_REPOSITORY"):
+    html_theme_options |= {
+        "repository_url": repository,
+        "repository_branch": os.environ["SITE_BRANCH"],
+        "use_source_button": True,
+    }
+    if repository.startswith("https://github.com/"):  # both open notebooks of GitHub
+        services = {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}
+        html_theme_options["launch_buttons"] = services | {"notebook_interface": "jupyterlab"}
 linkcheck_anchors = False
 linkcheck_timeout = 20
 
 
 def setup(app) -> None:
     app.connect("autodoc-skip-member", skip_member)
+    app.connect("html-page-context", drop_wrong_source, priority=900)  # after the theme has made its buttons
 
 
 def skip_member(app, what, name, member, skip, options) -> bool | None:
     """Leave out the fields of named tuples and pydantic's settings: the docstring of the class describes the fields."""
     return True if type(member).__name__ == "_tuplegetter" or name == "model_config" else None
+
+
+def drop_wrong_source(app, pagename, templatename, context, doctree) -> None:
+    """Drop the button to the source of a page that is not a file of the repository under its own name."""
+    if not (ROOT / f"{pagename}{context.get('page_source_suffix') or ''}").is_file():
+        buttons = context.get("header_buttons", [])
+        context["header_buttons"] = [each for each in buttons if each.get("label") != "source-file-button"]

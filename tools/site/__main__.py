@@ -6,15 +6,16 @@ No notebook is executed; the pages show the outputs that are stored in them. War
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
-from pathlib import Path
 
 from tools.site.check import check
 from tools.site.stage import ROOT, Repository, StageError, stage
+from transfer_utils.errors import UserError
 
-SOURCES, CACHE = ROOT / "build" / "site" / "sources", ROOT / "build" / "site" / "cache"
-OUTSIDE = ROOT / "build" / "site" / "outside.txt"
+SITE, BUILD = ROOT / "site", ROOT / "build" / "site"
+SOURCES, CACHE, OUTSIDE = BUILD / "sources", BUILD / "cache", BUILD / "outside.txt"
 
 
 def main() -> int:
@@ -26,35 +27,32 @@ def main() -> int:
     options = parser.parse_args()
     from sphinx.cmd.build import main as sphinx
 
-    if options.outside:
-        return sphinx(["-q", "-b", "linkcheck", *_places(ROOT / "build" / "site" / "links", options)])
+    repository = Repository(options.repository.rstrip("/"), options.branch)
+    os.environ |= {"SITE_REPOSITORY": repository.url, "SITE_BRANCH": repository.branch}  # read by conf.py
     try:
         # From nothing each time, so that no page of an earlier build stays.
-        shutil.rmtree(SOURCES, ignore_errors=True)
-        stage(ROOT, SOURCES, Repository(options.repository.rstrip("/"), options.branch))
-    except StageError as error:
+        shutil.rmtree(BUILD, ignore_errors=True)
+        stage(ROOT, SOURCES, repository)
+    except (StageError, UserError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    site = ROOT / "site"
-    shutil.rmtree(site, ignore_errors=True)
-    status = sphinx(["-q", "-b", "html", "-j", "auto", "--fail-on-warning", "--keep-going", *_places(site, options)])
+    places = ["-q", "-j", "auto", "-c", str(ROOT / "docs" / "site"), "-d", str(CACHE), str(SOURCES)]
+    if options.outside:
+        return sphinx(["-b", "linkcheck", *places, str(BUILD / "links")])
+    shutil.rmtree(SITE, ignore_errors=True)
+    status = sphinx(["-b", "html", "--fail-on-warning", "--keep-going", *places, str(SITE)])
     if status:
         return status
-    result = check(site)
+    for path in (SITE / "_sources").rglob("*.ipynb"):  # what a reader downloads is the notebook as it is
+        shutil.copyfile(ROOT / path.relative_to(SITE / "_sources"), path)
+    result = check(SITE)
     OUTSIDE.write_text("".join(f"{address}\n" for address in result.outside), "utf-8")
     for problem in result.problems:
         print(f"Error: {problem}", file=sys.stderr)
     if not result.problems:
-        print(f"{result.pages} pages in {site}; open {site / 'index.html'}.")
+        print(f"{result.pages} pages; open {SITE / 'index.html'}.")
         print(f"Their {len(result.outside)} links to other sites are listed in {OUTSIDE.relative_to(ROOT)}.")
     return bool(result.problems)
-
-
-def _places(output: Path, options: argparse.Namespace) -> list[str]:
-    repository = [f"-Dhtml_theme_options.repository_url={options.repository.rstrip('/')}"] if options.repository else []
-    branch = f"-Dhtml_theme_options.repository_branch={options.branch}"
-    configuration = str(ROOT / "docs" / "site")
-    return ["-c", configuration, "-d", str(CACHE), *repository, branch, str(SOURCES), str(output)]
 
 
 if __name__ == "__main__":
