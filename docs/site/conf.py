@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 project = "Transfer learning, with every number on record"
 version = release = transfer_utils.__version__
 html_title = project
+author, html_show_copyright, html_show_sphinx = "", False, False
 language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]

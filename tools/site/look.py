@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 from tools.site.check import MAX_FRONT_PAGE, MAX_PAGE
 from tools.site.stage import ROOT
@@ -24,6 +24,7 @@ from tools.site.stage import ROOT
 SITE, PICTURES = ROOT / "site", ROOT / "build" / "site" / "pictures"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS, MODES = (1440, 800, 390), ("light", "dark")
+WORD = "trainable"  # a word that several chapters explain
 SERIOUS = "r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
 
 
@@ -47,6 +48,7 @@ def main() -> int:
                 for mode in MODES:
                     found = look(browser, address, name, width, mode)
                     problems += [f"{name} at {width} px, {mode}: {each}" for each in found]
+        problems += search(browser, address)
         browser.close()
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -77,6 +79,19 @@ def look(browser: Browser, address: str, name: str, width: int, mode: str) -> li
     page.screenshot(path=picture, full_page=True)
     context.close()
     return problems
+
+
+def search(browser: Browser, address: str) -> list[str]:
+    """Search for a word of the course, and return what is wrong with the answer."""
+    page = browser.new_page()
+    page.goto(f"{address}/search.html?q={WORD}")
+    try:
+        page.locator("#search-results li a").first.wait_for(timeout=30_000)
+    except TimeoutError:
+        return [f"search.html finds no page with {WORD!r}"]
+    finally:
+        page.close()
+    return []
 
 
 def accessibility(page: Page) -> list[str]:

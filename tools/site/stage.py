@@ -60,7 +60,8 @@ def stage(root: Path, folder: Path, repository: Repository) -> None:
     for name, text in reference_pages(root).items():
         _write(folder / "reference" / f"{name}.rst", text)
     _write(folder / "runs-fragment.html", fragment(root / "runs"))
-    values = {"chapters": chapter_table(course), "minutes": str(sum(each.minutes for each in course))}
+    values = {"chapters": chapter_table(course), "hours": f"{sum(each.minutes for each in course) / 60:.0f} hours"}
+    values["start"] = f"[{in_guide[0]}]({_guide(in_guide[0])})"
     values |= {"course": _tree(each.path for each in course), "guide": _tree(_guide(title) for title in in_guide)}
     values |= {"documents": _tree(path for path in documents if path.startswith("docs/"))}
     for path in sorted((root / OWN_PAGES).glob("*.md")):
