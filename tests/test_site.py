@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tools.site.check import check
+from tools.site.icons import SCRIPT, inline_icons
 from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import chapters, staged_notebook
 from tools.site.reference import MODULES, public_names, reference_pages
@@ -136,6 +137,8 @@ def test_the_reference_lists_the_public_names(staged):
     pages = reference_pages(ROOT)
     assert set(pages) == {"index", *MODULES}
     assert "   load_dataset\n" in pages["data"] and "   RunConfig\n" in pages["config"]
+    listed = [name for page in pages.values() for name in re.findall(r"^   (\w+)$", page, re.MULTILINE)]
+    assert len(listed) == len(set(listed))
     about, names = public_names("transfer_utils.predict", ROOT)
     assert about and names == ["predict_images", "top_classes"]
 
@@ -143,6 +146,30 @@ def test_the_reference_lists_the_public_names(staged):
 def test_a_page_that_asks_for_an_unknown_value_is_an_error():
     with pytest.raises(StageError, match="minute "):
         filled("{{ minute }}", {"minutes": "1"})
+
+
+def test_icons_become_drawings_and_their_script_goes(tmp_path):
+    script = (
+        'a={bars:[448,512,["navicon"],"f0c9","M1 2z"]},b={bars:[4,5,[],"f0c9","M3 4z"],"x-y":[6,7,[],"f0c8","M5 6z"]}'
+    )
+    (tmp_path / SCRIPT).parent.mkdir(parents=True)
+    (tmp_path / SCRIPT).write_text(script)
+    page = tmp_path / "page.html"
+    page.write_text(
+        f'<script defer src="{SCRIPT}?digest=1"></script><i class="fa-solid fa-bars" title="Menu"></i><i></i>'
+    )
+    inline_icons(tmp_path)
+    text = page.read_text()
+    assert "<script" not in text and not (tmp_path / SCRIPT).exists() and text.endswith("</svg><i></i>")
+    assert 'title="Menu"' in text and 'viewBox="0 0 4 5"' in text and 'd="M3 4z"' in text, "the solid icon comes last"
+
+
+def test_an_icon_that_the_theme_lacks_is_an_error(tmp_path):
+    (tmp_path / SCRIPT).parent.mkdir(parents=True)
+    (tmp_path / SCRIPT).write_text("a={}")
+    (tmp_path / "page.html").write_text('<i class="fas fa-none"></i>')
+    with pytest.raises(ValueError, match="no icon 'none'"):
+        inline_icons(tmp_path)
 
 
 def site(folder, index: str, other: str = "<p id='there'>"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import transfer_utils
@@ -16,7 +17,7 @@ author, html_show_copyright, html_show_sphinx = "", False, False
 language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-extensions += ["sphinx.ext.mathjax", "sphinx_copybutton", "sphinx-mathjax-offline"]
+extensions += ["sphinx.ext.mathjax", "sphinx_copybutton"]
 exclude_patterns = ["runs-fragment.html"]
 templates_path = ["_templates"]
 
@@ -40,7 +41,10 @@ python_maximum_signature_line_length = 88
 add_module_names = False
 
 html_theme = "sphinx_book_theme"
-html_static_path = ["_static"]
+# The files of MathJax come from a package. As an extension it would forbid Sphinx to read in parallel.
+MATHJAX = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static"
+mathjax_path = "mathjax/tex-chtml.js"
+html_static_path = ["_static", str(MATHJAX)]
 html_css_files = ["site.css"]
 html_theme_options = {
     "use_download_button": True,

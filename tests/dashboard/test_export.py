@@ -129,8 +129,8 @@ def test_in_a_browser_the_table_sorts_filters_and_compares(tmp_path):
             assert keys == sorted(present, key=float, reverse=reverse) + [""] * (len(keys) - len(present))
 
         page.get_by_label("Search").fill("n_unfreeze=30 completed")
-        expect(visible).to_have_count(3)
-        expect(page.get_by_role("status")).to_have_text("3 of 15 runs")
+        expect(visible).to_have_count(5)
+        expect(page.get_by_role("status")).to_have_text("5 of 15 runs")
         page.get_by_label("Status").select_option("failed")
         expect(visible).to_have_count(0)
         page.get_by_role("button", name="Show all").click()

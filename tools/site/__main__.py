@@ -11,11 +11,13 @@ import shutil
 import sys
 
 from tools.site.check import check
+from tools.site.icons import inline_icons
 from tools.site.stage import ROOT, Repository, StageError, stage
 from transfer_utils.errors import UserError
 
 SITE, BUILD = ROOT / "site", ROOT / "build" / "site"
-SOURCES, CACHE, OUTSIDE = BUILD / "sources", BUILD / "cache", BUILD / "outside.txt"
+SOURCES, CACHE, PAGES = BUILD / "sources", BUILD / "cache", BUILD / "pages"
+OUTSIDE = BUILD / "outside.txt"
 
 
 def main() -> int:
@@ -39,17 +41,19 @@ def main() -> int:
     places = ["-q", "-j", "auto", "-c", str(ROOT / "docs" / "site"), "-d", str(CACHE), str(SOURCES)]
     if options.outside:
         return sphinx(["-b", "linkcheck", *places, str(BUILD / "links")])
-    shutil.rmtree(SITE, ignore_errors=True)
-    status = sphinx(["-b", "html", "--fail-on-warning", "--keep-going", *places, str(SITE)])
+    status = sphinx(["-b", "html", "--fail-on-warning", "--keep-going", *places, str(PAGES)])
     if status:
         return status
-    for path in (SITE / "_sources").rglob("*.ipynb"):  # what a reader downloads is the notebook as it is
-        shutil.copyfile(ROOT / path.relative_to(SITE / "_sources"), path)
-    result = check(SITE)
+    for path in (PAGES / "_sources").rglob("*.ipynb"):  # what a reader downloads is the notebook as it is
+        shutil.copyfile(ROOT / path.relative_to(PAGES / "_sources"), path)
+    inline_icons(PAGES)
+    result = check(PAGES)
     OUTSIDE.write_text("".join(f"{address}\n" for address in result.outside), "utf-8")
     for problem in result.problems:
         print(f"Error: {problem}", file=sys.stderr)
     if not result.problems:
+        shutil.rmtree(SITE, ignore_errors=True)
+        PAGES.rename(SITE)
         print(f"{result.pages} pages; open {SITE / 'index.html'}.")
         print(f"Their {len(result.outside)} links to other sites are listed in {OUTSIDE.relative_to(ROOT)}.")
     return bool(result.problems)

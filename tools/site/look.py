@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 from tools.site.check import MAX_FRONT_PAGE, MAX_PAGE
 from tools.site.stage import ROOT
 
-SITE, PICTURES = ROOT / "site", ROOT / "build" / "site" / "pictures"
+SITE, PICTURES = ROOT / "site", ROOT / "build" / "pictures"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS, MODES = (1440, 800, 390), ("light", "dark")
 WORD = "trainable"  # a word that several chapters explain

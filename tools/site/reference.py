@@ -13,7 +13,13 @@ MODULES += ("studies", "results", "plotting", "interpret", "report", "course", "
 
 def reference_pages(root: Path) -> dict[str, str]:
     """Return the pages as reStructuredText, by name; ``index`` lists the others."""
-    pages = {name: _page(f"transfer_utils.{name}", root) for name in MODULES}
+    pages: dict[str, str] = {}
+    described: set[str] = set()
+    for name in MODULES:
+        about, names = public_names(f"transfer_utils.{name}", root)
+        # A package may hand out the function of another one, which is described there.
+        pages[name] = _page(f"transfer_utils.{name}", about, [each for each in names if each not in described])
+        described |= set(names)
     tree = "\n   ".join(MODULES)
     title = "Reference"
     about = "What each public function takes, returns and raises, from its docstring."
@@ -33,8 +39,7 @@ def public_names(module: str, root: Path) -> tuple[str, list[str]]:
     return about, [name for name in names if not name.startswith("_") and not name.isupper()]
 
 
-def _page(module: str, root: Path) -> str:
-    about, names = public_names(module, root)
+def _page(module: str, about: str, names: list[str]) -> str:
     listed = "\n   ".join(names)
     summary = f".. autosummary::\n   :toctree: generated\n   :nosignatures:\n\n   {listed}\n"
     return f"{module}\n{'=' * len(module)}\n\n{about}\n\n.. currentmodule:: {module}\n\n{summary}"
