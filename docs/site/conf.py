@@ -46,11 +46,14 @@ MATHJAX = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static"
 mathjax_path = "mathjax/tex-chtml.js"
 html_static_path = ["_static", str(MATHJAX)]
 html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "use_download_button": True,
     "use_fullscreen_button": False,
     "home_page_in_toc": False,
     "show_toc_level": 2,
+    "navbar_persistent": [],  # the search field stands in the sidebar
 }
 if repository := os.environ.get("SITE_REPOSITORY"):
     html_theme_options |= {

@@ -12,7 +12,7 @@ STYLES = {"fa-solid", "fa-regular", "fa-brands", "fa-lg", "fa-fw"}  # class name
 
 
 def inline_icons(site: Path) -> None:
-    """Replace the icons of every page by drawings, and remove the script and the references to it.
+    """Replace the icons of every page by drawings, remove their script, and let the theme's others be silent.
 
     Raises:
         ValueError: the script lacks an icon that a page shows.
@@ -30,6 +30,8 @@ def inline_icons(site: Path) -> None:
         path.write_text(LOADED.sub("", ICON.sub(drawn, text)), "utf-8")
     for path in (site / SCRIPT).parent.glob("fontawesome.js*"):
         path.unlink()
+    for path in (site / SCRIPT).parent.glob("*.js"):  # which tell the console what they do
+        path.write_text(path.read_text("utf-8").replace("console.log(", "void("), "utf-8")
 
 
 def _drawing(name: str, library: str) -> str:

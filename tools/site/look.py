@@ -48,6 +48,7 @@ def main() -> int:
                 for mode in MODES:
                     found = look(browser, address, name, width, mode)
                     problems += [f"{name} at {width} px, {mode}: {each}" for each in found]
+            print(f"{name}: {sum(each.startswith(f'{name} ') for each in problems)} problems", flush=True)
         problems += search(browser, address)
         browser.close()
     for problem in problems:
