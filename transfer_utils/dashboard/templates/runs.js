@@ -147,12 +147,13 @@
   function niceTicks(low, high) {
     const size = Math.max(Math.abs(low), Math.abs(high)) || 1;
     if (high - low < 1e-9 * size) [low, high] = [low - size / 10, high + size / 10];
+    if (!Number.isFinite(high - low)) return [];
     const rough = (high - low) / 4;
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough);
     const first = Math.floor(low / step);
-    const count = Math.ceil(high / step) - first + 1; // not a number if the range is infinite: then there are no ticks
-    return Array.from({ length: Math.min(count, 20) || 0 }, (_, index) => (first + index) * step);
+    const count = Math.min(Math.ceil(high / step) - first + 1, 20);
+    return Array.from({ length: count }, (_, index) => (first + index) * step);
   }
 
   function options(picked) {
