@@ -22,8 +22,9 @@ def inline_icons(site: Path) -> None:
 
     def drawn(match: re.Match) -> str:
         names = [name for name in match[2].split() if name.startswith("fa-") and name not in STYLES]
-        drawing = drawings.setdefault(names[0], _drawing(names[0].removeprefix("fa-"), library))
-        return f'<svg class="svg-inline--fa {match[2]}" aria-hidden="true"{match[3]} {drawing}</svg>'
+        if names[0] not in drawings:  # looked for once: the library has 1.5 MB
+            drawings[names[0]] = _drawing(names[0].removeprefix("fa-"), library)
+        return f'<svg class="svg-inline--fa {match[2]}" aria-hidden="true"{match[3]} {drawings[names[0]]}</svg>'
 
     for path in site.rglob("*.html"):
         text = path.read_text("utf-8")
