@@ -1,6 +1,7 @@
 # Every target sets itself up first (tools/setup.sh): all it needs is make and Python 3.10 to 3.13.
 
 COURSE := course --preset offline
+REPOSITORY :=
 LOCK_FLAGS :=
 
 # Other people's packages, and a virtual environment that happens to be active, stay out of ours.
@@ -59,15 +60,30 @@ tables: setup ## write the tables of results, options and benchmarks into README
 	@$(python) -m transfer_utils.report.readme . runs
 	@$(python) -m tests.survival docs
 
+site: setup ## build the course as a site into site/, from stored outputs (REPOSITORY=address adds buttons and links to it)
+	@sh tools/setup.sh site
+	@PYTHONPATH="$(CURDIR)/.venv/site" $(python) -m tools.site --repository "$(REPOSITORY)"
+
+look: setup ## open the built site in Chromium without a network: requests, console, three widths, light and dark
+	@$(python) -m tools.site.look
+
+links: setup ## check the site's links to other sites (needs a network)
+	@sh tools/setup.sh site
+	@PYTHONPATH="$(CURDIR)/.venv/site" $(python) -m tools.site --outside
+
 audit: setup ## check the locked versions for known vulnerabilities (needs a network)
 	@sh tools/audit.sh $(python)
 
 lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade takes the newest (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv"; exit 1; }
-	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --all-extras --no-annotate \
-	    --custom-compile-command "make lock" $(LOCK_FLAGS) pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --extra dashboard --extra dev \
+	    --no-annotate --custom-compile-command "make lock" $(LOCK_FLAGS) pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra site --no-annotate \
+	    --custom-compile-command "make lock" $(LOCK_FLAGS) --constraint requirements.lock \
+	    $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock) pyproject.toml \
+	    -o docs/site/requirements.lock
 
 setup: ## create .venv if needed
 	@sh tools/setup.sh
 
-.PHONY: help course lab publish test quick notebooks browser pictures torture lint format tables audit lock setup
+.PHONY: help course lab publish test quick notebooks browser pictures torture lint format tables site look links audit lock setup

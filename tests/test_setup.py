@@ -18,6 +18,7 @@ else:
     import tomli as tomllib
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+LOCKS = ("requirements.lock", "docs/site/requirements.lock")
 SYSTEMS = (("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64"))
 
 # Versions that carry known fixes; see the changelogs of the packages.
@@ -51,9 +52,10 @@ def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
-def locked() -> list[tuple[Requirement, int]]:
-    """Return every pin of the lock with the number of its hashes."""
-    text = re.sub(r"^\s*#.*$", "", (ROOT / "requirements.lock").read_text("utf-8"), flags=re.MULTILINE)
+def locked(*files: str) -> list[tuple[Requirement, int]]:
+    """Return every pin of the lock, or of these locks, with the number of its hashes."""
+    texts = [(ROOT / file).read_text("utf-8") for file in files or ["requirements.lock"]]
+    text = re.sub(r"^\s*#.*$", "", "\n".join(texts), flags=re.MULTILINE)
     pins = [pin.split("--hash=sha256:") for pin in text.replace("\\\n", " ").splitlines() if pin.strip()]
     return [(Requirement(pin[0].strip()), len(pin) - 1) for pin in pins]
 
@@ -83,9 +85,9 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def unmet(wanted: list[Requirement]) -> list[str]:
+def unmet(wanted: list[Requirement], *files: str) -> list[str]:
     """Return what the lock does not pin, on some system that we support, at an allowed version."""
-    pins, missing = [pin for pin, _ in locked()], []
+    pins, missing = [pin for pin, _ in locked(*files)], []
     for environment in environments():
         versions = {plain(pin.name): next(iter(pin.specifier)).version for pin in pins if applies(pin, environment)}
         for requirement in wanted:
@@ -97,13 +99,20 @@ def unmet(wanted: list[Requirement]) -> list[str]:
 
 
 def test_the_lock_pins_every_dependency_and_extra_on_every_system():
-    extras = [line for extra in project()["optional-dependencies"].values() for line in extra]
-    wanted = [*project()["dependencies"], *extras]
+    extras = project()["optional-dependencies"]
+    site = [Requirement(line) for line in extras.pop("site")]
+    wanted = [*project()["dependencies"], *(line for extra in extras.values() for line in extra)]
     assert unmet([Requirement(line) for line in wanted]) == []
+    assert unmet(site, *LOCKS) == []
+
+
+def test_the_lock_of_the_site_adds_packages_and_changes_none():
+    both = [{plain(pin.name) for pin, _ in locked(file)} for file in LOCKS]
+    assert both[1] and not both[0] & both[1]
 
 
 def test_the_lock_pins_one_version_with_hashes_of_each_package():
-    for pin, hashes in locked():
+    for pin, hashes in locked(*LOCKS):
         assert [specifier.operator for specifier in pin.specifier] == ["=="], pin
         assert hashes > 0, pin
 
@@ -201,6 +210,8 @@ class TestSetup:
         shutil.copy(ROOT / "tools" / "setup.sh", folder / "tools")
         (folder / "requirements.lock").write_text("one\n")
         (folder / "pyproject.toml").write_text("two\n")
+        (folder / "docs" / "site").mkdir(parents=True)
+        (folder / "docs" / "site" / "requirements.lock").write_text("three\n")
         (folder / "bin").mkdir()
         for tool in ("sh", "cat", "cksum", "dirname", "mkdir", "rm", "chmod"):
             (folder / "bin" / tool).symlink_to(shutil.which(tool))
@@ -221,15 +232,16 @@ esac
 """)
         (checkout / "bin" / name).chmod(0o755)
 
-    def set_up(self, checkout: Path, **variables: str) -> subprocess.CompletedProcess:
-        command = ["sh", str(checkout / "tools" / "setup.sh")]
+    def set_up(self, checkout: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+        command = ["sh", str(checkout / "tools" / "setup.sh"), *arguments]
         return subprocess.run(command, env={"PATH": str(checkout / "bin")} | variables, capture_output=True, text=True)
 
     def installs(self, checkout: Path) -> list[str]:
         log = checkout / "pip.log"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
-        return ["lock" if "--require-hashes" in line else "package" for line in lines]
+        kinds = {"docs/site": "site", "--require-hashes": "lock", "--editable": "package"}
+        return [next(kind for word, kind in kinds.items() if word in line) for line in lines]
 
     def test_only_what_is_new_is_installed(self, checkout):
         self.python(checkout, "python3")
@@ -248,6 +260,19 @@ esac
         moved = checkout.rename(checkout.parent / "else where")
         self.set_up(moved)
         assert self.installs(moved) == ["lock", "package"]
+
+    def test_the_packages_of_the_site_are_installed_for_the_site_alone_and_once(self, checkout):
+        self.python(checkout, "python3")
+        assert self.set_up(checkout).returncode == 0
+        assert self.installs(checkout) == ["lock", "package"]
+        first, second = self.set_up(checkout, "site"), self.set_up(checkout, "site")
+        assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+        assert self.installs(checkout) == ["site"]
+        (checkout / "docs" / "site" / "requirements.lock").write_text("changed\n")
+        self.set_up(checkout)
+        assert self.installs(checkout) == []
+        self.set_up(checkout, "site")
+        assert self.installs(checkout) == ["site"]
 
     @pytest.mark.parametrize("death", ["exit 1", "kill -9 $PPID; exit 1"])
     def test_a_half_finished_install_is_not_taken_for_a_finished_one(self, checkout, death):

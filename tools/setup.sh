@@ -1,5 +1,6 @@
 #!/bin/sh
 # Make .venv hold exactly the packages of requirements.lock, and this package, editable. Called by every make target.
+# With the argument "site", also make .venv/site hold the packages that only the site needs.
 # A stamp is written only after an install that went through, so a half-finished one is made again from nothing.
 set -eu
 cd "$(dirname "$0")/.."
@@ -40,4 +41,18 @@ if [ "$(cat .venv/editable.stamp 2>/dev/null)" != "$wanted" ]; then
     .venv/bin/python -m pip install --quiet --no-build-isolation --no-deps --editable . ||
         fail "The package itself could not be installed (see above)."
     echo "$wanted" >.venv/editable.stamp
+fi
+
+# Only `make site` puts this folder on Python's path, so that everything else sees the packages of requirements.lock alone.
+if [ "${1:-}" = site ]; then
+    wanted=$(cksum <docs/site/requirements.lock)
+    if [ "$(cat .venv/site/packages.stamp 2>/dev/null)" != "$wanted" ]; then
+        .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+            fail "The site needs Python 3.11 or newer: remove .venv, and name one: make PYTHON=/path/to/python3.12 site"
+        rm -rf .venv/site
+        mkdir -p .venv/site
+        .venv/bin/python -m pip install --quiet --require-hashes --no-deps --target .venv/site \
+            -r docs/site/requirements.lock || fail "The packages of the site could not be installed (see above)."
+        echo "$wanted" >.venv/site/packages.stamp
+    fi
 fi

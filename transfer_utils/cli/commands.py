@@ -280,12 +280,18 @@ def report(study: str, runs: str, output_dir: str, medium: bool, quiet: bool) ->
 @cli.command()
 @option("runs", default="runs", show_default=True, help="folder of the run records")
 @option("port", default=8501, show_default=True, type=click.IntRange(1, 65535), help="port of the server")
+@option("export", default=None, metavar="DIR", help="write a page that needs no server into this folder instead")
 @debug_option
-def dashboard(runs: str, port: int) -> None:
+def dashboard(runs: str, port: int, export: str | None) -> None:
     """Compare recorded runs in the browser.
 
     The server listens on this machine only. Stop it with Ctrl-C.
     """
+    if export is not None:
+        from transfer_utils.dashboard.export import export_page
+
+        click.echo(f"Wrote {export_page(runs, export)}.")
+        return
     from transfer_utils.dashboard.launch import launch
 
     sys.exit(launch(runs, port))

@@ -18,6 +18,7 @@ from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_p
 from transfer_utils.results.formatting import duration, labels, layers, percent, points, rate, seeds
 from transfer_utils.results.options import REPEATS, option_text, value_text
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
+from transfer_utils.studies.spec import StudyGroup
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import MISSING
 
@@ -89,38 +90,50 @@ def depths(results: Results) -> dict[str, Configuration]:
     return {layers(n): by_depth[n] for n in sorted(by_depth, key=lambda n: n if n >= 0 else math.inf)}
 
 
-def time_rows(results: Results) -> list[list[str]]:
-    """Return a row for each configuration with all labels that no faster one of its kind reaches on validation."""
-    rows = []
+def fastest(results: Results) -> list[Configuration]:
+    """Return the configurations with all labels that no faster one of their kind reaches on validation, by kind."""
+    found = []
     for kind in ("transfer", *OPPONENTS):
         every = [each for each in results.pool if (each.kind, each.config.labels_per_class) == (kind, 0)]
         highest = 0.0
         for each in sorted(every, key=lambda each: each.seconds):
             if _validation(each) > highest:
                 highest = _validation(each)
-                recipe = f"{each.config.preset}, {len(next(reversed(each.first.curves.values()))['val_loss'])} epochs"
-                accuracies = (percent(each.accuracy(metric)) for metric in ("val_end2end", "test_end2end"))
-                rows.append([MODEL_NAMES[kind], recipe, duration(each.seconds), *accuracies, seeds(len(each.runs))])
+                found.append(each)
+    return found
+
+
+def time_rows(results: Results) -> list[list[str]]:
+    """Return a row for each of the ``fastest`` configurations."""
+    rows = []
+    for each in fastest(results):
+        recipe = f"{each.config.preset}, {len(next(reversed(each.first.curves.values()))['val_loss'])} epochs"
+        accuracies = (percent(each.accuracy(metric)) for metric in ("val_end2end", "test_end2end"))
+        rows.append([MODEL_NAMES[each.kind], recipe, duration(each.seconds), *accuracies, seeds(len(each.runs))])
     return rows
 
 
+def settings(results: Results) -> list[StudyGroup]:
+    """Return the groups of the study on record that vary options of transfer learning."""
+    # Patience is judged by replaying a curve: as an option it shortens stage 1 as well.
+    recorded = [group for group in results.study.groups if len(results.groups.get(group.name, [])) > 1]
+    return [
+        group
+        for group in recorded
+        if "patience" not in group.grid and {each.kind for each in results.groups[group.name]} == {"transfer"}
+    ]
+
+
 def setting_rows(results: Results) -> list[list[str]]:
-    """Return a row for each group that varies options of transfer learning: question, accuracy by setting, runs."""
+    """Return a row for each of the ``settings``: question, accuracy by setting, runs."""
     rows = []
-    for group in results.study.groups:
-        configurations = results.groups.get(group.name, [])
-        # Patience is judged by replaying a curve: as an option it shortens stage 1 as well.
-        if (
-            len(configurations) < 2
-            or {each.kind for each in configurations} != {"transfer"}
-            or "patience" in group.grid
-        ):
-            continue
-        settings = []
-        for each in configurations:
+    for group in settings(results):
+        cells = []
+        for each in results.groups[group.name]:
             text = " · ".join(option_text(name, getattr(each.config, name)).replace("_", " ") for name in group.grid)
-            settings.append(f"{text}: {percent(each.trained)}{_note(each)}")
-        rows.append([group.question, "; ".join(settings), seeds(min(len(each.runs) for each in configurations))])
+            cells.append(f"{text}: {percent(each.trained)}{_note(each)}")
+        repeats = min(len(each.runs) for each in results.groups[group.name])
+        rows.append([group.question, "; ".join(cells), seeds(repeats)])
     return rows
 
 

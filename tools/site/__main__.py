@@ -1,0 +1,63 @@
+"""Build the site: put its sources together, run Sphinx over them, and check what came out. Called by ``make site``.
+
+No notebook is executed; the pages show the outputs that are stored in them. Warnings of Sphinx are errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+
+from tools.site.check import check
+from tools.site.icons import inline_icons
+from tools.site.stage import ROOT, Repository, StageError, stage
+from transfer_utils.errors import UserError
+
+SITE, BUILD = ROOT / "site", ROOT / "build" / "site"
+SOURCES, CACHE, PAGES = BUILD / "sources", BUILD / "cache", BUILD / "pages"
+OUTSIDE = BUILD / "outside.txt"
+
+
+def main() -> int:
+    """Build and check the site; return the exit status."""
+    parser = argparse.ArgumentParser(prog="make site")
+    parser.add_argument("--repository", default="", help="address of the repository, for the buttons and links to it")
+    parser.add_argument("--branch", default="main", help="its branch")
+    parser.add_argument("--outside", action="store_true", help="check the links to other sites instead of building")
+    options = parser.parse_args()
+    from sphinx.cmd.build import main as sphinx
+
+    repository = Repository(options.repository.rstrip("/"), options.branch)
+    os.environ |= {"SITE_REPOSITORY": repository.url, "SITE_BRANCH": repository.branch}  # read by conf.py
+    try:
+        # From nothing each time, so that no page of an earlier build stays.
+        shutil.rmtree(BUILD, ignore_errors=True)
+        stage(ROOT, SOURCES, repository)
+    except (StageError, UserError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    places = ["-q", "-j", "auto", "-c", str(ROOT / "docs" / "site"), "-d", str(CACHE), str(SOURCES)]
+    if options.outside:
+        return sphinx(["-b", "linkcheck", *places, str(BUILD / "links")])
+    status = sphinx(["-b", "html", "--fail-on-warning", "--keep-going", *places, str(PAGES)])
+    if status:
+        return status
+    for path in (PAGES / "_sources").rglob("*.ipynb"):  # what a reader downloads is the notebook as it is
+        shutil.copyfile(ROOT / path.relative_to(PAGES / "_sources"), path)
+    inline_icons(PAGES)
+    result = check(PAGES)
+    OUTSIDE.write_text("".join(f"{address}\n" for address in result.outside), "utf-8")
+    for problem in result.problems:
+        print(f"Error: {problem}", file=sys.stderr)
+    if not result.problems:
+        shutil.rmtree(SITE, ignore_errors=True)
+        PAGES.rename(SITE)
+        print(f"{result.pages} pages; open {SITE / 'index.html'}.")
+        print(f"Their {len(result.outside)} links to other sites are listed in {OUTSIDE.relative_to(ROOT)}.")
+    return bool(result.problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Links of Markdown text, moved from a file's place in the repository to its place on the site."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# The text of a link can itself be a picture.
+LINK = re.compile(r"(!?)\[((?:!\[[^\]]*\]\([^)\s]+\)|[^\]])*)\]\(([^)\s]+)\)")
+FENCED = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[ \t]*$)", re.DOTALL | re.MULTILINE)
+PICTURES = (".png", ".svg", ".jpg")
+
+
+class StageError(Exception):
+    """A source of the site is not as it must be; the message names it."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Where the sources are published; an empty ``url`` if that is not known."""
+
+    url: str = ""
+    branch: str = "main"
+
+    def address(self, path: str, is_folder: bool) -> str:
+        return f"{self.url}/{'tree' if is_folder else 'blob'}/{self.branch}/{path}"
+
+
+@dataclass
+class Links:
+    """What the links of the staged files can lead to.
+
+    Attributes:
+        root: the repository.
+        pages: for each file that becomes a page its path below the staged folder; the key ``README.md#section`` stands
+            for a section of the README.
+        pictures: the pictures that staged files show, by path in the repository; collected by ``moved``.
+    """
+
+    root: Path
+    pages: Mapping[str, str]
+    repository: Repository = Repository()
+    pictures: set[str] = field(default_factory=set)
+
+    def moved(self, text: str, source: str, target: str) -> str:
+        """Return Markdown from the file ``source`` of the repository as it must read in the staged file ``target``.
+
+        A link to another page leads to that page. A link to another file leads to the repository, if its address is
+        known, or else becomes plain text. A picture from another site becomes its alternative text, because the site
+        loads nothing from elsewhere.
+
+        Raises:
+            StageError: a link leads to a file that does not exist.
+        """
+        parts = FENCED.split(text)
+        for index in range(0, len(parts), 2):
+            parts[index] = LINK.sub(lambda match: self._moved_link(match, source, target), parts[index])
+        return "".join(parts)
+
+    def _moved_link(self, match: re.Match, source: str, target: str) -> str:
+        mark, text, address = match[1], self.moved(match[2], source, target), match[3]
+        if address.startswith(("http:", "https:", "mailto:")):
+            return text if mark else f"[{text}]({address})"
+        if address.startswith(("#", "data:")):
+            return f"{mark}[{text}]({address})"
+        path, _, anchor = address.partition("#")
+        file = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
+        here = posixpath.dirname(target) or "."
+        if f"{file}#{anchor}" in self.pages:
+            return f"[{text}]({posixpath.relpath(self.pages[f'{file}#{anchor}'], here)})"
+        if file in self.pages:
+            return f"[{text}]({posixpath.relpath(self.pages[file], here)}{'#' + anchor if anchor else ''})"
+        if not (self.root / file).exists():
+            raise StageError(f"{source} links to {address}, which does not exist.")
+        if mark and file.endswith(PICTURES):
+            self.pictures.add(file)
+            return f"![{text}]({posixpath.relpath(file, here)})"
+        if not self.repository.url:
+            return text
+        return f"[{text}]({self.repository.address(file, (self.root / file).is_dir())})"

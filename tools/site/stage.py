@@ -1,0 +1,157 @@
+"""Put the sources of the site together, from files of the repository alone, so that Sphinx finds them in one folder.
+
+A file keeps its path where it can: links between notebooks, documents and figures then stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from tools.site.links import Links, Repository, StageError
+from tools.site.notebooks import CHAPTERS, EXERCISES, SOLUTIONS, Chapter, chapters, glossary, staged_notebook
+from tools.site.reference import reference_pages
+from transfer_utils.dashboard.export import fragment
+from transfer_utils.report.article import ARTICLE, read_results
+from transfer_utils.report.sources import figure_sources, table_sources
+
+__all__ = ["ROOT", "Repository", "StageError", "stage"]
+
+ROOT = Path(__file__).parents[2]
+OWN_PAGES = "docs/site"
+RUNS_PAGE = "runs.md"
+GLOSSARY = "glossary.md"
+# The section of the README that is a page among the results; the other two are on the front page.
+RESULTS = "What we measured"
+NOT_IN_GUIDE = (RESULTS, "The course", "Licence")
+
+
+def stage(root: Path, folder: Path, repository: Repository) -> None:
+    """Write all sources of the site into ``folder``.
+
+    Raises:
+        StageError: a source is missing or not as it must be.
+    """
+    course, sections = chapters(root), readme_sections((root / "README.md").read_text("utf-8"))
+    documents = ["CONTRIBUTING.md", ARTICLE, *_names(root, "docs/*.md")]
+    notebooks = [path for each in (CHAPTERS, EXERCISES, SOLUTIONS) for path in _names(root, f"{each}/[0-9]*.ipynb")]
+    pages = {path: path for path in (*documents, *notebooks)} | {"README.md": "index.md", "runs": RUNS_PAGE}
+    in_guide = [title for title in sections if title not in NOT_IN_GUIDE]
+    staged = [*in_guide, RESULTS]
+    pages |= {f"README.md#{slug(title)}": _guide(title) if title in staged else "index.md" for title in sections}
+    if missing := [title for title in NOT_IN_GUIDE if title not in sections]:
+        raise StageError(f"README.md has no section {', '.join(missing)}.")
+    links = Links(root, pages, repository)
+
+    for path in notebooks:
+        text = staged_notebook((root / path).read_text("utf-8"), path, links, _children(root, path))
+        _write(folder / path, text)
+    for path in documents:
+        _write(folder / path, links.moved((root / path).read_text("utf-8"), path, path))
+    _write(folder / ARTICLE, with_sources((folder / ARTICLE).read_text("utf-8"), *article_sources(root)))
+    for title in staged:
+        _write(folder / _guide(title), links.moved(sections[title], "README.md", _guide(title)))
+    terms = glossary(root, links, GLOSSARY)
+    if terms is None:
+        raise StageError("No chapter has a cell that begins with '## Glossary'.")
+    _write(folder / GLOSSARY, terms)
+    for name, text in reference_pages(root).items():
+        _write(folder / "reference" / f"{name}.rst", text)
+    _write(folder / "runs-fragment.html", fragment(root / "runs"))
+    values = {"chapters": chapter_table(course), "hours": f"{sum(each.minutes for each in course) / 60:.0f} hours"}
+    values["start"] = f"[{in_guide[0]}]({_guide(in_guide[0])})"
+    values |= {"course": _tree(each.path for each in course), "guide": _tree(_guide(title) for title in in_guide)}
+    values |= {"documents": _tree(path for path in documents if path.startswith("docs/"))}
+    for path in sorted((root / OWN_PAGES).glob("*.md")):
+        _write(folder / path.name, filled(path.read_text("utf-8"), values))
+    for picture in links.pictures:
+        (folder / picture).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / picture, folder / picture)
+
+
+def readme_sections(text: str) -> dict[str, str]:
+    """Return each section of the README as a page, by title: headings one level up, without the section's own tools."""
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    pages = zip(parts[1::2], parts[2::2], strict=True)
+    return {title: f"# {title}\n{re.sub('^###', '##', body, flags=re.MULTILINE)}" for title, body in pages}
+
+
+def slug(title: str) -> str:
+    """Return the anchor that a heading has on GitHub and on the site."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def chapter_table(course: Iterable[Chapter]) -> str:
+    """Return the table of chapters for the front page."""
+    rows = (f"| [{each.title}]({each.path}) | {each.minutes} minutes |" for each in course)
+    return "\n".join(["| chapter | to read |", "|---|---|", *rows])
+
+
+def filled(text: str, values: dict[str, str]) -> str:
+    """Replace each ``{{ name }}`` by its value.
+
+    Raises:
+        StageError: a name has no value.
+    """
+
+    def value(match: re.Match) -> str:
+        if match[1] not in values:
+            raise StageError(f"A page of {OWN_PAGES} asks for {match[0]}; there are {', '.join(values)}.")
+        return values[match[1]]
+
+    return re.sub(r"\{\{ (\w+) \}\}", value, text)
+
+
+def article_sources(root: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the names of the runs behind each figure, by its name, and each table, by its first column's title."""
+    results, _ = read_results(str(root / "studies" / "six_stages.yaml"), str(root / "runs"))
+    sources = figure_sources(results), table_sources(results)
+    figures, tables = ({key: [run.name for run in runs] for key, runs in each.items()} for each in sources)
+    return figures, tables
+
+
+def with_sources(article: str, figures: dict[str, list[str]], tables: dict[str, list[str]]) -> str:
+    """Return the article with a link to its runs below each figure and each table."""
+
+    def below_figure(match: re.Match) -> str:
+        return f"{match[0]}\n\n{_runs_link(figures[match[1]], 'figure')}"
+
+    def below_table(match: re.Match) -> str:
+        runs = tables.get(match[1])
+        return f"{match[0]}\n{_runs_link(runs, 'table')}\n" if runs else match[0]
+
+    article = re.sub(r"^!\[.*\]\(\.\./figures/(.+)\.png\)\n\n\*Figure .*\*$", below_figure, article, flags=re.MULTILINE)
+    return re.sub(r"^\| (.+?) \|.*\n(?:\|.*\n)+", below_table, article, flags=re.MULTILINE)
+
+
+def _runs_link(names: list[str], of: str) -> str:
+    what = "The run" if len(names) == 1 else f"The {len(names)} runs"
+    return f'<p class="sources"><a href="../runs.html#runs={",".join(names)}">{what} behind this {of}</a></p>'
+
+
+def _children(root: Path, path: str) -> dict[str, str]:
+    """Return the pages below a chapter: its exercises and their solutions."""
+    if not re.fullmatch(rf"{CHAPTERS}/[^/]+", path):
+        return {}
+    below = {"Exercises": EXERCISES, "Solutions": SOLUTIONS}
+    places = {title: f"{folder}/{Path(path).name}" for title, folder in below.items()}
+    return {title: f"/{Path(place).with_suffix('')}" for title, place in places.items() if (root / place).is_file()}
+
+
+def _guide(title: str) -> str:
+    return f"guide/{slug(title)}.md"
+
+
+def _names(root: Path, pattern: str) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
+
+
+def _tree(paths: Iterable[str]) -> str:
+    return "\n".join(str(Path(path).with_suffix("")) for path in paths)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")

@@ -1,0 +1,144 @@
+"""A page of the recorded runs that needs neither Python nor a server: one HTML file with its data inside.
+
+The table is plain HTML. A script sorts and filters it, draws the curves of the chosen runs, and lists the options in
+which two of them differ. Everything that comes from a record is escaped, in the table as in the data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from transfer_utils.dashboard.store import DEFAULT_RUNS
+from transfer_utils.errors import UserError
+from transfer_utils.records import STATUSES, Listing, load_runs
+from transfer_utils.results.curves import STAGE_NAMES
+from transfer_utils.results.formatting import duration
+from transfer_utils.results.options import ORDER
+from transfer_utils.results.table import Row, make_rows
+from transfer_utils.utils.files import write_bytes
+from transfer_utils.utils.text import MISSING, as_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+PAGE_NAME = "index.html"
+QUANTITIES = ("accuracy", "val_accuracy", "loss", "val_loss")
+DIGITS = 4  # of the values of curves: more than a chart can show
+COLUMNS = ("Run", "Status", "Validation", "Test", "Network", "Unfrozen", "Augmented", "Labels", "Seed", "Time")
+COLUMNS += ("Date", "Data")
+
+
+def export_page(runs_dir: str | os.PathLike = DEFAULT_RUNS, output_dir: str | os.PathLike = "runs-page") -> Path:
+    """Write a static page of all runs of a folder as ``index.html`` into ``output_dir``, and return its path.
+
+    The page loads nothing else, so any web server can hand it out, and a browser can open the file itself.
+
+    Raises:
+        UserError: ``runs_dir`` is not a folder.
+    """
+    path = Path(output_dir) / PAGE_NAME
+    write_bytes(path, _environment().get_template("page.html.j2").render(_values(runs_dir)).encode())
+    return path
+
+
+def fragment(runs_dir: str | os.PathLike = DEFAULT_RUNS) -> str:
+    """Return the content of the page, with its style and script, to be placed into the body of another page.
+
+    Raises:
+        UserError: ``runs_dir`` is not a folder.
+    """
+    return _environment().get_template("runs.html.j2").render(_values(runs_dir))
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.globals["file"] = lambda name: Markup((TEMPLATES / name).read_text("utf-8"))  # our own style and script
+    return environment
+
+
+def _values(runs_dir: str | os.PathLike) -> dict[str, Any]:
+    root = Path(runs_dir)
+    if not root.is_dir():
+        raise UserError(f"runs must name a folder of run records, got {os.fspath(runs_dir)!r}.")
+    listing = load_runs(root)
+    rows = make_rows(listing, root)
+    # Newest first: run numbers increase, while the clock may have been set back.
+    rows.sort(key=lambda row: row.record.run_id, reverse=True)
+    return {
+        "columns": COLUMNS,
+        "rows": [_cells(row) for row in rows],
+        "statuses": [status for status in STATUSES if any(row.status == status for row in rows)],
+        "datasets": sorted({row.dataset for row in rows}),
+        "unreadable": _unreadable(listing, root),
+        "data": _as_script_data({"runs": [_data(row) for row in rows], "order": list(ORDER), "stages": STAGE_NAMES}),
+    }
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    """Return the row's name, the words that a search matches, and the text and sort key of each cell but the first."""
+    seed = as_text(row.config.get("seed"), 20)
+    cells = [
+        (row.status, row.status),
+        (row.accuracy("val"), row.metric("val_end2end")),
+        (row.accuracy("test"), row.metric("test_end2end")),
+        (row.network, row.network),
+        (row.unfrozen, _number_or(row.config.get("n_unfreeze"), row.unfrozen)),
+        (row.augmentation, row.augmentation),
+        (row.labels, _number_or(row.config.get("labels_per_class"), row.labels)),
+        (seed, _number_or(row.config.get("seed"), seed)),
+        (duration(row.seconds), row.seconds),
+        (row.created, row.created),
+        (row.dataset, row.dataset),
+    ]
+    return {
+        "name": row.name,
+        "words": row.words,
+        "status": row.status,
+        "dataset": row.dataset,
+        "cells": [(text, "" if key is None or text == MISSING else key) for text, key in cells],
+    }
+
+
+def _number_or(value: Any, text: str) -> Any:
+    """Return the sort key of an option: its number, with "all" after every number, or else its text."""
+    if text == "all":
+        return 1e12
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else text
+
+
+def _data(row: Row) -> dict[str, Any]:
+    """Return what the script needs of a run: its options as text, and its curves with null where a value is missing."""
+    history = row.history
+    points = history.points()
+    curves = {name: [_rounded(value) for value in history.values[name][points]] for name in QUANTITIES}
+    return {
+        "name": row.name,
+        "command": as_text(row.record.command, 400),
+        "options": {name: as_text(value, 60) for name, value in row.options.items()},
+        "epochs": history.epochs[points].tolist(),
+        "curves": {name: values for name, values in curves.items() if any(value is not None for value in values)},
+        "starts": {as_text(stage, 20): start for stage, start in history.starts.items()},
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), DIGITS) if np.isfinite(value) else None
+
+
+def _unreadable(listing: Listing, root: Path) -> list[tuple[str, str]]:
+    return [(as_text(path.relative_to(root).as_posix()), as_text(why)) for path, why in listing.unreadable.items()]
+
+
+def _as_script_data(value: Any) -> Markup:
+    """Return JSON that cannot end the script element around it: ``<``, ``>`` and ``&`` are written as escapes."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)

@@ -1,0 +1,54 @@
+"""The runs behind each figure and each table of the article."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from transfer_utils.records import Run
+from transfer_utils.report.facts import best_cnn, depths, fastest, label_levels, settings, sides
+from transfer_utils.report.figures import figures_of
+from transfer_utils.results.summary import Configuration, Results
+
+
+def figure_sources(results: Results) -> dict[str, list[Run]]:
+    """Return the runs that each figure of the article shows, by the name of the figure."""
+    compared = sides(results)
+    pair = [next(iter(side.runs.values())) for side in (compared["transfer"], best_cnn(results))]
+    shown = {
+        "label_efficiency": _by_labels(results),
+        "accuracy_over_time": [next(iter(side.runs.values())) for side in compared.values()],
+        "model_comparison": pair,
+        "accuracy_comparison": pair,
+        "confusion_matrix": pair[:1],
+        "unfreezing_depth": _runs(depths(results).values()),
+        "learning_rate": _runs(results.groups.get("learning_rate", [])),
+        "collapse": _runs(results.groups.get("learning_rate", [])),
+        "image_size": _runs(results.groups.get("image_size", [])),
+    }
+    return {name: shown[name] for name in figures_of(results)}
+
+
+def table_sources(results: Results) -> dict[str, list[Run]]:
+    """Return the runs behind each table of the article, by the title of its first column.
+
+    The table of claims is left out: it names the runs of each claim by their conditions.
+    """
+    tables = {
+        "labels per class": _unique([*_by_labels(results), *_runs(sides(results).values())]),
+        "model": _runs(fastest(results)),
+        "question": _unique(run for group in settings(results) for run in _runs(results.groups[group.name])),
+        "patience": _runs(each for each in results.groups.get("early_stopping", []) if not each.config.patience),
+    }
+    return {title: runs for title, runs in tables.items() if runs}
+
+
+def _by_labels(results: Results) -> list[Run]:
+    return _runs(side for n in label_levels(results) for side in sides(results, n).values())
+
+
+def _runs(configurations: Iterable[Configuration]) -> list[Run]:
+    return [run for configuration in configurations for run in configuration.runs.values()]
+
+
+def _unique(runs: Iterable[Run]) -> list[Run]:
+    return list({run.path: run for run in runs}.values())
