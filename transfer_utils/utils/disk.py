@@ -30,14 +30,12 @@ def check_writable(option: str, folder: str | os.PathLike) -> None:
         with tempfile.TemporaryFile(dir=existing) as file:
             file.write(bytes(TRIED_BYTES))
     except OSError as error:
+        reason, advice = (error.strerror or str(error)).lower(), "Choose"
         if error.errno in FULL:
             reason = f"the disk is full: {_room(existing)}, and at least {format_bytes(TRIED_BYTES)} are needed"
-        else:
-            reason = (error.strerror or str(error)).lower()
-        raise UserError(
-            f"{option} cannot be in {printable(str(path))}: {reason}. Free some space there, or choose another folder "
-            f"with --{option}."
-        ) from None
+            advice = "Free some space there, or choose"
+        place = printable(str(path))
+        raise UserError(f"{option} cannot be in {place}: {reason}. {advice} another folder with --{option}.") from None
 
 
 def explain(error: OSError) -> str:
