@@ -98,3 +98,13 @@ def test_an_address_to_which_the_reader_goes_back_is_adopted(monkeypatch):
     app.query_params = {"one": "b"}
     app.run()
     assert (app.selectbox[0].value, app.text_input[0].value) == ("b", "") and app.query_params == {"one": "b"}
+
+
+def test_the_timer_of_a_fragment_undoes_no_change(monkeypatch):
+    app = page(WIDGETS).run()
+    app.selectbox[0].set_value("b").run()
+    monkeypatch.setattr(state, "get_script_run_ctx", lambda: SimpleNamespace(fragment_ids_this_run=["a"]))
+    app.selectbox[0].set_value("a").run()
+    assert app.query_params == {"one": "b"}
+    monkeypatch.setattr(state, "get_script_run_ctx", lambda: SimpleNamespace(is_history_navigation=False))
+    assert app.run().selectbox[0].value == "b" and app.query_params == {"one": "b"}

@@ -35,8 +35,7 @@ def follow_address() -> None:
     if getattr(get_script_run_ctx(), "is_history_navigation", not changed):
         known.clear()
         return
-    lost = {name: values for name, values in known.items() if st.query_params.get_all(name) != values}
-    if lost:
+    if lost := _lost():
         st.query_params.update(lost)
 
 
@@ -49,7 +48,13 @@ def values(name: str) -> list[str]:
 
 
 def put(parameters: Mapping[str, str | Iterable[str]]) -> None:
-    """Write parameters into the address, all in one step; an empty value removes its parameter."""
+    """Write parameters into the address, all in one step; an empty value removes its parameter.
+
+    Nothing is written while only a fragment is drawn again. Its timer sends all widgets as the browser shows them, and
+    right after a change or a step back these are old: their callbacks would undo it.
+    """
+    if getattr(get_script_run_ctx(), "fragment_ids_this_run", None):
+        return
     lists = {
         name: [value] * bool(value) if isinstance(value, str) else list(dict.fromkeys(value))
         for name, value in parameters.items()
@@ -58,7 +63,13 @@ def put(parameters: Mapping[str, str | Iterable[str]]) -> None:
     if changed:
         st.session_state[_KNOWN] |= changed
         st.session_state[_CHANGED] = True
-        st.query_params.update(changed)
+        st.query_params.update(_lost())
+
+
+def _lost() -> dict[str, list[str]]:
+    """Return the known parameters that differ from those of the address with which this run began."""
+    known = st.session_state[_KNOWN]
+    return {name: new for name, new in known.items() if st.query_params.get_all(name) != new}
 
 
 def kept(key: str, default: Any = "", valid: Container | None = None) -> dict[str, Any]:
