@@ -11,7 +11,7 @@ from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import chapters, staged_notebook
 from tools.site.reference import MODULES, public_names, reference_pages
 from tools.site.stage import filled, readme_sections, slug, stage, with_sources
-from tools.site.theme import FOLD, SCRIPT, mend_theme
+from tools.site.theme import SCRIPT, mend_theme
 from transfer_utils.report.article import read_results
 from transfer_utils.report.figures import figures_of
 from transfer_utils.report.sources import figure_sources, table_sources
@@ -154,6 +154,8 @@ def test_the_theme_gets_drawn_icons_named_folds_and_silent_scripts(tmp_path):
     )
     (tmp_path / SCRIPT).parent.mkdir(parents=True)
     (tmp_path / SCRIPT).write_text(script)
+    (tmp_path / SCRIPT).with_name("theme.js").write_text("console.log('hello', 1);")
+    (tmp_path / "other.html").write_text(FOLD)
     page = tmp_path / "page.html"
     page.write_text(
         f'<script defer src="{SCRIPT}?digest=1"></script><i class="fa-solid fa-bars" title="Menu"></i><i></i>'
