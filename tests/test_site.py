@@ -7,11 +7,11 @@ import pytest
 
 from tests.conftest import ROOT
 from tools.site.check import check
-from tools.site.icons import SCRIPT, inline_icons
 from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import chapters, staged_notebook
 from tools.site.reference import MODULES, public_names, reference_pages
 from tools.site.stage import filled, readme_sections, slug, stage, with_sources
+from tools.site.theme import SCRIPT, mend_theme
 from transfer_utils.report.article import read_results
 from transfer_utils.report.figures import figures_of
 from transfer_utils.report.sources import figure_sources, table_sources
@@ -148,20 +148,24 @@ def test_a_page_that_asks_for_an_unknown_value_is_an_error():
         filled("{{ minute }}", {"minutes": "1"})
 
 
-def test_icons_become_drawings_and_their_script_goes(tmp_path):
+def test_the_theme_gets_drawn_icons_named_folds_and_silent_scripts(tmp_path):
     script = (
         'a={bars:[448,512,["navicon"],"f0c9","M1 2z"]},b={bars:[4,5,[],"f0c9","M3 4z"],"x-y":[6,7,[],"f0c8","M5 6z"]}'
     )
     (tmp_path / SCRIPT).parent.mkdir(parents=True)
     (tmp_path / SCRIPT).write_text(script)
+    (tmp_path / SCRIPT).with_name("theme.js").write_text("console.log('hello', 1);")
+    (tmp_path / "other.html").write_text(FOLD)
     page = tmp_path / "page.html"
     page.write_text(
         f'<script defer src="{SCRIPT}?digest=1"></script><i class="fa-solid fa-bars" title="Menu"></i><i></i>'
     )
-    inline_icons(tmp_path)
+    mend_theme(tmp_path)
     text = page.read_text()
     assert "<script" not in text and not (tmp_path / SCRIPT).exists() and text.endswith("</svg><i></i>")
     assert 'title="Menu"' in text and 'viewBox="0 0 4 5"' in text and 'd="M3 4z"' in text, "the solid icon comes last"
+    assert 'aria-label="' in (tmp_path / "other.html").read_text()
+    assert (tmp_path / SCRIPT).with_name("theme.js").read_text() == "void('hello', 1);"
 
 
 def test_an_icon_that_the_theme_lacks_is_an_error(tmp_path):
@@ -169,7 +173,7 @@ def test_an_icon_that_the_theme_lacks_is_an_error(tmp_path):
     (tmp_path / SCRIPT).write_text("a={}")
     (tmp_path / "page.html").write_text('<i class="fas fa-none"></i>')
     with pytest.raises(ValueError, match="no icon 'none'"):
-        inline_icons(tmp_path)
+        mend_theme(tmp_path)
 
 
 def site(folder, index: str, other: str = "<p id='there'>"):

@@ -11,8 +11,8 @@ import shutil
 import sys
 
 from tools.site.check import check
-from tools.site.icons import inline_icons
 from tools.site.stage import ROOT, Repository, StageError, stage
+from tools.site.theme import mend_theme
 from transfer_utils.errors import UserError
 
 SITE, BUILD = ROOT / "site", ROOT / "build" / "site"
@@ -46,7 +46,7 @@ def main() -> int:
         return status
     for path in (PAGES / "_sources").rglob("*.ipynb"):  # what a reader downloads is the notebook as it is
         shutil.copyfile(ROOT / path.relative_to(PAGES / "_sources"), path)
-    inline_icons(PAGES)
+    mend_theme(PAGES)
     result = check(PAGES)
     OUTSIDE.write_text("".join(f"{address}\n" for address in result.outside), "utf-8")
     for problem in result.problems:

@@ -1,4 +1,4 @@
-"""Put the icons into the pages, in place of the theme's script of 1.5 MB that holds all of Font Awesome."""
+"""Mend the theme's pages: icons without its script of 1.5 MB, no words in the console, a name for each fold."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 SCRIPT = "_static/scripts/fontawesome.js"
 ICON = re.compile(r'<(i|span) class="([^"]*\bfa-[^"]*)"([^>]*)></\1>')
 LOADED = re.compile(r"\s*<(?:script|link)\b[^>]*fontawesome\.js[^>]*>(?:</script>)?")
+FOLD = '<summary><span class="toctree-toggle"'
 STYLES = {"fa-solid", "fa-regular", "fa-brands", "fa-lg", "fa-fw"}  # class names that are not the name of an icon
 
 
-def inline_icons(site: Path) -> None:
-    """Replace the icons of every page by drawings, remove their script, and let the theme's others be silent.
+def mend_theme(site: Path) -> None:
+    """Replace the icons of every page by drawings and remove their script, silence the others, and name the folds.
 
     Raises:
         ValueError: the script lacks an icon that a page shows.
@@ -28,6 +29,7 @@ def inline_icons(site: Path) -> None:
 
     for path in site.rglob("*.html"):
         text = path.read_text("utf-8")
+        text = text.replace(FOLD, FOLD.replace("<summary>", '<summary aria-label="Show the pages below">'))
         path.write_text(LOADED.sub("", ICON.sub(drawn, text)), "utf-8")
     for path in (site / SCRIPT).parent.glob("fontawesome.js*"):
         path.unlink()
