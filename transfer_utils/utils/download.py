@@ -152,7 +152,7 @@ class _Transfer:
             with requests.get(address, headers=headers, stream=True, timeout=timeout) as response:
                 start, total = self._position(response, done)
                 if start < total:
-                    check_disk(self.part.parent, total - start, "Make room there.")
+                    check_disk(self.part.parent, total - start, "Make room there.", what="The download")
                     self._append(response, address, start, total, min_rate)
         except (requests.RequestException, HTTPError) as error:
             raise _Left(type(error).__name__) from None
