@@ -11,7 +11,7 @@ from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import chapters, staged_notebook
 from tools.site.reference import MODULES, public_names, reference_pages
 from tools.site.stage import filled, readme_sections, slug, stage, with_sources
-from tools.site.theme import SCRIPT, mend_theme
+from tools.site.theme import FOLD, SCRIPT, mend_theme
 from transfer_utils.report.article import read_results
 from transfer_utils.report.figures import figures_of
 from transfer_utils.report.sources import figure_sources, table_sources

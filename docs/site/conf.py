@@ -37,7 +37,6 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
-python_maximum_signature_line_length = 88
 add_module_names = False
 
 html_theme = "sphinx_book_theme"

@@ -1,7 +1,7 @@
 """Open the built site in Chromium without a network: every page at three widths, light and dark.
 
 A page must load without a failed request and without a word in the console, and must not scroll sideways. Pictures of
-all pages go to build/site/pictures. With the script of axe-core (AXE=path), serious accessibility problems count too.
+all pages go to build/pictures. With the script of axe-core (AXE=path), serious accessibility problems count too.
 """
 
 from __future__ import annotations
