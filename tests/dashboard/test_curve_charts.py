@@ -45,6 +45,13 @@ def test_several_runs_have_a_band_of_one_standard_deviation():
     assert figure.data[2].fill == "tonexty"
 
 
+def test_a_band_does_not_cross_a_gap():
+    stages = [{"stage1": {"val_accuracy": [0.4] * n}, "stage2": {"val_accuracy": [0.6]}} for n in (2, 4)]
+    figure = curves([line(*(RunRecord(curves=stage) for stage in stages))])
+    bands = [trace for trace in figure.data if trace.fill == "tonexty"]
+    assert [list(band.x) for band in bands] == [[1, 2], [5]]
+
+
 def test_bands_and_values_stay_within_what_is_possible():
     curves_of = (
         {"val_accuracy": [0.99, 1e308], "val_loss": [0.01, 1e308]},

@@ -85,11 +85,12 @@ def _add_line(figure: go.Figure, panel: int, line: Line, quantity: str, against:
     colour, symbol = style.colour(line.place), style.symbol(line.place)
     number_format = ".1%" if is_accuracy else ".3f"
     x_format = "epoch %{x:,.0f}" if against == "epoch" else "%{x:,.0f} s"
-    common = {"legendgroup": str(line.place), "row": panel, "col": 1, "x": x}
+    common = {"legendgroup": str(line.place), "row": panel, "col": 1}
     if quantity in history.deviations and split == "validation":
         deviation = np.nan_to_num(history.deviations[quantity][points], posinf=style.MAX_VALUE)
-        style.add_band(figure, colour, y, deviation, is_accuracy, **common)
+        style.add_band(figure, colour, x, y, deviation, is_accuracy, **common)
     figure.add_scatter(
+        x=x,
         y=y,
         name=as_label_lines(line.name, 44),
         uid=style.identity(line.name, quantity),

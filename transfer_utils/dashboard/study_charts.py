@@ -45,7 +45,7 @@ def _add_family(figure: go.Figure, place: int, family: Family, x: list[float], m
     mean = np.array([group.mean(metric) for group in family.groups])
     deviation = np.array([group.deviation(metric) or 0 for group in family.groups])
     common = {"legendgroup": str(place)}
-    style.add_band(figure, colour, mean, deviation, x=x, **common)
+    style.add_band(figure, colour, x, mean, deviation, **common)
     figure.add_scatter(
         x=x,
         y=mean,

@@ -85,18 +85,22 @@ def possible(values: np.ndarray, accuracy: bool) -> np.ndarray:
 
 
 def add_band(
-    figure: go.Figure, colour: str, mean: np.ndarray, deviation: np.ndarray, accuracy: bool = True, **trace: Any
+    figure: go.Figure, colour: str, x: Any, mean: np.ndarray, deviation: np.ndarray, accuracy: bool = True, **trace: Any
 ) -> None:
     """Add a pale band of one standard deviation around a mean, as far as such values are possible.
 
     Args:
         accuracy: whether the mean is an accuracy, in [0, 1]; otherwise it is a loss, of at least 0.
-        trace: x, and where the band belongs.
+        trace: where the band belongs.
     """
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, **trace}
-    figure.add_scatter(y=possible(mean - deviation, accuracy), **edge)
-    upper = possible(mean + deviation, accuracy)
-    figure.add_scatter(y=upper, fill="tonexty", fillcolor=tinted(colour, 0.18), **edge)
+    lower, upper = possible(mean - deviation, accuracy), possible(mean + deviation, accuracy)
+    drawn = np.flatnonzero(np.isfinite(mean))
+    for part in np.split(drawn, np.flatnonzero(np.diff(drawn) > 1) + 1) if len(drawn) else ():
+        # Each part has a band of its own: a filled area would join them across the gap.
+        places = np.asarray(x)[part]
+        figure.add_scatter(x=places, y=lower[part], **edge)
+        figure.add_scatter(x=places, y=upper[part], fill="tonexty", fillcolor=tinted(colour, 0.18), **edge)
 
 
 def show(
