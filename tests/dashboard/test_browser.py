@@ -201,6 +201,8 @@ def test_the_back_button_leads_back_with_tab_filter_and_choice(page):
     page.get_by_role("textbox", name="Search").fill("depth-")
     page.get_by_role("textbox", name="Search").press("Enter")
     expect(page.get_by_text("8 of 15 runs", exact=True)).to_be_visible()
+    expect(rows(page)).to_have_count(9)  # the table changes after the text beside it
+    wait_until_drawn(page)
     select(page, 0)
     expect(page.get_by_text("8 of 15 runs, 1 chosen")).to_be_visible()
     page.get_by_test_id("stButton").get_by_role("button", name="Open", exact=True).click()
