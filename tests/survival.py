@@ -67,6 +67,8 @@ FAULTS = {
     ),
     33: Fault("a note in the cache is empty, cut or of another type", "a warning names it; it is made again"),
     34: Fault("SIGHUP, Ctrl-C at the first moment, a killed dashboard", "as by Ctrl-C; no traceback; nothing is left"),
+    35: Fault("a record says running and its lock is free", "shown as stopped, with the command that resumes it"),
+    36: Fault("±1e308, a null curve, NaN or a BOM in a record", "that part is left out, with a note; the rest stays"),
     37: Fault("a model file of kilobytes that declares gigabytes", "refused before memory is taken for it"),
     40: Fault("a place to be written is full or read-only", "said before training, with the place and its room"),
 }

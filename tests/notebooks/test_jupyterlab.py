@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, _wait_until_ready
+from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, wait_until_ready
 from transfer_utils.course.kernel import kernel_environment
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def lab(folder: Path) -> Iterator[str]:
         environment = os.environ | {"TRANSFER_UTILS_PRESET": "offline"}
         server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            _wait_until_ready(f"http://127.0.0.1:{port}/api", server)
+            wait_until_ready(f"http://127.0.0.1:{port}/api", server)
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()

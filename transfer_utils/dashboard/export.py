@@ -21,7 +21,8 @@ from transfer_utils.records import STATUSES, Listing, load_runs
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration
 from transfer_utils.results.options import ORDER
-from transfer_utils.results.table import Row, make_rows
+from transfer_utils.results.search import searched_text
+from transfer_utils.results.table import STOPPED, Row, make_rows
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.text import MISSING, as_text
 
@@ -74,7 +75,7 @@ def _values(runs_dir: str | os.PathLike) -> dict[str, Any]:
     return {
         "columns": COLUMNS,
         "rows": [_cells(row) for row in rows],
-        "statuses": [status for status in STATUSES if any(row.status == status for row in rows)],
+        "statuses": [status for status in (*STATUSES, STOPPED) if any(row.status == status for row in rows)],
         "datasets": sorted({row.dataset for row in rows}),
         "unreadable": _unreadable(listing, root),
         "data": _as_script_data({"runs": [_data(row) for row in rows], "order": list(ORDER), "stages": STAGE_NAMES}),
@@ -99,7 +100,7 @@ def _cells(row: Row) -> dict[str, Any]:
     ]
     return {
         "name": row.name,
-        "words": row.words,
+        "words": " ".join([searched_text(row), *(f"{name}={value}".lower() for name, value in row.options.items())]),
         "status": row.status,
         "dataset": row.dataset,
         "cells": [(text, "" if key is None or text == MISSING else key) for text, key in cells],

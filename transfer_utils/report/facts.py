@@ -113,7 +113,7 @@ def time_rows(results: Results) -> list[list[str]]:
     return rows
 
 
-def settings(results: Results) -> list[StudyGroup]:
+def setting_groups(results: Results) -> list[StudyGroup]:
     """Return the groups of the study on record that vary options of transfer learning."""
     # Patience is judged by replaying a curve: as an option it shortens stage 1 as well.
     recorded = [group for group in results.study.groups if len(results.groups.get(group.name, [])) > 1]
@@ -125,9 +125,9 @@ def settings(results: Results) -> list[StudyGroup]:
 
 
 def setting_rows(results: Results) -> list[list[str]]:
-    """Return a row for each of the ``settings``: question, accuracy by setting, runs."""
+    """Return a row for each of the ``setting_groups``: question, accuracy by setting, runs."""
     rows = []
-    for group in settings(results):
+    for group in setting_groups(results):
         cells = []
         for each in results.groups[group.name]:
             text = " · ".join(option_text(name, getattr(each.config, name)).replace("_", " ") for name in group.grid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from transfer_utils.records import Run
-from transfer_utils.report.facts import best_cnn, depths, fastest, label_levels, settings, sides
+from transfer_utils.report.facts import best_cnn, depths, fastest, label_levels, setting_groups, sides
 from transfer_utils.report.figures import figures_of
 from transfer_utils.results.summary import Configuration, Results
 
@@ -36,7 +36,7 @@ def table_sources(results: Results) -> dict[str, list[Run]]:
     tables = {
         "labels per class": _unique([*_by_labels(results), *_runs(sides(results).values())]),
         "model": _runs(fastest(results)),
-        "question": _unique(run for group in settings(results) for run in _runs(results.groups[group.name])),
+        "question": _unique(run for group in setting_groups(results) for run in _runs(results.groups[group.name])),
         "patience": _runs(each for each in results.groups.get("early_stopping", []) if not each.config.patience),
     }
     return {title: runs for title, runs in tables.items() if runs}

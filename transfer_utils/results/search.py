@@ -49,7 +49,7 @@ class Query:
     def matches(self, row: Row) -> bool:
         """Return whether a run contains all words and meets all conditions."""
         if self.words:
-            text = _text(row)
+            text = searched_text(row)
             if not all(word in text for word in self.words):
                 return False
         return all(_meets(row, *condition) for condition in self.conditions)
@@ -68,7 +68,7 @@ def parse_search(text: str) -> Query:
     return Query(CONDITION.sub(" ", text).split(), conditions)
 
 
-def _text(row: Row) -> str:
+def searched_text(row: Row) -> str:
     """Return the text in which words are searched: what names the run, and the options that are words.
 
     Options that the model ignores are left out, or "baseline" would find every run.

@@ -62,7 +62,7 @@ def _group(rows: list[Row]) -> tuple[list[RunGroup], str]:
     """Draw the controls; return the runs of each line, and ``epoch`` or ``time``."""
     options = [name for name in differing(rows) if name != "seed"]
     left, right = st.columns([1, 1])
-    by = left.selectbox("One line for", [EACH, SEEDS, *options], key="group", bind="query-params")
+    by = left.selectbox("One line for", [EACH, SEEDS, *options], **state.kept("group", EACH, [EACH, SEEDS, *options]))
     against = state.choice(right, "Against", ["epoch", "time"], "against")
     if by == EACH:
         return [RunGroup(row.name, [row]) for row in rows], against
@@ -112,9 +112,9 @@ def _draw_verdict(groups: list[RunGroup]) -> None:
     by_name = {group.name: group for group in groups}
     names = list(by_name)
     left, right = st.columns(2, gap="medium")
-    first = left.selectbox("First", names, key="first", bind="query-params")
+    first = left.selectbox("First", names, **state.kept("first", names[0], names))
     others = [name for name in names if name != first]
-    second = right.selectbox("Second", others, key="second", bind="query-params")
+    second = right.selectbox("Second", others, **state.kept("second", others[0], others))
     found = verdict(by_name[first], by_name[second])
     st.text(found.text)
     if found.basis:

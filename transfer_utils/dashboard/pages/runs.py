@@ -85,8 +85,8 @@ def _describe_best(best: Best, place: int, name_dataset: bool) -> None:
 
 
 def _open_best(names: list[str]) -> None:
-    state.choose(names)
-    state.open_page(*((state.ONE_RUN, names[0]) if len(names) == 1 else (state.COMPARE,)))
+    page, run = (state.ONE_RUN, names[0]) if len(names) == 1 else (state.COMPARE, "")
+    state.open_page(page, run, compare=names)
 
 
 def _filter(rows: list[Row]) -> list[Row]:

@@ -73,7 +73,8 @@ def _choose(view: View) -> tuple[str | None, str]:
     """Draw the controls; return the dataset (None if no run has finished), and ``val`` or ``test``."""
     left, right, _ = st.columns([2, 2, 3], vertical_alignment="top")
     datasets = list(dict.fromkeys(row.dataset for row in view.rows if row.metric("val_end2end") is not None))
-    dataset = left.selectbox("Data", datasets, key="study_data", bind="query-params", placeholder="no finished run")
+    kept = state.kept("study_data", datasets[0] if datasets else None, datasets)
+    dataset = left.selectbox("Data", datasets, placeholder="no finished run", **kept)
     return dataset, METRICS[state.choice(right, "Accuracy", list(METRICS), "split")]
 
 
@@ -87,7 +88,8 @@ def _draw_other_option(view: View, rows: list[Row], dataset: str | None, split: 
         return
     with st.container(border=True):
         st.subheader("Any other option")
-        option = st.selectbox("Option", others, key="option", bind="query-params", label_visibility="collapsed")
+        kept = state.kept("option", others[0], others)
+        option = st.selectbox("Option", others, label_visibility="collapsed", **kept)
         key = ("effect", dataset, split, option, frozenset(state.hidden()))
         finding = view.cached(key, lambda: _vary(option)(rows, split))
         if finding is None:
