@@ -107,6 +107,7 @@ def page(markdown: str) -> str:
 def readme(text: str, results: Results, listing: Listing) -> str:
     """Return the README with its tables of results regenerated from the records."""
     tables = {
+        "headline": "\n".join(f"- {sentence}" for sentence in facts.headline(results)),
         "opponents": formatting.markdown_table(*facts.label_table(results)),
         "study": formatting.markdown_table(facts.SETTING_COLUMNS, facts.setting_rows(results)),
         "verdicts": formatting.markdown_table(facts.CLAIM_COLUMNS, facts.claim_rows(claims.evaluate_claims(results))),

@@ -64,6 +64,26 @@ def gain(compared: Mapping[str, Configuration]) -> Estimate:
     return difference(compared["transfer"], strongest(compared), "test_end2end")
 
 
+def headline(results: Results) -> list[str]:
+    """Return the main results as sentences: accuracy and time, and the gain over the best opponent on record.
+
+    With few labels the most of them count: with fewer, the opponents on record had too few training steps.
+    """
+    compared = sides(results)
+    transfer, opponent, gained = compared["transfer"], strongest(compared), gain(compared)
+    test, time = percent(transfer.accuracy("test_end2end")), duration(transfer.seconds)
+    sentences = [
+        f"**{test}** of the test images of {transfer.first.dataset['description']}, after {time} on "
+        f"{transfer.first.machine['cores']} CPU cores ({seeds(len(transfer.runs))}).",
+        f"**{points(gained)}** over the best opponent on record, the {MODEL_NAMES[opponent.kind]}, which trains from "
+        f"scratch for {duration(opponent.seconds)} ({seeds(gained.n)}).",
+    ]
+    for level in label_levels(results)[-1:]:
+        few, name = gain(sides(results, level)), MODEL_NAMES[strongest(sides(results, level)).kind]
+        sentences.append(f"**{points(few)}** with {labels(level)} labels per class, over the {name} ({seeds(few.n)}).")
+    return sentences
+
+
 def label_levels(results: Results) -> list[int]:
     """Return the numbers of labels per class, below all, at which transfer learning has an opponent."""
     levels = sorted({each.config.labels_per_class for each in results.groups.get("label_efficiency", [])} - {0})
