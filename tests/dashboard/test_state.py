@@ -6,7 +6,9 @@ from transfer_utils.dashboard import state
 
 
 def page(script):
-    return AppTest.from_string(f"import streamlit as st\nfrom transfer_utils.dashboard import state\n{script}")
+    return AppTest.from_string(
+        f"import streamlit as st\nfrom transfer_utils.dashboard import state\n{script}", default_timeout=60
+    )
 
 
 def test_each_chosen_run_is_in_the_address_once():
@@ -30,7 +32,8 @@ def test_showing_all_runs_clears_the_address():
 
 
 def test_each_change_is_one_step_although_several_parameters_change():
-    app = AppTest.from_string("""
+    app = AppTest.from_string(
+        """
 import streamlit as st
 from streamlit.runtime.state.query_params import QueryParams
 from transfer_utils.dashboard import state
@@ -41,7 +44,9 @@ state.put({"chosen": ["b"], "run": "r"})
 state.put({"run": "r"})
 st.text(len(sent))
 QueryParams._send_query_param_msg = send
-""")
+""",
+        default_timeout=60,
+    )
     app.query_params.update({"chosen": ["a", "b"]})
     assert app.run().text[0].value == "2" and app.query_params == {"chosen": "b", "hidden": "a", "run": "r"}
 

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]
 
 
 # nbval executes all of them as well; `make notebooks` also runs the longer ones twice.
-LONG = ("02", "03", "04", "05", "06", "07")
+LONG = ("02", "03", "04", "05", "06", "07", "08")
 TWICE = [pytest.param(name, marks=[pytest.mark.torture] if name.startswith(LONG) else []) for name in COURSE]
 
 

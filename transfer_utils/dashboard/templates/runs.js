@@ -160,7 +160,9 @@
     const place = (name) => (order.includes(name) ? order.indexOf(name) : order.length);
     const names = [...new Set(picked.flatMap((run) => Object.keys(run.options)))].sort((a, b) => place(a) - place(b));
     const value = (run, name) => (Object.hasOwn(run.options, name) ? run.options[name] : "–");
-    const differ = names.filter((name) => picked.length < 2 || value(picked[0], name) !== value(picked[1], name));
+    // An option that one of the runs does not use is "–" and no difference, as on the page Compare of the dashboard.
+    const used = (name) => new Set(picked.map((run) => value(run, name)).filter((text) => text !== "–"));
+    const differ = names.filter((name) => picked.length < 2 || used(name).size > 1);
     const parts = picked.length < 2 ? [] : [element("h3", {}, "Options that differ")];
     const table = element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "option"),
       ...picked.map((run, index) => element("th", { scope: "col", class: PLACES[index] }, run.name)))),
