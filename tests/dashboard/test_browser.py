@@ -196,7 +196,7 @@ def test_a_link_shows_what_it_was_copied_from(page, browser):
     context.close()
 
 
-@pytest.mark.torture  # its steps and the timer of the page can cross: it fails now and then
+@pytest.mark.torture  # it fails: several steps back in a row cross with the timer of the page
 def test_the_back_button_leads_back_with_tab_filter_and_choice(page):
     open_page(page, "sort=name")
     page.get_by_role("textbox", name="Search").fill("depth-")
