@@ -378,6 +378,10 @@ def test_a_run_in_progress_keeps_its_folder_and_an_interrupted_one_is_resumed():
     second.release()
     third = claim()
     assert third.folder == second.folder
+    third.release()
+    third = claim(baseline="compact")
+    assert third.folder == second.folder, "a transfer run has no baseline"
+    assert third.record.fingerprint == third.config.fingerprint, "the record has the fingerprint of its options"
     other = claim(seed=1)
     assert other.folder.name == "0003-shapes-transfer", "it has other options"
     for session in (first, third, other):

@@ -136,6 +136,7 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
             continue
         log(f"Resuming {run.name}.")
         record.status, record.error, record.config, record.source = "running", "", options, source_revision()
+        record.fingerprint = config.fingerprint  # options without effect on this model may differ
         seconds = record.timing_sec.get("total") or 0.0
         return RunSession(config, run.folder, record, progress, log, run_lock, _seconds_before=seconds)
     record = RunRecord(
