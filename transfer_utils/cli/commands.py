@@ -12,8 +12,15 @@ import click
 from click.core import ParameterSource
 
 from transfer_utils import __version__
-from transfer_utils.cli.options import RunCommand, debug_option, option, quiet_option, run_options
-from transfer_utils.config import RunConfig, preset
+from transfer_utils.cli.options import (
+    RunCommand,
+    debug_option,
+    option,
+    photo_config,
+    quiet_option,
+    run_config,
+    run_options,
+)
 from transfer_utils.errors import UserError
 from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.progress import reporting
@@ -48,7 +55,7 @@ def train(quiet: bool, supervised: bool, **options: Any) -> None:
     """
     if supervised:
         end_with_starter()
-    config, reason = _photo_config(options) or (_config(options), "")
+    config, reason = photo_config(options) or (run_config(options), "")
     from transfer_utils.experiment.run import run_experiment
 
     with reporting(quiet) as (progress, log):
@@ -68,7 +75,7 @@ def compare(quiet: bool, **options: Any) -> None:
     """
     if options.get("model") == "baseline":
         raise UserError("compare trains both models: leave out --model, or use train --model baseline.")
-    config = _config(options, epochs_stage1=20, epochs_stage2=20, n_unfreeze=30)
+    config = run_config(options, epochs_stage1=20, epochs_stage2=20, n_unfreeze=30)
     from transfer_utils.cli.compare import run_comparison
 
     with reporting(quiet) as (progress, log):
@@ -183,7 +190,7 @@ def notebooks(folder: Path) -> None:
 
     copied, kept = copy_course(folder)
     existed = f"; {kept} existed and {'was' if kept == 1 else 'were'} kept." if kept else "."
-    click.echo(f"Copied {copied} file{'' if copied == 1 else 's'} to {folder}{existed}")
+    click.echo(f"Copied {counted(copied, 'file')} to {folder}{existed}")
     click.echo(f"Start with: jupyter lab {folder / 'notebooks' / '01_data_preparation.ipynb'}")
 
 
@@ -305,30 +312,3 @@ def _seed(word: str) -> int:
     if not word.isdecimal() or len(word) > 10:
         raise UserError(f"seeds must be whole numbers such as 0,1, got {word[:80]!r}.")
     return int(word)
-
-
-def _config(options: dict[str, Any], **without_preset: Any) -> RunConfig:
-    """Build the config from the given flags; ``without_preset`` replaces the defaults if no preset is given."""
-    options = {name: value for name, value in options.items() if value is not None}
-    name = options.pop("preset", "none")
-    return preset(name, **({**without_preset, **options} if name == "none" else options))
-
-
-def _photo_config(options: dict[str, Any]) -> tuple[RunConfig, str] | None:
-    """Return settings that suit an image folder, and the reason, if no preset is given; flags override them."""
-    given = {name: value for name, value in options.items() if value is not None}
-    chosen = given.get("dataset") == "folder" and given.get("data_dir") and given.get("model", "transfer") == "transfer"
-    if not chosen or "preset" in given:
-        return None
-    from transfer_utils.data.photo_settings import choose_photo_settings
-    from transfer_utils.records import load_runs
-    from transfer_utils.results.formatting import duration
-    from transfer_utils.studies.cost import Forecast, estimate
-    from transfer_utils.utils.text import format_bytes
-
-    chosen = choose_photo_settings(preset("photos", **given))
-    config = preset("photos", **{**chosen.options, **given})
-    size = {"images": chosen.images, "n_bytes": chosen.n_bytes}
-    seconds = Forecast(load_runs(config.output_dir).runs).seconds(config, **size)
-    needs = f"About {duration(seconds)} and {format_bytes(estimate(config, chosen.images)[1])} of disk"
-    return config, f"{chosen.reason(config)} {needs}. Any option overrides these, and --preset all of them."

@@ -1,4 +1,4 @@
-"""Command-line options: one flag for every field of ``RunConfig``, and the options that several commands share."""
+"""Command-line options: a flag for every field of ``RunConfig``, the config that these make, and shared options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config import RunConfig, preset
 from transfer_utils.presets import PRESET_PURPOSE
 
 GROUP_TITLES = {"what": "General", "paths": "Paths"}  # the other groups are shown under their own names
@@ -55,6 +55,33 @@ def run_options(command: Callable) -> Callable:
             metavar = "|".join(get_args(field.annotation)) or field.annotation.__name__.upper()
             command = option(name, default=None, help=text, type=str, metavar=metavar)(command)
     return command
+
+
+def run_config(options: dict[str, Any], **without_preset: Any) -> RunConfig:
+    """Build the config from the given flags; ``without_preset`` replaces the defaults if no preset is given."""
+    options = {name: value for name, value in options.items() if value is not None}
+    name = options.pop("preset", "none")
+    return preset(name, **({**without_preset, **options} if name == "none" else options))
+
+
+def photo_config(options: dict[str, Any]) -> tuple[RunConfig, str] | None:
+    """Return settings that suit an image folder, and the reason, if no preset is given; flags override them."""
+    given = {name: value for name, value in options.items() if value is not None}
+    chosen = given.get("dataset") == "folder" and given.get("data_dir") and given.get("model", "transfer") == "transfer"
+    if not chosen or "preset" in given:
+        return None
+    from transfer_utils.data.photo_settings import choose_photo_settings
+    from transfer_utils.records import load_runs
+    from transfer_utils.results.formatting import duration
+    from transfer_utils.studies.cost import Forecast, estimate
+    from transfer_utils.utils.text import format_bytes
+
+    chosen = choose_photo_settings(preset("photos", **given))
+    config = preset("photos", **{**chosen.options, **given})
+    size = {"images": chosen.images, "n_bytes": chosen.n_bytes}
+    seconds = Forecast(load_runs(config.output_dir).runs).seconds(config, **size)
+    needs = f"About {duration(seconds)} and {format_bytes(estimate(config, chosen.images)[1])} of disk"
+    return config, f"{chosen.reason(config)} {needs}. Any option overrides these, and --preset all of them."
 
 
 def _spellings(name: str) -> list[str]:

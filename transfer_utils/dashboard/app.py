@@ -99,7 +99,7 @@ def _turn_page(run: str) -> None:
 @st.fragment(run_every=live.REFRESH_SECONDS)
 def _watch(view: View, preload_charts: bool) -> None:
     """Redraw the page when a record has been added, changed or deleted, or a run has ended, since ``view``."""
-    if store.is_outdated(view) or state.is_stale():
+    if store.is_outdated(view):
         st.rerun()
     # A hidden chart, drawn after the page is complete, makes the browser load Plotly before a chart is needed.
     if preload_charts and st.session_state.get("page drawn"):

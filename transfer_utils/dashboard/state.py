@@ -23,7 +23,6 @@ CHOSEN, HIDDEN = "chosen", "hidden"
 
 # Entries of the session: the parameters that were read or written, and whether a widget has changed one in this run.
 _KNOWN, _CHANGED = "address", "address changed"
-_SHOWN = "address shown"  # the values of the widgets that this run has drawn
 
 
 def follow_address() -> None:
@@ -32,7 +31,6 @@ def follow_address() -> None:
     Otherwise the session is newer: a click that the browser sent before it knew of the last change has an old address.
     """
     known = st.session_state.setdefault(_KNOWN, {})
-    st.session_state[_SHOWN] = {}
     changed = st.session_state.pop(_CHANGED, False)
     if getattr(get_script_run_ctx(), "is_history_navigation", not changed):
         known.clear()
@@ -86,14 +84,7 @@ def kept(key: str, default: Any = "", valid: Container | None = None) -> dict[st
     value = found if isinstance(default, list) else found[-1] if found else default
     if key not in st.session_state or st.session_state[key] != value:  # not always: it undoes what is being typed
         st.session_state[key] = value
-    st.session_state.setdefault(_SHOWN, {})[key] = value
     return {"key": key, "on_change": _keep, "args": (key, default)}
-
-
-def is_stale() -> bool:
-    """Return whether the browser has sent older values than those drawn: a timer may do so right after a change."""
-    shown = st.session_state.get(_SHOWN, {})
-    return any(key in st.session_state and st.session_state[key] != value for key, value in shown.items())
 
 
 def _keep(key: str, default: Any) -> None:

@@ -79,7 +79,8 @@ def headline(results: Results) -> list[str]:
         f"scratch for {duration(opponent.seconds)} ({seeds(gained.n)}).",
     ]
     for level in label_levels(results)[-1:]:
-        few, name = gain(sides(results, level)), MODEL_NAMES[strongest(sides(results, level)).kind]
+        compared = sides(results, level)
+        few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]
         sentences.append(f"**{points(few)}** with {labels(level)} labels per class, over the {name} ({seeds(few.n)}).")
     return sentences
 

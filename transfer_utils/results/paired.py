@@ -10,10 +10,10 @@ import numpy as np
 import scipy
 
 from transfer_utils.evaluation import Estimate, difference_interval
-from transfer_utils.records import RunRecord, UnreadableRecord, unpack_bits
+from transfer_utils.records import RunRecord, UnreadableRecord
 from transfer_utils.results.formatting import points
 from transfer_utils.results.groups import RunGroup
-from transfer_utils.results.summary import over_seeds
+from transfer_utils.results.summary import answers_on_test, over_seeds
 
 FIXED_TEST_SPLIT = ("cifar10", "photo-digits")  # elsewhere the seed may choose the test images
 Z = 1.959964  # of a 95 % interval
@@ -90,12 +90,9 @@ def _welch(sides: Sequence[np.ndarray]) -> float:
 
 
 def _answers(record: RunRecord) -> np.ndarray | None:
-    """Return whether each test image is classified correctly, bool, shape (n,); None if it is not recorded."""
-    n = _n_test(record)
-    if n is None or not record.test_correct:
-        return None
+    """Return ``answers_on_test``; None also for a damaged record."""
     try:
-        return unpack_bits(record.test_correct, n)
+        return answers_on_test(record) if _n_test(record) else None
     except UnreadableRecord:
         return None
 

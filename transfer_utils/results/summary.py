@@ -169,7 +169,8 @@ def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", 
         raise UserError(f"a and b must have a seed in common, got {sorted(measured_a)} and {sorted(measured_b)}")
     gaps = []
     for seed in seeds:
-        hits = [_hits(side.runs[seed].record) for side in (a, b)] if (metric, of_b) == ("test_end2end", "") else [None]
+        records = [side.runs[seed].record for side in (a, b)]
+        hits = [answers_on_test(record) for record in records] if (metric, of_b) == ("test_end2end", "") else [None]
         independent = _independent(measured_a[seed], measured_b[seed])
         paired = all(correct is not None and len(correct) == len(hits[0]) for correct in hits)
         gaps.append(Estimate(*difference_interval(*hits).values(), 1) if paired else independent)
@@ -208,7 +209,7 @@ def _independent(a: Estimate, b: Estimate) -> Estimate:
     return Estimate(100 * gap, 100 * (gap - below), 100 * (gap + above), 1)
 
 
-def _hits(record: RunRecord) -> np.ndarray | None:
+def answers_on_test(record: RunRecord) -> np.ndarray | None:
     """Return whether each test image is classified correctly, bool, shape (n,); None if it is not recorded."""
     return unpack_bits(record.test_correct, record.dataset["images"]["test"]) if record.test_correct else None
 

@@ -12,6 +12,7 @@ from transfer_utils.records import RunRecord
 PHASE_NAMES = {
     "data": "data",
     "building": "building the network",
+    "source_task": "probing the source task",
     "features": "features",
     "stage1": "stage 1",
     "boundary": "boundary activations",
