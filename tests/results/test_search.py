@@ -57,6 +57,15 @@ def test_words_and_conditions_select_runs(rows, text, names):
     assert sorted(row.name for row in rows if query.matches(row)) == names.split()
 
 
+def test_an_option_without_effect_is_not_found(tmp_path):
+    # The rate of fine-tuning has none on a run that fine-tunes nothing; the table shows a dash in its place.
+    for name, n_unfreeze in ("frozen", 0), ("tuned", 30):
+        write_run(tmp_path / name, {"n_unfreeze": n_unfreeze, "learning_rate_stage2": 1e-3}, "completed", n_unfreeze)
+    query = parse_search("learning_rate_stage2=1e-3")
+    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
+    assert [row.name for row in rows if query.matches(row)] == ["tuned"]
+
+
 def test_an_accuracy_may_be_given_in_percent(rows):
     for row in rows:
         if accuracy := row.metric("val_end2end"):

@@ -21,11 +21,11 @@ from transfer_utils.cli.sweep_table import draw
 from transfer_utils.config import NO_COPY, preset
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
+from transfer_utils.experiment.session import configuration_lock
 from transfer_utils.records import RECORD_NAME, load_runs, read_record
 from transfer_utils.studies import sweep, workers
 from transfer_utils.studies.spec import load_study
 from transfer_utils.studies.sweep import Sweep, plan, run_sweep
-from transfer_utils.utils.files import lock
 from transfer_utils.utils.supervised import run_child
 
 SMALL = [str(Path(tiny.__file__))]  # the command line with a small backbone
@@ -371,7 +371,8 @@ def test_a_run_waits_for_another_process_with_the_same_options_and_reuses_its_re
 
     options, lines = tiny.config(), []
     monkeypatch.setattr(experiment, "claim_session", lambda *given: pytest.fail("it did not look again"))
-    other = lock(Path("runs") / f".{options.fingerprint}")
+    # The baseline's epochs have no effect on a transfer model: the other process computes the same run.
+    other = configuration_lock(options.model_copy(update={"epochs_baseline": 9}))
     other.acquire()
 
     def finish_meanwhile(line: str) -> None:

@@ -11,9 +11,14 @@ from filelock import Timeout
 
 from transfer_utils.config import NAMED_WEIGHTS, NO_COPY, RunConfig
 from transfer_utils.errors import Diverged
-from transfer_utils.experiment.session import RunSession, check_paths, claim_session, same_configuration
+from transfer_utils.experiment.session import (
+    RunSession,
+    check_paths,
+    claim_session,
+    configuration_lock,
+    same_configuration,
+)
 from transfer_utils.records import RECORD_NAME, Run, load_runs
-from transfer_utils.utils.files import lock
 from transfer_utils.utils.progress import Log, Progress
 
 
@@ -85,7 +90,7 @@ def _compute(session: RunSession) -> Run:
 @contextmanager
 def _one_process(config: RunConfig, log: Log) -> Iterator[None]:
     """Keep other processes that reuse runs away from runs of these options; wait while one of them computes."""
-    options_lock = lock(Path(config.output_dir) / f".{config.fingerprint}", timeout=0)
+    options_lock = configuration_lock(config)
     try:
         options_lock.acquire()
     except Timeout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -208,6 +209,16 @@ def check_paths(config: RunConfig) -> None:
 def same_configuration(record: RunRecord, config: RunConfig) -> bool:
     """Return whether a run computes what ``config`` asks for. A log of other software has no fingerprint."""
     return bool(record.fingerprint) and identity(record.config) == identity(config)
+
+
+def configuration_lock(config: RunConfig) -> FileLock:
+    """Return the lock, not yet acquired, of the process that computes or reuses a run of this configuration.
+
+    Like ``same_configuration``, it leaves out the options without effect: two commands that differ in them alone share
+    one run.
+    """
+    digest = hashlib.sha256(repr(sorted(identity(config))).encode()).hexdigest()
+    return lock(Path(config.output_dir) / f".{digest[:12]}", timeout=0)
 
 
 def _resumes(record: RunRecord, config: RunConfig) -> bool:

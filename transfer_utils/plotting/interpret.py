@@ -196,7 +196,8 @@ def plot_grad_cam(images: np.ndarray, heatmaps: Mapping[str, np.ndarray], titles
         titles: one per image, written above it.
     """
     rows = len(heatmaps) + 1
-    figure, grid = panels(WIDTH, rows * WIDTH / max(4, len(images)) + 0.7, rows, len(images))
+    height = rows * WIDTH / max(4, len(images)) + 1
+    figure, grid = panels(WIDTH, height, rows, len(images), "Grad-CAM: brighter pixels count more")
     grey = images.mean(axis=-1, keepdims=True).repeat(3, axis=-1) / 255
     for column, (image, title) in enumerate(zip(images, titles, strict=True)):
         draw_image(grid[0, column], image)

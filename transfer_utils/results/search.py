@@ -11,7 +11,7 @@ from typing import Any
 
 from transfer_utils.config import RunConfig
 from transfer_utils.errors import nearest
-from transfer_utils.results.options import model_kind, model_name, sort_key, value_text
+from transfer_utils.results.options import ignored, model_kind, model_name, sort_key, value_text
 from transfer_utils.results.table import Row
 from transfer_utils.utils.text import as_text, finite_number
 
@@ -19,7 +19,6 @@ CONDITION = re.compile(r"([\w.-]+)\s*(<=|>=|!=|==|=|<|>|≤|≥|≠)\s*(\"[^\"]*
 COMPARISONS = {"<": operator.lt, "<=": operator.le, "≤": operator.le, ">": operator.gt, ">=": operator.ge}
 COMPARISONS["≥"] = operator.ge
 DIFFERENT = ("!=", "≠")
-IGNORED_FROM_SCRATCH = {"backbone", "alpha", "weights", "n_unfreeze", "head_start", "learning_rate_stage2"}
 
 # What a column of the table is called, beside the options.
 COLUMNS: dict[str, Callable[[Row], Any]] = {
@@ -75,23 +74,26 @@ def searched_text(row: Row) -> str:
     """
     words = [row.name, row.status, row.dataset, row.network, row.created, model_kind(row.config)]
     words += [model_name(row.config), as_text(row.config.get("model"), 20), as_text(row.config.get("preset"), 40)]
-    words += [as_text(value, 40) for name, value in row.config.items() if isinstance(value, str) and _counts(row, name)]
+    words += [as_text(value, 40) for name, value in _described(row).items() if isinstance(value, str)]
     return " ".join(words).lower()
 
 
-def _counts(row: Row, option: str) -> bool:
-    """Return whether the model of a run uses an option, and whether its value describes the run."""
-    if option.endswith(("_dir", "_path")):
-        return False
-    return option not in IGNORED_FROM_SCRATCH if row.from_scratch else "baseline" not in option
+def _described(row: Row) -> dict[str, Any]:
+    """Return the options that describe a run: those that have an effect on it, without its folders and files."""
+    left_out = ignored(row.config)
+    return {
+        name: value
+        for name, value in row.config.items()
+        if name not in left_out and not name.endswith(("_dir", "_path"))
+    }
 
 
 def _meets(row: Row, name: str, sign: str, value: str) -> bool:
     name = OTHER_NAMES.get(name, name)
     if name in COLUMNS:
         actual, texts = COLUMNS[name](row), []
-    elif name in row.config and _counts(row, name):
-        actual = row.config[name]
+    elif name in (options := _described(row)):
+        actual = options[name]
         texts = [value_text(name, actual)]
     else:
         return False
