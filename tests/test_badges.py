@@ -71,6 +71,8 @@ def test_a_new_first_cell_moves_the_numbers_of_the_others_on_and_leaves_their_ou
     path = copy / "notebooks" / "04_two_stage_fine_tuning.ipynb"
     notebook = nbformat.read(path, as_version=4)
     notebook.cells = [cell for cell in notebook.cells if cell.id != INSTALL]
+    for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), start=1):
+        cell.execution_count = number  # as before there was such a cell
     nbformat.write(notebook, path)
     write(copy)
     cells = nbformat.read(path, as_version=4).cells
