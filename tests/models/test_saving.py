@@ -273,7 +273,7 @@ def described_h5(path, sentinel):
     return path.read_bytes()
 
 
-def layer_config(module: str | None, name: str, **config) -> dict:
+def layer_config(module: str | None, name: str, /, **config) -> dict:
     return {"module": module, "class_name": name, "config": config, "registered_name": None}
 
 
