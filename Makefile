@@ -48,9 +48,10 @@ torture: setup ## repeat the fault tests with their large counts
 	@$(python) -m pytest -m "(torture or hypothesis or fault) and not browser" --hypothesis-profile=torture \
 	    --tally docs/faults.json
 
-lint: setup ## check style
+lint: setup ## check style, and the files for GitHub, conda, dev containers and citations against their schemas
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
+	@sh tools/schemas.sh $(python)
 
 format: setup ## format the code
 	@$(python) -m ruff check --fix .
@@ -59,6 +60,9 @@ format: setup ## format the code
 tables: setup ## write the tables of results, options and benchmarks into README.md and docs again
 	@$(python) -m transfer_utils.report.readme . runs
 	@$(python) -m tests.survival docs
+
+badges: setup ## write badges and the first cells of the notebooks again, for the repository's address in pyproject.toml
+	@$(python) -m tools.badges
 
 site: setup ## build the course as a site into site/, from stored outputs (REPOSITORY=address adds buttons and links to it)
 	@sh tools/setup.sh site
@@ -86,4 +90,4 @@ lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade take
 setup: ## create .venv if needed
 	@sh tools/setup.sh
 
-.PHONY: help course lab publish test quick notebooks browser pictures torture lint format tables site look links audit lock setup
+.PHONY: help course lab publish test quick notebooks browser pictures torture lint format tables badges site look links audit lock setup

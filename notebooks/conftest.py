@@ -1,4 +1,8 @@
-"""How ``pytest --nbval-lax`` runs these notebooks: a dead kernel is noticed at once, and what may differ is blanked."""
+"""How ``pytest --nbval`` runs these notebooks.
+
+A dead kernel is noticed at once, what may differ is blanked, and TensorFlow's warning that a cell makes it trace
+functions again and again fails the session, also where the outputs of that cell are not compared.
+"""
 
 import time
 from pathlib import Path
@@ -7,6 +11,8 @@ from queue import Empty
 import pytest
 
 SANITISE = Path(__file__).parents[1] / "tests" / "notebooks" / "sanitise.cfg"
+RETRACING = "retracing"  # a word of TensorFlow's warning
+WARNINGS = pytest.StashKey[list[str]]()
 LOOK = 1.0  # seconds between looks at the kernel; nbval itself waits for the whole timeout of a cell
 
 
@@ -17,10 +23,21 @@ def pytest_configure(config: pytest.Config) -> None:
     from nbval.kernel import RunningKernel
 
     config.option.nbval_sanitize_with = config.option.nbval_sanitize_with or str(SANITISE)
-    RunningKernel.get_message = _watched(RunningKernel.get_message)
+    config.stash[WARNINGS] = []
+    RunningKernel.get_message = _watched(RunningKernel.get_message, config.stash[WARNINGS])
 
 
-def _watched(get_message):
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.stash.get(WARNINGS, []):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for warning in config.stash.get(WARNINGS, []):
+        terminalreporter.write_line(f"A cell makes TensorFlow trace functions again and again: {warning}", red=True)
+
+
+def _watched(get_message, warnings: list[str]):
     def get_message_or_raise(kernel, stream, timeout=None):
         """Wait for a message in short steps.
 
@@ -31,11 +48,16 @@ def _watched(get_message):
         deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
         while True:
             try:
-                return get_message(kernel, stream, timeout=min(LOOK, max(0.0, deadline - time.monotonic())))
+                message = get_message(kernel, stream, timeout=min(LOOK, max(0.0, deadline - time.monotonic())))
             except Empty:
                 if not kernel.is_alive():
                     raise RuntimeError("The kernel died.") from None
                 if time.monotonic() >= deadline:
                     raise
+                continue
+            text = message["content"].get("text", "") if message["msg_type"] == "stream" else ""
+            if RETRACING in text:
+                warnings.append(text)
+            return message
 
     return get_message_or_raise

@@ -4,6 +4,8 @@ A test names its faults with ``@pytest.mark.fault(n)``. It counts as one attempt
 example, and the fixture ``tally`` reports other numbers. ``make torture`` writes the counts, ``make tables`` the page:
 
     python -m tests.survival docs
+
+With ``--tally``, some of the tests can be counted again; the counts of the others stay.
 """
 
 import functools
@@ -80,10 +82,12 @@ class Survival:
     def __init__(self, path: Path | None):
         self.path = path
         self.tests: dict[int, list[pytest.Item]] = {}
+        self.whole = False  # whether all tests were collected
         self.counts: dict[int, dict[str, dict[str, int]]] = {}
 
     @pytest.hookimpl(tryfirst=True)  # before any test is deselected
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        self.whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
         for item in items:
             for number in faults_of(item):
                 self.tests.setdefault(number, []).append(item)
@@ -117,8 +121,7 @@ class Survival:
             if report.failed:
                 numbers.append(("lost", 1))
             for number in faults_of(item):
-                title = item.obj.__name__.removeprefix("test_").replace("_", " ")
-                counts = self.counts.setdefault(number, {}).setdefault(title, {"tried": 0, "lost": 0})
+                counts = self.counts.setdefault(number, {}).setdefault(title_of(item), {"tried": 0, "lost": 0})
                 for name, n in numbers:
                     counts[name] += n
         return report
@@ -128,13 +131,28 @@ class Survival:
             from transfer_utils.utils.files import write_json
             from transfer_utils.utils.machine import machine, versions
 
-            counts = {str(number): self.counts[number] for number in sorted(self.counts)}
-            write_json(self.path, {"versions": versions(), "machine": machine(), "faults": counts})
+            write_json(self.path, {"versions": versions(), "machine": machine(), "faults": self.merged()})
+
+    def merged(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return the counts of this session, and of tests that did not run those in the file, if they still exist."""
+        before = json.loads(self.path.read_text("utf-8"))["faults"] if self.path.exists() else {}
+        merged = {}
+        for number in map(str, FAULTS):
+            titles = {title_of(item) for item in self.tests.get(int(number), [])}
+            counted = before.get(number, {}).items()
+            kept = {title: counts for title, counts in counted if title in titles or not self.whole}
+            merged[number] = kept | self.counts.get(int(number), {})
+        return merged
 
 
 def faults_of(item: pytest.Item) -> list[int]:
     """Return the numbers of the faults of a test."""
     return sorted({number for mark in item.iter_markers("fault") for number in mark.args})
+
+
+def title_of(item: pytest.Item) -> str:
+    """Return the name of a test in words, without its parameters."""
+    return item.obj.__name__.removeprefix("test_").replace("_", " ")
 
 
 def table(counts: dict[str, dict[str, dict[str, int]]]) -> str:

@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -124,6 +126,31 @@ def test_the_locked_versions_carry_the_known_fixes():
 def test_the_lock_is_complete_so_that_pip_need_not_look_for_dependencies():
     check = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
     assert check.returncode == 0, check.stdout
+
+
+def test_the_lock_has_nothing_that_no_dependency_asks_for():
+    """On this Python: whatever the lock installs is declared, or required by something that is."""
+    extras = project()["optional-dependencies"]
+    declared = [*project()["dependencies"], *extras["dashboard"], *extras["dev"]]
+    asked, waiting = (
+        set(),
+        [Requirement(line) for line in declared if applies(Requirement(line), default_environment())],
+    )
+    while waiting:
+        requirement = waiting.pop()
+        for extra in ("", *requirement.extras):
+            if (key := (plain(requirement.name), extra)) not in asked:
+                asked.add(key)
+                waiting += required(*key)
+    pins = {plain(pin.name) for pin, _ in locked() if applies(pin, default_environment())}
+    assert pins - {name for name, _ in asked} == set()
+
+
+def required(name: str, extra: str) -> list[Requirement]:
+    """Return what an installed package requires on this Python, without extras or for one of them."""
+    requirements = [Requirement(line) for line in importlib.metadata.requires(name) or []]
+    here = default_environment() | {"extra": extra}
+    return [each for each in requirements if each.marker is None or each.marker.evaluate(here)]
 
 
 def test_conda_and_binder_install_the_same_lock_on_a_python_that_we_support():

@@ -48,6 +48,52 @@ def configs(monkeypatch):
     return configs
 
 
+# What a newcomer may type, and a part of the answer.
+WRONG = [
+    ("trian", "No such command 'trian'. (Did you mean"),
+    ("help", "Try 'transfer-utils --help' for help."),
+    ("--preset offline", "No such option '--preset'. Options follow a command: transfer-utils train --preset."),
+    ("train offline", "Unexpected word 'offline'. Did you mean --preset offline?"),
+    ("train extra", "Unexpected word 'extra'."),
+    ("train --augment yes", "Unexpected word 'yes'. A switch takes no value: write --augment to turn it on"),
+    ("train -preset offline", "No such option '-p'. Options begin with two hyphens, such as --preset."),
+    ("train --zom 0.1", "No such option '--zom'. Did you mean '--zoom'?"),
+    ("train --epochs 5", "No such option '--epochs'. (Did you mean one of: '--epochs"),
+    ("train --zo\x1b[31mm 1", "No such option '--zo\\x1b[31mm'"),
+    ("train --zoom", "requires an argument"),
+    ("train --zoom wide", "zoom must be a number, got 'wide'."),
+    ("train --epochs_stage1 1.5", "epochs_stage1 must be a whole number, got '1.5'."),
+    ("train --seed -1", "seed must be at least 0, got '-1'."),
+    ("train --image_size 16 --zoom 2", "at least 32, got '16'.\nzoom must be less than 1, got '2'."),
+    ("train --preset ofline", "got 'ofline'. Did you mean 'offline'?"),
+    ("train --backbone mobilenet", "got 'mobilenet'. Did you mean 'MobileNetV2'?"),
+    ("train --dataset folder", "data_dir must name an image folder when dataset is 'folder', got an empty name."),
+    (
+        "train --data_dir none --dataset folder",
+        "data_dir must be an image folder, got 'none', which does not exist.",
+    ),
+    ("train --weights none.h5 --dataset photo-digits --quiet", "or an existing file, got 'none.h5'."),
+    ("train --model_path model.txt", "model_path must end in .keras or .h5, got 'model.txt'."),
+    ("compare --data_dir none --preset cifar10", "data_dir must be an image folder, got 'none', which does not"),
+    ("compare --model baseline", "compare trains both models: leave out --model"),
+    ("predict model.keras", "Missing argument 'IMAGES...'"),
+    ("predict none.keras a.png", "There is no model file none.keras."),
+    ("predict a.png model.h5", "The model comes before the images: transfer-utils predict model.h5 a.png"),
+    ("sweep six_stage", "The studies of the course are forgetting, opponents, six_stages. Did you mean 'six_stages'?"),
+    ("sweep a\x1b[31mb.yaml", "The study a\\x1b[31mb.yaml cannot be read"),
+    ("sweep six_stages --workers 0", "workers must be a whole number from 1 to 256, got '0'."),
+    ("sweep six_stages --groups dept", "Did you mean 'depth'?"),
+    ("course --publish --preset offline", "leave out --preset and --parameter"),
+    ("course --notebook four", "notebook must be one of 01_data_preparation"),
+    ("course --timeout 0", "timeout must be a number of at least 1, got '0'."),
+    ("inspect none", "FOLDER must be a folder of pictures, got 'none', which does not exist."),
+    ("dashboard --runs none", "runs must be a folder of run records, got 'none', which does not exist."),
+    ("dashboard --port http", "port must be a whole number from 1 to 65535, got 'http'."),
+    ("pretrain --epochs 0", "epochs must be a whole number of at least 1, got '0'."),
+    (f"report --runs {'r' * 300}", "The file name is too long: rrr"),
+]
+
+
 def test_the_original_command_works_and_sets_the_defaults(configs):
     assert main(shlex.split(ORIGINAL)) == 0
     assert configs == [preset("none", augment=True, use_mixup=True)]
@@ -122,30 +168,7 @@ def test_compare_trains_longer_and_unfreezes_layers_without_a_preset(configs):
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [
-        ("train --zom 0.1", "No such option '--zom'. Did you mean '--zoom'?"),
-        ("train --zoom wide", "zoom must be a number, got 'wide'."),
-        ("train --epochs_stage1 1.5", "epochs_stage1 must be a whole number, got '1.5'."),
-        ("train --zoom", "requires an argument"),
-        ("train --preset ofline", "got 'ofline'. Did you mean 'offline'?"),
-        ("train --image_size 16 --zoom 2", "at least 32, got '16'.\nzoom must be less than 1, got '2'."),
-        ("train extra", "unexpected extra argument (extra)"),
-        ("trian", "No such command 'trian'. (Did you mean"),
-        ("predict model.keras", "Missing argument 'IMAGES...'"),
-        ("predict none.keras a.png", "There is no model file none.keras."),
-        (f"report --runs {'r' * 300}", "The file name is too long: rrr"),
-        ("course --publish --preset offline", "leave out --preset and --parameter"),
-        ("train --weights none.h5 --dataset photo-digits --quiet", "or an existing file, got 'none.h5'."),
-        (
-            "train --data_dir none --dataset folder",
-            "data_dir must be an image folder, got 'none', which does not exist.",
-        ),
-        ("compare --data_dir none --preset cifar10", "data_dir must be an image folder, got 'none', which does not"),
-        ("compare --model baseline", "compare trains both models: leave out --model"),
-        ("dashboard --runs none", "runs must be a folder of run records, got 'none', which does not exist."),
-        ("sweep a\x1b[31mb.yaml", "The study a\\x1b[31mb.yaml cannot be read"),
-        ("train --zo\x1b[31mm 1", "No such option '--zo\\x1b[31mm'"),
-    ],
+    WRONG,
 )
 @pytest.mark.fault(29)
 def test_an_error_of_the_user_prints_a_message_and_exits_2(capsys, monkeypatch, words, message):

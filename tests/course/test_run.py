@@ -72,12 +72,12 @@ def test_notebooks_are_selected_by_number_or_name_in_course_order(write):
     ("name", "value", "message"),
     [
         ("sede", "1", "Did you mean 'seed'"),
-        ("seed", "one", "seed must be of type int, such as 0, got 'one'"),
-        ("seed", "1.5", "seed must be of type int"),
-        ("seed", True, "seed must be of type int, such as 0, got True"),
+        ("seed", "one", "seed must be a whole number, such as 0, got 'one'"),
+        ("seed", "1.5", "seed must be a whole number"),
+        ("seed", True, "seed must be a whole number, such as 0, got True"),
         ("seed", "-1", "seed must be at least 0"),
-        ("fast", "maybe", "fast must be of type bool, such as False, got 'maybe'"),
-        ("rate", "fast", "rate must be of type float, such as 0.5"),
+        ("fast", "maybe", "fast must be True or False, such as False, got 'maybe'"),
+        ("rate", "fast", "rate must be a number, such as 0.5"),
         ("preset", "offlin", "Did you mean 'offline'"),
     ],
 )

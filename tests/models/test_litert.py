@@ -1,6 +1,8 @@
 """LiteRT files give the predictions of the model, quantised files are smaller, and invalid files are refused."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests import tiny
+from tests.conftest import ROOT
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment import phases, saving
@@ -107,6 +110,52 @@ def test_a_file_that_declares_a_tensor_of_gigabytes_is_refused_before_it_is_allo
     )
     with pytest.raises(UserError, match=r"huge\.tflite cannot be loaded as a model: it declares a tensor of 3\.1 GB"):
         load_exported(tmp_path / "huge.tflite")
+
+
+# Each file in a process of its own, because native code could crash it.
+MUTATE = """
+import os, random, sys
+from pathlib import Path
+from transfer_utils.errors import UserError
+from transfer_utils.models.litert import load_exported
+
+good, draw = Path(sys.argv[1]).read_bytes(), random.Random(0)
+load_exported(Path(sys.argv[1]))
+for number in range(int(sys.argv[2])):
+    content = bytearray(good)
+    for _ in range(draw.choice((1, 8, 64))):
+        content[draw.randrange(len(content))] = draw.randrange(256)
+    if draw.random() < 0.25:
+        del content[draw.randrange(len(content)) :]
+    path = Path(f"mutated-{number}.tflite")
+    path.write_bytes(content)
+    child = os.fork()
+    if child == 0:
+        try:
+            load_exported(path)
+        except UserError as error:
+            os._exit(2 if str(path) in str(error) else 3)
+        except BaseException:
+            os._exit(3)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [3, pytest.param(60, marks=pytest.mark.torture)])
+@pytest.mark.fault(13)
+def test_a_mutated_file_is_run_or_refused_by_name(model, tmp_path, tally, times):
+    (tmp_path / "good.tflite").write_bytes(convert(model, 1))
+    command = [sys.executable, "-c", MUTATE, str(tmp_path / "good.tflite"), str(times)]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    statuses = [int(line) for line in done.stdout.split()]
+    lost = sum(status not in (0, 2) for status in statuses)
+    tally(times, lost)
+    assert (len(statuses), lost) == (times, 0), (statuses, done.stderr[-2000:])
+    assert times < 60 or 2 in statuses, "nothing was damaged"
 
 
 def test_a_model_with_other_inputs_or_outputs_is_refused(tmp_path):

@@ -273,6 +273,114 @@ def described_h5(path, sentinel):
     return path.read_bytes()
 
 
+def layer_config(module: str | None, name: str, /, **config) -> dict:
+    return {"module": module, "class_name": name, "config": config, "registered_name": None}
+
+
+def with_layer(path, sentinel, layer: dict) -> bytes:
+    """Return a ``.keras`` file in whose configuration the Dense layer is replaced by ``layer``."""
+
+    def change(config):
+        dense_of(config).update(layer)
+        return json.dumps(config)
+
+    return changed(path, sentinel, change)
+
+
+def wrapped_lambda(path, sentinel):
+    inner = layer_config("keras.layers", "Lambda", function="4wEAAAAAAAAAAAAAAAEAAAABAAAAQwAAAHMEAAAA")
+    return with_layer(path, sentinel, layer_config("keras.layers", "TimeDistributed", layer=inner))
+
+
+def nested_lambda(path, sentinel):
+    return saved(keras.Sequential([keras.Input((2,)), lambda_model()]), path)
+
+
+def saved_graph(path, sentinel):
+    return with_layer(path, sentinel, layer_config("keras.layers", "TFSMLayer", filepath=str(sentinel)))
+
+
+def torch_module(path, sentinel):
+    return with_layer(path, sentinel, layer_config("keras.layers", "TorchModuleWrapper", module="gASVCg=="))
+
+
+def foreign_optimizer(path, sentinel):
+    def change(config):
+        config["compile_config"] = {"optimizer": layer_config("os", "system", command=f"touch {sentinel}")}
+        return json.dumps(config)
+
+    return changed(path, sentinel, change)
+
+
+def lookalike_module(path, sentinel):
+    return with_layer(path, sentinel, layer_config("keras_layers.core", "Dense", units=1))
+
+
+def built_in_function(path, sentinel):
+    def change(config):
+        function = {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"}
+        dense_of(config)["config"]["activation"] = function
+        return json.dumps(config)
+
+    return changed(path, sentinel, change)
+
+
+def registered_class(path, sentinel):
+    layer = layer_config(None, "system", command=f"touch {sentinel}") | {"registered_name": "os>system"}
+    return with_layer(path, sentinel, layer)
+
+
+def reading_layer(path, sentinel):
+    """Return a model that would take its vocabulary, and so what it prints, from another file."""
+    sentinel.with_name("words").write_text("secret\n")
+    words = str(sentinel.with_name("words"))
+    return with_layer(path, sentinel, layer_config("keras.layers", "StringLookup", vocabulary=words))
+
+
+def encrypted_member(path, sentinel):
+    """Return an archive whose members claim to be encrypted."""
+    content = bytearray(saved(good_model(), path))
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(mark)
+        while at >= 0:
+            content[at + flags] |= 1
+            at = content.find(mark, at + 1)
+    return bytes(content)
+
+
+def broken_stream(path, sentinel):
+    """Return an archive whose configuration is not what its compression would have made."""
+    content = changed(path, sentinel, json.dumps)
+    at = content.find(b"config.json") + len("config.json")
+    return content[:at] + b"\xff" * 20 + content[at + 20 :]
+
+
+def pickled_config(path, sentinel):
+    saved(good_model(), path)
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = np.void(pickle.dumps({"class_name": "Sequential"}))
+    return path.read_bytes()
+
+
+def looping_h5(path, sentinel):
+    """Return a file with a group that contains itself."""
+    saved(good_model(), path)
+    with h5py.File(path, "a") as file:
+        file["model_weights/loop"] = file["model_weights"]
+    return path.read_bytes()
+
+
+def branching_h5(path, sentinel):
+    """Return a file with 40 groups, each of them twice in the one before: a million million paths."""
+    saved(good_model(), path)
+    with h5py.File(path, "a") as file:
+        for number in range(40, 0, -1):
+            group = file.create_group(f"level{number}")
+            if number < 40:
+                group["a"] = group["b"] = file[f"level{number + 1}"]
+    return path.read_bytes()
+
+
 HOSTILE = [
     (lambda_layer, ".keras", "'Lambda', code that is not part of Keras"),
     (lambda_layer, ".h5", "'Lambda', code that is not part of Keras"),
@@ -291,6 +399,20 @@ HOSTILE = [
     (described_h5, ".h5", "cannot be loaded as a model: "),
     (linked_h5, ".h5", "links to another file"),
     (linked_keras, ".keras", "stores its values in another file"),
+    (wrapped_lambda, ".keras", "'Lambda', code that is not part of Keras"),
+    (nested_lambda, ".h5", "'Lambda', code that is not part of Keras"),
+    (saved_graph, ".keras", "'TFSMLayer', code that is not part of Keras"),
+    (torch_module, ".keras", "'TorchModuleWrapper', code that is not part of Keras"),
+    (foreign_optimizer, ".keras", "'system', code that is not part of Keras"),
+    (lookalike_module, ".keras", "'Dense', code that is not part of Keras"),
+    (built_in_function, ".keras", "cannot be loaded as a model"),
+    (registered_class, ".keras", "cannot be loaded as a model"),
+    (reading_layer, ".keras", "cannot be loaded as a model"),
+    (encrypted_member, ".keras", "is not a Keras model"),
+    (broken_stream, ".keras", "is not a Keras model"),
+    (pickled_config, ".h5", "is not a Keras model"),
+    (looping_h5, ".h5", "is linked twice"),
+    (branching_h5, ".h5", "is linked twice"),
 ]
 
 

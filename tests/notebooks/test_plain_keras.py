@@ -38,8 +38,8 @@ def preparation(path):
     """Return all cells before the first tagged one, with the offline preset."""
     cells = code(path)
     first = next(place for place, cell in enumerate(cells) if has(cell, PLAIN))
-    assert has(cells[0], PARAMETERS)
-    return "\n".join([cells[0].source, 'preset = "offline"', *(cell.source for cell in cells[1:first])])
+    offline = '\npreset = "offline"'
+    return "\n".join(cell.source + (offline if has(cell, PARAMETERS) else "") for cell in cells[:first])
 
 
 def imported(program):

@@ -97,3 +97,14 @@ def test_nbval_compares_all_but_the_ignored_cells(folder):
     assert done.returncode == 1
     assert "1 failed, 2 passed" in done.stdout
     assert "Cell 1" in done.stdout
+
+
+def test_nbval_fails_where_a_cell_makes_tensorflow_trace_again_and_again(folder):
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    source = "import sys\nprint('5 out of the last 5 calls triggered tf.function retracing.', file=sys.stderr)"
+    notebook.cells = [nbformat.v4.new_code_cell(source, metadata={"tags": ["nbval-ignore-output"]})]
+    path = folder / "notebooks" / "traces.ipynb"
+    nbformat.write(notebook, path)
+    done = nbval(path, 120)
+    assert done.returncode == 1 and "1 passed" in done.stdout
+    assert "again and again: 5 out of the last 5" in done.stdout

@@ -13,7 +13,9 @@ from click.core import ParameterSource
 
 from transfer_utils import __version__
 from transfer_utils.cli.options import (
+    Number,
     RunCommand,
+    WholeNumber,
     debug_option,
     option,
     photo_config,
@@ -90,7 +92,7 @@ def compare(quiet: bool, **options: Any) -> None:
 @option("cache_dir", default=None, help="folder for the cache [default: the user's cache folder]")
 @option("groups", default="", help="run only these groups of the study, such as depth,mixup [default: all]")
 @option("seeds", default="", help="run only these seeds, such as 0,1 [default: all]")
-@option("workers", default=1, show_default=True, type=click.IntRange(1, 256), help="number of runs at the same time")
+@option("workers", default=1, show_default=True, type=WholeNumber(1, 256), help="number of runs at the same time")
 @option("scheduler", default="", metavar="tcp://HOST:PORT", help="use the workers of this Dask scheduler")
 @option("notebook", is_flag=True, help="execute notebook 04 for each run and save the executed copies")
 @click.option("--dry-run", "--dry_run", "dry", is_flag=True, help="only list the runs with their time and disk space")
@@ -143,7 +145,7 @@ def sweep(
 @click.option("--notebook", "notebooks", multiple=True, help="run only this notebook, such as 04; can be repeated")
 @click.option("--parameter", "-p", "parameters", multiple=True, nargs=2, metavar="NAME VALUE", help="set a parameter")
 @option("output_dir", default="course", show_default=True, help="folder for the executed copies")
-@option("timeout", default=1800.0, show_default=True, type=click.FloatRange(1), help="seconds that a cell may take")
+@option("timeout", default=1800.0, show_default=True, type=Number(1), help="seconds that a cell may take")
 @option("publish", is_flag=True, help="write outputs and figures back into the project (preset cifar10-classic)")
 @quiet_option
 @debug_option
@@ -197,15 +199,18 @@ def notebooks(folder: Path) -> None:
 @cli.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
-@option("top", default=3, show_default=True, type=click.IntRange(1, 1000), help="number of classes per image")
+@option("top", default=3, show_default=True, type=WholeNumber(1, 1000), help="number of classes per image")
 @debug_option
 def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
     """Print the most likely classes of each IMAGE.
 
     MODEL is the file of a saved model (.keras, .h5 or .tflite).
     """
-    from transfer_utils.predict import predict_images
+    from transfer_utils.predict import SUFFIXES, predict_images
 
+    swapped = next((path for path in images if path.suffix in SUFFIXES), None)
+    if swapped and model.suffix not in SUFFIXES:
+        raise UserError(f"The model comes before the images: transfer-utils predict {swapped} {model}")
     failed = 0
     for path, prediction in predict_images(model, images, top):
         if isinstance(prediction, UserError):
@@ -247,9 +252,9 @@ def doctor(cache_dir: str) -> None:
 
 @cli.command()
 @option("output_dir", default="weights", show_default=True, help="folder for the weights and the record")
-@option("n_letters", default=80_000, show_default=True, type=click.IntRange(min=40), help="number of training images")
-@option("epochs", default=8, show_default=True, type=click.IntRange(min=1), help="number of epochs")
-@option("seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="random seed")
+@option("n_letters", default=80_000, show_default=True, type=WholeNumber(min=40), help="number of training images")
+@option("epochs", default=8, show_default=True, type=WholeNumber(min=1), help="number of epochs")
+@option("seed", default=0, show_default=True, type=WholeNumber(0, 2**31 - 1), help="random seed")
 @quiet_option
 @debug_option
 def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: bool) -> None:
@@ -286,7 +291,7 @@ def report(study: str, runs: str, output_dir: str, medium: bool, quiet: bool) ->
 
 @cli.command()
 @option("runs", default="runs", show_default=True, help="folder of the run records")
-@option("port", default=8501, show_default=True, type=click.IntRange(1, 65535), help="port of the server")
+@option("port", default=8501, show_default=True, type=WholeNumber(1, 65535), help="port of the server")
 @option("export", default=None, metavar="DIR", help="write a page that needs no server into this folder instead")
 @debug_option
 def dashboard(runs: str, port: int, export: str | None) -> None:

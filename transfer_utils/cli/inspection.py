@@ -42,6 +42,9 @@ def write_inspection(folder: Path, output: Path, *, progress: Progress | None = 
     Raises:
         UserError: ``folder`` is not a usable image folder, or ``output`` is a folder.
     """
+    if not folder.expanduser().is_dir():
+        problem = "is not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"FOLDER must be a folder of pictures, got {printable(str(folder))!r}, which {problem}.")
     if output.is_dir():
         raise UserError(f"output_file must be a file, got {str(output)!r}, which is a folder.")
     found = inspect_folder(folder, progress)

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as stop:
         return _interrupted(stop.code) if stop.code in (HUNG_UP, TERMINATED) else int(stop.code or 0)
     except click.ClickException as error:
-        error.message = as_lines(error.message)
+        error.message = as_lines(error.message + _hint(error))
         error.show()
         return USER_ERROR
     except (UserError, Diverged) as error:
@@ -52,6 +52,17 @@ def main(arguments: list[str] | None = None) -> int:
         reason = disk.explain(error) if isinstance(error, OSError) else ""
         reason = reason or f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
         return _failed(error, f"{reason} (--debug shows the traceback)", MACHINE_ERROR, arguments)
+
+
+def _hint(error: click.ClickException) -> str:
+    """Return what to do about an option that does not exist; a likely name is one of Click's own hints."""
+    if not isinstance(error, click.NoSuchOption) or error.possibilities:
+        return ""
+    if not error.option_name.startswith("--"):
+        return " Options begin with two hyphens, such as --preset."
+    if error.ctx and error.ctx.parent is None:
+        return f" Options follow a command: transfer-utils train {error.option_name}."
+    return ""
 
 
 def _end_on_signals() -> None:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import click
 
 from transfer_utils.config import RunConfig, preset
+from transfer_utils.errors import UserError
 from transfer_utils.presets import PRESET_PURPOSE
 
 GROUP_TITLES = {"what": "General", "paths": "Paths"}  # the other groups are shown under their own names
@@ -16,8 +17,37 @@ quiet_option = click.option("--quiet", is_flag=True, help="print only errors")
 debug_option = click.option("--debug", is_flag=True, expose_value=False, help="show the traceback of an error")
 
 
+class _Limited:
+    """The errors of a number within limits, worded as those of the options of a run."""
+
+    expected = ""
+
+    def convert(self, value: Any, param: click.Parameter, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            limits = f"of at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
+            raise UserError(f"{param.name} must be {self.expected} {limits}, got {str(value)[:80]!r}.") from None
+
+
+class WholeNumber(_Limited, click.IntRange):
+    expected = "a whole number"
+
+
+class Number(_Limited, click.FloatRange):
+    expected = "a number"
+
+
 class RunCommand(click.Command):
     """A command with the options of a run; its help shows them by group, followed by the presets."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say of a word that is left over what was probably meant."""
+        ctx.allow_extra_args = True
+        super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            raise click.UsageError(f"Unexpected word {ctx.args[0]!r}.{_meant(ctx.args[0])}", ctx)
+        return ctx.args
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -82,6 +112,15 @@ def photo_config(options: dict[str, Any]) -> tuple[RunConfig, str] | None:
     seconds = Forecast(load_runs(config.output_dir).runs).seconds(config, **size)
     needs = f"About {duration(seconds)} and {format_bytes(estimate(config, chosen.images)[1])} of disk"
     return config, f"{chosen.reason(config)} {needs}. Any option overrides these, and --preset all of them."
+
+
+def _meant(word: str) -> str:
+    """Return what a word that belongs to no option was probably meant to be."""
+    if word in PRESET_PURPOSE:
+        return f" Did you mean --preset {word}?"
+    if word.lower() in ("yes", "no", "true", "false", "on", "off", "0", "1"):
+        return " A switch takes no value: write --augment to turn it on and --no-augment to turn it off."
+    return ""
 
 
 def _spellings(name: str) -> list[str]:

@@ -34,8 +34,8 @@ SCREEN_DPI = 100  # a figure of nine inches fills the page, and the notebook sta
 def begin(preset: str = "cifar10", **options: Any) -> RunConfig:
     """Return the options for the runs of a notebook and prepare its kernel.
 
-    Prints the data and the preset, creates ``output_dir``, and changes the kernel process: TensorFlow and absl log only
-    errors, warnings from Keras and TensorFlow are ignored, and Matplotlib draws in the style of the course.
+    Prints the data and the preset, creates ``output_dir``, and changes the kernel process: absl logs only errors,
+    warnings from Keras and TensorFlow are ignored, and Matplotlib draws in the style of the course.
 
     The environment variable ``TRANSFER_UTILS_PRESET`` overrides ``preset``, and ``TRANSFER_UTILS_DATA_DIR`` replaces an
     empty ``data_dir``, for tools that cannot set parameters.
@@ -140,8 +140,7 @@ def _config(name: str, **options: Any) -> RunConfig:
 def _set_up_kernel() -> None:
     """Silence log messages and warnings of the libraries, and set the figure style."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    for library in ("absl", "tensorflow"):
-        # A filter instead of a level, because TensorFlow sets the level of its logger on import in IPython.
-        logging.getLogger(library).addFilter(lambda entry: entry.levelno >= logging.ERROR)
+    # TensorFlow's own logger stays: it says when a cell makes it trace functions again and again.
+    logging.getLogger("absl").addFilter(lambda entry: entry.levelno >= logging.ERROR)
     warnings.filterwarnings("ignore", module="keras|tensorflow")
     matplotlib.rcParams.update(STYLE | {"axes.prop_cycle": cycler(color=SERIES)})

@@ -20,6 +20,7 @@ from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.project import project_folder
 
 NOTEBOOK_FILES = "[0-9][0-9]_*.ipynb"
+TYPES = {int: "a whole number", float: "a number", bool: "True or False", str: "text", list: "a list"}
 CELL_TIMEOUT = 1800.0  # seconds; some cells train a network on all of CIFAR-10
 
 
@@ -170,7 +171,7 @@ def _converted(name: str, value: Any, default: Any) -> Any:
     if isinstance(default, float) and type(converted) is int:
         converted = float(converted)
     if type(converted) is not type(default):
-        raise UserError(f"{name} must be of type {type(default).__name__}, such as {default!r}, got {value!r}.")
+        raise UserError(f"{name} must be {TYPES[type(default)]}, such as {default!r}, got {value!r}.")
     return converted
 
 

@@ -211,7 +211,7 @@ def check_h5(path: Path, content: BinaryIO | None = None) -> None:
     """
     try:
         with h5py.File(content or path, "r") as file:
-            datasets = list(_datasets(path, "", file))
+            datasets = list(_datasets(path, "", file, set()))
             check_declared_size(path, sum(dataset.nbytes for dataset in datasets))
             for dataset in datasets:
                 dataset[()]  # a truncated file fails here and not in the middle of training
@@ -235,7 +235,8 @@ def check_declared_size(path: Path, n_bytes: int) -> None:
         )
 
 
-def _datasets(path: Path, name: str, group: h5py.Group) -> Iterator[h5py.Dataset]:
+def _datasets(path: Path, name: str, group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
+    """Yield every dataset below ``group``; ``seen`` collects where in the file they and their groups are."""
     for key in group:
         link = group.get(key, getlink=True)
         if isinstance(link, h5py.ExternalLink):
@@ -243,8 +244,12 @@ def _datasets(path: Path, name: str, group: h5py.Group) -> Iterator[h5py.Dataset
         if isinstance(link, h5py.SoftLink):
             raise UserError(f"{path} is refused: {name}/{key} is a soft link, which Keras weights do not contain.")
         item = group[key]
+        address = h5py.h5o.get_info(item.id).addr
+        if address in seen:  # a few groups that contain each other can make more paths than anyone can follow
+            raise UserError(f"{path} is refused: {name}/{key} is linked twice.")
+        seen.add(address)
         if isinstance(item, h5py.Group):
-            yield from _datasets(path, f"{name}/{key}", item)
+            yield from _datasets(path, f"{name}/{key}", item, seen)
         elif not isinstance(item, h5py.Dataset):
             raise UserError(f"{path} is refused: {name}/{key} is neither a group nor a dataset.")
         elif item.external or item.is_virtual:

@@ -174,7 +174,12 @@ def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"The study {path} cannot be read: {error.strerror}.") from None
+        own = sorted(file.stem for file in (project_folder() / "studies").glob("*.yaml"))
+        hint = f" The studies of the course are {', '.join(own)}.{nearest(path.stem, own)}"
+        raise UserError(f"The study {path} cannot be read: {error.strerror}.{hint}") from None
+    except yaml.MarkedYAMLError as error:
+        place = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+        raise UserError(f"The study {path} is not YAML: {place}: {error.problem}.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date such as 2026-99-99
         raise UserError(f"The study {path} is not YAML: {error}") from None
     if not isinstance(content, dict):
