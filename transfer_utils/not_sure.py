@@ -1,4 +1,4 @@
-"""When a classifier answers "not sure": the score of an answer, its threshold, and how well a score tells pictures apart.
+"""When a classifier answers "not sure": the score of an answer, its threshold, and how well scores separate pictures.
 
 The score is the largest probability, the maximum softmax probability of Hendrycks and Gimpel (2017, arXiv 1610.02136).
 It needs nothing but what every saved model gives, whatever its format. ``docs/not-sure.md`` compares it with two scores

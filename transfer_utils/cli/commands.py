@@ -221,6 +221,24 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
 
 
 @cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@option(
+    "output_dir", default=None, type=click.Path(path_type=Path), help="folder of the cards [default: that of the run]"
+)
+@debug_option
+def card(run: Path, output_dir: Path | None) -> None:
+    """Write a model card and a data card of a completed RUN.
+
+    RUN is the folder of a run, or its record. The cards are Markdown with the metadata of Hugging Face; every number
+    comes from the record, and what it does not say is named.
+    """
+    from transfer_utils.report.cards import write_cards
+
+    for path in write_cards(run, output_dir):
+        echo(f"Wrote {path}.")
+
+
+@cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @option("output_file", default="inspection.html", show_default=True, type=click.Path(path_type=Path), help="the page")
 @quiet_option

@@ -45,7 +45,7 @@ def save_trained_model(model: keras.Model, dataset: Dataset, session: RunSession
 
 
 def copy_trained_model(model: keras.Model, session: RunSession) -> None:
-    """Write a copy of the model outside the run's folder, if requested; after the evaluation, which gives its threshold."""
+    """Write a copy of the model outside the run's folder, if requested, after the evaluation has chosen a threshold."""
     if copy := copy_path(session.config):
         copy_model(model, session.record, copy, session.log)
         session.record.files["exported"] = str(copy)

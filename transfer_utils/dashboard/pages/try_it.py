@@ -152,8 +152,8 @@ def _show(prediction: Prediction) -> None:
     stored, resized = prediction.sides
     if (largest := prediction.best[0][1]) < prediction.not_sure_below:
         st.warning(
-            f"**Not sure.** The largest probability, {percent(largest)}, is below {percent(prediction.not_sure_below)}, "
-            "the threshold chosen on the validation images. The image may show none of the classes.",
+            f"**Not sure.** The largest probability is {percent(largest)}, and the threshold that was chosen on the "
+            f"validation images is {percent(prediction.not_sure_below)}. The image may show none of the classes.",
             icon=":material/help:",
         )
     style.show(_bars(prediction.best), "try-it", f"The {len(prediction.best)} most probable classes")
