@@ -85,7 +85,7 @@ class RunRecord(BaseModel):
     per_class: Annotated[list[dict[str, Any]], FailFast()] = Field(default_factory=list)
     calibration: dict[str, Any] = Field(default_factory=dict)
     not_sure: dict[str, float | str | None] = Field(default_factory=dict)
-    cross_validation: dict[str, float] = Field(default_factory=dict)
+    cross_validation: dict[str, int | float] = Field(default_factory=dict)
     test_correct: str = ""
     files: dict[str, str] = Field(default_factory=dict)
     notes: Annotated[list[str], FailFast()] = Field(default_factory=list)

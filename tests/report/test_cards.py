@@ -14,7 +14,7 @@ from transfer_utils.report.cards import data_card, letters_card, model_card, wri
 
 # Numbers of the templates that are not of the record: pixel values, the level of intervals, names of hashes and scores.
 OF_THE_TEXT = {"0", "255", "95", "256", "1"}
-NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w])")
+NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?!\w)")
 
 
 def numbers_of(value):
