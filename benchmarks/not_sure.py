@@ -30,7 +30,11 @@ SCORES = {
 
 
 def not_sure(data_dir: str, runs: str) -> list[dict[str, Any]]:
-    """Return a row for each preset and kind of foreign pictures: the AUROC of each score, and who gets an answer.
+    """Return a row for each preset: what each score does to its test images, and to each kind of foreign pictures.
+
+    For the test images, ``share`` is the share that gets no answer and ``right`` the accuracy on the others, for the
+    threshold that the preset's ``not_sure_rate`` gives on validation; for foreign pictures, the ``share`` that gets no
+    answer and the ``auroc`` with its interval.
 
     Args:
         runs: folder of runs; those of the presets are trained there unless it has them, complete and with their models.
@@ -41,23 +45,25 @@ def not_sure(data_dir: str, runs: str) -> list[dict[str, Any]]:
         config = preset(name, output_dir=runs, model_path="none", **images)
         run = run_experiment(config, reuse=True)
         logits_of = Engine(without_softmax(load_model(run.folder / run.record.files["model"])), config.engine)
-        dataset, confidence = load_dataset(config), SCORES["largest probability"]
-        known = logits_of(dataset.test.take())
-        threshold = not_sure_threshold(confidence(logits_of(dataset.validation.take())), config.not_sure_rate)
-        for kind, pictures in foreign_pictures(config).items():
-            logits = logits_of(pictures)
-            rows.append(
-                {
-                    "data": dataset.description,
-                    "run": run.name,
-                    "foreign": kind,
-                    "images": [len(known), len(pictures)],
-                    "auroc": {score: auroc(of(known), of(logits))[:3] for score, of in SCORES.items()},
-                    "rate": config.not_sure_rate,
-                    "test_share": float((confidence(known) < threshold).mean()),
-                    "foreign_share": float((confidence(logits) < threshold).mean()),
-                }
-            )
+        dataset = load_dataset(config)
+        validation, test = (logits_of(split.take()) for split in (dataset.validation, dataset.test))
+        right = test.argmax(axis=1) == dataset.test.labels
+        foreign = {kind: logits_of(pictures) for kind, pictures in foreign_pictures(config).items()}
+        row: dict[str, Any] = {
+            "data": dataset.description,
+            "fingerprint": run.record.fingerprint,
+            "rate": config.not_sure_rate,
+        }
+        row["images"] = {"test": len(test), **{kind: len(logits) for kind, logits in foreign.items()}}
+        row["test"], row["foreign"] = {}, {kind: {} for kind in foreign}
+        for score, of in SCORES.items():
+            threshold = not_sure_threshold(of(validation), config.not_sure_rate)
+            answered = of(test) >= threshold
+            row["test"][score] = {"share": float(1 - answered.mean()), "right": float(right[answered].mean())}
+            for kind, logits in foreign.items():
+                share = float((of(logits) < threshold).mean())
+                row["foreign"][kind][score] = {"auroc": auroc(of(test), of(logits))[:3], "share": share}
+        rows.append(row)
     return rows
 
 

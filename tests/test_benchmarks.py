@@ -89,14 +89,14 @@ def test_scores_are_measured_on_the_logits_of_a_run_which_is_used_again(monkeypa
     monkeypatch.setattr(measured, "PRESETS", ("offline",))
     monkeypatch.setattr(measured, "FOREIGN", 20)
     monkeypatch.setattr(measured, "preset", lambda name, **paths: tiny.config(**paths, not_sure_rate=0.3))
-    rows = measured.not_sure("", str(tmp_path))
-    assert rows == measured.not_sure("", str(tmp_path)) and len(list(tmp_path.glob("*/run.json"))) == 1
-    assert [row["images"] for row in rows] == [[10, 20], [10, 1797], [10, 20], [10, 20]]
-    record = read_record(next(tmp_path.glob("*/run.json")))
-    assert {row["test_share"] for row in rows} == {record.not_sure["test_share"]}
-    for row in rows:
-        assert all(0 <= low <= area <= high <= 1 for area, low, high in row["auroc"].values())
-    assert not_sure_table({"rows": rows}).count("\n") == 2 + len(rows)
+    [row] = measured.not_sure("", str(tmp_path))
+    assert [row] == measured.not_sure("", str(tmp_path)) and len(list(tmp_path.glob("*/run.json"))) == 1
+    assert list(row["images"].values()) == [10, 20, 1797, 20, 20]
+    found, own = read_record(next(tmp_path.glob("*/run.json"))).not_sure, row["test"]["largest probability"]
+    assert own == pytest.approx({"share": found["test_share"], "right": found["test_accuracy"]})
+    for scores in row["foreign"].values():
+        assert all(0 <= low <= area <= high <= 1 for area, low, high in (score["auroc"] for score in scores.values()))
+    assert not_sure_table({"rows": [row]}).count("\n") == 2 + 1 + len(row["foreign"])
     model, images = load_model(next(tmp_path.glob("*/model.keras"))), load_dataset(tiny.config()).test.take()
     probabilities = np.asarray(model(images))
     logits = np.asarray(measured.without_softmax(model)(images))

@@ -113,20 +113,22 @@ def growth_table(measured: dict[str, Any]) -> str:
 
 
 def not_sure_table(measured: dict[str, Any]) -> str:
-    """Return a row for each kind of foreign pictures: the AUROC of each score, and the shares that get no answer."""
-    rows = [
-        [
-            row["data"],
-            row["foreign"],
-            *(f"{area:.3f} ({low:.3f}–{high:.3f})" for area, low, high in row["auroc"].values()),
-            percent(row["test_share"]),
-            percent(row["foreign_share"]),
+    """Return a row for each kind of foreign pictures, with the AUROC of each score and the share that is not answered.
+
+    Before them stands what the threshold of each score does to the test images.
+    """
+    rows = []
+    for row in measured["rows"]:
+        cells = [
+            f"{percent(own['share'])}; {percent(own['right'])} of the others right" for own in row["test"].values()
         ]
-        for row in measured["rows"]
-    ]
-    scores = measured["rows"][0]["auroc"]
-    columns = ["trained on", "foreign pictures", *scores, "its test images: not sure", "foreign: not sure"]
-    return markdown_table(columns, rows) + "\n"
+        rows.append([row["data"], "none: its own test images", *cells])
+        for kind, scores in row["foreign"].items():
+            areas = [(*score["auroc"], percent(score["share"])) for score in scores.values()]
+            cells = [f"{share}; AUROC {area:.3f} ({low:.3f}–{high:.3f})" for area, low, high, share in areas]
+            rows.append([row["data"], kind, *cells])
+    scores = [f"{score}: not sure" for score in measured["rows"][0]["test"]]
+    return markdown_table(["trained on", "foreign pictures", *scores], rows) + "\n"
 
 
 def options_table() -> str:
