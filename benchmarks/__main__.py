@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.growth import growth
+from benchmarks.not_sure import not_sure
 from benchmarks.pairs import QUIET, alternate, busy_cores
 from benchmarks.speed import COMPARISONS
 from transfer_utils.utils.files import write_json
@@ -17,8 +18,9 @@ RESULTS = Path(__file__).parent / "results"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("names", nargs=-1, type=click.Choice([*COMPARISONS, "growth"]))
+@click.argument("names", nargs=-1, type=click.Choice([*COMPARISONS, "growth", "not_sure"]))
 @click.option("--data_dir", default="", help="CIFAR-10 as an image folder, instead of a download")
+@click.option("--runs", default="runs", show_default=True, help="folder of the runs that not_sure uses, or trains")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="times that each side runs")
 @click.option(
     "--max_wait",
@@ -28,13 +30,16 @@ RESULTS = Path(__file__).parent / "results"
     help=f"seconds to wait before each side until less than {QUIET:g} cores are busy; 0 does not wait",
 )
 @click.option("--output", default=RESULTS, type=click.Path(path_type=Path), help="folder of the JSON files")
-def main(names: tuple[str, ...], data_dir: str, rounds: int, max_wait: float, output: Path) -> None:
-    """Measure NAMES (all of them by default) against plain Keras, in turn, and write the results."""
+def main(names: tuple[str, ...], data_dir: str, runs: str, rounds: int, max_wait: float, output: Path) -> None:
+    """Measure NAMES (all but not_sure by default) against plain Keras, in turn, and write the results."""
     measure = functools.partial(alternate, rounds=rounds, max_wait=max_wait)
     for name in names or (*COMPARISONS, "growth"):
         about = {"machine": machine(), "versions": versions(), "load_before": round(busy_cores(), 2)}
         if name == "growth":
             write_json(output / "growth.json", {"rows": growth(data_dir), **about})
+            continue
+        if name == "not_sure":
+            write_json(output / "not_sure.json", {"rows": not_sure(data_dir, runs), **about})
             continue
         click.echo(f"{name}: {COMPARISONS[name].__doc__.splitlines()[0]}")
         rows = COMPARISONS[name](data_dir, measure)

@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
+import scipy.special
 from click.testing import CliRunner
 
 from benchmarks.pairs import Timed, alternate, compare
 from tests import tiny
 from transfer_utils.data.splits import load_dataset
+from transfer_utils.records import read_record
 
 
 def quiet(line: str) -> None:
@@ -74,3 +77,28 @@ def test_the_command_measures_and_writes(tmp_path, monkeypatch):
     rows = json.loads((tmp_path / "single_image.json").read_text())["rows"]
     assert len(rows) == 4 and all(row["ours"] > 0 and row["plain"] > 0 for row in rows)
     assert CliRunner().invoke(main, ["no_such"]).exit_code == 2
+
+
+@pytest.mark.slow
+def test_scores_are_measured_on_the_logits_of_a_run_which_is_used_again(monkeypatch, tmp_path):
+    from benchmarks import not_sure as measured
+    from transfer_utils.models.saving import load_model
+    from transfer_utils.report.readme import not_sure_table
+
+    tiny.use_backbone(monkeypatch)
+    monkeypatch.setattr(measured, "PRESETS", ("offline",))
+    monkeypatch.setattr(measured, "FOREIGN", 20)
+    monkeypatch.setattr(measured, "preset", lambda name, **paths: tiny.config(**paths, not_sure_rate=0.3))
+    [row] = measured.not_sure("", str(tmp_path))
+    assert [row] == measured.not_sure("", str(tmp_path)) and len(list(tmp_path.glob("*/run.json"))) == 1
+    assert list(row["images"].values()) == [10, 20, 1797, 20, 20]
+    found, own = read_record(next(tmp_path.glob("*/run.json"))).not_sure, row["test"]["largest probability"]
+    assert own == pytest.approx({"share": found["test_share"], "right": found["test_accuracy"]})
+    for scores in row["foreign"].values():
+        assert all(0 <= low <= area <= high <= 1 for area, low, high in (score["auroc"] for score in scores.values()))
+    assert not_sure_table({"rows": [row]}).count("\n") == 2 + 1 + len(row["foreign"])
+    model, images = load_model(next(tmp_path.glob("*/model.keras"))), load_dataset(tiny.config()).test.take()
+    probabilities = np.asarray(model(images))
+    logits = np.asarray(measured.without_softmax(model)(images))
+    assert np.abs(scipy.special.softmax(logits, axis=1) - probabilities).max() < 1e-5
+    assert np.abs(logits - probabilities).max() > 0.1, "the softmax is still there"

@@ -1,6 +1,7 @@
 """Predictions of a saved model for image files, and the names of its classes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -10,7 +11,7 @@ from PIL import Image
 
 from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
-from transfer_utils.models.saving import class_names, name_classes, save_model
+from transfer_utils.models.saving import class_names, name_classes, not_sure_below, save_model
 from transfer_utils.predict import predict_images
 from transfer_utils.records import RunRecord
 
@@ -37,7 +38,7 @@ def test_readable_images_get_predictions_and_the_others_an_error(model):
     names = ["dark.png", "odd.png", "missing.png", "folder.png", "light.png"]
     predictions = dict(predict_images(model, [Path(name) for name in names], top=2))
     assert [str(path) for path in predictions] == names
-    classes = [[name for name, _ in predictions[Path(n)]] for n in ("dark.png", "light.png")]
+    classes = [[name for name, _ in predictions[Path(n)].best] for n in ("dark.png", "light.png")]
     assert classes == [["class 0", "class 1"], ["class 2", "class 1"]]
     for name in names[1:4]:
         assert isinstance(predictions[Path(name)], UserError) and name in str(predictions[Path(name)])
@@ -45,9 +46,10 @@ def test_readable_images_get_predictions_and_the_others_an_error(model):
 
 def test_the_probabilities_are_those_of_the_model(model):
     (_, prediction), *_ = predict_images(model, [Path("dark.png")], top=1000)
+    assert not prediction.not_sure, "there is no threshold beside this model"
     logits = decode_image("dark.png", 32).mean(axis=(0, 1)) / 255 @ np.array([[-4.0, 0, 4]] * 3) + [6, 0, -6]
     expected = np.sort(np.exp(logits) / np.exp(logits).sum())[::-1]
-    assert np.allclose([probability for _, probability in prediction], expected, atol=1e-3)
+    assert np.allclose([probability for _, probability in prediction.best], expected, atol=1e-3)
 
 
 def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered(tmp_path):
@@ -66,6 +68,35 @@ def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered(
         (tmp_path / name).write_text("{")
         with pytest.raises(UserError, match=r"The class names beside .*model\.keras cannot be read"):
             class_names(path, 2)
+
+
+def test_an_answer_below_the_threshold_beside_the_model_is_not_sure(model, tmp_path):
+    path = Path(shutil.copy(model, tmp_path / "mine.keras"))
+    ((_, dark), (_, light)) = predict_images(path, [Path("dark.png"), Path("light.png")])
+    largest = dark.best[0][1]  # about 0.9975, as for the light image
+    for threshold, expected in ((largest, False), (largest + 1e-4, True)):
+        name_classes(path, ["a", "b", "c"], threshold)
+        assert [answer.not_sure for _, answer in predict_images(path, [Path("dark.png")])] == [expected]
+    assert light.best[0][0] == "class 2" and not light.not_sure
+
+
+def test_the_threshold_is_that_of_this_model_from_the_names_file_or_the_record(tmp_path):
+    path, names = tmp_path / "model.keras", ["x", "y"]
+    assert not_sure_below(path, 2) == 0.0
+    record = RunRecord(dataset={"class_names": names}, files={"model": "model.keras"}, not_sure={"threshold": 0.4})
+    record.save(tmp_path / "run.json")
+    assert not_sure_below(path, 2) == 0.4
+    assert not_sure_below(tmp_path / "model-int8.tflite", 2) == 0.0, "an exported model has a threshold of its own"
+    name_classes(path, names, 0.7)
+    assert not_sure_below(path, 2) == 0.7
+    assert not_sure_below(path, 3) == 0.0, "the threshold of another model"
+    for old in (names, {"class_names": names}):
+        (tmp_path / "model.keras.classes.json").write_text(json.dumps(old))
+        assert not_sure_below(path, 2) == 0.0 and class_names(path, 2) == names
+    for value in (-0.1, 1.5, "0.5", None, True):
+        (tmp_path / "model.keras.classes.json").write_text(json.dumps({"class_names": names, "not_sure_below": value}))
+        with pytest.raises(UserError, match=r"not_sure_below beside .*model\.keras must be from 0 to 1, got"):
+            not_sure_below(path, 2)
 
 
 def test_numbered_classes_come_with_a_warning_that_says_where_the_names_belong(tmp_path, recwarn):

@@ -64,6 +64,15 @@ class RunConfig(BaseModel):
         0, "what", "seed of the split, the drawn labels, the weights and the augmentation", ge=0, le=2**31 - 1
     )
 
+    not_sure_rate: float = _option(
+        0.05,
+        "what",
+        "share of the validation images that would be answered 'not sure', which sets the threshold of predictions; "
+        "0 always answers",
+        ge=0,
+        lt=1,
+    )
+
     dataset: Literal["cifar10", "photo-digits", "folder"] = _option("cifar10", "data", "which images")
     data_dir: str = _option("", "data", "an image folder <split>/<class>/* or <class>/* to read instead of a download")
     stored_size: int = _option(32, "data", "side at which images are stored and augmented", "px", ge=8, le=512)

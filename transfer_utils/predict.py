@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,12 +13,24 @@ from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
 from transfer_utils.models.engine import Engine
 from transfer_utils.models.litert import LiteRT, load_exported
-from transfer_utils.models.saving import check_is_model, class_names, load_model
+from transfer_utils.models.saving import check_is_model, class_names, load_model, not_sure_below
 
 SUFFIXES = (*MODEL_SUFFIXES, ".tflite")
 MAX_SIDE = 4096  # pixels; an image is enlarged to the side that the model takes
 
-Prediction = list[tuple[str, float]]  # pairs (class name, probability), most likely first
+Classes = list[tuple[str, float]]  # pairs (class name, probability), most likely first
+
+
+class Prediction(NamedTuple):
+    """The answer of a model for one image.
+
+    Attributes:
+        best: the most likely classes with their probabilities.
+        not_sure: whether the largest probability is below the threshold that was chosen on validation.
+    """
+
+    best: Classes
+    not_sure: bool
 
 
 def predict_images(
@@ -25,14 +38,16 @@ def predict_images(
 ) -> Iterator[tuple[Path, Prediction | UserError]]:
     """Yield the ``top`` most likely classes of each image, or the error if the image cannot be read.
 
-    Images are cropped and resized like those of an image folder. The class names come from the file of ``name_classes``
-    next to the model or from its run record; without either, the classes are numbered.
+    Images are cropped and resized like those of an image folder. The class names and the threshold of "not sure" come
+    from the file of ``name_classes`` next to the model or from its run record; without either, the classes are numbered
+    and every image gets an answer.
 
     Raises:
         UserError: the model cannot be loaded, or is not a classifier of square colour images.
     """
     classify, side = _classifier(model_path)
-    names = class_names(model_path, classify.shape[-1])
+    n_classes = classify.shape[-1]
+    names, threshold = class_names(model_path, n_classes), not_sure_below(model_path, n_classes)
     for path in images:
         try:
             if path.is_dir():
@@ -41,7 +56,8 @@ def predict_images(
         except UserError as error:
             yield path, error
             continue
-        yield path, top_classes(classify(pixels[None])[0], names, top)
+        probabilities = classify(pixels[None])[0]
+        yield path, Prediction(top_classes(probabilities, names, top), bool(probabilities.max() < threshold))
 
 
 def _classifier(path: Path) -> tuple[Engine | LiteRT, int]:
@@ -64,7 +80,7 @@ def _check_side(path: Path, side: int) -> None:
         raise UserError(f"{path} is refused: it takes images of {side} pixels a side, and the limit is {MAX_SIDE}.")
 
 
-def top_classes(probabilities: np.ndarray, names: list[str], top: int) -> Prediction:
+def top_classes(probabilities: np.ndarray, names: list[str], top: int) -> Classes:
     """Return the ``top`` most likely classes for ``probabilities`` of shape (classes,), most likely first."""
     best = np.argsort(probabilities)[::-1][:top]
     return [(names[i], float(probabilities[i])) for i in best]

@@ -54,6 +54,10 @@ class RunRecord(BaseModel):
         source: the ``commit`` of the package and whether it was ``changed`` since; empty outside a git checkout.
         inference: the number of ``images`` and the ``seconds`` of the timed predictions; empty if none were timed.
         confusion_matrix: counts on the test split; rows are true classes, columns are predicted classes.
+        not_sure: the threshold of the answer "not sure", with what it does (see ``not_sure.describe_not_sure``), and
+            that of each exported file, as ``threshold_int8``; empty in records of older versions.
+        cross_validation: of the head on frozen features, where few images are held out: the number of ``images``,
+            ``folds`` and ``repeats``, the ``accuracy`` and its Wilson interval ``low`` and ``high``; else empty.
         test_correct: one bit per test image, packed and base64-encoded, to compare two runs image by image.
     """
 
@@ -80,6 +84,8 @@ class RunRecord(BaseModel):
     confusion_matrix: Annotated[list[Annotated[list[Count], FailFast()]], FailFast()] = Field(default_factory=list)
     per_class: Annotated[list[dict[str, Any]], FailFast()] = Field(default_factory=list)
     calibration: dict[str, Any] = Field(default_factory=dict)
+    not_sure: dict[str, float | str | None] = Field(default_factory=dict)
+    cross_validation: dict[str, int | float] = Field(default_factory=dict)
     test_correct: str = ""
     files: dict[str, str] = Field(default_factory=dict)
     notes: Annotated[list[str], FailFast()] = Field(default_factory=list)

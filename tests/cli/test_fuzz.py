@@ -24,7 +24,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.experiment import run as experiment
 from transfer_utils.models.litert import convert
 from transfer_utils.models.saving import save_model
-from transfer_utils.report import article
+from transfer_utils.report import article, cards
 from transfer_utils.studies import sweep
 from transfer_utils.training import pretrain
 
@@ -72,7 +72,7 @@ WORDS = st.sampled_from(
 )
 TEXT = st.text(max_size=8).filter(lambda text: "\0" not in text)
 COMMANDS = ["train", "compare", "sweep", "report", "course", "predict", "inspect", "doctor", "pretrain", "dashboard"]
-COMMANDS += ["notebooks"]
+COMMANDS += ["notebooks", "card"]
 
 
 @given(command=st.sampled_from(COMMANDS), arguments=st.lists(WORDS | TEXT, max_size=6))
@@ -91,6 +91,7 @@ def test_any_arguments_end_with_status_0_or_2(command, arguments):
             (pretrain, "pretrain_backbone"),
             (predict, "predict_images"),
             (launch, "launch"),
+            (cards, "write_cards"),
         ):
             patch.setattr(module, function, started)
         patch.setattr("transfer_utils.course.copy_course", lambda folder: (1, 0))

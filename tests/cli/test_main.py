@@ -328,6 +328,9 @@ def test_predict_prints_readable_images_and_exits_2_for_the_others(capsys):
     assert capsys.readouterr().err.endswith("Error: 1 of 1 image could not be read.\n")
     assert main(["predict", "--top", "1", "model.keras", "good.png"]) == 0
     assert len(re.findall(shares, capsys.readouterr().out)) == 1
+    name_classes(Path("model.keras"), list("abcd"), 1.0)
+    assert main(["predict", "--top", "1", "model.keras", "good.png"]) == 0
+    assert re.fullmatch(r"good\.png: not sure; [a-d] \d+\.\d %\n", capsys.readouterr().out)
 
 
 REPORT = "report --study s.yaml --runs r --output_dir o --medium"

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from tests.dashboard.conftest import SCRIPT
 from transfer_utils.dashboard import store
 from transfer_utils.dashboard.pages.try_it import _enlarged, model_file, overlay, predict
 from transfer_utils.errors import UserError
-from transfer_utils.records import RunRecord
+from transfer_utils.records import RunRecord, read_record
 
 
 @pytest.fixture
@@ -107,6 +108,20 @@ def test_the_page_shows_the_three_best_classes_and_three_images(model_run, pictu
     app.file_uploader(key="image").set_value(("bad.png", b"no picture", "image/png")).run()
     assert not app.exception and len(app.warning) == 1
     assert not any(str(model_run) in text.value for text in app.text)
+
+
+@pytest.mark.slow
+def test_the_page_says_not_sure_below_the_threshold_of_the_record(model_run, picture, draw, tmp_path):
+    shutil.copytree(model_run, tmp_path / "runs")
+    path = next(tmp_path.glob("runs/*/run.json"))
+    record = read_record(path)
+    for threshold, expected in ((0.5, 0), (0.9999, 1)):
+        record.not_sure = {"threshold": threshold}
+        record.save(path)
+        app = draw(tmp_path / "runs", "Try it")
+        app.file_uploader(key="image").set_value(("red.png", picture, "image/png")).run()
+        assert not app.exception and len(app.image) == 3
+        assert ["Not sure" in warning.value for warning in app.warning] == [True] * expected
 
 
 def test_the_overlay_is_transparent_where_the_heatmap_is_weak():

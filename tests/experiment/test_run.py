@@ -23,15 +23,16 @@ from transfer_utils.errors import Diverged, UserError
 from transfer_utils.experiment import phases
 from transfer_utils.experiment import session as sessions
 from transfer_utils.experiment.run import finished_run, run_experiment
-from transfer_utils.models.saving import load_model
+from transfer_utils.models.saving import load_model, not_sure_below
 from transfer_utils.models.weights import sha256_of_weights
+from transfer_utils.not_sure import sentence
 from transfer_utils.predictions import load_predictions
 from transfer_utils.records import RECORD_NAME, RunRecord, load_runs, read_record, unpack_bits
 from transfer_utils.training import stages
 from transfer_utils.utils import array_cache, disk
 from transfer_utils.utils.files import lock
 
-EPOCHS = 12
+EPOCHS, RATE = 12, 0.3
 
 # The keys in the record of the original script.
 OLD_KEYS = {"config": {"base_model", "n_unfreeze", "augment", "batch_size", "epochs_stage2"}, "timing_sec": {"total"}}
@@ -44,7 +45,8 @@ def small(monkeypatch):
 
 
 def config(**options) -> RunConfig:
-    return tiny.config(**{"epochs_stage1": EPOCHS, "epochs_stage2": EPOCHS, "patience": 0, **options})
+    stages = {"epochs_stage1": EPOCHS, "epochs_stage2": EPOCHS, "patience": 0}
+    return tiny.config(**{**stages, "not_sure_rate": RATE, **options})
 
 
 def quiet(line: str) -> None:
@@ -54,7 +56,7 @@ def quiet(line: str) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     """Return a run that was not interrupted, and its record after each save."""
-    folder, records = tmp_path_factory.mktemp("uninterrupted"), []
+    folder, records, lines = tmp_path_factory.mktemp("uninterrupted"), [], []
     save = RunRecord.save
 
     def keep(self, path):
@@ -65,8 +67,8 @@ def uninterrupted(tmp_path_factory):
         tiny.use_backbone(patch)
         patch.setattr(RunRecord, "save", keep)
         paths = {"output_dir": str(folder / "runs"), "model_path": str(folder / "model.h5")}
-        run = run_experiment(config(json_output_path=str(folder / "log.json"), **paths), log=quiet)
-    return SimpleNamespace(run=run, records=records, folder=folder)
+        run = run_experiment(config(json_output_path=str(folder / "log.json"), **paths), log=lines.append)
+    return SimpleNamespace(run=run, records=records, folder=folder, lines=lines)
 
 
 def outcome(folder: Path) -> tuple:
@@ -74,7 +76,8 @@ def outcome(folder: Path) -> tuple:
     record = read_record(folder / RECORD_NAME)
     curves = {name: {k: v for k, v in curve.items() if k != "seconds"} for name, curve in record.curves.items()}
     weights = sha256_of_weights(load_model(folder / "model.keras"))
-    return weights, curves, record.metrics, record.confusion_matrix, record.test_correct
+    measured = record.metrics, record.not_sure, record.cross_validation
+    return weights, curves, *measured, record.confusion_matrix, record.test_correct
 
 
 def epochs_of(record: RunRecord, stage: str) -> int:
@@ -124,7 +127,30 @@ def test_the_metrics_are_those_of_the_saved_model_on_each_split(uninterrupted):
         np.add.at(matrix, (test.labels, predicted), 1)
         assert record.confusion_matrix == matrix.tolist()
     assert record.metrics["test_low"] < record.metrics["test_end2end"] <= record.metrics["test_high"]
-    assert json.loads((uninterrupted.folder / "model.h5.classes.json").read_text()) == tiny.CLASSES
+
+
+@pytest.mark.slow
+def test_the_threshold_of_not_sure_is_chosen_on_validation_and_kept_beside_every_copy(uninterrupted):
+    record, validation = uninterrupted.run.record, load_dataset(config()).validation
+    model = load_model(uninterrupted.run.folder / record.files["model"])
+    largest = np.sort(model(validation.take()).numpy().max(axis=1))
+    assert record.not_sure["rate"] == RATE and record.not_sure["val_share"] == 0.3
+    assert largest[2] < record.not_sure["threshold"] and record.not_sure["threshold"] == pytest.approx(largest[3])
+    copy, own = uninterrupted.folder / "model.h5", uninterrupted.run.folder / "model.keras"
+    assert not_sure_below(copy, 2) == not_sure_below(own, 2) == record.not_sure["threshold"]
+    assert json.loads(copy.with_name("model.h5.classes.json").read_text())["class_names"] == tiny.CLASSES
+    assert any(line == sentence(record.not_sure) for line in uninterrupted.lines)
+
+
+@pytest.mark.slow
+def test_with_few_images_the_head_is_cross_validated_and_the_log_says_how_sure_one_can_be(uninterrupted):
+    record, metrics = uninterrupted.run.record, uninterrupted.run.record.metrics
+    checked = record.cross_validation
+    assert {name: checked[name] for name in ("images", "folds", "repeats")} == {"images": 50, "folds": 5, "repeats": 3}
+    assert checked["low"] < checked["accuracy"] < checked["high"]
+    (line,) = (line for line in uninterrupted.lines if line.startswith("Few images leave"))
+    wide = f"{100 * (metrics['test_high'] - metrics['test_low']):.0f} points wide on 10 test images"
+    assert wide in line and f"right for {100 * checked['accuracy']:.1f} %" in line
 
 
 @pytest.mark.slow
@@ -164,7 +190,7 @@ def test_a_finished_run_is_reused_on_request(uninterrupted, monkeypatch, tmp_pat
     run_experiment(same.model_copy(update=copies), reuse=True, log=quiet)
     assert read_record(tmp_path / "log.json").run_id == again.name
     assert sha256_of_weights(load_model(tmp_path / "mine.keras")) == outcome(again.folder)[0]
-    assert (tmp_path / "mine.keras.classes.json").is_file()
+    assert not_sure_below(tmp_path / "mine.keras", 2) == again.record.not_sure["threshold"] > 0
     assert finished_run(config(output_dir=same.output_dir, baseline="compact")).path == again.path, "it trains no CNN"
     assert finished_run(config(output_dir=same.output_dir, seed=1)) is None
     assert finished_run(config(output_dir="elsewhere")) is None

@@ -19,7 +19,7 @@ from transfer_utils.experiment.run import run_experiment
 from transfer_utils.models import litert
 from transfer_utils.models.litert import LiteRT, convert, load_exported
 from transfer_utils.models.networks import build_feature_extractor, build_full_model, build_top_classifier
-from transfer_utils.models.saving import name_classes
+from transfer_utils.models.saving import name_classes, not_sure_below
 from transfer_utils.predict import predict_images
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
@@ -61,18 +61,22 @@ def test_predict_returns_class_names_for_a_file(model, tmp_path):
     Image.fromarray(IMAGES[0]).save("picture.png")
     ((_, answer),) = predict_images(path, [Path("picture.png")])
     expected = np.asarray(model(IMAGES[:1].astype("float32")))[0]
-    assert [name for name, _ in answer] == ["abc"[i] for i in np.argsort(expected)[::-1]]
-    assert np.allclose([share for _, share in answer], np.sort(expected)[::-1], atol=1e-3)
+    assert [name for name, _ in answer.best] == ["abc"[i] for i in np.argsort(expected)[::-1]]
+    assert np.allclose([share for _, share in answer.best], np.sort(expected)[::-1], atol=1e-3)
 
 
 @pytest.mark.slow
 def test_a_run_exports_and_evaluates_each_precision():
-    run = run_experiment(tiny.config(n_unfreeze=0, epochs_stage1=1, export="all"), log=lambda line: None)
+    options = {"n_unfreeze": 0, "epochs_stage1": 1, "export": "all", "not_sure_rate": 0.39}
+    run = run_experiment(tiny.config(**options), log=lambda line: None)
     for precision in ("float32", "float16", "int8"):
         exported = load_exported(run.folder / run.record.files[precision])
         test = load_dataset(tiny.config()).test
         right = (exported(test.take()).argmax(axis=1) == test.labels).mean()
         assert run.record.metrics[f"test_{precision}"] == right
+        largest = exported(load_dataset(tiny.config()).validation.take()).max(axis=1)
+        threshold = not_sure_below(run.folder / run.record.files[precision], 2)
+        assert threshold == run.record.not_sure[f"threshold_{precision}"] and threshold == np.sort(largest)[3]
     assert run.record.metrics["test_float32"] == run.record.metrics["test_end2end"]
     assert run.record.timing_sec["export"] > 0, "the export has its own entry"
 

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests import tiny
 from transfer_utils.models.networks import build_top_classifier
-from transfer_utils.training.linear_head import solve_head, start_head
+from transfer_utils.training.linear_head import cross_validate_head, solve_head, start_head, stratified_folds
 
 CLASSES = 4
 
@@ -54,3 +54,25 @@ def test_the_keras_head_starts_from_the_solution_also_where_a_feature_hardly_mov
     scores = (x - solved.mean) / solved.deviation @ solved.kernel + solved.bias
     expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     assert head.predict_on_batch(x) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(("counts", "folds"), [([23, 40, 9], 5), ([3, 1, 2], 5), ([2, 2], 2)])
+def test_folds_are_stratified_and_as_equal_as_can_be(counts, folds):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    fold = stratified_folds(labels, folds, np.random.default_rng(1))
+    assert set(fold) == set(range(folds))
+    for of_class in (np.ones(len(labels), bool), *(labels == label for label in range(len(counts)))):
+        assert np.ptp(np.bincount(fold[of_class], minlength=folds)) <= 1
+    again = [stratified_folds(labels, folds, np.random.default_rng(seed)) for seed in (1, 2)]
+    assert np.array_equal(again[0], fold) and (len(labels) < 5 or not np.array_equal(again[1], fold))
+
+
+def test_each_image_is_judged_by_heads_that_have_not_seen_it():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 300)).astype("float32"), np.eye(2)[np.arange(60) % 2]
+    assert solve_head((x, y), (x, y), select=False).val_accuracy == 1.0, "the head can learn them by heart"
+    assert cross_validate_head(x, y, seed=0) == pytest.approx(0.5, abs=0.15)
+    x[:, :20] += 2 * y[:, :1]  # features that tell the classes apart
+    assert cross_validate_head(x, y, seed=0) > 0.85
+    assert cross_validate_head(x, y, seed=0) == cross_validate_head(x, y, seed=0)
+    assert 0 <= cross_validate_head(x[:2], y[:2]) <= 1, "two images, two folds"

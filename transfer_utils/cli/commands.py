@@ -202,9 +202,10 @@ def notebooks(folder: Path) -> None:
 @option("top", default=3, show_default=True, type=WholeNumber(1, 1000), help="number of classes per image")
 @debug_option
 def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
-    """Print the most likely classes of each IMAGE.
+    """Print the most likely classes of each IMAGE, after "not sure" if they are too unlikely.
 
-    MODEL is the file of a saved model (.keras, .h5 or .tflite).
+    MODEL is the file of a saved model (.keras, .h5 or .tflite). The threshold of "not sure" was chosen when it was
+    trained (--not_sure_rate) and is kept beside it.
     """
     from transfer_utils.predict import SUFFIXES, predict_images
 
@@ -217,10 +218,29 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
             failed += 1
             echo(f"Error: {prediction}", err=True)
         else:
-            classes = ", ".join(f"{as_text(name)} {100 * probability:.1f} %" for name, probability in prediction)
-            echo(f"{printable(os.fspath(path))}: {classes}")
+            classes = ", ".join(f"{as_text(name)} {100 * probability:.1f} %" for name, probability in prediction.best)
+            doubt = "not sure; " if prediction.not_sure else ""
+            echo(f"{printable(os.fspath(path))}: {doubt}{classes}")
     if failed:
         raise UserError(f"{failed} of {counted(len(images), 'image')} could not be read.")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@option(
+    "output_dir", default=None, type=click.Path(path_type=Path), help="folder of the cards [default: that of the run]"
+)
+@debug_option
+def card(run: Path, output_dir: Path | None) -> None:
+    """Write a model card and a data card of a completed RUN.
+
+    RUN is the folder of a run, or its record. The cards are Markdown with the metadata of Hugging Face; every number
+    comes from the record, and what it does not say is named.
+    """
+    from transfer_utils.report.cards import write_cards
+
+    for path in write_cards(run, output_dir):
+        echo(f"Wrote {path}.")
 
 
 @cli.command()

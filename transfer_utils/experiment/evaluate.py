@@ -15,7 +15,8 @@ from transfer_utils.experiment.session import RunSession
 from transfer_utils.features import CHUNK, image_chunks
 from transfer_utils.models.engine import Engine
 from transfer_utils.models.litert import LiteRT
-from transfer_utils.models.saving import load_model
+from transfer_utils.models.saving import load_model, name_classes
+from transfer_utils.not_sure import describe_not_sure, not_sure_threshold
 from transfer_utils.predictions import PREDICTIONS_NAME, SPLITS, Predictions, save_predictions
 from transfer_utils.records import pack_bits
 from transfer_utils.utils.progress import Progress
@@ -56,6 +57,8 @@ def evaluate_model(dataset: Dataset, session: RunSession) -> Predictions:
         if key == "test":
             record.confusion_matrix, record.per_class = result["confusion_matrix"], result["per_class"]
     record.calibration = evaluation.calibration(probabilities["test"], dataset.test.labels)
+    held_out = {key: probabilities[key] for key in SPLITS}
+    record.not_sure = describe_not_sure(held_out, dataset.test.labels, config.not_sure_rate)
     predictions = {key: _kept(probabilities[key], splits[key]) for key in SPLITS}
     save_predictions(session.folder / PREDICTIONS_NAME, predictions)
     record.files["predictions"] = PREDICTIONS_NAME
@@ -71,17 +74,24 @@ def evaluate_model(dataset: Dataset, session: RunSession) -> Predictions:
 
 
 def evaluate_exports(precisions: tuple[str, ...], dataset: Dataset, session: RunSession) -> None:
-    """Write the accuracy of every exported LiteRT file into the record of ``session``."""
+    """Write the accuracy and the threshold of every exported LiteRT file into the record of ``session``.
+
+    Beside each file, its class names and its threshold are written.
+    """
     record = session.record
     for precision in precisions:
         file = session.folder / record.files[precision]
         exported = LiteRT(file.read_bytes())
         for key, split in (("val", dataset.validation), ("test", dataset.test)):
             probabilities = _predict(exported, split, f"evaluating {file.name} on {key}", session)
+            if key == "val":  # on what the file gives, as ``predict`` reads it
+                threshold = not_sure_threshold(probabilities.max(axis=1), session.config.not_sure_rate)
             # In int8 they are multiples of 1/256, so that a row may sum to a little less than 1.
             probabilities /= probabilities.sum(axis=1, keepdims=True)
             result = evaluation.evaluate(probabilities, split.labels, list(dataset.class_names))
             record.metrics |= _with_interval(f"{key}_{precision}", result)
+        record.not_sure = {**record.not_sure, f"threshold_{precision}": threshold}
+        name_classes(file, list(dataset.class_names), threshold)
         accuracy, size = record.metrics[f"test_{precision}"], file.stat().st_size
         session.log(f"{file}: {size / 1e6:.2f} MB, test accuracy {100 * accuracy:.1f} %.")
 

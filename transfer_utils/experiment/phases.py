@@ -8,11 +8,13 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from transfer_utils import not_sure
 from transfer_utils.data.splits import Dataset, Split, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model
+from transfer_utils.experiment.few_images import certainty, few_held_out, record_cross_validation
 from transfer_utils.experiment.mistakes import name_mistakes
-from transfer_utils.experiment.saving import export_precisions, save_trained_model
+from transfer_utils.experiment.saving import copy_trained_model, export_precisions, save_trained_model
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.experiment.source_task import probe_source_task
 from transfer_utils.features import BoundaryCache, extract_features
@@ -77,7 +79,9 @@ def compute(session: RunSession) -> None:
     if config.export != "none":
         with session.phase("export"):
             evaluate_exports(export_precisions(config), dataset, session)
-    session.log(_summary(session.record.metrics))
+    with session.phase("saving"):
+        copy_trained_model(model, session)
+    _log_results(session)
     name_mistakes(test, session)
 
 
@@ -197,6 +201,8 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
         labels = [split.part(positions).one_hot(len(dataset.class_names)) for split, positions in parts]
         data = list(zip(features, labels, strict=True))
         start = functools.partial(_start_from_solution, head, *data, session) if solvable else None
+        if few_held_out(dataset):
+            record_cross_validation(features, labels, session)
         if config.epochs_stage1:
             run_stage1_training(head, *data, config, on_begin=start, **_hooks("stage1", session))
         elif start:
@@ -298,6 +304,16 @@ def _log_stage(title: str, curves: Curves, session: RunSession) -> None:
         f"{title}: validation accuracy {100 * curves['val_accuracy'][best]:.1f} % in the best of "
         f"{counted(epochs, 'epoch')}, {sum(curves['seconds']):.0f} s."
     )
+
+
+def _log_results(session: RunSession) -> None:
+    """Log the test accuracy, when the model is not sure and, with few images, how much the accuracies can tell."""
+    record = session.record
+    session.log(_summary(record.metrics))
+    if session.config.not_sure_rate:
+        session.log(not_sure.sentence(record.not_sure))
+    if record.cross_validation:
+        session.log(certainty(record))
 
 
 def _summary(metrics: dict[str, float | None]) -> str:

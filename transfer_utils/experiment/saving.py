@@ -10,7 +10,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.experiment.session import RunSession, copy_path
 from transfer_utils.models.engine import litert_missing
 from transfer_utils.models.litert import convert
-from transfer_utils.models.saving import copy_model, name_classes, save_model
+from transfer_utils.models.saving import copy_model, save_model
 from transfer_utils.utils.files import write_bytes
 
 EXPORT_PRECISIONS = ("float32", "float16", "int8")
@@ -32,7 +32,7 @@ def export_precisions(config: RunConfig) -> tuple[str, ...]:
 
 
 def save_trained_model(model: keras.Model, dataset: Dataset, session: RunSession) -> None:
-    """Write the model and, if requested, its LiteRT files and a copy outside the run's folder."""
+    """Write the model and, if requested, its LiteRT files into the run's folder."""
     save_model(model, session.folder / "model.keras")
     session.record.files = {"model": "model.keras"}
     for precision in export_precisions(session.config):
@@ -41,8 +41,11 @@ def save_trained_model(model: keras.Model, dataset: Dataset, session: RunSession
         train = dataset.train
         calibration = train.take(train.spread(CALIBRATION_IMAGES)) if precision == "int8" else None
         write_bytes(session.folder / name, convert(model, 1, precision, calibration))
-        name_classes(session.folder / name, list(dataset.class_names))
         session.record.files[precision] = name
+
+
+def copy_trained_model(model: keras.Model, session: RunSession) -> None:
+    """Write a copy of the model outside the run's folder, if requested, after the evaluation has chosen a threshold."""
     if copy := copy_path(session.config):
         copy_model(model, session.record, copy, session.log)
         session.record.files["exported"] = str(copy)

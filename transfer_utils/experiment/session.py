@@ -87,6 +87,7 @@ class RunSession:
             return
         self.drop_checkpoints()
         self.record.curves, self.record.metrics, self.record.timing_sec = {}, {}, {}
+        self.record.not_sure, self.record.cross_validation = {}, {}
         self._seconds_before = 0.0
         self.log(f"{what} have changed since this run began, so training starts again.")
 

@@ -8,6 +8,7 @@ import math
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -19,6 +20,7 @@ from transfer_utils.records import MAX_RECORD_BYTES, RECORD_NAME, RunRecord, Unr
 from transfer_utils.utils.files import replacing, write_bytes, write_json
 from transfer_utils.utils.keras_private import save_h5, without_memory
 from transfer_utils.utils.progress import Log
+from transfer_utils.utils.text import as_text, finite_number
 
 # How the files of each format begin; a LiteRT file has its mark at the fifth byte.
 BEGINNINGS = {".keras": b"PK\x03\x04", ".h5": b"\x89HDF\r\n\x1a\n", ".tflite": b"TFL3"}
@@ -165,15 +167,19 @@ def _without_compilation(config: object) -> object:
 
 
 def copy_model(model: keras.Model, record: RunRecord, path: Path, log: Log) -> None:
-    """Save a run's model outside its folder, with a file of its class names beside it."""
+    """Save a run's model outside its folder, with a file of its class names and threshold beside it."""
     save_model(model, path)
-    name_classes(path, record.dataset["class_names"])
+    name_classes(path, record.dataset["class_names"], _threshold(record))
     log(f"Saved the model as {path}.")
 
 
-def name_classes(model_path: Path, names: list[str]) -> None:
-    """Write the class names of a model outside its run's folder to ``<model>.classes.json``."""
-    write_json(_names_path(model_path), names)
+def name_classes(model_path: Path, names: list[str], not_sure_below: float = 0.0) -> None:
+    """Write the class names of a model outside its run's folder to ``<model>.classes.json``.
+
+    Args:
+        not_sure_below: the probability below which an answer is "not sure"; 0 for a model that always answers.
+    """
+    write_json(_names_path(model_path), {"class_names": names, "not_sure_below": not_sure_below})
 
 
 def class_names(model_path: Path, n_classes: int) -> list[str]:
@@ -188,25 +194,63 @@ def class_names(model_path: Path, n_classes: int) -> list[str]:
     Warns:
         UserWarning: there are no names, or those of another model.
     """
-    names, path = [], _names_path(model_path)
+    names = _notes(model_path).get("class_names")
+    if _are_of(names, n_classes):
+        return [str(name) for name in names]
+    problem = "The class names beside it are those of another model" if names else "There are no class names beside it"
+    warnings.warn(
+        f"The classes of {model_path} are numbered. {problem}: put its {_names_path(model_path).name}, or the "
+        f"{RECORD_NAME} of its run, into the same folder.",
+        stacklevel=2,
+    )
+    return [f"class {i}" for i in range(n_classes)]
+
+
+def not_sure_below(model_path: Path, n_classes: int) -> float:
+    """Return the probability below which the answer of a model is "not sure".
+
+    It comes from where its class names come from. It is 0, below which no probability lies, if it is not there or
+    belongs to another model.
+
+    Raises:
+        UserError: the file or the record cannot be read, or the threshold is not a number from 0 to 1.
+    """
+    notes = _notes(model_path)
+    if not _are_of(notes.get("class_names"), n_classes):
+        return 0.0
+    value = notes.get("not_sure_below", 0.0)
+    threshold = finite_number(value)
+    if threshold is None or not 0 <= threshold <= 1:
+        raise UserError(f"not_sure_below beside {model_path} must be from 0 to 1, got {as_text(value, 40)}.")
+    return threshold
+
+
+def _notes(model_path: Path) -> dict[str, Any]:
+    """Return what is written beside a model: ``class_names`` and ``not_sure_below``, as far as they are there."""
+    path, record_path = _names_path(model_path), model_path.parent / RECORD_NAME
     try:
         if path.is_file():
             if path.stat().st_size > MAX_RECORD_BYTES:
                 raise ValueError(f"they take more than {MAX_RECORD_BYTES >> 20} MB")
-            names = json.loads(path.read_text("utf-8"))
-        elif (model_path.parent / RECORD_NAME).is_file():
-            names = read_record(model_path.parent / RECORD_NAME).dataset.get("class_names", [])
+            notes = json.loads(path.read_text("utf-8"))
+            return notes if isinstance(notes, dict) else {"class_names": notes}  # a list, without a threshold
+        if record_path.is_file():
+            record = read_record(record_path)
+            # The other files in the folder of a run, its exported models, have thresholds of their own.
+            own = record.files.get("model") == model_path.name
+            threshold = {"not_sure_below": _threshold(record)} if own else {}
+            return {"class_names": record.dataset.get("class_names", []), **threshold}
     except (UnreadableRecord, ValueError, RecursionError) as error:
         raise UserError(f"The class names beside {model_path} cannot be read: {error}") from None
-    if isinstance(names, list) and len(names) == n_classes:
-        return [str(name) for name in names]
-    problem = "The class names beside it are those of another model" if names else "There are no class names beside it"
-    warnings.warn(
-        f"The classes of {model_path} are numbered. {problem}: put its {path.name}, or the {RECORD_NAME} of its run, "
-        "into the same folder.",
-        stacklevel=2,
-    )
-    return [f"class {i}" for i in range(n_classes)]
+    return {}
+
+
+def _threshold(record: RunRecord) -> Any:
+    return record.not_sure.get("threshold", 0.0)  # records of older versions have none
+
+
+def _are_of(names: Any, n_classes: int) -> bool:
+    return isinstance(names, list) and len(names) == n_classes
 
 
 def _names_path(model_path: Path) -> Path:

@@ -13,6 +13,7 @@ from transfer_utils.config import RunConfig, identity, preset
 from transfer_utils.errors import UserError
 from transfer_utils.presets import BASELINE_OPTIONS, PRESET_PURPOSE, PRESETS
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, load_runs
+from transfer_utils.report.cards import letters_card
 from transfer_utils.results.formatting import markdown_table, percent
 from transfer_utils.results.options import REPEATS, by_configuration, model_name
 from transfer_utils.results.summary import Configuration
@@ -24,7 +25,9 @@ PAGES = {
     "README.md": ("results", "dashboard"),
     "docs/options.md": ("presets", "options"),
     "docs/speed.md": ("speed", "growth"),
+    "docs/not-sure.md": ("not_sure",),
 }
+LETTERS_CARD = "docs/letters-model-card.md"
 SPEED = ("trunk", "head", "stage2_epoch", "end_to_end", "end_to_end_all", "single_image")
 
 
@@ -109,6 +112,25 @@ def growth_table(measured: dict[str, Any]) -> str:
     return markdown_table(columns, rows) + "\n"
 
 
+def not_sure_table(measured: dict[str, Any]) -> str:
+    """Return a row for each kind of foreign pictures, with the AUROC of each score and the share that is not answered.
+
+    Before them stands what the threshold of each score does to the test images.
+    """
+    rows = []
+    for row in measured["rows"]:
+        cells = [
+            f"{percent(own['share'])}; {percent(own['right'])} of the others right" for own in row["test"].values()
+        ]
+        rows.append([row["data"], "none: its own test images", *cells])
+        for kind, scores in row["foreign"].items():
+            areas = [(*score["auroc"], percent(score["share"])) for score in scores.values()]
+            cells = [f"{share}; AUROC {area:.3f} ({low:.3f}–{high:.3f})" for area, low, high, share in areas]
+            rows.append([row["data"], kind, *cells])
+    scores = [f"{score}: not sure" for score in measured["rows"][0]["test"]]
+    return markdown_table(["trained on", "foreign pictures", *scores], rows) + "\n"
+
+
 def options_table() -> str:
     """Return a row for each option of a run."""
     rows = []
@@ -134,10 +156,11 @@ def fresh_pages(root: Path, runs: Sequence[Run]) -> dict[str, str]:
         UserError: a pair of markers is missing.
     """
     tables = fresh_tables(runs)
-    return {
+    pages = {
         page: with_tables((root / page).read_text("utf-8"), {name: tables[name] for name in names})
         for page, names in PAGES.items()
     }
+    return pages | {LETTERS_CARD: letters_card()}
 
 
 def fresh_tables(runs: Sequence[Run]) -> dict[str, str]:
@@ -145,6 +168,7 @@ def fresh_tables(runs: Sequence[Run]) -> dict[str, str]:
     tables = {"results": results_table(runs), "presets": presets_table(), "options": options_table()}
     tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
     tables["growth"] = growth_table(json.loads((BENCHMARKS / "growth.json").read_text("utf-8")))
+    tables["not_sure"] = not_sure_table(json.loads((BENCHMARKS / "not_sure.json").read_text("utf-8")))
     measured = [BENCHMARKS / f"{name}.json" for name in SPEED]
     tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in measured if file.exists()])
     return tables

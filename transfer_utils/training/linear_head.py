@@ -84,6 +84,42 @@ def solve_head(
     return best
 
 
+def cross_validate_head(
+    x: np.ndarray, y: np.ndarray, label_smoothing: float = 0.0, *, seed: int = 0, folds: int = 5, repeats: int = 3
+) -> float:
+    """Return the accuracy of linear heads, 0-1, each judged on images that it was solved without.
+
+    The images are dealt into ``folds`` parts, stratified by class, ``repeats`` times anew; the mean over the repeats
+    depends less on how they were dealt (Kim 2009, Computational Statistics & Data Analysis 53:3735-3745). L2 is fixed,
+    so that nothing is chosen on the images that judge.
+
+    Args:
+        x, y: features (n, d) and labels (n, classes), one-hot; n is at least 2.
+        folds: with fewer images, as many as there are images.
+    """
+    n, rng = len(x), np.random.default_rng(seed)
+    correct = 0.0
+    for _ in range(repeats):
+        fold = stratified_folds(y.argmax(axis=1), min(folds, n), rng)
+        for number in range(min(folds, n)):
+            out = fold == number
+            head = solve_head((x[~out], y[~out]), (x[out], y[out]), label_smoothing, select=False)
+            correct += head.val_accuracy * out.sum()
+    return float(correct / (repeats * n))
+
+
+def stratified_folds(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the fold of each image, int (n,), at random; the folds have equal shares of each class, but for one image.
+
+    Unlike ``StratifiedKFold`` of scikit-learn it takes classes with fewer images than folds.
+    """
+    shuffled = rng.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    fold = np.empty(len(labels), int)
+    fold[by_class] = np.arange(len(labels)) % folds  # dealt out class by class, like cards
+    return fold
+
+
 def start_head(head: keras.Model, solved: LinearHead) -> None:
     """Set a Keras head of BatchNorm, Dropout and softmax to a solution; the standardisation goes into the BatchNorm."""
     norm, dense = head.get_layer("head_batchnorm"), head.get_layer("head")

@@ -146,6 +146,9 @@ def _draw_options(row: Row) -> None:
     with right:
         st.subheader("Numbers")
         _show_pairs("metric", record.metrics)
+        for heading, pairs in (("not sure", record.not_sure), ("cross-validation", record.cross_validation)):
+            if pairs:
+                _show_pairs(heading, pairs)
         _show_pairs("phase", {name: duration(seconds) for name, seconds in record.timing_sec.items()})
         st.subheader("Provenance")
         parts = ("dataset", "weights", "network", "machine", "versions")

@@ -32,6 +32,7 @@ class Prediction(NamedTuple):
     network_input: np.ndarray  # the image at the size that the network received
     grad_cam: np.ndarray  # the uploaded image under its Grad-CAM heatmap
     sides: tuple[int, int]  # of the model's input and of the network's input, in pixels
+    not_sure_below: float  # the largest probability below which the answer is "not sure"; 0 always answers
 
 
 def draw(view: View) -> None:
@@ -83,7 +84,7 @@ def predict(row: Row, path: Path, content: bytes) -> Prediction:
     """
     from transfer_utils.data.images import decode_image, resize_images
     from transfer_utils.interpret.activations import grad_cam
-    from transfer_utils.models.saving import class_names
+    from transfer_utils.models.saving import class_names, not_sure_below
     from transfer_utils.predict import top_classes
 
     image = decode_image(content, SHOWN_PIXELS)
@@ -92,12 +93,13 @@ def predict(row: Row, path: Path, content: bytes) -> Prediction:
     stored = _input_side(model)
     pixels = decode_image(content, stored)
     probabilities = np.asarray(model(pixels[None]))[0]
-    names = class_names(path, len(probabilities))
+    names, threshold = class_names(path, len(probabilities)), not_sure_below(path, len(probabilities))
     resized = stored if row.from_scratch else int(finite_number(row.config.get("image_size")) or stored)
     resized = resized if 0 < resized <= SHOWN_PIXELS else stored  # the value of a record may be wrong
     network_input = resize_images(pixels[None], resized)[0]
     heatmap = overlay(image, grad_cam(model, pixels, int(probabilities.argmax())))
-    return Prediction(top_classes(probabilities, names, TOP), image, network_input, heatmap, (stored, resized))
+    best = top_classes(probabilities, names, TOP)
+    return Prediction(best, image, network_input, heatmap, (stored, resized), threshold)
 
 
 def _input_side(model: Any) -> int:
@@ -148,6 +150,12 @@ def _class_names(row: Row) -> list[str]:
 
 def _show(prediction: Prediction) -> None:
     stored, resized = prediction.sides
+    if (largest := prediction.best[0][1]) < prediction.not_sure_below:
+        st.warning(
+            f"**Not sure.** The largest probability is {percent(largest)}, and the threshold that was chosen on the "
+            f"validation images is {percent(prediction.not_sure_below)}. The image may show none of the classes.",
+            icon=":material/help:",
+        )
     style.show(_bars(prediction.best), "try-it", f"The {len(prediction.best)} most probable classes")
     size = f"{stored} px" if stored == resized else f"{stored} px, resized to {resized} px"
     images = (

@@ -1,0 +1,161 @@
+"""Model cards and data cards: every number is the record's, and what the record does not say is named."""
+
+import copy
+import re
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from transfer_utils.cli.main import main
+from transfer_utils.errors import UserError
+from transfer_utils.records import RunRecord, load_runs
+from transfer_utils.report.cards import data_card, letters_card, model_card, write_cards
+
+# Numbers of the templates that are not of the record: pixel values, the level of intervals, names of hashes and scores.
+OF_THE_TEXT = {"0", "255", "95", "256", "1"}
+NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?!\w)")
+
+
+def numbers_of(value):
+    """Yield every number of a record in each form in which a card may show it, and the numbers inside its texts."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from numbers_of(key)
+            yield from numbers_of(item)
+    elif isinstance(value, list):
+        yield f"{len(value)}"
+        for item in value:
+            yield from numbers_of(item)
+    elif isinstance(value, str):
+        yield from NUMBER.findall(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield from {f"{value:,.0f}", f"{value:g}", f"{100 * value:.1f}", f"{value:.4f}", str(value)}
+        yield from re.findall(r"\d+", f"{value // 60:.0f} {value % 60:02.0f} {value:.0f}")  # of a time in seconds
+
+
+def full_record(record: RunRecord) -> RunRecord:
+    record.fingerprint = "0123456789ab"
+    record.dataset |= {"images": {"train": 1234, "validation": 321, "test": 98}, "skipped": 7}
+    record.dataset["fingerprint"] = "e" * 64
+    record.weights = {"source": "photo-letters, shipped with the package", "sha256": "d" * 64}
+    record.network = {"parameters": 423_018}
+    record.metrics |= {"test_ece": 0.0413, "test_tta": 0.812, "test_tta_low": 0.64, "test_tta_high": 0.91}
+    record.metrics |= {"test_int8": 0.79, "test_int8_low": 0.62, "test_int8_high": 0.893}
+    scores = {"precision": 0.81, "recall": 0.76, "f1": 0.784, "support": 33}
+    record.per_class = [{"name": name, **scores} for name in ("0", "1", "2")]
+    record.not_sure = {"score": "largest probability", "rate": 0.05, "threshold": 0.4321, "val_share": 0.048}
+    record.not_sure |= {"test_share": 0.061, "test_accuracy": 0.867, "test_low": 0.7, "test_high": 0.95}
+    checked = {"images": 1555, "folds": 5, "repeats": 3, "accuracy": 0.7345, "low": 0.712, "high": 0.756}
+    record.cross_validation = checked
+    record.notes = ["Skipped 7 files of the train split that could not be decoded."]
+    return record
+
+
+def body(card: str) -> str:
+    return card.split("---\n", 2)[2]
+
+
+def metadata(card: str) -> dict:
+    return yaml.safe_load(card.split("---\n", 2)[1])
+
+
+def unmeasured(card: str) -> str:
+    return card.split("## Not measured")[1].split("## ")[0]
+
+
+def test_every_number_of_both_cards_is_the_records(small_record):
+    record = full_record(small_record)
+    known = OF_THE_TEXT | set(numbers_of(record.model_dump()))
+    for card in (model_card(record, "offline-0"), data_card(record)):
+        assert set(NUMBER.findall(body(card))) - known == set()
+    shown = body(model_card(record, "offline-0"))
+    for text in ("80.0 % (63.0–90.0)", "81.2 % (64.0–91.0)", "79.0 % (62.0–89.3)", "4.1 %", "73.5 % (71.2–75.6)"):
+        assert text in shown, text
+    for text in ("| 1,555 |", "0.4321", "86.7 % (70.0–95.0)", "6.1 %", "423,018", "81.0 % | 76.0 % | 78.4 % | 33"):
+        assert text in shown, text
+    for text in ("| train | 1,234 |", "| validation | 321 |", "| test | 98 |", "7 files", "Skipped 7 files"):
+        assert text in data_card(record), text
+
+
+def test_the_metadata_have_the_names_of_hugging_face_and_the_exact_values(small_record):
+    record = full_record(small_record)
+    model, data = metadata(model_card(record, "offline-0")), metadata(data_card(record))
+    assert (model["library_name"], model["pipeline_tag"]) == ("keras", "image-classification")
+    [entry] = model["model-index"]
+    assert entry["name"] == "offline-0"
+    values = {result["dataset"]["split"]: result["metrics"][0]["value"] for result in entry["results"]}
+    assert values == {"validation": record.metrics["val_end2end"], "test": record.metrics["test_end2end"]}
+    splits = {split["name"]: split["num_examples"] for split in data["dataset_info"]["splits"]}
+    assert splits == record.dataset["images"] and data["size_categories"] == ["1K<n<10K"]
+    label = data["dataset_info"]["features"][1]
+    assert label["dtype"]["class_label"]["names"] == {"0": "0", "1": "1", "2": "2"}
+
+
+def test_what_the_record_lacks_is_named_and_takes_no_room(small_record):
+    sparse = small_record
+    whole = full_record(copy.deepcopy(sparse))
+    sparse.metrics = {"val_end2end": 0.78, "val_low": 0.6, "val_high": 0.89}
+    for phrase in ("accuracy on a test split", "probabilities are calibrated", "of each class", 'answer "not sure"'):
+        assert phrase in unmeasured(model_card(sparse, "a")) and phrase not in unmeasured(model_card(whole, "a"))
+    card = model_card(sparse, "a")
+    assert "It is right for 78.0 % (60.0–89.0)" in card and "| – |" not in card and "Cross-validated" not in card
+    assert "this is one run" in unmeasured(model_card(whole, "a"))
+    assert data_card(RunRecord(config=sparse.config)).count("## Not recorded") == 1, "an old log has no dataset"
+
+
+def test_names_of_classes_and_notes_are_text_not_markup(small_record):
+    record = full_record(small_record)
+    hostile = "<b>a</b>|`x`\n# title\x1b[31m"
+    record.dataset["class_names"][0] = record.per_class[0]["name"] = record.notes[0] = hostile
+    record.dataset["description"] = hostile
+    for card in (model_card(record, hostile), data_card(record)):
+        assert "<b>" not in body(card) and "\x1b" not in card and "\n# title" not in card and "|`x`" not in body(card)
+        assert metadata(card)["license"] == "unknown"
+
+
+def test_cards_are_made_of_each_committed_run_that_is_completed():
+    runs = [run for run in load_runs(ROOT / "runs").runs if run.record.status == "completed"]
+    assert len(runs) > 50
+    for run in runs:
+        card = model_card(run.record, run.name)
+        assert body(card).count("\n## ") >= 6 and metadata(data_card(run.record))["dataset_info"]["splits"]
+
+
+def test_the_command_writes_both_cards_beside_the_record_or_where_it_is_told(small_record, tmp_path, capsys):
+    full_record(small_record).save(tmp_path / "run" / "run.json")
+    assert main(["card", "run"]) == 0
+    assert main(["card", "run/run.json", "--output_dir", "cards"]) == 0
+    for name in ("model-card.md", "data-card.md"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "cards" / name).read_bytes() != b""
+    assert capsys.readouterr().out.splitlines()[0] == "Wrote run/model-card.md."
+    assert main(["card", "missing"]) == 2
+    assert "RUN must be the folder of a run or its record, got 'missing'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("status", "message"), [("failed", "run is failed"), (None, "is no run record")])
+def test_a_card_needs_a_completed_run(small_record, tmp_path, status, message):
+    path = tmp_path / "run" / "run.json"
+    path.parent.mkdir()
+    path.write_text("[")
+    if status:
+        small_record.status = status
+        small_record.save(path)
+    with pytest.raises(UserError, match=message):
+        write_cards(path.parent)
+    assert [file.name for file in path.parent.iterdir()] == ["run.json"]
+
+
+def test_the_letters_network_has_a_card_of_the_same_form():
+    card = letters_card()
+    for heading in ("## The model", "## Use", "## Results", "## Not measured", "## Repeat it"):
+        assert heading in card
+    for text in (
+        "410,208 weights",
+        "76,000 images for training",
+        "4,000 for validation, 77 classes",
+        "76.4 %",
+        "38 min",
+    ):
+        assert text in card, text
+    assert "the accuracy on a test split" in unmeasured(card)

@@ -1,0 +1,255 @@
+"""Model cards and data cards in Markdown, from a run record alone, with the metadata of Hugging Face's cards.
+
+The sections are those of Mitchell et al. (2019, arXiv 1810.03993) and Gebru et al. (2021, arXiv 1803.09010), as far as
+a record can fill them; what it does not say is named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import yaml
+
+from transfer_utils.config import recorded_config
+from transfer_utils.errors import UserError
+from transfer_utils.evaluation import wilson_interval
+from transfer_utils.records import LEFT_OUT, RECORD_NAME, Run, RunRecord, UnreadableRecord, read_record
+from transfer_utils.results.formatting import duration, markdown_table, percent, with_interval
+from transfer_utils.results.options import model_name
+from transfer_utils.utils.files import write_bytes
+from transfer_utils.utils.text import as_label, as_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+MODEL_CARD, DATA_CARD = "model-card.md", "data-card.md"
+MAX_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
+PRECISIONS = ("float32", "float16", "int8")
+SPLITS = {"validation": "val", "test": "test"}  # and the beginning of the names of their metrics
+SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
+LETTERS = Path(__file__).parents[1] / "letters"
+Rows = list[list[str]]
+
+
+def write_cards(path: Path, output_dir: Path | None = None) -> list[Path]:
+    """Write the model card and the data card of a run; return their paths.
+
+    Args:
+        path: the folder of a run, or its record.
+        output_dir: by default the folder of the record.
+
+    Raises:
+        UserError: there is no record, or the run is not completed.
+    """
+    path = path / RECORD_NAME if path.is_dir() else path
+    try:
+        run = Run(read_record(path), path)
+    except FileNotFoundError:
+        raise UserError(
+            f"RUN must be the folder of a run or its record, got {str(path)!r}, which is missing."
+        ) from None
+    except UnreadableRecord as error:
+        raise UserError(f"{path} is no run record: {error}") from None
+    if run.record.status != "completed":
+        raise UserError(f"A card needs a completed run; {run.name} is {run.record.status}.")
+    folder = output_dir or run.folder
+    cards = {folder / MODEL_CARD: model_card(run.record, run.name), folder / DATA_CARD: data_card(run.record)}
+    for target, text in cards.items():
+        write_bytes(target, text.encode())
+    return list(cards)
+
+
+def model_card(record: RunRecord, name: str) -> str:
+    """Return the model card of a completed run as Markdown."""
+    return _rendered("model_card.md.j2", record, name=name, front=_yaml(_model_metadata(record, name)))
+
+
+def data_card(record: RunRecord) -> str:
+    """Return the data card of a completed run as Markdown."""
+    return _rendered("data_card.md.j2", record, name=_data_name(record), front=_yaml(_data_metadata(record)))
+
+
+def letters_card() -> str:
+    """Return the model card of the network that ships with the package, from the record of its pretraining."""
+    file = next(LETTERS.glob("*.json"))
+    pretrained = json.loads(file.read_text("utf-8"))
+    letters = pretrained["letters"]
+    accuracy = pretrained["curves"]["val_accuracy"][-1]
+    low, high = wilson_interval(round(accuracy * letters["validation"]), letters["validation"])
+    with np.load(file.with_suffix(".npz"), allow_pickle=False) as weights:
+        parameters = sum(weights[name].size for name in weights.files)
+    record = RunRecord(
+        dataset={"images": {split: letters[split] for split in ("train", "validation")}},
+        weights={"sha256": pretrained["weights"]["sha256"]},
+        metrics={"val_end2end": accuracy, "val_low": low, "val_high": high},
+    )
+    texts = {"name": "the letters network", "hashed": "weights"}
+    return _rendered("letters_card.md.j2", record, **texts, parameters=parameters, **pretrained)
+
+
+def _rendered(template: str, record: RunRecord, **values: Any) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"md": _md, "percent": percent, "duration": duration}
+    environment.globals |= {"table": markdown_table, "with_interval": with_interval}
+    config = recorded_config(record.config)
+    made = {
+        "record": record,
+        "images": _images(record),
+        "classes": _class_names(record),
+        "n_classes": len(record.dataset.get("class_names") or []),
+        "kind": model_name(record.config),
+        "details": _details(record),
+        "results": _results(record),
+        "per_class": _per_class(record),
+        "notes": [note for note in record.notes if not note.startswith(LEFT_OUT)],
+        "unmeasured": _unmeasured(record),
+        "hashed": "weights at the start",
+        "command": as_text(config.command() if config else record.command, 2000),
+    }
+    text = environment.get_template(template).render(made | values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # left over from parts that do not apply
+
+
+def _model_metadata(record: RunRecord, name: str) -> dict[str, Any]:
+    """Return the front matter of a model card (huggingface.co/docs/hub/model-cards)."""
+    results = [
+        {
+            "task": {"type": "image-classification"},
+            "dataset": {"type": "image_folder", "name": _data_name(record), "split": split},
+            "metrics": [{"type": "accuracy", "value": record.metrics[f"{key}_end2end"]}],
+        }
+        for split, key in SPLITS.items()
+        if record.metrics.get(f"{key}_end2end") is not None
+    ]
+    return {
+        "license": "unknown",
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "keras", "transfer-learning"],
+        "metrics": ["accuracy"],
+        "model-index": [{"name": as_text(name), "results": results}],
+    }
+
+
+def _data_metadata(record: RunRecord) -> dict[str, Any]:
+    """Return the front matter of a data card (huggingface.co/docs/hub/datasets-cards)."""
+    images = _images(record)
+    total = sum(images.values())
+    splits = [{"name": split, "num_examples": n} for split, n in images.items()]
+    labels = {str(i): as_text(name) for i, name in enumerate(record.dataset.get("class_names") or [])}
+    features = [
+        {"name": "image", "dtype": "image"},
+        {"name": "label", "dtype": {"class_label": {"names": labels}}},
+    ]
+    return {
+        "license": "unknown",
+        "pretty_name": _data_name(record),
+        "task_categories": ["image-classification"],
+        "size_categories": [next((name for limit, name in SIZES if total < limit), "n>10M")],
+        "dataset_info": {"features": features, "splits": splits},
+    }
+
+
+def _details(record: RunRecord) -> Rows:
+    """Return the rows of the table of the model: what it is, and how it was trained."""
+    config, network, seconds = record.config, record.network, record.timing_sec.get("total")
+    transfer = config.get("model") != "baseline"
+    epochs = ("epochs_stage1", "epochs_stage2") if transfer else ("epochs_baseline",)
+    width = f", width {config['alpha']:g}" if config.get("backbone") == "MobileNetV2" and "alpha" in config else ""
+    rows = [
+        ["Network", f"{_md(config.get('backbone', ''))}{width}" if transfer else _md(model_name(config))],
+        ["Weights", f"{network['parameters']:,.0f}" if "parameters" in network else ""],
+        ["Input", f"RGB pixels, 0–255, {config['stored_size']} px a side" if "stored_size" in config else ""],
+        ["Size in the network", f"{config['image_size']} px" if transfer and "image_size" in config else ""],
+        ["Start", _md(record.weights.get("source", ""))],
+        ["Epochs", ", ".join(f"{config[name]} ({name})" for name in epochs if name in config)],
+        ["Kept weights", {"stage1": "those before stage 2"}.get(str(network.get("weights_from")), "")],
+        ["Seed", str(config.get("seed", ""))],
+        ["Time", f"{duration(seconds)} in all" if seconds else ""],
+        ["Cores", str(record.machine.get("cores", ""))],
+        ["Versions", ", ".join(f"{_md(name)} {_md(version)}" for name, version in record.versions.items())],
+        ["Made", _md(record.created)],
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _results(record: RunRecord) -> Rows:
+    """Return the rows of the table of results: what, its value with the interval, and on how many images."""
+    metrics, images = record.metrics, _images(record)
+
+    def row(title: str, key: str, split: str) -> list[str]:
+        ends = (metrics.get(f"{key}_{end}") for end in ("low", "high"))
+        value = metrics.get(f"{key}_end2end", metrics.get(key))
+        return [title, with_interval(value, *ends) if value is not None else "", f"{images.get(split, 0):,}"]
+
+    rows = [row(f"Accuracy on {split}", key, split) for split, key in SPLITS.items()]
+    rows.append(row("Accuracy on test, averaged over views", "test_tta", "test"))
+    rows += [row(f"Accuracy on test, LiteRT file in {kind}", f"test_{kind}", "test") for kind in PRECISIONS]
+    if metrics.get("test_ece") is not None:
+        rows.append(["Expected calibration error on test", percent(metrics["test_ece"]), f"{images.get('test', 0):,}"])
+    if checked := record.cross_validation:
+        value = with_interval(*(checked.get(name) for name in ("accuracy", "low", "high")))
+        rows.append(["Cross-validated accuracy of the head on frozen features", value, f"{checked['images']:,.0f}"])
+    return [cells for cells in rows if cells[1]]
+
+
+def _per_class(record: RunRecord) -> Rows:
+    return [
+        [
+            _md(as_text(entry.get("name"), 60)),
+            *(percent(entry.get(score)) for score in ("precision", "recall", "f1")),
+            as_text(entry.get("support"), 20),
+        ]
+        for entry in record.per_class[:MAX_CLASSES]
+    ]
+
+
+def _unmeasured(record: RunRecord) -> list[str]:
+    """Return what the record does not say about the model; one phrase for each."""
+    metrics = record.metrics
+    missing = {
+        "the accuracy on a test split": metrics.get("test_end2end"),
+        "how well the probabilities are calibrated": metrics.get("test_ece"),
+        "precision and recall of each class": record.per_class,
+        'when the model should answer "not sure"': record.not_sure.get("threshold"),
+    }
+    return [
+        *(phrase for phrase, value in missing.items() if value in (None, [], {})),
+        "how much the accuracy changes with the seed: this is one run",
+        "pictures from another source: another camera, place, season or population",
+        "groups of people or of things within a class, and whether it treats them alike",
+        "damaged, blurred or adversarial pictures",
+    ]
+
+
+def _images(record: RunRecord) -> dict[str, int]:
+    images = record.dataset.get("images")
+    return {split: images[split] for split in ("train", *SPLITS) if split in images} if isinstance(images, dict) else {}
+
+
+def _class_names(record: RunRecord) -> list[str]:
+    names = [as_text(name, 60) for name in (record.dataset.get("class_names") or [])]
+    shown = [_md(name) for name in names[:MAX_CLASSES] if name]
+    return [*shown, f"and {len(names) - MAX_CLASSES:,} more"] if len(names) > MAX_CLASSES else shown
+
+
+def _data_name(record: RunRecord) -> str:
+    return as_text(record.dataset.get("description") or record.dataset.get("name") or record.config.get("dataset"))
+
+
+def _md(value: Any) -> str:
+    """Return a value of a record as text of a Markdown table or sentence, without markup."""
+    return re.sub(r"([\\|`*_\[\]#])", r"\\\1", as_label(value, MAX_LENGTH))
+
+
+def _yaml(metadata: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=120).strip()
