@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import unicodedata
 from pathlib import Path
 from typing import TypeVar
@@ -188,6 +189,18 @@ class Collection:
         with os.scandir(self.folder / class_name) as entries:
             files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         return sorted(name for name in files if PICTURE_NAME.fullmatch(name))
+
+    def newest(self, class_name: str, limit: int) -> list[str]:
+        """Return the stored file names of the pictures of a class that were added last and have a thumbnail."""
+        times = {}
+        for picture in self.classes().get(class_name, []):
+            try:
+                status = os.lstat(self.thumbnail(picture))
+            except OSError:
+                continue  # it was put into the folder by hand, or is being removed
+            if stat.S_ISREG(status.st_mode):
+                times[picture] = status.st_mtime_ns
+        return sorted(times, key=times.get, reverse=True)[:limit]
 
     def digest(self) -> str:
         """Return 24 hex digits of the names of all pictures, which name their contents, and of their classes."""
