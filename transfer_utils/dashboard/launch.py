@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from transfer_utils.collection import MAX_ARCHIVE_BYTES
 from transfer_utils.errors import UserError
 from transfer_utils.utils.project import project_folder
 
@@ -53,7 +54,7 @@ def command(runs_dir: str | os.PathLike, port: int) -> list[str]:
         ("server.enableXsrfProtection", "true"),
         ("server.enableStaticServing", "false"),
         ("server.enableAgentApi", "false"),
-        ("server.maxUploadSize", 20),  # megabytes; the only upload is one picture
+        ("server.maxUploadSize", MAX_ARCHIVE_BYTES >> 20),  # MiB, of one file
         ("server.fileWatcherType", "none"),
         ("client.showErrorDetails", "none"),
         ("client.toolbarMode", "minimal"),

@@ -78,8 +78,8 @@ def _draw_accuracy(measured: Measurement) -> None:
     elif measured.alike:
         st.warning(
             f"{measured.alike:,} of the {measured.n:,} pictures look like another one, and a class has fewer than "
-            f"{MIN_PICTURES} that differ: they could not be kept apart, so the accuracy is too high. Take pictures that "
-            "differ in place, light and distance.",
+            f"{MIN_PICTURES} that differ: they could not be kept apart, so the accuracy is too high. Take pictures "
+            "that differ in place, light and distance.",
             icon=":material/content_copy:",
         )
 

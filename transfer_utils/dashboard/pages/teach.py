@@ -128,7 +128,7 @@ def _draw_training(collection: Collection, view: View, job: jobs.Job | None) -> 
         train = st.button(
             "Train", type="primary", icon=":material/bolt:", disabled=off, help="Seconds: solves the head"
         )
-        tune = st.button("Fine-tune", icon=":material/tune:", disabled=off, help="Minutes: trains the last layers too")
+        tune = st.button("Fine-tune", icon=":material/tune:", disabled=off, help="Minutes: the last layers too")
         if job and st.button("Stop", icon=":material/stop:", disabled=job.stopping):
             jobs.stop(owner)
             st.rerun()
