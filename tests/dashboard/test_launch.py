@@ -83,7 +83,8 @@ def test_the_project_configuration_sets_the_same():
     config.get_config_options(force_reparse=True)
     assert config.get_option("server.address") == "127.0.0.1"
     assert config.get_option("browser.gatherUsageStats") is False
-    assert config.get_option("server.maxUploadSize") == MAX_ARCHIVE_BYTES >> 20
+    assert config.get_option("server.maxUploadSize") == launch.MAX_UPLOAD_MIB
+    assert MAX_ARCHIVE_BYTES <= launch.MAX_UPLOAD_MIB << 20, "a file over our limit is refused with our sentence"
 
 
 @pytest.mark.slow

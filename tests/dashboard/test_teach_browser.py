@@ -35,9 +35,9 @@ def server(folder) -> Iterator[tuple[str, psutil.Process]]:
         yield address, psutil.Process(process.pid)
 
 
-def send(page: Page, place: int, files: dict[str, bytes]) -> None:
+def send(shown: Page, place: int, files: dict[str, bytes]) -> None:
     """Upload files for the class at ``place``."""
-    chooser = page.locator(f".st-key-class-{place} input[type=file]")
+    chooser = shown.locator(f".st-key-class-{place} input[type=file]")
     chooser.set_input_files([{"name": name, "mimeType": "image/png", "buffer": files[name]} for name in files])
 
 
