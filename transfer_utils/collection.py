@@ -103,11 +103,11 @@ class Measurement(_Strict):
     Attributes:
         pictures_digest: ``Collection.digest`` of the pictures that were measured.
         weights: of the backbone, as in the option.
-        n: the number of pictures.
+        n, different: the number of pictures, and of those and groups of them that do not look alike.
         folds, repeats: each picture was classified ``repeats`` times by a head that had not seen it.
         grouped: whether pictures that look alike were always in the same fold.
         alike: the number of pictures that look like another one.
-        accuracy, low, high: the mean over all answers, and Wilson's 95 % interval for ``n`` independent pictures.
+        accuracy, low, high: the mean over all answers, and Wilson's 95 % interval for ``different`` pictures.
         guessing: the accuracy of always naming the largest class.
         recall: the share of the pictures of each class that were classified correctly.
         mistakes: the most confident first.
@@ -119,6 +119,7 @@ class Measurement(_Strict):
     pictures_digest: str
     weights: str
     n: int
+    different: int
     folds: int
     repeats: int
     grouped: bool

@@ -48,6 +48,7 @@ def measurement(collection: Collection, **changes) -> Measurement:
         "pictures_digest": collection.digest(),
         "weights": "letters",
         "n": 10,
+        "different": 9,
         "folds": 5,
         "repeats": 3,
         "grouped": False,

@@ -72,11 +72,12 @@ def test_pictures_are_grouped_only_if_each_class_keeps_a_group_for_every_fold():
     assert not cross_validation._can_be_grouped(labels, groups)
 
 
-def test_repeats_do_not_narrow_the_interval():
+def test_neither_repeats_nor_twins_narrow_the_interval():
     once = np.random.default_rng(0).random((1, 50)) < 0.8
-    estimate = cross_validation._estimate(once)
-    assert estimate == cross_validation._estimate(np.repeat(once, 3, axis=0))
+    estimate = cross_validation._estimate(once, 50)
     assert (estimate["low"], estimate["high"]) == wilson_interval(int(once.sum()), 50)
+    assert estimate == cross_validation._estimate(np.repeat(once, 3, axis=0), 50)
+    assert estimate == cross_validation._estimate(np.repeat(once, 2, axis=1), 50)
 
 
 def test_the_levels_halve_and_the_last_takes_all():
@@ -89,7 +90,7 @@ def test_the_curve_gives_the_gain_of_the_last_doubling_with_an_interval_over_the
     half[:, :6] = whole[:, :8] = True
     whole[1, 8] = True
     answers = [cross_validation.Answers(np.zeros((2, 10, 2), "float32"), correct) for correct in (half, whole)]
-    curve = cross_validation._curve(answers, [4, 20], 10)
+    curve = cross_validation._curve(answers, [4, 20], 10, 10)
     assert [(point.per_class, point.accuracy) for point in curve["curve"]] == [(4, 0.6), (8, 0.85)]
     differences = [0] * 6 + [1, 1, 0.5, 0]
     assert curve["gain"] == pytest.approx(np.mean(differences))

@@ -67,8 +67,8 @@ def _draw_accuracy(measured: Measurement) -> None:
     times = {1: "once", 2: "twice"}.get(measured.repeats, f"{measured.repeats} times")
     st.caption(
         f"Measured by cross-validation, {measured.repeats} × {measured.folds}-fold, stratified: each picture was "
-        f"classified {times} by a head that had not seen it. The interval is Wilson's for {measured.n:,} independent "
-        "pictures; to classify them again makes it no narrower. It holds for new pictures of the same kind."
+        f"classified {times} by a head that had not seen it. The interval is Wilson's for {measured.different:,} "
+        "different pictures; to classify them again makes it no narrower. It holds for new pictures of the same kind."
     )
     if measured.grouped:
         st.caption(

@@ -67,12 +67,13 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
     folds = [
         fold for repeat in range(repeats) for fold in divide(labels, groups if grouped else None, config.seed + repeat)
     ]
-    levels = _levels(labels)
+    levels, different = _levels(labels), len(np.unique(groups))
     answers = answer(features, labels, folds, levels, len(names), config, progress)
     return Measurement(
         pictures_digest=pictures_digest,
         weights=config.weights,
         n=len(labels),
+        different=different,
         folds=FOLDS,
         repeats=repeats,
         grouped=grouped,
@@ -80,8 +81,8 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
         guessing=float(counts.max() / len(labels)),
         recall={name: float(answers[-1].correct[:, labels == label].mean()) for label, name in enumerate(names)},
         mistakes=_mistakes(answers[-1], labels, names, split.names()),
-        **_estimate(answers[-1].correct),
-        **_curve(answers, levels, int(counts.max())),
+        **_estimate(answers[-1].correct, different),
+        **_curve(answers, levels, int(counts.max()), different),
     )
 
 
@@ -159,20 +160,21 @@ def _levels(labels: np.ndarray) -> list[int]:
     return [*sorted(level for level in halves if level >= SMALLEST), len(labels)]
 
 
-def _estimate(correct: np.ndarray) -> dict[str, float]:
-    """Return the mean of bool (repeats, n), with Wilson's interval for n pictures.
+def _estimate(correct: np.ndarray, different: int) -> dict[str, float]:
+    """Return the mean of bool (repeats, n), with Wilson's interval for so many ``different`` pictures.
 
-    Repeats classify the same pictures again, so they steady the mean but do not narrow the interval.
+    Repeats classify the same pictures again, and those that look alike are almost the same: both steady the mean, but do
+    not narrow the interval.
     """
-    accuracy, n = float(correct.mean()), correct.shape[1]
-    low, high = wilson_interval(round(accuracy * n), n)
+    accuracy = float(correct.mean())
+    low, high = wilson_interval(round(accuracy * different), different)
     return {"accuracy": accuracy, "low": low, "high": high}
 
 
-def _curve(answers: list[Answers], levels: list[int], largest_class: int) -> dict[str, Any]:
+def _curve(answers: list[Answers], levels: list[int], largest_class: int, different: int) -> dict[str, Any]:
     per_class = [*levels[:-1], largest_class * (FOLDS - 1) // FOLDS]
     curve = [
-        CurvePoint(per_class=level, **_estimate(answer.correct))
+        CurvePoint(per_class=level, **_estimate(answer.correct, different))
         for level, answer in zip(per_class, answers, strict=True)
     ]
     if len(curve) == 1:

@@ -82,7 +82,9 @@ def _choose(view: View) -> Collection | None:
             _draw_new(view)
         return None
     left, right = st.columns([4, 1], vertical_alignment="bottom")
-    name = left.selectbox("Classifier", names, **state.kept(CLASSIFIER, names[0], names))
+    if not set(state.values(CLASSIFIER)) & set(names):
+        state.put({CLASSIFIER: names[0]})  # so that another one that changes does not take its place
+    name = left.selectbox("Classifier", names, **state.kept(CLASSIFIER, "", names))
     with right.popover("New", icon=":material/add:", width="stretch"):
         _draw_new(view)
     return Collection(view.folder / FOLDER / name)
