@@ -112,7 +112,7 @@ def test_an_upload_of_too_many_or_too_large_files_is_refused():
     with pytest.raises(UserError, match="at most 2,000 files, got 10,000"):
         check_upload([1] * 10_000)
     for sizes in ([MAX_ARCHIVE_BYTES + 1], [MAX_ARCHIVE_BYTES] * 11):
-        with pytest.raises(UserError, match="at most 200.0 MB for one file and 2.0 GB for all"):
+        with pytest.raises(UserError, match=r"at most 200\.0 MB for one file and 2\.0 GB for all"):
             check_upload(sizes)
 
 

@@ -163,8 +163,8 @@ def _levels(labels: np.ndarray) -> list[int]:
 def _estimate(correct: np.ndarray, different: int) -> dict[str, float]:
     """Return the mean of bool (repeats, n), with Wilson's interval for so many ``different`` pictures.
 
-    Repeats classify the same pictures again, and those that look alike are almost the same: both steady the mean, but do
-    not narrow the interval.
+    Repeats classify the same pictures again, and those that look alike are almost the same: both steady the mean, but
+    do not narrow the interval.
     """
     accuracy = float(correct.mean())
     low, high = wilson_interval(round(accuracy * different), different)
