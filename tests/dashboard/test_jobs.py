@@ -1,4 +1,5 @@
 import json
+import threading
 import time
 from collections.abc import Callable
 
@@ -39,24 +40,14 @@ def test_a_job_runs_once_for_its_owner_and_ends_when_it_is_asked_to(tmp_path, mo
 
 def test_a_job_that_is_stopped_before_its_process_exists_ends_too(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "PROGRAM", ("-c", WAITS))
-    started = []
-    monkeypatch.setattr(jobs.threading, "Thread", lambda target, args, daemon: _Later(started, target, args))
+    waiting = threading.Event()
+    run = jobs._run
+    monkeypatch.setattr(jobs, "_run", lambda *arguments: waiting.wait() and run(*arguments))
     jobs.start("kitchen", "measure", [str(tmp_path / "one")])
     jobs.stop("kitchen")
-    monkeypatch.undo()
-    [(target, arguments)] = started
-    monkeypatch.setattr(jobs, "_jobs", {"kitchen": arguments[0]})
-    monkeypatch.setattr(jobs, "PROGRAM", ("-c", WAITS))
-    thread = jobs.threading.Thread(target=target, args=arguments, daemon=True)
-    thread.start()
+    waiting.set()
     wait_for(lambda: not jobs.running("kitchen"))
-    thread.join(60)
     assert jobs.ended("kitchen").status == 143
-
-
-class _Later:
-    def __init__(self, started, target, args):
-        self.start = lambda: started.append((target, args))
 
 
 def test_the_last_line_of_a_failed_job_is_kept(monkeypatch):

@@ -69,6 +69,7 @@ class _Keeper:
     def __init__(self, collection: Collection):
         self._collection = collection
         classes = collection.classes()
+        self._classes = set(classes)
         self._class_of = {picture[:DIGEST_CHARACTERS]: name for name in classes for picture in classes[name]}
         paths = [collection.folder / name / picture for name in classes for picture in classes[name]]
         self._n_bytes = sum(path.stat().st_size for path in paths)
@@ -111,12 +112,13 @@ class _Keeper:
         if not folders or "" in folders:
             raise UserError(f"{as_text(name)} must hold a folder for each class and no picture outside of them.")
         names = {folder: checked_name(folder, "class") for folder in folders}
-        existing = {known.casefold(): known for known in self._collection.classes()}
+        existing = {known.casefold(): known for known in self._classes}
         if len({*existing, *(new.casefold() for new in names.values())}) > MAX_CLASSES:
             raise UserError(f"{as_text(name)} holds {len(folders)} classes; there may be at most {MAX_CLASSES} in all.")
         for folder, new in names.items():
             if new.casefold() not in existing:
                 existing[new.casefold()] = self._collection.add_class(new)
+                self._classes.add(new)
             names[folder] = existing[new.casefold()]
         return names
 
@@ -126,6 +128,8 @@ class _Keeper:
         Raises:
             UserError: it is no picture, too large, already there, or the collection is full; the message names it.
         """
+        if class_name not in self._classes:
+            raise UserError(f"There is no class {as_text(class_name)!r} any more.")
         if len(name) > MAX_FILE_NAME:
             raise UserError(f"{as_text(name, 40)}: a name of {len(name)} characters; the limit is {MAX_FILE_NAME}.")
         shown = as_text(name)
@@ -144,18 +148,12 @@ class _Keeper:
             limit = f"{counted(MAX_FILES, 'picture')} or {format_bytes(MAX_BYTES)}"
             raise UserError(f"{shown}: the classifier is full; it may have at most {limit}.")
         thumbnail = _thumbnail(content, shown)
-        # Pictures and names come first: a thumbnail without its picture is never shown.
         picture = digest + suffix
-        write_bytes(self._folder(class_name) / picture, content)
+        write_bytes(self._collection.folder / class_name / picture, content)
         write_bytes(self._collection.thumbnail(picture), thumbnail)
         self._class_of[digest], self._names[picture] = class_name, shown
         self._n_bytes += size
         self._added[class_name] += 1
-
-    def _folder(self, class_name: str) -> Path:
-        if class_name not in self._collection.classes():
-            raise UserError(f"There is no class {as_text(class_name)!r} any more.")
-        return self._collection.folder / class_name
 
     def close(self) -> Receipt:
         write_json(self._collection.names, self._names)
