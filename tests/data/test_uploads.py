@@ -44,8 +44,9 @@ def test_pictures_are_kept_as_they_are_under_names_from_their_content(collection
             assert (thumbnail.format, thumbnail.size) == ("JPEG", (160, 160))
             difference = np.asarray(thumbnail, int) - decode_image(content, 160)
             assert np.abs(difference).mean() < 12
-    collection.add_class("empty")
-    assert list_image_folder(collection.folder).class_names == ["cup", "empty", "plate"], "a folder that train takes"
+    take_upload(uploaded(collection, "plate", {"a.png": picture("plate")}))
+    listing = list_image_folder(collection.folder)
+    assert (listing.class_names, listing.splits["train"].counts.tolist(), listing.notes) == (["cup", "plate"], [3, 1], [])
 
 
 REFUSED = {
