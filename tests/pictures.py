@@ -14,14 +14,19 @@ from PIL import Image
 
 from transfer_utils.collection import REQUEST_NAME, Collection, Upload, create_collection, write_model
 
-COLOURS = {"cup": (200, 70, 60), "plate": (60, 90, 200)}
+SIDE = 40
 
 
 def picture(kind: str = "cup", number: int = 0, form: str = "PNG") -> bytes:
-    """Return an image file of 40 px: noise in the colour of its class; no two of different numbers look alike."""
+    """Return an image file of 40 px: stripes for a cup, a disc for a plate; no two of different numbers look alike."""
     rng = np.random.default_rng([sum(kind.encode()), number])
-    blocks = rng.integers(-60, 60, (10, 10, 1)).repeat(4, axis=0).repeat(4, axis=1)
-    pixels = np.array(COLOURS[kind]) + blocks + rng.integers(-15, 15, (40, 40, 3))
+    down, across = np.mgrid[:SIDE, :SIDE]
+    if kind == "cup":
+        shape = np.sin(across * rng.uniform(0.7, 1.3) + rng.uniform(0, 6)) > 0
+    else:
+        shape = np.hypot(down - rng.integers(10, 30), across - rng.integers(10, 30)) < rng.integers(8, 14)
+    pixels = np.where(shape[..., None], rng.integers(150, 256, 3), rng.integers(0, 106, 3))
+    pixels = pixels + rng.integers(-30, 30, (SIDE, SIDE, 3))
     file = io.BytesIO()
     Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(file, form)
     return file.getvalue()

@@ -46,7 +46,11 @@ def test_pictures_are_kept_as_they_are_under_names_from_their_content(collection
             assert np.abs(difference).mean() < 12
     take_upload(uploaded(collection, "plate", {"a.png": picture("plate")}))
     listing = list_image_folder(collection.folder)
-    assert (listing.class_names, listing.splits["train"].counts.tolist(), listing.notes) == (["cup", "plate"], [3, 1], [])
+    assert (listing.class_names, listing.splits["train"].counts.tolist(), listing.notes) == (
+        ["cup", "plate"],
+        [3, 1],
+        [],
+    )
 
 
 REFUSED = {

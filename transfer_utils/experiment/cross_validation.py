@@ -116,15 +116,20 @@ def answer(
         folds: of all repeats, one repeat after the other.
         levels: pictures per class that the head may learn from at most; those of a lower level are part of the next.
     """
+    from threadpoolctl import threadpool_limits
+
     repeats, one_hot = len(folds) // FOLDS, np.eye(n_classes, dtype="float32")[labels]
     results = [np.zeros((repeats, len(labels), n_classes), "float32") for _ in levels]
-    for number, (learn, held_out) in enumerate(folds):
-        for place, level in enumerate(levels):
-            drawn = learn[draw_labels(labels[learn], level, config.seed, number)]
-            head = _solve(features[drawn], labels[drawn], one_hot[drawn], config)
-            results[place][number // FOLDS, held_out] = head.probabilities(features[held_out])
-            if progress:
-                progress("Cross-validation", number * len(levels) + place + 1, len(folds) * len(levels))
+    # The matrices of few pictures are so small that two threads mostly wait for each other, all the more on a machine
+    # that does something else as well: there one thread was forty times as fast.
+    with threadpool_limits(1 if len(labels) < FEW else None, user_api="blas"):
+        for number, (learn, held_out) in enumerate(folds):
+            for place, level in enumerate(levels):
+                drawn = learn[draw_labels(labels[learn], level, config.seed, number)]
+                head = _solve(features[drawn], labels[drawn], one_hot[drawn], config)
+                results[place][number // FOLDS, held_out] = head.probabilities(features[held_out])
+                if progress:
+                    progress("Cross-validation", number * len(levels) + place + 1, len(folds) * len(levels))
     return [Answers(values, values.argmax(axis=2) == labels) for values in results]
 
 
