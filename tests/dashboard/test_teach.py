@@ -232,7 +232,7 @@ def test_the_measurement_is_shown_with_how_it_was_made_and_mistakes_can_be_remov
     assert values["Right answers"] == ("80.0 %", "95 %: 49.0–94.0") and values["By guessing"][0] == "50.0 %"
     assert "3 × 5-fold, stratified: each picture was classified 3 times by a head that had not seen it" in texts(app)
     original = collection.original_names()[collection.classes()["cup"][0]]
-    assert f"cup, not\nplate (90.0 %)\n{original}" in texts(app)
+    assert f"cup, taken for\nplate (90.0 %)\n{original}" in texts(app)
     [chart] = figures(app)
     assert chart["data"][0]["y"] == [0.6, 0.8] and chart["data"][0]["error_y"]["arrayminus"] == pytest.approx(
         [0.3, 0.31]

@@ -41,6 +41,7 @@ STYLE = """
   [data-testid="stLayoutWrapper"]:has(> .st-key-best-configurations) { order: 1; }
   .st-key-filters [data-testid="stColumn"] { min-width: calc(50% - 1rem); }
 }
+[class*="st-key-class-"] [data-testid="stImage"] { gap: 0.25rem; }
 [class*="st-key-best"] [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }
 </style>
 """

@@ -41,8 +41,6 @@ NEWS, CAMERA, TURN = "teach news", "teach camera", "teach turn"  # entries of th
 def draw(collection: Collection, busy: bool) -> None:
     """Draw the classes of a collection; while pictures are learned from (``busy``), nothing can be changed."""
     classes = collection.classes()
-    if len(classes) < MAX_CLASSES and not busy:
-        _draw_adding(collection, classes)
     _draw_news(collection, "")
     columns = min(COLUMNS, max(len(classes), 2))
     for start in range(0, len(classes), columns):
@@ -50,6 +48,8 @@ def draw(collection: Collection, busy: bool) -> None:
         for place, (name, column) in enumerate(zip(names, st.columns(columns, gap="small"), strict=False), start):
             with column.container(border=True, key=f"class {place}"):
                 _draw_class(collection, name, place, len(classes[name]), busy)
+    if len(classes) < MAX_CLASSES and not busy:
+        _draw_adding(collection, classes)
 
 
 def _draw_adding(collection: Collection, classes: dict[str, list[str]]) -> None:

@@ -163,7 +163,10 @@ def _draw_mistake(collection: Collection, mistake: Mistake, picture: str, origin
     thumbnail = collection.thumbnail(picture)
     if thumbnail.is_file():
         st.image(thumbnail.read_bytes(), width=PICTURE_PIXELS)
-    lines = [f"{as_text(mistake.true, 24)}, not", f"{as_text(mistake.predicted, 24)} ({percent(mistake.probability)})"]
+    lines = [
+        f"{as_text(mistake.true, 24)}, taken for",
+        f"{as_text(mistake.predicted, 24)} ({percent(mistake.probability)})",
+    ]
     st.text("\n".join(lines + [as_text(original, 30)] * bool(original)))
 
 
