@@ -22,6 +22,7 @@ from transfer_utils.course import run as course
 from transfer_utils.dashboard import launch
 from transfer_utils.errors import UserError
 from transfer_utils.experiment import run as experiment
+from transfer_utils.experiment import teach
 from transfer_utils.models.litert import convert
 from transfer_utils.models.saving import save_model
 from transfer_utils.report import article, cards
@@ -72,7 +73,7 @@ WORDS = st.sampled_from(
 )
 TEXT = st.text(max_size=8).filter(lambda text: "\0" not in text)
 COMMANDS = ["train", "compare", "sweep", "report", "course", "predict", "inspect", "doctor", "pretrain", "dashboard"]
-COMMANDS += ["notebooks", "card"]
+COMMANDS += ["notebooks", "card", "collect", "teach"]
 
 
 @given(command=st.sampled_from(COMMANDS), arguments=st.lists(WORDS | TEXT, max_size=6))
@@ -81,6 +82,7 @@ def test_any_arguments_end_with_status_0_or_2(command, arguments):
     with inner_folder(), pytest.MonkeyPatch.context() as patch:
         for module, function in (
             (experiment, "run_experiment"),
+            (teach, "teach"),
             (compare, "run_comparison"),
             (course, "run_course"),
             (course, "publish"),

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.dashboard.server import wait_until_ready
+from transfer_utils.collection import MAX_ARCHIVE_BYTES
 from transfer_utils.dashboard import launch
 from transfer_utils.errors import UserError
 
@@ -59,7 +60,7 @@ def test_another_configuration_cannot_weaken_the_server(tmp_path, monkeypatch):
         "server.enableXsrfProtection": True,
         "server.enableStaticServing": False,
         "server.enableAgentApi": False,
-        "server.maxUploadSize": 20,
+        "server.maxUploadSize": 200,
         "client.showErrorDetails": "none",
         "browser.gatherUsageStats": False,
     }
@@ -82,6 +83,8 @@ def test_the_project_configuration_sets_the_same():
     config.get_config_options(force_reparse=True)
     assert config.get_option("server.address") == "127.0.0.1"
     assert config.get_option("browser.gatherUsageStats") is False
+    assert config.get_option("server.maxUploadSize") == launch.MAX_UPLOAD_MIB
+    assert MAX_ARCHIVE_BYTES <= launch.MAX_UPLOAD_MIB << 20, "a file over our limit is refused with our sentence"
 
 
 @pytest.mark.slow

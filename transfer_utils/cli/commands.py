@@ -22,14 +22,14 @@ from transfer_utils.cli.options import (
     quiet_option,
     run_config,
     run_options,
+    supervised_option,
 )
+from transfer_utils.cli.teach import collect, teach
 from transfer_utils.errors import UserError
 from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.progress import reporting
 from transfer_utils.utils.supervised import end_with_starter
 from transfer_utils.utils.text import as_lines, as_text, counted, printable
-
-supervised_option = click.option("--supervised", is_flag=True, hidden=True)  # set by a sweep for its child processes
 
 
 def echo(text: str, err: bool = False) -> None:
@@ -327,6 +327,10 @@ def dashboard(runs: str, port: int, export: str | None) -> None:
     from transfer_utils.dashboard.launch import launch
 
     sys.exit(launch(runs, port))
+
+
+for hidden in (collect, teach):  # of the dashboard's page Teach
+    cli.add_command(hidden)
 
 
 def _split(text: str) -> list[str]:

@@ -14,6 +14,7 @@ from transfer_utils.presets import PRESET_PURPOSE
 GROUP_TITLES = {"what": "General", "paths": "Paths"}  # the other groups are shown under their own names
 
 quiet_option = click.option("--quiet", is_flag=True, help="print only errors")
+supervised_option = click.option("--supervised", is_flag=True, hidden=True)  # set by what starts child processes
 debug_option = click.option("--debug", is_flag=True, expose_value=False, help="show the traceback of an error")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from transfer_utils.dashboard import live, state, store, style
-from transfer_utils.dashboard.pages import compare, one_run, runs, study, try_it
+from transfer_utils.dashboard.pages import compare, one_run, runs, study, teach, try_it
 from transfer_utils.dashboard.store import View
 from transfer_utils.utils.text import as_text
 
@@ -21,6 +21,7 @@ PAGES = {
     state.ONE_RUN: one_run.draw,
     state.STUDY: study.draw,
     state.TRY_IT: try_it.draw,
+    state.TEACH: teach.draw,
 }
 # Static markup without text from files. It reduces the space at the top, aligns digits, shows plain text in the font of
 # the page, and gives the pale grey text of Streamlit and Plotly a contrast of 4.5 to 1.
@@ -40,6 +41,7 @@ STYLE = """
   [data-testid="stLayoutWrapper"]:has(> .st-key-best-configurations) { order: 1; }
   .st-key-filters [data-testid="stColumn"] { min-width: calc(50% - 1rem); }
 }
+[class*="st-key-class-"] [data-testid="stImage"] { gap: 0.25rem; }
 [class*="st-key-best"] [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }
 </style>
 """

@@ -12,6 +12,7 @@ from transfer_utils.utils.project import project_folder
 
 SCRIPT = project_folder() / "dashboard.py"
 DEFAULT_RUNS = "runs"
+MAX_UPLOAD_MIB = 200  # of one file, before it is looked at: at least what ``collection`` allows a zip file
 
 
 def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
@@ -53,7 +54,7 @@ def command(runs_dir: str | os.PathLike, port: int) -> list[str]:
         ("server.enableXsrfProtection", "true"),
         ("server.enableStaticServing", "false"),
         ("server.enableAgentApi", "false"),
-        ("server.maxUploadSize", 20),  # megabytes; the only upload is one picture
+        ("server.maxUploadSize", MAX_UPLOAD_MIB),
         ("server.fileWatcherType", "none"),
         ("client.showErrorDetails", "none"),
         ("client.toolbarMode", "minimal"),

@@ -201,7 +201,7 @@ def _folders(place: bytes, survey: _Survey) -> dict[bytes, bytes]:
     folders = {}
     with os.scandir(place) as entries:
         for entry in entries:
-            if not _hidden(entry.name) and entry.is_dir():
+            if not is_hidden(entry.name) and entry.is_dir():
                 if _leads_out(entry, survey.root):
                     survey.links.add(entry.path)
                 else:
@@ -209,7 +209,8 @@ def _folders(place: bytes, survey: _Survey) -> dict[bytes, bytes]:
     return dict(sorted(folders.items()))
 
 
-def _hidden(name: bytes) -> bool:
+def is_hidden(name: bytes) -> bool:
+    """Return whether a file or folder of this name is hidden or belongs to the system, and is left out."""
     return name.startswith(b".") or name.lower() in SYSTEM_NAMES
 
 
@@ -223,7 +224,7 @@ def _pictures(place: bytes) -> list[bytes]:
         return [
             entry.path
             for entry in entries
-            if not _hidden(entry.name)
+            if not is_hidden(entry.name)
             and entry.is_file(follow_symlinks=False)
             and (_extension(entry.name) in HEIC or _is_image_file(entry))
         ]
@@ -253,7 +254,7 @@ def _image_names(folder: bytes, survey: _Survey) -> list[bytes]:
         with os.scandir(os.path.join(folder, inner)) as entries:
             for entry in entries:
                 name = os.path.join(inner, entry.name)
-                if _hidden(entry.name):
+                if is_hidden(entry.name):
                     continue
                 if entry.is_dir():
                     if entry.is_symlink():  # it may lead back to a folder that contains it

@@ -236,6 +236,25 @@ def draw_labels(labels: np.ndarray, per_class: int, seed: int, draw: int = 0) ->
     return np.sort(np.concatenate(chosen))
 
 
+def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide images at random into two stratified parts, the second with ``share`` of them.
+
+    Both parts have at least as many images as there are classes, however small the share.
+
+    Args:
+        labels: int (n,); each class has at least two images.
+
+    Returns:
+        The positions of the images of both parts, int (m,) and (n - m,).
+    """
+    from sklearn.model_selection import train_test_split  # importing scikit-learn takes a second
+
+    n, classes = len(labels), len(np.unique(labels))
+    size = min(max(math.ceil(share * n), classes), n - classes)
+    rest, held_out = train_test_split(np.arange(n), test_size=size, random_state=seed, stratify=labels)
+    return rest, held_out
+
+
 def _check_pixels(images: np.ndarray) -> None:
     if not np.issubdtype(images.dtype, np.number) or np.issubdtype(images.dtype, np.complexfloating):
         raise UserError(f"images must hold numbers, got {images.dtype}.")
@@ -272,12 +291,7 @@ def _splits(source: Source, validation_share: float, seed: int) -> tuple[Split, 
 
 
 def _hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
-    from sklearn.model_selection import train_test_split  # importing scikit-learn takes a second
-
-    # Both parts need as many images as there are classes, however small the share.
-    n, classes = len(split), len(np.unique(split.labels))
-    size = min(max(math.ceil(share * n), classes), n - classes)
-    rest, held_out = train_test_split(np.arange(n), test_size=size, random_state=seed, stratify=split.labels)
+    rest, held_out = hold_out(split.labels, share, seed)
     return split.part(rest), split.part(held_out)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 
 # From strong to weak: each solution starts from the one before, and the path ends when the validation loss rises.
 L2_PATH = tuple(float(10.0**power) for power in np.arange(0.0, -5.5, -0.5))  # not NumPy's, which make float64 of all
@@ -44,6 +44,11 @@ class LinearHead(NamedTuple):
     l2: float
     val_loss: float
     val_accuracy: float
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the classes, float32 (n, classes), for features (n, d)."""
+        kernel = self.kernel / self.deviation[:, None]
+        return softmax(np.asarray(features, "float32") @ kernel + (self.bias - self.mean @ kernel), axis=1)
 
 
 def solve_head(

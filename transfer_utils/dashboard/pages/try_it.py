@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,12 +56,16 @@ def draw(view: View) -> None:
         st.caption("Upload an image of one of the classes of the model:")
         st.text(", ".join(as_text(label, 40) for label in _class_names(models[name][0])) or "class names not recorded")
         return
+    answer(*models[name], upload.getvalue())
+
+
+def answer(row: Row, path: Path, content: bytes) -> None:
+    """Show what the model at ``path``, which belongs to the run ``row``, says of the bytes of an image file."""
     try:
         with st.spinner("Loading the model and classifying the image …"):
-            prediction = predict(*models[name], upload.getvalue())
+            prediction = predict(row, path, content)
     except UserError as error:
         st.warning("The image could not be classified:", icon=":material/image_not_supported:")
-        path = models[name][1]
         st.text(as_text(str(error).replace(str(path), path.name), 1000, lines=True))
         return
     _show(prediction)
@@ -68,9 +73,14 @@ def draw(view: View) -> None:
 
 def model_file(row: Row) -> Path | None:
     """Return the saved model of a run, or None unless it is a model file inside the folder of the run."""
-    name = row.record.files.get("model", "")
+    return run_file(row, "model", MODEL_SUFFIXES)
+
+
+def run_file(row: Row, kind: str, suffixes: Sequence[str]) -> Path | None:
+    """Return a file of a run, or None unless its name has one of these suffixes and it is inside the run's folder."""
+    name = row.record.files.get(kind, "")
     path = row.run.folder / name
-    if not name or not name.isprintable() or path.suffix not in MODEL_SUFFIXES:
+    if not name or not name.isprintable() or path.suffix not in suffixes:
         return None
     inside = path.resolve().is_relative_to(row.run.folder.resolve())
     return path if inside and path.is_file() else None

@@ -1,0 +1,122 @@
+"""The page "Teach" in a real browser: from the empty page to a downloaded model, by upload and by camera."""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+pytest.importorskip("playwright", reason="Playwright is not installed")
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
+from tests.dashboard.test_browser import browser, open_page, page, pytestmark, wait_until_drawn  # noqa: F401
+from tests.pictures import bomb, new_collection, picture, zipped
+from transfer_utils.collection import Collection
+from transfer_utils.models.saving import load_model
+from transfer_utils.records import read_record
+
+TRAINING_MS = 300_000  # of a busy machine; a quiet one takes a tenth
+WIDTH, HEIGHT = 320, 240
+CAMERA_FLAGS = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def server(folder) -> Iterator[tuple[str, psutil.Process]]:
+    with served(folder) as (address, process):
+        yield address, psutil.Process(process.pid)
+
+
+def send(shown: Page, place: int, files: dict[str, bytes]) -> None:
+    """Upload files for the class at ``place``."""
+    chooser = shown.locator(f".st-key-class-{place} input[type=file]")
+    chooser.set_input_files([{"name": name, "mimeType": "image/png", "buffer": files[name]} for name in files])
+
+
+@pytest.mark.fault(39)
+def test_from_the_empty_page_to_a_downloaded_model(page, folder, tmp_path):  # noqa: F811
+    open_page(page, "page=Teach")
+    page.get_by_role("textbox", name="Name of the classifier").fill("kitchen")
+    page.get_by_role("textbox", name="Its classes").fill("cup, plate")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+
+    send(
+        page, 0, {f"{i}.png": picture("cup", i) for i in range(8)} | {"bomb.png": bomb(), "a" * 290 + ".png": picture()}
+    )
+    expect(page.locator(".st-key-class-0").get_by_text("8 pictures")).to_be_visible()
+    expect(page.get_by_text("bomb.png: 60000 x 60000 pixels; the limit is 64 million")).to_be_visible()
+    expect(page.get_by_text("a name of 294 characters; the limit is 200")).to_be_visible()
+    send(page, 1, {"out.zip": zipped({"../../../../evil.png": picture()})})
+    expect(page.get_by_text("out.zip holds a path that leads out of it")).to_be_visible()
+    send(page, 1, {"plates.zip": zipped({f"plates/{i}.png": picture("plate", i) for i in range(8)})})
+    expect(page.locator(".st-key-class-1").get_by_text("8 pictures")).to_be_visible()
+
+    page.get_by_role("radio", name="letters").click()
+    expect(page.get_by_text("knows no animals, faces or things").first).to_be_visible()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_text("Measured by cross-validation, 3 × 5-fold")).to_be_visible(timeout=TRAINING_MS)
+    expect(page.get_by_role("heading", name="Use it")).to_be_visible(timeout=TRAINING_MS)
+    wait_until_drawn(page)
+
+    run = folder / "0001-kitchen-transfer"
+    record = read_record(run / "run.json")
+    assert record.status == "completed" and record.dataset["images"] == {"train": 9, "validation": 3, "test": 4}
+    accuracy = f"{100 * record.metrics['test_end2end']:.1f} %"
+    expect(page.get_by_role("combobox", name="Classifier of the run")).to_have_value(re.compile(re.escape(accuracy)))
+    for label, file in (("Model", "model.keras"), ("LiteRT", "model-float32.tflite"), ("Record", "run.json")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=label, exact=True).click()
+        assert Path(download.value.path()).read_bytes() == (run / file).read_bytes(), label
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Model", exact=True).click()
+    download.value.save_as(tmp_path / "mine.keras")
+    pixels = np.asarray(Image.open(io.BytesIO(picture("plate", 3))).convert("RGB"))
+    assert load_model(tmp_path / "mine.keras")(pixels[None]).shape == (1, 2)
+
+    kept = [path for path in folder.rglob("*") if path.suffix == ".png"]
+    assert len(kept) == 16 and {path.parents[1].name for path in kept} == {"kitchen"}
+    open_page(page, "page=Runs")
+    expect(page.get_by_text("1 of 1 run", exact=False).first).to_be_visible()
+
+
+def fake_video(path: Path) -> None:
+    """Write a video of noise, of which no two frames are the same, in the format that Chromium takes for a camera."""
+    rng = np.random.default_rng(0)
+    with open(path, "wb") as file:
+        file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F10:1 Ip A1:1 C420jpeg\n".encode())
+        for _ in range(30):
+            grey = rng.integers(0, 256, (HEIGHT // 8, WIDTH // 8), np.uint8).repeat(8, 0).repeat(8, 1)
+            colour = rng.integers(0, 256, 2 * (HEIGHT // 2) * (WIDTH // 2), np.uint8)
+            file.write(b"FRAME\n" + grey.tobytes() + colour.tobytes())
+
+
+@pytest.mark.torture
+def test_pictures_are_taken_with_the_camera(tmp_path):
+    fake_video(tmp_path / "camera.y4m")
+    collection = new_collection(tmp_path)
+    flags = [*BROWSER_FLAGS, *CAMERA_FLAGS, f"--use-file-for-fake-video-capture={tmp_path / 'camera.y4m'}"]
+    expect.set_options(timeout=60_000)
+    with served(tmp_path) as (address, _), sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        shown = chromium.new_page(viewport={"width": 1440, "height": 1000})
+        shown.goto(f"{address}/?page=Teach")
+        card = shown.locator(".st-key-class-0")
+        card.get_by_role("button", name="Use the camera").click()
+        for n in range(1, 4):
+            card.get_by_role("button", name="Take Photo").click()
+            expect(card.get_by_text("1 picture" if n == 1 else f"{n} pictures", exact=True)).to_be_visible()
+        chromium.close()
+    kept = Collection(collection.folder).classes()["cup"]
+    sizes = {Image.open(collection.folder / "cup" / name).size for name in kept}
+    assert len(kept) == 3 and len(sizes) == 1 and min(sizes.pop()) >= HEIGHT

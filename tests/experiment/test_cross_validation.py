@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from transfer_utils.config import RunConfig
+from transfer_utils.evaluation import wilson_interval
+from transfer_utils.experiment import cross_validation
+from transfer_utils.experiment.cross_validation import FOLDS, answer, divide
+
+CONFIG = RunConfig()
+
+
+def features_of(labels: np.ndarray, distance: float, d: int = 8) -> np.ndarray:
+    """Return features (n, d) of noise, with the classes apart by ``distance`` along the first axes."""
+    noise = np.random.default_rng(0).normal(size=(len(labels), d)).astype("float32")
+    return noise + distance * np.eye(d, dtype="float32")[labels]
+
+
+def accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None) -> float:
+    folds = divide(labels, groups, 0)
+    [answers] = answer(features, labels, folds, [len(labels)], labels.max() + 1, CONFIG)
+    return float(answers.correct.mean())
+
+
+def test_classes_that_are_far_apart_are_told_apart_and_noise_is_not():
+    labels = np.repeat([0, 1, 2], 20)
+    assert accuracy(features_of(labels, 8), labels) > 0.97
+    assert abs(accuracy(features_of(labels, 0), labels) - 1 / 3) < 0.15
+
+
+def test_no_head_learns_from_what_it_classifies_and_smaller_levels_are_part_of_larger_ones(monkeypatch):
+    labels = np.repeat([0, 1], 20)
+    features = np.hstack([np.arange(40, dtype="float32")[:, None], features_of(labels, 3)])
+    learned, classified = [], []
+    solve = cross_validation._solve
+
+    def watching(chosen, chosen_labels, one_hot, config):
+        learned.append(set(chosen[:, 0].astype(int)))
+        head = solve(chosen, chosen_labels, one_hot, config)
+        classified.append(head)
+        return head
+
+    monkeypatch.setattr(cross_validation, "_solve", watching)
+    folds, levels = [*divide(labels, None, 0), *divide(labels, None, 1)], [2, 8, 40]
+    results = answer(features, labels, folds, levels, 2, CONFIG)
+    assert len(learned) == len(folds) * len(levels) == 30
+    for number, (learn, held_out) in enumerate(folds):
+        small, middle, whole = learned[3 * number : 3 * number + 3]
+        assert small < middle < whole == set(learn) and not whole & set(held_out)
+        assert [len(part) for part in (small, middle)] == [4, 16]
+        expected = classified[3 * number + 2].probabilities(features[held_out])
+        np.testing.assert_array_equal(results[2].probabilities[number // FOLDS, held_out], expected)
+    assert sorted(np.concatenate([held_out for _, held_out in folds[:FOLDS]])) == list(range(40))
+    assert np.allclose(results[0].probabilities.sum(axis=2), 1, atol=1e-5), "each picture is classified in each repeat"
+
+
+def test_pictures_that_look_alike_do_not_make_the_accuracy_too_high():
+    labels = np.repeat(np.random.default_rng(1).integers(0, 2, 40), 2)
+    # So many features can tell any pictures apart, if they have been learned.
+    features, groups = features_of(np.zeros(40, int), 0, d=400).repeat(2, axis=0), np.repeat(np.arange(40), 2)
+    assert accuracy(features, labels) > 0.75, "noise, but each picture has a twin"
+    assert accuracy(features, labels, groups) < 0.65
+    for learn, held_out in divide(labels, groups, 0):
+        assert not set(groups[learn]) & set(groups[held_out])
+
+
+def test_pictures_are_grouped_only_if_each_class_keeps_a_group_for_every_fold():
+    labels = np.repeat([0, 1], 6)
+    groups = np.arange(12)
+    assert not cross_validation._can_be_grouped(labels, groups), "there is nothing to group"
+    groups[[0, 1]] = 0
+    assert cross_validation._can_be_grouped(labels, groups)
+    groups[[0, 1, 2]] = 0
+    assert not cross_validation._can_be_grouped(labels, groups)
+
+
+def test_neither_repeats_nor_twins_narrow_the_interval():
+    once = np.random.default_rng(0).random((1, 50)) < 0.8
+    estimate = cross_validation._estimate(once, 50)
+    assert (estimate["low"], estimate["high"]) == wilson_interval(int(once.sum()), 50)
+    assert estimate == cross_validation._estimate(np.repeat(once, 3, axis=0), 50)
+    assert estimate == cross_validation._estimate(np.repeat(once, 2, axis=1), 50)
+
+
+def test_the_levels_halve_and_the_last_takes_all():
+    assert cross_validation._levels(np.repeat([0, 1], [50, 20])) == [5, 10, 20, 70]
+    assert cross_validation._levels(np.repeat([0, 1], 5)) == [2, 10]
+
+
+def test_the_curve_gives_the_gain_of_the_last_doubling_with_an_interval_over_the_pictures():
+    half, whole = (np.zeros((2, 10), bool) for _ in range(2))
+    half[:, :6] = whole[:, :8] = True
+    whole[1, 8] = True
+    answers = [cross_validation.Answers(np.zeros((2, 10, 2), "float32"), correct) for correct in (half, whole)]
+    curve = cross_validation._curve(answers, [4, 20], 10, 10)
+    assert [(point.per_class, point.accuracy) for point in curve["curve"]] == [(4, 0.6), (8, 0.85)]
+    differences = [0] * 6 + [1, 1, 0.5, 0]
+    assert curve["gain"] == pytest.approx(np.mean(differences))
+    reach = 2.262157 * np.std(differences, ddof=1) / np.sqrt(10)
+    assert (curve["gain_low"], curve["gain_high"]) == pytest.approx((0.25 - reach, 0.25 + reach))
+
+
+def test_the_mistakes_are_those_of_the_mean_answer_the_most_confident_first():
+    probabilities = np.array([[[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [[0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]], "float32")
+    labels = np.array([1, 0, 1])
+    answers = cross_validation.Answers(probabilities, probabilities.argmax(axis=2) == labels)
+    found = cross_validation._mistakes(answers, labels, ["cup", "plate"], ["plate/a", "cup/b", "plate/c"])
+    assert [(m.file, m.true, m.predicted, round(m.probability, 2)) for m in found] == [
+        ("plate/a", "plate", "cup", 0.85),
+        ("cup/b", "cup", "plate", 0.65),
+    ]

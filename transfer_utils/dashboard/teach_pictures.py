@@ -1,0 +1,168 @@
+"""The upper part of the page "Teach": the classes, and their pictures by upload or camera.
+
+Nothing is decoded here. Uploaded files are written into a folder of their own under numbers, and the command
+``collect`` judges them in a child process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from transfer_utils.collection import (
+    MAX_CLASS_NAME,
+    MAX_CLASSES,
+    MIN_PICTURES,
+    RECEIPT_NAME,
+    REQUEST_NAME,
+    Collection,
+    Receipt,
+    Upload,
+    check_upload,
+    read_model,
+    write_model,
+)
+from transfer_utils.errors import UserError
+from transfer_utils.utils.disk import explain
+from transfer_utils.utils.supervised import run_child
+from transfer_utils.utils.text import as_text, counted
+
+SHOWN, THUMBNAIL_PIXELS = 12, 52  # pictures of a class, and their width
+MAX_SENTENCES = 8  # about refused files
+COLUMNS = 3
+NEWS, CAMERA, TURN = "teach news", "teach camera", "teach turn"  # entries of the session
+
+
+def draw(collection: Collection, busy: bool) -> None:
+    """Draw the classes of a collection; while pictures are learned from (``busy``), nothing can be changed."""
+    classes = collection.classes()
+    _draw_news(collection, "")
+    columns = min(COLUMNS, max(len(classes), 2))
+    for start in range(0, len(classes), columns):
+        names = list(classes)[start : start + columns]
+        for place, (name, column) in enumerate(zip(names, st.columns(columns, gap="small"), strict=False), start):
+            with column.container(border=True, key=f"class {place}"):
+                _draw_class(collection, name, place, len(classes[name]), busy)
+    if len(classes) < MAX_CLASSES and not busy:
+        _draw_adding(collection, classes)
+
+
+def _draw_adding(collection: Collection, classes: dict[str, list[str]]) -> None:
+    """Draw the field for another class, and in an empty collection the upload of a zip file with all classes."""
+    with st.form("add class", clear_on_submit=True, border=False):
+        field, button = st.columns([4, 1], vertical_alignment="bottom")
+        label = "Add a class" if classes else "Add the first class, such as cup"
+        name = field.text_input(label, max_chars=MAX_CLASS_NAME, key="new class")
+        if button.form_submit_button("Add", icon=":material/add:", width="stretch"):
+            _attempt(collection, "", lambda: collection.add_class(name))
+    if not classes:
+        label = "Or upload a zip file with a folder of pictures for each class"
+        archive = st.file_uploader(label, key=f"archive {_turn()}")
+        if archive:
+            _send(collection, "", [archive])
+
+
+def _draw_class(collection: Collection, name: str, place: int, n: int, busy: bool) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.text(as_text(name))
+        st.badge(counted(n, "picture"), color="green" if n >= MIN_PICTURES else "gray")
+        st.space("stretch")
+        if not busy:
+            with st.popover("", icon=":material/more_vert:", help="Remove"):
+                if st.button(f"Remove this class with {counted(n, 'picture')}", key=f"remove {place}"):
+                    _attempt(collection, "", lambda: collection.remove_class(name))
+    newest = collection.newest(name, SHOWN)
+    if newest:
+        st.image([collection.thumbnail(picture).read_bytes() for picture in newest], width=THUMBNAIL_PIXELS)
+    if n > len(newest):
+        st.caption(f"and {n - len(newest):,} more")
+    _draw_news(collection, name)
+    if busy:
+        return
+    turn = _turn()
+    files = st.file_uploader(
+        f"Pictures of class {place + 1}, or one zip file of them",
+        accept_multiple_files=True,
+        key=f"upload {place} {turn}",
+        label_visibility="collapsed",
+    )
+    open_camera = st.session_state.get(CAMERA) == (str(collection.folder), name)
+    shot = st.camera_input(f"Camera for class {place + 1}", key=f"shot {place} {turn}") if open_camera else None
+    label = "Close the camera" if open_camera else "Use the camera"
+    if st.button(label, icon=":material/photo_camera:", key=f"camera {place}", width="stretch"):
+        st.session_state[CAMERA] = None if open_camera else (str(collection.folder), name)
+        st.rerun()
+    if files or shot:
+        _send(collection, name, [*files, *([shot] if shot else [])])
+
+
+def _turn() -> int:
+    """Return a number that is part of the keys of uploads: after each change it is a new one, for empty widgets."""
+    return st.session_state.get(TURN, 0)
+
+
+def _send(collection: Collection, class_name: str, uploads: Sequence[UploadedFile]) -> None:
+    """Let the command judge uploaded files, keep its news for the next run of the page, and clear the widgets."""
+    with st.spinner(f"Looking at {counted(len(uploads), 'file')} …"):
+        _attempt(collection, class_name, lambda: submit(collection, class_name, uploads))
+
+
+def submit(collection: Collection, class_name: str, uploads: Sequence[UploadedFile]) -> Receipt:
+    """Write uploaded files beside a collection, start the command that judges them, and return its receipt.
+
+    Raises:
+        UserError: the upload exceeds the limits, or the command failed.
+        OSError: the files cannot be written.
+    """
+    check_upload([upload.size for upload in uploads])
+    folder = collection.beside / f"upload-{uuid.uuid4().hex}"
+    folder.mkdir()
+    try:
+        for number, upload in enumerate(uploads):
+            (folder / str(number)).write_bytes(upload.getbuffer())
+        write_model(folder / REQUEST_NAME, Upload(class_name=class_name, names=[upload.name for upload in uploads]))
+        _, message = run_child(["collect", str(folder), "--supervised"], os.getcwd(), owner=str(folder))
+        receipt = read_model(folder / RECEIPT_NAME, Receipt)
+        if receipt is None:
+            raise UserError(message.removeprefix("Error: ") or "The files could not be looked at.")
+        return receipt
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _attempt(collection: Collection, class_name: str, change: Callable[[], Receipt | str | None]) -> None:
+    """Change a collection, keep what is to be said of it, and draw the page again."""
+    try:
+        done = change()
+        receipt = done if isinstance(done, Receipt) else Receipt()
+    except UserError as error:
+        receipt = Receipt(refused=[str(error)])
+    except OSError as error:
+        receipt = Receipt(refused=[explain(error) or f"The pictures could not be written: {error.strerror}."])
+    # Before any call of Streamlit, at which a newer run of the page would end this one.
+    st.session_state[NEWS] = (str(collection.folder), class_name, receipt)
+    st.session_state[TURN] = st.session_state.get(TURN, 0) + 1
+    st.rerun()
+
+
+def _draw_news(collection: Collection, class_name: str) -> None:
+    """Draw what became of the last upload, at the class that it was for."""
+    folder, target, receipt = st.session_state.get(NEWS) or ("", "", Receipt())
+    if folder != str(collection.folder) or target != class_name:
+        return
+    added = sum(receipt.added.values())
+    if added and not class_name:
+        parts = ", ".join(f"{as_text(name)} {n:,}" for name, n in receipt.added.items())
+        st.success(f"Added {counted(added, 'picture')}.", icon=":material/check:")
+        st.text(parts)
+    if receipt.refused:
+        was = counted(len(receipt.refused), "file was", "files were") if added or class_name else "This was"
+        st.warning(f"{was} refused:", icon=":material/block:")
+        lines = [as_text(sentence, 400) for sentence in receipt.refused[:MAX_SENTENCES]]
+        more = len(receipt.refused) - len(lines)
+        st.text("\n".join(lines + [f"and {more:,} more"] * bool(more)))

@@ -1,0 +1,208 @@
+"""The lower part of the page "Teach": how good the classifier is, its mistakes, a try, and the files to take along."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from transfer_utils.collection import MIN_PICTURES, Collection, Measurement, Mistake, read_model
+from transfer_utils.config import MODEL_SUFFIXES
+from transfer_utils.dashboard import style
+from transfer_utils.dashboard.pages.try_it import answer, model_file, run_file
+from transfer_utils.dashboard.store import View
+from transfer_utils.records import RECORD_NAME
+from transfer_utils.results.formatting import percent, points
+from transfer_utils.results.table import Row
+from transfer_utils.utils.text import as_text, counted, finite_number
+
+SHOWN, PICTURE_PIXELS = 12, 136  # mistakes, and the width of their pictures
+
+
+def runs_of(collection: Collection, view: View) -> list[Row]:
+    """Return the runs on the pictures of a collection, the newest first."""
+    folder = str(collection.folder)
+    rows = [row for row in view.rows if row.config.get("dataset") == "folder" and row.config.get("data_dir") == folder]
+    return sorted(rows, key=lambda row: row.record.run_id, reverse=True)
+
+
+def draw(collection: Collection, rows: list[Row]) -> None:
+    """Draw the measurement of the collection, if there is one, and its classifiers."""
+    measured = read_model(collection.measurement, Measurement)
+    if measured:
+        st.subheader("How good is it?")
+        if measured.pictures_digest != collection.digest():
+            st.info("The pictures have changed since. Train again to measure them.", icon=":material/update:")
+        _draw_accuracy(measured)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            _draw_curve(measured)
+        with right:
+            _draw_recall(measured)
+        _draw_mistakes(collection, measured)
+    models = {row.name: (row, path) for row in rows if row.status == "completed" and (path := model_file(row))}
+    if models:
+        st.subheader("Use it")
+        names = {name: _describe(row) for name, (row, _) in models.items()}
+        name = st.selectbox("Classifier of the run", list(names), format_func=names.get, key="teach model")
+        row, path = models[name]
+        n = sum(int(finite_number(count) or 0) for count in dict(row.record.dataset.get("images") or {}).values())
+        now = sum(map(len, collection.classes().values()))
+        if n != now:
+            st.caption(f"It was made from {counted(n, 'picture')}; now there are {now:,}.")
+        _draw_downloads(row)
+        _draw_try(row, path)
+
+
+def _draw_accuracy(measured: Measurement) -> None:
+    accuracy, guessing, pictures, mistakes = st.columns(4)
+    interval = f"95 %: {100 * measured.low:.1f}–{100 * measured.high:.1f}"
+    accuracy.metric("Right answers", percent(measured.accuracy), interval, delta_color="off", delta_arrow="off")
+    guessing.metric("By guessing", percent(measured.guessing))
+    pictures.metric("Pictures", f"{measured.n:,}")
+    mistakes.metric("Misclassified", f"{len(measured.mistakes):,}")
+    times = {1: "once", 2: "twice"}.get(measured.repeats, f"{measured.repeats} times")
+    st.caption(
+        f"Measured by cross-validation, {measured.repeats} × {measured.folds}-fold, stratified: each picture was "
+        f"classified {times} by a head that had not seen it. The interval is Wilson's for {measured.different:,} "
+        "different pictures; to classify them again makes it no narrower. It holds for new pictures of the same kind."
+    )
+    if measured.grouped:
+        st.caption(
+            f"{counted(measured.alike, 'picture looks', 'pictures look')} like another one. They were kept together, "
+            "so that no picture is tested with a head that has learned from its twin."
+        )
+    elif measured.alike:
+        st.warning(
+            f"{measured.alike:,} of the {measured.n:,} pictures look like another one, and a class has fewer than "
+            f"{MIN_PICTURES} that differ: they could not be kept apart, so the accuracy is too high. Take pictures "
+            "that differ in place, light and distance.",
+            icon=":material/content_copy:",
+        )
+
+
+def _draw_curve(measured: Measurement) -> None:
+    st.markdown("**What would more pictures bring?**")
+    style.show(learning_curve(measured), "teach-curve", "Accuracy by the number of pictures learned from")
+    st.caption(verdict(measured))
+
+
+def learning_curve(measured: Measurement) -> go.Figure:
+    """Draw accuracy, with its interval, against the number of pictures per class that the head learned from."""
+    figure = go.Figure()
+    curve = measured.curve
+    figure.add_scatter(
+        x=[point.per_class for point in curve],
+        y=[point.accuracy for point in curve],
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [point.high - point.accuracy for point in curve],
+            "arrayminus": [point.accuracy - point.low for point in curve],
+            "color": style.tinted(style.colour(0), 0.5),
+            "width": 4,
+        },
+        mode="lines+markers",
+        line={"color": style.colour(0)},
+        hovertemplate="%{x} per class: %{y:.1%}<extra></extra>",
+    )
+    style.lay_out(figure, 300, legend=False)
+    ticks = [point.per_class for point in curve]
+    figure.update_xaxes(title_text="pictures per class to learn from", type="log", tickvals=ticks, ticktext=ticks)
+    figure.update_yaxes(tickformat=style.PERCENT, title_text="right answers")
+    return figure
+
+
+def verdict(measured: Measurement) -> str:
+    """Say in a sentence what twice the pictures brought."""
+    if measured.gain is None or measured.gain_low is None or measured.gain_high is None:
+        return "There are too few pictures for a curve."
+    gained = points(100 * measured.gain)
+    interval = f"95 %: {100 * measured.gain_low:+.1f} to {100 * measured.gain_high:+.1f}".replace("-", "−")
+    start = f"From half of the pictures to all of them, the accuracy changed by {gained} ({interval}). "
+    if measured.gain_low > 0:
+        return start + "It is still rising: more pictures of the same kind should help."
+    return start + "No clear gain: more of the same will bring little, others than the present ones may."
+
+
+def _draw_recall(measured: Measurement) -> None:
+    st.markdown("**Right answers by class**")
+    table = pd.DataFrame(
+        {
+            "Class": [as_text(name) for name in measured.recall],
+            "Right": [100 * value for value in measured.recall.values()],
+        }
+    )
+    bar = st.column_config.ProgressColumn(min_value=0, max_value=100, format="%.0f %%")
+    st.dataframe(table, hide_index=True, column_config={"Right": bar}, key="teach recall")
+
+
+def _draw_mistakes(collection: Collection, measured: Measurement) -> None:
+    """Draw the misclassified pictures that still exist, each with a button to remove it."""
+    classes = collection.classes()
+    found = [(mistake, *mistake.file.split("/", 1)) for mistake in measured.mistakes]
+    found = [(mistake, name, picture) for mistake, name, picture in found if picture in classes.get(name, [])]
+    if not found:
+        return
+    st.markdown("**Misclassified pictures**, the most confident mistakes first")
+    names = collection.original_names()
+    with st.container(horizontal=True, gap="small", key="mistakes"):
+        for place, (mistake, name, picture) in enumerate(found[:SHOWN]):
+            with st.container(width=PICTURE_PIXELS, gap="small"):
+                _draw_mistake(collection, mistake, picture, names.get(picture, ""))
+                change = {"on_click": collection.remove, "args": (name, picture)}
+                st.button("Remove", key=f"remove mistake {place}", help="Delete this picture", **change)
+    if len(found) > SHOWN:
+        st.caption(f"and {len(found) - SHOWN:,} more")
+
+
+def _draw_mistake(collection: Collection, mistake: Mistake, picture: str, original: str) -> None:
+    thumbnail = collection.thumbnail(picture)
+    if thumbnail.is_file():
+        st.image(thumbnail.read_bytes(), width=PICTURE_PIXELS)
+    lines = [
+        f"{as_text(mistake.true, 24)}, taken for",
+        f"{as_text(mistake.predicted, 24)} ({percent(mistake.probability)})",
+    ]
+    st.text("\n".join(lines + [as_text(original, 30)] * bool(original)))
+
+
+def _describe(row: Row) -> str:
+    kind = "fine-tuned" if row.fine_tunes else "head on frozen features"
+    return f"{row.name} · {kind} · {row.accuracy('test')} of its test pictures"
+
+
+def _draw_downloads(row: Row) -> None:
+    """Draw a button for each file that leaves the dashboard; the files are read when they are asked for."""
+    files = {
+        "Model": model_file(row),
+        "LiteRT": run_file(row, "float32", (".tflite",)),
+    }
+    base = row.run.folder.name
+    with st.container(horizontal=True, gap="small"):
+        for label, path in files.items():
+            if path:
+                name = f"{base}{path.suffix}"
+                st.download_button(label, path.read_bytes, name, on_click="ignore", icon=":material/download:")
+        classes = json.dumps(row.record.dataset.get("class_names"), ensure_ascii=False, indent=2)
+        name = f"{base}{MODEL_SUFFIXES[0]}.classes.json"  # as predict looks for it beside the model
+        st.download_button("Class names", classes, name, on_click="ignore", icon=":material/download:")
+        record = row.run.folder / RECORD_NAME
+        st.download_button("Record", record.read_bytes, RECORD_NAME, on_click="ignore", icon=":material/download:")
+    if row.record.command:
+        st.caption("The same, without the dashboard:")
+        st.code(as_text(row.record.command, 2000), language=None, wrap_lines=True)
+
+
+def _draw_try(row: Row, path: Path) -> None:
+    st.markdown("**Try it on a new picture**")
+    source = st.segmented_control("Picture from", ["a file", "the camera"], default="a file", required=True, key="try")
+    if source == "the camera":
+        picture = st.camera_input("A picture to classify", label_visibility="collapsed", key="try shot")
+    else:
+        picture = st.file_uploader("A picture to classify", label_visibility="collapsed", key="try file")
+    if picture is not None:
+        answer(row, path, picture.getvalue())

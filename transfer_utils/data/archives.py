@@ -1,0 +1,143 @@
+"""Read the pictures of an uploaded zip file without writing anything by a name that the file gives."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from transfer_utils.data.image_folder import is_hidden
+from transfer_utils.errors import UserError
+from transfer_utils.utils.text import as_text, format_bytes
+
+ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that any system writes; LZMA may ask for gigabytes
+
+# The record at the end of a zip file (PKWARE, APPNOTE.TXT 6.3.10, sections 4.3.15 and 4.3.16).
+END, END_BYTES, LOCATOR, LOCATOR_BYTES, MAX_COMMENT = b"PK\5\6", 22, b"PK\6\7", 20, 65_535
+MAX_DIRECTORY_BYTES = 4 << 20  # of the list of members, which zipfile reads as a whole
+
+
+class Member(NamedTuple):
+    """A picture of an archive: the name of the innermost folder (empty at the top), its own name, and its content."""
+
+    folder: str
+    name: str
+    content: bytes
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a file begins like a zip file."""
+    with open(path, "rb") as file:
+        return file.read(4) in (b"PK\3\4", END)
+
+
+class PictureArchive:
+    """The files of a zip file, each read when it is asked for. Hidden files and those of the system are left out.
+
+    Iterating yields the files, or a sentence for each that cannot be read or is too large.
+
+    Args:
+        name: of the archive, for messages.
+        max_files: members of the archive.
+        max_file_bytes, max_bytes: the unpacked size of one file, and of all.
+
+    Raises:
+        UserError: it is damaged or encrypted, exceeds ``max_files`` or ``max_bytes``, or holds a link, another archive,
+            or a path that leads out of it.
+    """
+
+    def __init__(self, path: Path, name: str, max_files: int, max_file_bytes: int, max_bytes: int):
+        name = as_text(name)
+        self._max_file_bytes = max_file_bytes
+        _check_directory(path, name)
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+            raise UserError(f"{name} is damaged: {as_text(str(error))}.") from None
+        members = [member for member in self._archive.infolist() if not member.is_dir()]
+        if len(members) > max_files:
+            raise UserError(f"{name} holds {len(members):,} files; the limit is {max_files:,}. Nothing was kept.")
+        self._members = [member for member in members if not any(map(is_hidden, _parts(member, name)))]
+        for member in self._members:
+            _check_member(member, name)
+        total = sum(member.file_size for member in self._members)
+        if total > max_bytes:
+            limit = format_bytes(max_bytes)
+            raise UserError(f"{name} unpacks to {format_bytes(total)}; the limit is {limit}. Nothing was kept.")
+
+    def __enter__(self) -> PictureArchive:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._archive.close()
+
+    def folders(self) -> list[str]:
+        """Return the names of the innermost folders of all files, sorted; empty for those at the top."""
+        return sorted({_path(member).parent.name for member in self._members})
+
+    def __iter__(self) -> Iterator[Member | str]:
+        for member in self._members:
+            yield self._read(member)
+
+    def _read(self, member: zipfile.ZipInfo) -> Member | str:
+        path, shown, limit = _path(member), as_text(member.filename), self._max_file_bytes
+        if member.file_size > limit:
+            return f"{shown}: {format_bytes(member.file_size)}; the limit for a picture is {format_bytes(limit)}."
+        try:
+            with self._archive.open(member) as file:
+                content = file.read(limit)  # no more, whatever is declared
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
+            return f"{shown}: damaged in the archive ({as_text(str(error))})."
+        return Member(path.parent.name, path.name, content)
+
+
+def _check_directory(path: Path, name: str) -> None:
+    """Refuse a zip file whose list of members is huge, which zipfile would read into memory.
+
+    The record at the end is found as zipfile finds it: at the very end, else before a comment.
+    """
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - END_BYTES - MAX_COMMENT - LOCATOR_BYTES))
+        tail = file.read()
+    start = len(tail) - END_BYTES
+    if tail[start : start + 4] != END or tail[-2:] != b"\0\0":
+        start = tail.rfind(END)
+    end = tail[start : start + END_BYTES] if start >= 0 else b""
+    if len(end) < END_BYTES:
+        raise UserError(f"{name} is damaged: it does not end like a zip file.")
+    if tail[max(0, start - LOCATOR_BYTES) : start].startswith(LOCATOR):
+        raise UserError(f"{name} is a zip file of the 64-bit kind, which is not taken: pack fewer files into it.")
+    listed = int.from_bytes(end[12:16], "little")
+    if listed > MAX_DIRECTORY_BYTES:
+        raise UserError(f"{name} holds too many files: their list alone has {format_bytes(listed)}.")
+
+
+def _path(member: zipfile.ZipInfo) -> PurePosixPath:
+    return PurePosixPath(member.filename.replace("\\", "/"))
+
+
+def _parts(member: zipfile.ZipInfo, name: str) -> tuple[bytes, ...]:
+    """Return the folders and the name of a member; refuse one that leads out of the archive."""
+    path = _path(member)
+    if path.is_absolute() or ".." in path.parts or ":" in member.filename:
+        raise UserError(f"{name} holds a path that leads out of it, {as_text(member.filename)}. Nothing was kept.")
+    return tuple(os.fsencode(part) for part in path.parts)
+
+
+def _check_member(member: zipfile.ZipInfo, name: str) -> None:
+    shown = as_text(member.filename)
+    kind = member.external_attr >> 16
+    if stat.S_IFMT(kind) not in (0, stat.S_IFREG):
+        raise UserError(f"{name} holds {shown}, a link and not a file. Nothing was kept.")
+    if member.filename.lower().endswith(ARCHIVES):
+        raise UserError(f"{name} holds another archive, {shown}: unpack it first. Nothing was kept.")
+    if member.flag_bits & 1:
+        raise UserError(f"{name} is encrypted: pack it without a password.")
+    if member.compress_type not in METHODS:
+        raise UserError(f"{name} is packed in an unusual way: pack it with the means of your system.")

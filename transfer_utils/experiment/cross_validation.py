@@ -1,0 +1,205 @@
+"""How good is a head on few pictures? Cross-validation of the linear head on frozen features of an image folder.
+
+Each repeat divides the pictures into five stratified folds. The head for a fold learns from the other four exactly as
+stage 1 of a run does: a part of them is held out to choose its L2. So every picture is classified by heads that have
+not seen it, and one fold stands for what a run does once, with its own test split.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from transfer_utils.collection import CurvePoint, Measurement, Mistake
+from transfer_utils.config import RunConfig
+from transfer_utils.data.inspection import Inspection, inspect_folder
+from transfer_utils.data.sources import load_source
+from transfer_utils.data.splits import Split, draw_labels, hold_out
+from transfer_utils.errors import UserError
+from transfer_utils.evaluation import summarise_seeds, wilson_interval
+from transfer_utils.features import extract_features
+from transfer_utils.models.networks import build_feature_extractor
+from transfer_utils.training.linear_head import LinearHead, solve_head
+from transfer_utils.utils.progress import Progress
+
+FOLDS = 5
+FEW, REPEATS = 500, 3  # with fewer pictures than these, so many repeats: their division matters more, and costs less
+LEVELS = 4  # of the learning curve, each with half of the pictures of the next
+SMALLEST = 2  # pictures of a class at the lowest level: one to learn from, one to choose the L2
+
+
+class Answers(NamedTuple):
+    """The answers to held-out pictures, for one level of the learning curve.
+
+    Attributes:
+        probabilities: float32 (repeats, n, classes).
+        correct: bool (repeats, n).
+    """
+
+    probabilities: np.ndarray
+    correct: np.ndarray
+
+
+def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progress | None = None) -> Measurement:
+    """Measure the head of ``config`` on the pictures of its image folder, all of which belong to one split.
+
+    Args:
+        pictures_digest: what names the pictures in the result.
+        progress: called with (title, done, total).
+
+    Raises:
+        UserError: the folder cannot be used, or the weights of the backbone are unavailable.
+    """
+    extractor = build_feature_extractor(config)  # first, as it may find that there are no weights
+    source = load_source(config, progress)
+    part = source.parts["train"]
+    split = Split(part.images, part.labels, np.arange(len(part.labels)), part.sha256, part.files)
+    labels, names = split.labels, source.class_names
+    counts = np.bincount(labels, minlength=len(names))
+    if counts.min() < FOLDS:
+        short = f"{names[int(counts.argmin())]!r} has {counts.min()}"
+        raise UserError(f"Cross-validation needs at least {FOLDS} pictures of each class that can be read; {short}.")
+    features = np.asarray(extract_features(extractor, split, config, progress=progress), "float32")
+    groups = _groups(inspect_folder(config.data_dir, progress), split)
+    grouped = _can_be_grouped(labels, groups)
+    repeats = REPEATS if len(labels) < FEW else 1
+    folds = [
+        fold for repeat in range(repeats) for fold in divide(labels, groups if grouped else None, config.seed + repeat)
+    ]
+    levels, different = _levels(labels), len(np.unique(groups))
+    answers = answer(features, labels, folds, levels, len(names), config, progress)
+    return Measurement(
+        pictures_digest=pictures_digest,
+        weights=config.weights,
+        n=len(labels),
+        different=different,
+        folds=FOLDS,
+        repeats=repeats,
+        grouped=grouped,
+        alike=int((np.bincount(groups)[groups] > 1).sum()),
+        guessing=float(counts.max() / len(labels)),
+        recall={name: float(answers[-1].correct[:, labels == label].mean()) for label, name in enumerate(names)},
+        mistakes=_mistakes(answers[-1], labels, names, split.names()),
+        **_estimate(answers[-1].correct, different),
+        **_curve(answers, levels, int(counts.max()), different),
+    )
+
+
+def divide(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each of five stratified folds the positions to learn from and the held-out positions.
+
+    Args:
+        labels: int (n,).
+        groups: int (n,); pictures of one group are always in the same fold. None for no groups.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    options = {"n_splits": FOLDS, "shuffle": True, "random_state": seed}
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    return list(kind(**options).split(np.zeros(len(labels)), labels, groups))
+
+
+def answer(
+    features: np.ndarray,
+    labels: np.ndarray,
+    folds: list[tuple[np.ndarray, np.ndarray]],
+    levels: list[int],
+    n_classes: int,
+    config: RunConfig,
+    progress: Progress | None = None,
+) -> list[Answers]:
+    """Solve a head for each fold and level, and classify the pictures of the fold that it has not seen.
+
+    Args:
+        features: float32 (n, d).
+        folds: of all repeats, one repeat after the other.
+        levels: pictures per class that the head may learn from at most; those of a lower level are part of the next.
+    """
+    from threadpoolctl import threadpool_limits
+
+    repeats, one_hot = len(folds) // FOLDS, np.eye(n_classes, dtype="float32")[labels]
+    results = [np.zeros((repeats, len(labels), n_classes), "float32") for _ in levels]
+    # The matrices of few pictures are so small that two threads mostly wait for each other, all the more on a machine
+    # that does something else as well: there one thread was forty times as fast.
+    with threadpool_limits(1 if len(labels) < FEW else None, user_api="blas"):
+        for number, (learn, held_out) in enumerate(folds):
+            for place, level in enumerate(levels):
+                drawn = learn[draw_labels(labels[learn], level, config.seed, number)]
+                head = _solve(features[drawn], labels[drawn], one_hot[drawn], config)
+                results[place][number // FOLDS, held_out] = head.probabilities(features[held_out])
+                if progress:
+                    progress("Cross-validation", number * len(levels) + place + 1, len(folds) * len(levels))
+    return [Answers(values, values.argmax(axis=2) == labels) for values in results]
+
+
+def _solve(features: np.ndarray, labels: np.ndarray, one_hot: np.ndarray, config: RunConfig) -> LinearHead:
+    """Solve a head as stage 1 does; with a single picture of a class, nothing can be held out to choose the L2."""
+    present = np.bincount(labels)
+    if present[present > 0].min() < SMALLEST:
+        return solve_head((features, one_hot), (features, one_hot), config.label_smoothing, select=False)
+    parts = hold_out(labels, config.validation_share, config.seed)
+    train, validation = ((features[part], one_hot[part]) for part in parts)
+    return solve_head(train, validation, config.label_smoothing)
+
+
+def _groups(found: Inspection, split: Split) -> np.ndarray:
+    """Return for each picture the number of its group, int64 (n,); pictures that look alike are in one group."""
+    groups, place = np.arange(len(split)), {path: at for at, (path, _) in enumerate(split.files)}
+    for group in found.copies + found.similar:
+        members = groups[[place[picture.path] for picture in group]]
+        groups[np.isin(groups, members)] = members[0]
+    return groups
+
+
+def _can_be_grouped(labels: np.ndarray, groups: np.ndarray) -> bool:
+    """Return whether some pictures look alike and each class still has a group for every fold."""
+    per_class = [len(np.unique(groups[labels == label])) for label in np.unique(labels)]
+    return len(np.unique(groups)) < len(groups) and min(per_class) >= FOLDS
+
+
+def _levels(labels: np.ndarray) -> list[int]:
+    """Return the largest number of pictures per class at each level; the last is more than any fold has."""
+    most = int(np.bincount(labels).max()) * (FOLDS - 1) // FOLDS
+    halves = {most // 2**power for power in range(1, LEVELS)}
+    return [*sorted(level for level in halves if level >= SMALLEST), len(labels)]
+
+
+def _estimate(correct: np.ndarray, different: int) -> dict[str, float]:
+    """Return the mean of bool (repeats, n), with Wilson's interval for so many ``different`` pictures.
+
+    Repeats classify the same pictures again, and those that look alike are almost the same: both steady the mean, but
+    do not narrow the interval.
+    """
+    accuracy = float(correct.mean())
+    low, high = wilson_interval(round(accuracy * different), different)
+    return {"accuracy": accuracy, "low": low, "high": high}
+
+
+def _curve(answers: list[Answers], levels: list[int], largest_class: int, different: int) -> dict[str, Any]:
+    per_class = [*levels[:-1], largest_class * (FOLDS - 1) // FOLDS]
+    curve = [
+        CurvePoint(per_class=level, **_estimate(answer.correct, different))
+        for level, answer in zip(per_class, answers, strict=True)
+    ]
+    if len(curve) == 1:
+        return {"curve": curve, "gain": None, "gain_low": None, "gain_high": None}
+    half, whole = (answer.correct.mean(axis=0) for answer in answers[-2:])
+    gain = summarise_seeds(whole - half)
+    return {"curve": curve, "gain": gain["mean"], "gain_low": gain["low"], "gain_high": gain["high"]}
+
+
+def _mistakes(answers: Answers, labels: np.ndarray, class_names: list[str], files: list[str]) -> list[Mistake]:
+    """Return the pictures for which the mean of the answers is wrong, the most confident first."""
+    probabilities = answers.probabilities.mean(axis=0)
+    predicted = probabilities.argmax(axis=1)
+    found = [
+        Mistake(
+            file=files[at],
+            true=class_names[labels[at]],
+            predicted=class_names[predicted[at]],
+            probability=float(np.clip(probabilities[at, predicted[at]], 0, 1)),
+        )
+        for at in np.flatnonzero(predicted != labels)
+    ]
+    return sorted(found, key=lambda mistake: -mistake.probability)
