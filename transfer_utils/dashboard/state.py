@@ -14,6 +14,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 # The names of the pages in the navigation and in the address.
 RUNS, COMPARE, ONE_RUN, STUDY, TRY_IT = "Runs", "Compare", "One run", "Study", "Try it"
+MISTAKES = "Mistakes"
 
 # The parameters of the address that several modules use; each is the key of a widget as well.
 PAGE = "page"

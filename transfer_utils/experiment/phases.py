@@ -11,7 +11,7 @@ import numpy as np
 from transfer_utils.data.splits import Dataset, Split, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model
-from transfer_utils.experiment.mistakes import name_mistakes
+from transfer_utils.experiment.mistakes import keep_thumbnails, name_mistakes
 from transfer_utils.experiment.saving import export_precisions, save_trained_model
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.experiment.source_task import probe_source_task
@@ -74,6 +74,8 @@ def compute(session: RunSession) -> None:
     session.record.timing_sec.pop("evaluation", None)  # it starts again, whatever an earlier session did of it
     with session.phase("evaluation"):
         test = evaluate_model(dataset, session)
+    with session.phase("thumbnails"):
+        keep_thumbnails(test, dataset.test, session)
     if config.export != "none":
         with session.phase("export"):
             evaluate_exports(export_precisions(config), dataset, session)

@@ -148,7 +148,7 @@ def _class_names(row: Row) -> list[str]:
 
 def _show(prediction: Prediction) -> None:
     stored, resized = prediction.sides
-    style.show(_bars(prediction.best), "try-it", f"The {len(prediction.best)} most probable classes")
+    style.show(bars(prediction.best), "try-it", f"The {len(prediction.best)} most probable classes")
     size = f"{stored} px" if stored == resized else f"{stored} px, resized to {resized} px"
     images = (
         (prediction.image, "Your image, cropped to a square"),
@@ -165,7 +165,8 @@ def _enlarged(image: np.ndarray) -> np.ndarray:
     return image.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def _bars(best: list[tuple[str, float]]) -> go.Figure:
+def bars(best: list[tuple[str, float]]) -> go.Figure:
+    """Draw the probabilities of classes as bars, the first one the strongest."""
     probabilities = [probability for _, probability in best]
     figure = go.Figure()
     figure.add_bar(
