@@ -63,7 +63,7 @@ def test_the_page_shows_every_finding_and_contains_no_markup_of_names_and_no_add
 
 
 def test_the_command_prints_what_was_found_and_names_at_most_ten(folder, capsys):
-    assert main(["inspect", str(folder), "--output-file", "out.html"]) == 0
+    assert main(["inspect", str(folder), "--output-file", "out.html", "--weights", "none"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["14 pictures in 2 classes can be read.", "12 files cannot be read."]
     assert "1 group of files has the same content, 0 across splits and 1 across classes." in lines
@@ -72,7 +72,7 @@ def test_the_command_prints_what_was_found_and_names_at_most_ten(folder, capsys)
     assert "  and 2 more" in lines and "  Look alike: cat/02.png, cat/small.jpg" in lines
     assert "  Same content: <b onclick=x>dog&/copy.png, cat/00.png" in lines
     assert lines[-1] == "The pictures are shown in out.html."
-    assert main(["inspect", str(folder), "--quiet"]) == 0 and capsys.readouterr().out == ""
+    assert main(["inspect", str(folder), "--quiet", "--weights", "none"]) == 0 and capsys.readouterr().out == ""
 
 
 def test_the_page_is_bounded(folder, tmp_path, monkeypatch):
