@@ -29,7 +29,7 @@ def test_runs_are_grouped_by_several_options_at_once(study, draw):
     app = draw(study, rows=options, search="optimizer_stage1=AdamW -s", chosen=names)
     table = app.dataframe[0].value.set_index("Group")
     assert table.index.is_unique
-    assert table.loc[[name for name in table.index if "last 30" in name and "1e-05" in name][0], "Runs"] == "6 runs"
+    assert table.loc[next(name for name in table.index if "last 30" in name and "1e-05" in name), "Runs"] == "6 runs"
     several = [name for name in table.index if "last 10 layers unfrozen" in name]
     assert len(several) == 1 and "learning rate 0.001" in several[0]
     app.multiselect(key="rows").set_value([]).run()
@@ -40,7 +40,7 @@ def test_rows_for_several_options_stand_in_the_compared_lines_too(runs, draw):
     chosen = ["depth-30-0", "depth-30-1", "depth-10-0", "depth-10-1"]
     app = draw(runs, "Compare", chosen=chosen, group=["n_unfreeze", "augment"])
     assert not app.exception
-    assert [option for option in app.selectbox(key="first").options] == [
+    assert list(app.selectbox(key="first").options) == [
         "last 10 layers unfrozen · not augmented",
         "last 30 layers unfrozen · augmented",
     ]
