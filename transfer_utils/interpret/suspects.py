@@ -144,6 +144,6 @@ def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:
     distance = index.kneighbors(unit)[0][:, -1]
     median = np.median(distance)
     spread = 1.4826 * np.median(np.abs(distance - median))  # of a normal distribution, its standard deviation
-    score = (distance - median) / max(spread, 1e-9)
+    score = (distance - median) / max(spread, 1e-3)  # distances of equal pictures are not exactly 0
     far = np.flatnonzero(score > OUTLYING)
     return [(int(at), float(score[at])) for at in far[np.argsort(-score[far], kind="stable")]]
