@@ -1,4 +1,4 @@
-"""A folder with every odd picture and odd name at once: each picture is read, or named with the reason, by every part."""
+"""A folder with every odd picture and name at once: each part reads a picture, or names it with the reason."""
 
 import io
 import struct
