@@ -1,6 +1,7 @@
 """The page "Mistakes": counts equal to the matrix, the right pictures in the right order, and honest gaps."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -195,3 +196,19 @@ def test_ten_thousand_images_are_read_once_and_little_is_sent(tmp_path, draw, mo
     app.segmented_control(key="show").set_value("Least sure").run()
     assert not app.exception and len(gallery(app)) == SHOWN
     assert sum(len(picture["image"]) for picture in gallery(app)) < 200_000
+
+
+@pytest.mark.slow
+def test_grad_cam_shows_where_the_model_of_the_run_looked(model_run, tmp_path, draw):
+    shutil.copytree(model_run / "0001-colours", tmp_path / "one")
+    labels = np.zeros(4, int)
+    test = Predictions(np.eye(3)[[0, 0, 2, 1]], labels, np.arange(4), np.array([0, 0, 2, 1]))
+    pixels = np.zeros((4, 8, 8, 3), np.uint8)
+    pixels[:, :, 4:, 0] = 255  # the right half is red
+    save_predictions(tmp_path / "one" / PREDICTIONS_NAME, {"test": test})
+    save_thumbnails(tmp_path / "one" / THUMBNAILS_NAME, range(4), lambda rows: pixels[rows])
+    app = draw(tmp_path, "Mistakes", run="one", picture="2")
+    [button] = [button for button in app.button if button.label == "Show where the network looked"]
+    button.click().run()
+    assert not app.exception and not app.warning and len(app.image) == 2
+    assert any("the model predicts <b>red</b>" in text.value for text in app.text)

@@ -1,4 +1,4 @@
-"""The page "Try it": the prediction of a saved model for one image, with Grad-CAM. It alone loads TensorFlow, for "Mistakes" too."""
+"""The page "Try it": the prediction of a saved model for one image, with Grad-CAM. It alone loads TensorFlow."""
 
 from __future__ import annotations
 
