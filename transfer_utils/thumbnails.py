@@ -21,13 +21,13 @@ from transfer_utils.utils.machine import available_cores
 
 THUMBNAILS_NAME = "thumbnails.npz"
 SIDE, QUALITY = 96, 85  # pixels at most; of lossy WebP, whose files of 32 px are half as large as JPEG's
-MAX_BYTES = 4 << 20  # of the thumbnails of one run: about 8,000 of 32 px
+MAX_BYTES = 2 << 20  # of the thumbnails of one run: about 4,500 of 32 px
 MAX_FILE_BYTES = 64 << 20
 CHUNK = 256  # images read at a time
 
 
 def save_thumbnails(path: Path, positions: Iterable[int], take: Callable[[np.ndarray], np.ndarray]) -> int:
-    """Write thumbnails of these images to ``path`` atomically, until they fill 4 MiB, and return how many were written.
+    """Write thumbnails of these images to ``path`` atomically, until they fill 2 MiB, and return how many were written.
 
     Args:
         positions: of the images in their split, the most important first.
@@ -77,5 +77,5 @@ def load_thumbnails(path: Path) -> dict[int, bytes]:
 def _encoded(image: np.ndarray) -> bytes:
     thumbnail, file = Image.fromarray(image), io.BytesIO()
     thumbnail.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    thumbnail.save(file, "WEBP", quality=QUALITY, method=0)
+    thumbnail.save(file, "WEBP", quality=QUALITY)
     return file.getvalue()

@@ -55,7 +55,9 @@ def test_latex_has_booktabs_rules_and_escapes_everything_special():
     assert [line for line in lines if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\bottomrule"]
     [row] = [line for line in lines if line.startswith("50")]
     commands = set(re.findall(r"\\[A-Za-z]+", row))
-    assert commands == {r"\textasciitilde", r"\textasciicircum", r"\textbackslash"} and row.endswith(r"9.8 \% ± 0.3 \\")
+    assert commands == {r"\textasciitilde", r"\textasciicircum", r"\textbackslash", r"\space"} and row.endswith(
+        r"9.8 \% ± 0.3 \\"
+    )
     assert not re.search(r"(?<!\\)[%#_$]", row) and row.count(" & ") == 1 and r"\&" in row
     assert lines[-3] == r"– & – \\"
 

@@ -41,6 +41,7 @@ STYLE = """
 @media (max-width: 640px) {
   [data-testid="stLayoutWrapper"]:has(> .st-key-best-configurations) { order: 1; }
   .st-key-filters [data-testid="stColumn"] { min-width: calc(50% - 1rem); }
+  .st-key-page { max-width: 100%; }
 }
 [class*="st-key-best"] [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }
 </style>

@@ -56,7 +56,7 @@ def draw(view: View) -> None:
             _draw_one_right(tested, view)
         _describe_thumbnails(tested)
     picture = (state.values(PICTURE) or [""])[-1]
-    if picture.isdecimal() and len(picture) < 10 and int(picture) < len(test):
+    if picture.isascii() and picture.isdecimal() and len(picture) < 10 and int(picture) < len(test):
         _look_closely(tested, int(picture))
 
 
@@ -173,10 +173,14 @@ def _draw_gallery(
         selection: tells one list of pictures from another, so that each begins with its first page.
         other: another run, whose predictions are shown too.
     """
-    st.text(title)
     pages, page, right = -(-len(positions) // SHOWN), 1, tested.right()
-    if pages > 1:
-        page = st.number_input(f"Page, of {pages:,}", 1, pages, key=f"page {tested.row.name} {selection}", width=160)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.text(title)
+        if pages > 1:
+            st.space("stretch")
+            hidden = {"label_visibility": "collapsed", "width": 130}
+            page = st.number_input("Page", 1, pages, key=f"page {tested.row.name} {selection}", **hidden)
+            st.text(f"of {pages:,} pages")
     tiles = []
     for at in positions[(page - 1) * SHOWN : page * SHOWN].tolist():
         lines = [tested.predicted(at)]
