@@ -56,6 +56,11 @@ def gallery(app) -> list[dict]:
     return galleries[0] if galleries else []
 
 
+def words(picture: dict) -> list[str]:
+    """Return the lines below a picture with ordinary spaces."""
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in picture["lines"]]
+
+
 def matrix(app) -> np.ndarray:
     """Return the counts that the chart of the confusion matrix shows."""
     [figure] = [json.loads(data["figure"]) for data in sent(app) if "figure" in data]
@@ -98,9 +103,9 @@ def test_the_surest_mistakes_come_in_order_with_what_they_are_and_were_taken_for
     assert [picture["at"] for picture in shown] == test.mistakes()[:SHOWN].tolist()
     at = shown[0]["at"]
     sure = float(test.probabilities[at].max())
-    assert shown[0]["lines"] == [
+    assert words(shown[0]) == [
         f"{NAMES[test.predicted[at]]} {100 * sure:.1f} %",
-        f"is {NAMES[test.labels[at]]}",
+        f"true: {NAMES[test.labels[at]]}",
     ]
     assert shown[0]["name"] == test.names[at]
 

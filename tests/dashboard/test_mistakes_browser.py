@@ -46,7 +46,7 @@ def test_a_cell_and_a_picture_are_clicked_and_the_back_button_leads_back(tmp_pat
         expect(page.get_by_text(title)).to_be_visible()
         expect(page).to_have_url(re.compile("true="))
         tiles = page.locator("button.tile")
-        expect(tiles).to_have_count(min(counts[true, predicted], 48))
+        expect(tiles).to_have_count(min(int(counts[true, predicted]), 48))
         assert tiles.first.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 8
 
         tiles.first.click()

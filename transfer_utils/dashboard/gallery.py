@@ -44,9 +44,16 @@ def draw(tiles: list[Tile], key: str, label: str, on_click: Callable[[int], None
         label: names the grid for readers who cannot see it.
         on_click: called with the number of a clicked picture, before the page is drawn again.
     """
-    pictures = [{**tile._asdict(), "image": _address(tile.content)} for tile in tiles]
-    for picture in pictures:
-        del picture["content"]
+    pictures = [
+        {
+            "at": tile.at,
+            "image": _address(tile.content),
+            "lines": [line.replace(" %", "\N{NO-BREAK SPACE}%") for line in tile.lines],
+            "name": tile.name,
+            "right": tile.right,
+        }
+        for tile in tiles
+    ]
 
     def report() -> None:
         picked = st.session_state[key]["picked"]

@@ -184,7 +184,7 @@ def _draw_gallery(
     tiles = []
     for at in positions[(page - 1) * SHOWN : page * SHOWN].tolist():
         lines = [tested.predicted(at)]
-        lines += [] if right[at] else [f"is {tested.true(at)}"]
+        lines += [] if right[at] else [f"true: {tested.true(at)}"]
         lines += [f"other: {other.predicted(at)}"] if other else []
         tiles.append(Tile(at, tested.thumbnails.get(at, b""), lines, tested.name(at), bool(right[at])))
     if tiles:
@@ -218,7 +218,7 @@ def _look_closely(tested: Tested, at: int) -> None:
         gallery.draw([tile], "one picture", "The test image")
     with right:
         st.text(tested.name(at))
-        st.text(f"{tested.true(at)}, predicted {tested.predicted(at)}")
+        st.text(f"True class: {tested.true(at)}. Predicted: {tested.predicted(at)}.")
         style.show(try_it.bars(best[:TOP]), "mistake", "The most probable classes")
     model = try_it.model_file(tested.row)
     if not model or not content:
