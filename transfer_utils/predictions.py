@@ -40,11 +40,27 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def confidence(self) -> np.ndarray:
+        """Return the probability of the predicted class of each image, float64 (n,)."""
+        return self.probabilities[np.arange(len(self)), self.predicted].astype(float)
+
+    def most_confident(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the positions where ``chosen``, bool (n,), is true, int (m,), the most confident prediction first."""
+        positions = np.flatnonzero(chosen)
+        return positions[np.argsort(-self.confidence()[positions], kind="stable")]
+
     def mistakes(self) -> np.ndarray:
         """Return the positions of the images that are classified wrongly, int (m,), the most confident first."""
-        wrong = np.flatnonzero(self.predicted != self.labels)
-        confidence = self.probabilities[wrong, self.predicted[wrong]].astype(float)
-        return wrong[np.argsort(-confidence, kind="stable")]
+        return self.most_confident(self.predicted != self.labels)
+
+    def least_sure(self) -> np.ndarray:
+        """Return all positions, int (n,), the least confident prediction first."""
+        return np.argsort(self.confidence(), kind="stable")
+
+    def confusion_matrix(self) -> np.ndarray:
+        """Return the number of images by true class (rows) and predicted class (columns), int64 (classes, classes)."""
+        classes = self.probabilities.shape[1]
+        return np.bincount(self.labels * classes + self.predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def save_predictions(path: Path, splits: Mapping[str, Predictions]) -> None:

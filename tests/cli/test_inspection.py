@@ -5,7 +5,9 @@ import io
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -63,7 +65,7 @@ def test_the_page_shows_every_finding_and_contains_no_markup_of_names_and_no_add
 
 
 def test_the_command_prints_what_was_found_and_names_at_most_ten(folder, capsys):
-    assert main(["inspect", str(folder), "--output-file", "out.html"]) == 0
+    assert main(["inspect", str(folder), "--output-file", "out.html", "--weights", "none"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["14 pictures in 2 classes can be read.", "12 files cannot be read."]
     assert "1 group of files has the same content, 0 across splits and 1 across classes." in lines
@@ -72,7 +74,7 @@ def test_the_command_prints_what_was_found_and_names_at_most_ten(folder, capsys)
     assert "  and 2 more" in lines and "  Look alike: cat/02.png, cat/small.jpg" in lines
     assert "  Same content: <b onclick=x>dog&/copy.png, cat/00.png" in lines
     assert lines[-1] == "The pictures are shown in out.html."
-    assert main(["inspect", str(folder), "--quiet"]) == 0 and capsys.readouterr().out == ""
+    assert main(["inspect", str(folder), "--quiet", "--weights", "none"]) == 0 and capsys.readouterr().out == ""
 
 
 def test_the_page_is_bounded(folder, tmp_path, monkeypatch):
@@ -90,3 +92,34 @@ def test_an_output_that_is_a_folder_or_a_folder_without_pictures_is_refused(fold
         write_inspection(folder, tmp_path)
     assert main(["inspect", "nowhere"]) == 2
     assert "'nowhere', which does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_labels_in_doubt_and_unusual_pictures_are_named_and_shown(tmp_path, capsys):
+    """Two classes that differ in their pattern; one picture lies in the wrong folder, and one is of another kind."""
+    random = np.random.default_rng(0)
+    down, across = np.mgrid[:64, :64]
+    for number in range(60):
+        name = ("rings", "stripes")[number % 2]
+        distance = across if name == "stripes" else np.hypot(down - random.integers(64), across - 32)
+        light = 127 + 80 * np.sin(distance * random.uniform(0.5, 0.7))
+        pixels = light[..., None] + random.normal(0, 20, (64, 64, 3)) + random.uniform(-40, 40, 3)
+        path = tmp_path / "pictures" / ("rings" if number == 21 else name) / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(path)
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "pictures" / "stripes" / "blank.png")
+    command = ["inspect", str(tmp_path / "pictures"), "--weights", "letters", "--output-file", "out.html"]
+    assert main([*command, "--cache-dir", str(tmp_path / "cache")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("  Label in doubt: rings/21.png, looks like stripes (") for line in lines)
+    assert "  Unlike all others: stripes/blank.png" in lines
+    page = Page(Path("out.html").read_text("utf-8"))
+    assert "Labels in doubt" in page.text and "Pictures unlike all others" in page.text
+    assert "rings, looks like stripes" in page.text
+
+
+def test_without_the_weights_the_reason_is_named_and_everything_else_is_found(folder, capsys):
+    assert main(["inspect", str(folder), "--output-file", "out.html"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("Wrong labels and unusual pictures were not looked for: ") for line in lines)
+    assert "12 files cannot be read." in lines and "Wrong labels" in Path("out.html").read_text("utf-8")

@@ -7,7 +7,7 @@ from tests.samples import write_run
 from transfer_utils.dashboard import app as dashboard
 from transfer_utils.dashboard import state
 
-PAGES = [state.RUNS, state.COMPARE, state.ONE_RUN, state.STUDY, state.TRY_IT, state.TEACH]
+PAGES = [state.RUNS, state.COMPARE, state.ONE_RUN, state.MISTAKES, state.STUDY, state.TRY_IT, state.TEACH]
 
 
 @pytest.mark.parametrize("page", PAGES)

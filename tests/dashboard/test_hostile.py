@@ -14,8 +14,9 @@ from tests.utils.test_text import JSON
 from transfer_utils.dashboard import curve_charts, option_charts, result_charts
 from transfer_utils.dashboard.pages import study
 from transfer_utils.dashboard.pages.one_run import list_files
-from transfer_utils.dashboard.pages.runs import as_csv, frame
+from transfer_utils.dashboard.pages.runs import frame
 from transfer_utils.dashboard.pages.try_it import model_file
+from transfer_utils.dashboard.run_tables import as_csv, as_latex, group_frame
 from transfer_utils.records import Run, RunRecord, read_record
 from transfer_utils.results.groups import RunGroup, best_configurations, group_by, group_by_configuration
 from transfer_utils.results.table import Row, differing
@@ -142,6 +143,8 @@ def test_any_valid_record_is_shown_compared_and_studied(folder, draw):
     checked(draw(folder, "Compare", chosen=names, group="configuration (mean over seeds)", against="time"))
     checked(draw(folder, "Study"))
     checked(draw(folder, "Try it"))
+    for case in READABLE:
+        checked(draw(folder, "Mistakes", run=case))
 
 
 @pytest.mark.fault(36)
@@ -298,6 +301,8 @@ def test_tables_and_charts_can_be_made_from_any_record(tmp_path_factory, values)
     best_configurations(rows)
     frame(rows)
     as_csv(rows)
+    as_latex(frame(rows).drop(columns="Curve"))
+    as_latex(group_frame(group_by_configuration(rows)))
     groups = group_by_configuration(rows) + [RunGroup(row.name, [row]) for row in rows]
     figures = [option_charts.results(groups), option_charts.against_time(groups), option_charts.parallel(rows)]
     for option in differing(rows):

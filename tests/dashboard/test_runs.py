@@ -5,7 +5,7 @@ import pytest
 
 from tests.samples import write_run
 from transfer_utils.dashboard import store
-from transfer_utils.dashboard.pages.runs import as_csv
+from transfer_utils.dashboard.run_tables import as_csv
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.files import lock
 

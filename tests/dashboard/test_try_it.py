@@ -137,7 +137,7 @@ def test_no_page_loads_tensorflow_before_an_image_is_uploaded(runs):
     script = """
 import os, sys
 from streamlit.testing.v1 import AppTest
-for page in ("Runs", "Compare", "One run", "Study", "Try it", "Teach"):
+for page in ("Runs", "Compare", "One run", "Mistakes", "Study", "Try it", "Teach"):
     app = AppTest.from_file(sys.argv[1], default_timeout=60)
     app.query_params["page"] = page
     app.run()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from transfer_utils.data import inspection
+from transfer_utils.data import inspection, likeness
 from transfer_utils.data.inspection import across_classes, across_splits, inspect_folder
 from transfer_utils.errors import UserError
 
@@ -96,6 +96,21 @@ def test_changed_copies_are_found_and_nothing_else(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
+def test_shifted_copies_are_found_and_nothing_else(tmp_path):
+    """Each picture has a copy that is shifted by up to 9 of 96 pixels, which is 3 of the 32 that are compared."""
+    for number in range(30):
+        path = tmp_path / ("cat", "dog")[number % 2] / f"{number:02}.png"
+        path.parent.mkdir(exist_ok=True)
+        scene(number).save(path)
+        right, down = np.random.default_rng(number).choice([-9, -6, -3, 3, 6, 9], 2).tolist()
+        shifted = scene(number).transform((96, 96), Image.Transform.AFFINE, (1, 0, right, 0, 1, down), fillcolor="grey")
+        shifted.save(path.with_suffix(".jpg"), quality=85)
+    groups = names(inspect_folder(tmp_path).similar)
+    right = [[name, other] for name, other in groups if name.split(".")[0] == other.split(".")[0]]
+    assert right == groups, "a pair of different scenes"
+    assert len(right) >= 27
+
+
 def test_plain_pictures_do_not_look_alike(tmp_path):
     folder_of(tmp_path)
     for level in (0, 100, 200):
@@ -109,11 +124,13 @@ def test_pairs_are_found_whatever_the_number_that_is_compared_at_a_time(tmp_path
         scene(number).resize((80, 80)).save(tmp_path / "cat" / f"small{number}.jpg")
     expected = names(inspect_folder(tmp_path).similar)
     assert len(expected) == 3
-    monkeypatch.setattr(inspection, "COMPARED", 50)
+    monkeypatch.setattr(likeness, "COMPARED", 50)
+    monkeypatch.setattr(likeness, "VERIFIED", 7)
     monkeypatch.setattr(inspection, "CHUNK", 5)
     steps = []
     assert names(inspect_folder(tmp_path, lambda *step: steps.append(step)).similar) == expected
     assert steps[-1] == ("Inspecting pictures", 23, 23) and len(steps) == 5
+    monkeypatch.setattr(likeness, "MAX_PAIRS", 2)
     monkeypatch.setattr(inspection, "MAX_PAIRS", 2)
     found = inspect_folder(tmp_path)
     assert len(found.similar) == 2 and found.notes == [

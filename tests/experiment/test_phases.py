@@ -212,6 +212,7 @@ def test_images_that_are_not_augmented_pass_the_trunk_once(monkeypatch):
     monkeypatch.setattr(phases, "Engine", Counting)
     monkeypatch.setattr(phases, "evaluate_model", lambda *args: None)
     monkeypatch.setattr(phases, "_log_results", lambda session: None)
+    monkeypatch.setattr(phases, "keep_thumbnails", lambda *args: None)
     monkeypatch.setattr(phases, "name_mistakes", lambda *args: None)
     config = tiny.config(epochs_stage1=0, augment=False, cache_dir="cache")
     sizes = run_experiment(config, log=lambda line: None).record.dataset["images"]

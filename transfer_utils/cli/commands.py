@@ -246,18 +246,26 @@ def card(run: Path, output_dir: Path | None) -> None:
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @option("output_file", default="inspection.html", show_default=True, type=click.Path(path_type=Path), help="the page")
+@option(
+    "weights",
+    default="imagenet",
+    show_default=True,
+    type=click.Choice(["imagenet", "letters", "none"]),
+    help="network that judges labels and unusual pictures; none does not judge them",
+)
+@option("cache_dir", default="", help="folder for the cache [default: the user's cache folder]")
 @quiet_option
 @debug_option
-def inspect(folder: Path, output_file: Path, quiet: bool) -> None:
+def inspect(folder: Path, output_file: Path, weights: str, cache_dir: str, quiet: bool) -> None:
     """Look at the pictures in FOLDER before training on them.
 
-    Names unreadable files, copies, pictures that look alike and classes with few pictures, and writes a page that
-    shows them. No file is changed.
+    Names unreadable files, copies, pictures that look alike, classes with few pictures, labels that are likely wrong
+    and pictures unlike all others, and writes a page that shows them. No file is changed.
     """
     from transfer_utils.cli.inspection import write_inspection
 
     with reporting(quiet) as (progress, log):
-        write_inspection(folder, output_file, progress=progress, log=log)
+        write_inspection(folder, output_file, weights=weights, cache_dir=cache_dir, progress=progress, log=log)
 
 
 @cli.command()

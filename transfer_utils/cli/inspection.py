@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +30,51 @@ from transfer_utils.utils.text import counted, printable
 
 MAX_NAMED = 10  # files or groups that are printed
 MAX_GROUPS, MAX_SHOWN = 100, 8  # groups on the page, and pictures of each
+MAX_SUSPECTS = 60  # pictures of each kind on the page
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 96, 80
+NO_WEIGHTS = "none"
 
 COPIES = "Files with the same content. One is enough; in two splits they make the test too easy, and in two classes at "
 COPIES += "least one label is wrong."
 SIMILAR = "Pictures that look alike but are different files, such as two shots of one scene. Keep them in one split. "
 SIMILAR += "Copies that were mirrored, or cropped by more than a few per cent, are not found."
+LABELS = (
+    "A head that learned from the other pictures contradicts these labels, the surest first. It makes mistakes of its "
+)
+LABELS += "own, and more of them on classes that look alike: look at each picture and decide."
+UNUSUAL = "The network sees nothing like these pictures among the others, the most unlike first: a foreign picture, a "
+UNUSUAL += "scan, a cover, or a rare case that is worth more examples."
 
 
-def write_inspection(folder: Path, output: Path, *, progress: Progress | None = None, log: Log = print) -> None:
+@dataclass(frozen=True)
+class Suspects:
+    """What the features of a pretrained network doubt.
+
+    Attributes:
+        labels: pictures whose label is likely wrong, each with a sentence, the most doubtful first.
+        unusual: pictures unlike all others, the most unlike first.
+        problem: why these were not looked for; empty if they were.
+    """
+
+    labels: list[tuple[Picture, str]] = field(default_factory=list)
+    unusual: list[Picture] = field(default_factory=list)
+    problem: str = ""
+
+
+def write_inspection(
+    folder: Path,
+    output: Path,
+    *,
+    weights: str = NO_WEIGHTS,
+    cache_dir: str = "",
+    progress: Progress | None = None,
+    log: Log = print,
+) -> None:
     """Look at an image folder, log what was found, and write the page ``output``.
+
+    Args:
+        weights: of the network whose features find wrong labels and unusual pictures: ``imagenet``, ``letters``, or
+            ``none`` not to look for them.
 
     Raises:
         UserError: ``folder`` is not a usable image folder, or ``output`` is a folder.
@@ -48,13 +85,43 @@ def write_inspection(folder: Path, output: Path, *, progress: Progress | None = 
     if output.is_dir():
         raise UserError(f"output_file must be a file, got {str(output)!r}, which is a folder.")
     found = inspect_folder(folder, progress)
-    write_bytes(output, inspection_page(_view(found)).encode())
-    for sentence in [*_summary(found), *found.notes]:
+    suspects = Suspects() if weights == NO_WEIGHTS else _find_suspects(found, folder, weights, cache_dir, progress)
+    write_bytes(output, inspection_page(_view(found, suspects)).encode())
+    for sentence in [*_summary(found, suspects), *found.notes]:
         log(sentence)
     _log_names(found.unreadable, log)
+    _log_names([f"Label in doubt: {picture.name}, {doubt}" for picture, doubt in suspects.labels], log)
+    _log_names([f"Unlike all others: {picture.name}" for picture in suspects.unusual], log)
     for title, groups in (("Same content", found.copies), ("Look alike", found.similar)):
         _log_names([f"{title}: {', '.join(picture.name for picture in group[:4])}" for group in groups], log)
     log(f"The pictures are shown in {printable(str(output))}.")
+
+
+def _find_suspects(
+    found: Inspection, folder: Path, weights: str, cache_dir: str, progress: Progress | None
+) -> Suspects:
+    from transfer_utils.interpret.suspects import doubtful_labels, folder_features, unlike_all_others
+
+    try:
+        features, labels, paths = folder_features(os.fspath(folder), weights, cache_dir, progress)
+    except UserError as error:
+        return Suspects(problem=f"Wrong labels and unusual pictures were not looked for: {error}")
+    pictures = {picture.path: picture for picture in found.pictures}
+    position = {path: at for at, path in enumerate(paths)}
+    groups = np.arange(len(paths))
+    for group in [*found.copies, *found.similar]:
+        members = [position[picture.path] for picture in group if picture.path in position]
+        groups[np.isin(groups, groups[members])] = groups[members].min(initial=len(paths))
+    doubts = [
+        (
+            pictures[paths[doubt.at]],
+            f"looks like {found.class_names[doubt.suggested]} ({100 * doubt.probability:.0f} %)",
+        )
+        for doubt in doubtful_labels(features, labels, groups)
+        if paths[doubt.at] in pictures
+    ]
+    unusual = [pictures[paths[at]] for at, _ in unlike_all_others(features) if paths[at] in pictures]
+    return Suspects(doubts, unusual)
 
 
 def _log_names(lines: Sequence[str], log: Log) -> None:
@@ -64,7 +131,7 @@ def _log_names(lines: Sequence[str], log: Log) -> None:
         log(f"  and {len(lines) - MAX_NAMED:,} more")
 
 
-def _summary(found: Inspection) -> list[str]:
+def _summary(found: Inspection, suspects: Suspects) -> list[str]:
     n, classes = len(found.pictures), len(found.class_names)
     sentences = [f"{counted(n, 'picture')} in {classes} classes can be read."]
     if found.unreadable:
@@ -81,10 +148,14 @@ def _summary(found: Inspection) -> list[str]:
             splits, labels = sum(map(across_splits, groups)), sum(map(across_classes, groups))
             spread = f"{splits:,} across splits and {labels:,} across classes"
             sentences.append(f"{counted(len(groups), one, many)}, {spread}.")
-    return sentences
+    if suspects.labels:
+        sentences.append(f"{counted(len(suspects.labels), 'label is', 'labels are')} in doubt.")
+    if suspects.unusual:
+        sentences.append(f"{counted(len(suspects.unusual), 'picture is', 'pictures are')} unlike all others.")
+    return [*sentences, suspects.problem] if suspects.problem else sentences
 
 
-def _view(found: Inspection) -> dict[str, Any]:
+def _view(found: Inspection, suspects: Suspects) -> dict[str, Any]:
     """Return what the page shows."""
     counts, splits = found.counts(), found.splits()
     width_height = found.sizes()
@@ -101,9 +172,18 @@ def _view(found: Inspection) -> dict[str, Any]:
         )
         if groups
     ]
+    shown = (
+        ("Labels in doubt", LABELS, [(p, f"{found.class_names[p.label]}, {doubt}") for p, doubt in suspects.labels]),
+        ("Pictures unlike all others", UNUSUAL, [(p, _place(p, len(splits))) for p in suspects.unusual]),
+    )
+    sections += [
+        {"title": title, "text": text, "groups": [_pictures(pictures, MAX_SUSPECTS)]}
+        for title, text, pictures in shown
+        if pictures
+    ]
     return {
         "folder": found.folder,
-        "summary": _summary(found),
+        "summary": _summary(found, suspects),
         "notes": found.notes,
         "unreadable": found.unreadable,
         "counts": [
@@ -124,15 +204,19 @@ def _with_limit(text: str, groups: Sequence[Sequence[Picture]]) -> str:
 
 
 def _group(group: Sequence[Picture], n_splits: int) -> dict[str, Any]:
+    return _pictures([(picture, _place(picture, n_splits)) for picture in group], MAX_SHOWN)
+
+
+def _place(picture: Picture, n_splits: int) -> str:
+    return f"{picture.split}, " * (n_splits > 1) + f"{picture.width} x {picture.height}"
+
+
+def _pictures(pictures: Sequence[tuple[Picture, str]], limit: int) -> dict[str, Any]:
+    """Return the first pictures of a group, each with a line of text, and the number of the others."""
     shown = [
-        {
-            "name": picture.name,
-            "place": f"{picture.split}, " * (n_splits > 1) + f"{picture.width} x {picture.height}",
-            "image": _thumbnail(picture.path),
-        }
-        for picture in group[:MAX_SHOWN]
+        {"name": picture.name, "place": text, "image": _thumbnail(picture.path)} for picture, text in pictures[:limit]
     ]
-    return {"pictures": shown, "more": len(group) - len(shown)}
+    return {"pictures": shown, "more": len(pictures) - len(shown)}
 
 
 def _thumbnail(path: str) -> str:

@@ -1,1 +1,1 @@
-"""The Streamlit dashboard for a folder of run records. Only the page "Try it" needs TensorFlow."""
+"""The Streamlit dashboard for a folder of run records. Only a saved model that is asked needs TensorFlow."""

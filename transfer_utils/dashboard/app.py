@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from transfer_utils.dashboard import live, state, store, style
-from transfer_utils.dashboard.pages import compare, one_run, runs, study, teach, try_it
+from transfer_utils.dashboard.pages import compare, mistakes, one_run, runs, study, teach, try_it
 from transfer_utils.dashboard.store import View
 from transfer_utils.utils.text import as_text
 
@@ -19,6 +19,7 @@ PAGES = {
     state.RUNS: runs.draw,
     state.COMPARE: compare.draw,
     state.ONE_RUN: one_run.draw,
+    state.MISTAKES: mistakes.draw,
     state.STUDY: study.draw,
     state.TRY_IT: try_it.draw,
     state.TEACH: teach.draw,
@@ -36,10 +37,12 @@ STYLE = """
 [data-testid="stCaptionContainer"] { opacity: 0.75; }
 [data-baseweb="tag"] { background-color: #0072B2 !important; }
 .st-key-preload { display: none; }
+.chart.clickable .nsewdrag { cursor: pointer; }
 [data-testid="stElementToolbar"] { display: none; } /* it covers the buttons above a table, which offer the same */
 @media (max-width: 640px) {
   [data-testid="stLayoutWrapper"]:has(> .st-key-best-configurations) { order: 1; }
   .st-key-filters [data-testid="stColumn"] { min-width: calc(50% - 1rem); }
+  .st-key-page { max-width: 100%; }
 }
 [class*="st-key-class-"] [data-testid="stImage"] { gap: 0.25rem; }
 [class*="st-key-best"] [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }

@@ -16,7 +16,7 @@ function load(source) {
   return plotly;
 }
 
-export default async function ({ data, parentElement }) {
+export default async function ({ data, parentElement, setTriggerValue }) {
   const frame = parentElement.querySelector(".chart");
   const { layout, data: traces } = JSON.parse(data.figure);
   frame.designed = layout.height;
@@ -31,6 +31,12 @@ export default async function ({ data, parentElement }) {
   frame.format = data.format;
   // With the same uirevision and the same configuration, Plotly keeps zoom and hidden lines.
   await Plotly.react(frame, traces, { ...layout, width: widthOf(frame), uirevision: data.revision }, frame.config);
+  frame.report = setTriggerValue;
+  if (data.clickable && !frame.listens) {
+    frame.listens = true;
+    frame.classList.add("clickable");
+    frame.on("plotly_click", ({ points: [{ x, y }] }) => frame.report("clicked", { x, y }));
+  }
   await fit(Plotly, frame);
   frame.observer ??= new ResizeObserver(() => fit(Plotly, frame));
   frame.observer.observe(parentElement);

@@ -6,6 +6,7 @@ hidden lines every few seconds. It also saves charts without the font of the pag
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -34,6 +35,7 @@ def draw(
     palette: dict[str, str] | None,
     revision: str,
     min_width: int = 0,
+    on_click: Callable[[dict], None] | None = None,
 ) -> None:
     """Draw a figure whose layout has a height.
 
@@ -45,12 +47,23 @@ def draw(
         palette: the colours ``ink``, ``paper`` and ``grid``; by default those of the page.
         revision: as long as it is the same, the reader's zoom and hidden lines are kept.
         min_width: in pixels; on a narrower page the figure is scrolled.
+        on_click: called with ``x`` and ``y`` of a clicked point, before the page is drawn again.
     """
+
+    def report() -> None:
+        clicked = st.session_state[key]["clicked"]
+        if on_click and clicked:
+            on_click(clicked)
+
     data = {
         "figure": plotly.io.to_json(figure, validate=False, remove_uids=False),
         "plotly": PLOTLY,
         "alt": alt,
         "name": name,
         "format": file_format,
+        "palette": palette,
+        "revision": revision,
+        "min_width": min_width,
+        "clickable": on_click is not None,
     }
-    _chart(key=key, data={**data, "palette": palette, "revision": revision, "min_width": min_width})
+    _chart(key=key, data=data, on_clicked_change=report)

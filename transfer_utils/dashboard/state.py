@@ -13,7 +13,8 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 # The names of the pages in the navigation and in the address.
-RUNS, COMPARE, ONE_RUN, STUDY, TRY_IT, TEACH = "Runs", "Compare", "One run", "Study", "Try it", "Teach"
+RUNS, COMPARE, ONE_RUN, MISTAKES, STUDY = "Runs", "Compare", "One run", "Mistakes", "Study"
+TRY_IT, TEACH = "Try it", "Teach"
 
 # The parameters of the address that several modules use; each is the key of a widget as well.
 PAGE = "page"

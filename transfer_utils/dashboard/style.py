@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,13 @@ def add_band(
 
 
 def show(
-    figure: go.Figure | None, name: str, alt: str, missing: str = "", revision: str = "", min_width: int = 0
+    figure: go.Figure | None,
+    name: str,
+    alt: str,
+    missing: str = "",
+    revision: str = "",
+    min_width: int = 0,
+    on_click: Callable[[dict], None] | None = None,
 ) -> None:
     """Show a chart; the camera in its corner saves it in the format and the colours chosen in the header.
 
@@ -114,6 +121,7 @@ def show(
         alt: a description of the chart for readers who cannot see it.
         revision: as long as it is the same, new data keeps the reader's zoom and hidden lines.
         min_width: in pixels; on a narrower page the chart is scrolled.
+        on_click: called with ``x`` and ``y`` of a clicked point.
     """
     if figure is None:
         st.caption(missing)
@@ -127,6 +135,7 @@ def show(
         palette=PALETTES.get(st.session_state.get(COLOURS_KEY)),
         revision=f"{name} {revision}",
         min_width=min_width,
+        on_click=on_click,
     )
 
 

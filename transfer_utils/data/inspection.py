@@ -6,7 +6,6 @@ Nothing is changed or left out: the findings name the files, and a person decide
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from transfer_utils.data.image_folder import list_image_folder
 from transfer_utils.data.images import decode_image, measure_image, read_image_file
+from transfer_utils.data.likeness import MAX_PAIRS, SIDE, Look, look_of, similar_pairs
 from transfer_utils.errors import UserError
 from transfer_utils.utils.machine import available_cores
 from transfer_utils.utils.progress import Progress
@@ -28,16 +27,6 @@ from transfer_utils.utils.text import printable
 SPLITS = ("train", "validation", "test")  # in the order of the findings
 FEW = 20  # training pictures, below which a class is hard to learn and to test
 
-# Two pictures look alike if at most so many of the 64 bits of their difference hashes differ and their thumbnails
-# correlate at least so much. The hash is fast to compare; the correlation rejects plain pictures, whose hashes agree.
-# Measured with 400 images of CIFAR-10: of their copies, all were found that were smaller and compressed, brighter or of
-# less contrast, 96 % of those cropped by 1 of 32 pixels on each side, 25 % of those shifted by 2, and 2 % of those
-# cropped by 3. Of the 4.5 million pairs of 3,000 different images, three were taken for copies.
-MAX_BITS = 14
-MIN_CORRELATION = 0.9
-MAX_PAIRS = 200_000  # similar pairs that are compared further
-COMPARED = 4_000_000  # pairs of hashes compared at a time, 8 bytes each
-DECODED_SIDE, THUMBNAIL_SIDE = 32, 16  # pixels
 CHUNK = 256  # files between two reports of progress
 
 
@@ -50,8 +39,7 @@ class Picture(NamedTuple):
         split, label: the split and the number of the class.
         width, height, mode: as in the file.
         digest: of the content of the file, 16 bytes.
-        bits: its difference hash, 64 bits: whether each of 8 x 8 places is lighter than its left neighbour.
-        thumbnail: float32 (256,), 16 x 16 grey levels with mean 0 and length 1; 0 for a plain picture.
+        look: what is compared with other pictures.
     """
 
     path: str
@@ -62,8 +50,7 @@ class Picture(NamedTuple):
     height: int
     mode: str
     digest: bytes
-    bits: int
-    thumbnail: np.ndarray
+    look: Look
 
 
 @dataclass(frozen=True)
@@ -138,9 +125,9 @@ def inspect_folder(folder: str | os.PathLike, progress: Progress | None = None) 
     copies = _groups(_copies(pictures), pictures)
     first_at = {picture.digest: at for at, picture in reversed(list(enumerate(pictures)))}
     different = [pictures[at] for at in sorted(first_at.values())]
-    pairs = list(_similar(different))
+    pairs = list(similar_pairs([picture.look for picture in different]))
     notes = list(listing.notes)
-    if len(pairs) == MAX_PAIRS:
+    if len(pairs) >= MAX_PAIRS:
         notes.append(f"At least {MAX_PAIRS:,} pairs of pictures look alike: no more were looked for.")
     similar = _groups(pairs, different)
     where = printable(os.fspath(Path(folder).expanduser()))
@@ -162,26 +149,12 @@ def _look(file: tuple[str, str, str, int]) -> Picture | str:
     name = printable(name)
     try:
         content = read_image_file(path, name)
-        pixels = decode_image(content, DECODED_SIDE, name)
+        pixels = decode_image(content, SIDE, name)
     except UserError as error:
         return str(error)
     width, height, mode = measure_image(path) or (0, 0, "?")
     digest = hashlib.blake2b(content, digest_size=16).digest()
-    grey = Image.fromarray(pixels).convert("L")
-    return Picture(path, name, split, label, width, height, mode, digest, _difference_hash(grey), _thumbnail(grey))
-
-
-def _difference_hash(grey: Image.Image) -> int:
-    """Return the dHash of a picture (Krawetz 2013, hackerfactor.com): brightness and contrast do not change it."""
-    small = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), np.int16)
-    return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
-
-
-def _thumbnail(grey: Image.Image) -> np.ndarray:
-    levels = np.asarray(grey.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX), np.float32).ravel()
-    levels = levels - levels.mean()
-    length = float(np.linalg.norm(levels))
-    return levels / length if length > 1 else np.zeros_like(levels)
+    return Picture(path, name, split, label, width, height, mode, digest, look_of(pixels))
 
 
 def _copies(pictures: Sequence[Picture]) -> Iterator[tuple[int, int]]:
@@ -191,22 +164,6 @@ def _copies(pictures: Sequence[Picture]) -> Iterator[tuple[int, int]]:
         original = first.setdefault(picture.digest, at)
         if original != at:
             yield original, at
-
-
-def _similar(pictures: Sequence[Picture]) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of positions of pictures that look alike, at most ``MAX_PAIRS`` of them."""
-    bits = np.array([picture.bits for picture in pictures], np.uint64)
-    thumbnails = np.array([picture.thumbnail for picture in pictures])
-
-    def pairs() -> Iterator[tuple[int, int]]:
-        rows = max(1, COMPARED // max(1, len(bits)))
-        for start in range(0, len(bits), rows):
-            differing = np.bitwise_count(bits[start : start + rows, None] ^ bits[None, start:])
-            one, other = np.nonzero(np.triu(differing <= MAX_BITS, k=1))
-            alike = (thumbnails[start + one] * thumbnails[start + other]).sum(axis=1) >= MIN_CORRELATION
-            yield from zip((start + one[alike]).tolist(), (start + other[alike]).tolist(), strict=True)
-
-    return itertools.islice(pairs(), MAX_PAIRS)
 
 
 def _groups(pairs: Iterable[tuple[int, int]], pictures: Sequence[Picture]) -> list[list[Picture]]:

@@ -1,12 +1,16 @@
-"""The misclassified test images of a folder: named at the end of a run, and listed in a file beside its record."""
+"""The misclassified test images: named at the end of a run, and kept in files beside its record, as thumbnails too."""
 
 from __future__ import annotations
 
 import csv
 import io
 
+import numpy as np
+
+from transfer_utils.data.splits import Split
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.predictions import Predictions
+from transfer_utils.thumbnails import THUMBNAILS_NAME, save_thumbnails
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.text import printable
 
@@ -45,3 +49,11 @@ def name_mistakes(test: Predictions, session: RunSession) -> None:
         session.log(f"  {file}: {name}, predicted {predicted} ({100 * probability:.0f} %)")
     if len(rows) > MAX_NAMED:
         session.log(f"  All of them are listed in {session.folder / MISTAKES_NAME}.")
+
+
+def keep_thumbnails(test: Predictions, split: Split, session: RunSession) -> None:
+    """Write thumbnails beside the record: of the misclassified test images, then of the least sure of the others."""
+    right = test.least_sure()
+    right = right[test.predicted[right] == test.labels[right]]
+    save_thumbnails(session.folder / THUMBNAILS_NAME, np.concatenate([test.mistakes(), right]), split.take)
+    session.record.files["thumbnails"] = THUMBNAILS_NAME

@@ -13,7 +13,7 @@ from transfer_utils.data.splits import Dataset, Split, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model
 from transfer_utils.experiment.few_images import certainty, few_held_out, record_cross_validation
-from transfer_utils.experiment.mistakes import name_mistakes
+from transfer_utils.experiment.mistakes import keep_thumbnails, name_mistakes
 from transfer_utils.experiment.saving import copy_trained_model, export_precisions, save_trained_model
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.experiment.source_task import probe_source_task
@@ -76,6 +76,8 @@ def compute(session: RunSession) -> None:
     session.record.timing_sec.pop("evaluation", None)  # it starts again, whatever an earlier session did of it
     with session.phase("evaluation"):
         test = evaluate_model(dataset, session)
+    with session.phase("thumbnails"):
+        keep_thumbnails(test, dataset.test, session)
     if config.export != "none":
         with session.phase("export"):
             evaluate_exports(export_precisions(config), dataset, session)

@@ -1,4 +1,4 @@
-"""Analysis of a network: activations, architecture, similarity, corruptions, label efficiency."""
+"""Analysis of a network: activations, architecture, similarity, corruptions, label efficiency, suspect pictures."""
 
 import lazy_loader
 
@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "architecture": ["cost_by_block", "multiply_adds", "receptive_field"],
         "corruptions": ["SEVERITIES", "corrupt"],
         "label_efficiency": ["draw_labels", "measure_label_efficiency"],
+        "suspects": ["doubtful_labels", "unlike_all_others"],
         "similarity": ["cka_matrix", "embed_2d", "linear_cka", "neighbour_agreement"],
     },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,22 +57,27 @@ class RunGroup:
         return f"{len(self.rows)} {word}{'s' if len(self.rows) > 1 else ''}"
 
 
-def group_by(rows: list[Row], option: str) -> list[RunGroup]:
-    """Group rows by the value of one option, in the order of the values.
+def group_by(rows: list[Row], *options: str) -> list[RunGroup]:
+    """Group rows by the values of options, in the order of the values, those of the first option before the others'.
 
     A group holds runs of one dataset and one model, all of them fine-tuned or none, so that their mean is of one kind.
-    Runs that ignore the option have groups of their own, the last ones.
+    Runs that ignore an option have groups of their own, the last ones.
     """
 
-    def order(row: Row) -> tuple[bool, tuple]:
-        return row.options.get(option, MISSING) == MISSING, sort_key(option, row.config.get(option))
+    def order(row: Row) -> list[tuple]:
+        return [(not _uses(row, option), sort_key(option, row.config.get(option))) for option in options]
 
     groups: dict[tuple, list[Row]] = {}
     for row in sorted(rows, key=order):
-        groups.setdefault((row.options.get(option, MISSING), *_kind(row)), []).append(row)
+        values = (row.options.get(option, MISSING) for option in options)
+        groups.setdefault((*values, *_kind(row)), []).append(row)
     kinds = [_kind(members[0]) for members in groups.values()]
     varied = [place for place in range(len(kinds[0])) if len({kind[place] for kind in kinds}) > 1] if kinds else []
-    return [RunGroup(_group_name(members[0], option, varied), members) for members in groups.values()]
+    return [RunGroup(_group_name(members[0], options, varied), members) for members in groups.values()]
+
+
+def _uses(row: Row, option: str) -> bool:
+    return row.options.get(option, MISSING) != MISSING
 
 
 def _kind(row: Row) -> tuple[str, str, str]:
@@ -81,12 +86,12 @@ def _kind(row: Row) -> tuple[str, str, str]:
     return model_name(row.config), frozen, "data not recorded" if row.dataset == MISSING else row.dataset
 
 
-def _group_name(row: Row, option: str, varied: list[int]) -> str:
-    """Name a group by the value of the option, and by the parts of its kind that vary between the groups."""
-    value = option_text(option, row.config.get(option)) if row.options.get(option, MISSING) != MISSING else ""
+def _group_name(row: Row, options: Sequence[str], varied: list[int]) -> str:
+    """Name a group by the values of the options, and by the parts of its kind that vary between the groups."""
     kind = _kind(row)
-    parts = [value, *(kind[place] for place in varied)]
-    return " · ".join(dict.fromkeys(part for part in parts if part)) or f"{as_text(option, 40)} {MISSING}"
+    parts = [describe(row, options), *(kind[place] for place in varied)]
+    name = " · ".join(dict.fromkeys(part for part in parts if part))
+    return name or " · ".join(f"{as_text(option, 40)} {MISSING}" for option in options)
 
 
 def group_by_configuration(rows: list[Row]) -> list[RunGroup]:
@@ -98,8 +103,7 @@ def group_by_configuration(rows: list[Row]) -> list[RunGroup]:
 
 def describe(row: Row, options: Iterable[str]) -> str:
     """Describe those of these options that the row uses, such as ``last 30 layers unfrozen · augmented``."""
-    used = [name for name in options if row.options.get(name, MISSING) != MISSING]
-    return " · ".join(option_text(name, row.config[name]) for name in used)
+    return " · ".join(option_text(name, row.config[name]) for name in options if _uses(row, name))
 
 
 def _name_groups(groups: list[RunGroup], ignoring: set[str] = REPEATS) -> None:

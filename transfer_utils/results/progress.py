@@ -111,6 +111,15 @@ def resume_command(row: Row) -> str:
     return shlex.join(["transfer-utils", "train", *arguments, "--output_dir", folder])
 
 
+def repeat_command(row: Row) -> str:
+    """Return the command that makes the same run again; empty if the record does not tell.
+
+    It is not always the recorded command: a preset may have changed since.
+    """
+    config = recorded_config(row.record.config) if row.record.fingerprint else None
+    return config.command() if config else row.record.command
+
+
 def _short(folder: Path) -> str:
     """Return a folder relative to the current one, if it lies in it."""
     folder, here = folder.absolute(), Path.cwd()

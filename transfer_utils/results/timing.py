@@ -20,6 +20,7 @@ PHASE_NAMES = {
     "baseline": "training from scratch",
     "saving": "saving",
     "evaluation": "evaluation",
+    "thumbnails": "thumbnails",
 }
 OTHER = "other"
 

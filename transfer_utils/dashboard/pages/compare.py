@@ -7,14 +7,14 @@ import streamlit as st
 
 from transfer_utils.dashboard import curve_charts, option_charts, state, style
 from transfer_utils.dashboard.curve_charts import Line
+from transfer_utils.dashboard.run_tables import SEEDS, grouped
 from transfer_utils.dashboard.store import View
 from transfer_utils.results.curves import mean_history
-from transfer_utils.results.groups import RunGroup, group_by, group_by_configuration
+from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.paired import verdict
 from transfer_utils.results.table import Row, differing
 from transfer_utils.utils.text import MISSING
 
-EACH, SEEDS = "each run", "configuration (mean over seeds)"
 PICKER = "picked"
 
 
@@ -60,14 +60,11 @@ def _pick_runs(view: View) -> list[Row]:
 
 def _group(rows: list[Row]) -> tuple[list[RunGroup], str]:
     """Draw the controls; return the runs of each line, and ``epoch`` or ``time``."""
-    options = [name for name in differing(rows) if name != "seed"]
+    options = [SEEDS, *(name for name in differing(rows) if name != "seed")]
     left, right = st.columns([1, 1])
-    by = left.selectbox("One line for", [EACH, SEEDS, *options], **state.kept("group", EACH, [EACH, SEEDS, *options]))
+    by = left.multiselect("One line for each", options, placeholder="run", **state.kept("group", [], options))
     against = state.choice(right, "Against", ["epoch", "time"], "against")
-    if by == EACH:
-        return [RunGroup(row.name, [row]) for row in rows], against
-    groups = group_by_configuration(rows) if by == SEEDS else group_by(rows, by)
-    return groups, against
+    return grouped(rows, by) if by else [RunGroup(row.name, [row]) for row in rows], against
 
 
 def _best_lines(groups: list[RunGroup]) -> list[RunGroup]:

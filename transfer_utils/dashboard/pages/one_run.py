@@ -9,13 +9,19 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from transfer_utils.config import recorded_config
 from transfer_utils.dashboard import curve_charts, live, result_charts, state, style
 from transfer_utils.dashboard.curve_charts import Line
 from transfer_utils.dashboard.store import View
 from transfer_utils.records import LEFT_OUT, RECORD_NAME
 from transfer_utils.results.formatting import duration, percent
-from transfer_utils.results.progress import UNFINISHED, describe_progress, progress, resume_command, silence
+from transfer_utils.results.progress import (
+    UNFINISHED,
+    describe_progress,
+    progress,
+    repeat_command,
+    resume_command,
+    silence,
+)
 from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.text import MISSING, as_text, finite_number, format_bytes
 
@@ -93,10 +99,8 @@ def _draw_command(row: Row) -> None:
             "It was killed, or the machine was switched off.",
             icon=":material/report:",
         )
-    # Not always the recorded command: a preset may have changed since.
-    config = recorded_config(row.record.config) if row.record.fingerprint else None
     resume = resume_command(row)
-    command = resume or (config.command() if config else row.record.command)
+    command = resume or repeat_command(row)
     if resume and row.status != "running":
         st.caption("This command resumes it; no finished epoch is lost:")
     if command:

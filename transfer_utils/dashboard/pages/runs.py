@@ -9,14 +9,15 @@ import pandas as pd
 import streamlit as st
 
 from transfer_utils.dashboard import live, state, style
+from transfer_utils.dashboard.run_tables import SEEDS, as_csv, as_latex, group_frame, grouped
 from transfer_utils.dashboard.store import View
 from transfer_utils.records import STATUSES
 from transfer_utils.results.formatting import percent
-from transfer_utils.results.groups import Best, best_configurations, dataset_order
+from transfer_utils.results.groups import Best, RunGroup, best_configurations, dataset_order
 from transfer_utils.results.progress import UNFINISHED, epochs_text, progress
 from transfer_utils.results.search import parse_search
-from transfer_utils.results.table import STOPPED, Row
-from transfer_utils.utils.text import MISSING, as_text, finite_number
+from transfer_utils.results.table import STOPPED, Row, differing
+from transfer_utils.utils.text import MISSING, as_text
 
 FIRST_COMMAND = "transfer-utils compare --preset offline"
 ORDERS: dict[str, Callable[[list[Row]], list[Row]]] = {
@@ -49,9 +50,10 @@ def draw(view: View) -> None:
         for place, configuration in enumerate(best[:MAX_BEST]):
             with st.container(border=True, key=f"best {place}"):
                 _describe_best(configuration, place, name_dataset=len(best) > 1)
-    listed = _filter(shown)
-    _draw_actions(view, listed)
-    _show_table(listed)
+    listed, by = _filter(shown)
+    groups = grouped(listed, by) if by else None
+    _draw_actions(view, listed, groups)
+    _show_table(listed, groups)
     _list_unreadable(view)
 
 
@@ -89,9 +91,9 @@ def _open_best(names: list[str]) -> None:
     state.open_page(page, run, compare=names)
 
 
-def _filter(rows: list[Row]) -> list[Row]:
-    """Draw the filters and return the rows that pass, in the chosen order."""
-    search, status, dataset, order = st.container(key="filters").columns([3, 2, 2, 2])
+def _filter(rows: list[Row]) -> tuple[list[Row], list[str]]:
+    """Draw the filters; return the rows that pass, in the chosen order, and the options by which to group them."""
+    search, status, dataset, order, group = st.container(key="filters").columns([3, 2, 2, 2, 2])
     text = search.text_input(
         "Search",
         placeholder="name, or val>0.8 seed=0",
@@ -112,14 +114,16 @@ def _filter(rows: list[Row]) -> list[Row]:
         for row in rows
         if (not statuses or row.status in statuses) and (not datasets or row.dataset in datasets) and query.matches(row)
     ]
-    return ORDERS[by](matching)
+    options = [SEEDS, *(name for name in differing(matching) if name != "seed")]
+    grouping = group.multiselect("One row for each", options, placeholder="run", **state.kept("rows", [], options))
+    return ORDERS[by](matching), grouping
 
 
 def _or_zero(row: Row, split: str) -> float:
     return row.metric(f"{split}_end2end") or 0.0
 
 
-def _draw_actions(view: View, listed: list[Row]) -> None:
+def _draw_actions(view: View, listed: list[Row], groups: list[RunGroup] | None) -> None:
     chosen, hidden = view.named(state.chosen()), state.hidden()
     names = [row.name for row in chosen]
     hint = "Select runs in the table first" if not chosen else None
@@ -143,24 +147,56 @@ def _draw_actions(view: View, listed: list[Row]) -> None:
             "CSV", lambda: as_csv(chosen or listed), "runs.csv", "text/csv", icon=":material/download:",
             on_click="ignore", help="The chosen runs, or all listed runs if none is chosen",
         )  # fmt: skip
+        st.download_button(
+            "LaTeX", lambda: _latex(listed, names, groups), "runs.tex", "text/x-tex", icon=":material/table:",
+            on_click="ignore", help="The chosen rows of the table, or all of them if none is chosen",
+        )  # fmt: skip
 
 
-def _show_table(rows: list[Row]) -> None:
+def _latex(listed: list[Row], chosen: list[str], groups: list[RunGroup] | None) -> bytes:
+    """Return the rows of the table that are chosen, or all, as LaTeX."""
+    if groups is None:
+        rows = [row for row in listed if row.name in chosen] or listed
+        return as_latex(frame(rows)[[*LATEX_COLUMNS]])
+    kept = [group for group in groups if {row.name for row in group.rows} <= set(chosen)]
+    return as_latex(group_frame(kept or groups))
+
+
+def _show_table(rows: list[Row], groups: list[RunGroup] | None) -> None:
+    """Draw the table of runs, or of groups of them; choosing a group chooses its runs."""
     if not rows:
         st.info("No run matches these filters.", icon=":material/filter_alt_off:")
         return
-    names = [row.name for row in rows]
+    members = [[row.name] for row in rows] if groups is None else [[row.name for row in g.rows] for g in groups]
     chosen = set(state.chosen())
     # The browser reports selected rows by position, so another set or order of rows needs another key.
-    key = f"table {hash(tuple(names))}"
-    selected = [place for place, name in enumerate(names) if name in chosen]
+    key = f"table {hash(str(members))}"
+    selected = [place for place, names in enumerate(members) if chosen.issuperset(names)]
     if key not in st.session_state or set(st.session_state[key]["selection"]["rows"]) != set(selected):
         st.session_state[key] = {"selection": {"rows": selected}}
 
     def choose_selected() -> None:
-        selected = [names[place] for place in st.session_state[key].selection.rows]
-        state.choose([*(name for name in state.chosen() if name not in names or name in selected), *selected])
+        selected = [name for place in st.session_state[key].selection.rows for name in members[place]]
+        listed = {name for names in members for name in names}
+        state.choose([*(name for name in state.chosen() if name not in listed or name in selected), *selected])
 
+    table, settings = _run_columns(rows) if groups is None else (group_frame(groups), GROUP_COLUMNS)
+    st.dataframe(
+        table,
+        key=key,
+        height="content" if len(members) <= MAX_ROWS_IN_FULL else LONG_TABLE_PIXELS,
+        hide_index=True,
+        column_order=list(dict.fromkeys(name for name in (*FIRST_COLUMNS, *table) if name in table)),
+        column_config=settings,
+        placeholder="",
+        on_select=choose_selected,
+        selection_mode="multi-row",
+        alt="Table of runs",
+    )
+
+
+def _run_columns(rows: list[Row]) -> tuple[pd.DataFrame, dict]:
+    """Return the table of runs and how its columns are drawn."""
     table = frame(rows)
     accuracies = [accuracy for curve in table["Curve"] for accuracy in curve]
     lowest, highest = min(accuracies, default=0.0), max(accuracies, default=1.0)
@@ -172,21 +208,17 @@ def _show_table(rows: list[Row]) -> None:
         color=style.colour(0),
         help="Validation accuracy, epoch by epoch, on the same scale for all runs",
     )
-    st.dataframe(
-        table,
-        key=key,
-        height="content" if len(rows) <= MAX_ROWS_IN_FULL else LONG_TABLE_PIXELS,
-        hide_index=True,
-        column_order=[*FIRST_COLUMNS, *(name for name in table if name not in FIRST_COLUMNS)],
-        column_config=COLUMNS | {"Curve": curve},
-        placeholder="",
-        on_select=choose_selected,
-        selection_mode="multi-row",
-        alt="Table of runs",
-    )
+    return table, COLUMNS | {"Curve": curve}
 
 
-FIRST_COLUMNS = ("Run", "Validation", "Curve", "Status")  # a narrow page shows two of them
+LATEX_COLUMNS = ("Run", "Network", "Unfrozen", "Augmented", "Labels", "Seed", "Validation", "Test", "Seconds")
+GROUP_COLUMNS = {
+    "Group": st.column_config.TextColumn(width=320),
+    "Validation": st.column_config.TextColumn(help="Mean final accuracy ± one standard deviation over the runs"),
+    "Test": st.column_config.TextColumn(help="Mean final accuracy ± one standard deviation over the runs"),
+    "Time": st.column_config.TextColumn(help="Mean over the runs"),
+}
+FIRST_COLUMNS = ("Group", "Run", "Validation", "Curve", "Status")  # a narrow page shows two of them
 COLUMNS = {
     "Run": st.column_config.TextColumn(width=160),  # not pinned: Streamlit makes the text of a pinned column pale
     "Epochs": st.column_config.TextColumn(help="Epochs recorded, and planned where the run has not trained them all"),
@@ -221,31 +253,6 @@ def frame(rows: list[Row]) -> pd.DataFrame:
             "Data": [row.dataset for row in rows],
         }
     )
-
-
-def as_csv(rows: list[Row]) -> bytes:
-    """Return the rows with all metrics and options as CSV for spreadsheets, UTF-8 with a byte-order mark."""
-    lines = [
-        {
-            "run": row.name,
-            "status": row.status,
-            "created": row.created,
-            "seconds": row.seconds,
-            **{f"metrics.{as_text(name)}": value for name, value in row.record.metrics.items()},
-            **{f"config.{name}": value for name, value in row.config.items()},
-        }
-        for row in rows
-    ]
-    cells = [{name: _cell(value) for name, value in line.items()} for line in lines]
-    return pd.DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, bool) or finite_number(value) is not None:
-        return value
-    text = "" if value is None else as_text(value)
-    # A spreadsheet evaluates text that begins like a formula.
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _padded(accuracy: str) -> str:

@@ -166,7 +166,7 @@ def _show(prediction: Prediction) -> None:
             f"validation images is {percent(prediction.not_sure_below)}. The image may show none of the classes.",
             icon=":material/help:",
         )
-    style.show(_bars(prediction.best), "try-it", f"The {len(prediction.best)} most probable classes")
+    style.show(bars(prediction.best), "try-it", f"The {len(prediction.best)} most probable classes")
     size = f"{stored} px" if stored == resized else f"{stored} px, resized to {resized} px"
     images = (
         (prediction.image, "Your image, cropped to a square"),
@@ -183,7 +183,8 @@ def _enlarged(image: np.ndarray) -> np.ndarray:
     return image.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def _bars(best: list[tuple[str, float]]) -> go.Figure:
+def bars(best: list[tuple[str, float]]) -> go.Figure:
+    """Draw the probabilities of classes as bars, the first one the strongest."""
     probabilities = [probability for _, probability in best]
     figure = go.Figure()
     figure.add_bar(
@@ -197,6 +198,6 @@ def _bars(best: list[tuple[str, float]]) -> go.Figure:
         hoverinfo="skip",
     )
     style.lay_out(figure, 170, legend=False, bargap=0.35)
-    figure.update_xaxes(range=[0, 1.08], visible=False)
+    figure.update_xaxes(range=[0, 1.2], visible=False)  # room for the text beside the bars on a narrow page
     style.name_rows(figure, [as_label(name, 40) for name, _ in best])
     return figure

@@ -1,0 +1,68 @@
+"""The component that shows pictures in a grid and reports the one that is clicked (``gallery.js``, ``gallery.css``)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+
+_HERE = Path(__file__).parent
+_gallery = st.components.v2.component(
+    "gallery",
+    html='<div class="gallery" role="group"></div>',
+    css=(_HERE / "gallery.css").read_text("utf-8"),
+    js=(_HERE / "gallery.js").read_text("utf-8"),
+)
+
+
+class Tile(NamedTuple):
+    """One picture of a gallery.
+
+    Attributes:
+        at: the number by which a click reports it.
+        content: a WebP file, or empty if there is none; only the browser decodes it.
+        lines: of text below the picture.
+        name: for readers who cannot see it.
+        right: whether it is marked in the colour of right or of wrong predictions.
+    """
+
+    at: int
+    content: bytes
+    lines: list[str]
+    name: str
+    right: bool
+
+
+def draw(tiles: list[Tile], key: str, label: str, on_click: Callable[[int], None] | None = None) -> None:
+    """Draw pictures in a grid, or one of them large without ``on_click``.
+
+    Args:
+        key: unique on a page.
+        label: names the grid for readers who cannot see it.
+        on_click: called with the number of a clicked picture, before the page is drawn again.
+    """
+    pictures = [
+        {
+            "at": tile.at,
+            "image": _address(tile.content),
+            "lines": [line.replace(" %", "\N{NO-BREAK SPACE}%") for line in tile.lines],
+            "name": tile.name,
+            "right": tile.right,
+        }
+        for tile in tiles
+    ]
+
+    def report() -> None:
+        picked = st.session_state[key]["picked"]
+        if on_click and isinstance(picked, int):
+            on_click(picked)
+
+    data = {"pictures": pictures, "label": label, "clickable": on_click is not None}
+    _gallery(key=key, data=data, on_picked_change=report)
+
+
+def _address(content: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(content).decode("ascii") if content else ""

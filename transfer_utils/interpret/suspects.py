@@ -1,0 +1,149 @@
+"""Pictures to look at again before training: labels that are likely wrong, and pictures unlike all others.
+
+Both are judged on the features of a pretrained network. The first is confident learning in its simplest form
+(Northcutt, Jiang and Chuang 2021, J. Artif. Intell. Res. 70). Its authors' package cleanlab is not used, because its
+licence, the AGPL, does not fit the one of this project.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import softmax
+
+from transfer_utils.config import preset
+from transfer_utils.data.photo_settings import choose_photo_settings
+from transfer_utils.data.sources import load_source
+from transfer_utils.data.splits import Split
+from transfer_utils.features import extract_features
+from transfer_utils.models.networks import build_feature_extractor
+from transfer_utils.training.linear_head import solve_head
+from transfer_utils.utils.progress import Progress
+
+FOLDS = 5
+NEIGHBOURS = 5  # to the last of these, the distance of a picture is measured
+MAX_COMPARED = 10_000  # pictures with which each is compared, spread over all
+# Robust deviations above the median distance at which a picture is unlike all others; measured, see docs/inspection.md.
+OUTLYING = 4.0
+
+
+class DoubtfulLabel(NamedTuple):
+    """A label that the other pictures contradict.
+
+    Attributes:
+        at: the position of the picture.
+        suggested: the class that it looks like.
+        probability: of this class, in [0, 1], from a head that was not trained on this picture.
+        margin: by which it exceeds the probability of the label.
+    """
+
+    at: int
+    suggested: int
+    probability: float
+    margin: float
+
+
+def folder_features(
+    folder: str, weights: str, cache_dir: str = "", progress: Progress | None = None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return the features (n, d), labels (n,) and paths of all readable pictures of an image folder, in all splits.
+
+    The pictures are stored and the features cached as a run with the preset ``photos`` does, which then finds them.
+
+    Args:
+        weights: those of the network, as the option of a run: ``imagenet`` or ``letters``.
+
+    Raises:
+        UserError: the folder is not usable, or the weights are unavailable.
+    """
+    options = {"data_dir": folder, "weights": weights, "cache_dir": cache_dir}
+    options |= {"image_size": 64} if weights == "letters" else {}  # what these weights are used at
+    config = preset("photos", **options)
+    config = preset("photos", **{**choose_photo_settings(config).options, **options})
+    extractor, source = build_feature_extractor(config), load_source(config, progress)
+    splits = [
+        Split(part.images, part.labels, np.arange(len(part.labels)), part.sha256, part.files)
+        for part in source.parts.values()
+    ]
+    features = [extract_features(extractor, split, config, progress=progress) for split in splits]
+    paths = [path for split in splits for path, _ in split.files]
+    return np.concatenate(features).astype("float32"), np.concatenate([split.labels for split in splits]), paths
+
+
+def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None) -> list[DoubtfulLabel]:
+    """Return the labels that are likely wrong, the most doubtful first.
+
+    Each picture is judged by a softmax regression on the others. A class counts for it if its probability reaches the
+    mean that pictures with this label have, and the most probable of these classes contradicts the label.
+
+    Args:
+        features: (n, d).
+        labels: int (n,), 0 to classes - 1. Pictures in classes of fewer than five are not judged.
+        groups: int (n,), equal for pictures that are copies of each other, which must not vouch for their labels.
+    """
+    judged = np.flatnonzero(np.bincount(labels)[labels] >= FOLDS)
+    classes, labels = np.unique(labels[judged], return_inverse=True)
+    groups = judged if groups is None else groups[judged]
+    if len(classes) < 2 or len(np.unique(groups)) < FOLDS:
+        return []
+    probabilities = out_of_fold(features[judged], labels, groups)
+    rows = np.arange(len(labels))
+    thresholds = np.array([probabilities[labels == place, place].mean() for place in range(len(classes))])
+    counting = np.where(probabilities >= thresholds, probabilities, 0)
+    suggested = counting.argmax(axis=1)
+    margin = probabilities[rows, suggested] - probabilities[rows, labels]
+    doubtful = np.flatnonzero((counting[rows, suggested] > 0) & (suggested != labels) & (margin > 0))
+    return [
+        DoubtfulLabel(
+            int(judged[row]),
+            int(classes[suggested[row]]),
+            float(probabilities[row, suggested[row]]),
+            float(margin[row]),
+        )
+        for row in doubtful[np.argsort(-margin[doubtful], kind="stable")]
+    ]
+
+
+def out_of_fold(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the probabilities (n, classes) of each picture by a head trained on the other folds.
+
+    Args:
+        labels: int (n,), with at least five pictures of each class.
+        groups: int (n,), at least five of them; pictures of one group are in one fold.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # importing scikit-learn takes a second
+
+    one_hot = np.eye(labels.max() + 1, dtype="float32")[labels]
+    probabilities = np.zeros(one_hot.shape)
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    for train, held_out in folds.split(features, labels, groups):
+        x, y = features[held_out], one_hot[held_out]
+        head = solve_head((features[train], one_hot[train]), (x, y), select=False)
+        probabilities[held_out] = softmax(((x - head.mean) / head.deviation) @ head.kernel + head.bias, axis=1)
+    return probabilities
+
+
+def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:
+    """Return the positions of pictures that are far from all others, the farthest first, and how far they are.
+
+    The distance is that to the fifth nearest neighbour between features of length 1 (Sun et al. 2022, ICML, "Out-of-
+    distribution detection with deep nearest neighbors"), here in robust deviations above the median of all pictures.
+    Fewer than ten pictures are not judged.
+    """
+    from sklearn.neighbors import NearestNeighbors  # importing scikit-learn takes a second
+
+    n = len(features)
+    if n < 2 * NEIGHBOURS:
+        return []
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
+    compared = np.linspace(0, n - 1, min(MAX_COMPARED, n)).astype(int)
+    index = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(
+        unit[compared]
+    )  # the nearest of most is the picture itself
+    distance = index.kneighbors(unit)[0][:, -1]
+    median = np.median(distance)
+    spread = 1.4826 * np.median(np.abs(distance - median))  # of a normal distribution, its standard deviation
+    score = (distance - median) / max(spread, 1e-3)  # distances of equal pictures are not exactly 0
+    far = np.flatnonzero(score > OUTLYING)
+    return [(int(at), float(score[at])) for at in far[np.argsort(-score[far], kind="stable")]]
