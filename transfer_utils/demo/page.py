@@ -17,13 +17,13 @@ from transfer_utils.data.images import decode_image
 from transfer_utils.demo.card import facts
 from transfer_utils.demo.library import library_files
 from transfer_utils.errors import UserError
-from transfer_utils.models.litert import LiteRT, convert, load_exported
+from transfer_utils.models.litert import convert, open_content
 from transfer_utils.models.saving import check_is_model, class_names, load_model
-from transfer_utils.predict import MAX_SIDE, SUFFIXES
-from transfer_utils.records import MAX_RECORD_BYTES, RECORD_NAME, RunRecord, UnreadableRecord, read_record
+from transfer_utils.predict import MAX_SIDE, SUFFIXES, image_side
+from transfer_utils.records import RECORD_NAME, RunRecord, UnreadableRecord, read_record
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
-from transfer_utils.utils.text import finite_number, format_bytes
+from transfer_utils.utils.text import as_text, finite_number, format_bytes
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("demo.js", "demo.css", "classifier.js", "pixels.js")
@@ -95,17 +95,16 @@ def read_classifier(path: Path) -> Classifier:
     path = _model_of_run(path)
     check_is_model(path, SUFFIXES)
     if path.suffix in MODEL_SUFFIXES:
-        content = convert(load_model(path), 1)
-        try:
-            exported = LiteRT(content)
-        except ValueError as error:
-            raise UserError(f"{path} cannot be shown as a page: {error}.") from None
+        model = load_model(path)
+        image_side(path, model)  # before the conversion, which would fail on other models in ways of its own
+        content = convert(model, 1)
     else:
-        exported, content = load_exported(path), path.read_bytes()
+        content = path.read_bytes()
+    exported = open_content(content, path)
     if exported.side > MAX_SIDE:
         raise UserError(f"{path} takes images of {exported.side} pixels a side; the limit is {MAX_SIDE}.")
-    names = class_names(path, exported.shape[-1])
-    return Classifier(content, exported.side, names, _not_sure_below(path, len(names)), _record_beside(path))
+    names, record = class_names(path, exported.shape[-1]), _record_beside(path)
+    return Classifier(content, exported.side, names, _not_sure_below(path, record), record)
 
 
 def demo_files(
@@ -172,18 +171,21 @@ def _record_beside(path: Path) -> RunRecord | None:
         raise UserError(f"The record beside {path} cannot be read: {error}") from None
 
 
-def _not_sure_below(path: Path, n_classes: int) -> float:
-    """Return the threshold that stands beside the class names of a model; 0 if there is none."""
+def _not_sure_below(path: Path, record: RunRecord | None) -> float:
+    """Return the threshold beside the class names of a model, or else in the record of its run; 0 if in neither."""
     notes = path.with_name(f"{path.name}.classes.json")
-    if not notes.is_file() or notes.stat().st_size > MAX_RECORD_BYTES:
-        return 0.0
     try:
-        values = json.loads(notes.read_text("utf-8"))
+        beside = json.loads(notes.read_text("utf-8")) if notes.is_file() else None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{notes} cannot be read: {error}") from None
-    threshold = finite_number(values.get("not_sure_below", 0.0)) if isinstance(values, dict) else 0.0
+    recorded = getattr(record, "not_sure", {})  # records of older versions have none
+    own = f"threshold_{path.stem.removeprefix('model-')}"  # of an exported file, by its precision
+    value = recorded.get(own, recorded.get("threshold", 0.0))
+    if isinstance(beside, dict):
+        value = beside.get("not_sure_below", 0.0)
+    threshold = finite_number(value)
     if threshold is None or not 0 <= threshold <= 1:
-        raise UserError(f"{notes} must have a not_sure_below from 0 to 1.")
+        raise UserError(f"The threshold of {path} must be from 0 to 1, got {as_text(value, 40)}.")
     return threshold
 
 
