@@ -2,11 +2,13 @@
 
 import { Tensor, loadAndCompile, loadLiteRt } from "./litert/index.js";
 
+let library = null; // the promise of LiteRT.js, which can be loaded only once
+
 /** Load the library and the model; return what tells pictures apart. */
 export async function load() {
-  const files = [fetched("model.tflite"), fetched("model.json")];
-  await quietly(() => loadLiteRt(new URL("litert/", import.meta.url).href));
-  const [model, about] = await Promise.all(files);
+  library ??= quietly(() => loadLiteRt(new URL("litert/", import.meta.url).href));
+  library.catch(() => { library = null; });
+  const [model, about] = await Promise.all([fetched("model.tflite"), fetched("model.json"), library]);
   const { class_names: names, not_sure_below: threshold } = JSON.parse(new TextDecoder().decode(about));
   const network = await loadAndCompile(model, { accelerator: "wasm" });
   const shape = [...network.getInputDetails()[0].shape];
