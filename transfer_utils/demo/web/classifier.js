@@ -35,14 +35,16 @@ async function fetched(name) {
   return new Uint8Array(await answer.arrayBuffer());
 }
 
-/** Keep the library's notes on its progress, and its warning that it found no GPU, out of the console. */
+/** Start the library without letting it look for a GPU, which it does not need here and would complain about. */
 async function quietly(start) {
   const warn = console.warn;
   console.warn = (...words) => /WebGPU/.test(words[0]) || warn(...words);
-  self.Module = { print() {}, printErr() {} }; // where the library looks for the settings of its binary
+  Object.defineProperty(navigator, "gpu", { value: undefined, configurable: true }); // hides the one of the browser
+  self.Module = { print() {}, printErr() {} }; // the settings of its binary, which would tell the console what it does
   try {
     await start();
   } finally {
+    delete navigator.gpu;
     console.warn = warn;
   }
 }
