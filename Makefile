@@ -1,7 +1,6 @@
 # Every target sets itself up first (tools/setup.sh): all it needs is make and Python 3.10 to 3.13.
 
 COURSE := course --preset offline
-REPOSITORY :=
 LOCK_FLAGS :=
 
 # Other people's packages, and a virtual environment that happens to be active, stay out of ours.
@@ -64,9 +63,9 @@ tables: setup ## write the tables of results, options and benchmarks into README
 badges: setup ## write badges and the first cells of the notebooks again, for the repository's address in pyproject.toml
 	@$(python) -m tools.badges
 
-site: setup ## build the course as a site into site/, from stored outputs (REPOSITORY=address adds buttons and links to it)
+site: setup ## build the course as a site into site/, from stored outputs
 	@sh tools/setup.sh site
-	@PYTHONPATH="$(CURDIR)/.venv/site" $(python) -m tools.site --repository "$(REPOSITORY)"
+	@PYTHONPATH="$(CURDIR)/.venv/site" $(python) -m tools.site
 
 look: setup ## open the built site in Chromium without a network: requests, console, three widths, light and dark
 	@$(python) -m tools.site.look

@@ -14,6 +14,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 from tests.survival import Survival
 
+BEFORE = dict(os.environ)  # for the few tests that look for something outside
 # Set before Keras and matplotlib are imported, which read these variables once; child processes inherit them.
 CACHES = Path(tempfile.mkdtemp(prefix="transfer-utils-tests-"))
 BLOCKED = ("127.0.0.1", 9)  # the discard port, on which nothing listens

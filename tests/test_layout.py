@@ -50,7 +50,13 @@ LEFT_BEHIND += (
 LEFT_BEHIND += ("inspection.html", "photos/cat/1.jpg", "my-course/notebooks/01.ipynb", "uv.lock")
 LEFT_BEHIND += ("transfer_utils-0.1.0-py3-none-any.whl", "dist/a.tar.gz")
 KEPT = ("notebooks/09_new.ipynb", "transfer_utils/course/run.py", "tests/course/test_run.py", "studies/new.yaml")
-KEPT += ("figures/new.png", "report/blog_post.md", "docs/faults.json", "benchmarks/results/new.json")
+KEPT += (
+    "docs/site/digits/model-float16.tflite",
+    "figures/new.png",
+    "report/blog_post.md",
+    "docs/faults.json",
+    "benchmarks/results/new.json",
+)
 
 
 def test_git_ignores_what_the_examples_leave_and_nothing_of_the_project(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tools.site.check import check
+from tools.site.classifier import ClassifierPage
 from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import chapters, staged_notebook
 from tools.site.reference import MODULES, public_names, reference_pages
@@ -20,7 +21,7 @@ from transfer_utils.report.sources import figure_sources, table_sources
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("staged")
-    stage(ROOT, folder, Repository("https://example.org/course"))
+    stage(ROOT, folder, Repository("https://example.org/course"), ClassifierPage("<p>the classifier</p>", {"x": b""}))
     return folder
 
 
@@ -141,6 +142,30 @@ def test_the_reference_lists_the_public_names(staged):
     assert len(listed) == len(set(listed))
     about, names = public_names("transfer_utils.predict", ROOT)
     assert about and names == ["predict_images", "top_classes"]
+
+
+def test_the_page_with_a_classifier_is_left_out_without_its_library(staged, tmp_path):
+    stage(ROOT, tmp_path, Repository(), ClassifierPage("<p>the classifier</p>", {}, "no registry"))
+    for folder, has_page in ((staged, True), (tmp_path, False)):
+        assert (folder / "classifier.md").exists() == (folder / "classifier-fragment.html").exists() == has_page
+        assert ("classifier" in (folder / "index.md").read_text("utf-8")) == has_page
+
+
+def test_the_address_of_the_repository_is_one_setting_and_all_that_needs_it_derives_from_it(tmp_path, monkeypatch):
+    pytest.importorskip("tomllib", reason="the site needs Python 3.11")
+    for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY"):
+        monkeypatch.delenv(name, raising=False)
+    project = tmp_path / "pyproject.toml"
+    project.write_text("[project]\nname = 'x'\n")
+    assert Repository.of_project(tmp_path) == Repository("")
+    assert Repository().filled("clone <address of this repository> x") == "clone <address of this repository> x"
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "somebody/course")
+    assert Repository.of_project(tmp_path).url == "https://github.com/somebody/course"
+    project.write_text("[project]\nname = 'x'\nurls = {Repository = 'https://example.org/course/'}\n")
+    repository = Repository.of_project(tmp_path)
+    assert repository.filled("clone <address of this repository> x") == "clone https://example.org/course x"
+    assert repository.address("a.py", is_folder=False) == "https://example.org/course/blob/main/a.py"
 
 
 def test_a_page_that_asks_for_an_unknown_value_is_an_error():

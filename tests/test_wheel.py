@@ -41,7 +41,8 @@ def test_the_wheel_has_the_course_the_dashboard_and_nothing_of_the_tests(site):
     assert project_folder() == ROOT and len(course_files()) > 24
     for path in (*course_files(), Path("dashboard.py"), Path(".streamlit/config.toml")):
         assert (inside / path).read_bytes() == (ROOT / path).read_bytes(), path
-    code = [path for path in (ROOT / "transfer_utils").rglob("*") if path.suffix in (".py", ".j2", ".npz", ".typed")]
+    suffixes = (".py", ".j2", ".js", ".css", ".npz", ".typed")
+    code = [path for path in (ROOT / "transfer_utils").rglob("*") if path.suffix in suffixes]
     assert [path for path in code if not (site / path.relative_to(ROOT)).exists()] == []
     assert {path.name.partition("-")[0] for path in site.iterdir()} == {"transfer_utils"}
 

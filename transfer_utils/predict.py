@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from transfer_utils.config import MODEL_SUFFIXES
@@ -68,11 +69,20 @@ def _classifier(path: Path) -> tuple[Engine | LiteRT, int]:
         _check_side(path, model.side)
         return model, model.side
     model = load_model(path)
+    return Engine(model, batch=1), image_side(path, model)
+
+
+def image_side(path: Path, model: keras.Model) -> int:
+    """Return the side in px of the images that a loaded Keras model takes.
+
+    Raises:
+        UserError: it is not a classifier of square colour images, or takes larger ones than ``MAX_SIDE``.
+    """
     shapes, side = [tensor.shape for tensor in (*model.inputs, *model.outputs)], model.inputs[0].shape[1]
     if [len(shape) for shape in shapes] != [4, 2] or side is None or shapes[0] != (None, side, side, 3):
         raise UserError(f"{path} must map square colour images to probabilities, got the shapes {shapes}.")
     _check_side(path, side)
-    return Engine(model, batch=1), side
+    return side
 
 
 def _check_side(path: Path, side: int) -> None:

@@ -18,7 +18,7 @@ language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 extensions += ["sphinx.ext.mathjax", "sphinx_copybutton"]
-exclude_patterns = ["runs-fragment.html"]
+exclude_patterns = ["*-fragment.html"]
 templates_path = ["_templates"]
 
 # The pages show the outputs that are stored in the notebooks.

@@ -11,6 +11,7 @@ import shutil
 import sys
 
 from tools.site.check import check
+from tools.site.classifier import classifier_page
 from tools.site.stage import ROOT, Repository, StageError, stage
 from tools.site.theme import mend_theme
 from transfer_utils.errors import UserError
@@ -23,21 +24,22 @@ OUTSIDE = BUILD / "outside.txt"
 def main() -> int:
     """Build and check the site; return the exit status."""
     parser = argparse.ArgumentParser(prog="make site")
-    parser.add_argument("--repository", default="", help="address of the repository, for the buttons and links to it")
-    parser.add_argument("--branch", default="main", help="its branch")
     parser.add_argument("--outside", action="store_true", help="check the links to other sites instead of building")
     options = parser.parse_args()
     from sphinx.cmd.build import main as sphinx
 
-    repository = Repository(options.repository.rstrip("/"), options.branch)
+    repository = Repository.of_project(ROOT)
     os.environ |= {"SITE_REPOSITORY": repository.url, "SITE_BRANCH": repository.branch}  # read by conf.py
     try:
         # From nothing each time, so that no page of an earlier build stays.
         shutil.rmtree(BUILD, ignore_errors=True)
-        stage(ROOT, SOURCES, repository)
+        classifier = classifier_page(ROOT)
+        stage(ROOT, SOURCES, repository, classifier)
     except (StageError, UserError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    if not classifier.files:
+        print(f"The page with a classifier is left out. {classifier.missing}", file=sys.stderr)
     places = ["-q", "-j", "auto", "-c", str(ROOT / "docs" / "site"), "-d", str(CACHE), str(SOURCES)]
     if options.outside:
         return sphinx(["-b", "linkcheck", *places, str(BUILD / "links")])
@@ -47,6 +49,7 @@ def main() -> int:
     for path in (PAGES / "_sources").rglob("*.ipynb"):  # what a reader downloads is the notebook as it is
         shutil.copyfile(ROOT / path.relative_to(PAGES / "_sources"), path)
     mend_theme(PAGES)
+    classifier.write(PAGES)
     result = check(PAGES)
     OUTSIDE.write_text("".join(f"{address}\n" for address in result.outside), "utf-8")
     for problem in result.problems:

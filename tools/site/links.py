@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Mapping
@@ -24,6 +25,19 @@ class Repository:
 
     url: str = ""
     branch: str = "main"
+
+    @classmethod
+    def of_project(cls, root: Path) -> Repository:
+        """Return the address in ``[project.urls]`` of pyproject.toml, or of the repository whose workflow this is."""
+        import tomllib  # not in Python 3.10, for which there is no site
+
+        urls = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"].get("urls", {})
+        workflow = "/".join(os.environ.get(name, "") for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY"))
+        return cls((urls.get("Repository") or workflow).strip("/"))
+
+    def filled(self, text: str) -> str:
+        """Return text with the address of the repository in place of what stands for it while it is not known."""
+        return text.replace("<address of this repository>", self.url) if self.url else text
 
     def address(self, path: str, is_folder: bool) -> str:
         return f"{self.url}/{'tree' if is_folder else 'blob'}/{self.branch}/{path}"

@@ -1,7 +1,7 @@
 """Open the built site in Chromium without a network: every page at three widths, light and dark.
 
-A page must load without a failed request and without a word in the console, and must not scroll sideways. Pictures of
-all pages go to build/pictures. With the script of axe-core (AXE=path), serious accessibility problems count too.
+A page must load without a failed request and without a word in the console, must not scroll sideways, and must have no
+serious accessibility problem that axe-core finds. Pictures of all pages go to build/pictures.
 """
 
 from __future__ import annotations
@@ -20,11 +20,19 @@ from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 from tools.site.check import MAX_FRONT_PAGE, MAX_PAGE
 from tools.site.stage import ROOT
+from transfer_utils.errors import UserError
+from transfer_utils.utils.npm import Package, package_files
 
 SITE, PICTURES = ROOT / "site", ROOT / "build" / "pictures"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS, MODES = (1440, 800, 390), ("light", "dark")
 WORD = "trainable"  # a word that several chapters explain
+CLASSIFIER = "classifier.html"
+AXE = Package(
+    "axe-core",
+    "4.14.1",
+    "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+)
 SERIOUS = "r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
 
 
@@ -32,6 +40,11 @@ def main() -> int:
     """Look at the pages named on the command line, or at all but those of single functions; return the exit status."""
     if not CHROMIUM:
         print("Error: Chromium is not installed (Debian: apt-get install chromium).", file=sys.stderr)
+        return 1
+    try:
+        axe()
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
         return 1
     names = sys.argv[1:] or sorted(
         path.relative_to(SITE).as_posix()
@@ -50,6 +63,8 @@ def main() -> int:
                     problems += [f"{name} at {width} px, {mode}: {each}" for each in found]
             print(f"{name}: {sum(each.startswith(f'{name} ') for each in problems)} problems", flush=True)
         problems += search(browser, address)
+        if (SITE / CLASSIFIER).exists():
+            problems += classify(browser, address)
         browser.close()
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -95,12 +110,34 @@ def search(browser: Browser, address: str) -> list[str]:
     return []
 
 
+def classify(browser: Browser, address: str) -> list[str]:
+    """Let the classifier tell its first example, a nought, and return what is wrong with the answer."""
+    page = browser.new_page()
+    page.goto(f"{address}/{CLASSIFIER}")
+    page.get_by_role("button", name="Example 1", exact=True).click()
+    try:
+        page.locator(".demo-bars li").first.wait_for(timeout=60_000)
+        answer = page.locator(".demo-answer").inner_text()
+        return [] if answer == "0" else [f"{CLASSIFIER} takes a nought for {answer!r}"]
+    except TimeoutError:
+        return [f"{CLASSIFIER} gives no answer; it says {page.locator('.demo-problem').inner_text()!r}"]
+    finally:
+        page.close()
+
+
+@functools.cache
+def axe() -> str:
+    """Return the script of axe-core.
+
+    Raises:
+        UserError: it is neither in the cache nor available from the npm registry.
+    """
+    return package_files(AXE, ["axe.min.js"])["axe.min.js"].decode()
+
+
 def accessibility(page: Page) -> list[str]:
-    """Return the serious problems that axe-core finds, if its script is there."""
-    script = os.environ.get("AXE")
-    if not script:
-        return []
-    page.add_script_tag(path=script)
+    """Return the serious problems that axe-core finds."""
+    page.evaluate(axe())
     # Without "preload", which fetches what style sheets import, from the wrong folder.
     found = page.evaluate(f"axe.run({{preload: false}}).then({SERIOUS})")
     return [f"{each['id']}: {each['help']} ({node['target'][0]})" for each in found for node in each["nodes"][:3]]

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from tools.site.classifier import ClassifierPage
 from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import CHAPTERS, EXERCISES, SOLUTIONS, Chapter, chapters, glossary, staged_notebook
 from tools.site.reference import reference_pages
@@ -23,18 +24,21 @@ ROOT = Path(__file__).parents[2]
 OWN_PAGES = "docs/site"
 RUNS_PAGE = "runs.md"
 GLOSSARY = "glossary.md"
+CLASSIFIER_PAGE = "classifier.md"
+TRY_IT = f"[Try a trained network]({CLASSIFIER_PAGE}) on your own handwriting first: it runs in your browser."
 # The section of the README that is a page among the results; the other two are on the front page.
 RESULTS = "What we measured"
 NOT_IN_GUIDE = (RESULTS, "The course", "Licence")
 
 
-def stage(root: Path, folder: Path, repository: Repository) -> None:
-    """Write all sources of the site into ``folder``.
+def stage(root: Path, folder: Path, repository: Repository, classifier: ClassifierPage | None = None) -> None:
+    """Write all sources of the site into ``folder``; the page of the classifier only if its files are there.
 
     Raises:
         StageError: a source is missing or not as it must be.
     """
-    course, sections = chapters(root), readme_sections((root / "README.md").read_text("utf-8"))
+    course = chapters(root)
+    sections = readme_sections(repository.filled((root / "README.md").read_text("utf-8")))
     documents = ["CONTRIBUTING.md", ARTICLE, *_names(root, "docs/*.md")]
     notebooks = [path for each in (CHAPTERS, EXERCISES, SOLUTIONS) for path in _names(root, f"{each}/[0-9]*.ipynb")]
     pages = {path: path for path in (*documents, *notebooks)} | {"README.md": "index.md", "runs": RUNS_PAGE}
@@ -64,8 +68,13 @@ def stage(root: Path, folder: Path, repository: Repository) -> None:
     values["start"] = f"[{in_guide[0]}]({_guide(in_guide[0])})"
     values |= {"course": _tree(each.path for each in course), "guide": _tree(_guide(title) for title in in_guide)}
     values |= {"documents": _tree(path for path in documents if path.startswith("docs/"))}
+    shown = classifier is not None and bool(classifier.files)
+    values |= {"classifier": Path(CLASSIFIER_PAGE).stem if shown else "", "try_it": TRY_IT if shown else ""}
+    if shown:
+        _write(folder / "classifier-fragment.html", classifier.fragment)
     for path in sorted((root / OWN_PAGES).glob("*.md")):
-        _write(folder / path.name, filled(path.read_text("utf-8"), values))
+        if shown or path.name != CLASSIFIER_PAGE:
+            _write(folder / path.name, filled(path.read_text("utf-8"), values))
     for picture in links.pictures:
         (folder / picture).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / picture, folder / picture)

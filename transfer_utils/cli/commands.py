@@ -244,6 +244,28 @@ def card(run: Path, output_dir: Path | None) -> None:
 
 
 @cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--example", "examples", multiple=True, type=click.Path(path_type=Path), help="a picture to try; repeatable"
+)
+@option("cache_dir", default="", help="folder of the cache [default: the user's cache folder]")
+@quiet_option
+@debug_option
+def demo(model: Path, folder: Path, examples: tuple[Path, ...], cache_dir: str, quiet: bool) -> None:
+    """Write a web page into FOLDER that runs MODEL in the visitor's browser.
+
+    MODEL is an exported or saved model (.tflite, .keras, .h5) or the folder of a run. Pictures are chosen, dropped or
+    taken by camera, and never leave the browser. The page needs a web server and nothing else. LiteRT.js, which runs
+    the model, is downloaded from the npm registry once.
+    """
+    from transfer_utils.demo import write_demo
+
+    with reporting(quiet) as (progress, log):
+        write_demo(model, folder, examples=examples, cache_dir=cache_dir, progress=progress, log=log)
+
+
+@cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @option("output_file", default="inspection.html", show_default=True, type=click.Path(path_type=Path), help="the page")
 @option(

@@ -106,8 +106,17 @@ def load_exported(path: Path) -> LiteRT:
     """
     if not path.is_file():
         raise UserError(f"There is no model file {path}.")
+    return open_content(path.read_bytes(), path)
+
+
+def open_content(content: bytes, path: Path) -> LiteRT:
+    """Open the content of an exported model; ``path`` names it in messages.
+
+    Raises:
+        UserError: it is damaged, or not an image classifier.
+    """
     try:
-        model = LiteRT(path.read_bytes())
+        model = LiteRT(content)
         model(np.zeros((1, model.side, model.side, 3), "uint8"))  # some damage only shows when the model runs
     except ImportError:
         raise UserError("ai-edge-litert is not available for this machine; use the .keras file instead.") from None

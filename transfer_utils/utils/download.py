@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from transfer_utils.errors import UserError
@@ -38,6 +38,7 @@ def download(
     advice: str,
     *,
     sha256: str = "",
+    sha512: str = "",
     progress: Progress | None = None,
 ) -> None:
     """Download the file ``path`` unless it is there; other processes that want it wait, and find it there.
@@ -49,7 +50,8 @@ def download(
     Args:
         name: of the file, for messages and the progress bar.
         advice: the last sentences of the error message: what the user can do.
-        sha256: of the file, 64 hex digits; if empty, only the length of the file is checked.
+        sha256: of the file, 64 hex digits. Without it and without ``sha512``, only the length of the file is checked.
+        sha512: of the file, 128 hex digits, for a sender that states this one instead.
         progress: called with a title, the bytes received, all bytes, and ``"bytes"``. In a notebook, the default is a
             line below the cell.
 
@@ -59,18 +61,35 @@ def download(
     Warns:
         UserWarning: the file at ``path`` was damaged and has been renamed, or an address sent another file.
     """
+    checksum = _Checksum("sha512", sha512) if sha512 else _Checksum("sha256", sha256)
     with files.lock(path):
-        if path.exists() and (not sha256 or files.sha256_of(path) == sha256):
+        if path.exists() and not checksum.differs(path):
             return
         missing = f"No copy of {name} is on this machine"
         if path.exists():
-            missing = f"{path} is damaged (its SHA-256 is wrong; it is now named {files.set_aside(path).name})"
+            missing = f"{path} is damaged (its {checksum.label} is wrong; it is now named {files.set_aside(path).name})"
             warnings.warn(f"{missing}.", stacklevel=2)
-        transfer = _Transfer(path, name, sha256, progress or notebook_progress() or (lambda *step: None))
+        transfer = _Transfer(path, name, checksum, progress or notebook_progress() or (lambda *step: None))
         if not transfer.run(addresses):
             reasons = "; ".join(f"{_host(address)}: {reason}" for address, reason in transfer.problems.items())
             raise UserError(f"{missing}, and it could not be downloaded ({reasons}). {advice}")
         files.move_into_place(transfer.part, path)
+
+
+class _Checksum(NamedTuple):
+    """The expected checksum of a file as hex digits; none if empty."""
+
+    algorithm: str
+    digits: str
+
+    @property
+    def label(self) -> str:
+        return self.algorithm.upper().replace("SHA", "SHA-")
+
+    def differs(self, path: Path) -> str:
+        """Return the checksum of a file if it is another one, else an empty text."""
+        found = files.checksum_of(path, self.algorithm) if self.digits else ""
+        return found if found != self.digits else ""
 
 
 class _Left(Exception):
@@ -89,10 +108,10 @@ class _Transfer:
         problems: for each address that was left, why.
     """
 
-    def __init__(self, path: Path, name: str, sha256: str, progress: Progress):
+    def __init__(self, path: Path, name: str, checksum: _Checksum, progress: Progress):
         self.part = path.with_name(path.name + ".part")
         self.problems: dict[str, str] = {}
-        self._name, self._sha256, self._progress = name, sha256, progress
+        self._name, self._checksum, self._progress = name, checksum, progress
         self._senders = {EARLIER}  # of what ``part`` holds
         self._rates: dict[str, float] = {}  # bytes per second of each address, when last used
 
@@ -123,14 +142,16 @@ class _Transfer:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _fetch(self, address: str, min_rate: float) -> None:
-        """Receive the rest of the file from ``address`` and check the SHA-256 of all of it."""
+        """Receive the rest of the file from ``address`` and check the checksum of all of it."""
         self._receive(address, min_rate)
-        if not self._sha256 or (found := files.sha256_of(self.part)) == self._sha256:
+        found = self._checksum.differs(self.part)
+        if not found:
             return
         alone = self._senders == {address}
         self.part.unlink()
         if alone:
-            raise _WrongFile(f"a file with the SHA-256 {found[:12]}… instead of {self._sha256[:12]}…")
+            label, expected = self._checksum.label, self._checksum.digits
+            raise _WrongFile(f"a file with the {label} {found[:12]}… instead of {expected[:12]}…")
         self._fetch(address, min_rate)  # from the start: the wrong bytes may be those of an earlier address
 
     def _receive(self, address: str, min_rate: float) -> None:

@@ -155,7 +155,12 @@ def network_drive(folder: Path) -> str:
 
 def sha256_of(path: str | os.PathLike) -> str:
     """Return the SHA-256 of a file as 64 hex digits."""
-    digest = hashlib.sha256()
+    return checksum_of(path, "sha256")
+
+
+def checksum_of(path: str | os.PathLike, algorithm: str) -> str:
+    """Return the checksum of a file as hex digits; ``algorithm`` is a name that ``hashlib`` knows."""
+    digest = hashlib.new(algorithm)
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

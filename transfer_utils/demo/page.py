@@ -1,0 +1,196 @@
+"""Write a folder that any web server can hand out: a classifier that runs in the visitor's browser, with LiteRT.js."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+from PIL import Image
+
+from transfer_utils.config import MODEL_SUFFIXES
+from transfer_utils.data.images import decode_image
+from transfer_utils.demo.card import facts
+from transfer_utils.demo.library import library_files
+from transfer_utils.errors import UserError
+from transfer_utils.models.litert import convert, open_content
+from transfer_utils.models.saving import check_is_model, class_names, load_model
+from transfer_utils.predict import MAX_SIDE, SUFFIXES, image_side
+from transfer_utils.records import RECORD_NAME, RunRecord, UnreadableRecord, read_record
+from transfer_utils.utils.files import write_bytes
+from transfer_utils.utils.progress import Log, Progress
+from transfer_utils.utils.text import as_text, finite_number, format_bytes
+
+WEB = Path(__file__).parent / "web"
+SCRIPTS = ("demo.js", "demo.css", "classifier.js", "pixels.js")
+PAGE_NAME = "index.html"
+# The models that a run leaves in its folder, the most exact first.
+MODELS_OF_A_RUN = ("model-float32.tflite", "model-float16.tflite", "model-int8.tflite", "model.keras")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What a page needs of a classifier.
+
+    Attributes:
+        content: of its LiteRT file.
+        side: of the images that it takes, in pixels.
+        classes: their names, in the order of the outputs.
+        not_sure_below: the largest probability below which the answer is "not sure"; 0 if there is always an answer.
+        record: of the run that trained it, if that is known.
+    """
+
+    content: bytes = field(repr=False)
+    side: int
+    classes: list[str]
+    not_sure_below: float = 0.0
+    record: RunRecord | None = None
+
+
+def write_demo(
+    model: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    *,
+    examples: Iterable[str | os.PathLike] = (),
+    cache_dir: str = "",
+    progress: Progress | None = None,
+    log: Log = lambda line: None,
+) -> Path:
+    """Write the page of a classifier as ``index.html``, with all that it loads, into a folder; return its path.
+
+    Args:
+        model: a LiteRT file, a saved Keras model, or the folder of a run; the last two are converted if needed.
+        output_dir: files of earlier calls are replaced.
+        examples: image files that visitors can try, shown as thumbnails.
+        cache_dir: where LiteRT.js is kept.
+
+    Raises:
+        UserError: the model cannot be used, an example cannot be read, or LiteRT.js is unavailable.
+    """
+    folder = Path(output_dir)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: name a folder for the page.")
+    classifier = read_classifier(Path(model))
+    pictures = {f"{number}.png": _thumbnail(Path(path), classifier) for number, path in enumerate(examples, 1)}
+    for name, content in demo_files(classifier, pictures, cache_dir, progress).items():
+        write_bytes(folder / name, content)
+    page = _environment().get_template("page.html.j2").render(_values(classifier, pictures, ""))
+    write_bytes(folder / PAGE_NAME, page.encode())
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    log(f"Wrote {folder / PAGE_NAME} and what it loads, {format_bytes(size)}, for any web server. To try it here:")
+    log(f"python -m http.server --bind 127.0.0.1 --directory {folder} 8000, then open http://127.0.0.1:8000.")
+    return folder / PAGE_NAME
+
+
+def read_classifier(path: Path) -> Classifier:
+    """Read a classifier from a LiteRT file, a saved Keras model, or the folder of a run.
+
+    Raises:
+        UserError: there is no such model, or it is not a classifier of square colour images.
+    """
+    path = _model_of_run(path)
+    check_is_model(path, SUFFIXES)
+    if path.suffix in MODEL_SUFFIXES:
+        model = load_model(path)
+        image_side(path, model)  # before the conversion, which would fail on other models in ways of its own
+        content = convert(model, 1)
+    else:
+        content = path.read_bytes()
+    exported = open_content(content, path)
+    if exported.side > MAX_SIDE:
+        raise UserError(f"{path} takes images of {exported.side} pixels a side; the limit is {MAX_SIDE}.")
+    names, record = class_names(path, exported.shape[-1]), _record_beside(path)
+    return Classifier(content, exported.side, names, _not_sure_below(path, record), record)
+
+
+def demo_files(
+    classifier: Classifier, examples: Mapping[str, bytes], cache_dir: str = "", progress: Progress | None = None
+) -> dict[str, bytes]:
+    """Return the files that a page loads, by their paths below its folder.
+
+    Args:
+        examples: PNG files by name.
+
+    Raises:
+        UserError: LiteRT.js is neither in the cache nor available from the npm registry.
+    """
+    about = {"class_names": classifier.classes, "not_sure_below": classifier.not_sure_below}
+    files = {"model.tflite": classifier.content, "model.json": json.dumps(about, ensure_ascii=False).encode()}
+    files |= {name: (WEB / name).read_bytes() for name in SCRIPTS}
+    files |= {f"examples/{name}": content for name, content in examples.items()}
+    library = library_files(cache_dir, progress)
+    return files | {f"litert/{name}": content for name, content in library.items()}
+
+
+def demo_fragment(classifier: Classifier, examples: Iterable[str], folder: str) -> str:
+    """Return the content of the page, to be placed into the body of another one.
+
+    Args:
+        examples: the names of the example files.
+        folder: the address, seen from that page, of the folder with the files; it ends in a slash.
+    """
+    return _environment().get_template("demo.html.j2").render(_values(classifier, examples, folder))
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(WEB), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+
+
+def _values(classifier: Classifier, examples: Iterable[str], folder: str) -> dict[str, object]:
+    return {
+        "files": folder,
+        "side": classifier.side,
+        "classes": classifier.classes,
+        "facts": facts(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
+        "examples": [f"{folder}examples/{name}" for name in examples],
+    }
+
+
+def _model_of_run(path: Path) -> Path:
+    """Return the model file in the folder of a run; any other path is returned as it is."""
+    if not (path / RECORD_NAME).is_file():
+        return path
+    found = next((path / name for name in MODELS_OF_A_RUN if (path / name).is_file()), None)
+    if found is None:
+        raise UserError(f"{path} has no saved model, only the record of its run: train it again, or name a model file.")
+    return found
+
+
+def _record_beside(path: Path) -> RunRecord | None:
+    try:
+        return read_record(path.with_name(RECORD_NAME))
+    except FileNotFoundError:
+        return None
+    except UnreadableRecord as error:
+        raise UserError(f"The record beside {path} cannot be read: {error}") from None
+
+
+def _not_sure_below(path: Path, record: RunRecord | None) -> float:
+    """Return the threshold beside the class names of a model, or else in the record of its run; 0 if in neither."""
+    notes = path.with_name(f"{path.name}.classes.json")
+    try:
+        beside = json.loads(notes.read_text("utf-8")) if notes.is_file() else None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{notes} cannot be read: {error}") from None
+    recorded = getattr(record, "not_sure", {})  # records of older versions have none
+    own = f"threshold_{path.stem.removeprefix('model-')}"  # of an exported file, by its precision
+    value = recorded.get(own, recorded.get("threshold", 0.0))
+    if isinstance(beside, dict):
+        value = beside.get("not_sure_below", 0.0)
+    threshold = finite_number(value)
+    if threshold is None or not 0 <= threshold <= 1:
+        raise UserError(f"The threshold of {path} must be from 0 to 1, got {as_text(value, 40)}.")
+    return threshold
+
+
+def _thumbnail(path: Path, classifier: Classifier) -> bytes:
+    """Return an example as PNG, cropped and resized as the model takes it; no more of a photograph is published."""
+    file = io.BytesIO()
+    Image.fromarray(decode_image(path, classifier.side)).save(file, "PNG")
+    return file.getvalue()
