@@ -340,6 +340,37 @@ def test_a_run_in_progress_keeps_the_zoom_and_the_hidden_line(page, folder):
     shutil.rmtree(path.parent)
 
 
+def test_a_part_of_an_axis_selects_runs_and_stays_selected_when_a_record_changes(page, folder):
+    open_page(page, "page=Compare&chosen=depth-30-0&chosen=depth-10-0&chosen=baseline-0")
+    chart = page.locator("[class*=st-key-chart-compare-options] .chart")
+    page.wait_for_function(f"() => ({CHART})?._fullData")
+    chart.scroll_into_view_if_needed()
+    place = "({_fullLayout: {xaxis, yaxis}, _fullData: [worst]}) => [xaxis.d2p(worst.x.length - 1), yaxis.d2p(0)]"
+    x, y = chart.evaluate(place)  # of the lowest accuracy, on the last axis
+    plot = chart.locator(".nsewdrag").bounding_box()
+    page.mouse.move(plot["x"] + x - 15, plot["y"] + y - 15)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + x + 15, plot["y"] + y + 10, steps=5)
+    page.mouse.up()
+    strong = f"() => ({CHART})._fullData.filter(line => line.opacity === 1).map(line => line.name).join()"
+    page.wait_for_function(f"() => ({strong})() === 'baseline-0'")
+
+    record = read_record(folder / "depth-10-0" / "run.json")
+    record.metrics["val_end2end"] += 1e-3
+    record.save(folder / "depth-10-0" / "run.json")
+    changed = f"{100 * record.metrics['val_end2end']:.1f}"
+    page.wait_for_function(f"text => ({CHART})._fullData[1].text.at(-1).startsWith(text)", arg=changed)
+    wait_until_drawn(page)
+    assert page.evaluate(strong) == "baseline-0"
+    chart.locator(".nsewdrag").dblclick(position={"x": x, "y": y - 60})
+    page.wait_for_function(f"() => ({strong})().split(',').length === 3")
+    record.metrics["val_end2end"] -= 1e-3
+    record.save(folder / "depth-10-0" / "run.json")
+
+
+CHART = "document.querySelector('[class*=st-key-chart-compare-options] .chart')"
+
+
 def test_on_a_narrow_page_the_table_comes_first_and_no_chart_is_wider_than_the_page(page):
     page.set_viewport_size({"width": 390, "height": 844})
     open_page(page, "page=Runs")
