@@ -7,6 +7,7 @@ from tests.samples import write_run
 from transfer_utils.dashboard import app as dashboard
 from transfer_utils.dashboard import state
 
+
 @pytest.mark.parametrize("page", dashboard.PAGES)
 def test_every_page_can_be_opened_for_an_empty_folder(tmp_path, draw, page):
     app = draw(tmp_path, page)
