@@ -43,6 +43,10 @@ pictures: setup ## take the pictures of the dashboard in the README again
 	@$(python) -m tests.dashboard.screenshots figures --readme --runs runs \
 	    --chosen 0076-cifar10-transfer 0002-cifar10-baseline
 
+waits: setup ## measure again how long a reader of the dashboard waits, on a quiet machine, and renew the table in the README
+	@$(python) -m benchmarks.dashboard
+	@$(python) -m transfer_utils.report.readme . runs
+
 torture: setup ## repeat the fault tests with their large counts
 	@$(python) -m pytest -m "(torture or hypothesis or fault) and not browser" --hypothesis-profile=torture \
 	    --tally docs/faults.json
@@ -89,4 +93,5 @@ lock: ## pin the dependencies of pyproject.toml again; LOCK_FLAGS=--upgrade take
 setup: ## create .venv if needed
 	@sh tools/setup.sh
 
-.PHONY: help course lab publish test quick notebooks browser pictures torture lint format tables badges site look links audit lock setup
+.PHONY: help course lab publish test quick notebooks browser pictures waits torture lint format tables badges site look \
+    links audit lock setup

@@ -1,9 +1,9 @@
 """Measure how long a reader of the dashboard waits with 1,000 runs, in a real browser.
 
-``python -m benchmarks.dashboard [--runs 1000] [--repeats 5] [--output FILE]`` writes the sample runs to a temporary
-folder, serves them, opens them in a headless Chromium and prints the seconds as JSON. A measurement ends when the
-result is visible: the rows of the table, the number of chosen runs, the finished chart. The clicks are measured twice,
-the second time while the record of one run is written every second.
+``make waits`` writes the sample runs to a temporary folder, serves them, opens them in a headless Chromium, prints the
+seconds as JSON and renews the table in the README. A measurement ends when the result is visible: the rows of the
+table, the number of chosen runs, the finished chart. The clicks are measured twice, the second time while the record of
+one run is written every second.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.pairs import wait_until_quiet
 from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
 from tests.samples import write_study
 from transfer_utils.records import RECORD_NAME, read_record
 from transfer_utils.utils.files import lock, write_json
 
+RESULT = Path(__file__).parent / "results" / "dashboard.json"
+MAX_MEGABYTES = 300  # of memory that the server may take
 TARGETS = {"first paint": 3.0, "click": 1.0, "one run in progress": 1.0}
 SECONDS_PER_EPOCH = 1.0  # of the run in progress
 
@@ -38,17 +41,22 @@ IS_VISIBLE = """([text, mark]) =>
 CHART, CELL = "[class*=st-key-chart]{} .main-svg", '[data-testid="stDataFrame"] td'
 
 
-def measure(runs: int = 1000, repeats: int = 5) -> dict:
-    """Return the median and the slowest time of each action in seconds, with the number of runs and CPU cores."""
+def measure(runs: int = 1000, repeats: int = 5, max_wait: float = 0.0) -> dict:
+    """Return the median and the slowest time of each action in seconds, with the number of runs and CPU cores.
+
+    It begins when the machine is quiet, but at the latest after ``max_wait`` seconds.
+    """
+    busy = wait_until_quiet(max_wait)
     load = os.getloadavg()[0]  # above the number of cores, other processes slow down the measurement
     with tempfile.TemporaryDirectory() as folder:
         n = write_runs(Path(folder), runs)
         with served(folder) as (address, server), sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
             first = [first_paint(browser, address, n) for _ in range(repeats + 1)]
-            clicks = time_clicks(browser, address, n, repeats)
+            page = browser.new_page(viewport={"width": 1440, "height": 1000})
+            clicks = time_clicks(page, address, n, repeats)
             with run_in_progress(Path(folder)):
-                for name, seconds in time_clicks(browser, address, n, repeats).items():
+                for name, seconds in time_clicks(page, address, n, repeats).items():
                     clicks[name.replace("click", "one run in progress")] = seconds
             memory = psutil.Process(server.pid).memory_info().rss
             browser.close()
@@ -56,8 +64,9 @@ def measure(runs: int = 1000, repeats: int = 5) -> dict:
         "runs": n,
         "cores": os.cpu_count(),
         "machine": platform.machine(),
-        "load before": round(load, 1),
-        "memory of the server in MB": round(memory / 1e6),
+        "load average before": round(load, 1),
+        "busy cores before": round(busy, 1),
+        "memory of the server in MB": {"measured": round(memory / 1e6), "target": MAX_MEGABYTES},
         "targets": TARGETS,
         # The first visitor also waits until the server has loaded the libraries and read the records.
         "first paint, fresh server": {"median": round(first[0], 2), "slowest": round(first[0], 2), "n": 1},
@@ -104,9 +113,8 @@ def first_paint(browser: Browser, address: str, runs: int) -> float:
     return seconds
 
 
-def time_clicks(browser: Browser, address: str, runs: int, repeats: int) -> dict[str, list[float]]:
-    """Time frequent actions of a reader: select a run, search, open a page."""
-    page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+def time_clicks(page: Page, address: str, runs: int, repeats: int) -> dict[str, list[float]]:
+    """Open the dashboard and time frequent actions of a reader: select a run, search, open a page."""
     page.goto(address)
     wait_for(page, f"{runs} of {runs} runs", CELL)
     seconds: dict[str, list[float]] = {}
@@ -125,7 +133,6 @@ def time_clicks(browser: Browser, address: str, runs: int, repeats: int) -> dict
             mark = CHART.format(chart)
             _record(seconds, f"click: open {name}", page, lambda args=(name, text, mark): _open(page, *args))
         _record(seconds, "click: open Runs", page, lambda: _open(page, "Runs", f"{runs} of {runs} runs", CELL))
-    page.context.close()
     return seconds
 
 
@@ -172,12 +179,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--output", help="also write the JSON to this file")
+    parser.add_argument("--max_wait", type=float, default=300, help="seconds to wait until the machine is quiet")
+    parser.add_argument("--output", type=Path, default=RESULT, help="the file of the JSON")
     options = parser.parse_args()
-    result = measure(options.runs, options.repeats)
+    result = measure(options.runs, options.repeats, options.max_wait)
     print(json.dumps(result, indent=2))
-    if options.output:
-        write_json(options.output, result)
+    write_json(options.output, result)
 
 
 if __name__ == "__main__":

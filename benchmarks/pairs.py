@@ -80,22 +80,22 @@ def busy_cores() -> float:
     return sum(psutil.cpu_percent(LOOK_SECONDS, percpu=True)) / 100
 
 
+def wait_until_quiet(max_wait: float, load: Callable[[], float] = busy_cores) -> float:
+    """Wait until little else runs, but no longer than ``max_wait`` seconds; return the busy cores then."""
+    started = time.monotonic()
+    while (busy := load()) > QUIET and time.monotonic() - started < max_wait:
+        pass  # looking takes its time
+    return busy
+
+
 def _round(
     sides: dict[str, Side], order: list[str], max_wait: float, load: Callable[[], float]
 ) -> tuple[dict[str, Timed], dict[str, float]]:
     """Run each side once; return what it took and the load at its start."""
     timed, loads = {}, {}
     for name in order:
-        loads[name] = _wait_until_quiet(max_wait, load)
+        loads[name] = wait_until_quiet(max_wait, load)
         started = time.perf_counter()
         result = sides[name]()
         timed[name] = result if isinstance(result, Timed) else Timed(time.perf_counter() - started, result)
     return timed, loads
-
-
-def _wait_until_quiet(max_wait: float, load: Callable[[], float]) -> float:
-    """Wait until little else runs, but no longer than ``max_wait`` seconds; return the busy cores then."""
-    started = time.monotonic()
-    while (busy := load()) > QUIET and time.monotonic() - started < max_wait:
-        pass  # looking takes its time
-    return busy

@@ -7,10 +7,8 @@ from tests.samples import write_run
 from transfer_utils.dashboard import app as dashboard
 from transfer_utils.dashboard import state
 
-PAGES = [state.RUNS, state.COMPARE, state.ONE_RUN, state.MISTAKES, state.STUDY, state.TRY_IT, state.TEACH]
 
-
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", dashboard.PAGES)
 def test_every_page_can_be_opened_for_an_empty_folder(tmp_path, draw, page):
     app = draw(tmp_path, page)
     assert not app.exception and app.segmented_control(key="page").value == page

@@ -105,6 +105,19 @@ def test_an_address_to_which_the_reader_goes_back_is_adopted(monkeypatch):
     assert (app.selectbox[0].value, app.text_input[0].value) == ("b", "") and app.query_params == {"one": "b"}
 
 
+def test_widgets_that_the_browser_showed_before_a_step_back_do_not_undo_it(monkeypatch):
+    app = page(WIDGETS).run()
+    app.selectbox[0].set_value("b").run()
+    step = SimpleNamespace(is_history_navigation=True, has_script_started=False)
+    monkeypatch.setattr(state, "get_script_run_ctx", lambda: step)
+    app.query_params = {}
+    assert app.run().selectbox[0].value == "a"
+    app.query_params = {"text": "hello"}  # the second of two quick steps, sent while the browser still shows "b"
+    app.selectbox[0].set_value("b").run()
+    assert app.query_params == {"text": "hello"}
+    assert (app.selectbox[0].value, app.text_input[0].value) == ("a", "hello")
+
+
 def test_the_timer_of_a_fragment_undoes_no_change(monkeypatch):
     app = page(WIDGETS).run()
     app.selectbox[0].set_value("b").run()

@@ -107,11 +107,13 @@ def test_a_page_without_a_marker_is_an_error(pages, page, missing):
 
 def test_the_dashboard_table_has_measured_times_and_targets():
     spread = {"median": 1.234, "slowest": 2, "n": 5}
-    measured = {"runs": 504, "cores": 2, "targets": {"first paint": 3.0}, "first paint": spread, "load before": 0.1}
+    measured = {"runs": 1004, "cores": 2, "targets": {"first paint": 3.0}, "first paint": spread}
+    measured |= {"load average before": 0.1, "memory of the server in MB": {"measured": 251, "target": 300}}
     assert dashboard_table(measured).splitlines() == [
-        "| over 504 runs, on 2 cores | median | slowest | aim |",
+        "| over 1,004 runs, on 2 cores with a load average of 0.1 | median | slowest | aim |",
         "|---|---|---|---|",
         "| first paint | 1.23 s | 2.00 s | 3 s |",
+        "| memory of the server | 251 MB |  | 300 MB |",
     ]
 
 

@@ -2,6 +2,7 @@
 // and saves it as a whole: with its font in the file.
 
 const LEGEND_LINE = 29; // pixels, which the designed height of a figure includes
+const FADED = 0.08; // opacity of the lines that miss a selected part of an axis
 
 let plotly;
 
@@ -38,6 +39,7 @@ export default async function ({ data, parentElement, setTriggerValue }) {
     frame.on("plotly_click", ({ points: [{ x, y }] }) => frame.report("clicked", { x, y }));
   }
   await fit(Plotly, frame);
+  if (layout.meta?.parallel) await selectLines(Plotly, frame);
   frame.observer ??= new ResizeObserver(() => fit(Plotly, frame));
   frame.observer.observe(parentElement);
   return () => {
@@ -45,6 +47,33 @@ export default async function ({ data, parentElement, setTriggerValue }) {
     frame.observer.disconnect();
     Plotly.purge(frame);
   };
+}
+
+// Parallel coordinates: let the reader select parts of axes, and fade the lines that miss them.
+async function selectLines(Plotly, frame) {
+  frame.fade ??= () => fade(Plotly, frame);
+  frame.removeListener("plotly_relayout", frame.fade); // Plotly itself removes it only with another configuration
+  frame.on("plotly_relayout", frame.fade);
+  await fade(Plotly, frame);
+}
+
+async function fade(Plotly, frame) {
+  const parts = (frame.layout.selections ?? []).map(({ x0, x1, y0, y1 }) => ({
+    axes: axesIn(Math.min(x0, x1), Math.max(x0, x1)), low: Math.min(y0, y1), high: Math.max(y0, y1),
+  }));
+  const passes = (heights) => heights.every((height, axis) => {
+    const onAxis = parts.filter(({ axes }) => axes.includes(axis));
+    return !onAxis.length || onAxis.some(({ low, high }) => low <= height && height <= high);
+  });
+  const opacity = frame.data.map((line) => (passes(line.y) ? 1 : FADED));
+  if (frame.data.some((line, place) => (line.opacity ?? 1) !== opacity[place])) await Plotly.restyle(frame, { opacity });
+}
+
+// Return the axes, which stand at x = 0, 1, 2, ..., between two places, or else the one nearest to them.
+function axesIn(left, right) {
+  const [first, last] = [Math.ceil(left), Math.floor(right)];
+  if (last < first) return [Math.round((left + right) / 2)];
+  return Array.from({ length: last - first + 1 }, (_, place) => first + place);
 }
 
 function configuration(Plotly, frame, { format, name }) {

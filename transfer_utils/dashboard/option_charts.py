@@ -129,7 +129,8 @@ def parallel(rows: list[Row]) -> go.Figure | None:
     """Draw parallel coordinates: each run as a line across the options that differ, to its validation accuracy.
 
     Better runs have stronger lines. Plotly's own parallel coordinates need WebGL and cannot be saved as SVG, so these
-    are ordinary lines. Returns None for fewer than two finished runs, or if no option differs.
+    are ordinary lines, and ``chart.js`` fades those that miss the part of an axis that the reader selects. Returns None
+    for fewer than two finished runs, or if no option differs.
     """
     rows = sorted(_finished(rows), key=lambda row: row.metric("val_end2end"))
     options = axes(rows)[:MAX_AXES]
@@ -144,7 +145,7 @@ def parallel(rows: list[Row]) -> go.Figure | None:
     for row, height, share in zip(rows, heights, shares, strict=True):
         figure.add_scatter(
             x=list(range(len(options) + 1)),
-            y=height,
+            y=height.tolist(),
             mode="lines",
             line={"color": style.tinted(style.colour(0), 0.35 + 0.65 * share), "width": 1.2 + 1.4 * share},
             name=as_label(row.name),
@@ -156,9 +157,10 @@ def parallel(rows: list[Row]) -> go.Figure | None:
         _add_axis(figure, place, as_label(name, 24), _marks(name, rows))
     ends = [(share, percent(low + share * span)) for share in (0, 0.5, 1)]
     _add_axis(figure, len(options), "validation", ends)
-    style.lay_out(figure, 400, legend=False)
-    figure.update_xaxes(visible=False, range=[-0.3, len(options) + 0.4])
-    figure.update_yaxes(visible=False, range=[-0.06, 1.3])
+    selecting = {"dragmode": "select", "selectdirection": "d", "newselection": {"line": {"color": style.NEUTRAL}}}
+    style.lay_out(figure, 400, legend=False, meta={"parallel": True}, **selecting)
+    figure.update_xaxes(visible=False, range=[-0.3, len(options) + 0.4], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[-0.06, 1.3], fixedrange=True)
     return figure
 
 

@@ -51,10 +51,9 @@ def values(name: str) -> list[str]:
 def put(parameters: Mapping[str, str | Iterable[str]]) -> None:
     """Write parameters into the address, all in one step; an empty value removes its parameter.
 
-    Nothing is written while only a fragment is drawn again. Its timer sends all widgets as the browser shows them, and
-    right after a change or a step back these are old: their callbacks would undo it.
+    Nothing is written by callbacks of widgets that no reader has changed (see ``_are_widgets_old``).
     """
-    if getattr(get_script_run_ctx(), "fragment_ids_this_run", None):
+    if _are_widgets_old():
         return
     lists = {
         name: [value] * bool(value) if isinstance(value, str) else list(dict.fromkeys(value))
@@ -65,6 +64,19 @@ def put(parameters: Mapping[str, str | Iterable[str]]) -> None:
         st.session_state[_KNOWN] |= changed
         st.session_state[_CHANGED] = True
         st.query_params.update(_lost())
+
+
+def _are_widgets_old() -> bool:
+    """Return whether the callbacks of this run are for values that the browser showed before the last change.
+
+    The timer of a fragment and a step back or forward send all widgets as the browser shows them. While a change or an
+    earlier step has not reached it, these differ from the session, and their callbacks would undo that change.
+    """
+    context = get_script_run_ctx()
+    if getattr(context, "fragment_ids_this_run", None):
+        return True
+    # In a step back, the page itself writes into the address only after the callbacks.
+    return getattr(context, "is_history_navigation", False) and not getattr(context, "has_script_started", True)
 
 
 def _lost() -> dict[str, list[str]]:

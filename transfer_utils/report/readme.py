@@ -62,14 +62,19 @@ def results_table(runs: Sequence[Run]) -> str:
 
 
 def dashboard_table(measured: dict[str, Any]) -> str:
-    """Return a row for each action in the dashboard: median and slowest time until the result shows, and the target."""
+    """Return a row for each action in the dashboard: median and slowest time until the result shows, and the target.
+
+    The title tells how many processes wanted to run when the measurement began.
+    """
     rows = [
         [name, f"{seconds['median']:.2f} s", f"{seconds['slowest']:.2f} s", f"{target:g} s"]
         for action, target in measured["targets"].items()
         for name, seconds in measured.items()
         if name.startswith(action)
     ]
-    title = f"over {measured['runs']} runs, on {measured['cores']} cores"
+    memory, load = measured["memory of the server in MB"], measured["load average before"]
+    rows.append(["memory of the server", f"{memory['measured']} MB", "", f"{memory['target']} MB"])
+    title = f"over {measured['runs']:,} runs, on {measured['cores']} cores with a load average of {load:g}"
     return markdown_table([title, "median", "slowest", "aim"], rows) + "\n"
 
 

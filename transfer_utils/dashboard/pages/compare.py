@@ -15,6 +15,7 @@ from transfer_utils.results.paired import verdict
 from transfer_utils.results.table import Row, differing
 from transfer_utils.utils.text import MISSING
 
+MAX_IN_VIEW = 4  # runs in the table of options that a wide page shows without scrolling
 PICKER = "picked"
 
 
@@ -130,7 +131,8 @@ def _draw_differences(rows: list[Row]) -> None:
         key="differences",
         height="content",
         hide_index=True,
-        column_config={"Option": st.column_config.TextColumn(pinned=True)},
+        # Pinned where the table is scrolled; Streamlit makes the text of a pinned column pale.
+        column_config={"Option": st.column_config.TextColumn(pinned=len(values) > MAX_IN_VIEW)},
         alt="Options that differ",
     )
 
@@ -141,6 +143,11 @@ def _draw_parallel(rows: list[Row]) -> None:
         st.subheader("All options at once")
         shown, options = option_charts.MAX_AXES, len(option_charts.axes(rows))
         selection = f" The chart shows the {shown} most informative of {options} options." if options > shown else ""
-        st.caption(f"One line per run; better runs have stronger lines. Point at a line to see its run.{selection}")
+        st.caption(
+            "One line per run; better runs have stronger lines. Point at a line to see its run. Drag over a part of an "
+            "axis to keep the runs that pass there, and with Shift over a second one; a double click shows all runs."
+            + selection
+        )
         alt = "Parallel coordinates of the options that differ"
-        style.show(figure, "compare-options", alt, min_width=110 * (min(shown, options) + 1))
+        revision = " ".join(note.text for note in figure.layout.annotations)  # a selection is of places on these axes
+        style.show(figure, "compare-options", alt, revision=revision, min_width=110 * (min(shown, options) + 1))
