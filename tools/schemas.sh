@@ -6,7 +6,10 @@ cd "$(dirname "$0")/.."
 python=${1:-.venv/bin/python}
 status=0
 check() {
-    "$python" -m check_jsonschema --quiet --default-filetype yaml "$@" || status=1
+    report=$("$python" -m check_jsonschema --default-filetype yaml "$@" 2>&1) || {
+        status=1
+        echo "$report"
+    }
 }
 check --builtin-schema vendor.github-workflows .github/workflows/*.yml
 check --builtin-schema vendor.citation-file-format CITATION.cff
