@@ -54,7 +54,7 @@ torture: setup ## repeat the fault tests with their large counts
 lint: setup ## check style, and the files for GitHub, conda, dev containers and citations against their schemas
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
-	@sh tools/schemas.sh $(python)
+	@$(python) -m tools.schemas
 
 format: setup ## format the code
 	@$(python) -m ruff check --fix .
