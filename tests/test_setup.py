@@ -205,7 +205,7 @@ def test_the_model_card_has_the_numbers_of_the_record():
     assert (
         f"{letters['train']:,} for training, {letters['validation']:,} for validation, {letters['classes']} cl" in card
     )
-    assert f"validation accuracy {100 * record['curves']['val_accuracy'][-1]:.1f} %" in card
+    assert f"Accuracy on validation | {100 * record['curves']['val_accuracy'][-1]:.1f} %" in card
     assert f"{record['timing_sec']['total'] / 60:.0f} minutes" in card
     assert (
         f"batches of {options['batch_size']}, learning rate {options['learning_rate']}, seed {options['seed']}" in card

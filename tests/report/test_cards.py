@@ -152,10 +152,10 @@ def test_the_letters_network_has_a_card_of_the_same_form():
         assert heading in card
     for text in (
         "410,208 weights",
-        "76,000 images for training",
+        "76,000 for training",
         "4,000 for validation, 77 classes",
         "76.4 %",
-        "38 min",
+        "39 minutes",
     ):
         assert text in card, text
     assert "the accuracy on a test split" in unmeasured(card)

@@ -171,7 +171,7 @@ def _details(record: RunRecord) -> Rows:
         ["Input", f"RGB pixels, 0–255, {config['stored_size']} px a side" if "stored_size" in config else ""],
         ["Size in the network", f"{config['image_size']} px" if transfer and "image_size" in config else ""],
         ["Start", _md(record.weights.get("source", ""))],
-        ["Epochs", ", ".join(f"{config[name]} ({name})" for name in epochs if name in config)],
+        ["Epochs, at most", ", ".join(f"{config[name]} ({name})" for name in epochs if name in config)],
         ["Kept weights", {"stage1": "those before stage 2"}.get(str(network.get("weights_from")), "")],
         ["Seed", str(config.get("seed", ""))],
         ["Time", f"{duration(seconds)} in all" if seconds else ""],
