@@ -176,7 +176,10 @@ def _describe(row: Row) -> str:
 
 
 def _draw_downloads(row: Row) -> None:
-    """Draw a button for each file that leaves the dashboard; the files are read when they are asked for."""
+    """Draw a button for each file that leaves the dashboard.
+
+    The files are read here. Those that Streamlit reads on a click are gone when the timer of the page comes between.
+    """
     files = {
         "Model": model_file(row),
         "LiteRT": run_file(row, "float32", (".tflite",)),
@@ -186,12 +189,12 @@ def _draw_downloads(row: Row) -> None:
         for label, path in files.items():
             if path:
                 name = f"{base}{path.suffix}"
-                st.download_button(label, path.read_bytes, name, on_click="ignore", icon=":material/download:")
+                st.download_button(label, path.read_bytes(), name, on_click="ignore", icon=":material/download:")
         classes = json.dumps(row.record.dataset.get("class_names"), ensure_ascii=False, indent=2)
         name = f"{base}{MODEL_SUFFIXES[0]}.classes.json"  # as predict looks for it beside the model
         st.download_button("Class names", classes, name, on_click="ignore", icon=":material/download:")
         record = row.run.folder / RECORD_NAME
-        st.download_button("Record", record.read_bytes, RECORD_NAME, on_click="ignore", icon=":material/download:")
+        st.download_button("Record", record.read_bytes(), RECORD_NAME, on_click="ignore", icon=":material/download:")
     if row.record.command:
         st.caption("The same, without the dashboard:")
         st.code(as_text(row.record.command, 2000), language=None, wrap_lines=True)
