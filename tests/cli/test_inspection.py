@@ -97,19 +97,19 @@ def test_an_output_that_is_a_folder_or_a_folder_without_pictures_is_refused(fold
 
 @pytest.mark.slow
 def test_labels_in_doubt_and_unusual_pictures_are_named_and_shown(tmp_path, capsys, monkeypatch):
-    """One of the ones lies in the folder of the zeros; what is unusual is made up."""
+    """Three of the ones lie in the folder of the zeros; what is unusual is made up."""
     monkeypatch.setattr(suspects, "unlike_all_others", lambda features: [(len(features) - 1, 9.0)])
     images, labels, _ = render_digits()
     for label, name in enumerate(("zero", "one")):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for number, image in enumerate(images[labels == label][:60]):
-            wrong = (label, number) == (1, 7)
+            wrong = label == 1 and number in (3, 7, 20)
             place = tmp_path / "pictures" / ("zero" if wrong else name) / f"{name} {number:02}.png"
             Image.fromarray(image).save(place)
     command = ["inspect", str(tmp_path / "pictures"), "--weights", "letters", "--output-file", "out.html"]
     assert main([*command, "--cache-dir", str(tmp_path / "cache")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("  Label in doubt: zero/one 07.png, looks like one (") for line in lines)
+    assert any(line.startswith("  Label in doubt: zero/one 20.png, looks like one (") for line in lines)
     assert "  Unlike all others: zero/zero 59.png" in lines
     page = Page(Path("out.html").read_text("utf-8"))
     assert "Labels in doubt" in page.text and "Pictures unlike all others" in page.text
