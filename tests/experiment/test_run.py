@@ -28,6 +28,7 @@ from transfer_utils.models.weights import sha256_of_weights
 from transfer_utils.not_sure import sentence
 from transfer_utils.predictions import load_predictions
 from transfer_utils.records import RECORD_NAME, RunRecord, load_runs, read_record, unpack_bits
+from transfer_utils.thumbnails import load_thumbnails
 from transfer_utils.training import stages
 from transfer_utils.utils import array_cache, disk
 from transfer_utils.utils.files import lock
@@ -98,6 +99,7 @@ def test_a_completed_run_has_a_complete_record_and_keeps_no_checkpoints(uninterr
     assert (record["run_id"], uninterrupted.run.name) == ("0001-shapes-transfer", "0001-shapes-transfer")
     assert {len(values) for stage in ("stage1", "stage2") for values in record["curves"][stage].values()} == {EPOCHS}
     phases_timed = {"data", "features", "stage1", "building", "boundary", "stage2", "saving", "evaluation"}
+    phases_timed |= {"thumbnails"}
     assert phases_timed | {"total"} == set(record["timing_sec"])
     assert sum(record["timing_sec"][name] for name in phases_timed) <= record["timing_sec"]["total"] + 0.01
     assert record["network"]["weights_from"] == "stage2" and record["notes"] == []
@@ -167,6 +169,18 @@ def test_every_prediction_for_validation_and_test_is_kept_with_the_file_of_its_i
     matrix = np.zeros((2, 2), int)
     np.add.at(matrix, (kept["test"].labels, kept["test"].predicted), 1)
     assert matrix.tolist() == run.record.confusion_matrix
+
+
+@pytest.mark.slow
+def test_thumbnails_of_all_test_images_are_kept_if_they_are_few_and_the_mistakes_come_first(uninterrupted):
+    run, test = uninterrupted.run, load_predictions(uninterrupted.run.folder)["test"]
+    thumbnails = load_thumbnails(run.folder / run.record.files["thumbnails"])
+    assert sorted(thumbnails) == list(range(10))
+    assert list(thumbnails)[: len(test.mistakes())] == test.mistakes().tolist()
+    images = np.stack([decode_image(Path(tiny.image_folder()) / name, 32) for name in test.names]).astype(int)
+    for at, content in thumbnails.items():
+        difference = np.abs(decode_image(content, 32).astype(int) - images).mean(axis=(1, 2, 3))
+        assert difference.argmin() == at and difference[at] < 25
 
 
 @pytest.mark.slow

@@ -9,11 +9,11 @@ CLASSES, PER_CLASS, D = 5, 80, 32
 
 
 def features(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return features (400, 32) in five overlapping clusters, which a head tells apart in about 97 %, and labels."""
+    """Return features (400, 32) in five clusters, which a head tells apart in about 95 %, and their labels."""
     random = np.random.default_rng(seed)
     labels = np.repeat(np.arange(CLASSES), PER_CLASS)
-    centres = 1.2 * random.normal(0, 1, (CLASSES, D)) / np.sqrt(2)
-    return (np.maximum(centres[labels] + random.normal(0, 1, (len(labels), D)) + 1, 0)).astype("float32"), labels
+    centres = random.normal(0, 1, (CLASSES, D)) + 2
+    return (centres[labels] + random.normal(0, 1, (len(labels), D))).astype("float32"), labels
 
 
 def with_errors(labels: np.ndarray, n: int, seed: int = 1) -> tuple[np.ndarray, set[int]]:
@@ -30,9 +30,8 @@ def test_wrong_labels_are_found_the_surest_first_with_the_right_class():
     labels, wrong = with_errors(true, 20)
     doubts = doubtful_labels(x, labels)
     found = {doubt.at for doubt in doubts}
-    assert len(found & wrong) >= 18, "recall"
-    assert len(found & wrong) >= 0.6 * len(found), "precision"
-    assert sum(doubt.at in wrong for doubt in doubts[:15]) >= 14, "precision of the first"
+    assert len(found & wrong) >= 13, "recall"
+    assert len(found & wrong) >= 0.85 * len(found), "precision"
     right = [doubt for doubt in doubts if doubt.at in wrong]
     assert sum(doubt.suggested == true[doubt.at] for doubt in right) >= 0.9 * len(right)
     margins = [doubt.margin for doubt in doubts]
@@ -41,29 +40,35 @@ def test_wrong_labels_are_found_the_surest_first_with_the_right_class():
 
 def test_copies_with_the_same_wrong_label_do_not_vouch_for_each_other():
     x, labels = features()
-    copies = np.flatnonzero(labels == 0)[:1].repeat(12)
-    x, labels = np.concatenate([x, x[copies]]), np.concatenate([labels, np.full(12, 3)])
-    added = np.arange(len(labels) - 12, len(labels))
+    x[0] = x[labels == 0].mean(axis=0)  # a typical picture
+    copies = np.zeros(40, int)
+    x, labels = np.concatenate([x, x[copies]]), np.concatenate([labels, np.full(40, 3)])
+    added = np.arange(len(labels) - 40, len(labels))
     groups = np.arange(len(labels))
     groups[added] = groups[copies]
     alone = {doubt.at for doubt in doubtful_labels(x, labels)}
     together = {doubt.at for doubt in doubtful_labels(x, labels, groups)}
-    assert set(added) <= together and len(set(added) & alone) < 12
+    assert set(added) <= together and not set(added) & alone
 
 
 def test_small_classes_and_a_single_class_are_not_judged():
     x, labels = features()
     few = np.concatenate([np.flatnonzero(labels == label)[:n] for label, n in ((0, 50), (1, 50), (4, 4))])
-    assert all(labels[few][doubt.at] < 4 and doubt.suggested < 4 for doubt in doubtful_labels(x[few], labels[few]))
+    x[0] = x[labels == 0].mean(axis=0)  # a typical picture
+    wrong = labels[few].copy()
+    wrong[0] = 1
+    doubts = doubtful_labels(x[few], wrong)
+    assert 0 in {doubt.at for doubt in doubts}
+    assert all(wrong[doubt.at] < 4 and doubt.suggested < 4 for doubt in doubts)
     assert doubtful_labels(x[:50], labels[:50]) == []
     assert doubtful_labels(x[labels < 2], labels[labels < 2], np.zeros(160, int)) == [], "copies of one picture"
 
 
-@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize("n", [1, 15])
 def test_foreign_pictures_are_found_the_farthest_first(n):
     x, _ = features()
     random = np.random.default_rng(2)
-    foreign = np.maximum(random.normal(0, 4, (n, D)), 0).astype("float32")
+    foreign = (random.normal(0, 5, (n, D))).astype("float32")
     positions = np.arange(len(x), len(x) + n)
     found = [at for at, _ in unlike_all_others(np.concatenate([x, foreign]))]
     assert set(positions) <= set(found) and len(found) <= n + 4 and found[0] in positions
@@ -73,6 +78,6 @@ def test_foreign_pictures_are_found_the_farthest_first(n):
 
 def test_few_or_equal_pictures_are_not_unlike_all_others():
     x, _ = features()
-    assert unlike_all_others(x[:9]) == []
+    assert unlike_all_others(x[:19]) == []
     assert unlike_all_others(np.ones((50, D), "float32")) == []
     assert unlike_all_others(np.zeros((50, D), "float32")) == []

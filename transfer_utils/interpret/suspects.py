@@ -21,11 +21,13 @@ from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.training.linear_head import solve_head
 from transfer_utils.utils.progress import Progress
 
+# docs/inspection.md has what these numbers find.
 FOLDS = 5
-NEIGHBOURS = 5  # to the last of these, the distance of a picture is measured
+MIN_MARGIN = 0.5  # between the probabilities of the class that a picture looks like and of its label
+NEIGHBOURS = 20  # to the last of these, the distance of a picture is measured, so that nineteen of a kind are found too
+MIN_PICTURES = 20
 MAX_COMPARED = 10_000  # pictures with which each is compared, spread over all
-# Robust deviations above the median distance at which a picture is unlike all others; measured, see docs/inspection.md.
-OUTLYING = 4.0
+OUTLYING = 3.5  # robust deviations above the median distance (Iglewicz and Hoaglin 1993, How to detect outliers)
 
 
 class DoubtfulLabel(NamedTuple):
@@ -75,7 +77,8 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
     """Return the labels that are likely wrong, the most doubtful first.
 
     Each picture is judged by a softmax regression on the others. A class counts for it if its probability reaches the
-    mean that pictures with this label have, and the most probable of these classes contradicts the label.
+    mean that pictures with this label have. Its label is in doubt if the most probable of these classes is another one,
+    and more probable by 0.5.
 
     Args:
         features: (n, d).
@@ -93,7 +96,7 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
     counting = np.where(probabilities >= thresholds, probabilities, 0)
     suggested = counting.argmax(axis=1)
     margin = probabilities[rows, suggested] - probabilities[rows, labels]
-    doubtful = np.flatnonzero((counting[rows, suggested] > 0) & (suggested != labels) & (margin > 0))
+    doubtful = np.flatnonzero((counting[rows, suggested] > 0) & (suggested != labels) & (margin >= MIN_MARGIN))
     return [
         DoubtfulLabel(
             int(judged[row]),
@@ -119,7 +122,8 @@ def out_of_fold(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) ->
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     for train, held_out in folds.split(features, labels, groups):
         x, y = features[held_out], one_hot[held_out]
-        head = solve_head((features[train], one_hot[train]), (x, y), select=False)
+        # The strength of L2 is one number: chosen on the fold that is judged, it cannot learn the labels there.
+        head = solve_head((features[train], one_hot[train]), (x, y))
         probabilities[held_out] = softmax(((x - head.mean) / head.deviation) @ head.kernel + head.bias, axis=1)
     return probabilities
 
@@ -127,14 +131,14 @@ def out_of_fold(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) ->
 def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:
     """Return the positions of pictures that are far from all others, the farthest first, and how far they are.
 
-    The distance is that to the fifth nearest neighbour between features of length 1 (Sun et al. 2022, ICML, "Out-of-
-    distribution detection with deep nearest neighbors"), here in robust deviations above the median of all pictures.
-    Fewer than ten pictures are not judged.
+    The distance is that to the 20th nearest neighbour, or that of a quarter of fewer pictures, between features of
+    length 1 (Sun et al. 2022, ICML, "Out-of-distribution detection with deep nearest neighbors"), here in robust
+    deviations above the median of all pictures. Fewer than 20 pictures are not judged.
     """
     from sklearn.neighbors import NearestNeighbors  # importing scikit-learn takes a second
 
     n = len(features)
-    if n < 2 * NEIGHBOURS:
+    if n < MIN_PICTURES:
         return []
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
     compared = np.linspace(0, n - 1, min(MAX_COMPARED, n)).astype(int)
