@@ -180,7 +180,8 @@ def test_the_theme_gets_drawn_icons_named_folds_and_silent_scripts(tmp_path):
     (tmp_path / SCRIPT).parent.mkdir(parents=True)
     (tmp_path / SCRIPT).write_text(script)
     (tmp_path / SCRIPT).with_name("theme.js").write_text("console.log('hello', 1);")
-    (tmp_path / "other.html").write_text(FOLD)
+    search = '<button class="btn search-button-field x" title="Search"{} data-x="1">Search Ctrl + K</button>'
+    (tmp_path / "other.html").write_text(FOLD + search.format(' aria-label="Search"'))
     page = tmp_path / "page.html"
     page.write_text(
         f'<script defer src="{SCRIPT}?digest=1"></script><i class="fa-solid fa-bars" title="Menu"></i><i></i>'
@@ -189,7 +190,8 @@ def test_the_theme_gets_drawn_icons_named_folds_and_silent_scripts(tmp_path):
     text = page.read_text()
     assert "<script" not in text and not (tmp_path / SCRIPT).exists() and text.endswith("</svg><i></i>")
     assert 'title="Menu"' in text and 'viewBox="0 0 4 5"' in text and 'd="M3 4z"' in text, "the solid icon comes last"
-    assert 'aria-label="' in (tmp_path / "other.html").read_text()
+    other = (tmp_path / "other.html").read_text()
+    assert other.startswith('<summary aria-label="Show') and other.endswith(search.format(""))
     assert (tmp_path / SCRIPT).with_name("theme.js").read_text() == "void('hello', 1);"
 
 

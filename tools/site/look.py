@@ -92,7 +92,7 @@ def look(browser: Browser, address: str, name: str, width: int, mode: str) -> li
         problems.append(f"loads {sum(sizes):,} bytes; at most {limit:,} are allowed")
     problems += accessibility(page)
     picture = PICTURES / f"{name.removesuffix('.html').replace('/', '-')}-{width}-{mode}.png"
-    page.screenshot(path=picture, full_page=True)
+    page.screenshot(path=picture, full_page=True, animations="disabled")  # the sidebar slides in
     context.close()
     return problems
 
