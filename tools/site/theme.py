@@ -15,7 +15,7 @@ STYLES = {"fa-solid", "fa-regular", "fa-brands", "fa-lg", "fa-fw"}  # class name
 
 
 def mend_theme(site: Path) -> None:
-    """Replace the icons of every page by drawings and remove their script, silence the others, and name folds and search.
+    """Replace the icons of every page by drawings and remove their script, silence the others, name folds and search.
 
     Raises:
         ValueError: the script lacks an icon that a page shows.

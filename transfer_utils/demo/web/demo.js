@@ -72,7 +72,7 @@ function drawAnswer(answer) {
     const row = element("li");
     const bar = element("span", "demo-bar");
     bar.append(element("span"));
-    bar.firstChild.style.width = percent(probability);
+    bar.firstChild.style.width = `${100 * probability}%`;
     row.append(element("span", "demo-name", name), bar, element("span", "demo-share", percent(probability)));
     return row;
   }));
