@@ -82,7 +82,9 @@ def look(browser: Browser, address: str, name: str, width: int, mode: str) -> li
     page.on("response", lambda answer: answer.ok or problems.append(f"{answer.status}: {answer.url}"))
     page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
     page.goto(f"{address}/{name}", wait_until="networkidle")
-    if mode != page.evaluate("document.documentElement.dataset.theme"):
+    try:
+        page.wait_for_function("mode => document.documentElement.dataset.theme === mode", arg=mode)
+    except TimeoutError:
         problems.append(f"the theme is {page.evaluate('document.documentElement.dataset.theme')}")
     too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     if too_wide > 0:
