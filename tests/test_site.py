@@ -141,7 +141,7 @@ def test_the_reference_lists_the_public_names(staged):
     listed = [name for page in pages.values() for name in re.findall(r"^   (\w+)$", page, re.MULTILINE)]
     assert len(listed) == len(set(listed))
     about, names = public_names("transfer_utils.predict", ROOT)
-    assert about and names == ["predict_images", "top_classes"]
+    assert about and names == ["predict_images", "image_side", "top_classes"]
 
 
 def test_the_page_with_a_classifier_is_left_out_without_its_library(staged, tmp_path):
