@@ -9,8 +9,11 @@ SCRIPT = "_static/scripts/fontawesome.js"
 ICON = re.compile(r'<(i|span) class="([^"]*\bfa-[^"]*)"([^>]*)></\1>')
 LOADED = re.compile(r"\s*<(?:script|link)\b[^>]*fontawesome\.js[^>]*>(?:</script>)?")
 FOLD = '<summary><span class="toctree-toggle"'
-# Its name would be another than the text on it, "Search Ctrl + K"; by the text, people who speak to a browser call it.
-SEARCH = re.compile(r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"')
+# Their names would be others than the texts on them, such as "Search Ctrl + K", by which one calls them when speaking.
+NAMED = re.compile(
+    r'(<button class="btn search-button-field[^>]*?|<summary) aria-label="(?:Search|Toggle hidden content)"'
+)
+LOGGED = 'console.log("[PST]'  # in a page itself
 STYLES = {"fa-solid", "fa-regular", "fa-brands", "fa-lg", "fa-fw"}  # class names that are not the name of an icon
 
 
@@ -32,7 +35,7 @@ def mend_theme(site: Path) -> None:
     for path in site.rglob("*.html"):
         text = path.read_text("utf-8")
         text = text.replace(FOLD, FOLD.replace("<summary>", '<summary aria-label="Show the pages below">'))
-        text = SEARCH.sub(r"\1", text)
+        text = NAMED.sub(r"\1", text).replace(LOGGED, LOGGED.replace("console.log", "void"))
         path.write_text(LOADED.sub("", ICON.sub(drawn, text)), "utf-8")
     for path in (site / SCRIPT).parent.glob("fontawesome.js*"):
         path.unlink()
