@@ -141,7 +141,7 @@ def test_the_reference_lists_the_public_names(staged):
     listed = [name for page in pages.values() for name in re.findall(r"^   (\w+)$", page, re.MULTILINE)]
     assert len(listed) == len(set(listed))
     about, names = public_names("transfer_utils.predict", ROOT)
-    assert about and names == ["Prediction", "predict_images", "top_classes"]
+    assert about and names == ["Prediction", "predict_images", "image_side", "top_classes"]
 
 
 def test_the_page_with_a_classifier_is_left_out_without_its_library(staged, tmp_path):
@@ -180,7 +180,11 @@ def test_the_theme_gets_drawn_icons_named_folds_and_silent_scripts(tmp_path):
     (tmp_path / SCRIPT).parent.mkdir(parents=True)
     (tmp_path / SCRIPT).write_text(script)
     (tmp_path / SCRIPT).with_name("theme.js").write_text("console.log('hello', 1);")
-    (tmp_path / "other.html").write_text(FOLD)
+    search = '<button class="btn search-button-field x" title="Search"{} data-x="1">Search Ctrl + K</button>'
+    hidden = "<summary{}><p>Show the check</p></summary>"
+    labels = [' aria-label="Search"', ' aria-label="Toggle hidden content"']
+    other = FOLD + search.format(labels[0]) + hidden.format(labels[1]) + '<script>console.log("[PST]: x")</script>'
+    (tmp_path / "other.html").write_text(other)
     page = tmp_path / "page.html"
     page.write_text(
         f'<script defer src="{SCRIPT}?digest=1"></script><i class="fa-solid fa-bars" title="Menu"></i><i></i>'
@@ -189,7 +193,9 @@ def test_the_theme_gets_drawn_icons_named_folds_and_silent_scripts(tmp_path):
     text = page.read_text()
     assert "<script" not in text and not (tmp_path / SCRIPT).exists() and text.endswith("</svg><i></i>")
     assert 'title="Menu"' in text and 'viewBox="0 0 4 5"' in text and 'd="M3 4z"' in text, "the solid icon comes last"
-    assert 'aria-label="' in (tmp_path / "other.html").read_text()
+    other = (tmp_path / "other.html").read_text()
+    assert other.startswith('<summary aria-label="Show')
+    assert other.endswith(f'{search.format("")}{hidden.format("")}<script>void("[PST]: x")</script>')
     assert (tmp_path / SCRIPT).with_name("theme.js").read_text() == "void('hello', 1);"
 
 

@@ -131,7 +131,8 @@ def test_the_threshold_of_not_sure_comes_from_beside_the_model_or_from_the_recor
         warnings.simplefilter("ignore")
         classifier = read_classifier(file)
     assert classifier.not_sure_below == threshold
-    assert ("Not sure" in demo_fragment(classifier, [], "")) == bool(threshold)
+    html = demo_fragment(classifier, [], "")
+    assert ("Not sure" in html) == ("not likely enough" in html) == bool(threshold)
 
 
 @pytest.mark.parametrize("threshold", [2, -1, "high", None])

@@ -82,7 +82,9 @@ def look(browser: Browser, address: str, name: str, width: int, mode: str) -> li
     page.on("response", lambda answer: answer.ok or problems.append(f"{answer.status}: {answer.url}"))
     page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
     page.goto(f"{address}/{name}", wait_until="networkidle")
-    if mode != page.evaluate("document.documentElement.dataset.theme"):
+    try:
+        page.wait_for_function("mode => document.documentElement.dataset.theme === mode", arg=mode)
+    except TimeoutError:
         problems.append(f"the theme is {page.evaluate('document.documentElement.dataset.theme')}")
     too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     if too_wide > 0:
@@ -92,7 +94,7 @@ def look(browser: Browser, address: str, name: str, width: int, mode: str) -> li
         problems.append(f"loads {sum(sizes):,} bytes; at most {limit:,} are allowed")
     problems += accessibility(page)
     picture = PICTURES / f"{name.removesuffix('.html').replace('/', '-')}-{width}-{mode}.png"
-    page.screenshot(path=picture, full_page=True)
+    page.screenshot(path=picture, full_page=True, animations="disabled")  # the sidebar slides in
     context.close()
     return problems
 

@@ -9,11 +9,16 @@ SCRIPT = "_static/scripts/fontawesome.js"
 ICON = re.compile(r'<(i|span) class="([^"]*\bfa-[^"]*)"([^>]*)></\1>')
 LOADED = re.compile(r"\s*<(?:script|link)\b[^>]*fontawesome\.js[^>]*>(?:</script>)?")
 FOLD = '<summary><span class="toctree-toggle"'
+# Their names would be others than the texts on them, such as "Search Ctrl + K", by which one calls them when speaking.
+NAMED = re.compile(
+    r'(<button class="btn search-button-field[^>]*?|<summary) aria-label="(?:Search|Toggle hidden content)"'
+)
+LOGGED = 'console.log("[PST]'  # in a page itself
 STYLES = {"fa-solid", "fa-regular", "fa-brands", "fa-lg", "fa-fw"}  # class names that are not the name of an icon
 
 
 def mend_theme(site: Path) -> None:
-    """Replace the icons of every page by drawings and remove their script, silence the others, and name the folds.
+    """Replace the icons of every page by drawings and remove their script, silence the others, name folds and search.
 
     Raises:
         ValueError: the script lacks an icon that a page shows.
@@ -30,6 +35,7 @@ def mend_theme(site: Path) -> None:
     for path in site.rglob("*.html"):
         text = path.read_text("utf-8")
         text = text.replace(FOLD, FOLD.replace("<summary>", '<summary aria-label="Show the pages below">'))
+        text = NAMED.sub(r"\1", text).replace(LOGGED, LOGGED.replace("console.log", "void"))
         path.write_text(LOADED.sub("", ICON.sub(drawn, text)), "utf-8")
     for path in (site / SCRIPT).parent.glob("fontawesome.js*"):
         path.unlink()

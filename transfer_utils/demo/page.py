@@ -147,6 +147,7 @@ def _values(classifier: Classifier, examples: Iterable[str], folder: str) -> dic
         "files": folder,
         "side": classifier.side,
         "classes": classifier.classes,
+        "not_sure": classifier.not_sure_below > 0,
         "facts": facts(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
         "examples": [f"{folder}examples/{name}" for name in examples],
     }

@@ -72,7 +72,7 @@ function drawAnswer(answer) {
     const row = element("li");
     const bar = element("span", "demo-bar");
     bar.append(element("span"));
-    bar.firstChild.style.width = percent(probability);
+    bar.firstChild.style.width = `${100 * probability}%`;
     row.append(element("span", "demo-name", name), bar, element("span", "demo-share", percent(probability)));
     return row;
   }));
@@ -96,8 +96,10 @@ async function openCamera() {
   try {
     if (!navigator.mediaDevices) throw new Refused("A browser opens the camera only for https:// and localhost.");
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    button("take").disabled = true; // until the camera has sent a picture
     camera.hidden = false;
     await video.play();
+    button("take").disabled = false;
     button("take").focus();
   } catch (error) {
     closeCamera();

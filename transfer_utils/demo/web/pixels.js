@@ -56,7 +56,8 @@ export function square(bitmap, side) {
   const factor = Math.trunc(edge / side / REDUCING_GAP) || 1;
   const { pixels, size } = reduced(bitmap, left, top, edge, factor);
   if (size === side && factor === 1) return pixels;
-  return resized(pixels, size, edge / factor, side, edge > side ? LANCZOS : BICUBIC);
+  // Pillow takes the part of a reduced image that counts as 32-bit floats.
+  return resized(pixels, size, Math.fround(edge / factor), side, edge > side ? LANCZOS : BICUBIC);
 }
 
 /** Read a square of a bitmap, each block of factor × factor pixels as its mean; the last blocks may be smaller. */
