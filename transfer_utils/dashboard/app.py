@@ -36,13 +36,17 @@ STYLE = """
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: inherit; }
 [data-testid="stCaptionContainer"] { opacity: 0.75; }
 [data-baseweb="tag"] { background-color: #0072B2 !important; }
+[data-testid="stButtonGroup"] [role="radio"][aria-checked="true"], [role="tab"][aria-selected="true"] {
+  color: inherit !important;
+}
 .st-key-preload { display: none; }
 .chart.clickable .nsewdrag { cursor: pointer; }
 [data-testid="stElementToolbar"] { display: none; } /* it covers the buttons above a table, which offer the same */
 @media (max-width: 640px) {
   [data-testid="stLayoutWrapper"]:has(> .st-key-best-configurations) { order: 1; }
-  .st-key-filters [data-testid="stColumn"] { min-width: calc(50% - 1rem); }
-  .st-key-page { max-width: 100%; }
+  .st-key-filters [data-testid="stColumn"], .st-key-numbers [data-testid="stColumn"] { min-width: calc(50% - 1rem); }
+  .st-key-page { order: 1; max-width: 100%; } /* the navigation below the title and the camera, which share a line */
+  .st-key-page button { padding-inline: 0.3rem; } /* so that seven pages fit */
 }
 [class*="st-key-class-"] [data-testid="stImage"] { gap: 0.25rem; }
 [class*="st-key-best"] [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }

@@ -72,7 +72,7 @@ def _draw_summary(row: Row) -> None:
         live.draw([row], names=False)
     elif row.status in UNFINISHED:
         st.text(f"{describe_progress(row)} · {silence(row)}")
-    validation, test, time_column, size_column = st.columns(4)
+    validation, test, time_column, size_column = st.container(key="numbers").columns(4)
     for column, label, split in ((validation, "Validation accuracy", "val"), (test, "Test accuracy", "test")):
         metrics = record.metrics
         accuracy, low, high = (metrics.get(f"{split}_{name}") for name in ("end2end", "low", "high"))

@@ -153,7 +153,8 @@ def _compare_start(rows: list[Row], split: str) -> Finding | None:
         return None
     gain = 100 * (frozen[0].mean(metric) - scratch[0].mean(metric))
     conclusion = (
-        f"Frozen features: {points(gain)} over the network from scratch ({frozen[0].size} against {scratch[0].size})."
+        f"Best with frozen features, relative to the best from scratch: {points(gain)} "
+        f"({frozen[0].size} against {scratch[0].size})."
     )
     groups = group_by_configuration([row for group in scratch + frozen for row in group.rows])
     return Finding(option_charts.results(groups, ("train", split)), conclusion)
