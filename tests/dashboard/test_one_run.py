@@ -28,6 +28,17 @@ def test_every_part_of_a_finished_run_can_be_opened(runs, draw):
     assert list(app.dataframe[0].value["File"]) == ["run.json"]
 
 
+def test_a_run_shows_its_threshold_and_its_cross_validation(draw, tmp_path):
+    path = write_run(tmp_path / "run", {"n_unfreeze": 30}, "completed", 0)
+    record = read_record(path)
+    record.not_sure, record.cross_validation = {"threshold": 0.4321}, {"images": 208, "accuracy": 0.734}
+    record.save(path)
+    tables = [table.value for table in draw(tmp_path, "One run", run="run", part="Options").dataframe]
+    shown = {table.columns[0]: dict(table.to_numpy()) for table in tables}
+    assert shown["not sure"] == {"threshold": "0.4321"}
+    assert shown["cross-validation"] == {"images": "208", "accuracy": "0.734"}
+
+
 def test_the_confusion_matrix_shows_counts_or_shares(runs, draw):
     def cells(address):
         app = draw(runs, "One run", run="depth-30-2", part="Test split", **address)
