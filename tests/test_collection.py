@@ -100,7 +100,7 @@ def test_a_picture_and_a_class_can_be_removed(tmp_path):
     before, [first, second] = collection.digest(), collection.classes()["cup"]
     assert collection.newest("cup", 1) and len(collection.newest("cup", 9)) == 2
     collection.remove("cup", first)
-    assert collection.classes()["cup"] == [second] and not collection.thumbnail(first).exists()
+    assert collection.classes()["cup"] == [second] and not collection.thumbnail_path(first).exists()
     assert collection.digest() != before
     collection.remove_class("cup")
     assert list(collection.classes()) == ["plate"] and len(list((collection.beside / "thumbnails").iterdir())) == 2

@@ -168,7 +168,7 @@ class Collection:
         """The file with the names that the pictures had on the machine that they came from, by their stored names."""
         return self.beside / "names.json"
 
-    def thumbnail(self, picture: str) -> Path:
+    def thumbnail_path(self, picture: str) -> Path:
         """Return the path of the thumbnail, a JPEG file, of the stored file name of a picture."""
         return self.beside / "thumbnails" / f"{picture.split('.')[0]}.jpg"
 
@@ -196,7 +196,7 @@ class Collection:
         times = {}
         for picture in self.classes().get(class_name, []):
             try:
-                status = os.lstat(self.thumbnail(picture))
+                status = os.lstat(self.thumbnail_path(picture))
             except OSError:
                 continue  # it was put into the folder by hand, or is being removed
             if stat.S_ISREG(status.st_mode):
@@ -233,7 +233,7 @@ class Collection:
         """Delete a picture; one that is not in the collection is ignored."""
         if picture in self.classes().get(class_name, []):
             (self.folder / class_name / picture).unlink(missing_ok=True)
-            self.thumbnail(picture).unlink(missing_ok=True)
+            self.thumbnail_path(picture).unlink(missing_ok=True)
 
     def missing(self) -> str:
         """Return in a sentence what must be added before anything can be trained; empty if nothing must."""

@@ -40,7 +40,7 @@ def test_pictures_are_kept_as_they_are_under_names_from_their_content(collection
         stored = hashlib.sha256(content).hexdigest()[:24] + Path(name).suffix.lower()
         assert stored in kept and (collection.folder / "cup" / stored).read_bytes() == content
         assert collection.original_names()[stored] == name
-        with Image.open(collection.thumbnail(stored)) as thumbnail:
+        with Image.open(collection.thumbnail_path(stored)) as thumbnail:
             assert (thumbnail.format, thumbnail.size) == ("JPEG", (160, 160))
             difference = np.asarray(thumbnail, int) - decode_image(content, 160)
             assert np.abs(difference).mean() < 12

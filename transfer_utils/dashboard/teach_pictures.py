@@ -78,7 +78,7 @@ def _draw_class(collection: Collection, name: str, place: int, n: int, busy: boo
                     _attempt(collection, "", lambda: collection.remove_class(name))
     newest = collection.newest(name, SHOWN)
     if newest:
-        st.image([collection.thumbnail(picture).read_bytes() for picture in newest], width=THUMBNAIL_PIXELS)
+        st.image([collection.thumbnail_path(picture).read_bytes() for picture in newest], width=THUMBNAIL_PIXELS)
     if n > len(newest):
         st.caption(f"and {n - len(newest):,} more")
     _draw_news(collection, name)

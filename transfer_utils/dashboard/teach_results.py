@@ -160,7 +160,7 @@ def _draw_mistakes(collection: Collection, measured: Measurement) -> None:
 
 
 def _draw_mistake(collection: Collection, mistake: Mistake, picture: str, original: str) -> None:
-    thumbnail = collection.thumbnail(picture)
+    thumbnail = collection.thumbnail_path(picture)
     if thumbnail.is_file():
         st.image(thumbnail.read_bytes(), width=PICTURE_PIXELS)
     lines = [

@@ -236,7 +236,7 @@ def draw_labels(labels: np.ndarray, per_class: int, seed: int, draw: int = 0) ->
     return np.sort(np.concatenate(chosen))
 
 
-def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Divide images at random into two stratified parts, the second with ``share`` of them.
 
     Both parts have at least as many images as there are classes, however small the share.
@@ -291,7 +291,7 @@ def _splits(source: Source, validation_share: float, seed: int) -> tuple[Split, 
 
 
 def _hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
-    rest, held_out = hold_out(split.labels, share, seed)
+    rest, held_out = split_stratified(split.labels, share, seed)
     return split.part(rest), split.part(held_out)
 
 

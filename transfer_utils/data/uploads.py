@@ -150,7 +150,7 @@ class _Keeper:
         thumbnail = _thumbnail(content, shown)
         picture = digest + suffix
         write_bytes(self._collection.folder / class_name / picture, content)
-        write_bytes(self._collection.thumbnail(picture), thumbnail)
+        write_bytes(self._collection.thumbnail_path(picture), thumbnail)
         self._class_of[digest], self._names[picture] = class_name, shown
         self._n_bytes += size
         self._added[class_name] += 1

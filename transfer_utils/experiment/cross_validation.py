@@ -15,7 +15,7 @@ from transfer_utils.collection import CurvePoint, Measurement, Mistake
 from transfer_utils.config import RunConfig
 from transfer_utils.data.inspection import Inspection, inspect_folder
 from transfer_utils.data.sources import load_source
-from transfer_utils.data.splits import Split, draw_labels, hold_out
+from transfer_utils.data.splits import Split, draw_labels, split_stratified
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import summarise_seeds, wilson_interval
 from transfer_utils.features import extract_features
@@ -138,7 +138,7 @@ def _solve(features: np.ndarray, labels: np.ndarray, one_hot: np.ndarray, config
     present = np.bincount(labels)
     if present[present > 0].min() < SMALLEST:
         return solve_head((features, one_hot), (features, one_hot), config.label_smoothing, select=False)
-    parts = hold_out(labels, config.validation_share, config.seed)
+    parts = split_stratified(labels, config.validation_share, config.seed)
     train, validation = ((features[part], one_hot[part]) for part in parts)
     return solve_head(train, validation, config.label_smoothing)
 
