@@ -51,15 +51,17 @@ def zipped(files: Mapping[str | zipfile.ZipInfo, bytes], compression: int = zipf
     return buffer.getvalue()
 
 
-def new_collection(runs: Path, classes: tuple[str, ...] = ("cup", "plate"), n: int = 0) -> Collection:
+def new_collection(
+    runs: Path, classes: tuple[str, ...] = ("cup", "plate"), n: int = 0, name: str = "kitchen"
+) -> Collection:
     """Return a collection of ``n`` pictures in each class, which ``take_upload`` has kept."""
     from transfer_utils.data.uploads import take_upload
 
-    collection = create_collection(runs, "kitchen")
-    for name in classes:
-        collection.add_class(name)
+    collection = create_collection(runs, name)
+    for kind in classes:
+        collection.add_class(kind)
         if n:
-            take_upload(uploaded(collection, name, {f"{i}.png": picture(name, i) for i in range(n)}))
+            take_upload(uploaded(collection, kind, {f"{i}.png": picture(kind, i) for i in range(n)}))
     return collection
 
 

@@ -1,6 +1,7 @@
 """The page "Teach" in a real browser: from the empty page to a downloaded model, by upload and by camera."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,3 +120,28 @@ def test_pictures_are_taken_with_the_camera(tmp_path):
     kept = Collection(collection.folder).classes()["cup"]
     sizes = {Image.open(collection.folder / "cup" / name).size for name in kept}
     assert len(kept) == 3 and len(sizes) == 1 and min(sizes.pop()) >= HEIGHT
+
+
+@pytest.mark.torture
+def test_fine_tuning_shows_its_progress_and_can_be_stopped_and_resumed(page, folder):  # noqa: F811
+    new_collection(folder, n=6, name="garden")
+    open_page(page, "page=Teach&classifier=garden&network=letters")
+    page.get_by_role("button", name="Fine-tune").click()
+    expect(page.get_by_text(re.compile(r"epoch [1-9]\d* of 20 \(stage 2\) · about .* left"))).to_be_visible(
+        timeout=TRAINING_MS
+    )
+    expect(page.locator(".st-key-class-0 input[type=file]")).to_have_count(0)
+    if place := os.environ.get("SHOTS"):
+        page.screenshot(path=place, full_page=True)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped. Fine-tune again to go on from the last epoch.")).to_be_visible(
+        timeout=TRAINING_MS
+    )
+    [path] = folder.glob("*-garden-transfer/run.json")
+    stopped = read_record(path)
+    assert stopped.status == "interrupted" and 1 <= len(stopped.curves["stage2"]["loss"]) < 20
+    wait_until_drawn(page)
+    page.get_by_role("button", name="Fine-tune").click()
+    expect(page.get_by_role("heading", name="Use it")).to_be_visible(timeout=TRAINING_MS)
+    finished = read_record(path)
+    assert finished.status == "completed" and len(finished.curves["stage2"]["loss"]) == 20
