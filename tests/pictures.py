@@ -22,7 +22,9 @@ def picture(kind: str = "cup", number: int = 0, form: str = "PNG") -> bytes:
     rng = np.random.default_rng([sum(kind.encode()), number])
     down, across = np.mgrid[:SIDE, :SIDE]
     if kind == "cup":
-        shape = np.sin(across * rng.uniform(0.7, 1.3) + rng.uniform(0, 6)) > 0
+        angle = rng.uniform(0, np.pi)  # and not upright, as stripes of one direction look alike
+        along = down * np.sin(angle) + across * np.cos(angle)
+        shape = np.sin(along * rng.uniform(0.6, 1.4) + rng.uniform(0, 6)) > 0
     else:
         shape = np.hypot(down - rng.integers(10, 30), across - rng.integers(10, 30)) < rng.integers(8, 14)
     pixels = np.where(shape[..., None], rng.integers(150, 256, 3), rng.integers(0, 106, 3))
