@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
 from tests.dashboard.test_browser import browser, open_page, page, pytestmark, wait_until_drawn  # noqa: F401
@@ -102,13 +102,12 @@ def fake_video(path: Path) -> None:
 
 
 @pytest.mark.torture
-def test_pictures_are_taken_with_the_camera(tmp_path):
+def test_pictures_are_taken_with_the_camera(tmp_path, browser):  # noqa: F811
     fake_video(tmp_path / "camera.y4m")
     collection = new_collection(tmp_path)
     flags = [*BROWSER_FLAGS, *CAMERA_FLAGS, f"--use-file-for-fake-video-capture={tmp_path / 'camera.y4m'}"]
-    expect.set_options(timeout=60_000)
-    with served(tmp_path) as (address, _), sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    with served(tmp_path) as (address, _):
+        chromium = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
         shown = chromium.new_page(viewport={"width": 1440, "height": 1000})
         shown.goto(f"{address}/?page=Teach")
         card = shown.locator(".st-key-class-0")
