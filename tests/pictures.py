@@ -22,7 +22,9 @@ def picture(kind: str = "cup", number: int = 0, form: str = "PNG") -> bytes:
     rng = np.random.default_rng([sum(kind.encode()), number])
     down, across = np.mgrid[:SIDE, :SIDE]
     if kind == "cup":
-        shape = np.sin(across * rng.uniform(0.7, 1.3) + rng.uniform(0, 6)) > 0
+        angle = rng.uniform(0, np.pi)  # and not upright, as stripes of one direction look alike
+        along = down * np.sin(angle) + across * np.cos(angle)
+        shape = np.sin(along * rng.uniform(0.6, 1.4) + rng.uniform(0, 6)) > 0
     else:
         shape = np.hypot(down - rng.integers(10, 30), across - rng.integers(10, 30)) < rng.integers(8, 14)
     pixels = np.where(shape[..., None], rng.integers(150, 256, 3), rng.integers(0, 106, 3))
@@ -51,15 +53,17 @@ def zipped(files: Mapping[str | zipfile.ZipInfo, bytes], compression: int = zipf
     return buffer.getvalue()
 
 
-def new_collection(runs: Path, classes: tuple[str, ...] = ("cup", "plate"), n: int = 0) -> Collection:
+def new_collection(
+    runs: Path, classes: tuple[str, ...] = ("cup", "plate"), n: int = 0, name: str = "kitchen"
+) -> Collection:
     """Return a collection of ``n`` pictures in each class, which ``take_upload`` has kept."""
     from transfer_utils.data.uploads import take_upload
 
-    collection = create_collection(runs, "kitchen")
-    for name in classes:
-        collection.add_class(name)
+    collection = create_collection(runs, name)
+    for kind in classes:
+        collection.add_class(kind)
         if n:
-            take_upload(uploaded(collection, name, {f"{i}.png": picture(name, i) for i in range(n)}))
+            take_upload(uploaded(collection, kind, {f"{i}.png": picture(kind, i) for i in range(n)}))
     return collection
 
 

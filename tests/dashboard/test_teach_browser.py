@@ -1,6 +1,7 @@
 """The page "Teach" in a real browser: from the empty page to a downloaded model, by upload and by camera."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
 from tests.dashboard.test_browser import browser, open_page, page, pytestmark, wait_until_drawn  # noqa: F401
@@ -101,21 +102,46 @@ def fake_video(path: Path) -> None:
 
 
 @pytest.mark.torture
-def test_pictures_are_taken_with_the_camera(tmp_path):
+def test_pictures_are_taken_with_the_camera(tmp_path, browser):  # noqa: F811
     fake_video(tmp_path / "camera.y4m")
     collection = new_collection(tmp_path)
     flags = [*BROWSER_FLAGS, *CAMERA_FLAGS, f"--use-file-for-fake-video-capture={tmp_path / 'camera.y4m'}"]
-    expect.set_options(timeout=60_000)
-    with served(tmp_path) as (address, _), sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    with served(tmp_path) as (address, _):
+        chromium = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
         shown = chromium.new_page(viewport={"width": 1440, "height": 1000})
         shown.goto(f"{address}/?page=Teach")
         card = shown.locator(".st-key-class-0")
         card.get_by_role("button", name="Use the camera").click()
-        for n in range(1, 4):
-            card.get_by_role("button", name="Take Photo").click()
-            expect(card.get_by_text("1 picture" if n == 1 else f"{n} pictures", exact=True)).to_be_visible()
+        card.get_by_role("button", name="Take Photo").click()
+        expect(card.get_by_text("1 picture", exact=True)).to_be_visible()
+        # The camera is ready for the next picture. The video starts again with it, so that would be the same one.
+        expect(card.get_by_role("button", name="Take Photo")).to_be_visible()
         chromium.close()
-    kept = Collection(collection.folder).classes()["cup"]
-    sizes = {Image.open(collection.folder / "cup" / name).size for name in kept}
-    assert len(kept) == 3 and len(sizes) == 1 and min(sizes.pop()) >= HEIGHT
+    [name] = Collection(collection.folder).classes()["cup"]
+    with Image.open(collection.folder / "cup" / name) as taken:
+        assert min(taken.size) >= HEIGHT
+
+
+@pytest.mark.torture
+def test_fine_tuning_shows_its_progress_and_can_be_stopped_and_resumed(page, folder):  # noqa: F811
+    new_collection(folder, n=6, name="garden")
+    open_page(page, "page=Teach&classifier=garden&network=letters")
+    page.get_by_role("button", name="Fine-tune").click()
+    expect(page.get_by_text(re.compile(r"epoch [1-9]\d* of 20 \(stage 2\) · about .* left"))).to_be_visible(
+        timeout=TRAINING_MS
+    )
+    expect(page.locator(".st-key-class-0 input[type=file]")).to_have_count(0)
+    if place := os.environ.get("SHOTS"):
+        page.screenshot(path=place, full_page=True)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped. Fine-tune again to go on from the last epoch.")).to_be_visible(
+        timeout=TRAINING_MS
+    )
+    [path] = folder.glob("*-garden-transfer/run.json")
+    stopped = read_record(path)
+    assert stopped.status == "interrupted" and 1 <= len(stopped.curves["stage2"]["loss"]) < 20
+    wait_until_drawn(page)
+    page.get_by_role("button", name="Fine-tune").click()
+    expect(page.get_by_role("heading", name="Use it")).to_be_visible(timeout=TRAINING_MS)
+    finished = read_record(path)
+    assert finished.status == "completed" and len(finished.curves["stage2"]["loss"]) == 20
