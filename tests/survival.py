@@ -72,6 +72,9 @@ FAULTS = {
     35: Fault("a record says running and its lock is free", "shown as stopped, with the command that resumes it"),
     36: Fault("±1e308, a null curve, NaN or a BOM in a record", "that part is left out, with a note; the rest stays"),
     37: Fault("a model file of kilobytes that declares gigabytes", "refused before memory is taken for it"),
+    38: Fault(
+        "`.jfif`, HEIC, nested, empty and hidden files, copies across splits", "read or named; nothing vanishes unsaid"
+    ),
     39: Fault(
         "uploads: bombs, links, `../`, 10,000 files, long names",
         "refused with a sentence; nothing is written outside",

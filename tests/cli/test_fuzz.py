@@ -73,7 +73,7 @@ WORDS = st.sampled_from(
 )
 TEXT = st.text(max_size=8).filter(lambda text: "\0" not in text)
 COMMANDS = ["train", "compare", "sweep", "report", "course", "predict", "inspect", "doctor", "pretrain", "dashboard"]
-COMMANDS += ["notebooks", "card", "collect", "teach"]
+COMMANDS += ["notebooks", "card", "collect", "teach", "demo"]
 
 
 @given(command=st.sampled_from(COMMANDS), arguments=st.lists(WORDS | TEXT, max_size=6))
@@ -97,6 +97,7 @@ def test_any_arguments_end_with_status_0_or_2(command, arguments):
         ):
             patch.setattr(module, function, started)
         patch.setattr("transfer_utils.course.copy_course", lambda folder: (1, 0))
+        patch.setattr("transfer_utils.demo.write_demo", started)
         assert cli.main([command, *arguments]) in (0, 2)
     assert set(cli.cli.commands) == set(COMMANDS), "a command is missing from this test"
 

@@ -143,8 +143,14 @@ def test_any_valid_record_is_shown_compared_and_studied(folder, draw):
     checked(draw(folder, "Compare", chosen=names, group="configuration (mean over seeds)", against="time"))
     checked(draw(folder, "Study"))
     checked(draw(folder, "Try it"))
-    for case in READABLE:
-        checked(draw(folder, "Mistakes", run=case))
+    for case, value in READABLE.items():
+        if value.keys() & {
+            "confusion_matrix",
+            "dataset",
+            "files",
+            "run_id",
+        }:
+            checked(draw(folder, "Mistakes", run=case))
 
 
 @pytest.mark.fault(36)

@@ -117,13 +117,12 @@ def test_a_file_that_the_run_exported_is_preferred_to_a_conversion(file, exporte
     "beside, recorded, threshold",
     [
         (None, {}, 0.0),
-        (None, {"threshold": 0.4}, 0.4),
-        (None, {"threshold": 0.4, "threshold_float32": 0.5}, 0.5),
+        (None, {"threshold": 0.4}, 0.0),  # that of the run's own model: an exported one has a threshold of its own
         ({"class_names": NAMES, "not_sure_below": 0.6}, {"threshold": 0.4}, 0.6),
         (NAMES, {}, 0.0),
     ],
 )
-def test_the_threshold_of_not_sure_comes_from_beside_the_model_or_from_the_record(beside, recorded, threshold, file):
+def test_the_threshold_of_not_sure_comes_from_beside_the_model(beside, recorded, threshold, file):
     notes = file.with_name(f"{file.name}.classes.json")
     notes.unlink() if beside is None else notes.write_text(json.dumps(beside))
     RunRecord(dataset={"class_names": NAMES}, not_sure=recorded).save(file.with_name("run.json"))
@@ -137,7 +136,8 @@ def test_the_threshold_of_not_sure_comes_from_beside_the_model_or_from_the_recor
 
 @pytest.mark.parametrize("threshold", [2, -1, "high", None])
 def test_a_threshold_that_is_no_probability_is_refused(threshold, file):
-    RunRecord(dataset={"class_names": NAMES}, not_sure={"threshold": threshold}).save(file.with_name("run.json"))
+    beside = {"class_names": NAMES, "not_sure_below": threshold}
+    file.with_name(f"{file.name}.classes.json").write_text(json.dumps(beside))
     with pytest.raises(UserError, match="must be from 0 to 1"):
         read_classifier(file)
 

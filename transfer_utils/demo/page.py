@@ -18,12 +18,12 @@ from transfer_utils.demo.card import facts
 from transfer_utils.demo.library import library_files
 from transfer_utils.errors import UserError
 from transfer_utils.models.litert import convert, open_content
-from transfer_utils.models.saving import check_is_model, class_names, load_model
+from transfer_utils.models.saving import check_is_model, class_names, load_model, not_sure_below
 from transfer_utils.predict import MAX_SIDE, SUFFIXES, image_side
 from transfer_utils.records import RECORD_NAME, RunRecord, UnreadableRecord, read_record
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
-from transfer_utils.utils.text import as_text, finite_number, format_bytes
+from transfer_utils.utils.text import format_bytes
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("demo.js", "demo.css", "classifier.js", "pixels.js")
@@ -104,7 +104,7 @@ def read_classifier(path: Path) -> Classifier:
     if exported.side > MAX_SIDE:
         raise UserError(f"{path} takes images of {exported.side} pixels a side; the limit is {MAX_SIDE}.")
     names, record = class_names(path, exported.shape[-1]), _record_beside(path)
-    return Classifier(content, exported.side, names, _not_sure_below(path, record), record)
+    return Classifier(content, exported.side, names, not_sure_below(path, exported.shape[-1]), record)
 
 
 def demo_files(
@@ -170,24 +170,6 @@ def _record_beside(path: Path) -> RunRecord | None:
         return None
     except UnreadableRecord as error:
         raise UserError(f"The record beside {path} cannot be read: {error}") from None
-
-
-def _not_sure_below(path: Path, record: RunRecord | None) -> float:
-    """Return the threshold beside the class names of a model, or else in the record of its run; 0 if in neither."""
-    notes = path.with_name(f"{path.name}.classes.json")
-    try:
-        beside = json.loads(notes.read_text("utf-8")) if notes.is_file() else None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{notes} cannot be read: {error}") from None
-    recorded = getattr(record, "not_sure", {})  # records of older versions have none
-    own = f"threshold_{path.stem.removeprefix('model-')}"  # of an exported file, by its precision
-    value = recorded.get(own, recorded.get("threshold", 0.0))
-    if isinstance(beside, dict):
-        value = beside.get("not_sure_below", 0.0)
-    threshold = finite_number(value)
-    if threshold is None or not 0 <= threshold <= 1:
-        raise UserError(f"The threshold of {path} must be from 0 to 1, got {as_text(value, 40)}.")
-    return threshold
 
 
 def _thumbnail(path: Path, classifier: Classifier) -> bytes:
