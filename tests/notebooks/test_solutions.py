@@ -16,10 +16,14 @@ from transfer_utils.course.kernel import kernel_environment
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks" / "solutions").glob("*.ipynb"))
 
+# Those of chapter 4 train for minutes: `make notebooks` and `make torture` run them.
+LONG = "04"
+ALL = [pytest.param(path, marks=[pytest.mark.torture] if path.stem.startswith(LONG) else []) for path in NOTEBOOKS]
+
 pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ALL, ids=[path.stem for path in NOTEBOOKS])
 def test_checks_tell_wrong_answers_from_right_ones(folder, monkeypatch, path):
     """In one kernel, for each exercise: the empty one, the answers in ``answers.py``, and the solution."""
     monkeypatch.chdir(folder)

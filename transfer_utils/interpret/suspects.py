@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import softmax
 
 from transfer_utils.config import preset
 from transfer_utils.data.photo_settings import choose_photo_settings
@@ -18,7 +17,7 @@ from transfer_utils.data.sources import load_source
 from transfer_utils.data.splits import Split
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
-from transfer_utils.training.linear_head import solve_head
+from transfer_utils.training.linear_head import out_of_fold
 from transfer_utils.utils.progress import Progress
 
 # docs/inspection.md has what these numbers find.
@@ -90,7 +89,9 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
     groups = judged if groups is None else groups[judged]
     if len(classes) < 2 or len(np.unique(groups)) < FOLDS:
         return []
-    probabilities = out_of_fold(features[judged], labels, groups)
+    one_hot = np.eye(len(classes), dtype="float32")[labels]
+    # The strength of L2 is one number: chosen on the fold that is judged, it cannot learn the labels there.
+    probabilities = out_of_fold(features[judged], one_hot, _folds(labels, groups), select=True)
     rows = np.arange(len(labels))
     thresholds = np.array([probabilities[labels == place, place].mean() for place in range(len(classes))])
     counting = np.where(probabilities >= thresholds, probabilities, 0)
@@ -108,24 +109,15 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
     ]
 
 
-def out_of_fold(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the probabilities (n, classes) of each picture by a head trained on the other folds.
-
-    Args:
-        labels: int (n,), with at least five pictures of each class.
-        groups: int (n,), at least five of them; pictures of one group are in one fold.
-    """
+def _folds(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the fold of each picture, int (n,), of five stratified folds; pictures of one group are in one fold."""
     from sklearn.model_selection import StratifiedGroupKFold  # importing scikit-learn takes a second
 
-    one_hot = np.eye(labels.max() + 1, dtype="float32")[labels]
-    probabilities = np.zeros(one_hot.shape)
+    fold = np.zeros(len(labels), int)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    for train, held_out in folds.split(features, labels, groups):
-        x, y = features[held_out], one_hot[held_out]
-        # The strength of L2 is one number: chosen on the fold that is judged, it cannot learn the labels there.
-        head = solve_head((features[train], one_hot[train]), (x, y))
-        probabilities[held_out] = softmax(((x - head.mean) / head.deviation) @ head.kernel + head.bias, axis=1)
-    return probabilities
+    for number, (_, held_out) in enumerate(folds.split(labels, labels, groups)):
+        fold[held_out] = number
+    return fold
 
 
 def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:

@@ -102,15 +102,28 @@ def cross_validate_head(
         x, y: features (n, d) and labels (n, classes), one-hot; n is at least 2.
         folds: with fewer images, as many as there are images.
     """
-    n, rng = len(x), np.random.default_rng(seed)
-    correct = 0.0
-    for _ in range(repeats):
-        fold = stratified_folds(y.argmax(axis=1), min(folds, n), rng)
-        for number in range(min(folds, n)):
-            out = fold == number
-            head = solve_head((x[~out], y[~out]), (x[out], y[out]), label_smoothing, select=False)
-            correct += head.val_accuracy * out.sum()
-    return float(correct / (repeats * n))
+    labels, rng = y.argmax(axis=1), np.random.default_rng(seed)
+    dealt = (stratified_folds(labels, min(folds, len(x)), rng) for _ in range(repeats))
+    correct = [out_of_fold(x, y, fold, label_smoothing).argmax(axis=1) == labels for fold in dealt]
+    return float(np.mean(correct))
+
+
+def out_of_fold(
+    x: np.ndarray, y: np.ndarray, fold: np.ndarray, label_smoothing: float = 0.0, select: bool = False
+) -> np.ndarray:
+    """Return the probabilities (n, classes) of each image by a head that was solved without its fold.
+
+    Args:
+        x, y: features (n, d) and labels (n, classes), one-hot.
+        fold: int (n,), the fold of each image; at least two folds.
+        select: choose the L2 of each head, one number, on the fold that it judges; without it, L2 is fixed.
+    """
+    probabilities = np.zeros(y.shape, "float32")
+    for number in np.unique(fold):
+        out = fold == number
+        head = solve_head((x[~out], y[~out]), (x[out], y[out]), label_smoothing, select)
+        probabilities[out] = head.probabilities(x[out])
+    return probabilities
 
 
 def stratified_folds(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
