@@ -53,7 +53,8 @@ def _classifier(path: Path) -> tuple[Engine | LiteRT, int]:
         _check_side(path, model.side)
         return model, model.side
     model = load_model(path)
-    return Engine(model, batch=1), image_side(path, model)
+    side = image_side(path, model)  # before the conversion, which would fail on other models in ways of its own
+    return Engine(model, batch=1), side
 
 
 def image_side(path: Path, model: keras.Model) -> int:
