@@ -118,6 +118,7 @@ def test_a_file_that_the_run_exported_is_preferred_to_a_conversion(file, exporte
     [
         (None, {}, 0.0),
         (None, {"threshold": 0.4}, 0.0),  # that of the run's own model: an exported one has a threshold of its own
+        (None, {"threshold": 0.4, "threshold_float32": 0.5}, 0.5),
         ({"class_names": NAMES, "not_sure_below": 0.6}, {"threshold": 0.4}, 0.6),
         (NAMES, {}, 0.0),
     ],
@@ -125,7 +126,8 @@ def test_a_file_that_the_run_exported_is_preferred_to_a_conversion(file, exporte
 def test_the_threshold_of_not_sure_comes_from_beside_the_model(beside, recorded, threshold, file):
     notes = file.with_name(f"{file.name}.classes.json")
     notes.unlink() if beside is None else notes.write_text(json.dumps(beside))
-    RunRecord(dataset={"class_names": NAMES}, not_sure=recorded).save(file.with_name("run.json"))
+    files = {"model": "model.keras", "float32": file.name}
+    RunRecord(dataset={"class_names": NAMES}, files=files, not_sure=recorded).save(file.with_name("run.json"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         classifier = read_classifier(file)

@@ -169,7 +169,7 @@ def _without_compilation(config: object) -> object:
 def copy_model(model: keras.Model, record: RunRecord, path: Path, log: Log) -> None:
     """Save a run's model outside its folder, with a file of its class names and threshold beside it."""
     save_model(model, path)
-    name_classes(path, record.dataset["class_names"], _threshold(record))
+    name_classes(path, record.dataset["class_names"], record.not_sure.get("threshold", 0.0))
     log(f"Saved the model as {path}.")
 
 
@@ -236,17 +236,20 @@ def _notes(model_path: Path) -> dict[str, Any]:
             return notes if isinstance(notes, dict) else {"class_names": notes}  # a list, without a threshold
         if record_path.is_file():
             record = read_record(record_path)
-            # The other files in the folder of a run, its exported models, have thresholds of their own.
-            own = record.files.get("model") == model_path.name
-            threshold = {"not_sure_below": _threshold(record)} if own else {}
-            return {"class_names": record.dataset.get("class_names", []), **threshold}
+            threshold = _threshold(record, model_path.name)
+            return {"class_names": record.dataset.get("class_names", []), "not_sure_below": threshold}
     except (UnreadableRecord, ValueError, RecursionError) as error:
         raise UserError(f"The class names beside {model_path} cannot be read: {error}") from None
     return {}
 
 
-def _threshold(record: RunRecord) -> Any:
-    return record.not_sure.get("threshold", 0.0)  # records of older versions have none
+def _threshold(record: RunRecord, file_name: str) -> Any:
+    """Return the threshold of a model of a run, by its file in the run's folder; 0 if the record has none for it.
+
+    Exported files have thresholds of their own.
+    """
+    kind = next((kind for kind, name in record.files.items() if name == file_name), "")
+    return record.not_sure.get("threshold" if kind == "model" else f"threshold_{kind}", 0.0)
 
 
 def _are_of(names: Any, n_classes: int) -> bool:
