@@ -107,11 +107,7 @@ def _find_suspects(
     except UserError as error:
         return Suspects(problem=f"Wrong labels and unusual pictures were not looked for: {error}")
     pictures = {picture.path: picture for picture in found.pictures}
-    position = {path: at for at, path in enumerate(paths)}
-    groups = np.arange(len(paths))
-    for group in [*found.copies, *found.similar]:
-        members = [position[picture.path] for picture in group if picture.path in position]
-        groups[np.isin(groups, groups[members])] = groups[members].min(initial=len(paths))
+    groups = found.groups_of(paths)
     doubts = [
         (
             pictures[paths[doubt.at]],

@@ -82,6 +82,15 @@ class Inspection:
             counts[picture.split][picture.label] += 1
         return counts
 
+    def groups_of(self, paths: Sequence[str | Path]) -> np.ndarray:
+        """Return a number for each of these pictures, int (n,), equal for copies and pictures that look alike."""
+        position = {path: at for at, path in enumerate(paths)}
+        groups = np.arange(len(paths))
+        for group in [*self.copies, *self.similar]:
+            members = [position[picture.path] for picture in group if picture.path in position]
+            groups[np.isin(groups, groups[members])] = groups[members].min(initial=len(paths))
+        return groups
+
     def splits(self) -> list[str]:
         return list(dict.fromkeys(["train", *(picture.split for picture in self.pictures)]))
 

@@ -16,6 +16,7 @@ import numpy as np
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.data.checks import check_class_sizes, copies, images_per_class, imbalance, missing_classes
 from transfer_utils.data.image_files import ImageFiles
+from transfer_utils.data.image_store import ImageStore
 from transfer_utils.data.sources import Source, load_source
 from transfer_utils.errors import UserError
 from transfer_utils.utils.progress import Progress
@@ -236,6 +237,11 @@ def draw_labels(labels: np.ndarray, per_class: int, seed: int, draw: int = 0) ->
     return np.sort(np.concatenate(chosen))
 
 
+def whole_split(part: ImageStore) -> Split:
+    """Return all images of a part of a source as one split."""
+    return Split(part.images, part.labels, np.arange(len(part.labels)), part.sha256, part.files)
+
+
 def split_stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Divide images at random into two stratified parts, the second with ``share`` of them.
 
@@ -272,10 +278,7 @@ def _check_pixels(images: np.ndarray) -> None:
 
 
 def _splits(source: Source, validation_share: float, seed: int) -> tuple[Split, Split, Split]:
-    splits = {
-        name: Split(part.images, part.labels, np.arange(len(part.labels)), part.sha256, part.files)
-        for name, part in source.parts.items()
-    }
+    splits = {name: whole_split(part) for name, part in source.parts.items()}
     train, validation, test = splits["train"], splits.get("validation"), splits.get("test")
     # Each class needs one image to train on and one for every split that is still to be made.
     check_class_sizes(source, ["training", *["validation"] * (validation is None), *["test"] * (test is None)])

@@ -13,9 +13,9 @@ import numpy as np
 
 from transfer_utils.collection import CurvePoint, Measurement, Mistake
 from transfer_utils.config import RunConfig
-from transfer_utils.data.inspection import Inspection, inspect_folder
+from transfer_utils.data.inspection import inspect_folder
 from transfer_utils.data.sources import load_source
-from transfer_utils.data.splits import Split, draw_labels, split_stratified
+from transfer_utils.data.splits import draw_labels, split_stratified, whole_split
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import summarise_seeds, wilson_interval
 from transfer_utils.features import extract_features
@@ -53,15 +53,15 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
     """
     extractor = build_feature_extractor(config)  # first, as it may find that there are no weights
     source = load_source(config, progress)
-    part = source.parts["train"]
-    split = Split(part.images, part.labels, np.arange(len(part.labels)), part.sha256, part.files)
+    split = whole_split(source.parts["train"])
     labels, names = split.labels, source.class_names
     counts = np.bincount(labels, minlength=len(names))
     if counts.min() < FOLDS:
         short = f"{names[int(counts.argmin())]!r} has {counts.min()}"
         raise UserError(f"Cross-validation needs at least {FOLDS} pictures of each class that can be read; {short}.")
     features = np.asarray(extract_features(extractor, split, config, progress=progress), "float32")
-    groups = _groups(inspect_folder(config.data_dir, progress), split)
+    found = inspect_folder(config.data_dir, progress)
+    groups = found.groups_of([path for path, _ in split.files])
     grouped = _can_be_grouped(labels, groups)
     repeats = REPEATS if len(labels) < FEW else 1
     folds = [
@@ -141,15 +141,6 @@ def _solve(features: np.ndarray, labels: np.ndarray, one_hot: np.ndarray, config
     parts = split_stratified(labels, config.validation_share, config.seed)
     train, validation = ((features[part], one_hot[part]) for part in parts)
     return solve_head(train, validation, config.label_smoothing)
-
-
-def _groups(found: Inspection, split: Split) -> np.ndarray:
-    """Return for each picture the number of its group, int64 (n,); pictures that look alike are in one group."""
-    groups, place = np.arange(len(split)), {path: at for at, (path, _) in enumerate(split.files)}
-    for group in found.copies + found.similar:
-        members = groups[[place[picture.path] for picture in group]]
-        groups[np.isin(groups, members)] = members[0]
-    return groups
 
 
 def _can_be_grouped(labels: np.ndarray, groups: np.ndarray) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from transfer_utils.config import preset
 from transfer_utils.data.photo_settings import choose_photo_settings
 from transfer_utils.data.sources import load_source
-from transfer_utils.data.splits import Split
+from transfer_utils.data.splits import whole_split
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.training.linear_head import out_of_fold
@@ -63,10 +63,7 @@ def folder_features(
     config = preset("photos", **options)
     config = preset("photos", **{**choose_photo_settings(config).options, **options})
     extractor, source = build_feature_extractor(config), load_source(config, progress)
-    splits = [
-        Split(part.images, part.labels, np.arange(len(part.labels)), part.sha256, part.files)
-        for part in source.parts.values()
-    ]
+    splits = [whole_split(part) for part in source.parts.values()]
     features = [extract_features(extractor, split, config, progress=progress) for split in splits]
     paths = [path for split in splits for path, _ in split.files]
     return np.concatenate(features).astype("float32"), np.concatenate([split.labels for split in splits]), paths
