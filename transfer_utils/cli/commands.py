@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from transfer_utils import __version__
+from transfer_utils.cli.models import card, demo, predict
 from transfer_utils.cli.options import (
     Number,
     RunCommand,
@@ -24,20 +24,13 @@ from transfer_utils.cli.options import (
     run_options,
     supervised_option,
 )
+from transfer_utils.cli.output import echo, log_error
 from transfer_utils.cli.teach import collect, teach
 from transfer_utils.errors import UserError
 from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.progress import reporting
 from transfer_utils.utils.supervised import end_with_starter
-from transfer_utils.utils.text import as_lines, as_text, counted, printable
-
-
-def echo(text: str, err: bool = False) -> None:
-    """Print text that may hold the names of files and classes, with their control characters as escapes."""
-    click.echo(as_lines(text), err=err)
-
-
-log_error = partial(echo, err=True)
+from transfer_utils.utils.text import counted
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -197,75 +190,6 @@ def notebooks(folder: Path) -> None:
 
 
 @cli.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
-@option("top", default=3, show_default=True, type=WholeNumber(1, 1000), help="number of classes per image")
-@debug_option
-def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
-    """Print the most likely classes of each IMAGE, after "not sure" if they are too unlikely.
-
-    MODEL is the file of a saved model (.keras, .h5 or .tflite). The threshold of "not sure" was chosen when it was
-    trained (--not_sure_rate) and is kept beside it.
-    """
-    from transfer_utils.predict import SUFFIXES, predict_images
-
-    swapped = next((path for path in images if path.suffix in SUFFIXES), None)
-    if swapped and model.suffix not in SUFFIXES:
-        raise UserError(f"The model comes before the images: transfer-utils predict {swapped} {model}")
-    failed = 0
-    for path, prediction in predict_images(model, images, top):
-        if isinstance(prediction, UserError):
-            failed += 1
-            echo(f"Error: {prediction}", err=True)
-        else:
-            classes = ", ".join(f"{as_text(name)} {100 * probability:.1f} %" for name, probability in prediction.best)
-            doubt = "not sure; " if prediction.not_sure else ""
-            echo(f"{printable(os.fspath(path))}: {doubt}{classes}")
-    if failed:
-        raise UserError(f"{failed} of {counted(len(images), 'image')} could not be read.")
-
-
-@cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@option(
-    "output_dir", default=None, type=click.Path(path_type=Path), help="folder of the cards [default: that of the run]"
-)
-@debug_option
-def card(run: Path, output_dir: Path | None) -> None:
-    """Write a model card and a data card of a completed RUN.
-
-    RUN is the folder of a run, or its record. The cards are Markdown with the metadata of Hugging Face; every number
-    comes from the record, and what it does not say is named.
-    """
-    from transfer_utils.report.cards import write_cards
-
-    for path in write_cards(run, output_dir):
-        echo(f"Wrote {path}.")
-
-
-@cli.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--example", "examples", multiple=True, type=click.Path(path_type=Path), help="a picture to try; repeatable"
-)
-@option("cache_dir", default="", help="folder of the cache [default: the user's cache folder]")
-@quiet_option
-@debug_option
-def demo(model: Path, folder: Path, examples: tuple[Path, ...], cache_dir: str, quiet: bool) -> None:
-    """Write a web page into FOLDER that runs MODEL in the visitor's browser.
-
-    MODEL is an exported or saved model (.tflite, .keras, .h5) or the folder of a run. Pictures are chosen, dropped or
-    taken by camera, and never leave the browser. The page needs a web server and nothing else. LiteRT.js, which runs
-    the model, is downloaded from the npm registry once.
-    """
-    from transfer_utils.demo import write_demo
-
-    with reporting(quiet) as (progress, log):
-        write_demo(model, folder, examples=examples, cache_dir=cache_dir, progress=progress, log=log)
-
-
-@cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @option("output_file", default="inspection.html", show_default=True, type=click.Path(path_type=Path), help="the page")
 @option(
@@ -359,8 +283,8 @@ def dashboard(runs: str, port: int, export: str | None) -> None:
     sys.exit(launch(runs, port))
 
 
-for hidden in (collect, teach):  # of the dashboard's page Teach
-    cli.add_command(hidden)
+for command in (predict, card, demo, collect, teach):
+    cli.add_command(command)
 
 
 def _split(text: str) -> list[str]:
