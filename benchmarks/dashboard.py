@@ -97,6 +97,7 @@ def run_in_progress(folder: Path) -> Iterator[None]:
 
     writer = threading.Thread(target=write)
     with lock(path):
+        record.save(path)  # first: the table moves a run that begins to its top, and a click would hit another row
         writer.start()
         try:
             yield

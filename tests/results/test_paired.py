@@ -1,9 +1,12 @@
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from transfer_utils.evaluation import difference_interval
 from transfer_utils.records import Run, RunRecord, pack_bits
 from transfer_utils.results.groups import RunGroup
@@ -94,3 +97,17 @@ def test_the_seed_chooses_the_test_images_of_a_folder():
     runs = [record(accuracy, seed, dataset=dataset) for accuracy, seed in ((0.8, 0), (0.5, 0), (0.5, 1))]
     assert "beats" in verdict(group("A", runs[0]), group("B", runs[1])).text
     assert "same images" in verdict(group("A", runs[0]), group("B", runs[2])).text
+
+
+LIGHT = """
+import sys
+from tests.results.test_paired import paired_difference, record
+a, b = ([record(0.6 + 0.1 * seed, seed) for seed in seeds] for seeds in ((0, 1), (1, 2)))
+for sides in ((a[:1], b[:1]), (a, a[::-1]), (a, b)):
+    paired_difference(*sides)
+assert "scipy.special" in sys.modules and "scipy.stats" not in sys.modules
+"""
+
+
+def test_the_intervals_do_without_scipy_stats_which_takes_50_mb_of_the_dashboards_memory():
+    subprocess.run([sys.executable, "-c", LIGHT], check=True, cwd=ROOT)

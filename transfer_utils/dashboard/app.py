@@ -42,6 +42,9 @@ STYLE = """
 .st-key-preload { display: none; }
 .chart.clickable .nsewdrag { cursor: pointer; }
 [data-testid="stElementToolbar"] { display: none; } /* it covers the buttons above a table, which offer the same */
+@media (max-width: 900px) { /* two lines of filters, so that the chosen order is not cut */
+  .st-key-filters [data-testid="stColumn"] { min-width: calc(33% - 1rem); }
+}
 @media (max-width: 640px) {
   [data-testid="stLayoutWrapper"]:has(> .st-key-best-configurations) { order: 1; }
   .st-key-filters [data-testid="stColumn"], .st-key-numbers [data-testid="stColumn"] { min-width: calc(50% - 1rem); }

@@ -147,16 +147,17 @@ def parallel(rows: list[Row]) -> go.Figure | None:
             x=list(range(len(options) + 1)),
             y=height.tolist(),
             mode="lines",
-            line={"color": style.tinted(style.colour(0), 0.35 + 0.65 * share), "width": 1.2 + 1.4 * share},
+            line={"color": style.tinted(style.colour(0), 0.5 + 0.5 * share), "width": 1.4 + 1.2 * share},
             name=as_label(row.name),
             text=[*(as_label(row.options.get(name, MISSING)) for name in options), row.accuracy("val")],
             hovertemplate="%{text}<extra>%{fullData.name}</extra>",
             showlegend=False,
         )
-    for place, name in enumerate(options):
-        _add_axis(figure, place, as_label(name, 24), _marks(name, rows))
     ends = [(share, percent(low + share * span)) for share in (0, 0.5, 1)]
-    _add_axis(figure, len(options), "validation", ends)
+    marked = [*((as_label(name, 24), _marks(name, rows)) for name in options), ("validation", ends)]
+    for place, (title, marks) in enumerate(marked):
+        # The heights of the titles alternate, so that long ones do not overlap.
+        _add_axis(figure, place, title, marks, raised=len(options) > 1 and place % 2 == 1)
     selecting = {"dragmode": "select", "selectdirection": "d", "newselection": {"line": {"color": style.NEUTRAL}}}
     style.lay_out(figure, 400, legend=False, meta={"parallel": True}, **selecting)
     figure.update_xaxes(visible=False, range=[-0.3, len(options) + 0.4], fixedrange=True)
@@ -181,10 +182,9 @@ def _marks(name: str, rows: list[Row]) -> list[tuple[float, str]]:
     return [(place / max(len(order) - 1, 1), text) for place, text in enumerate(order)]
 
 
-def _add_axis(figure: go.Figure, place: int, title: str, marks: list[tuple[float, str]]) -> None:
+def _add_axis(figure: go.Figure, place: int, title: str, marks: list[tuple[float, str]], raised: bool) -> None:
     figure.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, line={"color": style.NEUTRAL, "width": 1})
-    # The heights of the titles alternate, so that long ones do not overlap.
-    figure.add_annotation(x=place, y=1.16 + 0.1 * (place % 2), text=f"<b>{title}</b>", showarrow=False)
+    figure.add_annotation(x=place, y=1.26 if raised else 1.16, text=f"<b>{title}</b>", showarrow=False)
     beside = {"showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11}, "name": style.ON_PAPER}
     step = -(-len(marks) // MAX_MARKS)
     for height, text in marks[::step]:

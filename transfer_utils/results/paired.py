@@ -86,7 +86,7 @@ def _welch(sides: Sequence[np.ndarray]) -> float:
     if not variance:
         return 0.0
     freedom = variance**2 / sum(part**2 / n for part, n in parts)
-    return float(scipy.stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
+    return float(scipy.special.stdtrit(freedom, 0.975)) * math.sqrt(variance)
 
 
 def _answers(record: RunRecord) -> np.ndarray | None:
