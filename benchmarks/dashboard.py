@@ -3,7 +3,7 @@
 ``make waits`` writes the sample runs to a temporary folder, serves them, opens them in a headless Chromium, prints the
 seconds as JSON and renews the table in the README. A measurement ends when the result is visible: the rows of the
 table, the number of chosen runs, the finished chart. The clicks are measured twice, the second time while the record of
-one run is written every second.
+one run is written every second. The cells of the page "Mistakes" are clicked on a run of 10,000 test images.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.pairs import wait_until_quiet
 from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
+from tests.dashboard.test_mistakes import NAMES, predictions, write_tested
+from tests.dashboard.test_mistakes_browser import CENTRE
 from tests.samples import write_study
 from transfer_utils.records import RECORD_NAME, read_record
 from transfer_utils.utils.files import lock, write_json
@@ -33,6 +36,7 @@ RESULT = Path(__file__).parent / "results" / "dashboard.json"
 MAX_MEGABYTES = 300  # of memory that the server may take
 TARGETS = {"first paint": 3.0, "click": 1.0, "one run in progress": 1.0}
 SECONDS_PER_EPOCH = 1.0  # of the run in progress
+TEST_IMAGES = 10_000  # of the run whose mistakes are looked at
 
 # Evaluated at every frame; Playwright's own waiting checks only twice a second.
 IS_VISIBLE = """([text, mark]) =>
@@ -59,6 +63,7 @@ def measure(runs: int = 1000, repeats: int = 5, max_wait: float = 0.0) -> dict:
                 for name, seconds in time_clicks(page, address, n, repeats).items():
                     clicks[name.replace("click", "one run in progress")] = seconds
             memory = psutil.Process(server.pid).memory_info().rss
+            clicks["click: a cell of Mistakes"] = time_cells(browser)
             browser.close()
     return {
         "runs": n,
@@ -135,6 +140,29 @@ def time_clicks(page: Page, address: str, runs: int, repeats: int) -> dict[str, 
             _record(seconds, f"click: open {name}", page, lambda args=(name, text, mark): _open(page, *args))
         _record(seconds, "click: open Runs", page, lambda: _open(page, "Runs", f"{runs} of {runs} runs", CELL))
     return seconds
+
+
+def time_cells(browser: Browser) -> list[float]:
+    """Time a click on each wrong cell of the confusion matrix of a run, until the pictures of that cell are shown."""
+    seconds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        test = write_tested(Path(folder) / "one", predictions(1, TEST_IMAGES))
+        with served(folder) as (address, _):
+            page = browser.new_page(viewport={"width": 1440, "height": 1000})
+            page.goto(f"{address}/?page=Mistakes&show=Least+sure")
+            wait_for(page, "All test images, the least confident prediction first", ".chart.clickable .main-svg")
+            for (true, predicted), count in np.ndenumerate(test.confusion_matrix()):
+                if true != predicted:
+                    where = page.locator(".chart.clickable").evaluate(CENTRE, [predicted, true])
+                    text = f"{count} images of {NAMES[true]}, predicted {NAMES[predicted]}"
+                    _record(seconds, "cell", page, lambda args=(page, where, text): _click_cell(*args))
+            page.close()
+    return seconds["cell"]
+
+
+def _click_cell(page: Page, where: list[float], text: str) -> None:
+    page.mouse.click(*where)
+    wait_for(page, text, '[data-test-script-state="notRunning"]')  # the pictures come last
 
 
 def _record(seconds: dict[str, list[float]], name: str, page: Page, act: Callable[[], object]) -> None:
