@@ -29,7 +29,7 @@ def test_the_gain_of_test_time_augmentation(rows):
     groups = group_by_configuration([row for row in rows if row.metric("test_tta") is not None])[:2]
     figure = study_charts.augmentation_gain(groups, "test")
     assert [trace.x[0] for trace in figure.data] == pytest.approx([0.9, 0.9])
-    assert figure.layout.xaxis.title.text == "points of test accuracy gained"
+    assert figure.layout.xaxis.title.text == "points gained on test"
 
 
 def test_epochs_run_and_saved_add_up_to_the_planned_epochs(rows):

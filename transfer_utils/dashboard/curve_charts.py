@@ -125,5 +125,6 @@ def _mark_stages(figure: go.Figure, lines: list[Line], against: str) -> None:
     for x, stage in boundaries.items():
         figure.add_vline(x=x, line={"color": style.NEUTRAL, "dash": "dot", "width": 1})
         if last[stage] == x:
-            place = {"x": x, "y": 0, "yref": "y domain", "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+            # At the top, as the accuracy often falls where a stage begins.
+            place = {"x": x, "y": 1, "yref": "y domain", "xanchor": "left", "yanchor": "top", "showarrow": False}
             figure.add_annotation(text=stage, font={"size": 11}, name=style.ON_PAPER, **place, row=1, col=1)

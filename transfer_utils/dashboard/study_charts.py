@@ -82,7 +82,7 @@ def augmentation_gain(groups: list[RunGroup], split: str) -> go.Figure:
             hovertemplate=f"%{{x:+.1f}} points ({group.size})<extra></extra>",
         )
     style.lay_out(figure, 90 + 36 * len(groups), legend=False)
-    figure.update_xaxes(title_text=f"points of {SPLITS[split][0]} accuracy gained", zeroline=True)
+    figure.update_xaxes(title_text=f"points gained on {SPLITS[split][0]}", zeroline=True)
     _name_bars(figure, groups)
     return figure
 
