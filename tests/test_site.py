@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.conftest import ROOT
-from tools.site.check import check
+from tools.site.check import check, link_report
 from tools.site.classifier import ClassifierPage
 from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import chapters, staged_notebook
@@ -242,3 +242,18 @@ def test_the_check_passes_sound_links_and_lists_those_that_lead_outside(tmp_path
     )
     result = site(tmp_path, index, '<p id="there"><a href="../index.html#here"><a href="../sub/other.html">')
     assert result.problems == [] and result.pages == 2 and result.outside == ["https://example.org"]
+
+
+def test_the_report_on_links_to_other_sites_names_the_broken_ones_or_a_missing_network():
+    def answer(name, status):
+        return {"uri": f"https://{name}.org", "status": status, "filename": "a.md", "lineno": 3, "info": "404"}
+
+    good, moved, gone, own = (
+        answer(*each) for each in (("a", "working"), ("b", "redirected"), ("c", "broken"), ("d", "local"))
+    )
+    assert link_report([good, moved, own]) == "2 of 2 links to other sites answered."
+    assert link_report([good, gone, own]).splitlines() == [
+        "a.md: https://c.org is broken: 404",
+        "1 of 2 links to other sites answered.",
+    ]
+    assert "without a network" in link_report([gone, answer("e", "timeout"), own])

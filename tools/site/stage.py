@@ -95,7 +95,7 @@ def slug(title: str) -> str:
 
 def chapter_table(course: Iterable[Chapter]) -> str:
     """Return the table of chapters for the front page."""
-    rows = (f"| [{each.title}]({each.path}) | {each.minutes} minutes |" for each in course)
+    rows = (f"| [{each.title}]({each.path}) | {each.minutes}\N{NO-BREAK SPACE}minutes |" for each in course)
     return "\n".join(["| chapter | to read |", "|---|---|", *rows])
 
 
