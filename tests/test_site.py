@@ -6,16 +6,16 @@ import re
 import pytest
 
 from tests.conftest import ROOT
-from tools.site.check import check
+from tools.site.check import check, link_report
 from tools.site.classifier import ClassifierPage
 from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import chapters, staged_notebook
 from tools.site.reference import MODULES, public_names, reference_pages
-from tools.site.stage import filled, readme_sections, slug, stage, with_sources
+from tools.site.stage import Sources, filled, readme_sections, slug, stage, with_sources
 from tools.site.theme import FOLD, SCRIPT, mend_theme
 from transfer_utils.report.article import read_results
 from transfer_utils.report.figures import figures_of
-from transfer_utils.report.sources import figure_sources, table_sources
+from transfer_utils.report.sources import abstract_sources, figure_sources, table_sources
 
 
 @pytest.fixture(scope="module")
@@ -119,19 +119,22 @@ def test_each_figure_and_table_of_the_article_links_to_runs_on_record():
     figures, tables = figure_sources(results), table_sources(results)
     assert list(figures) == list(figures_of(results))
     names = {run.name for run in listing.runs}
-    for runs in (*figures.values(), *tables.values()):
+    for runs in (abstract_sources(results), *figures.values(), *tables.values()):
         assert runs and {run.name for run in runs} <= names
     depth = {run.record.config["n_unfreeze"] for run in figures["unfreezing_depth"]}
     assert depth == {0, 10, 30, 60, -1}
 
 
 def test_the_links_to_runs_stand_below_figures_and_tables(staged):
-    text = "# A\n\n![Alt](../figures/one.png)\n\n*Figure 1. One.*\n\n| model | b |\n|---|---|\n| c | d |\n\nEnd.\n"
-    linked = with_sources(text, {"one": ["0001-a", "0002-b"]}, {"model": ["0003-c"]})
+    text = "# A\n\n## Abstract\n\nA number.\n\n![Alt](../figures/one.png)\n\n*Figure 1. One.*\n\n"
+    text += "| model | b |\n|---|---|\n| c | d |\n\nEnd.\n"
+    linked = with_sources(text, Sources(["0004-d"], {"one": ["0001-a", "0002-b"]}, {"model": ["0003-c"]}))
+    assert re.search(r'A number\.\n\n<p class="sources">.*0004-d">The run behind these numbers</a></p>\n\n!', linked)
     assert re.search(r'One\.\*\n\n<p class="sources"><a href="\.\./runs\.html#runs=0001-a,0002-b">The 2 runs', linked)
     assert re.search(r'\| c \| d \|\n\n<p class="sources">.*0003-c">The run behind this table</a></p>\n\nEnd', linked)
     article = (staged / "report" / "blog_post.md").read_text("utf-8")
-    assert article.count('class="sources"') == article.count("*Figure ") + 4
+    tables = re.findall(r"^\|---.*$", article, re.MULTILINE)
+    assert article.count('class="sources"') == 1 + article.count("*Figure ") + len(tables)
 
 
 def test_the_reference_lists_the_public_names(staged):
@@ -239,3 +242,18 @@ def test_the_check_passes_sound_links_and_lists_those_that_lead_outside(tmp_path
     )
     result = site(tmp_path, index, '<p id="there"><a href="../index.html#here"><a href="../sub/other.html">')
     assert result.problems == [] and result.pages == 2 and result.outside == ["https://example.org"]
+
+
+def test_the_report_on_links_to_other_sites_names_the_broken_ones_or_a_missing_network():
+    def answer(name, status):
+        return {"uri": f"https://{name}.org", "status": status, "filename": "a.md", "lineno": 3, "info": "404"}
+
+    good, moved, gone, own = (
+        answer(*each) for each in (("a", "working"), ("b", "redirected"), ("c", "broken"), ("d", "local"))
+    )
+    assert link_report([good, moved, own]) == "2 of 2 links to other sites answered."
+    assert link_report([good, gone, own]).splitlines() == [
+        "a.md: https://c.org is broken: 404",
+        "1 of 2 links to other sites answered.",
+    ]
+    assert "without a network" in link_report([gone, answer("e", "timeout"), own])

@@ -19,7 +19,7 @@ language = "en"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 extensions += ["sphinx.ext.mathjax", "sphinx_copybutton"]
 exclude_patterns = ["*-fragment.html"]
-templates_path = ["_templates"]
+templates_path = [str(Path(__file__).parent / "_templates")]  # autosummary would look for it beside the pages
 
 # The pages show the outputs that are stored in the notebooks.
 nb_execution_mode = "off"

@@ -89,7 +89,7 @@ def test_the_configuration_that_meets_most_conditions_answers():
 
 @pytest.mark.parametrize("name", CLAIM)
 def test_a_claim_without_runs_says_so(name):
-    assert evaluate(name)[1:] == (None, [], CANNOT_TELL)
+    assert evaluate(name)[1:] == (None, [], CANNOT_TELL, [])
 
 
 @pytest.mark.parametrize(("cnn", "verdict"), [(0.60, CONFIRMS), (0.75, CONTRADICTS), (0.65, CANNOT_TELL)])
@@ -98,8 +98,10 @@ def test_the_gain_needs_the_conditions_of_both_sides(cnn, verdict):
     transfer = made(0.8, 0.8, 0.8, **frozen)
     for record in transfer.records:
         record.config["input_range"] = "zero-one"
-    answer = evaluate("gain", transfer, made(cnn, cnn, cnn, model="baseline", augment=False, parameters=545_098))
+    opponent = made(cnn, cnn, cnn, model="baseline", augment=False, parameters=545_098)
+    answer = evaluate("gain", transfer, opponent)
     assert (answer.differing, answer.verdict) == ([], verdict)
+    assert answer.configurations == [transfer, opponent]
     padded = evaluate("gain", transfer, made(cnn, cnn, cnn, model="baseline", augment=False, parameters=315_722))
     assert padded.differing == [("weights_of_cnn", 315_722, 545_098)] and padded.verdict == CANNOT_TELL
 
@@ -127,6 +129,7 @@ def test_optimizers_are_compared_each_at_its_best_of_three_rates():
         heads[name, rate] = made(*(mean + 0.001 * seed for seed in range(3)), **options)
     answer = evaluate("optimizers", *heads.values())
     assert answer.differing == [] and answer.measured.mean == pytest.approx(1) and answer.verdict == CONFIRMS
+    assert [side.config.optimizer_stage1 for side in answer.configurations] == ["Adam", "SGD"]
     shared = evaluate("optimizers", heads["SGD", 1e-3], heads["Adam", 1e-3])
     assert shared.measured.mean == pytest.approx(10) and shared.verdict == CANNOT_TELL
     assert shared.differing == [("rates", 1, (3, math.inf))]

@@ -6,11 +6,12 @@ No notebook is executed; the pages show the outputs that are stored in them. War
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
 
-from tools.site.check import check
+from tools.site.check import check, link_report
 from tools.site.classifier import classifier_page
 from tools.site.stage import ROOT, Repository, StageError, stage
 from tools.site.theme import mend_theme
@@ -18,7 +19,7 @@ from transfer_utils.errors import UserError
 
 SITE, BUILD = ROOT / "site", ROOT / "build" / "site"
 SOURCES, CACHE, PAGES = BUILD / "sources", BUILD / "cache", BUILD / "pages"
-OUTSIDE = BUILD / "outside.txt"
+OUTSIDE, LINKS = BUILD / "outside.txt", BUILD / "links"
 
 
 def main() -> int:
@@ -42,7 +43,12 @@ def main() -> int:
         print(f"The page with a classifier is left out. {classifier.missing}", file=sys.stderr)
     places = ["-q", "-j", "auto", "-c", str(ROOT / "docs" / "site"), "-d", str(CACHE), str(SOURCES)]
     if options.outside:
-        return sphinx(["-b", "linkcheck", *places, str(BUILD / "links")])
+        # Without Sphinx's own words, which are a long paragraph for each link.
+        status = sphinx(["-b", "linkcheck", "-Q", *places, str(LINKS)])
+        answers = (LINKS / "output.json").read_text("utf-8").splitlines()
+        report = link_report(json.loads(line) for line in answers)
+        print(report, file=sys.stderr if status else sys.stdout)
+        return status
     status = sphinx(["-b", "html", "--fail-on-warning", "--keep-going", *places, str(PAGES)])
     if status:
         return status

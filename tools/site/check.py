@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 MAX_FRONT_PAGE, MAX_PAGE = 1_000_000, 3_000_000  # bytes of a page with everything that it loads, without compression
@@ -64,6 +64,21 @@ def check(site: Path) -> Result:
         if size > limit:
             problems.append(f"{name} and what it loads take {size:,} bytes; at most {limit:,} are allowed.")
     return Result(len(pages), problems, sorted(outside))
+
+
+def link_report(answers: Iterable[dict[str, Any]]) -> str:
+    """Return in words what Sphinx found about the links to other sites.
+
+    Args:
+        answers: of ``linkcheck``: for each link its ``uri``, ``status``, ``filename``, ``lineno``, and ``info``, which
+            gives the reason if it is broken.
+    """
+    asked = [answer for answer in answers if answer["status"] not in ("local", "ignored", "unchecked")]
+    broken = [answer for answer in asked if answer["status"] in ("broken", "timeout")]
+    if broken and len(broken) == len(asked):
+        return f"Error: none of the {len(asked)} links to other sites answered. Is this machine without a network?"
+    lines = [f"{each['filename']}: {each['uri']} is {each['status']}: {each['info']}" for each in broken]
+    return "\n".join([*lines, f"{len(asked) - len(broken)} of {len(asked)} links to other sites answered."])
 
 
 def _broken(name: str, link: str, pages: dict[str, Page], site: Path) -> Iterator[str]:

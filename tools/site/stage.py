@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from tools.site.classifier import ClassifierPage
 from tools.site.links import Links, Repository, StageError
@@ -16,7 +17,7 @@ from tools.site.notebooks import CHAPTERS, EXERCISES, SOLUTIONS, Chapter, chapte
 from tools.site.reference import reference_pages
 from transfer_utils.dashboard.export import fragment
 from transfer_utils.report.article import ARTICLE, read_results
-from transfer_utils.report.sources import figure_sources, table_sources
+from transfer_utils.report.sources import abstract_sources, figure_sources, table_sources
 
 __all__ = ["ROOT", "Repository", "StageError", "stage"]
 
@@ -54,7 +55,7 @@ def stage(root: Path, folder: Path, repository: Repository, classifier: Classifi
         _write(folder / path, text)
     for path in documents:
         _write(folder / path, links.moved((root / path).read_text("utf-8"), path, path))
-    _write(folder / ARTICLE, with_sources((folder / ARTICLE).read_text("utf-8"), *article_sources(root)))
+    _write(folder / ARTICLE, with_sources((folder / ARTICLE).read_text("utf-8"), article_sources(root)))
     for title in staged:
         _write(folder / _guide(title), links.moved(sections[title], "README.md", _guide(title)))
     terms = glossary(root, links, GLOSSARY)
@@ -94,7 +95,7 @@ def slug(title: str) -> str:
 
 def chapter_table(course: Iterable[Chapter]) -> str:
     """Return the table of chapters for the front page."""
-    rows = (f"| [{each.title}]({each.path}) | {each.minutes} minutes |" for each in course)
+    rows = (f"| [{each.title}]({each.path}) | {each.minutes}\N{NO-BREAK SPACE}minutes |" for each in course)
     return "\n".join(["| chapter | to read |", "|---|---|", *rows])
 
 
@@ -113,31 +114,49 @@ def filled(text: str, values: dict[str, str]) -> str:
     return re.sub(r"\{\{ (\w+) \}\}", value, text)
 
 
-def article_sources(root: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return the names of the runs behind each figure, by its name, and each table, by its first column's title."""
+class Sources(NamedTuple):
+    """The names of the runs behind the article.
+
+    Attributes:
+        abstract: of its numbers.
+        figures: by the name of the figure.
+        tables: by the title of the table's first column.
+    """
+
+    abstract: list[str]
+    figures: dict[str, list[str]]
+    tables: dict[str, list[str]]
+
+
+def article_sources(root: Path) -> Sources:
+    """Return the names of the runs behind the article."""
     results, _ = read_results(str(root / "studies" / "six_stages.yaml"), str(root / "runs"))
-    sources = figure_sources(results), table_sources(results)
-    figures, tables = ({key: [run.name for run in runs] for key, runs in each.items()} for each in sources)
-    return figures, tables
+    figures, tables = (
+        {key: [run.name for run in runs] for key, runs in each.items()}
+        for each in (figure_sources(results), table_sources(results))
+    )
+    return Sources([run.name for run in abstract_sources(results)], figures, tables)
 
 
-def with_sources(article: str, figures: dict[str, list[str]], tables: dict[str, list[str]]) -> str:
-    """Return the article with a link to its runs below each figure and each table."""
+def with_sources(article: str, sources: Sources) -> str:
+    """Return the article with a link to its runs below the abstract, each figure and each table."""
 
     def below_figure(match: re.Match) -> str:
-        return f"{match[0]}\n\n{_runs_link(figures[match[1]], 'figure')}"
+        return f"{match[0]}\n\n{_runs_link(sources.figures[match[1]], 'this figure')}"
 
     def below_table(match: re.Match) -> str:
-        runs = tables.get(match[1])
-        return f"{match[0]}\n{_runs_link(runs, 'table')}\n" if runs else match[0]
+        runs = sources.tables.get(match[1])
+        return f"{match[0]}\n{_runs_link(runs, 'this table')}\n" if runs else match[0]
 
+    abstract = rf"\g<0>\n\n{_runs_link(sources.abstract, 'these numbers')}"
+    article = re.sub(r"^## Abstract\n\n.+$", abstract, article, flags=re.MULTILINE)
     article = re.sub(r"^!\[.*\]\(\.\./figures/(.+)\.png\)\n\n\*Figure .*\*$", below_figure, article, flags=re.MULTILINE)
     return re.sub(r"^\| (.+?) \|.*\n(?:\|.*\n)+", below_table, article, flags=re.MULTILINE)
 
 
-def _runs_link(names: list[str], of: str) -> str:
-    what = "The run" if len(names) == 1 else f"The {len(names)} runs"
-    return f'<p class="sources"><a href="../runs.html#runs={",".join(names)}">{what} behind this {of}</a></p>'
+def _runs_link(names: list[str], what: str) -> str:
+    runs = "The run" if len(names) == 1 else f"The {len(names)} runs"
+    return f'<p class="sources"><a href="../runs.html#runs={",".join(names)}">{runs} behind {what}</a></p>'
 
 
 def _children(root: Path, path: str) -> dict[str, str]:

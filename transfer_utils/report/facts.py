@@ -185,7 +185,7 @@ def patience_rows(record: RunRecord) -> list[list[str]]:
 def claim_rows(evaluated: list[EvaluatedClaim]) -> list[list[str]]:
     """Return a row for each claim: text, published range, what was measured, what differs, and the verdict."""
     rows = []
-    for claim, measured, differing, verdict in evaluated:
+    for claim, measured, differing, verdict, _ in evaluated:
         texts = [
             f"{NAMES.get(name, name)} {_value(name, own)}, not {_asked(name, asked)}" for name, own, asked in differing
         ]

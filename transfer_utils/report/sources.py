@@ -1,13 +1,29 @@
-"""The runs behind each figure and each table of the article."""
+"""The runs behind the abstract, each figure and each table of the article."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from transfer_utils.records import Run
-from transfer_utils.report.facts import best_cnn, depths, fastest, label_levels, setting_groups, sides
+from transfer_utils.report.facts import (
+    CLAIM_COLUMNS,
+    FORGETTING_COLUMNS,
+    best_cnn,
+    depths,
+    fastest,
+    label_levels,
+    setting_groups,
+    sides,
+)
 from transfer_utils.report.figures import figures_of
+from transfer_utils.results.claims import evaluate_claims
 from transfer_utils.results.summary import Configuration, Results
+
+
+def abstract_sources(results: Results) -> list[Run]:
+    """Return the runs whose accuracies and times the abstract of the article states."""
+    fewest = label_levels(results)[:1]
+    return _unique(run for labels in (0, *fewest) for run in _runs(sides(results, labels).values()))
 
 
 def figure_sources(results: Results) -> dict[str, list[Run]]:
@@ -29,15 +45,15 @@ def figure_sources(results: Results) -> dict[str, list[Run]]:
 
 
 def table_sources(results: Results) -> dict[str, list[Run]]:
-    """Return the runs behind each table of the article, by the title of its first column.
-
-    The table of claims is left out: it names the runs of each claim by their conditions.
-    """
+    """Return the runs behind each table of the article, by the title of its first column."""
+    claims = evaluate_claims(results)
     tables = {
         "labels per class": _unique([*_by_labels(results), *_runs(sides(results).values())]),
         "model": _runs(fastest(results)),
         "question": _unique(run for group in setting_groups(results) for run in _runs(results.groups[group.name])),
         "patience": _runs(each for each in results.groups.get("early_stopping", []) if not each.config.patience),
+        CLAIM_COLUMNS[0]: _unique(run for claim in claims for run in _runs(claim.configurations)),
+        FORGETTING_COLUMNS[0]: _runs(results.probed),
     }
     return {title: runs for title, runs in tables.items() if runs}
 

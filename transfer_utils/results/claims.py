@@ -66,12 +66,19 @@ class Claim:
 
 
 class EvaluatedClaim(NamedTuple):
-    """A claim, what was measured (None: no run), each differing condition (name, ours, published), and the verdict."""
+    """What the recorded runs say to a claim.
+
+    Attributes:
+        measured: None if there is no run.
+        differing: each condition that the runs do not meet: its name, ours, the published one.
+        configurations: those from whose runs ``measured`` was computed.
+    """
 
     claim: Claim
     measured: Estimate | None
     differing: list[tuple[str, Any, Any]]
     verdict: str
+    configurations: list[Configuration]
 
 
 def evaluate_claims(results: Results) -> list[EvaluatedClaim]:
@@ -93,12 +100,13 @@ def evaluate_claim(claim: Claim, results: Results) -> EvaluatedClaim:
             if opponent and opponent.kind == "tutorial":
                 differing += _differing(opponent, _CNN)
             differing += [("seeds", measured.n, (MIN_SEEDS, math.inf))] if measured.n < MIN_SEEDS else []
-            answers.append((measured, differing))
+            used = _measured_on(claim, configuration, opponent, results)
+            answers.append((measured, differing, used))
     if not answers:
-        return EvaluatedClaim(claim, None, [], CANNOT_TELL)
-    measured, differing = min(reversed(answers), key=lambda answer: (len(answer[1]), -answer[0].n))
+        return EvaluatedClaim(claim, None, [], CANNOT_TELL, [])
+    measured, differing, used = min(reversed(answers), key=lambda answer: (len(answer[1]), -answer[0].n))
     verdict = CANNOT_TELL if differing else within(measured, claim.low, claim.high)
-    return EvaluatedClaim(claim, measured, differing, verdict)
+    return EvaluatedClaim(claim, measured, differing, verdict, used)
 
 
 def within(interval: Estimate, low: float, high: float) -> str:
@@ -106,6 +114,15 @@ def within(interval: Estimate, low: float, high: float) -> str:
     if low <= interval.low and interval.high <= high:
         return CONFIRMS
     return CONTRADICTS if interval.high < low or interval.low > high else CANNOT_TELL
+
+
+def _measured_on(
+    claim: Claim, configuration: Configuration, opponent: Configuration | None, results: Results
+) -> list[Configuration]:
+    """Return the configurations from whose runs a claim's measure takes its value."""
+    if claim.measure is _spread:
+        return optimizers(configuration, results, at_best_rate=True)
+    return [each for each in (configuration, opponent) if each]
 
 
 def optimizers(configuration: Configuration, results: Results, *, at_best_rate: bool) -> list[Configuration]:
