@@ -43,7 +43,7 @@ pictures: setup ## take the pictures of the dashboard in the README again
 	@$(python) -m tests.dashboard.screenshots figures --readme --runs runs \
 	    --chosen 0076-cifar10-transfer 0002-cifar10-baseline
 
-waits: setup ## measure again how long a reader of the dashboard waits, on a quiet machine, and renew the table in the README
+waits: setup ## measure again how long a reader of the dashboard waits, on a quiet machine, and renew the table in docs/speed.md
 	@$(python) -m benchmarks.dashboard
 	@$(python) -m transfer_utils.report.readme . runs
 

@@ -1,7 +1,7 @@
 """Measure how long a reader of the dashboard waits with 1,000 runs, in a real browser.
 
 ``make waits`` writes the sample runs to a temporary folder, serves them, opens them in a headless Chromium, prints the
-seconds as JSON and renews the table in the README. A measurement ends when the result is visible: the rows of the
+seconds as JSON and renews the table in docs/speed.md. A measurement ends when the result is visible: the rows of the
 table, the number of chosen runs, the finished chart. The clicks are measured twice, the second time while the record of
 one run is written every second. The cells of the page "Mistakes" are clicked on a run of 10,000 test images.
 """

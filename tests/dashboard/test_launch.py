@@ -7,6 +7,7 @@ import sys
 
 import psutil
 import pytest
+from streamlit.config import get_config_options
 
 from tests.dashboard.server import wait_until_ready
 from transfer_utils.collection import MAX_ARCHIVE_BYTES
@@ -59,11 +60,12 @@ def test_another_configuration_cannot_weaken_the_server(tmp_path, monkeypatch):
         "server.allowedHosts": ["localhost", "127.0.0.1"],
         "server.enableXsrfProtection": True,
         "server.enableStaticServing": False,
-        "server.enableAgentApi": False,
         "server.maxUploadSize": 200,
         "client.showErrorDetails": "none",
         "browser.gatherUsageStats": False,
     }
+    if "server.enableAgentApi" in get_config_options():  # an option that Streamlit has had since 1.67
+        expected["server.enableAgentApi"] = False
     command = launch.command(tmp_path, 8123)
     command[1:3] = [str(script), json.dumps(list(expected))]
     environment = {**os.environ, "STREAMLIT_SERVER_ADDRESS": "0.0.0.0", "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "true"}

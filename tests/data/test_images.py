@@ -53,7 +53,9 @@ def test_every_mode_and_size_becomes_an_rgb_square(kind_and_mode, width, height,
     image = Image.new(mode, (width, height), (GREY | COLOURS)[mode])
     if mode in ("P", "PA"):
         image.putpalette([level for level in range(256) for _ in range(3)])
-    pixels = decode_image(encoded(image, kind), side)
+    # Pillow 12.3, the last for Python 3.10, cannot read the YCbCr that it writes to an uncompressed TIFF.
+    compressed = {"compression": "tiff_lzw"} if kind_and_mode == ("TIFF", "YCbCr") else {}
+    pixels = decode_image(encoded(image, kind, **compressed), side)
     assert pixels.shape == (side, side, 3) and pixels.dtype == np.uint8
     np.testing.assert_allclose(pixels.astype(int), 255 if mode == "1" else 90, atol=4)
 

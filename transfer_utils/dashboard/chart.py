@@ -20,10 +20,6 @@ JAVASCRIPT = Path(__file__).with_name("chart.js").read_text(encoding="utf-8")
 _SERVED = v1.declare_component("plotly", path=str(Path(plotly.__file__).with_name("package_data")))
 PLOTLY = f"component/{_SERVED.name}/plotly.min.js"
 
-_chart = st.components.v2.component(
-    "chart", html='<div class="chart" role="figure"></div>', js=JAVASCRIPT, isolate_styles=False
-)
-
 
 def draw(
     figure: go.Figure,
@@ -66,4 +62,8 @@ def draw(
         "min_width": min_width,
         "clickable": on_click is not None,
     }
-    _chart(key=key, data=data, on_clicked_change=report)
+    # Registered here, not on import: in Streamlit before 1.66 each AppTest begins without what was registered earlier.
+    chart = st.components.v2.component(
+        "chart", html='<div class="chart" role="figure"></div>', js=JAVASCRIPT, isolate_styles=False
+    )
+    chart(key=key, data=data, on_clicked_change=report)

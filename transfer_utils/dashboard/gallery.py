@@ -9,13 +9,8 @@ from typing import NamedTuple
 
 import streamlit as st
 
-_HERE = Path(__file__).parent
-_gallery = st.components.v2.component(
-    "gallery",
-    html='<div class="gallery" role="group"></div>',
-    css=(_HERE / "gallery.css").read_text("utf-8"),
-    js=(_HERE / "gallery.js").read_text("utf-8"),
-)
+_STYLE = Path(__file__).with_name("gallery.css").read_text(encoding="utf-8")
+_JAVASCRIPT = Path(__file__).with_name("gallery.js").read_text(encoding="utf-8")
 
 
 class Tile(NamedTuple):
@@ -61,7 +56,11 @@ def draw(tiles: list[Tile], key: str, label: str, on_click: Callable[[int], None
             on_click(picked)
 
     data = {"pictures": pictures, "label": label, "clickable": on_click is not None}
-    _gallery(key=key, data=data, on_picked_change=report)
+    # Registered here, not on import, for the reason given in ``chart.py``.
+    gallery = st.components.v2.component(
+        "gallery", html='<div class="gallery" role="group"></div>', css=_STYLE, js=_JAVASCRIPT
+    )
+    gallery(key=key, data=data, on_picked_change=report)
 
 
 def _address(content: bytes) -> str:

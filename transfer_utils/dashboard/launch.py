@@ -43,6 +43,8 @@ def _check_folder(folder: Path) -> None:
 
 def command(runs_dir: str | os.PathLike, port: int) -> list[str]:
     """Return the command line that serves ``runs_dir``."""
+    from streamlit.config import get_config_options
+
     hosts = ("localhost", "127.0.0.1")
     # On the command line, as a .streamlit/config.toml in the current folder overrides that of the project.
     settings = [
@@ -53,12 +55,13 @@ def command(runs_dir: str | os.PathLike, port: int) -> list[str]:
         *(("server.allowedHosts", host) for host in hosts),
         ("server.enableXsrfProtection", "true"),
         ("server.enableStaticServing", "false"),
-        ("server.enableAgentApi", "false"),
         ("server.maxUploadSize", MAX_UPLOAD_MIB),
         ("server.fileWatcherType", "none"),
         ("client.showErrorDetails", "none"),
         ("client.toolbarMode", "minimal"),
         ("browser.gatherUsageStats", "false"),
     ]
+    if "server.enableAgentApi" in get_config_options():  # since Streamlit 1.67; an unknown option ends the server
+        settings.append(("server.enableAgentApi", "false"))
     options = [f"--{name}={value}" for name, value in settings]
     return [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *options, "--", "--runs", os.path.abspath(runs_dir)]

@@ -22,9 +22,9 @@ from transfer_utils.utils.text import MISSING
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "results"
 # The page of each table; the README's other tables are those of ``article.readme``.
 PAGES = {
-    "README.md": ("results", "dashboard"),
+    "README.md": ("results",),
     "docs/options.md": ("presets", "options"),
-    "docs/speed.md": ("speed", "growth"),
+    "docs/speed.md": ("speed", "growth", "dashboard"),
     "docs/not-sure.md": ("not_sure",),
 }
 LETTERS_CARD = "docs/letters-model-card.md"
