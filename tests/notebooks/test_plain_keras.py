@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PLAIN, PARAMETERS = "plain-keras", "parameters"
+LONG = "08"  # in a minute: `make notebooks` runs it
 BLOCKED = "import sys\nsys.modules['transfer_utils'] = None  # an import raises ImportError\n"
 ONE_EPOCH = """
 import keras
@@ -32,6 +33,7 @@ def has(cell, tag):
 
 
 NOTEBOOKS = [path for path in sorted(ROOT.glob("notebooks/*.ipynb")) if any(has(cell, PLAIN) for cell in code(path))]
+RUN = [pytest.param(path, marks=[pytest.mark.torture] if path.stem.startswith(LONG) else []) for path in NOTEBOOKS]
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -83,7 +85,7 @@ def _is_method_call(node):
 @pytest.mark.slow
 @pytest.mark.course
 @pytest.mark.timeout(1800)
-@each_notebook
+@pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
 def test_the_plain_cells_run_as_a_program(path, tmp_path):
     """In a process in which ``transfer_utils`` cannot be imported; one epoch for each ``fit``, nbval runs them all."""
     run(preparation(path), tmp_path)

@@ -16,8 +16,8 @@ from transfer_utils.course.kernel import kernel_environment
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks" / "solutions").glob("*.ipynb"))
 
-# Those of chapter 4 train for minutes: `make notebooks` and `make torture` run them.
-LONG = "04"
+# Those of these chapters train for a minute or more: `make notebooks` and `make torture` run them.
+LONG = ("04", "08")
 ALL = [pytest.param(path, marks=[pytest.mark.torture] if path.stem.startswith(LONG) else []) for path in NOTEBOOKS]
 
 pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]

@@ -206,13 +206,19 @@ def test_every_opponent_on_record_has_its_column_and_the_best_one_the_abstract()
     assert f"| {columns} | gain over the best opponent |" in text
 
 
-def test_opponents_with_enough_steps_are_not_said_to_be_hurried():
-    def change(record):
-        if record.config["model"] == "baseline" and record.config["dataset"] == "cifar10":
-            record.dataset["images"]["train"] = 40_000
+def test_opponents_with_too_few_steps_are_said_to_be_hurried():
+    assert "flatter transfer learning" not in altered()
+    assert "flatter transfer learning" in altered(keep=lambda record: not record.config.get("min_steps"))
 
-    assert "flatter transfer learning" in altered()
-    assert "flatter transfer learning" not in altered(change)
+
+def test_who_used_validation_labels_with_few_labels_is_said():
+    def change(record, selection):
+        record.config["selection"] = selection
+
+    assert "transfer learning runs with few labels also used 10,000" in altered()
+    assert "The tutorial CNN kept its last epoch" in altered(keep=not_compact)
+    assert "All runs with few labels also used" in altered(lambda record: change(record, "validation"))
+    assert "No validation labels were used" in altered(lambda record: change(record, "none"))
 
 
 def test_a_collapsed_setting_is_not_a_point_at_the_accuracy_of_its_head():

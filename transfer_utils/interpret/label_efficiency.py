@@ -28,7 +28,7 @@ from transfer_utils.utils.progress import Progress
 
 LEVELS = (5, 20, 100, 500)
 STEPS = 225  # of the CNN, times the square root of the labels per class: 503 with 5 of them, 5,031 with 500
-PREDICT_BATCH = 500
+PREDICT_BATCH, WATCHED = 500, 50
 
 
 def measure_label_efficiency(
@@ -83,7 +83,7 @@ def measure_label_efficiency(
             steps = 0 if use_all else round(STEPS * math.sqrt(level))
             update = {"seed": config.seed + draw, "min_steps": steps}
             # Nothing is selected, so the epochs are watched on a few images; all of them are classified below.
-            watched = pixels[:PREDICT_BATCH], val_labels[:PREDICT_BATCH]
+            watched = pixels[:WATCHED], val_labels[:WATCHED]
             cnn = _train_cnn(train, watched, config.model_copy(update=update))
         correct = _predict(cnn, pixels).argmax(axis=1) == dataset.validation.labels
         for model, accuracy in (("transfer", probe.val_accuracy), ("baseline", float(correct.mean()))):
