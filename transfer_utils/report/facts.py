@@ -23,6 +23,7 @@ from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import MISSING
 
 HEADLINE = "cifar10"  # the preset whose runs the article begins with
+ENOUGH_STEPS = 500  # of a CNN with few labels, so that it is not judged while it is still learning
 PATIENCES = (3, 4, 5, 10, math.inf)
 SETTING_COLUMNS = ("question", "validation accuracy by setting", "runs of each")
 CLAIM_COLUMNS = ("published claim", "asks for", "our runs", "where they differ from its conditions", "verdict")
@@ -67,7 +68,7 @@ def gain(compared: Mapping[str, Configuration]) -> Estimate:
 def headline(results: Results) -> list[str]:
     """Return the main results as sentences: accuracy and time, and the gain over the best opponent on record.
 
-    With few labels the most of them count: with fewer, the opponents on record had too few training steps.
+    Of the gains with few labels, it is the one with most of them.
     """
     compared = sides(results)
     transfer, opponent, gained = compared["transfer"], strongest(compared), gain(compared)
@@ -78,25 +79,50 @@ def headline(results: Results) -> list[str]:
         f"**{points(gained)}** over the best opponent on record, the {MODEL_NAMES[opponent.kind]}, which trains from "
         f"scratch for {duration(opponent.seconds)} ({seeds(gained.n)}).",
     ]
-    for level in label_levels(results)[-1:]:
-        compared = sides(results, level)
+    for level, compared in list(by_labels(results).items())[-1:]:
         few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]
         sentences.append(f"**{points(few)}** with {labels(level)} labels per class, over the {name} ({seeds(few.n)}).")
     return sentences
 
 
-def label_levels(results: Results) -> list[int]:
-    """Return the numbers of labels per class, below all, at which transfer learning has an opponent."""
+def by_labels(results: Results) -> dict[int, dict[str, Configuration]]:
+    """Return the ``sides`` at each number of labels per class of the study, below all, with an opponent on record."""
     levels = sorted({each.config.labels_per_class for each in results.groups.get("label_efficiency", [])} - {0})
-    return [n for n in levels if len(compared := sides(results, n)) > 1 and "transfer" in compared]
+    compared = {n: sides(results, n) for n in levels}
+    return {n: found for n, found in compared.items() if len(found) > 1 and "transfer" in found}
+
+
+def opponents_with_few_labels(results: Results) -> list[Configuration]:
+    """Return the opponents of ``by_labels``."""
+    return [side for found in by_labels(results).values() for kind, side in found.items() if kind != "transfer"]
+
+
+def hurried(results: Results) -> list[Configuration]:
+    """Return the opponents with few labels that had fewer than ``ENOUGH_STEPS`` training steps."""
+    return [side for side in opponents_with_few_labels(results) if side.steps < ENOUGH_STEPS]
+
+
+def opponent_steps(results: Results) -> tuple[int, int]:
+    """Return the fewest and the most training steps of an opponent with few labels."""
+    steps = [side.steps for side in opponents_with_few_labels(results)]
+    return min(steps), max(steps)
+
+
+def choosing(results: Results, chose: bool = True) -> list[str]:
+    """Return the names of the models with few labels that chose their epoch on labelled validation images, or not."""
+    every = [(kind, side) for found in by_labels(results).values() for kind, side in found.items()]
+    kinds = [
+        kind for kind, side in every if (side.first.config.get("selection", "validation") == "validation") == chose
+    ]
+    return [MODEL_NAMES[kind] for kind in dict.fromkeys(kinds)]
 
 
 def label_table(results: Results) -> tuple[list[str], list[list[str]]]:
     """Return the columns and a row for each number of labels: test accuracies and the gain over the best opponent."""
-    by_labels = {n: sides(results, n) for n in (*label_levels(results), 0)}
-    kinds = [kind for kind in ("transfer", *OPPONENTS) if any(kind in compared for compared in by_labels.values())]
+    levels = by_labels(results) | {0: sides(results)}
+    kinds = [kind for kind in ("transfer", *OPPONENTS) if any(kind in compared for compared in levels.values())]
     rows = []
-    for n, compared in by_labels.items():
+    for n, compared in levels.items():
         cells = [percent(compared[kind].accuracy("test_end2end")) if kind in compared else MISSING for kind in kinds]
         gained = gain(compared)
         over = f"{points(gained)} over the {MODEL_NAMES[strongest(compared).kind]}, {seeds(gained.n)}"

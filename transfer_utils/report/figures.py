@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from transfer_utils import plotting
 from transfer_utils.report.comparison import draw_comparison
-from transfer_utils.report.facts import best_cnn, depths, label_levels, sides
+from transfer_utils.report.facts import best_cnn, by_labels, depths, sides
 from transfer_utils.results.curves import LabelEfficiencyPoint, fine_tuning_curve, summarise
 from transfer_utils.results.formatting import rate
 from transfer_utils.results.summary import Results
@@ -43,8 +43,8 @@ def _confusion(results: Results) -> Figure:
 def _label_efficiency(results: Results) -> Figure:
     measured = [
         LabelEfficiencyPoint(kind, n, seed, accuracy.mean)
-        for n in label_levels(results)
-        for kind, side in sides(results, n).items()
+        for n, compared in by_labels(results).items()
+        for kind, side in compared.items()
         for seed, accuracy in side.measured("test_end2end").items()
     ]
     return plotting.plot_label_efficiency(summarise(measured))

@@ -9,9 +9,9 @@ from transfer_utils.report.facts import (
     CLAIM_COLUMNS,
     FORGETTING_COLUMNS,
     best_cnn,
+    by_labels,
     depths,
     fastest,
-    label_levels,
     setting_groups,
     sides,
 )
@@ -22,8 +22,8 @@ from transfer_utils.results.summary import Configuration, Results
 
 def abstract_sources(results: Results) -> list[Run]:
     """Return the runs whose accuracies and times the abstract of the article states."""
-    fewest = label_levels(results)[:1]
-    return _unique(run for labels in (0, *fewest) for run in _runs(sides(results, labels).values()))
+    fewest = list(by_labels(results).values())[:1]
+    return _unique(run for compared in (sides(results), *fewest) for run in _runs(compared.values()))
 
 
 def figure_sources(results: Results) -> dict[str, list[Run]]:
@@ -31,7 +31,7 @@ def figure_sources(results: Results) -> dict[str, list[Run]]:
     compared = sides(results)
     pair = [next(iter(side.runs.values())) for side in (compared["transfer"], best_cnn(results))]
     shown = {
-        "label_efficiency": _by_labels(results),
+        "label_efficiency": _with_few_labels(results),
         "accuracy_over_time": [next(iter(side.runs.values())) for side in compared.values()],
         "model_comparison": pair,
         "accuracy_comparison": pair,
@@ -48,7 +48,7 @@ def table_sources(results: Results) -> dict[str, list[Run]]:
     """Return the runs behind each table of the article, by the title of its first column."""
     claims = evaluate_claims(results)
     tables = {
-        "labels per class": _unique([*_by_labels(results), *_runs(sides(results).values())]),
+        "labels per class": _unique([*_with_few_labels(results), *_runs(sides(results).values())]),
         "model": _runs(fastest(results)),
         "question": _unique(run for group in setting_groups(results) for run in _runs(results.groups[group.name])),
         "patience": _runs(each for each in results.groups.get("early_stopping", []) if not each.config.patience),
@@ -58,8 +58,8 @@ def table_sources(results: Results) -> dict[str, list[Run]]:
     return {title: runs for title, runs in tables.items() if runs}
 
 
-def _by_labels(results: Results) -> list[Run]:
-    return _runs(side for n in label_levels(results) for side in sides(results, n).values())
+def _with_few_labels(results: Results) -> list[Run]:
+    return _runs(side for compared in by_labels(results).values() for side in compared.values())
 
 
 def _runs(configurations: Iterable[Configuration]) -> list[Run]:

@@ -118,11 +118,9 @@ class Results:
         """Return the configuration of a kind with the highest mean validation accuracy, and of how many it is the best.
 
         Args:
-            labels: labelled images per class: 0 compares all configurations on record with all labels, another number
-                those of the study's group ``label_efficiency``.
+            labels: labelled images per class, 0 for all.
         """
-        candidates = self.groups.get("label_efficiency", []) if labels else self.pool
-        found = [each for each in candidates if (each.kind, each.config.labels_per_class) == (kind, labels)]
+        found = [each for each in self.pool if (each.kind, each.config.labels_per_class) == (kind, labels)]
         return max(found, key=lambda configuration: configuration.accuracy().mean, default=None), len(found)
 
 
