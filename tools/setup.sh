@@ -30,9 +30,9 @@ if [ "$(cat .venv/packages.stamp 2>/dev/null)" != "$wanted" ] || ! .venv/bin/pyt
     rm -rf .venv
     "$name" -m venv .venv || fail "No virtual environment could be made in $folder/.venv (see above)."
     mkdir -p .venv/home
-    # The lock is complete, so pip need not look for dependencies: --no-deps. Python compiles what is imported when it
-    # is imported; compiling everything here would take half of the time: --no-compile.
-    .venv/bin/python -m pip install --quiet --no-compile --require-hashes --no-deps -r requirements.lock ||
+    # The lock is complete, so pip need not look for dependencies: --no-deps. Not --no-compile, although compiling takes half
+    # of the time: where PYTHONDONTWRITEBYTECODE is set, every import of Keras would then take 8 seconds longer.
+    .venv/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock ||
         fail "The packages could not be installed (see above). Check the network and 4 GB of disk, then try again."
     echo "$wanted" >.venv/packages.stamp
 fi
