@@ -196,6 +196,7 @@ def test_a_link_shows_what_it_was_copied_from(page, browser):
     context.close()
 
 
+@pytest.mark.torture  # `make browser` runs it: on a busy machine its first click on the table is sometimes lost
 def test_the_back_button_leads_back_with_tab_filter_and_choice(page):
     open_page(page, "sort=name")
     page.get_by_role("textbox", name="Search").fill("depth-")
