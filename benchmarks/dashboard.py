@@ -63,7 +63,7 @@ def measure(runs: int = 1000, repeats: int = 5, max_wait: float = 0.0) -> dict:
                 for name, seconds in time_clicks(page, address, n, repeats).items():
                     clicks[name.replace("click", "one run in progress")] = seconds
             memory = psutil.Process(server.pid).memory_info().rss
-            clicks["click: a cell of Mistakes"] = time_cells(browser)
+            time_cells(browser, clicks)
             browser.close()
     return {
         "runs": n,
@@ -142,9 +142,8 @@ def time_clicks(page: Page, address: str, runs: int, repeats: int) -> dict[str, 
     return seconds
 
 
-def time_cells(browser: Browser) -> list[float]:
+def time_cells(browser: Browser, seconds: dict[str, list[float]]) -> None:
     """Time a click on each wrong cell of the confusion matrix of a run, until the pictures of that cell are shown."""
-    seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         test = write_tested(Path(folder) / "one", predictions(1, TEST_IMAGES))
         with served(folder) as (address, _):
@@ -155,9 +154,10 @@ def time_cells(browser: Browser) -> list[float]:
                 if true != predicted:
                     where = page.locator(".chart.clickable").evaluate(CENTRE, [predicted, true])
                     text = f"{count} images of {NAMES[true]}, predicted {NAMES[predicted]}"
-                    _record(seconds, "cell", page, lambda args=(page, where, text): _click_cell(*args))
+                    _record(
+                        seconds, "click: a cell of Mistakes", page, lambda args=(page, where, text): _click_cell(*args)
+                    )
             page.close()
-    return seconds["cell"]
 
 
 def _click_cell(page: Page, where: list[float], text: str) -> None:

@@ -1,11 +1,18 @@
 """One folder for all notebooks that a worker executes, outside the project."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+def but_long(chapters: Sequence[str | Path], long: str | tuple[str, ...]) -> list:
+    """Return parameters of a test; those of chapters whose number is in ``long`` run in `make notebooks` alone."""
+    marks = ([pytest.mark.torture] if Path(each).stem.startswith(long) else [] for each in chapters)
+    return [pytest.param(each, marks=own) for each, own in zip(chapters, marks, strict=True)]
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.notebooks.conftest import but_long
+
 ROOT = Path(__file__).parents[2]
 PLAIN, PARAMETERS = "plain-keras", "parameters"
 LONG = "08"  # in a minute: `make notebooks` runs it
@@ -33,7 +35,6 @@ def has(cell, tag):
 
 
 NOTEBOOKS = [path for path in sorted(ROOT.glob("notebooks/*.ipynb")) if any(has(cell, PLAIN) for cell in code(path))]
-RUN = [pytest.param(path, marks=[pytest.mark.torture] if path.stem.startswith(LONG) else []) for path in NOTEBOOKS]
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -85,7 +86,7 @@ def _is_method_call(node):
 @pytest.mark.slow
 @pytest.mark.course
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", but_long(NOTEBOOKS, LONG), ids=lambda path: path.stem)
 def test_the_plain_cells_run_as_a_program(path, tmp_path):
     """In a process in which ``transfer_utils`` cannot be imported; one epoch for each ``fit``, nbval runs them all."""
     run(preparation(path), tmp_path)

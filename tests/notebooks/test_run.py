@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.notebooks.conftest import but_long
 from transfer_utils.course.kernel import kernel_environment
 from transfer_utils.course.run import run_course
 
@@ -24,12 +25,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]
 
 # nbval executes all of them as well; `make notebooks` also runs the longer ones twice.
 LONG = ("02", "03", "04", "05", "06", "07", "08")
-TWICE = [pytest.param(name, marks=[pytest.mark.torture] if name.startswith(LONG) else []) for name in COURSE]
-
 DEAREST = "05_baseline_comparison"
 
 
-@pytest.mark.parametrize("name", TWICE)
+@pytest.mark.parametrize("name", but_long(COURSE, LONG))
 def test_papermill_executes_the_notebook(folder, monkeypatch, name):
     monkeypatch.chdir(folder)
     lines = []

@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from tests.notebooks.answers import ANSWERS
+from tests.notebooks.conftest import but_long
 from transfer_utils.course.exercises import CHECK, SOLUTION, skeleton
 from transfer_utils.course.kernel import kernel_environment
 
@@ -18,12 +19,11 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks" / "solutions").glob(
 
 # Those of these chapters train for a minute or more: `make notebooks` and `make torture` run them.
 LONG = ("04", "08")
-ALL = [pytest.param(path, marks=[pytest.mark.torture] if path.stem.startswith(LONG) else []) for path in NOTEBOOKS]
 
 pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]
 
 
-@pytest.mark.parametrize("path", ALL, ids=[path.stem for path in NOTEBOOKS])
+@pytest.mark.parametrize("path", but_long(NOTEBOOKS, LONG), ids=[path.stem for path in NOTEBOOKS])
 def test_checks_tell_wrong_answers_from_right_ones(folder, monkeypatch, path):
     """In one kernel, for each exercise: the empty one, the answers in ``answers.py``, and the solution."""
     monkeypatch.chdir(folder)

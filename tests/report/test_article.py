@@ -59,6 +59,11 @@ def headline(record: RunRecord, model: str = "transfer") -> bool:
     return (config["dataset"], config["model"], config["labels_per_class"]) == ("cifar10", model, 0)
 
 
+def of_few_steps(record: RunRecord) -> bool:
+    """Return whether few images were not repeated, so that a run with few labels has few steps."""
+    return not record.config.get("min_steps")
+
+
 def not_compact(record: RunRecord) -> bool:
     return record.config.get("baseline") != "compact"
 
@@ -212,18 +217,15 @@ def test_every_opponent_on_record_has_its_column_and_the_best_one_the_abstract()
 
 def test_opponents_with_too_few_steps_are_said_to_be_hurried():
     assert "flatter transfer learning" not in altered()
-    assert "flatter transfer learning" in altered(keep=lambda record: not record.config.get("min_steps"))
+    assert "flatter transfer learning" in altered(keep=of_few_steps)
 
 
 def test_who_used_validation_labels_with_few_labels_is_said(monkeypatch):
-    def old(record):
-        return not record.config.get("min_steps")
-
     text = altered()
     assert "The runs of transfer learning with few labels also used 10,000 labelled validation images" in text
     assert "The tutorial CNN used none and kept its last epoch." in text and "were trained for 4,000 steps" in text
-    assert "All runs with few labels also used" in altered(keep=old)
-    monkeypatch.setattr(facts, "choosing", lambda results, chose=True: [])
+    assert "All runs with few labels also used" in altered(keep=of_few_steps)
+    monkeypatch.setattr(facts, "choosing", lambda few, chose=True: [])
     assert "No validation labels were used" in altered()
 
 

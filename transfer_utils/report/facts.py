@@ -22,6 +22,7 @@ from transfer_utils.studies.spec import StudyGroup
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import MISSING
 
+FewLabels = dict[int, dict[str, Configuration]]  # the sides by labels per class, below all
 HEADLINE = "cifar10"  # the preset whose runs the article begins with
 ENOUGH_STEPS = 500  # of a CNN with few labels, so that it is not judged while it is still learning
 PATIENCES = (3, 4, 5, 10, math.inf)
@@ -85,36 +86,33 @@ def headline(results: Results) -> list[str]:
     return sentences
 
 
-def by_labels(results: Results) -> dict[int, dict[str, Configuration]]:
+def by_labels(results: Results) -> FewLabels:
     """Return the ``sides`` at each number of labels per class of the study, below all, with an opponent on record."""
     levels = sorted({each.config.labels_per_class for each in results.groups.get("label_efficiency", [])} - {0})
     compared = {n: sides(results, n) for n in levels}
     return {n: found for n, found in compared.items() if len(found) > 1 and "transfer" in found}
 
 
-def opponents_with_few_labels(results: Results) -> list[Configuration]:
-    """Return the opponents of ``by_labels``."""
-    return [side for found in by_labels(results).values() for kind, side in found.items() if kind != "transfer"]
-
-
-def hurried(results: Results) -> list[Configuration]:
+def hurried(few: FewLabels) -> list[Configuration]:
     """Return the opponents with few labels that had fewer than ``ENOUGH_STEPS`` training steps."""
-    return [side for side in opponents_with_few_labels(results) if side.steps < ENOUGH_STEPS]
+    return [side for side in _opponents(few) if side.steps < ENOUGH_STEPS]
 
 
-def opponent_steps(results: Results) -> tuple[int, int]:
+def opponent_steps(few: FewLabels) -> tuple[int, int]:
     """Return the fewest and the most training steps of an opponent with few labels."""
-    steps = [side.steps for side in opponents_with_few_labels(results)]
+    steps = [side.steps for side in _opponents(few)]
     return min(steps), max(steps)
 
 
-def choosing(results: Results, chose: bool = True) -> list[str]:
+def choosing(few: FewLabels, chose: bool = True) -> list[str]:
     """Return the names of the models with few labels that chose their epoch on labelled validation images, or not."""
-    every = [(kind, side) for found in by_labels(results).values() for kind, side in found.items()]
-    kinds = [
-        kind for kind, side in every if (side.first.config.get("selection", "validation") == "validation") == chose
-    ]
+    every = [(kind, side.first.config) for found in few.values() for kind, side in found.items()]
+    kinds = [kind for kind, config in every if (config.get("selection", "validation") == "validation") == chose]
     return [MODEL_NAMES[kind] for kind in dict.fromkeys(kinds)]
+
+
+def _opponents(few: FewLabels) -> list[Configuration]:
+    return [side for found in few.values() for kind, side in found.items() if kind != "transfer"]
 
 
 def label_table(results: Results) -> tuple[list[str], list[list[str]]]:
