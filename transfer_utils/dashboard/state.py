@@ -22,8 +22,9 @@ FORMAT = "format"
 RUN = "run"
 CHOSEN, HIDDEN = "chosen", "hidden"
 
-# Entries of the session: the parameters that were read or written, and whether a widget has changed one in this run.
-_KNOWN, _CHANGED = "address", "address changed"
+# Entries of the session: the parameters that were read or written, whether a widget has changed one in this run, and
+# the values with which the page drew its widgets.
+_KNOWN, _CHANGED, _DRAWN = "address", "address changed", "drawn"
 
 
 def follow_address() -> None:
@@ -32,6 +33,7 @@ def follow_address() -> None:
     Otherwise the session is newer: a click that the browser sent before it knew of the last change has an old address.
     """
     known = st.session_state.setdefault(_KNOWN, {})
+    st.session_state[_DRAWN] = {}
     changed = st.session_state.pop(_CHANGED, False)
     if getattr(get_script_run_ctx(), "is_history_navigation", not changed):
         known.clear()
@@ -54,6 +56,11 @@ def put(parameters: Mapping[str, str | Iterable[str]]) -> None:
     Nothing is written by callbacks of widgets that no reader has changed (see ``_are_widgets_old``).
     """
     if _are_widgets_old():
+        # A timer that is due between a click and the message of that click sends the click's new value first. With the
+        # drawn value put back, that message changes the widget again, and so calls its callback.
+        for key, value in st.session_state.get(_DRAWN, {}).items():
+            if st.session_state.get(key) != value:
+                st.session_state[key] = value
         return
     lists = {
         name: [value] * bool(value) if isinstance(value, str) else list(dict.fromkeys(value))
@@ -97,7 +104,18 @@ def kept(key: str, default: Any = "", valid: Container | None = None) -> dict[st
     value = found if isinstance(default, list) else found[-1] if found else default
     if key not in st.session_state or st.session_state[key] != value:  # not always: it undoes what is being typed
         st.session_state[key] = value
+    drawn(key, value)
     return {"key": key, "on_change": _keep, "args": (key, default)}
+
+
+def drawn(key: str, value: Any) -> None:
+    """Remember the value with which a widget is drawn whose callback writes into the address; ``kept`` does so itself.
+
+    Args:
+        key: of the widget.
+        value: what the session holds for it when it is drawn.
+    """
+    st.session_state.setdefault(_DRAWN, {})[key] = value
 
 
 def _keep(key: str, default: Any) -> None:

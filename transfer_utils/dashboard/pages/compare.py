@@ -49,6 +49,7 @@ def draw(view: View) -> None:
 def _pick_runs(view: View) -> list[Row]:
     """Draw the list of chosen runs, which the reader can change; return their rows."""
     st.session_state[PICKER] = [row.name for row in view.named(state.chosen())]
+    state.drawn(PICKER, st.session_state[PICKER])
     st.multiselect(
         "Runs",
         [row.name for row in view.rows],

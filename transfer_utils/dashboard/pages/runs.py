@@ -173,10 +173,11 @@ def _show_table(rows: list[Row], groups: list[RunGroup] | None) -> None:
     key = f"table {hash(str(members))}"
     selected = [place for place, names in enumerate(members) if chosen.issuperset(names)]
     if key not in st.session_state or set(st.session_state[key]["selection"]["rows"]) != set(selected):
-        st.session_state[key] = {"selection": {"rows": selected}}
+        st.session_state[key] = {"selection": {"rows": selected, "columns": [], "cells": []}}
+    state.drawn(key, st.session_state[key])
 
     def choose_selected() -> None:
-        selected = [name for place in st.session_state[key].selection.rows for name in members[place]]
+        selected = [name for place in st.session_state[key]["selection"]["rows"] for name in members[place]]
         listed = {name for names in members for name in names}
         state.choose([*(name for name in state.chosen() if name not in listed or name in selected), *selected])
 
