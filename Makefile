@@ -49,7 +49,7 @@ waits: setup ## measure again how long a reader of the dashboard waits, on a qui
 
 torture: setup ## repeat the fault tests with their large counts
 	@$(python) -m pytest -m "(torture or hypothesis or fault) and not browser" --hypothesis-profile=torture \
-	    --tally docs/faults.json
+	    --tally=docs/faults.json
 
 lint: setup ## check style, and the files for GitHub, conda, dev containers and citations against their schemas
 	@$(python) -m ruff check .
