@@ -352,7 +352,20 @@ ANSWERS = {
                 "    pooled = keras.layers.GlobalAveragePooling2D()(network(given / 127.5 - 1))\n"
                 "    return keras.Model(given, keras.layers.Dense(len(class_names), activation='softmax')(pooled))",
                 "on validation",
-            )
+            ),
+            (
+                "def learn(train_files, validation_files):\n"
+                "    network.trainable = False\n"
+                "    given = keras.Input((SIDE, SIDE, 3))\n"
+                "    pooled = keras.layers.GlobalAveragePooling2D()(network(given / 127.5 - 1))\n"
+                "    model = keras.Model(given, keras.layers.Dense(len(class_names), activation='softmax')(pooled))\n"
+                "    model.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)\n"
+                "    model.fit(*arrays(train_files), epochs=10, verbose=0)\n"
+                "    network.trainable = True\n"
+                "    model.fit(*arrays(train_files), epochs=1, verbose=0)\n"
+                "    return model",
+                "compiled again after unfreezing",
+            ),
         ],
     ],
 }
