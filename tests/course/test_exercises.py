@@ -38,6 +38,7 @@ def area(
         ("print(42)", "..."),
         ("# Say it.\nprint(42)", "# Say it.\n..."),
         ("def f(x):\n    # a clue\n    return 42", "def f(x):\n    ..."),
+        ("def f(x):\n    return 42\n\n\ny = f(1)", "def f(x):\n    ...\n\n\ny = ..."),
         (FUNCTION, FUNCTION_SKELETON),
     ],
 )

@@ -142,6 +142,41 @@ ANSWERS = {
         ],
         [("first_epoch = lambda accuracies, goal: int(np.argmax(accuracies)) + 1", "The first epoch")],
         [("probe_accuracy = lambda level, draw=0: level / 100", "Another draw")],
+        [
+            ("train_opponent, gains = (lambda x, y: build_baseline_cnn()), [1, 2]", "to finish learning"),
+            (
+                "def train_opponent(x, y):\n"
+                "    cnn = build_baseline_cnn()\n"
+                "    cnn.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)\n"
+                "    cnn.fit(x, y, epochs=20, verbose=0)\n"
+                "    return cnn\n"
+                "gains = [20, 20]",
+                "20 steps: that is too few",
+            ),
+            (
+                "def train_opponent(x, y):\n"
+                "    cnn = build_baseline_cnn()\n"
+                "    cnn.compile('sgd', 'sparse_categorical_crossentropy', jit_compile=False)\n"
+                "    cnn.fit(x / 255, y, epochs=400, verbose=0)\n"
+                "    return cnn\n"
+                "gains = [20, 20]",
+                "are the pixels 0 to 255",
+            ),
+            (
+                "def train_opponent(x, y):\n"
+                "    cnn = build_baseline_cnn()\n"
+                "    cnn.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)\n"
+                "    cnn.fit(x, y, epochs=400 // -(-len(x) // 32) + 1, verbose=0)\n"
+                "    return cnn\n"
+                "gains = [0.4, 0.4]",
+                "not fractions",
+            ),
+            (
+                "gains = (-40.0, -40.0)",
+                "the probe minus the CNN",
+            ),
+            ("gains = np.array([expected, 30])", ""),
+        ],
     ],
     "06_experiment_study": [
         [
@@ -275,6 +310,10 @@ ANSWERS = {
             ("hold_out = lambda labels, groups, share, rng: rng.random(len(labels)) < share", "on both sides"),
             ("hold_out = lambda labels, groups, share, rng: groups < 72", "Another generator"),
             (
+                "hold_out = lambda labels, groups, share, rng: np.isin(groups, rng.permutation(240)[:72])",
+                "draw each class on its own",
+            ),
+            (
                 "def hold_out(labels, groups, share, rng):\n"
                 "    draws = [rng.permutation(sorted(set(groups[labels == label]))) for label in set(labels)]\n"
                 "    held_out = {int(g) for draw in draws for g in draw[: int(share * len(draw))]}\n"
@@ -285,6 +324,18 @@ ANSWERS = {
         [
             ("choose_threshold = lambda confidence, correct, target: target", "A lower threshold"),
             ("choose_threshold = lambda confidence, correct, target: 0.0", "Fewer than 90 %"),
+            (
+                "def choose_threshold(confidence, correct, target):\n"
+                "    right = np.cumsum(correct[::-1]) / np.arange(1, len(correct) + 1)\n"
+                "    return confidence[::-1][np.argmax(right < target) - 1]",
+                "A lower threshold",
+            ),
+            (
+                "choose_threshold = lambda confidence, correct, target: min(\n"
+                "    t for t in confidence if correct[confidence >= t].mean() >= target\n"
+                ")",
+                "nothing may be answered",
+            ),
         ],
         [
             (
@@ -301,7 +352,20 @@ ANSWERS = {
                 "    pooled = keras.layers.GlobalAveragePooling2D()(network(given / 127.5 - 1))\n"
                 "    return keras.Model(given, keras.layers.Dense(len(class_names), activation='softmax')(pooled))",
                 "on validation",
-            )
+            ),
+            (
+                "def learn(train_files, validation_files):\n"
+                "    network.trainable = False\n"
+                "    given = keras.Input((SIDE, SIDE, 3))\n"
+                "    pooled = keras.layers.GlobalAveragePooling2D()(network(given / 127.5 - 1))\n"
+                "    model = keras.Model(given, keras.layers.Dense(len(class_names), activation='softmax')(pooled))\n"
+                "    model.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)\n"
+                "    model.fit(*arrays(train_files), epochs=10, verbose=0)\n"
+                "    network.trainable = True\n"
+                "    model.fit(*arrays(train_files), epochs=1, verbose=0)\n"
+                "    return model",
+                "compiled again after unfreezing",
+            ),
         ],
     ],
 }

@@ -17,8 +17,8 @@ from transfer_utils.course.kernel import kernel_environment
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks" / "solutions").glob("*.ipynb"))
 
-# Those of these chapters train for a minute or more: `make notebooks` and `make torture` run them.
-LONG = ("04", "08")
+# Those of these chapters train for half a minute or more: `make notebooks` and `make torture` run them.
+LONG = ("04", "05", "08")
 
 pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]
 

@@ -55,7 +55,7 @@ def skeleton(source: str) -> str:
     docstring. If nothing else remains, the code is ``...``.
     """
     comments = itertools.takewhile(lambda line: line.startswith("#"), source.splitlines())
-    return "\n".join([*comments, *(list(_skeleton_lines(source)) or ["..."])])
+    return "\n".join([*comments, *(list(_skeleton_lines(source)) or ["..."])]).rstrip()
 
 
 def serialised(notebook: NotebookNode) -> bytes:
@@ -74,7 +74,7 @@ def _skeleton_lines(source: str) -> Iterator[str]:
             end = first.end_lineno if ast.get_docstring(statement) is not None else first.lineno - 1
             while lines[end - 1].lstrip().startswith("#"):  # a comment on the solution
                 end -= 1
-            yield from [*lines[statement.lineno - 1 : end], "    ..."]
+            yield from [*lines[statement.lineno - 1 : end], "    ...", "", ""]
         elif isinstance(statement, ast.Assign):
             nodes = [node for target in statement.targets for node in ast.walk(target)]
             names = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
