@@ -1,7 +1,7 @@
 # Every target sets itself up first (tools/setup.sh): all it needs is make and Python 3.10 to 3.13.
 
 # Chapter 5 repeats its contest on two draws of images instead of three: it is the longest of the eight.
-COURSE := course --preset offline -p draws=2
+COURSE := course --preset offline -p draws 2
 LOCK_FLAGS :=
 
 # Other people's packages, and a virtual environment that happens to be active, stay out of ours.
