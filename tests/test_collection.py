@@ -5,14 +5,10 @@ import pytest
 from tests.pictures import new_collection, picture
 from transfer_utils.collection import (
     MAX_ARCHIVE_BYTES,
-    Collection,
-    Step,
     check_upload,
     checked_name,
     collections,
     create_collection,
-    read_model,
-    write_model,
 )
 from transfer_utils.errors import UserError
 
@@ -117,16 +113,9 @@ def test_an_upload_of_too_many_or_too_large_files_is_refused():
 
 
 @pytest.mark.fault(33)
-def test_a_damaged_answer_counts_as_none(tmp_path):
-    path = tmp_path / "step.json"
-    assert read_model(path, Step) is None
-    write_model(path, Step(title="a", done=1, total=2))
-    assert read_model(path, Step) == Step(title="a", done=1, total=2)
-    for content in (b"", b"[]", b'{"title": 1}', b'{"title": "a", "done": NaN, "total": 1}', b"\xff"):
-        path.write_bytes(content)
-        assert read_model(path, Step) is None
-    collection = Collection(tmp_path)
-    collection.beside.mkdir()
+def test_damaged_original_names_count_as_none(tmp_path):
+    collection = new_collection(tmp_path, n=1)
+    assert sorted(collection.original_names().values()) == ["0.png", "0.png"]
     for content in (b"", b"[1]", b'"a"', b"\xff"):
         collection.names.write_bytes(content)
         assert collection.original_names() == {}

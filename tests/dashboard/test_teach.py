@@ -6,15 +6,7 @@ import pytest
 from tests.dashboard.charts import figures
 from tests.pictures import bomb, new_collection, picture, zipped
 from transfer_utils.cli.options import photo_config
-from transfer_utils.collection import (
-    Collection,
-    CurvePoint,
-    Measurement,
-    Mistake,
-    Receipt,
-    collections,
-    write_model,
-)
+from transfer_utils.collection import Collection, collections
 from transfer_utils.config import preset
 from transfer_utils.dashboard import jobs, teach_pictures
 from transfer_utils.dashboard.jobs import Job
@@ -23,6 +15,7 @@ from transfer_utils.dashboard.store import View
 from transfer_utils.dashboard.teach_results import verdict
 from transfer_utils.errors import UserError
 from transfer_utils.records import RunRecord
+from transfer_utils.teach_messages import CurvePoint, Measurement, Mistake, Receipt, write_model
 
 
 @pytest.fixture(autouse=True)

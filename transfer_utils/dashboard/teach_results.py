@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from transfer_utils.collection import MIN_PICTURES, Collection, Measurement, Mistake, read_model
+from transfer_utils.collection import MIN_PICTURES, Collection
 from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.dashboard import style
 from transfer_utils.dashboard.pages.try_it import answer, model_file, run_file
@@ -17,6 +17,7 @@ from transfer_utils.dashboard.store import View
 from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import percent, points
 from transfer_utils.results.table import Row
+from transfer_utils.teach_messages import Measurement, Mistake, read_model
 from transfer_utils.utils.text import as_text, counted, finite_number
 
 SHOWN, PICTURE_PIXELS = 12, 136  # mistakes, and the width of their pictures
