@@ -83,6 +83,10 @@ def test_links_are_neither_classes_nor_pictures_nor_collections(tmp_path):
     collection.remove("linked", name)
     collection.remove_class("linked")
     assert (outside / name).exists(), "nothing outside is removed"
+    [kept] = collection.classes()["plate"]
+    collection.thumbnail_path(kept).unlink()
+    collection.thumbnail_path(kept).symlink_to(outside / name)
+    assert collection.thumbnail(kept) == b""
     other = tmp_path / "other"
     other.mkdir()
     (other / "teach").symlink_to(outside)
@@ -94,9 +98,13 @@ def test_links_are_neither_classes_nor_pictures_nor_collections(tmp_path):
 def test_a_picture_and_a_class_can_be_removed(tmp_path):
     collection = new_collection(tmp_path, n=2)
     before, [first, second] = collection.digest(), collection.classes()["cup"]
-    assert collection.newest("cup", 1) and len(collection.newest("cup", 9)) == 2
+    newest, at = collection.newest("cup"), (collection.folder / "cup").stat().st_mtime
+    assert sorted(newest) == [first, second]
+    os.utime(collection.folder / "cup" / newest[1], (at + 9, at + 9))
+    assert collection.newest("cup") == newest[::-1]
+    assert collection.thumbnail(first).startswith(b"\xff\xd8")
     collection.remove("cup", first)
-    assert collection.classes()["cup"] == [second] and not collection.thumbnail_path(first).exists()
+    assert collection.classes()["cup"] == [second] and collection.thumbnail(first) == b""
     assert collection.digest() != before
     collection.remove_class("cup")
     assert list(collection.classes()) == ["plate"] and len(list((collection.beside / "thumbnails").iterdir())) == 2

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import unicodedata
 from pathlib import Path
 
@@ -81,17 +80,23 @@ class Collection:
             files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         return sorted(name for name in files if PICTURE_NAME.fullmatch(name))
 
-    def newest(self, class_name: str, limit: int) -> list[str]:
-        """Return the stored file names of the pictures of a class that were added last and have a thumbnail."""
+    def thumbnail(self, picture: str) -> bytes:
+        """Return the thumbnail of a picture, a JPEG file; empty if there is none, or if it is a link."""
+        path = self.thumbnail_path(picture)
+        try:
+            return b"" if path.is_symlink() else path.read_bytes()
+        except OSError:
+            return b""  # the picture was put into the folder by hand, or is being removed
+
+    def newest(self, class_name: str) -> list[str]:
+        """Return the stored file names of the pictures of a class, those that were added last first."""
         times = {}
         for picture in self.classes().get(class_name, []):
             try:
-                status = os.lstat(self.thumbnail_path(picture))
+                times[picture] = os.lstat(self.folder / class_name / picture).st_mtime_ns
             except OSError:
-                continue  # it was put into the folder by hand, or is being removed
-            if stat.S_ISREG(status.st_mode):
-                times[picture] = status.st_mtime_ns
-        return sorted(times, key=times.get, reverse=True)[:limit]
+                continue  # it is being removed
+        return sorted(times, key=times.get, reverse=True)
 
     def digest(self) -> str:
         """Return 24 hex digits of the names of all pictures, which name their contents, and of their classes."""

@@ -51,6 +51,7 @@ STYLE = """
   .st-key-page { order: 1; max-width: 100%; } /* the navigation below the title and the camera, which share a line */
   .st-key-page button { padding-inline: 0.3rem; } /* so that seven pages fit */
 }
+.st-key-removal { position: sticky; bottom: 0; z-index: 1; padding-block: 0.5rem; background: inherit; }
 [class*="st-key-class-"] [data-testid="stImage"] { gap: 0.25rem; }
 [class*="st-key-best"] [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }
 </style>

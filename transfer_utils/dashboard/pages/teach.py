@@ -59,7 +59,7 @@ def draw(view: View) -> None:
     _draw_training(collection, view, job)
     if job:
         _follow(collection, owner, rows)
-    teach_results.draw(collection, rows)
+    teach_results.draw(collection, rows, busy=job is not None)
 
 
 def _choose(view: View) -> Collection | None:
