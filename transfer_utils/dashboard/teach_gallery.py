@@ -67,7 +67,7 @@ def _choose_page(name: str, pages: int) -> int:
         return 1
     key = f"page of {name}"
     st.session_state[key] = min(st.session_state.get(key, 1), pages)  # there are fewer once pictures are removed
-    page = st.number_input("Page", 1, pages, key=key, label_visibility="collapsed", width=110)
+    page = st.number_input("Page", 1, pages, key=key, label_visibility="collapsed", width=130)
     st.text(f"of {pages:,}")
     return page
 
