@@ -60,7 +60,7 @@ def test_from_the_empty_page_to_a_downloaded_model(page, folder):  # noqa: F811
     send(page, 0, {"wrong.png": picture("plate", 99)})
     expect(page.locator(".st-key-class-0").get_by_text("9 pictures")).to_be_visible()
     wait_until_drawn(page)
-    page.locator(".st-key-class-0").get_by_role("button", name="See larger").click()
+    page.locator(".st-key-class-0").get_by_role("button", name="See all 9").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="wrong.png").click()
     expect(dialog.get_by_role("button", name="wrong.png")).to_have_attribute("aria-pressed", "true")

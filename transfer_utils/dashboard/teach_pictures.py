@@ -71,9 +71,8 @@ def _draw_class(collection: Collection, name: str, place: int, n: int, busy: boo
     if any(thumbnails):
         st.image([*filter(None, thumbnails)], width=THUMBNAIL_PIXELS)
     if n:
-        label = f"See all {n:,}" if n > SHOWN else "See larger"
         look = {"on_click": state.put, "args": ({teach_gallery.CLASS: name},)}
-        st.button(label, icon=":material/photo_library:", type="tertiary", key=f"see {place}", **look)
+        st.button(f"See all {n:,}", icon=":material/photo_library:", type="tertiary", key=f"see {place}", **look)
     _draw_news(collection, name)
     if busy:
         return
