@@ -49,9 +49,9 @@ STYLE = """
   [data-testid="stLayoutWrapper"]:has(> .st-key-best-configurations) { order: 1; }
   .st-key-filters [data-testid="stColumn"], .st-key-numbers [data-testid="stColumn"] { min-width: calc(50% - 1rem); }
   .st-key-page { order: 1; max-width: 100%; } /* the navigation below the title and the camera, which share a line */
+  .st-key-remove-marked { position: fixed; z-index: 1; bottom: 1rem; right: 2rem; } /* in sight of each picture */
   .st-key-page button { padding-inline: 0.3rem; } /* so that seven pages fit */
 }
-.st-key-removal { position: sticky; bottom: 0; z-index: 1; padding-block: 0.5rem; background: inherit; }
 [class*="st-key-class-"] [data-testid="stImage"] { gap: 0.25rem; }
 [class*="st-key-best"] [data-testid="stText"] { font-size: 1.15rem; font-weight: 600; }
 </style>

@@ -50,16 +50,14 @@ def _show(collection: Collection, name: str, busy: bool) -> None:
         if at < len(shown):
             st.session_state[MARKED] = (str(collection.folder / name), marked ^ {shown[at]})
 
+    hint = "While the classifier learns from them, no picture can be removed."
+    st.caption(hint if busy else "Click pictures to mark them. Removed pictures are deleted.")
     if tiles:
         gallery.draw(tiles, f"all pictures {page}", f"Pictures of {name}", None if busy else mark)
-    if busy:
-        st.caption("While the classifier learns from them, no picture can be removed.")
-        return
-    label = f"Remove {counted(len(marked), 'picture')}" if marked else "Remove"
-    change = {"on_click": _remove, "args": (collection, name, marked), "disabled": not marked}
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="removal"):
+    if not busy:
+        label = f"Remove {counted(len(marked), 'picture')}" if marked else "Remove"
+        change = {"on_click": _remove, "args": (collection, name, marked), "disabled": not marked}
         st.button(label, icon=":material/delete:", key="remove marked", **change)
-        st.caption("Click pictures to mark them. Removed pictures are deleted.")
 
 
 def _choose_page(name: str, pages: int) -> int:
