@@ -5,14 +5,10 @@ import pytest
 from tests.pictures import new_collection, picture
 from transfer_utils.collection import (
     MAX_ARCHIVE_BYTES,
-    Collection,
-    Step,
     check_upload,
     checked_name,
     collections,
     create_collection,
-    read_model,
-    write_model,
 )
 from transfer_utils.errors import UserError
 
@@ -87,6 +83,10 @@ def test_links_are_neither_classes_nor_pictures_nor_collections(tmp_path):
     collection.remove("linked", name)
     collection.remove_class("linked")
     assert (outside / name).exists(), "nothing outside is removed"
+    [kept] = collection.classes()["plate"]
+    collection.thumbnail_path(kept).unlink()
+    collection.thumbnail_path(kept).symlink_to(outside / name)
+    assert collection.thumbnail(kept) == b""
     other = tmp_path / "other"
     other.mkdir()
     (other / "teach").symlink_to(outside)
@@ -98,9 +98,13 @@ def test_links_are_neither_classes_nor_pictures_nor_collections(tmp_path):
 def test_a_picture_and_a_class_can_be_removed(tmp_path):
     collection = new_collection(tmp_path, n=2)
     before, [first, second] = collection.digest(), collection.classes()["cup"]
-    assert collection.newest("cup", 1) and len(collection.newest("cup", 9)) == 2
+    newest, at = collection.newest("cup"), (collection.folder / "cup").stat().st_mtime
+    assert sorted(newest) == [first, second]
+    os.utime(collection.folder / "cup" / newest[1], (at + 9, at + 9))
+    assert collection.newest("cup") == newest[::-1]
+    assert collection.thumbnail(first).startswith(b"\xff\xd8")
     collection.remove("cup", first)
-    assert collection.classes()["cup"] == [second] and not collection.thumbnail_path(first).exists()
+    assert collection.classes()["cup"] == [second] and collection.thumbnail(first) == b""
     assert collection.digest() != before
     collection.remove_class("cup")
     assert list(collection.classes()) == ["plate"] and len(list((collection.beside / "thumbnails").iterdir())) == 2
@@ -117,16 +121,9 @@ def test_an_upload_of_too_many_or_too_large_files_is_refused():
 
 
 @pytest.mark.fault(33)
-def test_a_damaged_answer_counts_as_none(tmp_path):
-    path = tmp_path / "step.json"
-    assert read_model(path, Step) is None
-    write_model(path, Step(title="a", done=1, total=2))
-    assert read_model(path, Step) == Step(title="a", done=1, total=2)
-    for content in (b"", b"[]", b'{"title": 1}', b'{"title": "a", "done": NaN, "total": 1}', b"\xff"):
-        path.write_bytes(content)
-        assert read_model(path, Step) is None
-    collection = Collection(tmp_path)
-    collection.beside.mkdir()
+def test_damaged_original_names_count_as_none(tmp_path):
+    collection = new_collection(tmp_path, n=1)
+    assert sorted(collection.original_names().values()) == ["0.png", "0.png"]
     for content in (b"", b"[1]", b'"a"', b"\xff"):
         collection.names.write_bytes(content)
         assert collection.original_names() == {}

@@ -1,8 +1,6 @@
-"""The pictures of a classifier in the making: their folder, its limits, and what the page Teach and its commands write.
+"""The pictures of a classifier in the making: their folder, and its limits.
 
-The page writes uploaded files into a folder of their own and starts commands, which judge and keep the files, measure
-and train. Their answers are JSON files beside the pictures. A collection is an image folder, ``<class>/*``, so that
-``transfer-utils train --dataset folder`` takes it as it is.
+A collection is an image folder, ``<class>/*``, so that ``transfer-utils train --dataset folder`` takes it as it is.
 """
 
 from __future__ import annotations
@@ -12,21 +10,14 @@ import json
 import os
 import re
 import shutil
-import stat
 import unicodedata
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from transfer_utils.errors import UserError
-from transfer_utils.utils.files import write_json
 from transfer_utils.utils.text import as_text, counted, format_bytes
 
 FOLDER = "teach"  # in the runs folder; it holds the collections
 BESIDE = ".teach"  # in a collection, hidden from training: what is no picture
-
-REQUEST_NAME, RECEIPT_NAME = "request.json", "receipt.json"  # in the folder of an upload
 
 MIN_CLASSES, MAX_CLASSES = 2, 10
 MIN_PICTURES = 5  # of each class, before anything is trained: one for each fold of the cross-validation
@@ -36,112 +27,10 @@ MAX_ARCHIVE_BYTES = 200_000_000  # of a zip file
 MAX_BYTES = 2_000_000_000  # of all pictures of a collection
 MAX_CLASS_NAME, MAX_FILE_NAME = 60, 200  # characters
 MAX_NAME_BYTES = 200  # of a class in UTF-8; file systems allow 255
-MAX_JSON_BYTES = 8 << 20
 
 FORBIDDEN = re.compile(r'[/\\:*?"<>|]')  # in the names of folders, on any system
 DIGEST_CHARACTERS = 24
 PICTURE_NAME = re.compile(rf"[0-9a-f]{{{DIGEST_CHARACTERS}}}\.[a-z0-9]{{2,5}}")
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-class Upload(_Strict):
-    """Uploaded files; the n-th of them is the file ``<n>`` beside the request.
-
-    Attributes:
-        class_name: the class of all pictures; empty if the folders of the archives name the classes.
-        names: of the files on the machine that they came from.
-    """
-
-    class_name: str
-    names: list[str] = Field(max_length=MAX_FILES)
-
-
-class Receipt(_Strict):
-    """What became of an upload.
-
-    Attributes:
-        added: the number of pictures that were kept, by class.
-        refused: a sentence for each file that was not.
-    """
-
-    added: dict[str, int] = Field(default_factory=dict)
-    refused: list[str] = Field(default_factory=list)
-
-
-class Mistake(_Strict):
-    """A picture that is classified wrongly by the mean of the heads that had not learned from it.
-
-    Attributes:
-        file: its path in the collection, ``<class>/<name>``.
-        true, predicted: classes.
-        probability: the mean probability of ``predicted``, 0-1.
-    """
-
-    file: str
-    true: str
-    predicted: str
-    probability: float = Field(ge=0, le=1)
-
-
-class CurvePoint(_Strict):
-    """The accuracy of heads that learned from at most ``per_class`` pictures of each class, with its 95 % interval."""
-
-    per_class: int
-    accuracy: float
-    low: float
-    high: float
-
-
-class Measurement(_Strict):
-    """What cross-validation says of a head on the frozen features of a collection.
-
-    Attributes:
-        pictures_digest: ``Collection.digest`` of the pictures that were measured.
-        weights: of the backbone, as in the option.
-        n, different: the number of pictures, and of those and groups of them that do not look alike.
-        folds, repeats: each picture was classified ``repeats`` times by a head that had not seen it.
-        grouped: whether pictures that look alike were always in the same fold.
-        alike: the number of pictures that look like another one.
-        accuracy, low, high: the mean over all answers, and Wilson's 95 % interval for ``different`` pictures.
-        guessing: the accuracy of always naming the largest class.
-        recall: the share of the pictures of each class that were classified correctly.
-        mistakes: the most confident first.
-        curve: by the number of pictures per class, ascending; the last point has all.
-        gain, gain_low, gain_high: the difference of the last two points in [-1, 1], with Student's 95 % interval of the
-            mean over the pictures; None if there is one point only.
-    """
-
-    pictures_digest: str
-    weights: str
-    n: int
-    different: int
-    folds: int
-    repeats: int
-    grouped: bool
-    alike: int
-    accuracy: float
-    low: float
-    high: float
-    guessing: float
-    recall: dict[str, float]
-    mistakes: list[Mistake]
-    curve: list[CurvePoint]
-    gain: float | None
-    gain_low: float | None
-    gain_high: float | None
-
-
-class Step(_Strict):
-    """How far a command has come: ``done`` of ``total`` steps."""
-
-    title: str
-    done: int
-    total: int
 
 
 class Collection:
@@ -191,17 +80,23 @@ class Collection:
             files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         return sorted(name for name in files if PICTURE_NAME.fullmatch(name))
 
-    def newest(self, class_name: str, limit: int) -> list[str]:
-        """Return the stored file names of the pictures of a class that were added last and have a thumbnail."""
+    def thumbnail(self, picture: str) -> bytes:
+        """Return the thumbnail of a picture, a JPEG file; empty if there is none, or if it is a link."""
+        path = self.thumbnail_path(picture)
+        try:
+            return b"" if path.is_symlink() else path.read_bytes()
+        except OSError:
+            return b""  # the picture was put into the folder by hand, or is being removed
+
+    def newest(self, class_name: str) -> list[str]:
+        """Return the stored file names of the pictures of a class, those that were added last first."""
         times = {}
         for picture in self.classes().get(class_name, []):
             try:
-                status = os.lstat(self.thumbnail_path(picture))
+                times[picture] = os.lstat(self.folder / class_name / picture).st_mtime_ns
             except OSError:
-                continue  # it was put into the folder by hand, or is being removed
-            if stat.S_ISREG(status.st_mode):
-                times[picture] = status.st_mtime_ns
-        return sorted(times, key=times.get, reverse=True)[:limit]
+                continue  # it is being removed
+        return sorted(times, key=times.get, reverse=True)
 
     def digest(self) -> str:
         """Return 24 hex digits of the names of all pictures, which name their contents, and of their classes."""
@@ -316,18 +211,3 @@ def check_room(collection: Collection, more: int = 1) -> None:
     n = sum(map(len, collection.classes().values()))
     if n + more > MAX_FILES:
         raise UserError(f"A classifier may have at most {counted(MAX_FILES, 'picture')}, and this one has {n:,}.")
-
-
-def write_model(path: Path, value: BaseModel) -> None:
-    """Write a model as JSON, atomically."""
-    write_json(path, value.model_dump())
-
-
-def read_model(path: Path, kind: type[Model]) -> Model | None:
-    """Return what ``write_model`` wrote; None if the file is missing, too large or damaged."""
-    try:
-        if path.is_symlink() or path.stat().st_size > MAX_JSON_BYTES:
-            return None
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None

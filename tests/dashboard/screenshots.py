@@ -18,11 +18,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
 from tests.samples import write_samples, write_study
 
-PAGES = ("Runs", "Compare", "One run", "One run&part=Test split", "One run&part=Options", "Mistakes", "Study")
-PAGES += ("Try it", "Teach")
+PAGES = ("Runs", "Compare", "One run", "One run&part=Test split", "One run&part=Options")
+PAGES += ("One run&part=Files", "Mistakes", "Study", "Try it", "Teach")
 README_PAGES, README_HEIGHT, COLOURS = ("Runs", "Compare"), 760, 128
 WIDTHS, THEMES, MAX_HEIGHT = (1440, 800, 390), ("light", "dark"), 6000
 DRAWN = """() => !document.querySelector('[data-testid="stSkeleton"], [data-stale="true"]')
+    && [...document.images].every(image => image.complete)
     && [...document.querySelectorAll('.chart')]
         .every(chart => !chart.offsetParent || chart.querySelector('.main-svg'))"""
 

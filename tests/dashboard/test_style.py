@@ -17,3 +17,11 @@ def test_a_figure_without_a_legend_is_lower():
     style.lay_out(without, 300, legend=False)
     assert without.layout.height < with_legend.layout.height == 300
     assert without.layout.showlegend is False
+
+
+def test_rows_are_high_enough_for_names_of_several_lines():
+    short, long = go.Figure(), go.Figure()
+    for figure, name in ((short, "one line"), (long, "one<br>two<br>three")):
+        style.lay_out(figure, 200)
+        style.name_rows(figure, [name] * 4)
+    assert short.layout.height == 200 and long.layout.height >= 4 * 3 * 15 + 60

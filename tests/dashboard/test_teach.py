@@ -6,23 +6,16 @@ import pytest
 from tests.dashboard.charts import figures
 from tests.pictures import bomb, new_collection, picture, zipped
 from transfer_utils.cli.options import photo_config
-from transfer_utils.collection import (
-    Collection,
-    CurvePoint,
-    Measurement,
-    Mistake,
-    Receipt,
-    collections,
-    write_model,
-)
+from transfer_utils.collection import Collection, collections
 from transfer_utils.config import preset
-from transfer_utils.dashboard import jobs, teach_pictures
+from transfer_utils.dashboard import jobs, teach_gallery, teach_pictures
 from transfer_utils.dashboard.jobs import Job
 from transfer_utils.dashboard.pages import teach
 from transfer_utils.dashboard.store import View
 from transfer_utils.dashboard.teach_results import verdict
 from transfer_utils.errors import UserError
 from transfer_utils.records import RunRecord
+from transfer_utils.teach_messages import CurvePoint, Measurement, Mistake, Receipt, write_model
 
 
 @pytest.fixture(autouse=True)
@@ -204,6 +197,10 @@ def test_a_running_job_shows_its_step_and_can_be_stopped(tmp_path, draw, monkeyp
     assert not app.file_uploader and all(button.disabled for button in app.button if button.label == "Train")
     next(button for button in app.button if button.label == "Stop").click().run()
     assert job.stopping and next(button for button in app.button if button.label == "Stop").disabled
+    write_model(collection.measurement, measurement(collection))
+    app = draw(tmp_path, "Teach")
+    removing = [button for button in app.button if button.label == "Remove"]
+    assert removing and all(button.disabled for button in removing), "the pictures are being read"
     job.status = 143
     app = draw(tmp_path, "Teach")
     assert app.info[0].value == "Stopped." and app.file_uploader
@@ -241,6 +238,35 @@ def test_the_measurement_is_shown_with_how_it_was_made_and_mistakes_can_be_remov
     assert len(removing) == 2, "a picture that is gone is not shown"
     removing[0].click().run()
     assert len(collection.classes()["cup"]) == 4 and "Train again to measure them" in app.info[0].value
+
+
+def test_all_pictures_of_a_class_are_shown_and_marked_ones_are_removed(tmp_path, draw):
+    collection = new_collection(tmp_path, n=5)
+    app = draw(tmp_path, "Teach")
+    app.button(key="see 1").click().run()
+    assert not app.exception and app.query_params["class"] == "plate" and "plate: 5 pictures" in texts(app)
+    assert app.button(key="remove marked").disabled
+    first, second, *others = collection.newest("plate")
+    app.session_state[teach_gallery.MARKED] = (str(collection.folder / "plate"), {first, "gone.png"})
+    app.run()
+    assert app.button(key="remove marked").label == "Remove 1 picture"
+    app.button(key="remove marked").click().run()
+    assert collection.newest("plate") == [second, *others] and "plate: 4 pictures" in texts(app)
+    jobs._jobs[str(collection.folder)] = Job(teach.MEASURE)
+    app = draw(tmp_path, "Teach", **{"class": "cup"})
+    assert "no picture can be removed" in texts(app) and "remove marked" not in [button.key for button in app.button]
+    assert "All pictures" not in texts(draw(tmp_path, "Teach", **{"class": "../plate"}))
+
+
+def test_a_page_of_the_gallery_that_is_gone_gives_way_to_the_last(tmp_path, draw, monkeypatch):
+    monkeypatch.setattr(teach_gallery, "SHOWN", 2)
+    collection = new_collection(tmp_path, n=5)
+    app = draw(tmp_path, "Teach", **{"class": "cup"})
+    assert "of 3" in texts(app)
+    app.number_input(key="page of cup").set_value(3).run()
+    collection.remove("cup", collection.newest("cup")[0])
+    app.run()
+    assert not app.exception and app.number_input(key="page of cup").value == 2 and "of 2" in texts(app)
 
 
 def test_what_more_pictures_bring_is_said_by_the_interval(tmp_path):

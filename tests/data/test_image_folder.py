@@ -68,6 +68,17 @@ def test_the_error_for_an_unusable_folder_names_the_reason(tmp_path, paths, prob
         list_image_folder(lay_out(tmp_path, "file") / "file")
 
 
+@pytest.mark.fault(18)
+def test_all_classes_that_are_too_small_are_named_at_once(tmp_path):
+    root = lay_out(tmp_path, "a/x.txt", "b/1.png", "b/2.png", *(f"{name}/{i}.png" for name in "cd" for i in range(3)))
+    (root / "c" / "1.png").write_bytes(b"")
+    problem = r"Class 'a' .*\nFewer than 3 images that can be read are in 'b' \(2\), 'c' \(2; 1 empty file\)\.$"
+    with pytest.raises(UserError, match=problem):
+        list_image_folder(root)
+    (root / "a" / "1.png").write_bytes(b"1")
+    assert len(list_image_folder(root).splits["train"]) == 9, "what can be read is judged later"
+
+
 def test_pipes_are_ignored_and_links_out_of_the_folder_are_counted(tmp_path):
     root = lay_out(tmp_path / "root", "a/1.png", "b/1.png")
     outside = lay_out(tmp_path / "outside", "secret.png").resolve()

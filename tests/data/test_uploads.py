@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from tests.pictures import bomb, new_collection, picture, uploaded, zipped
-from transfer_utils.collection import Receipt, Upload, read_model, write_model
 from transfer_utils.data import uploads
 from transfer_utils.data.image_folder import list_image_folder
 from transfer_utils.data.images import decode_image
 from transfer_utils.data.uploads import take_upload
 from transfer_utils.errors import UserError
+from transfer_utils.teach_messages import Receipt, Upload, read_model, write_model
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ STYLE = """
   [data-testid="stLayoutWrapper"]:has(> .st-key-best-configurations) { order: 1; }
   .st-key-filters [data-testid="stColumn"], .st-key-numbers [data-testid="stColumn"] { min-width: calc(50% - 1rem); }
   .st-key-page { order: 1; max-width: 100%; } /* the navigation below the title and the camera, which share a line */
+  .st-key-remove-marked { position: fixed; z-index: 1; bottom: 1rem; right: 2rem; } /* in sight of each picture */
   .st-key-page button { padding-inline: 0.3rem; } /* so that seven pages fit */
 }
 [class*="st-key-class-"] [data-testid="stImage"] { gap: 0.25rem; }

@@ -7,16 +7,20 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (grid.drawn === drawn) return; // or the focus would be lost
   grid.drawn = drawn;
   grid.setAttribute("aria-label", data.label);
-  grid.classList.toggle("single", !data.clickable);
+  grid.classList.toggle("large", data.large);
+  const focused = [...grid.children].indexOf(grid.getRootNode().activeElement);
   grid.replaceChildren(...data.pictures.map((picture) => tile(picture, data.clickable, grid)));
+  grid.children[focused]?.focus();
 }
 
-function tile({ at, image, lines, name, right }, clickable, grid) {
+function tile({ at, image, lines, name, right, pressed }, clickable, grid) {
   const frame = document.createElement(clickable ? "button" : "div");
-  frame.className = `tile ${right ? "right" : "wrong"}`;
+  frame.className = "tile";
+  if (right !== null) frame.classList.add(right ? "right" : "wrong");
   frame.title = name;
   if (clickable) {
     frame.type = "button";
+    if (pressed !== null) frame.setAttribute("aria-pressed", pressed);
     frame.setAttribute("aria-label", [name, ...lines].join(", "));
     frame.addEventListener("click", () => grid.report(at));
   }

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import streamlit as st
 
 _STYLE = Path(__file__).with_name("gallery.css").read_text(encoding="utf-8")
+_JPEG = b"\xff\xd8"  # how such a file begins
 _JAVASCRIPT = Path(__file__).with_name("gallery.js").read_text(encoding="utf-8")
 
 
@@ -18,26 +19,31 @@ class Tile(NamedTuple):
 
     Attributes:
         at: the number by which a click reports it.
-        content: a WebP file, or empty if there is none; only the browser decodes it.
+        content: a WebP or JPEG file, or empty if there is none; only the browser decodes it.
         lines: of text below the picture.
         name: for readers who cannot see it.
-        right: whether it is marked in the colour of right or of wrong predictions.
+        right: whether it is underlined in the colour of right or of wrong predictions; None for no line.
+        pressed: whether it is marked, if clicks mark pictures.
     """
 
     at: int
     content: bytes
     lines: list[str]
     name: str
-    right: bool
+    right: bool | None = None
+    pressed: bool | None = None
 
 
-def draw(tiles: list[Tile], key: str, label: str, on_click: Callable[[int], None] | None = None) -> None:
-    """Draw pictures in a grid, or one of them large without ``on_click``.
+def draw(
+    tiles: list[Tile], key: str, label: str, on_click: Callable[[int], None] | None = None, large: bool = False
+) -> None:
+    """Draw pictures in a grid.
 
     Args:
         key: unique on a page.
         label: names the grid for readers who cannot see it.
         on_click: called with the number of a clicked picture, before the page is drawn again.
+        large: draw one large picture.
     """
     pictures = [
         {
@@ -46,6 +52,7 @@ def draw(tiles: list[Tile], key: str, label: str, on_click: Callable[[int], None
             "lines": [line.replace(" %", "\N{NO-BREAK SPACE}%") for line in tile.lines],
             "name": tile.name,
             "right": tile.right,
+            "pressed": tile.pressed,
         }
         for tile in tiles
     ]
@@ -55,7 +62,7 @@ def draw(tiles: list[Tile], key: str, label: str, on_click: Callable[[int], None
         if on_click and isinstance(picked, int):
             on_click(picked)
 
-    data = {"pictures": pictures, "label": label, "clickable": on_click is not None}
+    data = {"pictures": pictures, "label": label, "clickable": on_click is not None, "large": large}
     # Registered here, not on import, for the reason given in ``chart.py``.
     gallery = st.components.v2.component(
         "gallery", html='<div class="gallery" role="group"></div>', css=_STYLE, js=_JAVASCRIPT
@@ -64,4 +71,5 @@ def draw(tiles: list[Tile], key: str, label: str, on_click: Callable[[int], None
 
 
 def _address(content: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(content).decode("ascii") if content else ""
+    kind = "jpeg" if content.startswith(_JPEG) else "webp"
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii") if content else ""

@@ -147,7 +147,7 @@ def parallel(rows: list[Row]) -> go.Figure | None:
             x=list(range(len(options) + 1)),
             y=height.tolist(),
             mode="lines",
-            line={"color": style.tinted(style.colour(0), 0.5 + 0.5 * share), "width": 1.4 + 1.2 * share},
+            line={"color": style.tinted(style.colour(0), 0.6 + 0.4 * share), "width": 1.4 + 1.2 * share},
             name=as_label(row.name),
             text=[*(as_label(row.options.get(name, MISSING)) for name in options), row.accuracy("val")],
             hovertemplate="%{text}<extra>%{fullData.name}</extra>",
@@ -188,7 +188,7 @@ def _add_axis(figure: go.Figure, place: int, title: str, marks: list[tuple[float
     beside = {"showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11}, "name": style.ON_PAPER}
     step = -(-len(marks) // MAX_MARKS)
     for height, text in marks[::step]:
-        figure.add_annotation(x=place, y=height, text=as_label(text, 20), yshift=9 if height else -9, **beside)
+        figure.add_annotation(x=place, y=height, text=as_label(text, 20), yshift=12 if height else -12, **beside)
 
 
 def _error_bar(group: RunGroup, split: str, mean: float) -> tuple[float, float]:

@@ -31,6 +31,7 @@ NEUTRAL = "#808890"
 COLOURS_KEY = "colours"
 # At most three digits, without trailing zeros: 85%, 84.6%.
 PERCENT = ".3~p"
+LINE_HEIGHT, AROUND_ROWS = 17, 90  # pixels of a line of a label; of the legend and the axis around the rows
 MAX_VALUE = 1e6  # a larger value, of a damaged record, is drawn as this one
 
 
@@ -75,7 +76,9 @@ def lay_out(figure: go.Figure, height: int, legend: bool = True, **layout: Any) 
 
 
 def name_rows(figure: go.Figure, names: list[str]) -> None:
-    """Name the rows 0, 1, 2, ... of a chart, from the top to the bottom."""
+    """Name the rows 0, 1, 2, ... of a chart, from the top to the bottom; names of several lines make it higher."""
+    lines = max((name.count("<br>") + 1 for name in names), default=1)
+    figure.layout.height = max(figure.layout.height, AROUND_ROWS + LINE_HEIGHT * lines * len(names))
     limits = [len(names) - 0.4, -0.6]
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=limits, showgrid=False)
 

@@ -14,20 +14,10 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from transfer_utils.collection import (
-    MAX_CLASS_NAME,
-    MAX_CLASSES,
-    MIN_PICTURES,
-    RECEIPT_NAME,
-    REQUEST_NAME,
-    Collection,
-    Receipt,
-    Upload,
-    check_upload,
-    read_model,
-    write_model,
-)
+from transfer_utils.collection import MAX_CLASS_NAME, MAX_CLASSES, MIN_PICTURES, Collection, check_upload
+from transfer_utils.dashboard import state, teach_gallery
 from transfer_utils.errors import UserError
+from transfer_utils.teach_messages import RECEIPT_NAME, REQUEST_NAME, Receipt, Upload, read_model, write_model
 from transfer_utils.utils.disk import explain
 from transfer_utils.utils.supervised import run_child
 from transfer_utils.utils.text import as_text, counted
@@ -50,6 +40,7 @@ def draw(collection: Collection, busy: bool) -> None:
                 _draw_class(collection, name, place, len(classes[name]), busy)
     if len(classes) < MAX_CLASSES and not busy:
         _draw_adding(collection, classes)
+    teach_gallery.draw(collection, busy)
 
 
 def _draw_adding(collection: Collection, classes: dict[str, list[str]]) -> None:
@@ -76,11 +67,12 @@ def _draw_class(collection: Collection, name: str, place: int, n: int, busy: boo
             with st.popover("", icon=":material/more_vert:", help="Remove"):
                 if st.button(f"Remove this class with {counted(n, 'picture')}", key=f"remove {place}"):
                     _attempt(collection, "", lambda: collection.remove_class(name))
-    newest = collection.newest(name, SHOWN)
-    if newest:
-        st.image([collection.thumbnail_path(picture).read_bytes() for picture in newest], width=THUMBNAIL_PIXELS)
-    if n > len(newest):
-        st.caption(f"and {n - len(newest):,} more")
+    thumbnails = [collection.thumbnail(picture) for picture in collection.newest(name)[:SHOWN]]
+    if any(thumbnails):
+        st.image([*filter(None, thumbnails)], width=THUMBNAIL_PIXELS)
+    if n:
+        look = {"on_click": state.put, "args": ({teach_gallery.CLASS: name},)}
+        st.button(f"See all {n:,}", icon=":material/photo_library:", type="tertiary", key=f"see {place}", **look)
     _draw_news(collection, name)
     if busy:
         return

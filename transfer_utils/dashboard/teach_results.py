@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from transfer_utils.collection import MIN_PICTURES, Collection, Measurement, Mistake, read_model
+from transfer_utils.collection import MIN_PICTURES, Collection
 from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.dashboard import style
 from transfer_utils.dashboard.pages.try_it import answer, model_file, run_file
@@ -17,6 +17,7 @@ from transfer_utils.dashboard.store import View
 from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import percent, points
 from transfer_utils.results.table import Row
+from transfer_utils.teach_messages import Measurement, Mistake, read_model
 from transfer_utils.utils.text import as_text, counted, finite_number
 
 SHOWN, PICTURE_PIXELS = 12, 136  # mistakes, and the width of their pictures
@@ -29,8 +30,12 @@ def runs_of(collection: Collection, view: View) -> list[Row]:
     return sorted(rows, key=lambda row: row.record.run_id, reverse=True)
 
 
-def draw(collection: Collection, rows: list[Row]) -> None:
-    """Draw the measurement of the collection, if there is one, and its classifiers."""
+def draw(collection: Collection, rows: list[Row], busy: bool) -> None:
+    """Draw the measurement of the collection, if there is one, and its classifiers.
+
+    Args:
+        busy: pictures are being learned from, so that none can be removed.
+    """
     measured = read_model(collection.measurement, Measurement)
     if measured:
         st.subheader("How good is it?")
@@ -42,7 +47,7 @@ def draw(collection: Collection, rows: list[Row]) -> None:
             _draw_curve(measured)
         with right:
             _draw_recall(measured)
-        _draw_mistakes(collection, measured)
+        _draw_mistakes(collection, measured, busy)
     models = {row.name: (row, path) for row in rows if row.status == "completed" and (path := model_file(row))}
     if models:
         st.subheader("Use it")
@@ -58,7 +63,8 @@ def draw(collection: Collection, rows: list[Row]) -> None:
 
 
 def _draw_accuracy(measured: Measurement) -> None:
-    accuracy, guessing, pictures, mistakes = st.columns(4)
+    with st.container(key="numbers"):
+        accuracy, guessing, pictures, mistakes = st.columns(4)
     interval = f"95 %: {100 * measured.low:.1f}–{100 * measured.high:.1f}"
     accuracy.metric("Right answers", percent(measured.accuracy), interval, delta_color="off", delta_arrow="off")
     guessing.metric("By guessing", percent(measured.guessing))
@@ -140,7 +146,7 @@ def _draw_recall(measured: Measurement) -> None:
     st.dataframe(table, hide_index=True, column_config={"Right": bar}, key="teach recall")
 
 
-def _draw_mistakes(collection: Collection, measured: Measurement) -> None:
+def _draw_mistakes(collection: Collection, measured: Measurement, busy: bool) -> None:
     """Draw the misclassified pictures that still exist, each with a button to remove it."""
     classes = collection.classes()
     found = [(mistake, *mistake.file.split("/", 1)) for mistake in measured.mistakes]
@@ -153,16 +159,15 @@ def _draw_mistakes(collection: Collection, measured: Measurement) -> None:
         for place, (mistake, name, picture) in enumerate(found[:SHOWN]):
             with st.container(width=PICTURE_PIXELS, gap="small"):
                 _draw_mistake(collection, mistake, picture, names.get(picture, ""))
-                change = {"on_click": collection.remove, "args": (name, picture)}
+                change = {"on_click": collection.remove, "args": (name, picture), "disabled": busy}
                 st.button("Remove", key=f"remove mistake {place}", help="Delete this picture", **change)
     if len(found) > SHOWN:
         st.caption(f"and {len(found) - SHOWN:,} more")
 
 
 def _draw_mistake(collection: Collection, mistake: Mistake, picture: str, original: str) -> None:
-    thumbnail = collection.thumbnail_path(picture)
-    if thumbnail.is_file():
-        st.image(thumbnail.read_bytes(), width=PICTURE_PIXELS)
+    if thumbnail := collection.thumbnail(picture):
+        st.image(thumbnail, width=PICTURE_PIXELS)
     lines = [
         f"{as_text(mistake.true, 24)}, taken for",
         f"{as_text(mistake.predicted, 24)} ({percent(mistake.probability)})",

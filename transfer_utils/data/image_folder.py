@@ -93,6 +93,7 @@ class _Survey:
         ignored: the number of files of each extension that were ignored, by class folder.
         loose: pictures beside the class folders.
         nested: pictures in folders inside class folders.
+        empty: the number of image files without content, by class folder.
     """
 
     root: bytes
@@ -100,6 +101,7 @@ class _Survey:
     ignored: dict[bytes, Counter[str]] = field(default_factory=dict)
     loose: list[bytes] = field(default_factory=list)
     nested: list[bytes] = field(default_factory=list)
+    empty: Counter[bytes] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
     def name(self, path: bytes) -> str:
@@ -239,6 +241,7 @@ def _list_split(place: bytes, classes: list[bytes], folders: dict[bytes, bytes],
             status = os.stat(os.path.join(folders[name], file))
             digest.update(b"\0%b\0%d %d" % (file, status.st_size, status.st_mtime_ns))
             n_bytes += status.st_size
+            survey.empty[folders[name]] += not status.st_size
         packed.append(b"\0".join(names))
         counts.append(len(names))
     counts = np.array(counts, np.int64)
@@ -290,15 +293,20 @@ def _kinds(kinds: Counter[str]) -> str:
 
 
 def _check_classes(classes: Sequence[bytes], splits: dict[str, ImageFiles], survey: _Survey) -> None:
-    problems, heic = [], False
+    problems, few, heic = [], [], False
     train = splits["train"]
-    for label in np.flatnonzero(train.counts == 0):
-        place = os.path.join(train.root, classes[label])
-        kinds = survey.ignored.get(place, Counter())
+    needed = 1 + sum(split not in splits for split in ("validation", "test"))  # one for each split
+    for name, listed in zip(classes, train.counts.tolist(), strict=True):
+        place = os.path.join(train.root, name)
+        kinds, empty = survey.ignored.get(place, Counter()), survey.empty[place]
+        if listed:
+            files = f"; {counted(empty, 'empty file')}" if empty else ""
+            few += [f"{printable(name)!r} ({listed - empty}{files})"] * (listed - empty < needed)
+            continue
         heic = heic or bool(HEIC & set(kinds))
         only = f", only {_kinds(kinds)}" if kinds else ""
-        name = printable(classes[label])
-        problems.append(f"Class {name!r} has no images to train on: there are none in {printable(place)}{only}.")
+        where = f"{printable(place)}{only}"
+        problems.append(f"Class {printable(name)!r} has no images to train on: there are none in {where}.")
     for split, listed in splits.items():
         if not len(listed):
             problems.append(f"The {split} split has no images: there are none in {printable(listed.root)}.")
@@ -307,5 +315,7 @@ def _check_classes(classes: Sequence[bytes], splits: dict[str, ImageFiles], surv
                 problems.append(f"It holds {counted(len(loose), 'picture')} that must lie in class folders.")
     if heic:
         problems.append(HEIC_ADVICE)
+    if problems and few:
+        problems.append(f"Fewer than {needed} images that can be read are in {', '.join(few)}.")
     if problems:
         raise UserError("\n".join(problems))

@@ -18,7 +18,7 @@ import numpy as np
 
 from transfer_utils.data.image_folder import list_image_folder
 from transfer_utils.data.images import decode_image, measure_image, read_image_file
-from transfer_utils.data.likeness import MAX_PAIRS, SIDE, Look, look_of, similar_pairs
+from transfer_utils.data.likeness import MAX_PAIRS, SIDE, Look, connected, look_of, similar_pairs
 from transfer_utils.errors import UserError
 from transfer_utils.utils.machine import available_cores
 from transfer_utils.utils.progress import Progress
@@ -177,14 +177,8 @@ def _copies(pictures: Sequence[Picture]) -> Iterator[tuple[int, int]]:
 
 def _groups(pairs: Iterable[tuple[int, int]], pictures: Sequence[Picture]) -> list[list[Picture]]:
     """Return the groups of pictures that pairs connect: those across splits first, then those across classes."""
-    import scipy.sparse
-
-    edges = np.array(list(pairs), np.int64).reshape(-1, 2)
-    graph = scipy.sparse.coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(pictures),) * 2)
-    _, component = scipy.sparse.csgraph.connected_components(graph, directed=False)
     members: dict[int, list[Picture]] = {}
-    for at in np.unique(edges):
-        members.setdefault(int(component[at]), []).append(pictures[at])
-    return sorted(
-        members.values(), key=lambda group: (not across_splits(group), not across_classes(group), -len(group))
-    )
+    for number, picture in zip(connected(pairs, len(pictures)).tolist(), pictures, strict=True):
+        members.setdefault(number, []).append(picture)
+    groups = [group for group in members.values() if len(group) > 1]
+    return sorted(groups, key=lambda group: (not across_splits(group), not across_classes(group), -len(group)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+
+from transfer_utils.data.images import resize_images
 
 # Two pictures look alike if at most so many of the 64 bits of their difference hashes differ and their thumbnails
 # correlate at least so much. The hash is fast to compare; the correlation rejects plain pictures, whose hashes agree.
@@ -23,6 +25,7 @@ REACH, MIN_SHIFTED, MIN_HALF_SIZE = 4, 0.96, 0.8
 NEIGHBOURS, CELLS = 10, 8
 MIN_CONTRAST = 4.0  # grey levels, the standard deviation below which a picture is plain
 VERIFIED = 2_000  # pairs shifted at a time
+CHUNK = 256  # images resized at a time
 
 SIDE, THUMBNAIL_SIDE = 32, 16  # pixels
 
@@ -51,6 +54,26 @@ def similar_pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
     """Yield the pairs of positions of pictures that look alike, at most ``MAX_PAIRS`` found by each of the two ways."""
     yield from itertools.islice(_same_hash(looks), MAX_PAIRS)
     yield from itertools.islice(_shifted(np.array([look.grey for look in looks])), MAX_PAIRS)
+
+
+def groups_of_images(images: np.ndarray) -> np.ndarray:
+    """Return a number for each image, int (n,), equal for images that look alike.
+
+    Args:
+        images: uint8 (n, side, side, 3), 0-255.
+    """
+    starts = range(0, len(images), CHUNK)
+    looks = [look_of(small) for start in starts for small in resize_images(images[start : start + CHUNK], SIDE)]
+    return connected(similar_pairs(looks), len(images))
+
+
+def connected(pairs: Iterable[tuple[int, int]], n: int) -> np.ndarray:
+    """Return a number for each of ``n`` positions, int (n,), equal for those that pairs of positions connect."""
+    import scipy.sparse
+
+    edges = np.array(list(pairs), np.int64).reshape(-1, 2)
+    graph = scipy.sparse.coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(n, n))
+    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
 
 
 def _difference_hash(grey: Image.Image) -> int:

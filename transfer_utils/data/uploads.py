@@ -18,20 +18,15 @@ from transfer_utils.collection import (
     MAX_FILE_BYTES,
     MAX_FILE_NAME,
     MAX_FILES,
-    RECEIPT_NAME,
-    REQUEST_NAME,
     Collection,
-    Receipt,
-    Upload,
     check_upload,
     checked_name,
-    read_model,
-    write_model,
 )
 from transfer_utils.data.archives import PictureArchive, is_archive
 from transfer_utils.data.image_folder import EXTENSIONS, HEIC, HEIC_ADVICE
 from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
+from transfer_utils.teach_messages import RECEIPT_NAME, REQUEST_NAME, Receipt, Upload, read_model, write_model
 from transfer_utils.utils.files import lock, write_bytes, write_json
 from transfer_utils.utils.text import as_text, counted, format_bytes, printable
 

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transfer_utils.collection import CurvePoint, Measurement, Mistake
 from transfer_utils.config import RunConfig
-from transfer_utils.data.inspection import inspect_folder
+from transfer_utils.data.likeness import groups_of_images
 from transfer_utils.data.sources import load_source
 from transfer_utils.data.splits import draw_labels, split_stratified, whole_split
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import summarise_seeds, wilson_interval
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
+from transfer_utils.teach_messages import CurvePoint, Measurement, Mistake
 from transfer_utils.training.linear_head import LinearHead, solve_head
 from transfer_utils.utils.progress import Progress
 
@@ -60,8 +60,8 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
         short = f"{names[int(counts.argmin())]!r} has {counts.min()}"
         raise UserError(f"Cross-validation needs at least {FOLDS} pictures of each class that can be read; {short}.")
     features = np.asarray(extract_features(extractor, split, config, progress=progress), "float32")
-    found = inspect_folder(config.data_dir, progress)
-    groups = found.groups_of([path for path, _ in split.files])
+    # The pixels are those that the features come from; the page keeps no two files of the same content.
+    groups = groups_of_images(split.store)
     grouped = _can_be_grouped(labels, groups)
     repeats = REPEATS if len(labels) < FEW else 1
     folds = [

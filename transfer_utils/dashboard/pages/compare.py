@@ -146,8 +146,8 @@ def _draw_parallel(rows: list[Row]) -> None:
         selection = f" The chart shows the {shown} most informative of {options} options." if options > shown else ""
         st.caption(
             "One line per run; better runs have stronger lines. Point at a line to see its run. Drag over a part of an "
-            "axis to keep the runs that pass there, and with Shift over a second one; a double click shows all runs."
-            + selection
+            "axis to keep the runs that pass there, and with Shift over a second one; a double click shows all runs. "
+            "On a narrow screen, swipe to the validation accuracy." + selection
         )
         alt = "Parallel coordinates of the options that differ"
         revision = " ".join(note.text for note in figure.layout.annotations)  # a selection is of places on these axes

@@ -215,7 +215,7 @@ def _look_closely(tested: Tested, at: int) -> None:
     left, right = st.columns([2, 3], gap="medium")
     with left:
         tile = Tile(at, content, [], tested.name(at), bool(tested.right()[at]))
-        gallery.draw([tile], "one picture", "The test image")
+        gallery.draw([tile], "one picture", "The test image", large=True)
     with right:
         st.text(tested.name(at))
         st.text(f"True class: {tested.true(at)}. Predicted: {tested.predicted(at)}.")

@@ -10,20 +10,13 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from transfer_utils.collection import (
-    FOLDER,
-    MAX_CLASS_NAME,
-    Collection,
-    Step,
-    collections,
-    create_collection,
-    read_model,
-)
+from transfer_utils.collection import FOLDER, MAX_CLASS_NAME, Collection, collections, create_collection
 from transfer_utils.dashboard import jobs, state, teach_pictures, teach_results
 from transfer_utils.dashboard.store import View
 from transfer_utils.errors import UserError
 from transfer_utils.results.progress import describe_progress, progress, silence
 from transfer_utils.results.table import Row
+from transfer_utils.teach_messages import Step, read_model
 from transfer_utils.utils.disk import explain
 from transfer_utils.utils.text import as_text
 
@@ -66,7 +59,7 @@ def draw(view: View) -> None:
     _draw_training(collection, view, job)
     if job:
         _follow(collection, owner, rows)
-    teach_results.draw(collection, rows)
+    teach_results.draw(collection, rows, busy=job is not None)
 
 
 def _choose(view: View) -> Collection | None:

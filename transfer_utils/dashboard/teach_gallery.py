@@ -1,0 +1,80 @@
+"""The dialog of the page "Teach" with all pictures of a class, in which some can be marked and removed."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from transfer_utils.collection import Collection
+from transfer_utils.dashboard import gallery, state
+from transfer_utils.dashboard.gallery import Tile
+from transfer_utils.utils.text import as_text, counted
+
+CLASS = "class"  # in the address: the class whose pictures are shown
+MARKED = "teach marked"  # in the session: the folder of the class, and the stored names of the marked pictures
+SHOWN = 60  # pictures on one page
+
+
+def draw(collection: Collection, busy: bool) -> None:
+    """Draw the dialog if the address names a class; while pictures are learned from (``busy``), none can be removed."""
+    name = (state.values(CLASS) or [""])[-1]
+    if name in collection.classes():
+        _show(collection, name, busy)
+
+
+def _close() -> None:
+    st.session_state.pop(MARKED, None)
+    state.put({CLASS: ""})
+
+
+@st.dialog("All pictures of a class", width="large", on_dismiss=_close)
+def _show(collection: Collection, name: str, busy: bool) -> None:
+    pictures, names = collection.newest(name), collection.original_names()
+    marked = _marked(collection, name) & set(pictures)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.text(f"{as_text(name)}: {counted(len(pictures), 'picture')}")
+        st.space("stretch")
+        page = _choose_page(name, -(-len(pictures) // SHOWN))
+    shown = pictures[(page - 1) * SHOWN : page * SHOWN]
+    tiles = [
+        Tile(
+            at,
+            collection.thumbnail(picture),
+            [],
+            as_text(names.get(picture, picture), 80),
+            pressed=None if busy else picture in marked,
+        )
+        for at, picture in enumerate(shown)
+    ]
+
+    def mark(at: int) -> None:
+        if at < len(shown):
+            st.session_state[MARKED] = (str(collection.folder / name), marked ^ {shown[at]})
+
+    hint = "While the classifier learns from them, no picture can be removed."
+    st.caption(hint if busy else "Click pictures to mark them. Removed pictures are deleted.")
+    if tiles:
+        gallery.draw(tiles, f"all pictures {page}", f"Pictures of {name}", None if busy else mark)
+    if not busy:
+        label = f"Remove {counted(len(marked), 'picture')}" if marked else "Remove"
+        change = {"on_click": _remove, "args": (collection, name, marked), "disabled": not marked}
+        st.button(label, icon=":material/delete:", key="remove marked", **change)
+
+
+def _choose_page(name: str, pages: int) -> int:
+    if pages < 2:
+        return 1
+    key = f"page of {name}"
+    st.session_state[key] = min(st.session_state.get(key, 1), pages)  # there are fewer once pictures are removed
+    page = st.number_input("Page", 1, pages, key=key, label_visibility="collapsed", width=130)
+    st.text(f"of {pages:,}")
+    return page
+
+
+def _marked(collection: Collection, name: str) -> set[str]:
+    folder, marked = st.session_state.get(MARKED, ("", set()))
+    return marked if folder == str(collection.folder / name) else set()
+
+
+def _remove(collection: Collection, name: str, pictures: set[str]) -> None:
+    for picture in pictures:
+        collection.remove(name, picture)
