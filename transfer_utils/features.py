@@ -13,7 +13,7 @@ import numpy as np
 
 from transfer_utils.config import RunConfig
 from transfer_utils.data.augment import blend, draw_view, training_view
-from transfer_utils.data.splits import Split
+from transfer_utils.data.dataset import Split
 from transfer_utils.errors import UserError
 from transfer_utils.models.batchnorm_folding import tensors_in
 from transfer_utils.models.engine import Engine, choose_engine

@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 from transfer_utils.config import RunConfig
-from transfer_utils.data.splits import Split, draw_labels, load_dataset
+from transfer_utils.data.dataset import Split
+from transfer_utils.data.splits import draw_labels, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import BASELINES, build_feature_extractor
