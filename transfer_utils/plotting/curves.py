@@ -14,8 +14,8 @@ from transfer_utils.errors import UserError
 from transfer_utils.plotting.style import (
     DOTTED,
     MARKERS,
-    NOT_RECORDED,
     MODEL_STYLES,
+    NOT_RECORDED,
     PERCENT,
     WIDTH,
     canvas,
