@@ -157,10 +157,10 @@ def _model_of_run(path: Path) -> Path:
     """Return the model file in the folder of a run; any other path is returned as it is."""
     if not (path / RECORD_NAME).is_file():
         return path
-    found = next((path / name for name in MODELS_OF_A_RUN if (path / name).is_file()), None)
-    if found is None:
+    model = next((path / name for name in MODELS_OF_A_RUN if (path / name).is_file()), None)
+    if model is None:
         raise UserError(f"{path} has no saved model, only the record of its run: train it again, or name a model file.")
-    return found
+    return model
 
 
 def _record_beside(path: Path) -> RunRecord | None:
