@@ -68,7 +68,8 @@ def pretrain_backbone(
     targets = keras.utils.to_categorical(labels, len(class_names))
     n_train = n_letters - n_letters // 20
     data = [(images[part], targets[part]) for part in (slice(n_train), slice(n_train, None))]
-    curves = _fit(model, *data, epochs, batch_size, learning_rate, progress)
+    schedule = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    curves = _fit(model, *data, **schedule, progress=progress)
     weights = Path(output_dir) / f"letters_mobilenetv2_{alpha}.npz"
     save_weights_npz(base, weights)
     record = {
@@ -104,6 +105,7 @@ def _fit(
     model: keras.Model,
     train: Batch,
     validation: Batch,
+    *,
     epochs: int,
     batch_size: int,
     learning_rate: float,
