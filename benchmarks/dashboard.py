@@ -25,10 +25,8 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.pairs import wait_until_quiet
-from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
-from tests.dashboard.test_mistakes import NAMES, predictions, write_tested
-from tests.dashboard.test_mistakes_browser import CENTRE
-from tests.samples import write_study
+from tests.dashboard.server import BROWSER_FLAGS, CENTRE, CHROMIUM, served
+from tests.samples import TESTED_CLASSES, predictions, write_study, write_tested
 from transfer_utils.records import RECORD_NAME, read_record
 from transfer_utils.utils.files import lock, write_json
 
@@ -153,7 +151,7 @@ def time_cells(browser: Browser, seconds: dict[str, list[float]]) -> None:
             for (true, predicted), count in np.ndenumerate(test.confusion_matrix()):
                 if true != predicted:
                     where = page.locator(".chart.clickable").evaluate(CENTRE, [predicted, true])
-                    text = f"{count} images of {NAMES[true]}, predicted {NAMES[predicted]}"
+                    text = f"{count} images of {TESTED_CLASSES[true]}, predicted {TESTED_CLASSES[predicted]}"
                     _record(
                         seconds, "click: a cell of Mistakes", page, lambda args=(page, where, text): _click_cell(*args)
                     )

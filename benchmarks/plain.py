@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from transfer_utils.config import RunConfig
-from transfer_utils.data.splits import Split
+from transfer_utils.data.dataset import Split
 from transfer_utils.models.networks import (
     build_backbone,
     build_feature_extractor,

@@ -17,7 +17,8 @@ import tensorflow as tf
 from benchmarks import plain
 from benchmarks.pairs import Timed, compare
 from transfer_utils.config import RunConfig, preset
-from transfer_utils.data.splits import Dataset, load_dataset
+from transfer_utils.data.dataset import Dataset
+from transfer_utils.data.splits import load_dataset
 from transfer_utils.experiment.evaluate import predict_probabilities
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import BoundaryCache, extract_features

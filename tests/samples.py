@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy as np
 
 from transfer_utils.config import RunConfig
 from transfer_utils.evaluation import wilson_interval
-from transfer_utils.records import RECORD_NAME, RunRecord, finite, pack_bits
+from transfer_utils.predictions import PREDICTIONS_NAME, Predictions, load_predictions, save_predictions
+from transfer_utils.records import RECORD_NAME, RunRecord, finite, pack_bits, read_record
+from transfer_utils.thumbnails import THUMBNAILS_NAME, save_thumbnails
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 N_TEST, N_VALIDATION = 10_000, 10_000
+TESTED_CLASSES = ["<b>cat</b>", "dog", "bird"]  # of a run that keeps its predictions
 RUNNING = "depth-60-0"  # the sample run in progress; its lock must be held for it to count as such
 OLD_LOG = {
     "config": {
@@ -116,6 +120,32 @@ def cifar10(config: RunConfig) -> dict[str, Any]:
         "class_names": list(CLASSES),
         "images": {"train": 10 * (config.labels_per_class or 4000), "validation": N_VALIDATION, "test": N_TEST},
     }
+
+
+def predictions(seed: int, n: int = 300, classes: int = 3, names: bool = True) -> Predictions:
+    """Return predictions of which three quarters are right; the labels are the same for every seed."""
+    labels = np.random.default_rng(0).integers(0, classes, n)
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 1, (n, classes)) + 2 * np.eye(classes)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    files = (
+        [f"test/{TESTED_CLASSES[label % 3].strip('</b>')}/{at}.png" for at, label in enumerate(labels)] if names else []
+    )
+    return Predictions(probabilities, labels, np.arange(n), probabilities.argmax(axis=1), files)
+
+
+def write_tested(
+    folder: Path, test: Predictions, thumbnails: Iterable[int] | None = None, names: object = TESTED_CLASSES
+) -> Predictions:
+    """Write a run that keeps predictions, and thumbnails of these positions (by default of all images)."""
+    record = read_record(write_run(folder, {"dataset": "folder", "data_dir": "pets"}, "completed", 0))
+    record.dataset = {"name": "folder", "class_names": names}
+    record.confusion_matrix = test.confusion_matrix().tolist()
+    record.save(folder / "run.json")
+    save_predictions(folder / PREDICTIONS_NAME, {"val": test, "test": test})
+    positions = range(len(test)) if thumbnails is None else thumbnails
+    save_thumbnails(folder / THUMBNAILS_NAME, positions, lambda rows: np.zeros((len(rows), 8, 8, 3), np.uint8))
+    return load_predictions(folder)["test"]  # rounded to float16, as the page reads them
 
 
 def _curves(config: RunConfig, status: str, random: np.random.Generator) -> dict[str, dict[str, list]]:

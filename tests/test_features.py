@@ -17,7 +17,7 @@ import pytest
 from tests import tiny
 from transfer_utils import features
 from transfer_utils.data.augment import training_view
-from transfer_utils.data.splits import Split
+from transfer_utils.data.dataset import Split
 from transfer_utils.errors import UserError
 from transfer_utils.features import BoundaryCache, extract_features
 from transfer_utils.models.networks import (

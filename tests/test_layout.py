@@ -1,8 +1,11 @@
-"""The layout: modules that read run records do not import modules that train."""
+"""The layout: imports point up the table of CONTRIBUTING.md; modules that read run records import none that compute."""
 
 import ast
+import graphlib
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -14,21 +17,49 @@ COMPUTING = ("data", "models", "features", "training", "experiment", "predict", 
 ASKS_A_MODEL = PACKAGE / "dashboard" / "pages" / "try_it.py"
 
 
-def modules_imported(source: str) -> set[str]:
-    """Return the modules of the package that a file imports, at the top or inside a function."""
-    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom | ast.Import)]
-    names = {
-        f"{node.module}.{alias.name}" for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
-    names |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("transfer_utils.")}
+def modules_imported(path: Path) -> set[str]:
+    """Return the modules of the package that a file imports, at the top or inside a function, as ``results.table``."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} has a relative import, which this test does not follow"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    own = (name.removeprefix("transfer_utils.").split(".") for name in names if name.startswith("transfer_utils."))
+    return {".".join(parts[:depth]) for parts in own for depth in range(1, 4)}
+
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in PACKAGE.rglob("*.py")
+    if path.name not in ("__init__.py", "__main__.py")
+}
 
 
 @pytest.mark.parametrize("folder", READERS)
 def test_modules_that_read_records_import_none_that_compute(folder):
+    known = {path.stem for path in PACKAGE.iterdir()}
     for path in (PACKAGE / folder).rglob("*.py"):
+        imported = {name.split(".")[0] for name in modules_imported(path)}
         if path != ASKS_A_MODEL:
-            assert not modules_imported(path.read_text("utf-8")) & set(COMPUTING), path
+            assert not imported & set(COMPUTING), path
+        assert imported <= known, f"{path} imports a function from transfer_utils, which may come from any module"
+
+
+def test_imports_point_up_the_table_of_contributing_and_never_in_a_circle():
+    table = re.findall(r"^\| (`.*?) \|", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+    rows = {Path(name).stem: row for row, cell in enumerate(table) for name in re.findall("`(.*?)`", cell)}
+    assert rows.keys() - {"letters"} == {name.split(".")[0] for name in MODULES}
+    imports = {name: modules_imported(path) & MODULES.keys() for name, path in MODULES.items()}
+    down = [
+        (name, other)
+        for name, others in imports.items()
+        for other in others
+        if rows[other.split(".")[0]] > rows[name.split(".")[0]]
+    ]
+    assert down == []
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
 
 
 # What the examples of the README, the course, papermill and the tests leave behind, and what belongs to the project.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from transfer_utils.errors import UserError
-from transfer_utils.option_errors import explain, near, shown, unknown
+from transfer_utils.option_errors import explain_option, near, shown, unknown
 from transfer_utils.presets import BASELINE_OPTIONS, PRESETS
 from transfer_utils.presets import PRESET_PURPOSE as PRESET_PURPOSE  # importable from here as before
 
@@ -368,7 +368,7 @@ def preset(name: str, **options: Any) -> RunConfig:
         return RunConfig(**{**PRESETS.get(name, {}), **own, **options, "preset": name})
     except ValidationError as error:
         places = [(item, ".".join(str(part) for part in item["loc"])) for item in error.errors()]
-        lines = [explain(item, name, RunConfig.model_fields) for item, name in places]
+        lines = [explain_option(item, name, RunConfig.model_fields) for item, name in places]
         raise UserError("\n".join(lines)) from None
 
 

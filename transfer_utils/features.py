@@ -13,7 +13,7 @@ import numpy as np
 
 from transfer_utils.config import RunConfig
 from transfer_utils.data.augment import blend, draw_view, training_view
-from transfer_utils.data.splits import Split
+from transfer_utils.data.dataset import Split
 from transfer_utils.errors import UserError
 from transfer_utils.models.batchnorm_folding import tensors_in
 from transfer_utils.models.engine import Engine, choose_engine
@@ -56,7 +56,9 @@ def extract_features(
         A read-only memory map (n, ...) float16.
     """
     engine = engine or (lambda: Engine(model, config.engine))
-    return _cached(_key(model, split, config), len(split), engine, split.take, config, "features", progress)
+    return _cached(
+        _key(model, split, config), len(split), engine, split.take, config, title="features", progress=progress
+    )
 
 
 class BoundaryCache:
@@ -99,14 +101,14 @@ class BoundaryCache:
 
         key, title = self._view_key(number), f"view {number + 1} of {self.views}"
         draw = draw if drawn else split.take
-        activations = _cached(key, len(split), self.engine, draw, config, title, self._progress)
+        activations = _cached(key, len(split), self.engine, draw, config, title=title, progress=self._progress)
         return activations, view_labels(split, drawn, self._n_classes)
 
     def plain(self, split: Split) -> np.ndarray:
         """Return the activations (n, ...) float16 of images as they are, such as the validation split."""
         config, title = self._config, "validation activations"
         key = _key(self._trunk, split, config)
-        return _cached(key, len(split), self.engine, split.take, config, title, self._progress)
+        return _cached(key, len(split), self.engine, split.take, config, title=title, progress=self._progress)
 
     def features(self, tail: keras.Model, split: Split, positions: np.ndarray) -> np.ndarray:
         """Return the outputs (m, ...) float16 of a frozen ``tail`` for images as they are; only the tail is run.
@@ -124,7 +126,7 @@ class BoundaryCache:
         def draw(rows: np.ndarray) -> np.ndarray:
             return maps[positions[rows]]
 
-        return _cached(key, len(part), engine, draw, config, "features", self._progress)
+        return _cached(key, len(part), engine, draw, config, title="features", progress=self._progress)
 
     def bytes_needed(self, validation: Split) -> int:
         """Return how many bytes of disk the views and the validation split take that are not cached yet.
@@ -180,6 +182,7 @@ def _cached(
     engine: Callable[[], Engine],
     draw: Draw,
     config: RunConfig,
+    *,
     title: str,
     progress: Progress | None,
 ) -> np.ndarray:

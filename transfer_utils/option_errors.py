@@ -27,7 +27,7 @@ EXPECTED = {
 }
 
 
-def explain(item: Mapping[str, Any], name: str, fields: Mapping[str, Any]) -> str:
+def explain_option(item: Mapping[str, Any], name: str, fields: Mapping[str, Any]) -> str:
     """Return one of pydantic's errors as a line such as ``image_size must be at least 32, got 16.``
 
     Args:

@@ -19,6 +19,11 @@ BROWSER_FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 START_SECONDS = 120
+# Where the centre of a cell lies in the window; the argument is its column and its row.
+CENTRE = """(chart, [column, row]) => {
+    const { left, top } = chart.getBoundingClientRect(), { xaxis, yaxis } = chart._fullLayout;
+    return [left + xaxis._offset + xaxis.c2p(column), top + yaxis._offset + yaxis.c2p(row)];
+}"""
 
 
 @contextmanager

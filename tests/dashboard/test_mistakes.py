@@ -7,38 +7,13 @@ import numpy as np
 import pytest
 
 from tests.dashboard.charts import sent
-from tests.samples import write_run
+from tests.samples import TESTED_CLASSES, predictions, write_run, write_tested
 from transfer_utils.dashboard import store
 from transfer_utils.dashboard.pages.mistakes import SHOWN
 from transfer_utils.dashboard.tested import read_tested
 from transfer_utils.predictions import PREDICTIONS_NAME, Predictions, load_predictions, save_predictions
 from transfer_utils.records import read_record
 from transfer_utils.thumbnails import THUMBNAILS_NAME, save_thumbnails
-
-NAMES = ["<b>cat</b>", "dog", "bird"]
-N = 300
-
-
-def predictions(seed: int, n: int = N, classes: int = 3, names: bool = True) -> Predictions:
-    """Return predictions of which three quarters are right; the labels are the same for every seed."""
-    labels = np.random.default_rng(0).integers(0, classes, n)
-    random = np.random.default_rng(seed)
-    logits = random.normal(0, 1, (n, classes)) + 2 * np.eye(classes)[labels]
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    files = [f"test/{NAMES[label % 3].strip('</b>')}/{at}.png" for at, label in enumerate(labels)] if names else []
-    return Predictions(probabilities, labels, np.arange(n), probabilities.argmax(axis=1), files)
-
-
-def write_tested(folder, test: Predictions, thumbnails=None, names=NAMES):
-    """Write a run that keeps predictions, and thumbnails of these positions (by default of all images)."""
-    record = read_record(write_run(folder, {"dataset": "folder", "data_dir": "pets"}, "completed", 0))
-    record.dataset = {"name": "folder", "class_names": names}
-    record.confusion_matrix = test.confusion_matrix().tolist()
-    record.save(folder / "run.json")
-    save_predictions(folder / PREDICTIONS_NAME, {"val": test, "test": test})
-    positions = range(len(test)) if thumbnails is None else thumbnails
-    save_thumbnails(folder / THUMBNAILS_NAME, positions, lambda rows: np.zeros((len(rows), 8, 8, 3), np.uint8))
-    return load_predictions(folder)["test"]  # rounded to float16, as the page reads them
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +48,11 @@ def test_the_counts_are_those_of_the_matrix_and_each_cell_shows_its_pictures(fol
     assert not app.exception
     np.testing.assert_array_equal(matrix(app), read_record(folder / "one" / "run.json").confusion_matrix)
     for true, predicted in ((0, 0), (0, 2), (2, 1)):
-        app = draw(folder, "Mistakes", run="one", true=NAMES[true], predicted=NAMES[predicted])
+        app = draw(folder, "Mistakes", run="one", true=TESTED_CLASSES[true], predicted=TESTED_CLASSES[predicted])
         expected = np.flatnonzero((test.labels == true) & (test.predicted == predicted))
         shown = gallery(app)
         assert len(shown) == min(len(expected), SHOWN) and {picture["at"] for picture in shown} <= set(expected)
-        count = f"{len(expected)} images of {NAMES[true]}, predicted {NAMES[predicted]}"
+        count = f"{len(expected)} images of {TESTED_CLASSES[true]}, predicted {TESTED_CLASSES[predicted]}"
         assert count in [text.value for text in app.text]
         assert all(picture["right"] == (true == predicted) for picture in shown)
         assert all(picture["image"].startswith("data:image/webp;base64,UklGR") for picture in shown)
@@ -88,7 +63,10 @@ def test_the_most_frequent_mistake_is_shown_at_first_and_pages_can_be_turned(fol
     counts = test.confusion_matrix() - np.diag(np.diag(test.confusion_matrix()))
     true, predicted = np.unravel_index(counts.argmax(), (3, 3))
     app = draw(folder, "Mistakes", run="one")
-    assert (app.selectbox(key="true").value, app.selectbox(key="predicted").value) == (NAMES[true], NAMES[predicted])
+    assert (app.selectbox(key="true").value, app.selectbox(key="predicted").value) == (
+        TESTED_CLASSES[true],
+        TESTED_CLASSES[predicted],
+    )
     app = draw(folder, "Mistakes", run="one", show="Least sure")
     first = [picture["at"] for picture in gallery(app)]
     assert first == test.least_sure()[:SHOWN].tolist()
@@ -104,8 +82,8 @@ def test_the_surest_mistakes_come_in_order_with_what_they_are_and_were_taken_for
     at = shown[0]["at"]
     sure = float(test.probabilities[at].max())
     assert words(shown[0]) == [
-        f"{NAMES[test.predicted[at]]} {100 * sure:.1f} %",
-        f"true: {NAMES[test.labels[at]]}",
+        f"{TESTED_CLASSES[test.predicted[at]]} {100 * sure:.1f} %",
+        f"true: {TESTED_CLASSES[test.labels[at]]}",
     ]
     assert shown[0]["name"] == test.names[at]
 

@@ -5,19 +5,14 @@ import re
 import numpy as np
 import pytest
 
-from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
-from tests.dashboard.test_mistakes import NAMES, predictions, write_tested
+from tests.dashboard.server import BROWSER_FLAGS, CENTRE, CHROMIUM, served
+from tests.samples import TESTED_CLASSES, predictions, write_tested
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed (Debian: apt-get install chromium)"),
 ]
-# Where the centre of a cell lies in the window; the argument is its column and its row.
-CENTRE = """(chart, [column, row]) => {
-    const { left, top } = chart.getBoundingClientRect(), { xaxis, yaxis } = chart._fullLayout;
-    return [left + xaxis._offset + xaxis.c2p(column), top + yaxis._offset + yaxis.c2p(row)];
-}"""
 
 
 def test_a_cell_and_a_picture_are_clicked_and_the_back_button_leads_back(tmp_path):
@@ -42,7 +37,7 @@ def test_a_cell_and_a_picture_are_clicked_and_the_back_button_leads_back(tmp_pat
         expect(chart.locator(".main-svg").first).to_be_visible()
 
         page.mouse.click(*chart.evaluate(CENTRE, [predicted, true]))
-        title = f"{counts[true, predicted]} images of {NAMES[true]}, predicted {NAMES[predicted]}"
+        title = f"{counts[true, predicted]} images of {TESTED_CLASSES[true]}, predicted {TESTED_CLASSES[predicted]}"
         expect(page.get_by_text(title)).to_be_visible()
         expect(page).to_have_url(re.compile("true="))
         tiles = page.locator("button.tile")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transfer_utils.config import preset, tta_count
 from transfer_utils.data import augment
 from transfer_utils.data.augment import apply_augmentation, build_augmentation, epoch_order, mixup, training_view
-from transfer_utils.data.splits import Split
+from transfer_utils.data.dataset import Split
 
 SIDE = 32
 NO_CHANGE = {"augment": True, "rotation": 0, "zoom": 0, "width_shift": 0, "height_shift": 0, "horizontal_flip": False}

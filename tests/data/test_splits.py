@@ -13,12 +13,11 @@ from PIL import Image
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.data import splits
 from transfer_utils.data.checks import imbalance
+from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.data.image_store import ImageStore
 from transfer_utils.data.images import decode_image
 from transfer_utils.data.sources import Source
 from transfer_utils.data.splits import (
-    Dataset,
-    Split,
     check_images_and_labels,
     draw_labels,
     load_and_prepare_data,

@@ -8,7 +8,8 @@ import pytest
 from tests import tiny
 from tests.conftest import ROOT
 from transfer_utils.data.augment import tta_views
-from transfer_utils.data.splits import Dataset, Split, load_dataset
+from transfer_utils.data.dataset import Dataset, Split
+from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment import phases
 from transfer_utils.experiment.evaluate import predict_probabilities

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests import tiny
 from transfer_utils.config import RunConfig
-from transfer_utils.data.splits import Split
+from transfer_utils.data.dataset import Split
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor

@@ -14,8 +14,8 @@ from transfer_utils.models.networks import build_backbone
 
 @pytest.mark.slow
 def test_a_probe_reads_the_letters_of_the_pretrained_backbone_and_fewer_when_its_weights_are_damaged(monkeypatch):
-    monkeypatch.setattr(source_task, "TRAIN", 1000)
-    monkeypatch.setattr(source_task, "TEST", 400)
+    monkeypatch.setattr(source_task, "TRAIN", 500)
+    monkeypatch.setattr(source_task, "TEST", 200)
     source_task._letters.cache_clear()
     config = preset("offline")
     base, _ = build_backbone(config)

@@ -16,7 +16,7 @@ from tests.notebooks.conftest import but_long
 
 ROOT = Path(__file__).parents[2]
 PLAIN, PARAMETERS = "plain-keras", "parameters"
-LONG = "08"  # in a minute: `make notebooks` runs it
+LONG = ("04", "08")  # half a minute each: `make notebooks` runs them, and nbval runs the same cells
 BLOCKED = "import sys\nsys.modules['transfer_utils'] = None  # an import raises ImportError\n"
 ONE_EPOCH = """
 import keras
@@ -70,6 +70,18 @@ def test_the_chapter_on_two_stages_has_plain_cells():
 def test_the_plain_cells_import_only_keras_numpy_and_matplotlib(path):
     assert "keras" in imported(plain_program(path))
     assert imported(plain_program(path)) <= ALLOWED
+
+
+@each_notebook
+def test_the_plain_cells_use_no_name_that_another_cell_defines(path):
+    assert undefined(plain_program(path)) == ""
+    assert "Undefined name `model`" in undefined("import keras\nmodel.fit(1)"), "the test finds nothing"
+
+
+def undefined(program):
+    """Return what ruff says of names that a program uses and does not define."""
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--quiet", "--select", "F821", "-"]
+    return subprocess.run(command, input=program, capture_output=True, text=True).stdout
 
 
 @each_notebook

@@ -13,7 +13,7 @@ import pytest
 
 from tests import tiny
 from transfer_utils.config import ALL_LAYERS
-from transfer_utils.data.splits import Split
+from transfer_utils.data.dataset import Split
 from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
 from transfer_utils.models.networks import (

@@ -59,8 +59,8 @@ def main() -> int:
         for name in names:
             for width in WIDTHS:
                 for mode in MODES:
-                    found = look(browser, address, name, width, mode)
-                    problems += [f"{name} at {width} px, {mode}: {each}" for each in found]
+                    seen = look(browser, address, name, width, mode)
+                    problems += [f"{name} at {width} px, {mode}: {each}" for each in seen]
             print(f"{name}: {sum(each.startswith(f'{name} ') for each in problems)} problems", flush=True)
         problems += search(browser, address)
         if (SITE / CLASSIFIER).exists():
@@ -141,8 +141,8 @@ def accessibility(page: Page) -> list[str]:
     """Return the serious problems that axe-core finds."""
     page.evaluate(axe())
     # Without "preload", which fetches what style sheets import, from the wrong folder.
-    found = page.evaluate(f"axe.run({{preload: false}}).then({SERIOUS})")
-    return [f"{each['id']}: {each['help']} ({node['target'][0]})" for each in found for node in each["nodes"][:3]]
+    violations = page.evaluate(f"axe.run({{preload: false}}).then({SERIOUS})")
+    return [f"{each['id']}: {each['help']} ({node['target'][0]})" for each in violations for node in each["nodes"][:3]]
 
 
 @contextmanager

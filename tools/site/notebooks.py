@@ -32,14 +32,14 @@ def chapters(root: Path) -> list[Chapter]:
     Raises:
         StageError: a notebook does not begin with its title, or does not say how long reading it takes.
     """
-    found = []
+    chapters = []
     for path in sorted((root / CHAPTERS).glob("[0-9]*.ipynb")):
         first = "".join(json.loads(path.read_text("utf-8"))["cells"][0]["source"])
         title, minutes = re.match(r"# (.+)", first), READING.search(first)
         if not title or not minutes:
             raise StageError(f"{path}: the first cell must hold the title and the minutes of reading.")
-        found.append(Chapter(path.relative_to(root).as_posix(), title[1], int(minutes[1] or minutes[2])))
-    return found
+        chapters.append(Chapter(path.relative_to(root).as_posix(), title[1], int(minutes[1] or minutes[2])))
+    return chapters
 
 
 def staged_notebook(text: str, path: str, links: Links, children: dict[str, str] | None = None) -> str:

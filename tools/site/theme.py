@@ -46,8 +46,8 @@ def mend_theme(site: Path) -> None:
 def _drawing(name: str, library: str) -> str:
     """Return the attributes and the content of an SVG element; of several styles, the solid one comes last."""
     pattern = rf'[{{,]"?{re.escape(name)}"?:\[(\d+),(\d+),\[[^\]]*\],"[0-9a-f]+","([^"]+)"\]'
-    found = re.findall(pattern, library)
-    if not found:
+    icons = re.findall(pattern, library)
+    if not icons:
         raise ValueError(f"{SCRIPT} has no icon {name!r}.")
-    width, height, path = found[-1]
+    width, height, path = icons[-1]
     return f'viewBox="0 0 {width} {height}"><path fill="currentColor" d="{path}"/>'

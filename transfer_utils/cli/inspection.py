@@ -84,21 +84,21 @@ def write_inspection(
         raise UserError(f"FOLDER must be a folder of pictures, got {printable(str(folder))!r}, which {problem}.")
     if output.is_dir():
         raise UserError(f"output_file must be a file, got {str(output)!r}, which is a folder.")
-    found = inspect_folder(folder, progress)
-    suspects = Suspects() if weights == NO_WEIGHTS else _find_suspects(found, folder, weights, cache_dir, progress)
-    write_bytes(output, inspection_page(_view(found, suspects)).encode())
-    for sentence in [*_summary(found, suspects), *found.notes]:
+    inspection = inspect_folder(folder, progress)
+    suspects = Suspects() if weights == NO_WEIGHTS else _find_suspects(inspection, folder, weights, cache_dir, progress)
+    write_bytes(output, inspection_page(_view(inspection, suspects)).encode())
+    for sentence in [*_summary(inspection, suspects), *inspection.notes]:
         log(sentence)
-    _log_names(found.unreadable, log)
+    _log_names(inspection.unreadable, log)
     _log_names([f"Label in doubt: {picture.name}, {doubt}" for picture, doubt in suspects.labels], log)
     _log_names([f"Unlike all others: {picture.name}" for picture in suspects.unusual], log)
-    for title, groups in (("Same content", found.copies), ("Look alike", found.similar)):
+    for title, groups in (("Same content", inspection.copies), ("Look alike", inspection.similar)):
         _log_names([f"{title}: {', '.join(picture.name for picture in group[:4])}" for group in groups], log)
     log(f"The pictures are shown in {printable(str(output))}.")
 
 
 def _find_suspects(
-    found: Inspection, folder: Path, weights: str, cache_dir: str, progress: Progress | None
+    inspection: Inspection, folder: Path, weights: str, cache_dir: str, progress: Progress | None
 ) -> Suspects:
     from transfer_utils.interpret.suspects import doubtful_labels, folder_features, unlike_all_others
 
@@ -106,12 +106,12 @@ def _find_suspects(
         features, labels, paths = folder_features(os.fspath(folder), weights, cache_dir, progress)
     except UserError as error:
         return Suspects(problem=f"Wrong labels and unusual pictures were not looked for: {error}")
-    pictures = {picture.path: picture for picture in found.pictures}
-    groups = found.groups_of(paths)
+    pictures = {picture.path: picture for picture in inspection.pictures}
+    groups = inspection.groups_of(paths)
     doubts = [
         (
             pictures[paths[doubt.at]],
-            f"looks like {found.class_names[doubt.suggested]} ({100 * doubt.probability:.0f} %)",
+            f"looks like {inspection.class_names[doubt.suggested]} ({100 * doubt.probability:.0f} %)",
         )
         for doubt in doubtful_labels(features, labels, groups)
         if paths[doubt.at] in pictures
@@ -127,18 +127,18 @@ def _log_names(lines: Sequence[str], log: Log) -> None:
         log(f"  and {len(lines) - MAX_NAMED:,} more")
 
 
-def _summary(found: Inspection, suspects: Suspects) -> list[str]:
-    n, classes = len(found.pictures), len(found.class_names)
+def _summary(inspection: Inspection, suspects: Suspects) -> list[str]:
+    n, classes = len(inspection.pictures), len(inspection.class_names)
     sentences = [f"{counted(n, 'picture')} in {classes} classes can be read."]
-    if found.unreadable:
-        sentences.append(f"{counted(len(found.unreadable), 'file')} cannot be read.")
-    if small := found.small_classes():
+    if inspection.unreadable:
+        sentences.append(f"{counted(len(inspection.unreadable), 'file')} cannot be read.")
+    if small := inspection.small_classes():
         have = counted(len(small), "class has", "classes have")
         names = ", ".join(small[:MAX_NAMED]) + (", ..." if len(small) > MAX_NAMED else "")
         sentences.append(f"{have} fewer than {FEW} pictures to train on: {names}.")
     for groups, one, many in (
-        (found.copies, "group of files has the same content", "groups of files have the same content"),
-        (found.similar, "group of pictures looks alike", "groups of pictures look alike"),
+        (inspection.copies, "group of files has the same content", "groups of files have the same content"),
+        (inspection.similar, "group of pictures looks alike", "groups of pictures look alike"),
     ):
         if groups:
             splits, labels = sum(map(across_splits, groups)), sum(map(across_classes, groups))
@@ -151,10 +151,10 @@ def _summary(found: Inspection, suspects: Suspects) -> list[str]:
     return [*sentences, suspects.problem] if suspects.problem else sentences
 
 
-def _view(found: Inspection, suspects: Suspects) -> dict[str, Any]:
+def _view(inspection: Inspection, suspects: Suspects) -> dict[str, Any]:
     """Return what the page shows."""
-    counts, splits = found.counts(), found.splits()
-    width_height = found.sizes()
+    counts, splits = inspection.counts(), inspection.splits()
+    width_height, names = inspection.sizes(), inspection.class_names
     sides = (("width", width_height[:, 0]), ("height", width_height[:, 1]), ("shorter side", width_height.min(axis=1)))
     sections = [
         {
@@ -163,13 +163,13 @@ def _view(found: Inspection, suspects: Suspects) -> dict[str, Any]:
             "groups": [_group(group, len(splits)) for group in groups[:MAX_GROUPS]],
         }
         for title, text, groups in (
-            ("Copies", COPIES, found.copies),
-            ("Pictures that look alike", SIMILAR, found.similar),
+            ("Copies", COPIES, inspection.copies),
+            ("Pictures that look alike", SIMILAR, inspection.similar),
         )
         if groups
     ]
     shown = (
-        ("Labels in doubt", LABELS, [(p, f"{found.class_names[p.label]}, {doubt}") for p, doubt in suspects.labels]),
+        ("Labels in doubt", LABELS, [(p, f"{names[p.label]}, {doubt}") for p, doubt in suspects.labels]),
         ("Pictures unlike all others", UNUSUAL, [(p, _place(p, len(splits))) for p in suspects.unusual]),
     )
     sections += [
@@ -178,19 +178,19 @@ def _view(found: Inspection, suspects: Suspects) -> dict[str, Any]:
         if pictures
     ]
     return {
-        "folder": found.folder,
-        "summary": _summary(found, suspects),
-        "notes": found.notes,
-        "unreadable": found.unreadable,
+        "folder": inspection.folder,
+        "summary": _summary(inspection, suspects),
+        "notes": inspection.notes,
+        "unreadable": inspection.unreadable,
         "counts": [
             ["class", *(splits if len(splits) > 1 else ["pictures"])],
-            *([name, *(f"{counts[s][i]:,}" for s in splits)] for i, name in enumerate(found.class_names)),
+            *([name, *(f"{counts[s][i]:,}" for s in splits)] for i, name in enumerate(names)),
         ],
         "sizes": [
             ["pixels", "smallest", "median", "largest"],
             *([name, *(f"{int(f(side)):,}" for f in (np.min, np.median, np.max))] for name, side in sides),
         ],
-        "modes": [["mode", "pictures"], *([mode, f"{n:,}"] for mode, n in found.modes().most_common())],
+        "modes": [["mode", "pictures"], *([mode, f"{n:,}"] for mode, n in inspection.modes().most_common())],
         "sections": sections,
     }
 

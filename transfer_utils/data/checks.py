@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from transfer_utils.data.dataset import Split, images_per_class
 from transfer_utils.data.sources import Source
 from transfer_utils.errors import UserError
 from transfer_utils.utils.text import counted
-
-if TYPE_CHECKING:
-    from transfer_utils.data.splits import Split
 
 IMBALANCE = 10  # times as many images in the largest class as in the smallest, from which on a run says so
 CHUNK = 1024  # images hashed at a time
@@ -79,11 +76,6 @@ def copies(train: Split, **held_out: Split) -> list[str]:
                 "be too high. `transfer-utils inspect` lists all copies."
             )
     return notes
-
-
-def images_per_class(labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return the number of images of each class, int64 (n_classes,)."""
-    return np.bincount(labels, minlength=n_classes)
 
 
 def _digests(split: Split) -> list[bytes]:

@@ -1,111 +1,23 @@
-"""Split images and labels into training, validation and test sets.
-
-Pixels stay uint8 and, except for the embedded digits, on disk: a split is a list of positions in a memory-mapped array.
-"""
+"""Split images and labels into training, validation and test sets."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from transfer_utils.config import RunConfig, preset
-from transfer_utils.data.checks import check_class_sizes, copies, images_per_class, imbalance, missing_classes
-from transfer_utils.data.image_files import ImageFiles
+from transfer_utils.data.checks import check_class_sizes, copies, imbalance, missing_classes
+from transfer_utils.data.dataset import Dataset, Split, images_per_class
 from transfer_utils.data.image_store import ImageStore
 from transfer_utils.data.sources import Source, load_source
 from transfer_utils.errors import UserError
 from transfer_utils.utils.progress import Progress
 
 TEST_SHARE = 0.2  # of the images of a folder without a test split
-
-
-@dataclass(frozen=True)
-class Split:
-    """A selection of the images of a store, with their labels.
-
-    Attributes:
-        store: uint8 (n_stored, side, side, 3), 0-255 RGB; often memory-mapped, so read it with ``take``.
-        labels: int64 (n,), the label of each image of the split.
-        index: int64 (n,), the position in the store of each image of the split.
-        store_sha256: SHA-256 of the store, 64 hex digits, or empty if it is unknown.
-        files: the file of each image of the store, if they came from a folder.
-    """
-
-    store: np.ndarray
-    labels: np.ndarray
-    index: np.ndarray
-    store_sha256: str = ""
-    files: ImageFiles | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256, 64 hex digits, of the images of the split in their order; part of the keys of the feature cache."""
-        digest = hashlib.sha256((self.store_sha256 or hashlib.sha256(self.take().tobytes()).hexdigest()).encode())
-        digest.update(self.index.astype("<i8").tobytes())
-        return digest.hexdigest()
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def take(self, positions: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Return a copy of the images at these positions of the split (default: all), uint8 (m, side, side, 3)."""
-        return self.store[self.index[positions]]
-
-    def one_hot(self, n_classes: int) -> np.ndarray:
-        """Return the labels of all images, one-hot: float32 (n, n_classes)."""
-        return np.eye(n_classes, dtype="float32")[self.labels]
-
-    def spread(self, limit: int) -> np.ndarray:
-        """Return the positions, int (m,), of at most ``limit`` images, spread evenly over the split."""
-        return np.linspace(0, len(self) - 1, min(limit, len(self))).astype(int)
-
-    def part(self, positions: np.ndarray) -> Split:
-        """Return the split of the images at these positions; no pixels are read."""
-        return Split(self.store, self.labels[positions], self.index[positions], self.store_sha256, self.files)
-
-    def names(self) -> list[str]:
-        """Return the path of each image below the image folder; an empty list if they did not come from a folder."""
-        if self.files is None:
-            return []
-        names = self.files.names()
-        return [names[position] for position in self.index]
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset in three disjoint splits.
-
-    Attributes:
-        name: for files and tables, such as ``cifar10``.
-        description: for captions, such as ``CIFAR-10, JPEG copy``.
-        class_names: in the order of the labels.
-        train, validation, test: the splits; the test split is for the final evaluation only.
-        fingerprint: SHA-256 of pixels, labels, class names and splits, 64 hex digits.
-        n_skipped: number of files that could not be decoded.
-        skipped: messages about the first ten of them in each split.
-        notes: sentences about skipped files, ignored folders, missing or small classes, and copies across splits.
-    """
-
-    name: str
-    description: str
-    class_names: list[str]
-    train: Split
-    validation: Split
-    test: Split
-    fingerprint: str
-    n_skipped: int = 0
-    skipped: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def counts(self) -> dict[str, list[int]]:
-        """Return the number of images per class for each split, in the order of the class names."""
-        splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: images_per_class(split.labels, len(self.class_names)).tolist() for name, split in splits.items()}
 
 
 def load_and_prepare_data(config: RunConfig | None = None, **options: Any) -> tuple[np.ndarray, ...]:

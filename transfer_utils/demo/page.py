@@ -14,13 +14,13 @@ from PIL import Image
 
 from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.data.images import decode_image
-from transfer_utils.demo.card import facts
 from transfer_utils.demo.library import library_files
 from transfer_utils.errors import UserError
 from transfer_utils.models.litert import convert, open_content
 from transfer_utils.models.saving import check_is_model, class_names, load_model, not_sure_below
 from transfer_utils.predict import MAX_SIDE, SUFFIXES, image_side
 from transfer_utils.records import RECORD_NAME, RunRecord, UnreadableRecord, read_record
+from transfer_utils.report.cards import short_card
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.text import format_bytes
@@ -148,7 +148,7 @@ def _values(classifier: Classifier, examples: Iterable[str], folder: str) -> dic
         "side": classifier.side,
         "classes": classifier.classes,
         "not_sure": classifier.not_sure_below > 0,
-        "facts": facts(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
+        "facts": short_card(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
         "examples": [f"{folder}examples/{name}" for name in examples],
     }
 
@@ -157,10 +157,10 @@ def _model_of_run(path: Path) -> Path:
     """Return the model file in the folder of a run; any other path is returned as it is."""
     if not (path / RECORD_NAME).is_file():
         return path
-    found = next((path / name for name in MODELS_OF_A_RUN if (path / name).is_file()), None)
-    if found is None:
+    model = next((path / name for name in MODELS_OF_A_RUN if (path / name).is_file()), None)
+    if model is None:
         raise UserError(f"{path} has no saved model, only the record of its run: train it again, or name a model file.")
-    return found
+    return model
 
 
 def _record_beside(path: Path) -> RunRecord | None:

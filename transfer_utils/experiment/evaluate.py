@@ -10,7 +10,7 @@ import numpy as np
 from transfer_utils import evaluation
 from transfer_utils.config import RunConfig
 from transfer_utils.data.augment import tta_views
-from transfer_utils.data.splits import Dataset, Split
+from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.features import CHUNK, image_chunks
 from transfer_utils.models.engine import Engine

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transfer_utils.data.splits import Dataset
+from transfer_utils.data.dataset import Dataset
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.records import RunRecord

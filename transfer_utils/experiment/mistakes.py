@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 
-from transfer_utils.data.splits import Split
+from transfer_utils.data.dataset import Split
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.predictions import Predictions
 from transfer_utils.thumbnails import THUMBNAILS_NAME, save_thumbnails

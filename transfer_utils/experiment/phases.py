@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from transfer_utils import not_sure
-from transfer_utils.data.splits import Dataset, Split, load_dataset
+from transfer_utils.data.dataset import Dataset, Split
+from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model
 from transfer_utils.experiment.few_images import certainty, few_held_out, record_cross_validation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from transfer_utils.config import RunConfig
-from transfer_utils.data.splits import Dataset
+from transfer_utils.data.dataset import Dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.session import RunSession, copy_path
 from transfer_utils.models.engine import litert_missing

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from transfer_utils.config import RunConfig
-from transfer_utils.data.splits import Dataset, Split
+from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.errors import UserError, nearest
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.features import extract_features

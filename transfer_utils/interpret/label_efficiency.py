@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 from transfer_utils.config import RunConfig
-from transfer_utils.data.splits import Split, draw_labels, load_dataset
+from transfer_utils.data.dataset import Dataset, Split
+from transfer_utils.data.splits import draw_labels, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import BASELINES, build_feature_extractor
@@ -23,7 +24,7 @@ from transfer_utils.records import Run
 from transfer_utils.results.curves import LabelEfficiencyPoint
 from transfer_utils.training import distribute
 from transfer_utils.training.linear_head import solve_head
-from transfer_utils.training.stages import Batch, train_baseline
+from transfer_utils.training.stages import train_baseline
 from transfer_utils.utils.progress import Progress
 
 LEVELS = (5, 20, 100, 500)
@@ -63,31 +64,16 @@ def measure_label_efficiency(
     config.check_baseline()
     config = config.model_copy(update={"labels_per_class": 0, "selection": "none"})
     dataset = load_dataset(config)
-    extractor, n_classes = build_feature_extractor(config), len(dataset.class_names)
-    features, val_features = (
-        np.asarray(extract_features(extractor, split, config, progress=progress))
-        for split in (dataset.train, dataset.validation)
-    )
-    pixels, val_labels = dataset.validation.take().astype("float32"), dataset.validation.one_hot(n_classes)
+    probe, cnn = _Probe(dataset, config, progress), _CNN(dataset, config, on_all)
     labels, points = dataset.train.labels, []
     tasks = _tasks(np.bincount(labels), levels, draws)
     for done, (level, draw) in enumerate(tasks, start=1):
-        use_all = done == len(tasks)
-        positions = np.arange(len(labels)) if use_all else draw_labels(labels, level, config.seed, draw)
-        train = dataset.train.part(positions)
-        drawn, validation = (features[positions], train.one_hot(n_classes)), (val_features, val_labels)
-        probe = solve_head(drawn, validation, config.label_smoothing, select=False)
-        if on_all and use_all:
-            cnn = load_model(on_all.folder / on_all.record.files["model"])
+        if done == len(tasks):
+            positions, steps = np.arange(len(labels)), 0
         else:
-            steps = 0 if use_all else round(STEPS * math.sqrt(level))
-            update = {"seed": config.seed + draw, "min_steps": steps}
-            # Nothing is selected, so the epochs are watched on a few images; all of them are classified below.
-            watched = pixels[:WATCHED], val_labels[:WATCHED]
-            cnn = _train_cnn(train, watched, config.model_copy(update=update))
-        correct = _predict(cnn, pixels).argmax(axis=1) == dataset.validation.labels
-        for model, accuracy in (("transfer", probe.val_accuracy), ("baseline", float(correct.mean()))):
-            points.append(LabelEfficiencyPoint(model, level, draw, accuracy))
+            positions, steps = draw_labels(labels, level, config.seed, draw), round(STEPS * math.sqrt(level))
+        points.append(LabelEfficiencyPoint("transfer", level, draw, probe.accuracy(positions)))
+        points.append(LabelEfficiencyPoint("baseline", level, draw, cnn.accuracy(positions, draw, steps)))
         if progress:
             progress("label efficiency", done, len(tasks))
     return points
@@ -99,13 +85,50 @@ def _tasks(class_sizes: np.ndarray, levels: list[int], draws: int) -> list[tuple
     return [*drawn, (round(float(class_sizes.mean())), 0)]
 
 
-def _train_cnn(train: Split, validation: Batch, config: RunConfig) -> keras.Model:
-    """Train the CNN from scratch on ``train`` for all of its steps."""
-    keras.utils.set_random_seed(config.seed)
-    with distribute.scope(config):
-        model = BASELINES[config.baseline](validation[1].shape[1], config.stored_size)
-    train_baseline(model, train, validation, config)
-    return model
+class _Probe:
+    """The linear probe on frozen features, which are computed once."""
+
+    def __init__(self, dataset: Dataset, config: RunConfig, progress: Progress | None):
+        extractor, n_classes = build_feature_extractor(config), len(dataset.class_names)
+        self.train, self.validation = (
+            (np.asarray(extract_features(extractor, split, config, progress=progress)), split.one_hot(n_classes))
+            for split in (dataset.train, dataset.validation)
+        )
+        self.label_smoothing = config.label_smoothing
+
+    def accuracy(self, positions: np.ndarray) -> float:
+        """Return the accuracy on validation of the probe of the training images at these positions, int (m,)."""
+        drawn = tuple(array[positions] for array in self.train)
+        return solve_head(drawn, self.validation, self.label_smoothing, select=False).val_accuracy
+
+
+class _CNN:
+    """The network that is trained from scratch on pixels."""
+
+    def __init__(self, dataset: Dataset, config: RunConfig, on_all: Run | None):
+        self.dataset, self.config, self.on_all = dataset, config, on_all
+        self.pixels = dataset.validation.take().astype("float32")
+        self.labels = dataset.validation.one_hot(len(dataset.class_names))
+
+    def accuracy(self, positions: np.ndarray, draw: int, steps: int) -> float:
+        """Return the accuracy on validation of a CNN trained on the training images at these positions, int (m,).
+
+        Without ``steps``, these are all images: it has the epochs of ``config``, or is the model of ``on_all``.
+        """
+        if self.on_all and not steps:
+            model = load_model(self.on_all.folder / self.on_all.record.files["model"])
+        else:
+            update = {"seed": self.config.seed + draw, "min_steps": steps}
+            model = self._trained(self.dataset.train.part(positions), self.config.model_copy(update=update))
+        return float((_predict(model, self.pixels).argmax(axis=1) == self.dataset.validation.labels).mean())
+
+    def _trained(self, train: Split, config: RunConfig) -> keras.Model:
+        keras.utils.set_random_seed(config.seed)
+        with distribute.scope(config):
+            model = BASELINES[config.baseline](self.labels.shape[1], config.stored_size)
+        # Nothing is selected, so the epochs are watched on a few images; ``accuracy`` classifies all of them.
+        train_baseline(model, train, (self.pixels[:WATCHED], self.labels[:WATCHED]), config)
+        return model
 
 
 def _predict(model: keras.Model, pixels: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ from transfer_utils.errors import UserError
 from transfer_utils.plotting.style import (
     DOTTED,
     MARKERS,
-    MISSING,
     MODEL_STYLES,
+    NOT_RECORDED,
     PERCENT,
     WIDTH,
     canvas,
@@ -74,7 +74,7 @@ def _draw_quantity(axes: Axes, quantity: str, label: str, histories: Mapping[str
     for model, history in histories.items():
         for split, name in (("training", quantity), ("validation", f"val_{quantity}")):
             if not history.has(name):
-                missing.append(f"{MISSING}: {MODEL_NAMES[model]}, {split}")
+                missing.append(f"{NOT_RECORDED}: {MODEL_NAMES[model]}, {split}")
             # Without markers, an epoch between two gaps would be invisible.
             markersize = 4 if longest <= 30 else 2
             axes.plot(history.epochs, history.values[name], markersize=markersize, **_line_style(model, split))
@@ -84,7 +84,7 @@ def _draw_quantity(axes: Axes, quantity: str, label: str, histories: Mapping[str
     axes.set(ylabel=label, title=quantity.capitalize(), xlim=(0.5, max(longest, 1) + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if len(missing) == 2 * len(histories):
-        axes.text(0.5, 0.5, MISSING, ha="center", va="center", color=NOTE, transform=axes.transAxes)
+        axes.text(0.5, 0.5, NOT_RECORDED, ha="center", va="center", color=NOTE, transform=axes.transAxes)
         axes.set(xticks=[], yticks=[])
         missing = []
     axes.set_xlabel("\n".join(["epoch", *missing]))

@@ -17,7 +17,7 @@ from transfer_utils.plotting.style import (
     DOTTED,
     MARKERS,
     MAX_CLASSES,
-    MISSING,
+    NOT_RECORDED,
     PERCENT,
     WIDTH,
     bare,
@@ -126,7 +126,7 @@ def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
     for place, (label, calibration) in enumerate(calibrations.items()):
         style = {"color": SERIES[place % len(SERIES)], "linewidth": 1.5}
         if not calibration:
-            axes.plot([], [], label=f"{sanitize(label, 40)}: {MISSING}", **style)
+            axes.plot([], [], label=f"{sanitize(label, 40)}: {NOT_RECORDED}", **style)
             continue
         counts = np.array(calibration["count"])
         filled = counts > MIN_BIN_SHARE * counts.sum()
@@ -180,12 +180,12 @@ def plot_class_balance(counts_by_split: Mapping[str, Mapping[str, int]]) -> Figu
 def _write_accuracy(axes: Axes, x: float, value: float, low: float, high: float) -> None:
     """Write the number above a bar, and draw its interval if both ends are recorded."""
     if np.isnan(value):
-        axes.text(x, 0.02, MISSING, rotation=90, ha="center", va="bottom", color=NOTE, bbox=ON_PAPER)
+        axes.text(x, 0.02, NOT_RECORDED, rotation=90, ha="center", va="bottom", color=NOTE, bbox=ON_PAPER)
         return
     has_interval = not np.isnan([low, high]).any()
     if has_interval:
         axes.errorbar(x, value, [[value - low], [high - value]], color=INK, capsize=4, linewidth=1.2)
-    interval = f"{100 * low:.1f} to {100 * high:.1f}" if has_interval else f"interval\n{MISSING}"
+    interval = f"{100 * low:.1f} to {100 * high:.1f}" if has_interval else f"interval\n{NOT_RECORDED}"
     above = {"textcoords": "offset points", "ha": "center", "bbox": ON_PAPER}
     note = axes.annotate(interval, (x, high if has_interval else value), (0, 5), fontsize=8, color=NOTE, **above)
     axes.annotate(f"{100 * value:.1f} %", (0.5, 1), (0, 3), xycoords=note, fontweight="bold", **above)

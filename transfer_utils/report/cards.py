@@ -1,4 +1,5 @@
-"""Model cards and data cards in Markdown, from a run record alone, with the metadata of Hugging Face's cards.
+"""Model cards and data cards in Markdown, from a run record alone, with the metadata of Hugging Face's cards; and the
+few rows of a card that stand on the page of a classifier.
 
 The sections are those of Mitchell et al. (2019, arXiv 1810.03993) and Gebru et al. (2021, arXiv 1803.09010), as far as
 a record can fill them; what it does not say is named.
@@ -22,14 +23,16 @@ from transfer_utils.evaluation import wilson_interval
 from transfer_utils.records import LEFT_OUT, RECORD_NAME, Run, RunRecord, UnreadableRecord, read_record
 from transfer_utils.results.formatting import duration, markdown_table, percent, with_interval
 from transfer_utils.results.options import model_name
+from transfer_utils.results.table import Row
 from transfer_utils.utils.files import write_bytes
-from transfer_utils.utils.text import as_label, as_text
+from transfer_utils.utils.text import MISSING, as_label, as_text, counted, finite_number, format_bytes
 
 TEMPLATES = Path(__file__).parent / "templates"
 MODEL_CARD, DATA_CARD = "model-card.md", "data-card.md"
 MAX_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
 PRECISIONS = ("float32", "float16", "int8")
 SPLITS = {"validation": "val", "test": "test"}  # and the beginning of the names of their metrics
+USES = {"train": "training", "validation": "validation", "test": "the test"}  # of the splits
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 LETTERS = Path(__file__).parents[1] / "letters"
 Rows = list[list[str]]
@@ -89,6 +92,43 @@ def letters_card() -> str:
     )
     texts = {"name": "the letters network", "hashed": "weights"}
     return _rendered("letters_card.md.j2", record, **texts, parameters=parameters, **pretrained)
+
+
+def short_card(record: RunRecord | None, size: int, side: int, not_sure_below: float) -> list[tuple[str, str]]:
+    """Return the rows of a card as pairs (what, value); without a record, what the model file itself says.
+
+    The command is left out, which may name folders of the machine: the page of a classifier is made to be published.
+
+    Args:
+        size: of the model file, in bytes.
+        side: of the images that it takes, in pixels.
+        not_sure_below: the largest probability below which its answer is "not sure"; 0 if there is always an answer.
+    """
+    rows = []
+    if record is not None:
+        row, images = Row("", Run(record, Path())), _images(record)
+        rows = [
+            ("Learned from", _data_name(record)),
+            ("Pictures", ", ".join(f"{number:,} for {USES[split]}" for split, number in images.items() if number)),
+            ("Network", _network(row)),
+            ("Right on test pictures", row.accuracy("test")),
+            ("Right on validation pictures", row.accuracy("val")),
+            ("Trained", as_text(record.created[:10])),
+        ]
+    rows.append(("Takes", f"pictures of {side} × {side} pixels: the largest square in the middle, resized"))
+    if not_sure_below:
+        rows.append(("Not sure", f"if the largest probability is below {100 * not_sure_below:.0f} %"))
+    rows.append(("File", f"LiteRT, {format_bytes(size)}"))
+    return [(what, value) for what, value in rows if value not in ("", MISSING)]
+
+
+def _network(row: Row) -> str:
+    if row.from_scratch:
+        return row.network
+    weights, parameters = as_text(row.config.get("weights"), 40), finite_number(row.record.network.get("parameters"))
+    parts = [row.network, f"{weights} weights" if weights != MISSING else ""]
+    parts.append(counted(round(parameters), "parameter") if parameters else "")
+    return ", ".join(part for part in parts if part not in ("", MISSING))
 
 
 def _rendered(template: str, record: RunRecord, **values: Any) -> str:
@@ -232,8 +272,10 @@ def _unmeasured(record: RunRecord) -> list[str]:
 
 
 def _images(record: RunRecord) -> dict[str, int]:
+    """Return the number of images of each split that the record names."""
     images = record.dataset.get("images")
-    return {split: images[split] for split in ("train", *SPLITS) if split in images} if isinstance(images, dict) else {}
+    counts = {split: finite_number(images.get(split)) for split in USES} if isinstance(images, dict) else {}
+    return {split: int(number) for split, number in counts.items() if number is not None}
 
 
 def _class_names(record: RunRecord) -> list[str]:

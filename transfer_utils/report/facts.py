@@ -90,7 +90,7 @@ def by_labels(results: Results) -> FewLabels:
     """Return the ``sides`` at each number of labels per class of the study, below all, with an opponent on record."""
     levels = sorted({each.config.labels_per_class for each in results.groups.get("label_efficiency", [])} - {0})
     compared = {n: sides(results, n) for n in levels}
-    return {n: found for n, found in compared.items() if len(found) > 1 and "transfer" in found}
+    return {n: sides for n, sides in compared.items() if len(sides) > 1 and "transfer" in sides}
 
 
 def hurried(few: FewLabels) -> list[Configuration]:
@@ -106,13 +106,13 @@ def opponent_steps(few: FewLabels) -> tuple[int, int]:
 
 def choosing(few: FewLabels, chose: bool = True) -> list[str]:
     """Return the names of the models with few labels that chose their epoch on labelled validation images, or not."""
-    every = [(kind, side.first.config) for found in few.values() for kind, side in found.items()]
+    every = [(kind, side.first.config) for sides in few.values() for kind, side in sides.items()]
     kinds = [kind for kind, config in every if (config.get("selection", "validation") == "validation") == chose]
     return [MODEL_NAMES[kind] for kind in dict.fromkeys(kinds)]
 
 
 def _opponents(few: FewLabels) -> list[Configuration]:
-    return [side for found in few.values() for kind, side in found.items() if kind != "transfer"]
+    return [side for sides in few.values() for kind, side in sides.items() if kind != "transfer"]
 
 
 def label_table(results: Results) -> tuple[list[str], list[list[str]]]:
@@ -137,15 +137,15 @@ def depths(results: Results) -> dict[str, Configuration]:
 
 def fastest(results: Results) -> list[Configuration]:
     """Return the configurations with all labels that no faster one of their kind reaches on validation, by kind."""
-    found = []
+    front = []
     for kind in ("transfer", *OPPONENTS):
         every = [each for each in results.pool if (each.kind, each.config.labels_per_class) == (kind, 0)]
         highest = 0.0
         for each in sorted(every, key=lambda each: each.seconds):
             if _validation(each) > highest:
                 highest = _validation(each)
-                found.append(each)
-    return found
+                front.append(each)
+    return front
 
 
 def time_rows(results: Results) -> list[list[str]]:
@@ -226,8 +226,8 @@ def errors(record: RunRecord) -> dict[str, Any]:
     np.fill_diagonal(counts, 0)
     true, predicted = np.unravel_index(counts.argmax(), counts.shape)
     names = record.dataset["class_names"]
-    found = {"worst": rows[0], "best": rows[-1], "true": names[true], "predicted": names[predicted]}
-    return found | {"count": int(counts[true, predicted]), "back": int(counts[predicted, true])}
+    texts = {"worst": rows[0], "best": rows[-1], "true": names[true], "predicted": names[predicted]}
+    return texts | {"count": int(counts[true, predicted]), "back": int(counts[predicted, true])}
 
 
 def highest(record: RunRecord) -> Moment:

@@ -64,7 +64,7 @@ def results_table(runs: Sequence[Run]) -> str:
 def dashboard_table(measured: dict[str, Any]) -> str:
     """Return a row for each action in the dashboard: median and slowest time until the result shows, and the target.
 
-    The title tells how many processes wanted to run when the measurement began.
+    The title gives the number of processes that were ready to run when the measurement began.
     """
     rows = [
         [name, f"{seconds['median']:.2f} s", f"{seconds['slowest']:.2f} s", f"{target:g} s"]

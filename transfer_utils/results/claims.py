@@ -39,7 +39,8 @@ NAMES = {
     "measured_on": "measured on",
 }  # of the conditions that are not called what they are
 
-Measure = Callable[..., Estimate | None]
+# Of a configuration, its opponent (or None) and all results: what was measured, and on which configurations.
+Measure = Callable[[Configuration, "Configuration | None", Results], "tuple[Estimate | None, list[Configuration]]"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Claim:
 
     Attributes:
         text: what is claimed, and where it was published.
-        measure: returns the value in ``unit`` from a configuration, its opponent and all results, or None.
+        measure: returns the value in ``unit``, or None, and the configurations from whose runs it was computed.
         about: conditions without which a configuration has nothing to say about the claim.
         conditions: further conditions under which it was published; a pair of numbers is a range.
         against: the conditions of the opponent, if the claim compares two configurations.
@@ -94,13 +95,14 @@ def evaluate_claim(claim: Claim, results: Results) -> EvaluatedClaim:
             continue
         opponents = [other for other in results.pool if claim.against and not _differing(other, claim.against)]
         opponent = max(opponents, key=lambda other: _in_common(configuration, other), default=None)
-        measured = claim.measure(configuration, opponent, results) if opponent or not claim.against else None
+        if claim.against and not opponent:
+            continue
+        measured, used = claim.measure(configuration, opponent, results)
         if measured:
             differing = _differing(configuration, claim.conditions, results)
             if opponent and opponent.kind == "tutorial":
                 differing += _differing(opponent, _CNN)
             differing += [("seeds", measured.n, (MIN_SEEDS, math.inf))] if measured.n < MIN_SEEDS else []
-            used = _measured_on(claim, configuration, opponent, results)
             answers.append((measured, differing, used))
     if not answers:
         return EvaluatedClaim(claim, None, [], CANNOT_TELL, [])
@@ -114,15 +116,6 @@ def within(interval: Estimate, low: float, high: float) -> str:
     if low <= interval.low and interval.high <= high:
         return CONFIRMS
     return CONTRADICTS if interval.high < low or interval.low > high else CANNOT_TELL
-
-
-def _measured_on(
-    claim: Claim, configuration: Configuration, opponent: Configuration | None, results: Results
-) -> list[Configuration]:
-    """Return the configurations from whose runs a claim's measure takes its value."""
-    if claim.measure is _spread:
-        return optimizers(configuration, results, at_best_rate=True)
-    return [each for each in (configuration, opponent) if each]
 
 
 def optimizers(configuration: Configuration, results: Results, *, at_best_rate: bool) -> list[Configuration]:
@@ -179,34 +172,48 @@ def _in_common(a: Configuration, b: Configuration) -> tuple[int, int, float]:
 
 
 def _accuracy(metric: str) -> Measure:
-    def measure(configuration: Configuration, *_: Any) -> Estimate:
+    def measure(configuration: Configuration, *_: Any) -> tuple[Estimate, list[Configuration]]:
         mean, low, high, n = configuration.accuracy(metric)
-        return Estimate(100 * mean, 100 * low, 100 * high, n)
+        return Estimate(100 * mean, 100 * low, 100 * high, n), [configuration]
 
     return measure
 
 
-def _gain(configuration: Configuration, opponent: Configuration, _: Results) -> Estimate | None:
-    return difference(configuration, opponent, "test_end2end") if set(configuration.runs) & set(opponent.runs) else None
+def _difference(metric: str, of_b: str = "") -> Measure:
+    """Return a measure of a metric of the configuration, less that of its opponent, or less its own ``of_b``."""
+
+    def measure(
+        configuration: Configuration, opponent: Configuration | None, _: Results
+    ) -> tuple[Estimate | None, list[Configuration]]:
+        other = opponent or configuration
+        if not set(configuration.runs) & set(other.runs):
+            return None, []
+        gain = difference(configuration, other, metric, of_b)
+        return gain, [configuration, *([opponent] if opponent else [])]
+
+    return measure
 
 
 def _per_seed(value: Callable[..., float]) -> Measure:
     """Return a measure that takes one value from each seed's completed runs; of one seed it has no interval."""
 
-    def measure(configuration: Configuration, opponent: Configuration | None, _: Results) -> Estimate | None:
-        sides = [side.runs for side in (configuration, opponent) if side]
-        pairs = [[runs[seed].record for runs in sides if seed in runs] for seed in configuration.runs]
+    def measure(
+        configuration: Configuration, opponent: Configuration | None, _: Results
+    ) -> tuple[Estimate | None, list[Configuration]]:
+        sides = [side for side in (configuration, opponent) if side]
+        pairs = [[side.runs[seed].record for side in sides if seed in side.runs] for seed in configuration.runs]
         pairs = [pair for pair in pairs if [record.status for record in pair] == ["completed"] * len(sides)]
         values = [Estimate(value(*pair), -math.inf, math.inf, 1) for pair in pairs]
-        return over_seeds(values) if len(values) > 1 else values[0] if values else None
+        return over_seeds(values) if len(values) > 1 else values[0] if values else None, sides
 
     return measure
 
 
-def _spread(configuration: Configuration, _: Any, results: Results) -> Estimate | None:
-    """Return the largest difference between two optimizers, each at the best of its rates, in points."""
-    pairs = combinations(optimizers(configuration, results, at_best_rate=True), 2)
-    return max((difference(b, a) for a, b in pairs), key=lambda gap: gap.mean, default=None)
+def _spread(configuration: Configuration, _: Any, results: Results) -> tuple[Estimate | None, list[Configuration]]:
+    """Measure the largest difference between two optimizers, each at the best of its rates, in points."""
+    alike = optimizers(configuration, results, at_best_rate=True)
+    gaps = (difference(b, a) for a, b in combinations(alike, 2))
+    return max(gaps, key=lambda gap: gap.mean, default=None), alike
 
 
 def _gap(record: RunRecord) -> float:
@@ -245,7 +252,7 @@ CLAIMS = (
     Claim("baseline", "Tutorial: a CNN from scratch reaches 60–70 % on test", 60, 70, "%",
           _accuracy("test_end2end"), _TUTORIAL_CNN, _CNN),
     Claim("gain", "Tutorial: transfer gains 15–25 points on test over that CNN", 15, 25, "points",
-          _gain, {**_FROZEN, **_ALL}, _AS_WRITTEN, _TUTORIAL_CNN),
+          _difference("test_end2end"), {**_FROZEN, **_ALL}, _AS_WRITTEN, _TUTORIAL_CNN),
     Claim("smaller gap", "Tutorial: transfer overfits less (gap of training to validation, less the CNN's)", -_INF, 0,
           "points", _per_seed(lambda a, b: _gap(a) - _gap(b)), {**_FROZEN, **_ALL}, _AS_WRITTEN, _TUTORIAL_CNN),
     Claim("fast against slow", "Tutorial: transfer trains faster than the CNN (the CNN's time over its own)", 1, _INF,
@@ -265,7 +272,7 @@ CLAIMS = (
           _per_seed(lambda a, b: _last(a) - _last(b)), {**_TUNED, "learning_rate_stage2": 1e-5},
           {**_SOURCE, "augmented": True, "steps": (50 * STEPS_AN_EPOCH, _INF)}, _AT_1E3),
     Claim("averaged views", "Report: test-time augmentation is a small bonus on test", 0, LITTLE, "points",
-          lambda side, *_: difference(side, side, "test_tta", of_b="test_end2end"), {**_LAST_30, "tta": True}, _FULL),
+          _difference("test_tta", of_b="test_end2end"), {**_LAST_30, "tta": True}, _FULL),
     Claim("early stopping", f"Report: early stopping with a patience of {PATIENCE} saves epochs (replayed)",
           1, 100, "%", _per_seed(_saved), {**_TUNED, "patience": 0, "schedule": "plateau"}, _FULL),
 )  # fmt: skip

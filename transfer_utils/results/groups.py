@@ -139,8 +139,8 @@ class _Distinctive:
         # An option that one of two rows does not use or record tells nothing.
         differs = (self.values != self.values[:, [place]]) & self.used & self.used[:, [place]]
         alike, chosen = np.ones(differs.shape[1], bool), set()
-        while (told := differs[:, alike].sum(axis=1)).any():
-            best = int(told.argmax())  # of equally telling options the most important one, which comes first
+        while (telling := differs[:, alike].sum(axis=1)).any():
+            best = int(telling.argmax())  # of equally telling options the most important one, which comes first
             chosen.add(best)
             alike &= ~differs[best]
         models = [index for index, name in enumerate(self.names) if name == "model"]  # without it, a name says little

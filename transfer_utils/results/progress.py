@@ -20,7 +20,7 @@ UNFINISHED = ("running", STOPPED, "interrupted", "failed")  # the same command r
 TIMED_EPOCHS = 5  # the last epochs, whose median predicts the next
 
 
-class Progress(NamedTuple):
+class RunProgress(NamedTuple):
     """How far a run has come.
 
     Attributes:
@@ -40,7 +40,7 @@ class Progress(NamedTuple):
     val_accuracy: float | None
 
 
-def progress(row: Row) -> Progress:
+def progress(row: Row) -> RunProgress:
     """Return how far a run has come, by its record."""
     planned, record = row.planned_stages, row.record
     recorded = {stage: max(map(len, curves.values()), default=0) for stage, curves in record.curves.items()}
@@ -50,7 +50,7 @@ def progress(row: Row) -> Progress:
     to_come = stages[stages.index(stage) :] if stage else []
     accuracies = row.history.values["val_accuracy"]
     accuracies = accuracies[np.isfinite(accuracies)]
-    return Progress(
+    return RunProgress(
         epoch=epoch,
         planned=epoch + sum(max(planned[name] - recorded.get(name, 0), 0) for name in to_come),
         stage=stage,

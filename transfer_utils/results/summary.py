@@ -120,8 +120,8 @@ class Results:
         Args:
             labels: labelled images per class, 0 for all.
         """
-        found = [each for each in self.pool if (each.kind, each.config.labels_per_class) == (kind, labels)]
-        return max(found, key=lambda configuration: configuration.accuracy().mean, default=None), len(found)
+        tried = [each for each in self.pool if (each.kind, each.config.labels_per_class) == (kind, labels)]
+        return max(tried, key=lambda configuration: configuration.accuracy().mean, default=None), len(tried)
 
 
 def collect(study: Study, runs: Sequence[Run]) -> Results:
@@ -138,9 +138,9 @@ def collect(study: Study, runs: Sequence[Run]) -> Results:
     for group in study.groups:
         groups[group.name] = []
         for configs in by_configuration(study.of_group(group.name), lambda config: config):
-            found = pool.get(identity(configs[0], ignoring=REPEATS))
+            on_record = pool.get(identity(configs[0], ignoring=REPEATS))
             seeds = {config.seed for config in configs}
-            planned = {seed: run for seed, run in found.runs.items() if seed in seeds} if found else {}
+            planned = {seed: run for seed, run in on_record.runs.items() if seed in seeds} if on_record else {}
             groups[group.name].append(Configuration(configs[0], planned))
     complete = {name: group for name, group in groups.items() if all(configuration.runs for configuration in group)}
     recorded = {run.path for group in groups.values() for configuration in group for run in configuration.runs.values()}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from transfer_utils.config import RunConfig, identity
 from transfer_utils.config import preset as from_preset
 from transfer_utils.errors import UserError, nearest
-from transfer_utils.option_errors import explain, near, unknown
+from transfer_utils.option_errors import explain_option, near, unknown
 from transfer_utils.presets import PRESETS
 from transfer_utils.records import Run, Status
 from transfer_utils.utils.project import project_folder
@@ -234,7 +234,7 @@ def _explained(item: Mapping[str, Any], content: Mapping[str, Any]) -> str:
             place = f"group {name}" if name and isinstance(name, str) else f"group number {key + 1}"
             places, model = [*places, place], StudyGroup if model is Study else Changes
     fields = {name: field for name, field in model.model_fields.items() if name != "overrides"}
-    text = explain(item, ".".join(map(str, loc)) or "it", fields)
+    text = explain_option(item, ".".join(map(str, loc)) or "it", fields)
     return f"In {', '.join(places)}: {text}" if places else text
 
 

@@ -15,6 +15,7 @@ from transfer_utils.data.photo_letters import render_letters
 from transfer_utils.models.networks import BATCH_NORM_MOMENTUM, batch_norms
 from transfer_utils.models.weights import save_weights_npz
 from transfer_utils.training.optimizers import warm_up_and_cosine
+from transfer_utils.training.stages import Batch
 from transfer_utils.utils.files import sha256_of, write_json
 from transfer_utils.utils.progress import Progress
 
@@ -64,38 +65,24 @@ def pretrain_backbone(
     letters_seconds = time.perf_counter() - start
     keras.utils.set_random_seed(seed)
     base, model = _build(image_size, alpha, len(class_names))
-    train = n_letters - n_letters // 20
-    steps = epochs * -(-train // batch_size)
-    _compile(model, learning_rate, steps)
     targets = keras.utils.to_categorical(labels, len(class_names))
-    history = model.fit(
-        images[:train],
-        targets[:train],
-        batch_size=batch_size,
-        epochs=epochs,
-        validation_data=(images[train:], targets[train:]),
-        callbacks=[_report_steps(progress, steps)] if progress else [],
-        verbose=0,
-    ).history
+    n_train = n_letters - n_letters // 20
+    data = [(images[part], targets[part]) for part in (slice(n_train), slice(n_train, None))]
+    schedule = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    curves = _fit(model, *data, **schedule, progress=progress)
     weights = Path(output_dir) / f"letters_mobilenetv2_{alpha}.npz"
     save_weights_npz(base, weights)
     record = {
         "task": "photo-letters",
         "options": options,
-        "letters": {"train": train, "validation": n_letters - train, "classes": len(class_names)},
+        "letters": {"train": n_train, "validation": n_letters - n_train, "classes": len(class_names)},
         "timing_sec": {"letters": letters_seconds, "total": time.perf_counter() - start},
-        "curves": {name: [float(value) for value in values] for name, values in history.items()},
+        "curves": curves,
         "versions": _versions(),
         "weights": {"file": weights.name, "sha256": sha256_of(weights)},
     }
     write_json(weights.with_suffix(".json"), record)
     return record
-
-
-def _versions() -> dict[str, str]:
-    backend = keras.backend.backend()
-    python = platform.python_version()
-    return {"python": python, "numpy": np.__version__, "keras": keras.__version__, "backend": backend}
 
 
 def _build(image_size: int, alpha: float, n_classes: int) -> tuple[keras.Model, keras.Model]:
@@ -114,7 +101,18 @@ def _build(image_size: int, alpha: float, n_classes: int) -> tuple[keras.Model, 
     return base, keras.Sequential(layers)
 
 
-def _compile(model: keras.Model, learning_rate: float, steps: int) -> None:
+def _fit(
+    model: keras.Model,
+    train: Batch,
+    validation: Batch,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    progress: Progress | None,
+) -> dict[str, list[float]]:
+    """Train the classifier and return its curves; the arguments are those of ``pretrain_backbone``."""
+    steps = epochs * -(-len(train[0]) // batch_size)
     model.compile(
         optimizer=keras.optimizers.AdamW(warm_up_and_cosine(learning_rate, steps, 0.05), weight_decay=0.05),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
@@ -122,9 +120,24 @@ def _compile(model: keras.Model, learning_rate: float, steps: int) -> None:
         # XLA makes depthwise convolutions several times slower on a CPU; other backends need their own way to compile.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
+    history = model.fit(
+        *train,
+        batch_size=batch_size,
+        epochs=epochs,
+        validation_data=validation,
+        callbacks=[_report_steps(progress, steps)] if progress else [],
+        verbose=0,
+    ).history
+    return {name: [float(value) for value in values] for name, values in history.items()}
 
 
 def _report_steps(progress: Progress, steps: int) -> keras.callbacks.Callback:
     """Return a Keras callback that calls ``progress`` after every step."""
     done = itertools.count(1)
     return keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: progress("steps", next(done), steps))
+
+
+def _versions() -> dict[str, str]:
+    backend = keras.backend.backend()
+    python = platform.python_version()
+    return {"python": python, "numpy": np.__version__, "keras": keras.__version__, "backend": backend}

@@ -20,7 +20,7 @@ from typing_extensions import TypedDict, Unpack
 
 from transfer_utils.config import RunConfig
 from transfer_utils.data.augment import draw_view, epoch_order, training_view
-from transfer_utils.data.splits import Split
+from transfer_utils.data.dataset import Split
 from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
 from transfer_utils.training import distribute

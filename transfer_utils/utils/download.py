@@ -88,8 +88,8 @@ class _Checksum(NamedTuple):
 
     def differs(self, path: Path) -> str:
         """Return the checksum of a file if it is another one, else an empty text."""
-        found = files.checksum_of(path, self.algorithm) if self.digits else ""
-        return found if found != self.digits else ""
+        digits = files.checksum_of(path, self.algorithm) if self.digits else ""
+        return digits if digits != self.digits else ""
 
 
 class _Left(Exception):
@@ -144,14 +144,14 @@ class _Transfer:
     def _fetch(self, address: str, min_rate: float) -> None:
         """Receive the rest of the file from ``address`` and check the checksum of all of it."""
         self._receive(address, min_rate)
-        found = self._checksum.differs(self.part)
-        if not found:
+        digits = self._checksum.differs(self.part)
+        if not digits:
             return
         alone = self._senders == {address}
         self.part.unlink()
         if alone:
             label, expected = self._checksum.label, self._checksum.digits
-            raise _WrongFile(f"a file with the {label} {found[:12]}… instead of {expected[:12]}…")
+            raise _WrongFile(f"a file with the {label} {digits[:12]}… instead of {expected[:12]}…")
         self._fetch(address, min_rate)  # from the start: the wrong bytes may be those of an earlier address
 
     def _receive(self, address: str, min_rate: float) -> None:

@@ -54,16 +54,16 @@ def package_files(
         KeyError: the package has no file of that name.
     """
     path = _tarball(package, cache_dir, progress)
-    missing, found = set(names), {}
+    missing, contents = set(names), {}
     with tarfile.open(path) as archive:
         for member in archive:  # in the order of the archive: to go back, its compression would have to start over
             name = member.name.partition("/")[2]  # every path starts with the same folder
             if name in missing and member.isfile():
-                found[name] = archive.extractfile(member).read()
+                contents[name] = archive.extractfile(member).read()
                 missing.remove(name)
     if missing:
         raise KeyError(f"{package.name} {package.version} has no file {min(missing)!r}")
-    return found
+    return contents
 
 
 def _tarball(package: Package, cache_dir: str, progress: Progress | None) -> Path:
