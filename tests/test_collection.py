@@ -86,7 +86,7 @@ def test_links_are_neither_classes_nor_pictures_nor_collections(tmp_path):
     [kept] = collection.classes()["plate"]
     collection.thumbnail_path(kept).unlink()
     collection.thumbnail_path(kept).symlink_to(outside / name)
-    assert collection.thumbnail(kept) == b""
+    assert collection.read_thumbnail(kept) == b""
     other = tmp_path / "other"
     other.mkdir()
     (other / "teach").symlink_to(outside)
@@ -102,9 +102,9 @@ def test_a_picture_and_a_class_can_be_removed(tmp_path):
     assert sorted(newest) == [first, second]
     os.utime(collection.folder / "cup" / newest[1], (at + 9, at + 9))
     assert collection.newest("cup") == newest[::-1]
-    assert collection.thumbnail(first).startswith(b"\xff\xd8")
+    assert collection.read_thumbnail(first).startswith(b"\xff\xd8")
     collection.remove("cup", first)
-    assert collection.classes()["cup"] == [second] and collection.thumbnail(first) == b""
+    assert collection.classes()["cup"] == [second] and collection.read_thumbnail(first) == b""
     assert collection.digest() != before
     collection.remove_class("cup")
     assert list(collection.classes()) == ["plate"] and len(list((collection.beside / "thumbnails").iterdir())) == 2

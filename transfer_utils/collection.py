@@ -80,7 +80,7 @@ class Collection:
             files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         return sorted(name for name in files if PICTURE_NAME.fullmatch(name))
 
-    def thumbnail(self, picture: str) -> bytes:
+    def read_thumbnail(self, picture: str) -> bytes:
         """Return the thumbnail of a picture, a JPEG file; empty if there is none, or if it is a link."""
         path = self.thumbnail_path(picture)
         try:

@@ -38,7 +38,7 @@ def _show(collection: Collection, name: str, busy: bool) -> None:
     tiles = [
         Tile(
             at,
-            collection.thumbnail(picture),
+            collection.read_thumbnail(picture),
             [],
             as_text(names.get(picture, picture), 80),
             pressed=None if busy else picture in marked,

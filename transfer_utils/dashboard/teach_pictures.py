@@ -67,7 +67,7 @@ def _draw_class(collection: Collection, name: str, place: int, n: int, busy: boo
             with st.popover("", icon=":material/more_vert:", help="Remove"):
                 if st.button(f"Remove this class with {counted(n, 'picture')}", key=f"remove {place}"):
                     _attempt(collection, "", lambda: collection.remove_class(name))
-    thumbnails = [collection.thumbnail(picture) for picture in collection.newest(name)[:SHOWN]]
+    thumbnails = [collection.read_thumbnail(picture) for picture in collection.newest(name)[:SHOWN]]
     if any(thumbnails):
         st.image([*filter(None, thumbnails)], width=THUMBNAIL_PIXELS)
     if n:

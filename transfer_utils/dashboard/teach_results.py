@@ -166,7 +166,7 @@ def _draw_mistakes(collection: Collection, measured: Measurement, busy: bool) ->
 
 
 def _draw_mistake(collection: Collection, mistake: Mistake, picture: str, original: str) -> None:
-    if thumbnail := collection.thumbnail(picture):
+    if thumbnail := collection.read_thumbnail(picture):
         st.image(thumbnail, width=PICTURE_PIXELS)
     lines = [
         f"{as_text(mistake.true, 24)}, taken for",
