@@ -92,7 +92,7 @@ def run_in_progress(folder: Path) -> Iterator[None]:
     """Hold the lock of one run and write its record every second, as a run in progress does."""
     path = min(folder.rglob(RECORD_NAME))
     record, stop = read_record(path), threading.Event()
-    record.status = "running"
+    record.status, record.metrics = "running", {}  # results come at the end of a run
 
     def write() -> None:
         while not stop.wait(SECONDS_PER_EPOCH):

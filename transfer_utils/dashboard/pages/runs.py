@@ -45,7 +45,7 @@ def draw(view: View) -> None:
     live.draw([row for row in view.rows if row.status == "running"])
     hidden = set(state.hidden())
     shown = [row for row in view.rows if row.name not in hidden]
-    best = best_configurations(shown)
+    best = view.cached(("best", frozenset(hidden)), lambda: best_configurations(shown))
     with st.container(key="best configurations"):  # on a narrow page, its style puts it below the table
         for place, configuration in enumerate(best[:MAX_BEST]):
             with st.container(border=True, key=f"best {place}"):
