@@ -14,7 +14,7 @@ import unicodedata
 from pathlib import Path
 
 from transfer_utils.errors import UserError
-from transfer_utils.utils.text import as_text, counted, format_bytes
+from transfer_utils.utils.text import as_text, format_bytes
 
 FOLDER = "teach"  # in the runs folder; it holds the collections
 BESIDE = ".teach"  # in a collection, hidden from training: what is no picture
@@ -204,10 +204,3 @@ def check_upload(sizes: list[int]) -> None:
     if max(sizes, default=0) > MAX_ARCHIVE_BYTES or sum(sizes) > MAX_BYTES:
         limits = f"{format_bytes(MAX_ARCHIVE_BYTES)} for one file and {format_bytes(MAX_BYTES)} for all"
         raise UserError(f"An upload may have at most {limits}. Nothing was kept.")
-
-
-def check_room(collection: Collection, more: int = 1) -> None:
-    """Raise ``UserError`` if a collection cannot take ``more`` pictures."""
-    n = sum(map(len, collection.classes().values()))
-    if n + more > MAX_FILES:
-        raise UserError(f"A classifier may have at most {counted(MAX_FILES, 'picture')}, and this one has {n:,}.")
