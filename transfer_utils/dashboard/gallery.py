@@ -10,8 +10,8 @@ from typing import NamedTuple
 import streamlit as st
 
 _STYLE = Path(__file__).with_name("gallery.css").read_text(encoding="utf-8")
-_JPEG = b"\xff\xd8"  # how such a file begins
 _JAVASCRIPT = Path(__file__).with_name("gallery.js").read_text(encoding="utf-8")
+_JPEG = b"\xff\xd8"  # how such a file begins
 
 
 class Tile(NamedTuple):
@@ -68,6 +68,12 @@ def draw(
         "gallery", html='<div class="gallery" role="group"></div>', css=_STYLE, js=_JAVASCRIPT
     )
     gallery(key=key, data=data, on_picked_change=report)
+
+
+def choose_page(pages: int, key: str) -> int:
+    """Draw the field that turns the pages of a gallery; return the number of the page, from 1."""
+    st.session_state[key] = min(st.session_state.get(key, 1), pages)  # there are fewer once pictures are removed
+    return st.number_input("Page", 1, pages, key=key, label_visibility="collapsed", width=130)
 
 
 def _address(content: bytes) -> str:

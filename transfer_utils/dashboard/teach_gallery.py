@@ -17,7 +17,7 @@ SHOWN = 60  # pictures on one page
 def draw(collection: Collection, busy: bool) -> None:
     """Draw the dialog if the address names a class; while pictures are learned from (``busy``), none can be removed."""
     name = (state.values(CLASS) or [""])[-1]
-    if name in collection.classes():
+    if name and name in collection.classes():
         _show(collection, name, busy)
 
 
@@ -28,12 +28,15 @@ def _close() -> None:
 
 @st.dialog("All pictures of a class", width="large", on_dismiss=_close)
 def _show(collection: Collection, name: str, busy: bool) -> None:
-    pictures, names = collection.newest(name), collection.original_names()
+    pictures, names, page = collection.newest(name), collection.original_names(), 1
+    pages = -(-len(pictures) // SHOWN)
     marked = _marked(collection, name) & set(pictures)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.text(f"{as_text(name)}: {counted(len(pictures), 'picture')}")
         st.space("stretch")
-        page = _choose_page(name, -(-len(pictures) // SHOWN))
+        if pages > 1:
+            page = gallery.choose_page(pages, f"page of {name}")
+            st.text(f"of {pages:,}")
     shown = pictures[(page - 1) * SHOWN : page * SHOWN]
     tiles = [
         Tile(
@@ -58,16 +61,6 @@ def _show(collection: Collection, name: str, busy: bool) -> None:
         label = f"Remove {counted(len(marked), 'picture')}" if marked else "Remove"
         change = {"on_click": _remove, "args": (collection, name, marked), "disabled": not marked}
         st.button(label, icon=":material/delete:", key="remove marked", **change)
-
-
-def _choose_page(name: str, pages: int) -> int:
-    if pages < 2:
-        return 1
-    key = f"page of {name}"
-    st.session_state[key] = min(st.session_state.get(key, 1), pages)  # there are fewer once pictures are removed
-    page = st.number_input("Page", 1, pages, key=key, label_visibility="collapsed", width=130)
-    st.text(f"of {pages:,}")
-    return page
 
 
 def _marked(collection: Collection, name: str) -> set[str]:

@@ -178,8 +178,7 @@ def _draw_gallery(
         st.text(title)
         if pages > 1:
             st.space("stretch")
-            hidden = {"label_visibility": "collapsed", "width": 130}
-            page = st.number_input("Page", 1, pages, key=f"page {tested.row.name} {selection}", **hidden)
+            page = gallery.choose_page(pages, f"page {tested.row.name} {selection}")
             st.text(f"of {pages:,} pages")
     tiles = []
     for at in positions[(page - 1) * SHOWN : page * SHOWN].tolist():
