@@ -99,6 +99,14 @@ def test_steps_count_repeated_images():
     assert repeated.steps == 500
 
 
+def test_the_time_of_runs_with_a_gpu_does_not_count():
+    with_gpu, without = configuration(0.7), configuration(0.7)
+    with_gpu.first.timing_sec, with_gpu.first.machine = {"total": 20.0}, {"cores": 2, "gpus": ["cuda:0"]}
+    without.first.timing_sec, without.first.machine = {"total": 300.0}, {"cores": 2, "gpus": []}
+    both = Configuration(with_gpu.config, {0: with_gpu.runs[0], 1: without.runs[0]})
+    assert math.isnan(with_gpu.seconds) and (without.seconds, both.seconds) == (300, 300)
+
+
 @pytest.mark.parametrize(
     ("options", "views"),
     [

@@ -14,8 +14,9 @@ from transfer_utils.utils import machine
 
 def test_versions_list_python_and_the_packages_whether_installed_or_not(monkeypatch):
     monkeypatch.setattr(machine, "PACKAGES", ("keras", "no-such-package-at-all"))
+    monkeypatch.setattr(machine, "OTHER_BACKENDS", ("numpy", "no_such_backend"))  # named only where installed
     versions = machine.versions()
-    assert set(versions) == {"python", "keras", "no-such-package-at-all"}
+    assert set(versions) == {"python", "keras", "no-such-package-at-all", "numpy"}
     assert versions["keras"] == importlib.metadata.version("keras")
     assert versions["no-such-package-at-all"] == "not installed"
 

@@ -20,7 +20,7 @@ from transfer_utils.experiment.session import RunSession
 from transfer_utils.experiment.source_task import probe_source_task
 from transfer_utils.features import BoundaryCache, extract_features
 from transfer_utils.models.batchnorm_folding import fold_batch_norms
-from transfer_utils.models.engine import Engine, choose_engine
+from transfer_utils.models.engine import Engine, choose_engine, gpus
 from transfer_utils.models.networks import (
     BASELINES,
     build_backbone,
@@ -33,6 +33,7 @@ from transfer_utils.models.networks import (
     split_at_freeze_boundary,
     unfreeze_model_tail,
 )
+from transfer_utils.records import RunRecord
 from transfer_utils.training import distribute
 from transfer_utils.training.linear_head import solve_head, start_head
 from transfer_utils.training.stages import (
@@ -147,7 +148,7 @@ def _build_transfer(dataset: Dataset, session: RunSession) -> Network:
     session.check_room(full.count_params())
     engine, reason = choose_engine(config.engine)
     record.network = {"backbone_layers": len(base.layers), "parameters": full.count_params(), "engine": engine}
-    record.network["backend"] = keras.backend.backend()
+    _name_backend(record)
     width = f" alpha {config.alpha:g}" if config.backbone == "MobileNetV2" else ""
     session.log(
         f"{config.backbone}{width} at {config.image_size} px, weights from {record.weights['source']}: "
@@ -155,6 +156,11 @@ def _build_transfer(dataset: Dataset, session: RunSession) -> Network:
         f"The frozen part runs on {engine} ({reason})."
     )
     return Network(base, extractor, head, full)
+
+
+def _name_backend(record: RunRecord) -> None:
+    record.network["backend"] = keras.backend.backend()
+    record.machine["gpus"] = gpus()
 
 
 def _cache_boundary(base: keras.Model, dataset: Dataset, session: RunSession) -> BoundaryCache | None:
@@ -279,7 +285,7 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
         model = BASELINES[config.baseline](n_classes, config.stored_size)
     session.check_room(model.count_params())
     session.record.network = {"parameters": model.count_params(), "trainable_stage1": _trainable_weights(model)}
-    session.record.network["backend"] = keras.backend.backend()
+    _name_backend(session.record)
     validation = (dataset.validation.take(), dataset.validation.one_hot(n_classes))
     with session.phase("baseline"):
         train_baseline(model, dataset.train, validation, config, **_hooks("baseline", session))

@@ -68,8 +68,9 @@ class Configuration:
 
     @property
     def seconds(self) -> float:
-        """The mean seconds of a whole run."""
-        return float(np.mean([record.timing_sec.get("total") or math.nan for record in self.records]))
+        """The mean seconds of a whole run without a GPU; NaN if all of them had one."""
+        on_cpu = [record for record in self.records if not record.machine.get("gpus")]
+        return float(np.mean([record.timing_sec.get("total") or math.nan for record in on_cpu])) if on_cpu else math.nan
 
     def measured(self, metric: str) -> dict[int, Estimate]:
         """Return one accuracy of each run by seed; a diverged run counts with the accuracy of random guessing."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
 
 import psutil
 
 PACKAGES = ("transfer-utils", "keras", "tensorflow", "ai-edge-litert", "numpy", "scikit-learn")
+OTHER_BACKENDS = ("jax", "torch")  # named where they are installed
 
 
 def versions() -> dict[str, str]:
@@ -18,6 +20,9 @@ def versions() -> dict[str, str]:
             installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             installed[name] = "not installed"
+    for name in OTHER_BACKENDS:
+        if importlib.util.find_spec(name):
+            installed[name] = importlib.metadata.version(name)
     return installed
 
 
