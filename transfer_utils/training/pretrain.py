@@ -14,7 +14,7 @@ from transfer_utils.data.photo_digits import SIDE
 from transfer_utils.data.photo_letters import render_letters
 from transfer_utils.models.networks import BATCH_NORM_MOMENTUM, batch_norms
 from transfer_utils.models.weights import save_weights_npz
-from transfer_utils.training.optimizers import warm_up_and_cosine
+from transfer_utils.training.optimizers import jit_compile, warm_up_and_cosine
 from transfer_utils.training.stages import Batch
 from transfer_utils.utils.files import sha256_of, write_json
 from transfer_utils.utils.progress import Progress
@@ -117,8 +117,7 @@ def _fit(
         optimizer=keras.optimizers.AdamW(warm_up_and_cosine(learning_rate, steps, 0.05), weight_decay=0.05),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
         metrics=["accuracy"],
-        # XLA makes depthwise convolutions several times slower on a CPU; other backends need their own way to compile.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        jit_compile=jit_compile(),
     )
     history = model.fit(
         *train,
