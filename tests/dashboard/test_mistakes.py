@@ -8,6 +8,7 @@ import pytest
 
 from tests.dashboard.charts import sent
 from tests.samples import TESTED_CLASSES, predictions, write_run, write_tested
+from transfer_utils.collection import create_collection
 from transfer_utils.dashboard import store
 from transfer_utils.dashboard.pages.mistakes import SHOWN
 from transfer_utils.dashboard.tested import read_tested
@@ -194,3 +195,18 @@ def test_grad_cam_shows_where_the_model_of_the_run_looked(model_run, tmp_path, d
     button.click().run()
     assert not app.exception and not app.warning and len(app.image) == 2
     assert any("the model predicts <b>red</b>" in text.value for text in app.text)
+
+
+def test_pictures_of_a_collection_have_the_names_that_they_came_with(tmp_path):
+    collection = create_collection(tmp_path, "pets")
+    collection.names.write_text(json.dumps({"0.png": "my cat.jpg"}))
+    for name, data_dir in (("taught", collection.folder), ("elsewhere", tmp_path / "other" / "teach" / "pets")):
+        test = write_tested(tmp_path / name, predictions(1), thumbnails=[])
+        record = read_record(tmp_path / name / "run.json")
+        record.config["data_dir"] = str(data_dir)
+        record.save(tmp_path / name / "run.json")
+    rows = {row.name: row for row in store.read(tmp_path, store.stamp(tmp_path)).rows}
+    taught, elsewhere = read_tested(rows["taught"]), read_tested(rows["elsewhere"])
+    assert [taught.name(at) for at in (0, 1)] == [test.names[0].replace("0.png", "my cat.jpg"), test.names[1]]
+    assert elsewhere.name(0) == test.names[0], "a record may not have the names of any folder read"
+    assert taught.has_same_images(elsewhere)

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import streamlit as st
 
+from transfer_utils.collection import FOLDER, Collection, collections
 from transfer_utils.predictions import PREDICTIONS_NAME, Predictions, load_predictions
 from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import percent
@@ -27,17 +28,21 @@ class Tested:
     Attributes:
         class_names: unique and printable.
         thumbnails: WebP files by the positions of their images.
+        originals: the names that the pictures of a collection had before it stored them, by their stored names.
     """
 
     row: Row
     predictions: Predictions
     class_names: list[str]
     thumbnails: dict[int, bytes] = field(default_factory=dict)
+    originals: dict[str, str] = field(default_factory=dict)
 
     def name(self, at: int) -> str:
         """The file of an image, or its number among the stored images if it has none."""
-        names = self.predictions.names
-        return as_text(names[at]) if names else f"test image {self.predictions.index[at]}"
+        if not self.predictions.names:
+            return f"test image {self.predictions.index[at]}"
+        folder, slash, name = self.predictions.names[at].rpartition("/")
+        return as_text(folder + slash + self.originals.get(name, name))
 
     def true(self, at: int) -> str:
         """The true class of an image."""
@@ -78,7 +83,17 @@ def read_tested(row: Row) -> Tested | None:
     if test is None or not len(test):
         return None
     names = _class_names(row, test.probabilities.shape[1])
-    return Tested(row, test, names, _content(row, THUMBNAILS_NAME, load_thumbnails) or {})
+    return Tested(row, test, names, _content(row, THUMBNAILS_NAME, load_thumbnails) or {}, _originals(row))
+
+
+def _originals(row: Row) -> dict[str, str]:
+    """Return the original names of the pictures of a run on a collection beside it; a record may name any folder."""
+    runs = row.run.folder.parent
+    for name in collections(runs):
+        collection = Collection(runs / FOLDER / name)
+        if str(collection.folder) == row.config.get("data_dir"):
+            return collection.original_names()
+    return {}
 
 
 def _file(row: Row, name: str) -> Path | None:
