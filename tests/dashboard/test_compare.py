@@ -94,7 +94,7 @@ def test_below_the_curves_against_time_stands_what_the_time_went_into(runs, draw
     app = draw(runs, "Compare", chosen=chosen, against="time")
     curves, phases = figures(app)[:2]
     assert [trace["name"] for trace in phases["data"]] == ["features", "stage 1", "stage 2", "training from scratch"]
-    assert curves["data"][0]["uid"] == style.identity("depth-30-0", "accuracy"), "it is sent to the browser"
+    assert curves["data"][0]["uid"] == style.trace_id("depth-30-0", "accuracy"), "it is sent to the browser"
     assert len(figures(draw(runs, "Compare", chosen=chosen))) == len(figures(app)) - 1
 
 

@@ -322,7 +322,7 @@ def test_tables_and_charts_can_be_made_from_any_record(tmp_path_factory, values)
         figures += [result_charts.by_class(row.record), result_charts.reliability(row.record.calibration)]
         counts = result_charts.confusion_counts(row.record)
         if counts is not None:
-            figures.append(result_charts.confusion(counts, result_charts.class_names(row.record), True))
+            figures.append(result_charts.confusion(counts, result_charts.class_labels(row.record), True))
     for figure in figures:
         if figure is not None:
             json.loads(figure.to_json())

@@ -9,7 +9,7 @@ import pytest
 from tests.dashboard.charts import figures
 from tests.dashboard.conftest import SCRIPT
 from transfer_utils.dashboard import store
-from transfer_utils.dashboard.pages.try_it import _enlarged, model_file, overlay, predict
+from transfer_utils.dashboard.pages.try_it import _enlarged, explained_prediction, model_file, overlay
 from transfer_utils.errors import UserError
 from transfer_utils.records import RunRecord, read_record
 
@@ -21,7 +21,7 @@ def row(model_run):
 
 @pytest.mark.slow
 def test_the_prediction_has_classes_and_a_heatmap(row, picture):
-    prediction = predict(row, model_file(row), picture)
+    prediction = explained_prediction(row, model_file(row), picture)
     assert [name for name, _ in prediction.best] == ["<b>red</b>", "blue", "green"]
     assert prediction.sides == (8, 32)
     assert prediction.network_input.shape == (32, 32, 3)
@@ -35,14 +35,14 @@ def test_the_prediction_has_classes_and_a_heatmap(row, picture):
 @pytest.mark.parametrize("size", [-5, 1e300])
 def test_an_impossible_image_size_in_the_record_is_ignored(row, picture, size):
     row.config["image_size"] = size
-    assert predict(row, model_file(row), picture).sides == (8, 8)
+    assert explained_prediction(row, model_file(row), picture).sides == (8, 8)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
 def test_an_unreadable_image_is_refused(row, content):
     with pytest.raises(UserError):
-        predict(row, model_file(row), content)
+        explained_prediction(row, model_file(row), content)
 
 
 def odd_models():
@@ -79,7 +79,7 @@ def test_a_model_that_does_not_classify_square_colour_images_is_refused_with_a_s
         RunRecord(files={"model": "model.keras"}).save(tmp_path / name / "run.json")
     for row in store.read(tmp_path, store.stamp(tmp_path)).rows:
         with pytest.raises(UserError) as refusal:
-            predict(row, model_file(row), picture)
+            explained_prediction(row, model_file(row), picture)
         assert models[row.name][1] in str(refusal.value), row.name
 
 

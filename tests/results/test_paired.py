@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 from transfer_utils.evaluation import difference_interval
 from transfer_utils.records import Run, RunRecord, pack_bits
 from transfer_utils.results.groups import RunGroup
-from transfer_utils.results.paired import paired_difference, verdict
+from transfer_utils.results.paired import paired_difference, paired_verdict
 from transfer_utils.results.table import Row
 
 N = 2000
@@ -71,10 +71,10 @@ def test_runs_without_common_seeds_have_the_interval_of_their_means_and_of_the_i
 def test_the_verdict_names_the_better_or_says_that_the_runs_cannot_tell():
     better, worse = group("A", record(0.85)), group("B", record(0.7, 1))
     for pair in ((better, worse), (worse, better)):
-        found = verdict(*pair)
+        found = paired_verdict(*pair)
         assert found.text.startswith("A beats B by 1") and " to " in found.text
         assert found.basis.startswith("95 % interval from 2,000 test images, for one run each")
-    found = verdict(group("A", record(0.8)), group("B", record(0.801, 1)))
+    found = paired_verdict(group("A", record(0.8)), group("B", record(0.801, 1)))
     assert found.text.startswith("These runs cannot tell A from B: the difference is ")
 
 
@@ -88,15 +88,15 @@ def test_the_verdict_names_the_better_or_says_that_the_runs_cannot_tell():
     ],
 )
 def test_runs_that_cannot_be_compared_say_why(changes, reason):
-    found = verdict(group("A", record(0.8)), group("B", record(0.5, **changes)))
+    found = paired_verdict(group("A", record(0.8)), group("B", record(0.5, **changes)))
     assert (found.text, found.basis) == (f"These runs cannot tell: {reason}", "")
 
 
 def test_the_seed_chooses_the_test_images_of_a_folder():
     dataset = {**record(0.8).dataset, "name": "birds"}
     runs = [record(accuracy, seed, dataset=dataset) for accuracy, seed in ((0.8, 0), (0.5, 0), (0.5, 1))]
-    assert "beats" in verdict(group("A", runs[0]), group("B", runs[1])).text
-    assert "same images" in verdict(group("A", runs[0]), group("B", runs[2])).text
+    assert "beats" in paired_verdict(group("A", runs[0]), group("B", runs[1])).text
+    assert "same images" in paired_verdict(group("A", runs[0]), group("B", runs[2])).text
 
 
 LIGHT = """

@@ -93,7 +93,7 @@ def _add_line(figure: go.Figure, panel: int, line: Line, quantity: str, against:
         x=x,
         y=y,
         name=as_label_lines(line.name, 44),
-        uid=style.identity(line.name, quantity),
+        uid=style.trace_id(line.name, quantity),
         mode="lines+markers" if symbol or len(points) == 1 else "lines",
         line={"color": colour, "dash": SPLIT_DASHES[split], "width": 2.2 if split == "validation" else 1.4},
         marker={"symbol": symbol or "circle", "size": 6},

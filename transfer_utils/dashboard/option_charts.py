@@ -12,7 +12,7 @@ from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.options import REPEATS, sort_key
 from transfer_utils.results.table import Row, differing
 from transfer_utils.results.timing import OTHER, PHASE_NAMES
-from transfer_utils.results.timing import time_spent as time_of_phases
+from transfer_utils.results.timing import time_spent
 from transfer_utils.utils.palette import OKABE_ITO
 from transfer_utils.utils.text import MISSING, as_label, as_label_lines
 
@@ -77,7 +77,7 @@ def against_time(groups: list[RunGroup]) -> go.Figure | None:
                 y=[row.metric("val_end2end") for row in rows],
                 mode="markers",
                 name=as_label_lines(group.name, 44),
-                uid=style.identity(group.name),
+                uid=style.trace_id(group.name),
                 marker={"color": style.colour(place), "symbol": style.symbol(place) or "circle", "size": 11},
                 customdata=[[as_label(row.name), duration(row.seconds)] for row in rows],
                 hovertemplate="%{customdata[0]}<br>%{y:.1%} after %{customdata[1]}<extra></extra>",
@@ -90,9 +90,9 @@ def against_time(groups: list[RunGroup]) -> go.Figure | None:
     return figure
 
 
-def time_spent(groups: list[RunGroup]) -> go.Figure | None:
+def phases(groups: list[RunGroup]) -> go.Figure | None:
     """Draw what the time of the runs of each group went into, as means over its runs; None if nothing is recorded."""
-    spent = [time_of_phases(group.records) for group in groups]
+    spent = [time_spent(group.records) for group in groups]
     unknown = (name for table in spent for name in table if name != OTHER)
     figure = go.Figure()
     for phase in dict.fromkeys([*PHASE_NAMES, *unknown, OTHER]):

@@ -19,7 +19,7 @@ MAX_OPACITY = 0.6  # of a cell, so that its number is legible on the light and o
 MAX_CLASSES_WITH_NUMBERS = 12
 
 
-def class_names(record: RunRecord) -> list[str]:
+def class_labels(record: RunRecord) -> list[str]:
     """Return unique labels of the classes: their names if the record has them, or 0, 1, 2, ..."""
     recorded: Any = record.dataset.get("class_names")
     if not isinstance(recorded, list):

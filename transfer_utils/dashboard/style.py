@@ -45,7 +45,7 @@ def symbol(place: int) -> str | None:
     return SYMBOLS[place // len(COLOURS) % len(SYMBOLS)]
 
 
-def identity(*parts: str) -> str:
+def trace_id(*parts: str) -> str:
     """Return an identity of a trace, by which Plotly recognises a line that the reader has hidden; a CSS identifier."""
     return "trace" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -107,7 +107,7 @@ def add_band(
         figure.add_scatter(x=places, y=upper[part], fill="tonexty", fillcolor=tinted(colour, 0.18), **edge)
 
 
-def show(
+def show_chart(
     figure: go.Figure | None,
     name: str,
     alt: str,
@@ -153,4 +153,4 @@ def preload() -> None:
     """Draw an empty chart, which makes the browser load Plotly."""
     figure = go.Figure()
     lay_out(figure, 100)
-    show(figure, "preload", "")
+    show_chart(figure, "preload", "")

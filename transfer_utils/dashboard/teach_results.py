@@ -12,7 +12,7 @@ import streamlit as st
 from transfer_utils.collection import MIN_PICTURES, Collection
 from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.dashboard import style
-from transfer_utils.dashboard.pages.try_it import answer, model_file, run_file
+from transfer_utils.dashboard.pages.try_it import model_file, run_file, show_answer
 from transfer_utils.dashboard.store import View
 from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import percent, points
@@ -92,8 +92,8 @@ def _draw_accuracy(measured: Measurement) -> None:
 
 def _draw_curve(measured: Measurement) -> None:
     st.markdown("**What would more pictures bring?**")
-    style.show(learning_curve(measured), "teach-curve", "Accuracy by the number of pictures learned from")
-    st.caption(verdict(measured))
+    style.show_chart(learning_curve(measured), "teach-curve", "Accuracy by the number of pictures learned from")
+    st.caption(measured_verdict(measured))
 
 
 def learning_curve(measured: Measurement) -> go.Figure:
@@ -122,7 +122,7 @@ def learning_curve(measured: Measurement) -> go.Figure:
     return figure
 
 
-def verdict(measured: Measurement) -> str:
+def measured_verdict(measured: Measurement) -> str:
     """Say in a sentence what twice the pictures brought."""
     if measured.gain is None or measured.gain_low is None or measured.gain_high is None:
         return "There are too few pictures for a curve."
@@ -213,4 +213,4 @@ def _draw_try(row: Row, path: Path) -> None:
     else:
         picture = st.file_uploader("A picture to classify", label_visibility="collapsed", key="try file")
     if picture is not None:
-        answer(row, path, picture.getvalue())
+        show_answer(row, path, picture.getvalue())

@@ -27,7 +27,7 @@ class Verdict:
     basis: str = ""
 
 
-def verdict(a: RunGroup, b: RunGroup) -> Verdict:
+def paired_verdict(a: RunGroup, b: RunGroup) -> Verdict:
     """Compare the test accuracy of two groups of runs image by image."""
     sides = [[record for record in group.records if _answers(record) is not None] for group in (a, b)]
     for group, records in zip((a, b), sides, strict=True):

@@ -55,8 +55,8 @@ def replicas(model: keras.Model) -> int:
     return strategy.num_replicas_in_sync if strategy else 1
 
 
-def start(model: keras.Model, batch: tuple[np.ndarray, np.ndarray], config_strategy: str) -> None:
-    """Prepare a compiled ``model`` for ``shares``; ``finish`` undoes it.
+def spread(model: keras.Model, batch: tuple[np.ndarray, np.ndarray], config_strategy: str) -> None:
+    """Prepare a compiled ``model`` for ``shares``; ``gather`` undoes it.
 
     Args:
         batch: inputs and labels, of which the first image is used.
@@ -94,7 +94,7 @@ def shares(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple:
     return split(x), split(y)
 
 
-def finish(model: keras.Model) -> None:
+def gather(model: keras.Model) -> None:
     """Turn synchronised BatchNorms back into plain ones, which every backend can load."""
     for layer in batch_norms(model):
         layer.synchronized = False

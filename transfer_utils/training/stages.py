@@ -158,7 +158,7 @@ def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, s
     With ``selection="none"`` the last weights are kept.
     """
     _compile(model, n, stage)
-    distribute.start(model, validation, stage.config.strategy)
+    distribute.spread(model, validation, stage.config.strategy)
     callbacks, curves = _callbacks(model, stage), {}
     first_epoch, start = _begin(model, callbacks, curves, validation, stage)
     early_stopping = callbacks[0]
@@ -181,7 +181,7 @@ def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, s
         model.set_weights(early_stopping.best_weights)
         if stage.keeps_accuracy and curves:
             _keep_accuracy(model, start, curves, stage)
-    distribute.finish(model)
+    distribute.gather(model)
     return curves
 
 

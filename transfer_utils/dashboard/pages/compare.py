@@ -11,7 +11,7 @@ from transfer_utils.dashboard.run_tables import SEEDS, grouped
 from transfer_utils.dashboard.store import View
 from transfer_utils.results.curves import mean_history
 from transfer_utils.results.groups import RunGroup
-from transfer_utils.results.paired import verdict
+from transfer_utils.results.paired import paired_verdict
 from transfer_utils.results.table import Row, differing
 from transfer_utils.utils.text import MISSING
 
@@ -35,14 +35,14 @@ def draw(view: View) -> None:
         st.subheader("Accuracy")
         figure = option_charts.results(groups)
         alt, missing = "Validation and test accuracy of the chosen runs", "None of these runs has finished."
-        style.show(figure, "compare-accuracy", alt, missing)
+        style.show_chart(figure, "compare-accuracy", alt, missing)
         if figure is not None:
             st.caption("Bars: 95 % interval of a single run, ± one standard deviation over several.")
     with right:
         st.subheader("Accuracy against time")
         alt = "Validation accuracy against the time each run took"
         missing = "None of these runs has both a validation accuracy and a time."
-        style.show(option_charts.against_time(groups), "compare-time", alt, missing)
+        style.show_chart(option_charts.against_time(groups), "compare-time", alt, missing)
     _draw_parallel(rows)
 
 
@@ -91,7 +91,7 @@ def _draw_curves(groups: list[RunGroup], against: str) -> None:
         st.info("None of these runs has recorded curves.", icon=":material/timeline:")
         return
     alt = "Accuracy and loss of the chosen runs, epoch by epoch"
-    style.show(curve_charts.curves(lines, against), "compare-curves", alt, revision=against)
+    style.show_chart(curve_charts.curves(lines, against), "compare-curves", alt, revision=against)
     if any(len(group.rows) > 1 for group in groups):
         st.caption(
             "Lines: means over the epochs of each stage that all runs of a group reached. "
@@ -100,7 +100,7 @@ def _draw_curves(groups: list[RunGroup], against: str) -> None:
     if against == "time":
         st.subheader("What the time went into")
         alt, missing = "Seconds of each phase of the runs", "None of these runs has recorded times."
-        style.show(option_charts.time_spent(groups), "compare-phases", alt, missing)
+        style.show_chart(option_charts.phases(groups), "compare-phases", alt, missing)
 
 
 def _draw_verdict(groups: list[RunGroup]) -> None:
@@ -114,7 +114,7 @@ def _draw_verdict(groups: list[RunGroup]) -> None:
     first = left.selectbox("First", names, **state.kept("first", names[0], names))
     others = [name for name in names if name != first]
     second = right.selectbox("Second", others, **state.kept("second", others[0], others))
-    found = verdict(by_name[first], by_name[second])
+    found = paired_verdict(by_name[first], by_name[second])
     st.text(found.text)
     if found.basis:
         st.caption(f"{found.basis} Choose by validation accuracy; the test images only confirm a choice.")
@@ -151,4 +151,4 @@ def _draw_parallel(rows: list[Row]) -> None:
         )
         alt = "Parallel coordinates of the options that differ"
         revision = " ".join(note.text for note in figure.layout.annotations)  # a selection is of places on these axes
-        style.show(figure, "compare-options", alt, revision=revision, min_width=110 * (min(shown, options) + 1))
+        style.show_chart(figure, "compare-options", alt, revision=revision, min_width=110 * (min(shown, options) + 1))

@@ -103,8 +103,8 @@ def _read(row: Row) -> Tested | None:
         st.code(as_text(command, 5000), language=None, wrap_lines=True)
     counts = result_charts.confusion_counts(row.record)
     if counts is not None:
-        figure = result_charts.confusion(counts, result_charts.class_names(row.record), normalised=False)
-        style.show(figure, f"{row.name}-confusion", "Confusion matrix: rows true, columns predicted")
+        figure = result_charts.confusion(counts, result_charts.class_labels(row.record), normalised=False)
+        style.show_chart(figure, f"{row.name}-confusion", "Confusion matrix: rows true, columns predicted")
     return None
 
 
@@ -126,7 +126,9 @@ def _draw_matrix(tested: Tested) -> None:
 
     figure = result_charts.confusion(counts.astype(float), labels, normalised=False)
     figure.update_layout(dragmode=False)
-    style.show(figure, f"{tested.row.name}-mistakes", "Confusion matrix: rows true, columns predicted", on_click=choose)
+    style.show_chart(
+        figure, f"{tested.row.name}-mistakes", "Confusion matrix: rows true, columns predicted", on_click=choose
+    )
     st.caption("Click a cell to see its pictures.")
 
 
@@ -218,7 +220,7 @@ def _look_closely(tested: Tested, at: int) -> None:
     with right:
         st.text(tested.name(at))
         st.text(f"True class: {tested.true(at)}. Predicted: {tested.predicted(at)}.")
-        style.show(try_it.bars(best[:TOP]), "mistake", "The most probable classes")
+        style.show_chart(try_it.bars(best[:TOP]), "mistake", "The most probable classes")
     model = try_it.model_file(tested.row)
     if not model or not content:
         missing = "a thumbnail of it" if model else "the saved model"
@@ -231,7 +233,7 @@ def _explain(row: Row, model: Path, content: bytes) -> None:
     """Show Grad-CAM for a thumbnail, and what the model predicts for it."""
     try:
         with st.spinner("Loading the model and asking it …"):
-            prediction = try_it.predict(row, model, content)
+            prediction = try_it.explained_prediction(row, model, content)
     except UserError as error:
         st.warning("The model could not be asked:", icon=":material/broken_image:")
         st.text(as_text(str(error).replace(str(model), model.name), 1000, lines=True))

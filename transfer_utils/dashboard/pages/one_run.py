@@ -112,9 +112,9 @@ def _draw_curves(row: Row) -> None:
         st.caption("This run has no recorded curves.")
         return
     line = Line(row.name, row.history)
-    style.show(curve_charts.curves([line]), f"{row.name}-curves", "Accuracy and loss, epoch by epoch")
+    style.show_chart(curve_charts.curves([line]), f"{row.name}-curves", "Accuracy and loss, epoch by epoch")
     if row.history.has("learning_rate"):
-        style.show(curve_charts.learning_rate(line), f"{row.name}-learning-rate", "Learning rate, epoch by epoch")
+        style.show_chart(curve_charts.learning_rate(line), f"{row.name}-learning-rate", "Learning rate, epoch by epoch")
 
 
 def _draw_results(row: Row) -> None:
@@ -129,16 +129,16 @@ def _draw_results(row: Row) -> None:
         with left:
             st.subheader("Confusion matrix")
             cells = state.choice(st, "Cells", ["counts", "share of the row"], "cells", label_visibility="collapsed")
-            figure = result_charts.confusion(counts, result_charts.class_names(row.record), cells != "counts")
-            style.show(figure, f"{row.name}-confusion", "Confusion matrix: rows true, columns predicted")
+            figure = result_charts.confusion(counts, result_charts.class_labels(row.record), cells != "counts")
+            style.show_chart(figure, f"{row.name}-confusion", "Confusion matrix: rows true, columns predicted")
     with right:
         if by_class is not None:
             st.subheader("Precision and recall")
-            style.show(by_class, f"{row.name}-classes", "Precision and recall of each class")
+            style.show_chart(by_class, f"{row.name}-classes", "Precision and recall of each class")
         if reliability is not None:
             st.subheader("Reliability")
             st.caption(f"Expected calibration error {percent(row.record.calibration.get('ece'))}")
-            style.show(reliability, f"{row.name}-reliability", "Accuracy against confidence")
+            style.show_chart(reliability, f"{row.name}-reliability", "Accuracy against confidence")
 
 
 def _draw_options(row: Row) -> None:

@@ -63,7 +63,7 @@ def draw(view: View) -> None:
 
 
 def _show(finding: Finding, name: str, alt: str) -> None:
-    style.show(finding.figure, name, alt)
+    style.show_chart(finding.figure, name, alt)
     st.text(finding.conclusion)
     if finding.fixed:
         st.caption(f"Held fixed: {finding.fixed}.")

@@ -26,7 +26,7 @@ REFRESH_SECONDS = 1
 MISSING_WEIGHTS = "ImageNet weights"  # what the message begins with if they are unavailable
 
 
-class Network(NamedTuple):
+class BackboneChoice(NamedTuple):
     """A pretrained network to start from: what it has learned from, and its options."""
 
     knows: str
@@ -34,10 +34,10 @@ class Network(NamedTuple):
 
 
 NETWORKS = {
-    "photographs": Network(
+    "photographs": BackboneChoice(
         "MobileNetV2, pretrained on ImageNet: 1.3 million photographs of a thousand kinds of things.", ()
     ),
-    "letters": Network(
+    "letters": BackboneChoice(
         "The network that ships with the package and needs no download. It has only seen letters drawn over "
         "photographs: it tells colours, strokes and simple shapes apart, but knows no animals, faces or things. Expect "
         "many more mistakes than with the network that knows photographs.",
@@ -110,7 +110,7 @@ def _draw_new(view: View) -> None:
     st.rerun()
 
 
-def _draw_training(collection: Collection, view: View, job: jobs.Job | None) -> None:
+def _draw_training(collection: Collection, view: View, job: jobs.Step | None) -> None:
     owner = str(collection.folder)
     network = state.choice(st, "What the network has seen before", list(NETWORKS), NETWORK, disabled=job is not None)
     if network == "letters":
@@ -144,7 +144,7 @@ def arguments(collection: Collection, view: View, network: str, kind: str) -> li
     return [*words, "--model_path", "none", "--export", "float32", *NETWORKS[network].options]
 
 
-def _draw_end(job: jobs.Job | None, network: str) -> None:
+def _draw_end(job: jobs.Step | None, network: str) -> None:
     """Say how the last job ended, unless it was completed."""
     if job is None or job.status == 0:
         return

@@ -25,7 +25,7 @@ SHOWN_PIXELS, TOP, MAX_OPACITY = 480, 3, 0.65
 MAX_SIDE = 1024  # of the images that a model may take, in pixels
 
 
-class Prediction(NamedTuple):
+class ExplainedPrediction(NamedTuple):
     """The prediction of a model for one image. Images are uint8 arrays of shape (side, side, 3)."""
 
     best: list[tuple[str, float]]  # the most probable classes with their probabilities
@@ -56,14 +56,14 @@ def draw(view: View) -> None:
         st.caption("Upload an image of one of the classes of the model:")
         st.text(", ".join(as_text(label, 40) for label in _class_names(models[name][0])) or "class names not recorded")
         return
-    answer(*models[name], upload.getvalue())
+    show_answer(*models[name], upload.getvalue())
 
 
-def answer(row: Row, path: Path, content: bytes) -> None:
+def show_answer(row: Row, path: Path, content: bytes) -> None:
     """Show what the model at ``path``, which belongs to the run ``row``, says of the bytes of an image file."""
     try:
         with st.spinner("Loading the model and classifying the image …"):
-            prediction = predict(row, path, content)
+            prediction = explained_prediction(row, path, content)
     except UserError as error:
         st.warning("The image could not be classified:", icon=":material/image_not_supported:")
         st.text(as_text(str(error).replace(str(path), path.name), 1000, lines=True))
@@ -86,7 +86,7 @@ def run_file(row: Row, kind: str, suffixes: Sequence[str]) -> Path | None:
     return path if inside and path.is_file() else None
 
 
-def predict(row: Row, path: Path, content: bytes) -> Prediction:
+def explained_prediction(row: Row, path: Path, content: bytes) -> ExplainedPrediction:
     """Classify the bytes of an image file with the model at ``path``, which belongs to the run ``row``.
 
     Raises:
@@ -109,7 +109,7 @@ def predict(row: Row, path: Path, content: bytes) -> Prediction:
     network_input = resize_images(pixels[None], resized)[0]
     heatmap = overlay(image, grad_cam(model, pixels, int(probabilities.argmax())))
     best = top_classes(probabilities, names, TOP)
-    return Prediction(best, image, network_input, heatmap, (stored, resized), threshold)
+    return ExplainedPrediction(best, image, network_input, heatmap, (stored, resized), threshold)
 
 
 def _input_side(model: Any) -> int:
@@ -158,7 +158,7 @@ def _class_names(row: Row) -> list[str]:
     return names[:100] if isinstance(names, list) else []
 
 
-def _show(prediction: Prediction) -> None:
+def _show(prediction: ExplainedPrediction) -> None:
     stored, resized = prediction.sides
     if (largest := prediction.best[0][1]) < prediction.not_sure_below:
         st.warning(
@@ -166,7 +166,7 @@ def _show(prediction: Prediction) -> None:
             f"validation images is {percent(prediction.not_sure_below)}. The image may show none of the classes.",
             icon=":material/help:",
         )
-    style.show(bars(prediction.best), "try-it", f"The {len(prediction.best)} most probable classes")
+    style.show_chart(bars(prediction.best), "try-it", f"The {len(prediction.best)} most probable classes")
     size = f"{stored} px" if stored == resized else f"{stored} px, resized to {resized} px"
     images = (
         (prediction.image, "Your image, cropped to a square"),
