@@ -96,3 +96,37 @@ def test_git_ignores_what_the_examples_leave_and_nothing_of_the_project(tmp_path
     command = ["git", "-C", str(tmp_path), "check-ignore", *LEFT_BEHIND, *KEPT]
     ignored = subprocess.run(command, capture_output=True, text=True).stdout.split()
     assert ignored == [*LEFT_BEHIND]
+
+
+def public_definitions(path: Path) -> set[str]:
+    """Return the public functions, classes and constants that a file defines at the top."""
+    names = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            parts = [part for target in targets for part in getattr(target, "elts", [target])]
+            names |= {part.id for part in parts if isinstance(part, ast.Name)}
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_no_name_stands_for_two_public_things():
+    """A constant that no other module imports is its module's own, and so is a page's ``draw`` or a command."""
+    imported = {
+        alias.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("transfer_utils")
+        for alias in node.names
+    }
+    places = {}
+    for module, path in MODULES.items():
+        for name in public_definitions(path):
+            if (
+                not module.startswith("cli")
+                and name not in ("draw", "main")
+                and (name in imported or not name.isupper())
+            ):
+                places.setdefault(name, []).append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}

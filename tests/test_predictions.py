@@ -102,7 +102,7 @@ def test_predictions_that_do_not_fit_together_are_refused(tmp_path, arrays, prob
 @pytest.mark.fault(23)
 def test_a_file_that_declares_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch):
     save_predictions(tmp_path / PREDICTIONS_NAME, {"test": sample()})
-    monkeypatch.setattr(predictions, "MAX_BYTES", 100)
+    monkeypatch.setattr(predictions, "MAX_UNPACKED_BYTES", 100)
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it was read"))
     with pytest.raises(UnreadableRecord, match="there may be at most 100"):
         load_predictions(tmp_path)

@@ -44,11 +44,11 @@ def test_large_images_are_shrunk_and_none_at_all_is_a_file_too(tmp_path):
 
 
 def test_the_least_important_are_left_out_of_a_full_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(thumbnails, "CHUNK", 4)
+    monkeypatch.setattr(thumbnails, "READ_AT_ONCE", 4)
     path, stored, taken = tmp_path / THUMBNAILS_NAME, images(40), []
     save_thumbnails(path, range(40), lambda rows: stored[rows])
     sizes = [len(content) for content in load_thumbnails(path).values()]
-    monkeypatch.setattr(thumbnails, "MAX_BYTES", sum(sizes[:10]) + 1)
+    monkeypatch.setattr(thumbnails, "MAX_KEPT_BYTES", sum(sizes[:10]) + 1)
     order = list(range(40))
     assert save_thumbnails(path, order, lambda rows: taken.extend(rows) or stored[rows]) == 10
     assert list(load_thumbnails(path)) == order[:10]
@@ -95,7 +95,7 @@ def test_arrays_that_do_not_fit_together_are_refused(tmp_path, arrays):
 def test_a_file_that_declares_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path, stored = tmp_path / THUMBNAILS_NAME, images(3)
     save_thumbnails(path, range(3), lambda rows: stored[rows])
-    monkeypatch.setattr(thumbnails, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(thumbnails, "MAX_UNPACKED_BYTES", 100)
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it was read"))
     with pytest.raises(UnreadableRecord, match="there may be at most 100"):
         load_thumbnails(path)

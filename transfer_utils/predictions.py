@@ -15,7 +15,7 @@ from transfer_utils.utils.files import replacing
 
 PREDICTIONS_NAME = "predictions.npz"
 SPLITS = ("val", "test")
-MAX_BYTES = 1 << 30  # of all arrays; those of a million images and a hundred classes take a quarter of it
+MAX_UNPACKED_BYTES = 1 << 30  # of all arrays; those of a million images and a hundred classes take a quarter of it
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def load_predictions(folder: Path) -> dict[str, Predictions]:
     try:
         with zipfile.ZipFile(path) as archive:  # before NumPy allocates what the file declares
             size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            raise UnreadableRecord(f"{path}: {size} bytes of predictions; there may be at most {MAX_BYTES}")
+        if size > MAX_UNPACKED_BYTES:
+            raise UnreadableRecord(f"{path}: {size} bytes of predictions; there may be at most {MAX_UNPACKED_BYTES}")
         with np.load(path, allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in saved.files}
         return {split: _of_split(split, arrays) for split in SPLITS if f"{split}_labels" in arrays}

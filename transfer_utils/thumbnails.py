@@ -20,10 +20,10 @@ from transfer_utils.utils.files import replacing
 from transfer_utils.utils.machine import available_cores
 
 THUMBNAILS_NAME = "thumbnails.npz"
-SIDE, QUALITY = 96, 85  # pixels at most; of lossy WebP, whose files of 32 px are half as large as JPEG's
-MAX_BYTES = 2 << 20  # of the thumbnails of one run: about 4,500 of 32 px
-MAX_FILE_BYTES = 64 << 20
-CHUNK = 256  # images read at a time
+LONG_SIDE, QUALITY = 96, 85  # pixels at most; of lossy WebP, whose files of 32 px are half as large as JPEG's
+MAX_KEPT_BYTES = 2 << 20  # of the thumbnails of one run: about 4,500 of 32 px
+MAX_UNPACKED_BYTES = 64 << 20
+READ_AT_ONCE = 256  # images read at a time
 
 
 def save_thumbnails(path: Path, positions: Iterable[int], take: Callable[[np.ndarray], np.ndarray]) -> int:
@@ -35,12 +35,12 @@ def save_thumbnails(path: Path, positions: Iterable[int], take: Callable[[np.nda
     """
     order, kept, size = np.fromiter(positions, np.int64), [], 0
     with ThreadPoolExecutor(available_cores()) as pool:
-        for start in range(0, len(order), CHUNK):
-            kept += pool.map(_encoded, take(order[start : start + CHUNK]))
+        for start in range(0, len(order), READ_AT_ONCE):
+            kept += pool.map(_encoded, take(order[start : start + READ_AT_ONCE]))
             size = sum(map(len, kept))
-            if size > MAX_BYTES:
+            if size > MAX_KEPT_BYTES:
                 break
-    while size > MAX_BYTES:
+    while size > MAX_KEPT_BYTES:
         size -= len(kept.pop())
     with replacing(path) as temporary, open(temporary, "wb") as file:
         ends = np.cumsum([len(content) for content in kept], dtype="<i8")
@@ -59,8 +59,8 @@ def load_thumbnails(path: Path) -> dict[int, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:  # before NumPy allocates what the file declares
             size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_FILE_BYTES:
-            raise UnreadableRecord(f"{path}: {size} bytes of thumbnails; there may be at most {MAX_FILE_BYTES}")
+        if size > MAX_UNPACKED_BYTES:
+            raise UnreadableRecord(f"{path}: {size} bytes of thumbnails; there may be at most {MAX_UNPACKED_BYTES}")
         with np.load(path, allow_pickle=False) as saved:
             positions, ends, content = (saved[name] for name in ("positions", "ends", "content"))
         edges, packed = [0, *ends.tolist()], content.tobytes()
@@ -76,6 +76,6 @@ def load_thumbnails(path: Path) -> dict[int, bytes]:
 
 def _encoded(image: np.ndarray) -> bytes:
     thumbnail, file = Image.fromarray(image), io.BytesIO()
-    thumbnail.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    thumbnail.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
     thumbnail.save(file, "WEBP", quality=QUALITY)
     return file.getvalue()

@@ -27,7 +27,7 @@ def test_a_matrix_that_is_empty_or_not_square_or_too_large_is_not_drawn(matrix):
 
 
 def test_class_names_are_escaped_and_unique():
-    names = result_charts.class_names
+    names = result_charts.class_labels
     assert names(RunRecord(confusion_matrix=COUNTS, dataset={"class_names": ["<b>", "dog"]})) == ["&lt;b&gt;", "dog"]
     assert names(RunRecord(confusion_matrix=COUNTS, dataset={"class_names": ["x", "x"]})) == ["0 x", "1 x"]
     assert names(RunRecord(confusion_matrix=COUNTS, dataset={"class_names": ["one"]})) == ["0", "1"]

@@ -151,7 +151,7 @@ def test_an_image_bomb_is_refused_by_the_size_in_its_header(width, height):
 @pytest.mark.fault(20)
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     noise().save(tmp_path / "a.png")
-    monkeypatch.setattr(images, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(images, "MAX_IMAGE_BYTES", 1000)
     with pytest.raises(BadImage, match="the limit is 0 MiB"):
         decode_image(tmp_path / "a.png", 32)
 
@@ -215,5 +215,5 @@ def test_an_image_is_recognised_and_measured_without_decoding_it(tmp_path, kind,
 def test_a_file_that_is_too_large_is_not_measured(tmp_path, monkeypatch):
     noise().save(tmp_path / "a.png")
     assert measure_image(tmp_path / "a.png") == (32, 32, "RGB")
-    monkeypatch.setattr(images, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(images, "MAX_IMAGE_BYTES", 1000)
     assert measure_image(tmp_path / "a.png") is None

@@ -126,7 +126,7 @@ def test_pairs_are_found_whatever_the_number_that_is_compared_at_a_time(tmp_path
     assert len(expected) == 3
     monkeypatch.setattr(likeness, "COMPARED", 50)
     monkeypatch.setattr(likeness, "VERIFIED", 7)
-    monkeypatch.setattr(inspection, "CHUNK", 5)
+    monkeypatch.setattr(inspection, "FILES_AT_ONCE", 5)
     steps = []
     assert names(inspect_folder(tmp_path, lambda *step: steps.append(step)).similar) == expected
     assert steps[-1] == ("Inspecting pictures", 23, 23) and len(steps) == 5

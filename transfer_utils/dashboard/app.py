@@ -10,6 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from transfer_utils.dashboard import live, state, store, style
+from transfer_utils.dashboard.launch import DEFAULT_RUNS
 from transfer_utils.dashboard.pages import compare, mistakes, one_run, runs, study, teach, try_it
 from transfer_utils.dashboard.store import View
 from transfer_utils.utils.text import as_text
@@ -26,7 +27,7 @@ PAGES = {
 }
 # Static markup without text from files. It reduces the space at the top, aligns digits, shows plain text in the font of
 # the page, and gives the pale grey text of Streamlit and Plotly a contrast of 4.5 to 1.
-STYLE = """
+CSS = """
 <style>
 .stApp { font-variant-numeric: tabular-nums; }
 .stMainBlockContainer { padding-top: 1.5rem; padding-bottom: 3rem; max-width: 1500px; }
@@ -61,7 +62,7 @@ STYLE = """
 def main() -> None:
     """Draw the page named in the address."""
     st.set_page_config(TITLE, "📈", layout="wide")
-    st.html(STYLE)
+    st.html(CSS)
     folder = Path(os.path.abspath(runs_folder()))
     state.follow_address()
     view = store.read(folder, store.stamp(folder))
@@ -76,7 +77,7 @@ def main() -> None:
 def runs_folder() -> str:
     """Return the value of ``--runs``, else of the environment variable, else ``runs`` in the current folder."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--runs", default=os.environ.get(store.RUNS_VARIABLE, store.DEFAULT_RUNS))
+    parser.add_argument("--runs", default=os.environ.get(store.RUNS_VARIABLE, DEFAULT_RUNS))
     return parser.parse_known_args()[0].runs
 
 

@@ -45,7 +45,7 @@ def curves(lines: list[Line], against: str = "epoch") -> go.Figure:
     x_title = "epoch" if against == "epoch" else "seconds since the start of the run"
     figure.update_xaxes(title_text=x_title, row=2)
     figure.update_xaxes(rangemode="tozero", showticklabels=True)
-    figure.update_yaxes(tickformat=style.PERCENT, row=1)
+    figure.update_yaxes(tickformat=style.PERCENT_TICKS, row=1)
     return figure
 
 

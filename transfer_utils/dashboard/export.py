@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from transfer_utils.dashboard.store import DEFAULT_RUNS
+from transfer_utils.dashboard.launch import DEFAULT_RUNS
 from transfer_utils.errors import UserError
 from transfer_utils.records import STATUSES, Listing, load_runs
 from transfer_utils.results.curves import STAGE_NAMES
@@ -26,7 +26,7 @@ from transfer_utils.results.table import STOPPED, Row, make_rows
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.text import MISSING, as_text
 
-TEMPLATES = Path(__file__).parent / "templates"
+PAGE_TEMPLATES = Path(__file__).parent / "templates"
 PAGE_NAME = "index.html"
 QUANTITIES = ("accuracy", "val_accuracy", "loss", "val_loss")
 DIGITS = 4  # of the values of curves: more than a chart can show
@@ -58,9 +58,9 @@ def fragment(runs_dir: str | os.PathLike = DEFAULT_RUNS) -> str:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(PAGE_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals["file"] = lambda name: Markup((TEMPLATES / name).read_text("utf-8"))  # our own style and script
+    environment.globals["file"] = lambda name: Markup((PAGE_TEMPLATES / name).read_text("utf-8"))
     return environment
 
 

@@ -11,8 +11,7 @@ from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.options import REPEATS, sort_key
 from transfer_utils.results.table import Row, differing
-from transfer_utils.results.timing import OTHER, PHASE_NAMES
-from transfer_utils.results.timing import time_spent
+from transfer_utils.results.timing import OTHER, PHASE_NAMES, time_spent
 from transfer_utils.utils.palette import OKABE_ITO
 from transfer_utils.utils.text import MISSING, as_label, as_label_lines
 
@@ -29,7 +28,7 @@ PHASE_COLOURS = {
     "saving": (style.NEUTRAL, 1.0),
     "evaluation": (OKABE_ITO["orange"], 0.7),
 }
-SPLITS = {"train": ("training", "square"), "val": ("validation", "circle"), "test": ("test", "diamond")}
+SPLIT_MARKS = {"train": ("training", "square"), "val": ("validation", "circle"), "test": ("test", "diamond")}
 
 
 def results(groups: list[RunGroup], splits: tuple[str, ...] = ("val", "test")) -> go.Figure | None:
@@ -39,7 +38,7 @@ def results(groups: list[RunGroup], splits: tuple[str, ...] = ("val", "test")) -
     """
     figure = go.Figure()
     for row, split in enumerate(splits):
-        split_name, symbol = SPLITS[split]
+        split_name, symbol = SPLIT_MARKS[split]
         marker = {"symbol": symbol, "size": 10}
         for place, group in enumerate(groups):
             mean = group.mean(f"{split}_end2end")
@@ -61,7 +60,7 @@ def results(groups: list[RunGroup], splits: tuple[str, ...] = ("val", "test")) -
     if len(figure.data) == len(splits):
         return None
     style.lay_out(figure, 110 + 16 * (1 + len(splits)) * len(groups))
-    figure.update_xaxes(tickformat=style.PERCENT)
+    figure.update_xaxes(tickformat=style.PERCENT_TICKS)
     style.name_rows(figure, [as_label_lines(group.name) for group in groups])
     return figure
 
@@ -86,7 +85,7 @@ def against_time(groups: list[RunGroup]) -> go.Figure | None:
         return None
     style.lay_out(figure, 380)
     figure.update_xaxes(title_text="seconds of the whole run", rangemode="tozero")
-    figure.update_yaxes(tickformat=style.PERCENT, title_text="validation accuracy")
+    figure.update_yaxes(tickformat=style.PERCENT_TICKS, title_text="validation accuracy")
     return figure
 
 

@@ -14,7 +14,7 @@ from transfer_utils.utils.palette import OKABE_ITO
 from transfer_utils.utils.text import as_label, finite_number
 
 RIGHT, WRONG = OKABE_ITO["blue"], OKABE_ITO["vermillion"]
-MAX_CLASSES = 200
+MAX_DRAWN_CLASSES = 200
 MAX_OPACITY = 0.6  # of a cell, so that its number is legible on the light and on the dark page
 MAX_CLASSES_WITH_NUMBERS = 12
 
@@ -32,9 +32,9 @@ def class_labels(record: RunRecord) -> list[str]:
 
 
 def confusion_counts(record: RunRecord) -> np.ndarray | None:
-    """Return the confusion matrix, float64 of shape (n, n), or None if it is not square or n > ``MAX_CLASSES``."""
+    """Return the confusion matrix, float64 of shape (n, n), or None if it is not square or too large."""
     rows = record.confusion_matrix
-    if not rows or len(rows) > MAX_CLASSES or any(len(row) != len(rows) for row in rows):
+    if not rows or len(rows) > MAX_DRAWN_CLASSES or any(len(row) != len(rows) for row in rows):
         return None
     numbers = [[finite_number(count) for count in row] for row in rows]
     return np.array(numbers, float)
@@ -81,7 +81,7 @@ def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figu
 def by_class(record: RunRecord) -> go.Figure | None:
     """Draw precision and recall of every class, joined by a line; return None if the record has neither."""
     scores = [(finite_number(row.get("precision")), finite_number(row.get("recall"))) for row in record.per_class]
-    if not any(value is not None for pair in scores for value in pair) or len(scores) > MAX_CLASSES:
+    if not any(value is not None for pair in scores for value in pair) or len(scores) > MAX_DRAWN_CLASSES:
         return None
     names = [as_label(row.get("name"), 24) for row in record.per_class]
     figure = go.Figure()
@@ -99,7 +99,7 @@ def by_class(record: RunRecord) -> go.Figure | None:
             hovertemplate=f"%{{customdata}}: {metric} %{{x:.1%}}<extra></extra>",
         )
     style.lay_out(figure, 100 + 24 * min(max(len(names), 3), 24))
-    figure.update_xaxes(tickformat=style.PERCENT)
+    figure.update_xaxes(tickformat=style.PERCENT_TICKS)
     style.name_rows(figure, names)
     return figure
 
@@ -113,7 +113,7 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         _numbers(calibration.get(name)) for name in ("edges", "confidence", "accuracy", "count")
     )
     bins = len(accuracy)
-    if bins == 0 or bins > MAX_CLASSES or len(edges) != bins + 1 or len(confidence) != bins or len(count) != bins:
+    if bins == 0 or bins > MAX_DRAWN_CLASSES or len(edges) != bins + 1 or len(confidence) != bins or len(count) != bins:
         return None
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.75, 0.25], vertical_spacing=0.06)
     bars = {"x": (edges[1:] + edges[:-1]) / 2, "col": 1}
@@ -152,9 +152,9 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
         **bars,
     )
     style.lay_out(figure, 340, barmode="overlay", bargap=0)
-    figure.update_xaxes(range=[0, 1], tickformat=style.PERCENT)
+    figure.update_xaxes(range=[0, 1], tickformat=style.PERCENT_TICKS)
     figure.update_xaxes(title_text="confidence", row=2)
-    figure.update_yaxes(range=[0, 1], tickformat=style.PERCENT, title_text="accuracy", row=1)
+    figure.update_yaxes(range=[0, 1], tickformat=style.PERCENT_TICKS, title_text="accuracy", row=1)
     figure.update_yaxes(title_text="images", row=2, nticks=3)
     return figure
 

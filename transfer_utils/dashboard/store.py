@@ -23,7 +23,6 @@ from transfer_utils.results.table import Row, make_rows
 from transfer_utils.utils.files import is_locked
 
 RUNS_VARIABLE = "TRANSFER_UTILS_RUNS"
-DEFAULT_RUNS = "runs"
 
 Stamp = tuple[tuple[str, int, int], ...]
 

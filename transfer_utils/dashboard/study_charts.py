@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from transfer_utils.dashboard import style
-from transfer_utils.dashboard.option_charts import SPLITS
+from transfer_utils.dashboard.option_charts import SPLIT_MARKS
 from transfer_utils.results.groups import Family, RunGroup
 from transfer_utils.results.options import sort_key
 from transfer_utils.utils.text import as_label, as_label_lines, finite_number
@@ -36,7 +36,7 @@ def one_option(families: list[Family], option: str, split: str) -> go.Figure:
         tickvals=list(x_of.values()),
         ticktext=[as_label(text, 20) for text in order],
     )
-    figure.update_yaxes(tickformat=style.PERCENT, title_text=f"{SPLITS[split][0]} accuracy")
+    figure.update_yaxes(tickformat=style.PERCENT_TICKS, title_text=f"{SPLIT_MARKS[split][0]} accuracy")
     return figure
 
 
@@ -82,7 +82,7 @@ def augmentation_gain(groups: list[RunGroup], split: str) -> go.Figure:
             hovertemplate=f"%{{x:+.1f}} points ({group.size})<extra></extra>",
         )
     style.lay_out(figure, 90 + 36 * len(groups), legend=False)
-    figure.update_xaxes(title_text=f"points gained on {SPLITS[split][0]}", zeroline=True)
+    figure.update_xaxes(title_text=f"points gained on {SPLIT_MARKS[split][0]}", zeroline=True)
     _name_bars(figure, groups)
     return figure
 

@@ -30,7 +30,7 @@ MAX_LINES = len(COLOURS) * len(SYMBOLS) // 2
 NEUTRAL = "#808890"
 COLOURS_KEY = "colours"
 # At most three digits, without trailing zeros: 85%, 84.6%.
-PERCENT = ".3~p"
+PERCENT_TICKS = ".3~p"
 LINE_HEIGHT, AROUND_ROWS = 17, 90  # pixels of a line of a label; of the legend and the axis around the rows
 MAX_VALUE = 1e6  # a larger value, of a damaged record, is drawn as this one
 

@@ -118,7 +118,7 @@ def learning_curve(measured: Measurement) -> go.Figure:
     style.lay_out(figure, 300, legend=False)
     ticks = [point.per_class for point in curve]
     figure.update_xaxes(title_text="pictures per class to learn from", type="log", tickvals=ticks, ticktext=ticks)
-    figure.update_yaxes(tickformat=style.PERCENT, title_text="right answers")
+    figure.update_yaxes(tickformat=style.PERCENT_TICKS, title_text="right answers")
     return figure
 
 

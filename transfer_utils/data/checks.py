@@ -12,7 +12,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.utils.text import counted
 
 IMBALANCE = 10  # times as many images in the largest class as in the smallest, from which on a run says so
-CHUNK = 1024  # images hashed at a time
+CHECKED_AT_ONCE = 1024  # images hashed at a time
 
 
 def check_class_sizes(source: Source, splits: list[str]) -> None:
@@ -81,7 +81,7 @@ def copies(train: Split, **held_out: Split) -> list[str]:
 def _digests(split: Split) -> list[bytes]:
     """Return 16 bytes for each image of a split, which two images share only if all their pixels are equal."""
     digests = []
-    for start in range(0, len(split), CHUNK):
-        images = split.take(slice(start, start + CHUNK))
+    for start in range(0, len(split), CHECKED_AT_ONCE):
+        images = split.take(slice(start, start + CHECKED_AT_ONCE))
         digests += [hashlib.blake2b(image.data, digest_size=16).digest() for image in images]
     return digests

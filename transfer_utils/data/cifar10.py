@@ -28,7 +28,7 @@ ADDRESSES = (
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
 )
 
-FOLDER = "cifar-10-batches-py/"  # of the archive's members
+MEMBERS = "cifar-10-batches-py/"  # of the archive's members
 BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 
 # All that the batches need besides dictionaries, lists, numbers and bytes; NumPy 2 renamed the module of the first.
@@ -77,7 +77,7 @@ def read_batches(archive: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     batches = {}
     with tarfile.open(archive, "r|gz") as members:  # in one pass: the members are in no order
         for member in members:
-            name = member.name.removeprefix(FOLDER)
+            name = member.name.removeprefix(MEMBERS)
             if member.isfile() and name in BATCHES:
                 batches[name] = _BatchUnpickler(members.extractfile(member)).load()
     for name in BATCHES:

@@ -31,7 +31,7 @@ MAX_NAMED = 10  # bad files that are listed by name
 CHUNK_BYTES = 32 << 20  # pixels decoded at a time
 BATCH = 16  # files per task of a thread: decoding a small image takes less time than scheduling a task
 
-PIXELS, LABELS, NOTE = ".npy", ".labels.npy", ".json"
+PIXELS, LABELS, ABOUT = ".npy", ".labels.npy", ".json"
 Chunk = tuple[np.ndarray, np.ndarray, dict[int, str]]  # pixels, labels, and a message for each bad file by position
 
 
@@ -84,7 +84,7 @@ def decode_folder(listed: ImageFiles, side: int, folder: Path, progress: Progres
     base = folder / f"{listed.digest[:24]}-{side}-v{DECODER}"
     store = open_or_build(base, decode)
     if store.skipped_at is None:  # without these positions, the images cannot be matched to the files
-        base.with_name(base.name + NOTE).unlink(missing_ok=True)
+        base.with_name(base.name + ABOUT).unlink(missing_ok=True)
         store = open_or_build(base, decode)
     if not len(store.images):
         raise UserError(f"None of the {len(listed)} images could be decoded. The first problem: {store.skipped[0]}.")

@@ -17,7 +17,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.utils.text import printable
 
 MAX_PIXELS = 64_000_000  # width x height; phone cameras reach 50 million
-MAX_FILE_BYTES = 256 << 20
+MAX_IMAGE_BYTES = 256 << 20
 PREFIX = 16  # bytes by which Pillow recognises a format
 
 # Pillow detects the format from the content. PostScript is left out: Ghostscript would run the program in the file.
@@ -80,9 +80,9 @@ def read_image_file(path: str | os.PathLike, name: str) -> bytes:
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size > MAX_FILE_BYTES:
-                raise BadImage(f"{name}: {size >> 20} MiB; the limit is {MAX_FILE_BYTES >> 20} MiB")
-            return file.read(size)  # not read(MAX_FILE_BYTES), which would allocate that much memory
+            if size > MAX_IMAGE_BYTES:
+                raise BadImage(f"{name}: {size >> 20} MiB; the limit is {MAX_IMAGE_BYTES >> 20} MiB")
+            return file.read(size)  # not read(MAX_IMAGE_BYTES), which would allocate that much memory
     except OSError as error:
         raise UserError(f"{name}: the file cannot be read: {error.strerror}.") from error
 
@@ -92,7 +92,7 @@ def measure_image(path: str | os.PathLike) -> tuple[int, int, str] | None:
 
     The pixels are not decoded. Width and height are those in the file, before its EXIF orientation is applied.
     """
-    if os.stat(path).st_size > MAX_FILE_BYTES:
+    if os.stat(path).st_size > MAX_IMAGE_BYTES:
         return None
     try:
         with open(path, "rb") as file, _open(file) as image:

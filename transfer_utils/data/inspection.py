@@ -18,16 +18,16 @@ import numpy as np
 
 from transfer_utils.data.image_folder import list_image_folder
 from transfer_utils.data.images import decode_image, measure_image, read_image_file
-from transfer_utils.data.likeness import MAX_PAIRS, SIDE, Look, connected, look_of, similar_pairs
+from transfer_utils.data.likeness import LOOK_SIDE, MAX_PAIRS, Look, connected, look_of, similar_pairs
 from transfer_utils.errors import UserError
 from transfer_utils.utils.machine import available_cores
 from transfer_utils.utils.progress import Progress
 from transfer_utils.utils.text import printable
 
-SPLITS = ("train", "validation", "test")  # in the order of the findings
+SPLIT_ORDER = ("train", "validation", "test")  # in the order of the findings
 FEW = 20  # training pictures, below which a class is hard to learn and to test
 
-CHUNK = 256  # files between two reports of progress
+FILES_AT_ONCE = 256  # files between two reports of progress
 
 
 class Picture(NamedTuple):
@@ -120,15 +120,15 @@ def inspect_folder(folder: str | os.PathLike, progress: Progress | None = None) 
     pictures, unreadable = [], []
     files = [
         (path, name, split, label)
-        for split, listed in sorted(listing.splits.items(), key=lambda item: SPLITS.index(item[0]))
+        for split, listed in sorted(listing.splits.items(), key=lambda item: SPLIT_ORDER.index(item[0]))
         for (path, label), name in zip(listed, listed.names(), strict=True)
     ]
     with ThreadPoolExecutor(2 * available_cores()) as pool:
-        for start in range(0, len(files), CHUNK):
-            for result in pool.map(_look, files[start : start + CHUNK]):
+        for start in range(0, len(files), FILES_AT_ONCE):
+            for result in pool.map(_look, files[start : start + FILES_AT_ONCE]):
                 (pictures if isinstance(result, Picture) else unreadable).append(result)
             if progress:
-                progress("Inspecting pictures", min(start + CHUNK, len(files)), len(files))
+                progress("Inspecting pictures", min(start + FILES_AT_ONCE, len(files)), len(files))
     if not pictures:
         raise UserError(f"None of the {len(files)} images can be read. The first problem: {unreadable[0]}.")
     copies = _groups(_copies(pictures), pictures)
@@ -158,7 +158,7 @@ def _look(file: tuple[str, str, str, int]) -> Picture | str:
     name = printable(name)
     try:
         content = read_image_file(path, name)
-        pixels = decode_image(content, SIDE, name)
+        pixels = decode_image(content, LOOK_SIDE, name)
     except UserError as error:
         return str(error)
     width, height, mode = measure_image(path) or (0, 0, "?")

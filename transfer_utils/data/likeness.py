@@ -25,9 +25,9 @@ REACH, MIN_SHIFTED, MIN_HALF_SIZE = 4, 0.96, 0.8
 NEIGHBOURS, CELLS = 10, 8
 MIN_CONTRAST = 4.0  # grey levels, the standard deviation below which a picture is plain
 VERIFIED = 2_000  # pairs shifted at a time
-CHUNK = 256  # images resized at a time
+AT_ONCE = 256  # images resized at a time
 
-SIDE, THUMBNAIL_SIDE = 32, 16  # pixels
+LOOK_SIDE, THUMBNAIL_SIDE = 32, 16  # pixels
 
 
 class Look(NamedTuple):
@@ -62,8 +62,8 @@ def groups_of_images(images: np.ndarray) -> np.ndarray:
     Args:
         images: uint8 (n, side, side, 3), 0-255.
     """
-    starts = range(0, len(images), CHUNK)
-    looks = [look_of(small) for start in starts for small in resize_images(images[start : start + CHUNK], SIDE)]
+    starts = range(0, len(images), AT_ONCE)
+    looks = [look_of(small) for start in starts for small in resize_images(images[start : start + AT_ONCE], LOOK_SIDE)]
     return connected(similar_pairs(looks), len(images))
 
 
@@ -101,7 +101,7 @@ def _same_hash(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
 
 
 def _shifted(grey: np.ndarray) -> Iterator[tuple[int, int]]:
-    half = _cells(grey, SIDE // 2)
+    half = _cells(grey, LOOK_SIDE // 2)
     pairs = _nearest(_cells(grey, CELLS).reshape(len(grey), CELLS * CELLS))
     for start in range(0, len(pairs), VERIFIED):
         part = pairs[start : start + VERIFIED]
@@ -112,7 +112,7 @@ def _shifted(grey: np.ndarray) -> Iterator[tuple[int, int]]:
 
 def _cells(grey: np.ndarray, side: int) -> np.ndarray:
     """Return the means of ``side`` x ``side`` cells of pictures (n, 32, 32), float32 (n, side, side)."""
-    size = SIDE // side
+    size = LOOK_SIDE // side
     return grey.reshape(-1, side, size, side, size).mean(axis=(2, 4), dtype=np.float32)
 
 

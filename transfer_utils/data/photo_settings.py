@@ -14,13 +14,13 @@ from transfer_utils.data.splits import TEST_SHARE
 from transfer_utils.utils.text import counted
 
 MEASURED = 200  # pictures whose sizes are read, spread over the folder
-MIN_SIDE, MAX_SIDE = 32, 512
+MIN_STORED_SIDE, MAX_STORED_SIDE = 32, 512
 
 # Fewer training images need more epochs, and smaller batches for enough steps in each: (less than this many images,
 # the value). The last rows of both are for any larger number.
 EPOCHS = ((500, 20), (5_000, 10), (20_000, 6), (math.inf, 4))
 BATCHES = ((2_000, 32), (10_000, 64), (math.inf, 128))
-FEW = 1_000  # images below which they are also turned and zoomed, which takes longer than to shift and mirror them
+TURNED_BELOW = 1_000  # images; so few are also turned and zoomed, which takes longer than to shift and mirror them
 VIEWS = 4
 
 
@@ -69,12 +69,14 @@ def choose_photo_settings(config: RunConfig) -> PhotoSettings:
     listing = list_image_folder(config.data_dir)
     images = _images(listing, config)
     n = images["train"]
-    largest = min(MAX_SIDE, 2 * math.ceil(config.image_size * (0.5 + max(config.width_shift, config.height_shift))))
+    shift = max(config.width_shift, config.height_shift)
+    largest = min(MAX_STORED_SIDE, 2 * math.ceil(config.image_size * (0.5 + shift)))
     side = _median_side(listing)
-    stored = min(largest, max(MIN_SIDE, side or largest))
+    stored = min(largest, max(MIN_STORED_SIDE, side or largest))
     epochs, batch = (next(value for limit, value in table if n < limit) for table in (EPOCHS, BATCHES))
     options = {"stored_size": stored, "epochs_stage2": epochs, "batch_size": batch, "views": min(epochs, VIEWS)}
-    options |= {"augment": True, "rotation": 10.0 if n < FEW else 0.0, "zoom": 0.1 if n < FEW else 0.0}
+    rotation, zoom = (10.0, 0.1) if n < TURNED_BELOW else (0.0, 0.0)
+    options |= {"augment": True, "rotation": rotation, "zoom": zoom}
     return PhotoSettings(options, images, sum(files.n_bytes for files in listing.splits.values()), side)
 
 

@@ -24,7 +24,8 @@ from transfer_utils.training.linear_head import LinearHead, solve_head
 from transfer_utils.utils.progress import Progress
 
 FOLDS = 5
-FEW, REPEATS = 500, 3  # with fewer pictures than these, so many repeats: their division matters more, and costs less
+# With fewer pictures than these, so many repetitions: their division matters more, and costs less.
+FEW_PICTURES, REPETITIONS = 500, 3
 LEVELS = 4  # of the learning curve, each with half of the pictures of the next
 SMALLEST = 2  # pictures of a class at the lowest level: one to learn from, one to choose the L2
 
@@ -63,7 +64,7 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
     # The pixels are those that the features come from; the page keeps no two files of the same content.
     groups = groups_of_images(split.store)
     grouped = _can_be_grouped(labels, groups)
-    repeats = REPEATS if len(labels) < FEW else 1
+    repeats = REPETITIONS if len(labels) < FEW_PICTURES else 1
     folds = [
         fold for repeat in range(repeats) for fold in divide(labels, groups if grouped else None, config.seed + repeat)
     ]
@@ -122,7 +123,7 @@ def answer(
     results = [np.zeros((repeats, len(labels), n_classes), "float32") for _ in levels]
     # The matrices of few pictures are so small that two threads mostly wait for each other, all the more on a machine
     # that does something else as well: there one thread was forty times as fast.
-    with threadpool_limits(1 if len(labels) < FEW else None, user_api="blas"):
+    with threadpool_limits(1 if len(labels) < FEW_PICTURES else None, user_api="blas"):
         for number, (learn, held_out) in enumerate(folds):
             for place, level in enumerate(levels):
                 drawn = learn[draw_labels(labels[learn], level, config.seed, number)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from transfer_utils.data.dataset import Dataset
 from transfer_utils.evaluation import wilson_interval
+from transfer_utils.experiment.cross_validation import FOLDS, REPETITIONS
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.records import RunRecord
 from transfer_utils.training.linear_head import cross_validate_head
@@ -15,7 +16,6 @@ from transfer_utils.utils.text import counted
 
 FEW_HELD_OUT = 200  # images in a split, below which the interval of an accuracy of 85 % is over ten points wide
 MAX_IMAGES = 2_000  # to cross-validate on; their interval is narrow enough
-FOLDS, REPEATS = 5, 3
 
 
 def few_held_out(dataset: Dataset) -> bool:
@@ -33,7 +33,7 @@ def record_cross_validation(features: Sequence[np.ndarray], labels: Sequence[np.
     """
     x, y = np.concatenate(features), np.concatenate(labels)
     some = np.linspace(0, len(x) - 1, min(len(x), MAX_IMAGES)).astype(int)
-    dealt = {"folds": min(FOLDS, len(some)), "repeats": REPEATS}
+    dealt = {"folds": min(FOLDS, len(some)), "repeats": REPETITIONS}
     config = session.config
     accuracy = cross_validate_head(x[some], y[some], config.label_smoothing, seed=config.seed, **dealt)
     low, high = wilson_interval(round(accuracy * len(some)), len(some))

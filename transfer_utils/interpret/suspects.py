@@ -21,10 +21,10 @@ from transfer_utils.training.linear_head import out_of_fold
 from transfer_utils.utils.progress import Progress
 
 # docs/inspection.md has what these numbers find.
-FOLDS = 5
+LABEL_FOLDS = 5
 MIN_MARGIN = 0.5  # between the probabilities of the class that a picture looks like and of its label
 NEIGHBOURS = 20  # to the last of these, the distance of a picture is measured, so that nineteen of a kind are found too
-MIN_PICTURES = 20
+FEWEST_PICTURES = 20
 MAX_COMPARED = 10_000  # pictures with which each is compared, spread over all
 OUTLYING = 3.5  # robust deviations above the median distance (Iglewicz and Hoaglin 1993, How to detect outliers)
 
@@ -81,10 +81,10 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
         labels: int (n,), 0 to classes - 1. Pictures in classes of fewer than five are not judged.
         groups: int (n,), equal for pictures that are copies of each other, which must not vouch for their labels.
     """
-    judged = np.flatnonzero(np.bincount(labels)[labels] >= FOLDS)
+    judged = np.flatnonzero(np.bincount(labels)[labels] >= LABEL_FOLDS)
     classes, labels = np.unique(labels[judged], return_inverse=True)
     groups = judged if groups is None else groups[judged]
-    if len(classes) < 2 or len(np.unique(groups)) < FOLDS:
+    if len(classes) < 2 or len(np.unique(groups)) < LABEL_FOLDS:
         return []
     one_hot = np.eye(len(classes), dtype="float32")[labels]
     # The strength of L2 is one number: chosen on the fold that is judged, it cannot learn the labels there.
@@ -111,7 +111,7 @@ def _folds(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     from sklearn.model_selection import StratifiedGroupKFold  # importing scikit-learn takes a second
 
     fold = np.zeros(len(labels), int)
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    folds = StratifiedGroupKFold(LABEL_FOLDS, shuffle=True, random_state=0)
     for number, (_, held_out) in enumerate(folds.split(labels, labels, groups)):
         fold[held_out] = number
     return fold
@@ -127,7 +127,7 @@ def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:
     from sklearn.neighbors import NearestNeighbors  # importing scikit-learn takes a second
 
     n = len(features)
-    if n < MIN_PICTURES:
+    if n < FEWEST_PICTURES:
         return []
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
     compared = np.linspace(0, n - 1, min(MAX_COMPARED, n)).astype(int)

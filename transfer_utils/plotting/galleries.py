@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from transfer_utils.errors import UserError
-from transfer_utils.plotting.style import MAX_CLASSES, WIDTH, canvas, draw_image, panels, sanitize, styled
+from transfer_utils.plotting.style import MAX_LEGIBLE_CLASSES, WIDTH, canvas, draw_image, panels, sanitize, styled
 
 TILE = 0.75  # inches: large enough to recognise an image of 32 px, small enough for eight in a row
 MISTAKES_A_ROW = 6
@@ -29,7 +29,7 @@ def plot_class_grid(images: np.ndarray, labels: np.ndarray, class_names: Sequenc
     """
     images, labels = _pixels("images", images, 4), np.asarray(labels)
     _same_count("labels", labels, images)
-    shown = [sanitize(name) for name in class_names[:MAX_CLASSES]]
+    shown = [sanitize(name) for name in class_names[:MAX_LEGIBLE_CLASSES]]
     rows = [images[np.flatnonzero(labels == index)[:per_class]] for index in range(len(shown))]
     more = "" if len(shown) == len(class_names) else f" (the first {len(shown)} of {len(class_names)} classes)"
     return tiled(rows, row_names=shown, columns=per_class, title=f"Images of each class{more}")

@@ -25,7 +25,7 @@ from transfer_utils.plotting.style import (
     sanitize,
     styled,
 )
-from transfer_utils.utils.palette import CLASSES, INK, PAPER, PERCEPTUAL, SEQUENTIAL, SERIES
+from transfer_utils.utils.palette import CLASS_COLOURS, INK, PAPER, PERCEPTUAL, SEQUENTIAL, SERIES
 
 LINESTYLES = ("-", "--", ":", "-.")
 OVERLAY = 0.55  # opacity of a heatmap over its grey image
@@ -126,7 +126,7 @@ def plot_embedding(points: Mapping[str, np.ndarray], labels: np.ndarray, class_n
     figure, [row] = panels(WIDTH, WIDTH / 2 + 0.6 if len(points) > 1 else 6.2, 1, len(points))
     for axes, (title, embedding) in zip(row, points.items(), strict=True):
         for index, name in enumerate(class_names[: len(MARKERS)]):
-            style = {"color": CLASSES[index], "marker": MARKERS[index], "label": sanitize(name)}
+            style = {"color": CLASS_COLOURS[index], "marker": MARKERS[index], "label": sanitize(name)}
             axes.scatter(*embedding[labels == index].T, s=14, linewidths=0, alpha=0.8, **style)
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2", title=title)
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=1.8)

@@ -16,7 +16,7 @@ from transfer_utils.evaluation import wilson_interval
 from transfer_utils.plotting.style import (
     DOTTED,
     MARKERS,
-    MAX_CLASSES,
+    MAX_LEGIBLE_CLASSES,
     NOT_RECORDED,
     PERCENT,
     WIDTH,
@@ -96,14 +96,14 @@ def plot_confusion_matrix(
     ticks = [0, 0.02, 0.1, 0.25, 0.5, 1]
     bar = figure.colorbar(picture, shrink=0.8, format=PERCENT, ticks=ticks, label="share of the true class")
     bar.outline.set_visible(False)
-    if classes <= MAX_CLASSES:
+    if classes <= MAX_LEGIBLE_CLASSES:
         for row, column in np.argwhere(counts > 0):
             share = shares[row, column]
             text = f"{100 * share:.1f}" if normalise else f"{counts[row, column]:.0f}"
             colour = PAPER if share > 0.35 else INK
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     names = [sanitize(name) for name in class_names]
-    size = 9 if classes <= MAX_CLASSES else 6
+    size = 9 if classes <= MAX_LEGIBLE_CLASSES else 6
     axes.set_xticks(range(classes), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     axes.set_yticks(range(classes), names, fontsize=size)
     bare(axes)

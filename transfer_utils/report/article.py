@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 from transfer_utils.errors import UserError
 from transfer_utils.records import Listing, load_runs
 from transfer_utils.report import facts
+from transfer_utils.report.cards import TEMPLATES
 from transfer_utils.report.figures import draw_figures, figures_of
 from transfer_utils.report.readme import results_table, with_tables
 from transfer_utils.results import claims, formatting
@@ -30,7 +31,6 @@ from transfer_utils.utils.palette import MODEL_NAMES
 STUDY = "studies/six_stages.yaml"
 ARTICLE, PAGE, README = "report/blog_post.md", "report/blog_post.html", "README.md"
 MEDIUM = "report/medium"
-TEMPLATES = Path(__file__).parent / "templates"
 FIGURE = r"\]\(\.\./figures/(.+)\.png\)"
 
 

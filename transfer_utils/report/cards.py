@@ -27,11 +27,11 @@ from transfer_utils.results.table import Row
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.text import MISSING, as_label, as_text, counted, finite_number, format_bytes
 
-TEMPLATES = Path(__file__).parent / "templates"
 MODEL_CARD, DATA_CARD = "model-card.md", "data-card.md"
-MAX_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
+MAX_LISTED_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
 PRECISIONS = ("float32", "float16", "int8")
-SPLITS = {"validation": "val", "test": "test"}  # and the beginning of the names of their metrics
+TEMPLATES = Path(__file__).parent / "templates"
+METRICS_OF = {"validation": "val", "test": "test"}  # how the names of the metrics of a split begin
 USES = {"train": "training", "validation": "validation", "test": "the test"}  # of the splits
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 LETTERS = Path(__file__).parents[1] / "letters"
@@ -167,7 +167,7 @@ def _model_metadata(record: RunRecord, name: str) -> dict[str, Any]:
             "dataset": {"type": "image_folder", "name": _data_name(record), "split": split},
             "metrics": [{"type": "accuracy", "value": record.metrics[f"{key}_end2end"]}],
         }
-        for split, key in SPLITS.items()
+        for split, key in METRICS_OF.items()
         if record.metrics.get(f"{key}_end2end") is not None
     ]
     return {
@@ -231,7 +231,7 @@ def _results(record: RunRecord) -> Rows:
         value = metrics.get(f"{key}_end2end", metrics.get(key))
         return [title, with_interval(value, *ends) if value is not None else "", f"{images.get(split, 0):,}"]
 
-    rows = [row(f"Accuracy on {split}", key, split) for split, key in SPLITS.items()]
+    rows = [row(f"Accuracy on {split}", key, split) for split, key in METRICS_OF.items()]
     rows.append(row("Accuracy on test, averaged over views", "test_tta", "test"))
     rows += [row(f"Accuracy on test, LiteRT file in {kind}", f"test_{kind}", "test") for kind in PRECISIONS]
     if metrics.get("test_ece") is not None:
@@ -249,7 +249,7 @@ def _per_class(record: RunRecord) -> Rows:
             *(percent(entry.get(score)) for score in ("precision", "recall", "f1")),
             as_text(entry.get("support"), 20),
         ]
-        for entry in record.per_class[:MAX_CLASSES]
+        for entry in record.per_class[:MAX_LISTED_CLASSES]
     ]
 
 
@@ -280,8 +280,8 @@ def _images(record: RunRecord) -> dict[str, int]:
 
 def _class_names(record: RunRecord) -> list[str]:
     names = [as_text(name, 60) for name in (record.dataset.get("class_names") or [])]
-    shown = [_md(name) for name in names[:MAX_CLASSES] if name]
-    return [*shown, f"and {len(names) - MAX_CLASSES:,} more"] if len(names) > MAX_CLASSES else shown
+    shown = [_md(name) for name in names[:MAX_LISTED_CLASSES] if name]
+    return [*shown, f"and {len(names) - MAX_LISTED_CLASSES:,} more"] if len(names) > MAX_LISTED_CLASSES else shown
 
 
 def _data_name(record: RunRecord) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from transfer_utils.report.article import TEMPLATES
+from transfer_utils.report.cards import TEMPLATES
 
 TEMPLATE = "inspection.html.j2"
 

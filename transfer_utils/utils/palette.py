@@ -22,7 +22,7 @@ SERIES = tuple(
 )
 
 # Ten colours for ten classes, none of them twice: the "muted" scheme of Paul Tol (2021, SRON/EPS/TN/09-002), and black.
-CLASSES = (
+CLASS_COLOURS = (
     *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499"),
     OKABE_ITO["black"],
 )

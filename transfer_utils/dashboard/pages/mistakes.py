@@ -22,7 +22,7 @@ from transfer_utils.utils.text import as_text, counted
 
 CELL, SUREST, LEAST_SURE, ONE_RIGHT = "One cell", "Surest mistakes", "Least sure", "One of two runs right"
 THIS_RIGHT, OTHER_RIGHT = "only this run is right", "only the other run is right"
-SHOW, TRUE, PREDICTED, OTHER, RIGHT, PICTURE = (
+SHOW, TRUE, PREDICTED, OTHER_RUN, RIGHT, PICTURE = (
     "show",
     "true",
     "predicted",
@@ -113,8 +113,8 @@ def _draw_matrix(tested: Tested) -> None:
     counts = tested.predictions.confusion_matrix()
     total, right = len(tested.predictions), int(np.trace(counts))
     st.text(f"{total - right:,} of {counted(total, 'test image')} are misclassified.")
-    if len(counts) > result_charts.MAX_CLASSES:
-        st.caption(f"A matrix of more than {result_charts.MAX_CLASSES} classes is not drawn.")
+    if len(counts) > result_charts.MAX_DRAWN_CLASSES:
+        st.caption(f"A matrix of more than {result_charts.MAX_DRAWN_CLASSES} classes is not drawn.")
         return
     names = tested.class_names
     labels = [html.escape(name, quote=False) for name in names]
@@ -152,7 +152,7 @@ def _draw_one_right(tested: Tested, view: View) -> None:
     if not names:
         st.info("No other run on this dataset keeps its predictions.", icon=":material/compare_arrows:")
         return
-    name = st.selectbox("The other run", names, **state.kept(OTHER, names[0], names))
+    name = st.selectbox("The other run", names, **state.kept(OTHER_RUN, names[0], names))
     other = _read(view.named([name])[0])
     if other is None:
         return

@@ -27,7 +27,7 @@ from transfer_utils.utils.text import MISSING, as_text, finite_number, format_by
 
 STATUS_COLOURS = {"running": "blue", "completed": "green", "failed": "red", "diverged": "orange", "interrupted": "gray"}
 STATUS_COLOURS[STOPPED] = "red"
-MAX_FILES, MAX_NOTES, LONG_TABLE_PIXELS = 200, 20, 700
+MAX_LISTED_FILES, MAX_NOTES, LONG_TABLE_PIXELS = 200, 20, 700
 
 
 def draw(view: View) -> None:
@@ -178,7 +178,7 @@ def _draw_files(row: Row) -> None:
 def list_files(row: Row) -> list[dict[str, str]]:
     """Return name, size and modification time of the files in the folder of a run, without opening any file."""
     path = row.run.path
-    paths = sorted(path.parent.iterdir())[:MAX_FILES] if path.name == RECORD_NAME else [path]
+    paths = sorted(path.parent.iterdir())[:MAX_LISTED_FILES] if path.name == RECORD_NAME else [path]
     return [{"File": as_text(path.name), **_file_status(path)} for path in paths]
 
 

@@ -22,7 +22,7 @@ from transfer_utils.utils.text import as_label, as_text, finite_number
 FIRST_COMMAND = "transfer-utils train --preset offline"
 PICTURE_TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
 SHOWN_PIXELS, TOP, MAX_OPACITY = 480, 3, 0.65
-MAX_SIDE = 1024  # of the images that a model may take, in pixels
+MAX_INPUT_SIDE = 1024  # of the images that a model may take, in pixels
 
 
 class ExplainedPrediction(NamedTuple):
@@ -127,8 +127,8 @@ def _input_side(model: Any) -> int:
         raise UserError(
             f"The model must take square colour images, of the shape (None, side, side, 3), got {inputs[0]}."
         )
-    if side > MAX_SIDE:
-        raise UserError(f"The model takes images of {side:,} px a side; the limit is {MAX_SIDE:,}.")
+    if side > MAX_INPUT_SIDE:
+        raise UserError(f"The model takes images of {side:,} px a side; the limit is {MAX_INPUT_SIDE:,}.")
     return side
 
 
