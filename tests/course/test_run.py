@@ -92,7 +92,8 @@ def test_notebooks_get_their_parameters_converted_to_the_right_type(write, monke
     write("01_one")
     write("02_two", parameters='preset = "cifar10"')
     received = {}
-    monkeypatch.setattr(run, "run_notebook", lambda path, copy, values, *rest: received.update({path.stem: values}))
+    note = lambda path, copy, values, *rest, last: received.update({path.stem: values})  # noqa: E731
+    monkeypatch.setattr(run, "run_notebook", note)
     texts = {"seed": "3", "rate": "2", "names": "['b', 'c']", "fast": "true"}
     assert run_course("offline", parameters=texts, output_dir="out", log=lambda line: None) == 0
     converted = {"seed": 3, "rate": 2.0, "names": ["b", "c"], "fast": True}
@@ -123,6 +124,22 @@ def test_a_notebook_is_executed_with_its_parameters_into_a_copy_without_a_home_f
     assert lines[0].startswith("01_one: cell 4 of 4, ") and lines[1].startswith("1 of 1 notebook succeeded in ")
     assert steps == [("01_one", done, 4) for done in range(4)]
     assert os.environ["TRANSFER_UTILS_PRESET"] == "cifar10"
+
+
+@pytest.mark.slow
+@pytest.mark.course
+def test_the_kernel_of_the_next_notebook_has_loaded_keras_but_gives_it_no_name(write):
+    for number, name in enumerate(("01_one", "02_two")):
+        write(name, f"import sys\nprint({number}, 'keras' in sys.modules, 'keras' in globals())")
+    assert run_course("offline", log=lambda line: None) == 0
+    first, second = (texts(f"course/{name}.ipynb") for name in ("01_one", "02_two"))
+    assert "0 False False\n" in first and "1 True False\n" in second
+    counts = [[cell.execution_count for cell in _executed(name)] for name in ("01_one", "02_two")]
+    assert counts[0] == counts[1], "the cells are numbered as in a kernel of one's own"
+
+
+def _executed(name):
+    return [cell for cell in nbformat.read(f"course/{name}.ipynb", as_version=4).cells if cell.cell_type == "code"]
 
 
 HANGS = ("import time\ntime.sleep(600)", True, "failed in cell 4 of 6: it took longer than 8 s.")
@@ -183,11 +200,14 @@ def test_an_interrupt_stops_the_course_and_its_kernel(write, tmp_path, number, e
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        kernel = _wait_for(tmp_path / "kernel", process)
+        kernel, kernels = _wait_for(tmp_path / "kernel", process), []
+        while len(kernels) < 2:  # that of the next notebook starts meanwhile
+            kernels = psutil.Process(process.pid).children()
+            time.sleep(0.05)
         process.send_signal(number)
         printed, _ = process.communicate(timeout=60)
     assert printed.splitlines()[-1] == error
-    assert not psutil.pid_exists(kernel)
+    assert kernel in [each.pid for each in kernels] and not any(each.is_running() for each in kernels)
     assert not (tmp_path / "next").exists()
 
 

@@ -1,4 +1,4 @@
-"""Execution of one notebook by papermill in its own kernel.
+"""Execution of notebooks by papermill, each in its own kernel.
 
 A notebook has succeeded only if its last cell printed the line of ``notebook.finish``: papermill also marks cells as
 completed that a timeout or a dead kernel stopped.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from jupyter_client.manager import AsyncKernelManager
 from nbformat import NotebookNode
 
 from transfer_utils.course.notebook import PRESET_VARIABLE, sentinel
@@ -24,6 +25,8 @@ from transfer_utils.utils.files import cache_folder
 from transfer_utils.utils.progress import Progress
 
 ENGINE = "transfer-utils"  # the name of ``CourseEngine`` in papermill's registry
+# A kernel loads these while it waits for its notebook, which gets no name from that: it must still import what it uses.
+LOADED = "for _i in ('transfer_utils', 'keras'): __import__(_i)"
 
 
 @dataclass
@@ -51,42 +54,93 @@ class Running:
     def stop(self) -> None:
         """Kill the kernel, if there is one; this ends the execution."""
         self.stopped = True
-        provisioner = self.client.km.provisioner if self.client and self.client.km else None
-        if provisioner and provisioner.pid and psutil.pid_exists(provisioner.pid):
-            kernel = psutil.Process(provisioner.pid)
-            for process in [*kernel.children(recursive=True), kernel]:
-                process.kill()
+        _kill(self.client.km if self.client else None)
 
 
-def run_notebook(path: Path, copy: Path, parameters: Mapping[str, Any], running: Running, timeout: float) -> str:
+class Kernels:
+    """The kernels of a course: while a notebook runs, the kernel of the next one starts and loads Keras.
+
+    To be closed by ``with``.
+    """
+
+    def __init__(self) -> None:
+        # One thread for all: a kernel belongs to the event loop of the thread that started it. Not the main thread,
+        # where nbclient would handle Ctrl-C and SIGTERM.
+        self._thread = ThreadPoolExecutor(1)
+        self._ahead: AsyncKernelManager | None = None
+
+    def __enter__(self) -> Kernels:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.shutdown()
+        _kill(self._ahead)
+
+    def run(self, path: Path, copy: Path, parameters: Mapping[str, Any], last: bool, **options: Any) -> NotebookNode:
+        """Execute a notebook by papermill, whose options these are; start the kernel of another unless it is the last.
+
+        Raises: as ``papermill.execute_notebook``.
+        """
+        return self._thread.submit(self._run, path, copy, parameters, last, options).result()
+
+    def _run(self, path: Path, copy: Path, parameters: Mapping[str, Any], last: bool, options: dict) -> NotebookNode:
+        import papermill
+
+        _register_engine()
+        kernel, self._ahead = self._ahead, None
+        options |= {"engine_name": ENGINE, "kernel": kernel, "start_next": None if last else self._start_next}
+        return papermill.execute_notebook(path, copy, parameters, kernel_name="python3", language="python", **options)
+
+    async def _start_next(self) -> None:
+        self._ahead = AsyncKernelManager(kernel_name="python3")
+        await self._ahead.start_kernel(
+            extra_arguments=[f"--IPKernelApp.exec_lines={LOADED}"], stderr=subprocess.DEVNULL
+        )
+
+
+def _kill(manager: AsyncKernelManager | None) -> None:
+    provisioner = manager.provisioner if manager else None
+    if provisioner and provisioner.pid and psutil.pid_exists(provisioner.pid):
+        kernel = psutil.Process(provisioner.pid)
+        for process in [*kernel.children(recursive=True), kernel]:
+            process.kill()
+
+
+def run_notebook(
+    path: Path,
+    copy: Path,
+    parameters: Mapping[str, Any],
+    running: Running,
+    timeout: float,
+    kernels: Kernels,
+    *,
+    last: bool,
+) -> str:
     """Execute the notebook at ``path`` with these parameters and save the executed copy, even a partial one.
 
     ``running`` is updated when a cell starts; a cell may take ``timeout`` seconds. Returns the reason for a failure, or
     an empty string.
+
+    Args:
+        last: no other notebook follows.
     """
     import papermill
     from nbclient.exceptions import CellTimeoutError
 
-    _register_engine()
-    # In a thread, because in the main thread nbclient would handle Ctrl-C and SIGTERM.
-    with ThreadPoolExecutor(1) as pool:
-        options = {"engine_name": ENGINE, "running": running, "progress_bar": False, "execution_timeout": timeout}
-        future = pool.submit(
-            papermill.execute_notebook, path, copy, parameters, kernel_name="python3", language="python", **options
-        )
-        try:
-            executed = future.result()
-        except papermill.PapermillExecutionError as error:
-            return f"{error.ename}: {error.evalue}"
-        except CellTimeoutError:
-            return f"it took longer than {timeout:g} s."
-        except RuntimeError as error:  # raised by nbclient if the kernel does not start or dies
-            return f"its kernel died ({error})."
-        except BaseException:
-            running.stop()
-            raise
-    last = [cell for cell in executed.cells if cell.cell_type == "code"][-1]
-    printed = "".join(output.text for output in last.outputs if output.output_type == "stream")
+    try:
+        options = {"running": running, "progress_bar": False, "execution_timeout": timeout}
+        executed = kernels.run(path, copy, parameters, last, **options)
+    except papermill.PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue}"
+    except CellTimeoutError:
+        return f"it took longer than {timeout:g} s."
+    except RuntimeError as error:  # raised by nbclient if the kernel does not start or dies
+        return f"its kernel died ({error})."
+    except BaseException:
+        running.stop()
+        raise
+    last_cell = [cell for cell in executed.cells if cell.cell_type == "code"][-1]
+    printed = "".join(output.text for output in last_cell.outputs if output.output_type == "stream")
     if sentinel(path.stem) not in printed.splitlines():
         return f"it ended without the line {sentinel(path.stem)!r}"
     return ""
@@ -124,10 +178,17 @@ def _register_engine() -> None:
         """The engine of papermill, with access to the client and to the start of each cell."""
 
         @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, running, execution_timeout, **unused):
-            running.client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, timeout=execution_timeout)
-            running.client.on_cell_start = lambda cell, cell_index: running.start_cell(nb_man.nb, cell_index)
+        def execute_managed_notebook(cls, nb_man, kernel_name, *, running, kernel, start_next, execution_timeout, **_):
+            async def on_cell_start(cell: NotebookNode, cell_index: int) -> None:
+                nonlocal start_next
+                running.start_cell(nb_man.nb, cell_index)
+                if start_next:
+                    starting, start_next = start_next(), None
+                    await starting
+
+            client = PapermillNotebookClient(nb_man, km=kernel, kernel_name=kernel_name, timeout=execution_timeout)
+            client.on_cell_start, running.client = on_cell_start, client
             # Discards the log of the kernel; standard error of the cells is part of the outputs.
-            return running.client.execute(stderr=subprocess.DEVNULL)
+            return client.execute(stderr=subprocess.DEVNULL, cleanup_kc=True)
 
     papermill_engines.register(ENGINE, CourseEngine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import nbformat
 
 from transfer_utils import config
 from transfer_utils.course.exercises import serialised
-from transfer_utils.course.kernel import Running, kernel_environment, run_notebook
+from transfer_utils.course.kernel import Kernels, Running, kernel_environment, run_notebook
 from transfer_utils.course.notebook import FIGURES_VARIABLE
 from transfer_utils.errors import UserError, nearest
 from transfer_utils.utils.files import write_bytes
@@ -57,8 +58,9 @@ def run_course(
     parameters = {"preset": preset, "output_dir": output_dir, **(parameters or {})}
     plan = _plan(choose_notebooks(notebooks_folder(), notebooks), parameters)
     started = time.monotonic()
-    with kernel_environment():
-        results = [_run(path, values, output_dir, progress, log, timeout) for path, values in plan.items()]
+    with kernel_environment(), Kernels() as kernels:
+        runner = _Runner(kernels, Path(output_dir), progress, log, timeout)
+        results = [runner.run(path, values, last=path == list(plan)[-1]) for path, values in plan.items()]
     failures = [failure for failure in results if failure]
     total = f"{len(plan)} notebook{'' if len(plan) == 1 else 's'}"
     seconds = time.monotonic() - started
@@ -87,9 +89,11 @@ def publish(
     """
     folder = notebooks_folder()
     status = 0
-    with kernel_environment(**{FIGURES_VARIABLE: str(folder.parent / "figures")}):
-        for path in choose_notebooks(folder, notebooks):
-            failure = _run(path, {}, output_dir, progress, log, timeout) or _write_back(path, Path(output_dir))
+    chosen = choose_notebooks(folder, notebooks)
+    with kernel_environment(**{FIGURES_VARIABLE: str(folder.parent / "figures")}), Kernels() as kernels:
+        runner = _Runner(kernels, Path(output_dir), progress, log, timeout)
+        for path in chosen:
+            failure = runner.run(path, {}, last=path == chosen[-1]) or _write_back(path, Path(output_dir))
             if failure:
                 status = 1
                 (log_error or log)(failure)
@@ -175,15 +179,25 @@ def _converted(name: str, value: Any, default: Any) -> Any:
     return converted
 
 
-def _run(path: Path, values: dict, output_dir: str, progress: Progress | None, log: Log, timeout: float) -> str:
-    """Execute one notebook into ``output_dir``; return why that failed, or an empty string."""
-    copy = Path(output_dir) / path.name
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    running, started = Running(path.stem, progress), time.monotonic()
-    problem = run_notebook(path, copy, values, running, timeout)
-    cell = f"cell {running.cell} of {running.cells}"
-    log(f"{path.stem}: {cell}, {time.monotonic() - started:.0f} s" + (", failed" if problem else ""))
-    return f"{path.stem} failed in {cell}: {problem}\n  Partial copy: {copy}" if problem else ""
+@dataclass
+class _Runner:
+    """What all notebooks of a course are executed with."""
+
+    kernels: Kernels
+    output_dir: Path
+    progress: Progress | None
+    log: Log
+    timeout: float
+
+    def run(self, path: Path, values: dict[str, Any], last: bool) -> str:
+        """Execute one notebook into ``output_dir``; return why that failed, or an empty string."""
+        copy = self.output_dir / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        running, started = Running(path.stem, self.progress), time.monotonic()
+        problem = run_notebook(path, copy, values, running, self.timeout, self.kernels, last=last)
+        cell = f"cell {running.cell} of {running.cells}"
+        self.log(f"{path.stem}: {cell}, {time.monotonic() - started:.0f} s" + (", failed" if problem else ""))
+        return f"{path.stem} failed in {cell}: {problem}\n  Partial copy: {copy}" if problem else ""
 
 
 def _write_back(path: Path, output_dir: Path) -> str:
