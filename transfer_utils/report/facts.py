@@ -185,11 +185,17 @@ def setting_rows(results: Results) -> list[list[str]]:
 def forgetting_rows(results: Results) -> list[list[str]]:
     """Return a row for each configuration that was probed on its source task, by augmentation and learning rate."""
     rows = []
-    for each in sorted(results.probed, key=lambda each: (each.config.augment, each.config.learning_rate_stage2)):
+    for each in (*probed(results, augment=False), *probed(results, augment=True)):
         probes = [percent(each.accuracy(f"source_{when}")) for when in ("before", "after")]
         rate_text, augmented = rate(each.config.learning_rate_stage2), _value("augmented", each.config.augment)
         rows.append([rate_text, augmented, *probes, points(forgotten(each)), percent(each.accuracy())])
     return rows
+
+
+def probed(results: Results, augment: bool) -> list[Configuration]:
+    """Return the configurations that were probed on their source task, augmented or not, by learning rate."""
+    chosen = [each for each in results.probed if each.config.augment == augment]
+    return sorted(chosen, key=lambda each: each.config.learning_rate_stage2)
 
 
 def forgotten(configuration: Configuration) -> Estimate:
