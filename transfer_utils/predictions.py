@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from transfer_utils.records import UnreadableRecord
+from transfer_utils.salvage import reading_arrays
 from transfer_utils.utils.files import replacing
 
 PREDICTIONS_NAME = "predictions.npz"
@@ -88,18 +87,8 @@ def load_predictions(folder: Path) -> dict[str, Predictions]:
     path = folder / PREDICTIONS_NAME
     if not path.is_file():
         return {}
-    try:
-        with zipfile.ZipFile(path) as archive:  # before NumPy allocates what the file declares
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_UNPACKED_BYTES:
-            raise UnreadableRecord(f"{path}: {size} bytes of predictions; there may be at most {MAX_UNPACKED_BYTES}")
-        with np.load(path, allow_pickle=False) as saved:
-            arrays = {name: saved[name] for name in saved.files}
+    with reading_arrays(path, "predictions", MAX_UNPACKED_BYTES) as arrays:
         return {split: _of_split(split, arrays) for split in SPLITS if f"{split}_labels" in arrays}
-    except UnreadableRecord:
-        raise
-    except Exception as error:  # a damaged file can make zipfile and NumPy raise any exception
-        raise UnreadableRecord(f"{path}: no predictions that can be read: {error}") from None
 
 
 def _of_split(split: str, arrays: Mapping[str, np.ndarray]) -> Predictions:

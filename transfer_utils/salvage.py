@@ -1,12 +1,16 @@
-"""Read a run record that is damaged in part: keep what is intact, and name what was left out."""
+"""Read a run record, or a file beside it, that may be damaged: keep what is intact, and name what was left out."""
 
 from __future__ import annotations
 
 import json
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import ValidationError
 from pydantic_core import from_json
 
@@ -147,3 +151,28 @@ def _damaged_part(value: dict[str, Any], location: Sequence[str | int]) -> Locat
 
 def _count(n: int) -> str:
     return "a number" if n == 1 else f"{n} numbers"
+
+
+@contextmanager
+def reading_arrays(path: Path, what: str, max_bytes: int) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the arrays of an ``.npz`` file beside a record; any error in the block means that the file is damaged.
+
+    Args:
+        what: the content of the file, for the message.
+        max_bytes: of all arrays together, checked before NumPy allocates what the file declares.
+
+    Raises:
+        UnreadableRecord: the file is damaged, too large, or not of this content.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > max_bytes:
+            raise UnreadableRecord(f"{path}: {size} bytes of {what}; there may be at most {max_bytes}")
+        with np.load(path, allow_pickle=False) as saved:
+            arrays = {name: saved[name] for name in saved.files}
+        yield arrays
+    except UnreadableRecord:
+        raise
+    except Exception as error:  # a damaged file can make zipfile and NumPy raise any exception
+        raise UnreadableRecord(f"{path}: no {what} that can be read: {error}") from None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import zipfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from transfer_utils.records import UnreadableRecord
+from transfer_utils.salvage import reading_arrays
 from transfer_utils.utils.files import replacing
 from transfer_utils.utils.machine import available_cores
 
@@ -56,22 +55,13 @@ def load_thumbnails(path: Path) -> dict[int, bytes]:
     Raises:
         UnreadableRecord: the file is damaged, too large, or not a file of thumbnails.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:  # before NumPy allocates what the file declares
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_UNPACKED_BYTES:
-            raise UnreadableRecord(f"{path}: {size} bytes of thumbnails; there may be at most {MAX_UNPACKED_BYTES}")
-        with np.load(path, allow_pickle=False) as saved:
-            positions, ends, content = (saved[name] for name in ("positions", "ends", "content"))
+    with reading_arrays(path, "thumbnails", MAX_UNPACKED_BYTES) as arrays:
+        positions, ends, content = (arrays[name] for name in ("positions", "ends", "content"))
         edges, packed = [0, *ends.tolist()], content.tobytes()
         if edges != sorted(edges) or edges[-1] != len(packed):
             raise ValueError("ends and content do not fit together")
         files = (packed[start:end] for start, end in itertools.pairwise(edges))
         return dict(zip(positions.tolist(), files, strict=True))
-    except UnreadableRecord:
-        raise
-    except Exception as error:  # a damaged file can make zipfile and NumPy raise any exception
-        raise UnreadableRecord(f"{path}: no thumbnails that can be read: {error}") from None
 
 
 def _encoded(image: np.ndarray) -> bytes:
