@@ -9,7 +9,7 @@ from transfer_utils.cli.options import photo_config
 from transfer_utils.collection import Collection, collections
 from transfer_utils.config import preset
 from transfer_utils.dashboard import jobs, teach_gallery, teach_pictures
-from transfer_utils.dashboard.jobs import BackgroundStep
+from transfer_utils.dashboard.jobs import BackgroundJob
 from transfer_utils.dashboard.pages import teach
 from transfer_utils.dashboard.store import View
 from transfer_utils.dashboard.teach_results import measured_verdict
@@ -192,7 +192,7 @@ def test_a_click_asks_for_what_the_command_line_would_do(tmp_path):
 
 def test_a_running_job_shows_its_step_and_can_be_stopped(tmp_path, draw, monkeypatch):
     collection = new_collection(tmp_path, n=5)
-    job = jobs._jobs[str(collection.folder)] = BackgroundStep(teach.MEASURE)
+    job = jobs._jobs[str(collection.folder)] = BackgroundJob(teach.MEASURE)
     app = draw(tmp_path, "Teach")
     assert not app.file_uploader and all(button.disabled for button in app.button if button.label == "Train")
     next(button for button in app.button if button.label == "Stop").click().run()
@@ -210,12 +210,12 @@ def test_a_running_job_shows_its_step_and_can_be_stopped(tmp_path, draw, monkeyp
 def test_without_the_imagenet_weights_the_embedded_ones_are_offered_with_a_warning(tmp_path, draw):
     collection = new_collection(tmp_path, n=5)
     message = "Error: the ImageNet weights of MobileNetV2 could not be downloaded: put the file into place."
-    jobs._jobs[str(collection.folder)] = BackgroundStep(teach.MEASURE, status=2, message=message)
+    jobs._jobs[str(collection.folder)] = BackgroundJob(teach.MEASURE, status=2, message=message)
     app = draw(tmp_path, "Teach")
     assert "could not be downloaded" in texts(app) and "knows no animals, faces or things" in texts(app)
     next(button for button in app.button if "ships with the package" in button.label).click().run()
     assert app.query_params["network"] == "letters" and "knows no animals" in app.warning[0].value
-    jobs._jobs[str(collection.folder)] = BackgroundStep(teach.MEASURE, status=1, message="Error: the disk is full")
+    jobs._jobs[str(collection.folder)] = BackgroundJob(teach.MEASURE, status=1, message="Error: the disk is full")
     app = draw(tmp_path, "Teach")
     assert "the disk is full" in texts(app) and not [b for b in app.button if "ships with" in b.label]
 
@@ -252,7 +252,7 @@ def test_all_pictures_of_a_class_are_shown_and_marked_ones_are_removed(tmp_path,
     assert app.button(key="remove marked").label == "Remove 1 picture"
     app.button(key="remove marked").click().run()
     assert collection.newest("plate") == [second, *others] and "plate: 4 pictures" in texts(app)
-    jobs._jobs[str(collection.folder)] = BackgroundStep(teach.MEASURE)
+    jobs._jobs[str(collection.folder)] = BackgroundJob(teach.MEASURE)
     app = draw(tmp_path, "Teach", **{"class": "cup"})
     assert "no picture can be removed" in texts(app) and "remove marked" not in [button.key for button in app.button]
     assert "All pictures" not in texts(draw(tmp_path, "Teach", **{"class": "../plate"}))

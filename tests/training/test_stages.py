@@ -27,7 +27,7 @@ from transfer_utils.models.networks import (
 )
 from transfer_utils.models.weights import sha256_of_weights
 from transfer_utils.training import stages
-from transfer_utils.training.optimizers import build_optimizer
+from transfer_utils.training.optimizers import build_optimizer, compile_model
 from transfer_utils.training.stages import run_stage1_training, run_stage2_finetuning, train_baseline
 
 CURVES = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
@@ -511,3 +511,11 @@ def test_a_stage_with_a_damaged_checkpoint_starts_again(tmp_path, damage):
     assert outcome(*result) == uninterrupted(from_features)
     assert len(steps) == EPOCHS * N // 10
     assert lines == ["The checkpoint of stage1 is damaged or from another version: stage1 starts again."]
+
+
+@pytest.mark.parametrize(("backend", "compiled"), [("tensorflow", False), ("jax", True)])
+def test_a_step_is_compiled_where_the_backend_would_else_run_each_operation_by_itself(monkeypatch, backend, compiled):
+    model = keras.Sequential([keras.Input((WIDTH,)), keras.layers.Dense(2, activation="softmax")])
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    compile_model(model, build_optimizer("AdamW", 1e-3, 0.0), label_smoothing=0.1)
+    assert model.jit_compile is compiled

@@ -14,7 +14,7 @@ from transfer_utils.utils.supervised import PROGRAM, run_child, stop_children
 
 
 @dataclass
-class BackgroundStep:
+class BackgroundJob:
     """A command in the background.
 
     Attributes:
@@ -30,7 +30,7 @@ class BackgroundStep:
     message: str = ""
 
 
-_jobs: dict[str, BackgroundStep] = {}
+_jobs: dict[str, BackgroundJob] = {}
 _guard = threading.Lock()
 
 
@@ -39,11 +39,11 @@ def start(owner: str, kind: str, arguments: Sequence[str]) -> None:
     with _guard:
         if running(owner):
             return
-        job = _jobs[owner] = BackgroundStep(kind)
+        job = _jobs[owner] = BackgroundJob(kind)
     threading.Thread(target=_run, args=(job, owner, [*arguments, "--supervised"]), daemon=True).start()
 
 
-def running(owner: str) -> BackgroundStep | None:
+def running(owner: str) -> BackgroundJob | None:
     """Return the job of this owner if it is running."""
     job = _jobs.get(owner)
     if job is None or job.status is not None:
@@ -60,13 +60,13 @@ def stop(owner: str) -> None:
         stop_children(owner)
 
 
-def ended(owner: str) -> BackgroundStep | None:
+def ended(owner: str) -> BackgroundJob | None:
     """Return the last job of this owner if it has ended."""
     job = _jobs.get(owner)
     return job if job and job.status is not None else None
 
 
-def _run(job: BackgroundStep, owner: str, arguments: Sequence[str]) -> None:
+def _run(job: BackgroundJob, owner: str, arguments: Sequence[str]) -> None:
     try:
         status, job.message = run_child(arguments, os.getcwd(), PROGRAM, owner=owner)
     except OSError as error:

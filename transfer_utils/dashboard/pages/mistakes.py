@@ -22,14 +22,8 @@ from transfer_utils.utils.text import as_text, counted
 
 CELL, SUREST, LEAST_SURE, ONE_RIGHT = "One cell", "Surest mistakes", "Least sure", "One of two runs right"
 THIS_RIGHT, OTHER_RIGHT = "only this run is right", "only the other run is right"
-SHOW, TRUE, PREDICTED, OTHER_RUN, RIGHT, PICTURE = (
-    "show",
-    "true",
-    "predicted",
-    "other",
-    "right",
-    "picture",
-)  # in the address
+# Names in the address.
+SHOW, TRUE, PREDICTED, OTHER_RUN, RIGHT, PICTURE = "show", "true", "predicted", "other", "right", "picture"
 SHOWN, TOP = 48, 5  # pictures on one page of the gallery, classes of one picture
 
 

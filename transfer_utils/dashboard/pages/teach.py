@@ -110,7 +110,7 @@ def _draw_new(view: View) -> None:
     st.rerun()
 
 
-def _draw_training(collection: Collection, view: View, job: jobs.BackgroundStep | None) -> None:
+def _draw_training(collection: Collection, view: View, job: jobs.BackgroundJob | None) -> None:
     owner = str(collection.folder)
     network = state.choice(st, "What the network has seen before", list(NETWORKS), NETWORK, disabled=job is not None)
     if network == "letters":
@@ -144,7 +144,7 @@ def arguments(collection: Collection, view: View, network: str, kind: str) -> li
     return [*words, "--model_path", "none", "--export", "float32", *NETWORKS[network].options]
 
 
-def _draw_end(job: jobs.BackgroundStep | None, network: str) -> None:
+def _draw_end(job: jobs.BackgroundJob | None, network: str) -> None:
     """Say how the last job ended, unless it was completed."""
     if job is None or job.status == 0:
         return
