@@ -108,8 +108,10 @@ def plot_accuracy_over_time(*records: RunRecord, models: Sequence[str] = ("trans
         models: for each record a key of ``MODEL_NAMES``, which sets its name and style.
     """
     figure, axes = canvas(WIDTH * 0.8, 4.0)
+    ends = []
     for model, record in zip(models, records, strict=True):
         moments = timeline(record)
+        ends.append(moments[-1].seconds)
         axes.plot(
             [moment.seconds for moment in moments],
             [moment.val_accuracy for moment in moments],
@@ -118,7 +120,11 @@ def plot_accuracy_over_time(*records: RunRecord, models: Sequence[str] = ("trans
             markevery=max(1, len(moments) // MAX_MARKERS),
             **MODEL_STYLES[model],
         )
-    axes.set_xlim(left=0)
+    if max(ends) > 10 * min(ends):  # a linear axis would crowd the fast ones together
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+    else:
+        axes.set_xlim(left=0)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(xlabel="seconds since the start", ylabel="validation accuracy", title="Accuracy by time")
     figure.legend(loc="outside lower center", ncols=2)
