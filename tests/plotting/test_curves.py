@@ -67,7 +67,7 @@ def test_accuracy_over_time_has_a_point_at_the_end_of_each_epoch():
 
 
 def test_an_opponent_that_takes_far_longer_does_not_crowd_the_others_together():
-    figure = plotting.plot_accuracy_over_time(run([0.5, 0.6], [1.0, 2.0]), run([0.1], [21.0]))
+    figure = plotting.plot_accuracy_over_time(run([0.5, 0.6], [1.0, 2.0]), run([0.1], [31.0]))
     assert figure.axes[0].get_xscale() == "log"
 
 
