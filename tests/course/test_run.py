@@ -92,8 +92,7 @@ def test_notebooks_get_their_parameters_converted_to_the_right_type(write, monke
     write("01_one")
     write("02_two", parameters='preset = "cifar10"')
     received = {}
-    note = lambda path, copy, values, *rest, last: received.update({path.stem: values})  # noqa: E731
-    monkeypatch.setattr(run, "run_notebook", note)
+    monkeypatch.setattr(run, "run_notebook", lambda path, copy, values, *rest: received.update({path.stem: values}))
     texts = {"seed": "3", "rate": "2", "names": "['b', 'c']", "fast": "true"}
     assert run_course("offline", parameters=texts, output_dir="out", log=lambda line: None) == 0
     converted = {"seed": 3, "rate": 2.0, "names": ["b", "c"], "fast": True}

@@ -14,15 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-from jupyter_client.manager import AsyncKernelManager
 from nbformat import NotebookNode
 
 from transfer_utils.course.notebook import PRESET_VARIABLE, sentinel
 from transfer_utils.utils.files import cache_folder
 from transfer_utils.utils.progress import Progress
+
+if TYPE_CHECKING:
+    from jupyter_client.manager import AsyncKernelManager
 
 ENGINE = "transfer-utils"  # the name of ``CourseEngine`` in papermill's registry
 # A kernel loads these while it waits for its notebook, which gets no name from that: it must still import what it uses.
@@ -58,12 +60,13 @@ class Running:
 
 
 class Kernels:
-    """The kernels of a course: while a notebook runs, the kernel of the next one starts and loads Keras.
+    """The kernels of so many notebooks: while one runs, the kernel of the next starts and loads Keras.
 
     To be closed by ``with``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, notebooks: int) -> None:
+        self._to_come = notebooks
         # One thread for all: a kernel belongs to the event loop of the thread that started it. Not the main thread,
         # where nbclient would handle Ctrl-C and SIGTERM.
         self._thread = ThreadPoolExecutor(1)
@@ -76,22 +79,25 @@ class Kernels:
         self._thread.shutdown()
         _kill(self._ahead)
 
-    def run(self, path: Path, copy: Path, parameters: Mapping[str, Any], last: bool, **options: Any) -> NotebookNode:
-        """Execute a notebook by papermill, whose options these are; start the kernel of another unless it is the last.
+    def run(self, path: Path, copy: Path, parameters: Mapping[str, Any], **options: Any) -> NotebookNode:
+        """Execute a notebook by papermill, whose options these are.
 
         Raises: as ``papermill.execute_notebook``.
         """
-        return self._thread.submit(self._run, path, copy, parameters, last, options).result()
+        return self._thread.submit(self._run, path, copy, parameters, options).result()
 
-    def _run(self, path: Path, copy: Path, parameters: Mapping[str, Any], last: bool, options: dict) -> NotebookNode:
+    def _run(self, path: Path, copy: Path, parameters: Mapping[str, Any], options: dict) -> NotebookNode:
         import papermill
 
         _register_engine()
         kernel, self._ahead = self._ahead, None
-        options |= {"engine_name": ENGINE, "kernel": kernel, "start_next": None if last else self._start_next}
+        self._to_come -= 1
+        options |= {"engine_name": ENGINE, "kernel": kernel, "start_next": self._start_next if self._to_come else None}
         return papermill.execute_notebook(path, copy, parameters, kernel_name="python3", language="python", **options)
 
     async def _start_next(self) -> None:
+        from jupyter_client.manager import AsyncKernelManager
+
         self._ahead = AsyncKernelManager(kernel_name="python3")
         await self._ahead.start_kernel(
             extra_arguments=[f"--IPKernelApp.exec_lines={LOADED}"], stderr=subprocess.DEVNULL
@@ -107,29 +113,19 @@ def _kill(manager: AsyncKernelManager | None) -> None:
 
 
 def run_notebook(
-    path: Path,
-    copy: Path,
-    parameters: Mapping[str, Any],
-    running: Running,
-    timeout: float,
-    kernels: Kernels,
-    *,
-    last: bool,
+    path: Path, copy: Path, parameters: Mapping[str, Any], running: Running, timeout: float, kernels: Kernels
 ) -> str:
     """Execute the notebook at ``path`` with these parameters and save the executed copy, even a partial one.
 
     ``running`` is updated when a cell starts; a cell may take ``timeout`` seconds. Returns the reason for a failure, or
     an empty string.
-
-    Args:
-        last: no other notebook follows.
     """
     import papermill
     from nbclient.exceptions import CellTimeoutError
 
     try:
         options = {"running": running, "progress_bar": False, "execution_timeout": timeout}
-        executed = kernels.run(path, copy, parameters, last, **options)
+        executed = kernels.run(path, copy, parameters, **options)
     except papermill.PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}"
     except CellTimeoutError:
@@ -139,8 +135,8 @@ def run_notebook(
     except BaseException:
         running.stop()
         raise
-    last_cell = [cell for cell in executed.cells if cell.cell_type == "code"][-1]
-    printed = "".join(output.text for output in last_cell.outputs if output.output_type == "stream")
+    last = [cell for cell in executed.cells if cell.cell_type == "code"][-1]
+    printed = "".join(output.text for output in last.outputs if output.output_type == "stream")
     if sentinel(path.stem) not in printed.splitlines():
         return f"it ended without the line {sentinel(path.stem)!r}"
     return ""

@@ -58,9 +58,9 @@ def run_course(
     parameters = {"preset": preset, "output_dir": output_dir, **(parameters or {})}
     plan = _plan(choose_notebooks(notebooks_folder(), notebooks), parameters)
     started = time.monotonic()
-    with kernel_environment(), Kernels() as kernels:
+    with kernel_environment(), Kernels(len(plan)) as kernels:
         runner = _Runner(kernels, Path(output_dir), progress, log, timeout)
-        results = [runner.run(path, values, last=path == list(plan)[-1]) for path, values in plan.items()]
+        results = [runner.run(path, values) for path, values in plan.items()]
     failures = [failure for failure in results if failure]
     total = f"{len(plan)} notebook{'' if len(plan) == 1 else 's'}"
     seconds = time.monotonic() - started
@@ -90,10 +90,10 @@ def publish(
     folder = notebooks_folder()
     status = 0
     chosen = choose_notebooks(folder, notebooks)
-    with kernel_environment(**{FIGURES_VARIABLE: str(folder.parent / "figures")}), Kernels() as kernels:
+    with kernel_environment(**{FIGURES_VARIABLE: str(folder.parent / "figures")}), Kernels(len(chosen)) as kernels:
         runner = _Runner(kernels, Path(output_dir), progress, log, timeout)
         for path in chosen:
-            failure = runner.run(path, {}, last=path == chosen[-1]) or _write_back(path, Path(output_dir))
+            failure = runner.run(path, {}) or _write_back(path, Path(output_dir))
             if failure:
                 status = 1
                 (log_error or log)(failure)
@@ -189,12 +189,12 @@ class _Runner:
     log: Log
     timeout: float
 
-    def run(self, path: Path, values: dict[str, Any], last: bool) -> str:
+    def run(self, path: Path, values: dict[str, Any]) -> str:
         """Execute one notebook into ``output_dir``; return why that failed, or an empty string."""
         copy = self.output_dir / path.name
         copy.parent.mkdir(parents=True, exist_ok=True)
         running, started = Running(path.stem, self.progress), time.monotonic()
-        problem = run_notebook(path, copy, values, running, self.timeout, self.kernels, last=last)
+        problem = run_notebook(path, copy, values, running, self.timeout, self.kernels)
         cell = f"cell {running.cell} of {running.cells}"
         self.log(f"{path.stem}: {cell}, {time.monotonic() - started:.0f} s" + (", failed" if problem else ""))
         return f"{path.stem} failed in {cell}: {problem}\n  Partial copy: {copy}" if problem else ""
