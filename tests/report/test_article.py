@@ -216,6 +216,14 @@ def test_every_opponent_on_record_has_its_column_and_the_best_one_the_abstract()
     assert f"| {columns} | gain over the best opponent |" in text
 
 
+def test_runs_on_a_gpu_have_no_row_in_the_table_of_times():
+    def on_a_gpu(record):
+        record.machine["gpus"] = ["gpu:0"] if record.config.get("weights") == "random" else []
+
+    row = "| same network from random weights | cifar10, 10 epochs |"
+    assert row in altered() and row not in altered(on_a_gpu)
+
+
 def test_opponents_with_too_few_steps_are_said_to_be_hurried():
     assert "flatter transfer learning" not in altered()
     assert "flatter transfer learning" in altered(keep=of_few_steps)
