@@ -10,9 +10,10 @@ import numpy as np
 from transfer_utils.errors import UserError
 from transfer_utils.models.litert import LiteRT, convert
 
-# Small batches keep a batch's activations in the processor's cache.
+# Small batches keep a batch's activations in the processor's cache; a GPU has no use for few images at a time.
 LITERT_BATCH = 4
 KERAS_BATCH = 64
+GPU_BATCH = 512
 
 
 class Engine:
@@ -38,14 +39,15 @@ class Engine:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8, or for feature maps."""
-        if self._run is None:
-            return np.concatenate(
-                [
-                    keras.ops.convert_to_numpy(self._model.predict_on_batch(images[i : i + KERAS_BATCH]))
-                    for i in range(0, len(images), KERAS_BATCH)
-                ]
-            )
-        return self._run(images)
+        if self._run:
+            return self._run(images)
+        size = GPU_BATCH if gpus() else KERAS_BATCH
+        return np.concatenate(
+            [
+                keras.ops.convert_to_numpy(self._model.predict_on_batch(images[i : i + size]))
+                for i in range(0, len(images), size)
+            ]
+        )
 
 
 def choose_engine(kind: str) -> tuple[str, str]:
