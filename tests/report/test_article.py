@@ -224,6 +224,14 @@ def test_runs_on_a_gpu_have_no_row_in_the_table_of_times():
     assert row in altered() and row not in altered(on_a_gpu)
 
 
+def test_runs_with_few_labels_on_a_gpu_are_said_to_be():
+    def without_gpu(record):
+        record.machine["gpus"] = []
+
+    assert "opponents were trained for 4,000 steps, the compact CNN on a GPU." in altered()
+    assert "were trained for 4,000 steps. " in altered(without_gpu)
+
+
 def test_opponents_with_too_few_steps_are_said_to_be_hurried():
     assert "flatter transfer learning" not in altered()
     assert "flatter transfer learning" in altered(keep=of_few_steps)
@@ -232,8 +240,8 @@ def test_opponents_with_too_few_steps_are_said_to_be_hurried():
 def test_who_used_validation_labels_with_few_labels_is_said(monkeypatch):
     text = altered()
     assert "The runs of transfer learning with few labels also used 10,000 labelled validation images" in text
-    assert "The tutorial CNN used none and kept its last epoch." in text and "were trained for 4,000 steps" in text
-    assert "All runs with few labels also used" in altered(keep=of_few_steps)
+    assert "The runs of the compact CNN and tutorial CNN used none and kept the last epoch." in text
+    assert "were trained for 4,000 steps" in text and "All runs with few labels also used" in altered(keep=of_few_steps)
     monkeypatch.setattr(facts, "choosing", lambda few, chose=True: [])
     assert "No validation labels were used" in altered()
 

@@ -85,6 +85,17 @@ def test_the_newest_run_of_a_seed_counts_and_an_incomplete_group_is_missing():
     assert results.best("transfer") == (every, 1) and results.best("tutorial") == (None, 0)
 
 
+def test_with_few_labels_those_that_chose_nothing_on_validation_come_first():
+    few = {"labels_per_class": 5}
+    chose, strict, weaker = run(0, 0.5, **few), run(0, 0.4, selection="none", **few), run(0, 0.3, **few, batch_size=50)
+    study = Study(preset="cifar10", groups=[StudyGroup(name="one", question="?")])
+    assert collect(study, [chose, weaker]).best("transfer", 5)[0].accuracy().mean == 0.5
+    best, tried = collect(study, [chose, strict, weaker]).best("transfer", 5)
+    assert (best.accuracy().mean, tried) == (0.4, 1)
+    on_all = [run(0, 0.8), run(0, 0.7, selection="none")]
+    assert collect(study, on_all).best("transfer")[0].accuracy().mean == 0.8, "all labels are many"
+
+
 def test_a_missing_number_is_an_error_that_names_the_file():
     incomplete = configuration(0.7)
     del incomplete.first.metrics["test_low"]

@@ -111,6 +111,13 @@ def choosing(few: FewLabels, chose: bool = True) -> list[str]:
     return [MODEL_NAMES[kind] for kind in dict.fromkeys(kinds)]
 
 
+def on_gpu(few: FewLabels) -> list[str]:
+    """Return the names of the models with few labels that were trained on a GPU."""
+    every = [(kind, side) for sides in few.values() for kind, side in sides.items()]
+    kinds = [kind for kind, side in every if any(record.machine.get("gpus") for record in side.records)]
+    return [MODEL_NAMES[kind] for kind in dict.fromkeys(kinds)]
+
+
 def _opponents(few: FewLabels) -> list[Configuration]:
     return [side for sides in few.values() for kind, side in sides.items() if kind != "transfer"]
 

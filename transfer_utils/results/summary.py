@@ -118,10 +118,14 @@ class Results:
     def best(self, kind: str, labels: int = 0) -> tuple[Configuration | None, int]:
         """Return the configuration of a kind with the highest mean validation accuracy, and of how many it is the best.
 
+        With few labels, those that chose nothing on validation come first: 10,000 labels more would not be few.
+
         Args:
             labels: labelled images per class, 0 for all.
         """
         tried = [each for each in self.pool if (each.kind, each.config.labels_per_class) == (kind, labels)]
+        if labels:
+            tried = [each for each in tried if each.config.selection == "none"] or tried
         return max(tried, key=lambda configuration: configuration.accuracy().mean, default=None), len(tried)
 
 
