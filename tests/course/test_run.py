@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import nbformat
 import psutil
@@ -216,6 +217,16 @@ def _wait_for(path, process):
         if path.exists() and (text := path.read_text()).endswith("\n"):
             return int(text)
         time.sleep(0.05)
+
+
+def test_the_whole_course_is_not_published_from_runs_of_before(write):
+    path = write("01_good", "print('shown')")
+    before, record = path.read_bytes(), Path("course/0001-offline-transfer/run.json")
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    with pytest.raises(UserError, match="course holds runs that the notebooks would use again instead of training"):
+        publish(log=lambda line: None)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from transfer_utils.course.exercises import serialised
 from transfer_utils.course.kernel import Kernels, Running, kernel_environment, run_notebook
 from transfer_utils.course.notebook import FIGURES_VARIABLE
 from transfer_utils.errors import UserError, nearest
+from transfer_utils.records import RECORD_NAME
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.project import project_folder
@@ -86,8 +87,16 @@ def publish(
 
     Returns:
         Exit status: 0, or 1 if a notebook was not published.
+
+    Raises:
+        UserError: the whole course is to be published, and ``output_dir`` holds runs from before.
     """
-    folder = notebooks_folder()
+    folder, notebooks = notebooks_folder(), tuple(notebooks)
+    if not notebooks and any(Path(output_dir).glob(f"*/{RECORD_NAME}")):
+        raise UserError(
+            f"{output_dir} holds runs that the notebooks would use again instead of training: "
+            "move the folder away, or choose another one with --output_dir."
+        )
     status = 0
     chosen = choose_notebooks(folder, notebooks)
     with kernel_environment(**{FIGURES_VARIABLE: str(folder.parent / "figures")}), Kernels(len(chosen)) as kernels:
