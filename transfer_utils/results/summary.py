@@ -118,7 +118,7 @@ class Results:
     def best(self, kind: str, labels: int = 0) -> tuple[Configuration | None, int]:
         """Return the configuration of a kind with the highest mean validation accuracy, and of how many it is the best.
 
-        With few labels, those that chose nothing on validation come first: 10,000 labels more would not be few.
+        With few labels, those that chose nothing on validation come first: what one chooses on are labels too.
 
         Args:
             labels: labelled images per class, 0 for all.
