@@ -36,18 +36,14 @@ class Engine:
         self.shape = tuple(model.outputs[0].shape[1:])
         self._model = model
         self._run = LiteRT(convert(model, batch, maps=maps), maps) if self.kind == "litert" else None
+        self._keras_batch = GPU_BATCH if gpus() else KERAS_BATCH
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8, or for feature maps."""
         if self._run:
             return self._run(images)
-        size = GPU_BATCH if gpus() else KERAS_BATCH
-        return np.concatenate(
-            [
-                keras.ops.convert_to_numpy(self._model.predict_on_batch(images[i : i + size]))
-                for i in range(0, len(images), size)
-            ]
-        )
+        parts = (images[i : i + self._keras_batch] for i in range(0, len(images), self._keras_batch))
+        return np.concatenate([keras.ops.convert_to_numpy(self._model.predict_on_batch(part)) for part in parts])
 
 
 def choose_engine(kind: str) -> tuple[str, str]:

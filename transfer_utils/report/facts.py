@@ -106,15 +106,17 @@ def opponent_steps(few: FewLabels) -> tuple[int, int]:
 
 def choosing(few: FewLabels, chose: bool = True) -> list[str]:
     """Return the names of the models with few labels that chose their epoch on labelled validation images, or not."""
-    every = [(kind, side.first.config) for sides in few.values() for kind, side in sides.items()]
-    kinds = [kind for kind, config in every if (config.get("selection", "validation") == "validation") == chose]
-    return [MODEL_NAMES[kind] for kind in dict.fromkeys(kinds)]
+    return _names(few, lambda side: (side.config.selection == "validation") == chose)
 
 
 def on_gpu(few: FewLabels) -> list[str]:
     """Return the names of the models with few labels that were trained on a GPU."""
-    every = [(kind, side) for sides in few.values() for kind, side in sides.items()]
-    kinds = [kind for kind, side in every if any(record.machine.get("gpus") for record in side.records)]
+    return _names(few, lambda side: any(record.machine.get("gpus") for record in side.records))
+
+
+def _names(few: FewLabels, holds: Callable[[Configuration], bool]) -> list[str]:
+    """Return the names of the models of which ``holds`` is true at any number of labels."""
+    kinds = [kind for sides in few.values() for kind, side in sides.items() if holds(side)]
     return [MODEL_NAMES[kind] for kind in dict.fromkeys(kinds)]
 
 
