@@ -53,6 +53,15 @@ ANSWERS = {
         [
             ("base.trainable, n_weights, tuned = True, 0, head_only", "other than gamma and beta"),
             ("base.trainable, n_weights, tuned = False, 0, head_only", "Nothing of the base is trainable"),
+            (
+                "base.trainable = True\n"
+                "for layer in base.layers:\n"
+                "    layer.trainable = isinstance(layer, keras.layers.BatchNormalization)\n"
+                "n_weights = sum(np.size(weight) for weight in base.trainable_weights)\n"
+                "model.compile('adam', 'sparse_categorical_crossentropy')\n"
+                "tuned = model.fit(train[0][:32], train[1][:32], verbose=0)",
+                "with validation_data",
+            ),
         ],
     ],
     "03_feature_maps": [

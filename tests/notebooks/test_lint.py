@@ -72,7 +72,7 @@ def test_the_code_begins_with_installation_parameters_and_begin(path):
     for place, tag in enumerate(("install", "parameters")):
         assert [tag in tags(cell) for cell in cells] == [number == place for number in range(len(cells))]
     parameters = parameters_of(path)
-    preset = "cifar10-classic" if path in ON_CIFAR10 else "offline"
+    preset = "offline" if path.stem == OWN_IMAGES else "cifar10-classic"  # the exercises as their chapter
     folder = "IMAGE_FOLDER" if path.stem == OWN_IMAGES else "data_dir"
     shared = {"preset": preset, "seed": 0, folder: "", "output_dir": "course"}
     assert {name: parameters.get(name) for name in shared} == shared
