@@ -41,7 +41,7 @@ def test_a_round_that_begins_while_others_compute_is_repeated():
     assert len(measured["a"]["seconds"]) == 1, "the repeated round replaces the first"
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_both_systems_run_both_recipes_and_are_judged(monkeypatch):
     from benchmarks import plain, speed
 

@@ -10,7 +10,7 @@ from transfer_utils.data.sources import CIFAR10_CLASSES
 from transfer_utils.records import read_record
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_the_command_of_the_published_configuration_runs(tmp_path):
     rng = np.random.default_rng(0)
     for split, count in (("train", 5), ("test", 2)):

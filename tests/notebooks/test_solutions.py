@@ -18,7 +18,7 @@ from transfer_utils.course.kernel import kernel_environment
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks" / "solutions").glob("*.ipynb"))
 
 # Those of these chapters train for half a minute or more: `make notebooks` and `make torture` run them.
-LONG = ("04", "05", "08")
+LONG = ("02", "03", "04", "05", "08")
 
 pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]
 

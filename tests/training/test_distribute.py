@@ -1,4 +1,4 @@
-"""A run on two devices gives the result of one device. A child process has two virtual CPU devices."""
+"""A run on two devices gives the result of one device. A child process, of a minute, has two virtual CPU devices."""
 
 import json
 import os
@@ -145,7 +145,7 @@ def max_difference(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> 
     return max(float(np.abs(one[name] - other[name]).max()) for name in one)
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("name", ["head", *RUNS])
 def test_two_devices_give_the_result_of_one(results, name):
     one, two = read(results, f"{name}-none"), read(results, f"{name}-mirrored")
@@ -155,31 +155,31 @@ def test_two_devices_give_the_result_of_one(results, name):
         assert np.abs(two["weights"] - start).max() > 100 * CLOSE, "nothing was trained"
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_without_the_sum_of_the_gradients_the_devices_differ(results):
     one, two, alone = (read(results, f"head-{name}") for name in ("none", "mirrored", "not-reduced"))
     assert not two["apart"].any() and alone["apart"].max() > 100 * CLOSE
     assert max_difference(one, alone) > 100 * CLOSE
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_without_statistics_of_the_whole_batch_the_weights_differ(results):
     one, alone = read(results, "head-none"), read(results, "head-not-synchronised")
     assert max_difference(one, alone) > 10 * CLOSE
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_batch_is_split_or_copied_to_all_devices_if_it_cannot_be(results):
     assert json.loads((results / "shares.json").read_text()) == {"6": [3, 3], "5": [5]}
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_an_interrupted_run_gives_the_result_of_an_uninterrupted_one(results):
     assert max_difference(read(results, "baseline-mirrored"), read(results, "resumed")) == 0
     assert "Resuming" in (results / "resumed" / "log.txt").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_the_log_names_the_devices_and_what_runs_on_one(results):
     line = "Training on 2 devices, CPU:0, CPU:1; the frozen part runs on one."
     assert line in (results / "keras-mirrored" / "log.txt").read_text()
