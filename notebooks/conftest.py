@@ -1,9 +1,11 @@
 """How ``pytest --nbval`` runs these notebooks.
 
-A dead kernel is noticed at once, what may differ is blanked, and TensorFlow's warning that a cell makes it trace
-functions again and again fails the session, also where the outputs of that cell are not compared.
+The preset is ``offline`` unless the environment names another one, and unanswered exercises are left out. A dead kernel
+is noticed at once, what may differ is blanked, and TensorFlow's warning that a cell makes it trace functions again and
+again fails the session, also where the outputs of that cell are not compared.
 """
 
+import os
 import time
 from pathlib import Path
 from queue import Empty
@@ -15,6 +17,8 @@ RETRACING = "retracing"  # a word of TensorFlow's warning
 WARNINGS = pytest.StashKey[list[str]]()
 LOOK = 1.0  # seconds between looks at the kernel; nbval itself waits for the whole timeout of a cell
 
+collect_ignore = ["exercises"]  # their checks are meant to fail until somebody has answered
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     config.option.nbval_sanitize_with = config.option.nbval_sanitize_with or str(SANITISE)
     config.stash[WARNINGS] = []
+    os.environ.setdefault("TRANSFER_UTILS_PRESET", "offline")
     RunningKernel.get_message = _watched(RunningKernel.get_message, config.stash[WARNINGS])
 
 

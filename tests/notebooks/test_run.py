@@ -70,7 +70,7 @@ def nbval(notebook, timeout):
         subprocess.Popen(
             command,
             cwd=notebook.parent,
-            env={**os.environ, "TRANSFER_UTILS_PRESET": "offline"},
+            env={name: value for name, value in os.environ.items() if name != "TRANSFER_UTILS_PRESET"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -83,6 +83,14 @@ def nbval(notebook, timeout):
             os.killpg(process.pid, signal.SIGKILL)  # the kernel exits when its parent is gone
             raise
     return subprocess.CompletedProcess(command, process.returncode, printed)
+
+
+def test_nbval_takes_the_chapters_and_the_solutions_but_no_unanswered_exercise():
+    words = "-m pytest --nbval notebooks/ -p no:cacheprovider --collect-only -q"
+    command = [sys.executable, *words.split()]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    taken = {line.partition("::")[0] for line in listed if "::" in line}
+    assert taken == {f"notebooks/{part}{name}.ipynb" for part in ("", "solutions/") for name in COURSE}
 
 
 def test_nbval_reports_a_dead_kernel_immediately(folder):
