@@ -26,9 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     from nbval.kernel import RunningKernel
 
+    from transfer_utils.course.notebook import PRESET_VARIABLE
+
     config.option.nbval_sanitize_with = config.option.nbval_sanitize_with or str(SANITISE)
     config.stash[WARNINGS] = []
-    os.environ.setdefault("TRANSFER_UTILS_PRESET", "offline")
+    os.environ.setdefault(PRESET_VARIABLE, "offline")
     RunningKernel.get_message = _watched(RunningKernel.get_message, config.stash[WARNINGS])
 
 

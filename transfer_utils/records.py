@@ -91,6 +91,11 @@ class RunRecord(BaseModel):
     notes: Annotated[list[str], FailFast()] = Field(default_factory=list)
     error: str = ""
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the run had a GPU, so that its seconds say nothing of a CPU."""
+        return bool(self.machine.get("gpus"))
+
     @field_validator("curves", mode="before")
     @classmethod
     def _group_by_stage(cls, curves: Any) -> Any:

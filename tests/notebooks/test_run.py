@@ -70,7 +70,6 @@ def nbval(notebook, timeout):
         subprocess.Popen(
             command,
             cwd=notebook.parent,
-            env={name: value for name, value in os.environ.items() if name != "TRANSFER_UTILS_PRESET"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -111,7 +111,7 @@ def choosing(few: FewLabels, chose: bool = True) -> list[str]:
 
 def on_gpu(few: FewLabels) -> list[str]:
     """Return the names of the models with few labels that were trained on a GPU."""
-    return _names(few, lambda side: any(record.machine.get("gpus") for record in side.records))
+    return _names(few, lambda side: any(record.on_gpu for record in side.records))
 
 
 def _names(few: FewLabels, holds: Callable[[Configuration], bool]) -> list[str]:

@@ -69,7 +69,7 @@ class Configuration:
     @property
     def seconds(self) -> float:
         """The mean seconds of a whole run without a GPU; NaN if all of them had one."""
-        on_cpu = [record for record in self.records if not record.machine.get("gpus")]
+        on_cpu = [record for record in self.records if not record.on_gpu]
         return float(np.mean([record.timing_sec.get("total") or math.nan for record in on_cpu])) if on_cpu else math.nan
 
     def measured(self, metric: str) -> dict[int, Estimate]:
