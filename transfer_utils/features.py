@@ -15,8 +15,8 @@ from transfer_utils.config import RunConfig
 from transfer_utils.data.augment import blend, draw_view, training_view
 from transfer_utils.data.dataset import Split
 from transfer_utils.errors import UserError
-from transfer_utils.models.batchnorm_folding import tensors_in
 from transfer_utils.models.engine import Engine, choose_engine
+from transfer_utils.models.fast_layers import tensors_in
 from transfer_utils.models.weights import sha256_of_weights
 from transfer_utils.utils.array_cache import check_disk, free_bytes, open_array
 from transfer_utils.utils.files import cache_folder

@@ -18,6 +18,7 @@ from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
 from transfer_utils.models.networks import (
     build_baseline_cnn,
+    build_compact_cnn,
     build_full_model,
     build_tail,
     build_top_classifier,
@@ -227,6 +228,18 @@ def test_the_baseline_has_its_own_rate_decay_and_warm_up():
     rates = [float(model.optimizer._learning_rate(step)) for step in range(9)]
     assert np.argmax(rates) == 4 and rates[4] == pytest.approx(0.1) and rates[0] == 0 and rates[8] < 1e-6
     assert model.optimizer.weight_decay == 0.03
+
+
+def test_the_compact_cnn_is_trained_through_faster_layers():
+    keras.utils.set_random_seed(0)
+    model = build_compact_cnn(2)
+    before = tiny.weights_of(model)
+    curves = train_baseline(model, pictures(), validation_of(None), tiny.config(epochs_baseline=1))
+    after = tiny.weights_of(model)
+    assert all(np.any(after[path] != before[path]) for path in before), "also the moving statistics"
+    inputs, labels = validation_of(None)
+    hits = np.array(model(inputs, training=False)).argmax(axis=1) == labels.argmax(axis=1)
+    assert hits.mean() == pytest.approx(curves["val_accuracy"][-1])
 
 
 @pytest.mark.parametrize("min_steps", [0, 18])

@@ -19,8 +19,8 @@ from transfer_utils.experiment.saving import copy_trained_model, export_precisio
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.experiment.source_task import probe_source_task
 from transfer_utils.features import BoundaryCache, extract_features
-from transfer_utils.models.batchnorm_folding import fold_batch_norms
 from transfer_utils.models.engine import Engine, choose_engine, gpus
+from transfer_utils.models.fast_layers import with_fast_layers
 from transfer_utils.models.networks import (
     BASELINES,
     build_backbone,
@@ -261,7 +261,7 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
             if cache:
                 model = build_tail(split_at_freeze_boundary(base)[1], head)
             else:
-                model = build_full_model(fold_batch_norms(base), head, config)
+                model = build_full_model(with_fast_layers(base), head, config)
         inputs = cache.plain(dataset.validation) if cache else dataset.validation.take()
         validation = inputs, dataset.validation.one_hot(len(dataset.class_names))
         fallbacks: list[tuple[float, float]] = []

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "batchnorm_folding": ["fold_batch_norms"],
+        "fast_layers": ["with_fast_layers"],
         "engine": ["Engine"],
         "litert": ["LiteRT", "convert", "load_exported"],
         "networks": [

@@ -15,7 +15,7 @@ from keras import layers
 
 from transfer_utils.config import ALL_LAYERS, RunConfig
 from transfer_utils.errors import UserError
-from transfer_utils.models.batchnorm_folding import fold_batch_norms, layer_inputs
+from transfer_utils.models.fast_layers import layer_inputs, with_fast_layers
 from transfer_utils.models.weights import load_weights
 from transfer_utils.utils.progress import Progress
 
@@ -152,10 +152,10 @@ def build_tail_extractor(tail: keras.Model) -> keras.Model:
 def build_tail(tail: keras.Model, head: keras.Model) -> keras.Model:
     """Put pooling and the head after an unfrozen tail (shared layers): boundary activations to probabilities.
 
-    The model is for training: BatchNorms that are frozen at this point are folded into the convolutions before them.
+    The model is for training: faster layers take the place of some, as those are frozen or trained at this point.
     """
     boundary = keras.Input(tail.input.shape[1:], name="boundary")
-    return keras.Model(boundary, head(_pooled(fold_batch_norms(tail)(boundary))), name="tail_and_head")
+    return keras.Model(boundary, head(_pooled(with_fast_layers(tail)(boundary))), name="tail_and_head")
 
 
 def build_baseline_cnn(n_classes: int = 10, side: int = 32, seed: int | None = None) -> keras.Model:

@@ -23,6 +23,7 @@ from transfer_utils.data.augment import draw_view, epoch_order, training_view
 from transfer_utils.data.dataset import Split
 from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
+from transfer_utils.models.fast_layers import with_fast_layers
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves, restore_checkpoint, save_checkpoint
 from transfer_utils.training.optimizers import WARM_UP, build_optimizer, compile_model, warm_up_and_cosine
@@ -138,7 +139,7 @@ def train_baseline(
     config = config.model_copy(update={"augment": augment, "weight_decay": decay})
     optimizer, rate, epochs = config.optimizer_stage1, config.learning_rate_baseline, config.baseline_epochs
     stage = Stage("baseline", config, epochs, optimizer, rate, "cosine", hooks, config.warm_up_baseline)
-    return _fit_images(model, train, validation, stage)
+    return _fit_images(with_fast_layers(model), train, validation, stage)
 
 
 def _fit_images(model: keras.Model, train: Split, validation: Batch, stage: Stage) -> Curves:

@@ -1,4 +1,4 @@
-"""A network with folded BatchNorms has the same outputs and the same gradients."""
+"""A network with faster layers has the same outputs and the same gradients."""
 
 import keras
 import numpy as np
@@ -6,8 +6,13 @@ import pytest
 from keras import layers
 
 from tests import tiny
-from transfer_utils.models.batchnorm_folding import FoldedConvolution, fold_batch_norms
-from transfer_utils.models.networks import batch_norms, unfreeze_model_tail
+from transfer_utils.models.fast_layers import (
+    FoldedConvolution,
+    FusedBatchNorm,
+    PointwiseConvolution,
+    with_fast_layers,
+)
+from transfer_utils.models.networks import batch_norms, build_baseline_cnn, unfreeze_model_tail
 from transfer_utils.training.optimizers import build_optimizer, compile_model
 
 INPUTS = np.random.default_rng(1).uniform(-1, 1, (4, tiny.SIDE, tiny.SIDE, 3)).astype("float32")
@@ -28,24 +33,34 @@ def folded_in(model: keras.Model) -> list[str]:
     return [layer.batch_norm.name for layer in model.layers if isinstance(layer, FoldedConvolution)]
 
 
+def fused_in(model: keras.Model) -> list[str]:
+    return [layer.batch_norm.name for layer in model.layers if isinstance(layer, FusedBatchNorm)]
+
+
+def pointwise_in(model: keras.Model) -> list[str]:
+    return [layer.convolution.name for layer in model.layers if isinstance(layer, PointwiseConvolution)]
+
+
 def one_step(model: keras.Model) -> dict[str, np.ndarray]:
     """Return the weights after one step, and put back those before."""
     before = model.get_weights()
     pooled = keras.Sequential([model, layers.GlobalAveragePooling2D(), layers.Activation("softmax")])
-    compile_model(pooled, build_optimizer("SGD", 1e-3, 0.0), 0.0)
+    compile_model(pooled, build_optimizer("SGD", 0.1, 0.0), 0.0)
     pooled.train_on_batch(INPUTS, np.eye(model.output.shape[-1], dtype="float32")[: len(INPUTS)])
     after = tiny.weights_of(model)
     model.set_weights(before)
     return after
 
 
-def convolutions(**of_second) -> keras.Model:
-    """Return two convolutions, each with a BatchNorm that is frozen."""
+def convolutions(batch_norm: str = "frozen", **of_second) -> keras.Model:
+    """Return two convolutions, each with a BatchNorm after it."""
+    keras.utils.set_random_seed(0)
     pixels = keras.Input((tiny.SIDE, tiny.SIDE, 3))
     x = layers.BatchNormalization(name="norm_1")(layers.DepthwiseConv2D(3, 2, "same", 2, name="conv_1")(pixels))
-    x = layers.BatchNormalization(name="norm_2")(layers.Conv2D(12, 1, name="conv_2", **of_second)(x))
+    x = layers.Conv2D(12, 1, name="conv_2", **of_second)(layers.ReLU()(x))
+    x = layers.BatchNormalization(name="norm_2")(x)
     base = with_statistics(keras.Model(pixels, x))
-    unfreeze_model_tail(base, -1)
+    unfreeze_model_tail(base, -1, batch_norm)
     return base
 
 
@@ -60,42 +75,70 @@ def test_real_backbones_compute_the_same(name, norms):
     )
     base.trainable = False
     inputs = np.random.default_rng(0).uniform(-1, 1, (2, side, side, 3)).astype("float32")
-    folded = fold_batch_norms(base)
+    folded = with_fast_layers(base)
     assert len(folded_in(folded)) == norms
     assert not list(batch_norms(folded))
     expected = np.array(base(inputs))
     assert np.abs(np.array(folded(inputs)) - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("batch_norm", ["frozen", "trained"])
 @pytest.mark.parametrize("how", [{}, {"strides": 2}, {"groups": 3}, {"use_bias": False}])
-def test_a_step_moves_the_same_weights_by_the_same_amount(how):
-    base = convolutions(**how)
+def test_a_step_moves_the_same_weights_by_the_same_amount(how, batch_norm):
+    base = convolutions(batch_norm, **how)
     before = tiny.weights_of(base)
-    expected, found = one_step(base), one_step(fold_batch_norms(base))
+    expected, found = one_step(base), one_step(with_fast_layers(base))
     for path, value in expected.items():
         change = value - before[path]
+        if batch_norm == "trained" and path.startswith("conv") and path.endswith("bias"):
+            continue  # BatchNorm takes away what a bias adds: rounding alone moves it
         assert np.abs(found[path] - before[path] - change).max() <= 1e-3 * np.abs(change).max(), path
-        assert change.any() == path.startswith("conv"), path
+        assert change.any() == (batch_norm == "trained" or path.startswith("conv")), path
 
 
-def test_the_folded_network_shares_the_weights_of_the_other():
+@pytest.mark.parametrize("batch_norm", ["frozen", "trained"])
+def test_the_faster_network_shares_the_weights_of_the_other(batch_norm):
     base = tiny.backbone()
-    unfreeze_model_tail(base, -1)
-    folded = fold_batch_norms(base)
-    assert folded_in(folded) == ["norm_1", "norm_2", "norm_3"]
-    assert [id(w) for w in folded.weights] == [id(w) for w in base.weights], "a checkpoint stores weights by position"
+    unfreeze_model_tail(base, -1, batch_norm)
+    faster, norms = with_fast_layers(base), ["norm_1", "norm_2", "norm_3"]
+    assert (folded_in(faster), fused_in(faster)) == ((norms, []) if batch_norm == "frozen" else ([], norms))
+    assert [id(w) for w in faster.weights] == [id(w) for w in base.weights], "a checkpoint stores weights by position"
+
+
+def test_trained_batch_norms_and_pointwise_convolutions_of_mobilenet_are_replaced():
+    keras.utils.set_random_seed(0)
+    base = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 64, 3))
+    unfreeze_model_tail(base, -1, "trained")
+    faster = with_fast_layers(base)
+    assert (len(folded_in(faster)), len(fused_in(faster)), len(pointwise_in(faster))) == (0, 52, 34)
+    inputs = np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 3)).astype("float32")
+    for training in (False, True):
+        expected = np.array(base(inputs, training=training))
+        assert np.abs(np.array(faster(inputs, training=training)) - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+def test_what_the_fused_kernel_cannot_compute_stays_as_it_is():
+    features = keras.Input((8,))
+    head = keras.Model(features, layers.BatchNormalization()(features))
+    assert with_fast_layers(head) is head
+    tutorial = build_baseline_cnn()
+    assert with_fast_layers(tutorial) is tutorial
+    maps = keras.Input((8, 8, 3))
+    unscaled = keras.Model(maps, layers.BatchNormalization(scale=False)(maps))
+    assert with_fast_layers(unscaled) is unscaled
 
 
 def test_a_trainable_batch_norm_and_a_convolution_with_an_activation_are_not_folded():
     base = tiny.backbone()
     unfreeze_model_tail(base, 3, "trained")
-    assert folded_in(fold_batch_norms(base)) == ["norm_1", "norm_2"]
-    assert folded_in(fold_batch_norms(convolutions(activation="relu"))) == ["norm_1"]
+    faster = with_fast_layers(base)
+    assert (folded_in(faster), fused_in(faster)) == (["norm_1", "norm_2"], ["norm_3"])
+    assert folded_in(with_fast_layers(convolutions(activation="relu"))) == ["norm_1"]
 
 
 def test_unfreezing_a_folded_batch_norm_is_refused():
     base = convolutions()
-    folded = fold_batch_norms(base)
+    folded = with_fast_layers(base)
     unfreeze_model_tail(base, -1, "trained")
     with pytest.raises(ValueError, match="norm_1 must be frozen while it is folded"):
         folded(INPUTS)
@@ -107,7 +150,7 @@ def test_a_convolution_with_a_second_user_is_not_folded():
     norm = layers.BatchNormalization(name="norm")
     base = keras.Model(pixels, layers.Add()([maps, norm(maps)]))
     base.trainable = False
-    folded = fold_batch_norms(base)
+    folded = with_fast_layers(base)
     assert folded_in(folded) == []
     inputs = np.ones((1, 8, 8, 3), "float32")
     assert np.array_equal(np.array(folded(inputs)), np.array(base(inputs)))

@@ -1,0 +1,191 @@
+"""Layers that compute the same as Keras's in less time while a network trains, and share their weights.
+
+- BatchNorm folding: a frozen BatchNorm multiplies each channel by a constant and adds another (Ioffe & Szegedy 2015,
+  arXiv 1502.03167). Scaling the kernel before it instead, a few thousand numbers, saves two passes over every
+  activation. Inference engines do the same once, for good.
+- A BatchNorm that is trained is one kernel of TensorFlow. Keras composes it of operations that each pass over all
+  activations, which takes almost half of the time of a step of MobileNetV2.
+- A 1x1 convolution is a matrix product, which a CPU computes faster as such, above all backwards.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+
+class FoldedConvolution(layers.Layer):
+    """A convolution and the frozen BatchNorm after it, in one step; both keep their own weights.
+
+    Args:
+        convolution: a ``Conv2D`` or ``DepthwiseConv2D`` without an activation, channels last.
+        batch_norm: the BatchNorm after it; it must stay frozen.
+
+    Raises:
+        ValueError: the BatchNorm is trainable at the time of a call.
+    """
+
+    def __init__(self, convolution: layers.Layer, batch_norm: layers.BatchNormalization) -> None:
+        super().__init__(name=f"{convolution.name}_folded")
+        self.convolution, self.batch_norm = convolution, batch_norm
+        self.built = True
+
+    def call(self, maps: keras.KerasTensor) -> keras.KerasTensor:
+        convolution, norm = self.convolution, self.batch_norm
+        if norm.trainable:
+            raise ValueError(
+                f"{norm.name} must be frozen while it is folded, got trainable=True: fold the network again."
+            )
+        scale = ops.rsqrt(norm.moving_variance + norm.epsilon)
+        if norm.gamma is not None:
+            scale = scale * norm.gamma
+        shift = -norm.moving_mean if convolution.bias is None else convolution.bias - norm.moving_mean
+        shift = shift * scale
+        if norm.beta is not None:
+            shift = shift + norm.beta
+        kernel = convolution.kernel
+        geometry = (convolution.strides, convolution.padding, convolution.data_format, convolution.dilation_rate)
+        # ``ops.add`` rather than ``+``: TensorFlow then fuses convolution, shift and activation.
+        if isinstance(convolution, layers.DepthwiseConv2D):
+            kernel = kernel * ops.reshape(scale, kernel.shape[2:])
+            return ops.add(ops.depthwise_conv(maps, kernel, *geometry), shift)
+        if _is_pointwise(convolution):
+            return _matrix_product(maps, kernel * scale, shift)
+        return ops.add(ops.conv(maps, kernel * scale, *geometry), shift)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return self.convolution.compute_output_shape(input_shape)
+
+
+class PointwiseConvolution(layers.Layer):
+    """A 1x1 convolution as a matrix product.
+
+    Args:
+        convolution: a ``Conv2D`` without an activation, channels last, with its own weights.
+    """
+
+    def __init__(self, convolution: layers.Conv2D) -> None:
+        super().__init__(name=f"{convolution.name}_pointwise")
+        self.convolution = convolution
+        self.built = True
+
+    def call(self, maps: keras.KerasTensor) -> keras.KerasTensor:
+        return _matrix_product(maps, self.convolution.kernel, self.convolution.bias)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return self.convolution.compute_output_shape(input_shape)
+
+
+class FusedBatchNorm(layers.Layer):
+    """A BatchNorm that is trained by TensorFlow's fused kernel; in inference mode it is Keras's.
+
+    Args:
+        batch_norm: a float32 BatchNorm of maps (n, h, w, channels) with gamma and beta, with its own weights.
+    """
+
+    def __init__(self, batch_norm: layers.BatchNormalization) -> None:
+        super().__init__(name=f"{batch_norm.name}_fused")
+        self.batch_norm = batch_norm
+        self.built = True
+
+    def call(self, maps: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
+        norm = self.batch_norm
+        if not (training and norm.trainable):
+            return norm(maps, training=False)
+        import tensorflow as tf
+
+        normed, mean, variance = tf.compat.v1.nn.fused_batch_norm(maps, norm.gamma, norm.beta, epsilon=norm.epsilon)
+        # The kernel returns the unbiased variance; Keras keeps the biased one.
+        values = tf.cast(tf.size(maps) // maps.shape[-1], "float32")
+        for moving, found in ((norm.moving_mean, mean), (norm.moving_variance, variance * (values - 1) / values)):
+            moving.assign(norm.momentum * moving + (1 - norm.momentum) * found)
+        return normed
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return input_shape
+
+
+def with_fast_layers(model: keras.Model) -> keras.Model:
+    """Return a functional ``model`` with faster layers for training; where it has none to replace, ``model`` itself.
+
+    All weights are shared: training the returned model trains ``model``. A convolution whose output something else uses
+    besides the BatchNorm after it is not folded. Call it after freezing, and again after every change of ``trainable``.
+    """
+    if isinstance(model, keras.Sequential):
+        return model
+    pairs = _foldable(model)
+    folded = {norm.name for norm in pairs.values()}
+    fused = {layer.name for layer in model.layers if _is_fusible(layer)}
+    pointwise = {layer.name for layer in model.layers if _is_plain(layer) and _is_pointwise(layer)} - pairs.keys()
+    if not (pairs or fused or pointwise):
+        return model
+
+    def call(layer: layers.Layer, maps: keras.KerasTensor, *others, **options) -> keras.KerasTensor:
+        if layer.name in pairs:
+            return FoldedConvolution(layer, pairs[layer.name])(maps)
+        if layer.name in folded:
+            return maps
+        if layer.name in fused:
+            return FusedBatchNorm(layer)(maps)
+        return PointwiseConvolution(layer)(maps) if layer.name in pointwise else layer(maps, *others, **options)
+
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
+
+def layer_inputs(model: keras.Model) -> dict[str, list[str]]:
+    """Return for each layer of ``model``, by name, the layers whose outputs it takes."""
+    described = model.get_config()["layers"]
+    return {layer["name"]: [name for name, _ in tensors_in(layer["inbound_nodes"])] for layer in described}
+
+
+def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:
+    """Return the frozen BatchNorm after each convolution that nothing else uses, by the name of the convolution."""
+    inputs = layer_inputs(model)
+    uses = [name for names in inputs.values() for name in names]
+    pairs = {}
+    for norm in model.layers:
+        if not isinstance(norm, layers.BatchNormalization) or norm.trainable:
+            continue
+        (name,) = inputs[norm.name]
+        before = model.get_layer(name)
+        if _is_plain(before) and uses.count(name) == 1:
+            pairs[name] = norm
+    return pairs
+
+
+def _is_plain(layer: layers.Layer) -> bool:
+    """Return whether this is a convolution without an activation, channels last."""
+    linear = type(layer) in (layers.Conv2D, layers.DepthwiseConv2D) and layer.activation is keras.activations.linear
+    return linear and layer.data_format == "channels_last"
+
+
+def _is_pointwise(convolution: layers.Layer) -> bool:
+    one_by_one = type(convolution) is layers.Conv2D and convolution.kernel_size == convolution.strides == (1, 1)
+    return one_by_one and convolution.groups == 1
+
+
+def _is_fusible(layer: layers.Layer) -> bool:
+    """Return whether this is a BatchNorm that is trained and that TensorFlow's kernel can compute."""
+    if not (isinstance(layer, layers.BatchNormalization) and layer.trainable and layer.scale and layer.center):
+        return False
+    on_maps = layer.input_spec.ndim == 4 and layer.axis in (-1, 3) and layer.compute_dtype == "float32"
+    return on_maps and keras.backend.backend() == "tensorflow"
+
+
+def _matrix_product(maps: keras.KerasTensor, kernel: keras.KerasTensor, shift: keras.KerasTensor | None):
+    """Return maps (n, h, w, channels) times a kernel (1, 1, channels, filters), plus a shift (filters,)."""
+    rows = ops.matmul(ops.reshape(maps, (-1, maps.shape[-1])), kernel[0, 0])
+    rows = rows if shift is None else ops.add(rows, shift)
+    return ops.reshape(rows, (-1, *maps.shape[1:-1], rows.shape[-1]))
+
+
+def tensors_in(value: object) -> list[tuple[str, int]]:
+    """Return the tensors that a serialised call takes: the name of the layer, and which of its outputs."""
+    if isinstance(value, dict):
+        if "keras_history" in value:
+            name, _, tensor = value["keras_history"]
+            return [(name, tensor)]
+        return [tensor for item in value.values() for tensor in tensors_in(item)]
+    if isinstance(value, list | tuple):
+        return [tensor for item in value for tensor in tensors_in(item)]
+    return []
