@@ -16,16 +16,18 @@ import tensorflow as tf
 
 from benchmarks import plain
 from benchmarks.pairs import Timed, compare
-from transfer_utils.config import RunConfig, preset
+from transfer_utils.config import ALL_LAYERS, RunConfig, preset
 from transfer_utils.data.dataset import Dataset
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.experiment.evaluate import predict_probabilities
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import BoundaryCache, extract_features
 from transfer_utils.models.engine import Engine
+from transfer_utils.models.fast_layers import with_fast_layers
 from transfer_utils.models.litert import LiteRT, convert
 from transfer_utils.models.networks import (
     build_backbone,
+    build_compact_cnn,
     build_feature_extractor,
     build_full_model,
     build_tail,
@@ -35,6 +37,7 @@ from transfer_utils.models.networks import (
     unfreeze_model_tail,
 )
 from transfer_utils.training.linear_head import solve_head, start_head
+from transfer_utils.training.optimizers import build_optimizer, compile_model
 from transfer_utils.training.stages import run_stage2_finetuning
 
 # The presets of the recipes: that of most tutorials, and ours with four epochs and with two.
@@ -42,6 +45,7 @@ RECIPES = {"classic": "cifar10-classic", "short": "cifar10", "fast": "cifar10-fa
 CLASSIC = RECIPES["classic"]
 TRUNK_IMAGES = {0.35: 2048, 1.0: 512}
 EPOCH_IMAGES = 2048
+STEPS = 10
 SINGLE_IMAGES = 100
 
 Rows = list[dict[str, Any]]
@@ -117,6 +121,35 @@ def stage2_epoch(data_dir: str, measure: Measure) -> Rows:
     ]
 
 
+def batch_norm(data_dir: str, measure: Measure) -> Rows:
+    """Training steps in which BatchNorm is trained as well: the layers of Keras, and faster ones in their place."""
+    config = preset("cifar10", weights="random", n_unfreeze=ALL_LAYERS, batch_norm="trained")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (config.batch_size, 32, 32, 3)).astype("float32")
+    labels = np.eye(10, dtype="float32")[rng.integers(10, size=len(images))]
+
+    def mobilenet(faster: Callable) -> keras.Model:
+        base, _ = build_backbone(config)
+        unfreeze_model_tail(base, config.n_unfreeze, config.batch_norm)
+        return build_full_model(faster(base), build_top_classifier(1280, 10, config), config)
+
+    def compact(faster: Callable) -> keras.Model:
+        return faster(build_compact_cnn())
+
+    def steps(network: keras.Model) -> Callable[[], list]:
+        compile_model(network, build_optimizer("AdamW", 1e-3, 0.0), 0.0)
+        network.train_on_batch(images, labels)  # traced before it is timed
+        return lambda: [network.train_on_batch(images, labels) for _ in range(STEPS)]
+
+    rows = []
+    for what, build in (("all layers, 128 px", mobilenet), ("the compact CNN", compact)):
+        measured = measure({"plain": steps(build(lambda model: model)), "ours": steps(build(with_fast_layers))})
+        sides = measured, "plain", "ours"
+        what = f"steps with trained BatchNorm, {what}"
+        rows.append(_row(what, "the layers of Keras", *sides, STEPS * len(images), "images/s", None))
+    return rows
+
+
 def single_image(data_dir: str, measure: Measure) -> Rows:
     """One image at a time through the exported network, against four ways to ask the Keras model."""
     config = preset(CLASSIC, weights="random")
@@ -161,6 +194,7 @@ COMPARISONS = {
     "trunk": trunk,
     "head": head,
     "stage2_epoch": stage2_epoch,
+    "batch_norm": batch_norm,
     "single_image": single_image,
     "end_to_end": end_to_end,
     "end_to_end_all": end_to_end_all,

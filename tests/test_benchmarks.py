@@ -71,11 +71,13 @@ def test_the_command_measures_and_writes(tmp_path, monkeypatch):
     from benchmarks.__main__ import main
 
     monkeypatch.setattr(speed, "SINGLE_IMAGES", 2)
-    words = ["single_image", "--rounds", "1", "--max_wait", "0", "--output", str(tmp_path)]
+    monkeypatch.setattr(speed, "STEPS", 1)
+    words = ["single_image", "batch_norm", "--rounds", "1", "--max_wait", "0", "--output", str(tmp_path)]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
-    rows = json.loads((tmp_path / "single_image.json").read_text())["rows"]
-    assert len(rows) == 4 and all(row["ours"] > 0 and row["plain"] > 0 for row in rows)
+    for name, n in (("single_image", 4), ("batch_norm", 2)):
+        rows = json.loads((tmp_path / f"{name}.json").read_text())["rows"]
+        assert len(rows) == n and all(row["ours"] > 0 and row["plain"] > 0 for row in rows)
     assert CliRunner().invoke(main, ["no_such"]).exit_code == 2
 
 

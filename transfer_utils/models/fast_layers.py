@@ -109,13 +109,14 @@ def with_fast_layers(model: keras.Model) -> keras.Model:
     """Return a functional ``model`` with faster layers for training; where it has none to replace, ``model`` itself.
 
     All weights are shared: training the returned model trains ``model``. A convolution whose output something else uses
-    besides the BatchNorm after it is not folded. Call it after freezing, and again after every change of ``trainable``.
+    besides the BatchNorm after it is not folded. Call it after freezing, and again after every change of ``trainable``;
+    if several devices train the model, in the scope in which it was built.
     """
     if isinstance(model, keras.Sequential):
         return model
     pairs = _foldable(model)
     folded = {norm.name for norm in pairs.values()}
-    fused = {layer.name for layer in model.layers if _is_fusible(layer)}
+    fused = {layer.name for layer in model.layers if _is_fusible(layer)} if _on_one_device() else set()
     pointwise = {layer.name for layer in model.layers if _is_plain(layer) and _is_pointwise(layer)} - pairs.keys()
     if not (pairs or fused or pointwise):
         return model
@@ -168,8 +169,16 @@ def _is_fusible(layer: layers.Layer) -> bool:
     """Return whether this is a BatchNorm that is trained and that TensorFlow's kernel can compute."""
     if not (isinstance(layer, layers.BatchNormalization) and layer.trainable and layer.scale and layer.center):
         return False
-    on_maps = layer.input_spec.ndim == 4 and layer.axis in (-1, 3) and layer.compute_dtype == "float32"
-    return on_maps and keras.backend.backend() == "tensorflow"
+    return layer.input_spec.ndim == 4 and layer.axis in (-1, 3) and layer.compute_dtype == "float32"
+
+
+def _on_one_device() -> bool:
+    """Return whether TensorFlow trains on one device: the statistics of its kernel are those of one device's share."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.distribute.has_strategy()
 
 
 def _matrix_product(maps: keras.KerasTensor, kernel: keras.KerasTensor, shift: keras.KerasTensor | None):

@@ -28,7 +28,7 @@ PAGES = {
     "docs/not-sure.md": ("not_sure",),
 }
 LETTERS_CARD = "docs/letters-model-card.md"
-SPEED = ("trunk", "head", "stage2_epoch", "end_to_end", "end_to_end_all", "single_image")
+SPEED = ("trunk", "head", "stage2_epoch", "batch_norm", "end_to_end", "end_to_end_all", "single_image")
 
 
 def results_table(runs: Sequence[Run]) -> str:

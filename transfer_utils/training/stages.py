@@ -139,7 +139,9 @@ def train_baseline(
     config = config.model_copy(update={"augment": augment, "weight_decay": decay})
     optimizer, rate, epochs = config.optimizer_stage1, config.learning_rate_baseline, config.baseline_epochs
     stage = Stage("baseline", config, epochs, optimizer, rate, "cosine", hooks, config.warm_up_baseline)
-    return _fit_images(with_fast_layers(model), train, validation, stage)
+    with distribute.scope_of(model):
+        faster = with_fast_layers(model)
+    return _fit_images(faster, train, validation, stage)
 
 
 def _fit_images(model: keras.Model, train: Split, validation: Batch, stage: Stage) -> Curves:
