@@ -141,12 +141,11 @@ def batch_norm(data_dir: str, measure: Measure) -> Rows:
         network.train_on_batch(images, labels)  # traced before it is timed
         return lambda: [network.train_on_batch(images, labels) for _ in range(STEPS)]
 
-    rows = []
-    for what, build in (("all layers, 128 px", mobilenet), ("the compact CNN", compact)):
+    rows, n = [], STEPS * len(images)
+    for name, build in (("all layers, 128 px", mobilenet), ("the compact CNN", compact)):
         measured = measure({"plain": steps(build(lambda model: model)), "ours": steps(build(with_fast_layers))})
-        sides = measured, "plain", "ours"
-        what = f"steps with trained BatchNorm, {what}"
-        rows.append(_row(what, "the layers of Keras", *sides, STEPS * len(images), "images/s", None))
+        what, against = f"steps with trained BatchNorm, {name}", "the layers of Keras"
+        rows.append(_row(what, against, measured, "plain", "ours", n, "images/s", None))
     return rows
 
 

@@ -116,19 +116,21 @@ def with_fast_layers(model: keras.Model) -> keras.Model:
         return model
     pairs = _foldable(model)
     folded = {norm.name for norm in pairs.values()}
-    fused = {layer.name for layer in model.layers if _is_fusible(layer)} if _on_one_device() else set()
-    pointwise = {layer.name for layer in model.layers if _is_plain(layer) and _is_pointwise(layer)} - pairs.keys()
-    if not (pairs or fused or pointwise):
+    fuses, faster = _on_one_device(), {}
+    for layer in model.layers:
+        if layer.name in pairs:
+            faster[layer.name] = FoldedConvolution(layer, pairs[layer.name])
+        elif _is_plain(layer) and _is_pointwise(layer):
+            faster[layer.name] = PointwiseConvolution(layer)
+        elif fuses and _is_fusible(layer):
+            faster[layer.name] = FusedBatchNorm(layer)
+    if not faster:
         return model
 
     def call(layer: layers.Layer, maps: keras.KerasTensor, *others, **options) -> keras.KerasTensor:
-        if layer.name in pairs:
-            return FoldedConvolution(layer, pairs[layer.name])(maps)
         if layer.name in folded:
             return maps
-        if layer.name in fused:
-            return FusedBatchNorm(layer)(maps)
-        return PointwiseConvolution(layer)(maps) if layer.name in pointwise else layer(maps, *others, **options)
+        return faster[layer.name](maps) if layer.name in faster else layer(maps, *others, **options)
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 

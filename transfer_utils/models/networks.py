@@ -152,7 +152,7 @@ def build_tail_extractor(tail: keras.Model) -> keras.Model:
 def build_tail(tail: keras.Model, head: keras.Model) -> keras.Model:
     """Put pooling and the head after an unfrozen tail (shared layers): boundary activations to probabilities.
 
-    The model is for training: faster layers take the place of some, as those are frozen or trained at this point.
+    The model is for training and has faster layers, which fit what is frozen at this point.
     """
     boundary = keras.Input(tail.input.shape[1:], name="boundary")
     return keras.Model(boundary, head(_pooled(with_fast_layers(tail)(boundary))), name="tail_and_head")
