@@ -29,6 +29,9 @@ def test_accuracy_against_total_time(rows):
     figure = option_charts.against_time([RunGroup("one", [one]), RunGroup("running", rows("depth-60-0"))])
     assert [(list(trace.x), list(trace.y)) for trace in figure.data] == [([one.seconds], [one.metric("val_end2end")])]
     assert option_charts.against_time([RunGroup("running", rows("depth-60-0"))]) is None
+    assert figure.data[0].customdata[0][-1] == ""
+    on_gpu = Row("gpu", Run(one.record.model_copy(update={"machine": {"gpus": ["cuda:0"]}}), Path()))
+    assert option_charts.against_time([RunGroup("one", [on_gpu])]).data[0].customdata[0][-1] == " on a GPU"
 
 
 def test_parallel_coordinates_show_the_options_that_differ_and_the_accuracy(rows):

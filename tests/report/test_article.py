@@ -14,12 +14,13 @@ import pytest
 from tests.conftest import ROOT
 from transfer_utils.cli.main import main
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import wilson_interval
+from transfer_utils.evaluation import Estimate, wilson_interval
 from transfer_utils.records import Run, RunRecord, load_runs, pack_bits
 from transfer_utils.report import article as report
 from transfer_utils.report import facts
 from transfer_utils.report.article import article, page, read_results, write_report
 from transfer_utils.report.readme import with_tables
+from transfer_utils.report.sides import settings, sides, timed
 from transfer_utils.results.summary import collect
 from transfer_utils.studies.spec import load_study
 
@@ -170,7 +171,8 @@ def test_the_gain_is_that_of_the_records_and_names_its_opponent():
 @pytest.mark.parametrize(
     ("met", "change", "sentence"),
     [
-        (headline, lambda record: set_accuracy(record, 0.5), "Transfer learning gains"),
+        (headline, lambda record: set_accuracy(record, 0.5), "Whether it is more accurate"),
+        (headline, lambda record: record.timing_sec.update(total=4000.0), "time where they are many"),
         (lambda record: record.config["n_unfreeze"] == 60, lambda record: set_accuracy(record, 0.6), "Each step"),
         (
             lambda record: record.config["learning_rate_stage2"] == 1e-2,
@@ -194,6 +196,12 @@ def test_a_sentence_that_no_longer_fits_its_numbers_is_an_error(met, change, sen
         altered(lambda record: change(record) if met(record) else None)
 
 
+def test_a_ratio_with_an_interval_stays_a_ratio():
+    assert facts._measured(Estimate(3.5, 3.0, 3.9, 3), "×") == "3.5 × (3.0–3.9), 3 seeds"
+    assert facts._measured(Estimate(39.6, 39.3, 39.8, 3), "%") == "39.6 % (39.3–39.8), 3 seeds"
+    assert facts._measured(Estimate(0.6, -np.inf, np.inf, 1), "×") == "0.6 ×, 1 run"
+
+
 def test_a_sentence_stands_where_its_condition_holds():
     assert facts.holds(True, lambda: "It gains.") == "It gains."
 
@@ -215,15 +223,18 @@ def test_every_opponent_on_record_has_its_column_and_the_best_one_the_abstract()
     )
     text = altered(more=opponents("compact", 0.82) + opponents("random", 0.70), keep=against_the_tutorial_cnn)
     abstract = text[: text.index("## Introduction")]
-    assert "The best opponent on record, the compact CNN, reaches 82.0 %" in abstract
-    assert "over the compact CNN" in abstract and "is weak" not in abstract and "No run is on record" not in abstract
+    assert "The best opponent on record, the compact CNN, is trained from scratch and reaches 82.0 %" in abstract
+    assert (
+        "Transfer learning gains +4" in abstract and "is weak" not in abstract and "No run is on record" not in abstract
+    )
     columns = "labels per class | transfer learning | same network from random weights | compact CNN | tutorial CNN"
     assert f"| {columns} | gain over the best opponent |" in text
 
 
 def test_runs_on_a_gpu_have_no_row_in_the_table_of_times():
     def on_a_gpu(record):
-        record.machine["gpus"] = ["gpu:0"] if record.config.get("weights") == "random" else []
+        if record.config.get("weights") == "random":
+            record.machine["gpus"] = ["gpu:0"]
 
     row = "| same network from random weights | cifar10, 10 epochs |"
     assert row in altered() and row not in altered(on_a_gpu)
@@ -231,10 +242,27 @@ def test_runs_on_a_gpu_have_no_row_in_the_table_of_times():
 
 def test_runs_with_few_labels_on_a_gpu_are_said_to_be():
     def without_gpu(record):
-        record.machine["gpus"] = []
+        if record.config.get("min_steps"):
+            record.machine["gpus"] = []
 
-    assert "opponents were trained for 4,000 steps, the compact CNN on a GPU." in altered()
+    names = "the compact CNN and the same network from random weights"
+    assert f"opponents were trained for 4,000 steps, {names} on a GPU." in altered()
     assert "were trained for 4,000 steps. " in altered(without_gpu)
+
+
+def test_a_side_that_ran_on_a_gpu_alone_has_no_time_and_leaves_its_place_in_the_figure_to_one_that_has():
+    results = read_results(STUDY, RUNS)[0]
+    side, clocked = sides(results)["random"], timed(results)["random"]
+    assert side is not clocked and np.isnan(side.seconds) and clocked.seconds > 0
+    assert side.accuracy().mean > clocked.accuracy().mean
+    assert "epochs, it gains" in article(results), "no time where there is none"
+
+
+def test_every_side_is_said_to_have_had_its_number_of_settings():
+    results = read_results(STUDY, RUNS)[0]
+    for side in sides(results).values():
+        alike = [each.config for each in results.pool if (each.kind, each.config.labels_per_class) == (side.kind, 0)]
+        assert 6 <= settings(results, side) <= len(alike)
 
 
 def test_opponents_with_too_few_steps_are_said_to_be_hurried():

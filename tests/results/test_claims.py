@@ -87,6 +87,13 @@ def test_the_configuration_that_meets_most_conditions_answers():
     assert evaluate("fine-tuned, test", far, near, far).measured.mean == pytest.approx(80)
 
 
+def test_a_condition_weighs_more_than_any_number_of_seeds():
+    near, far = made(0.8, alpha=0.35), made(0.7, 0.7, 0.7, alpha=0.35, image_size=96)
+    answer = evaluate("fine-tuned, test", far, near)
+    assert answer.measured.mean == pytest.approx(80)
+    assert answer.differing == [("alpha", 0.35, 1.0), ("seeds", 1, (3, math.inf))]
+
+
 @pytest.mark.parametrize("name", CLAIM)
 def test_a_claim_without_runs_says_so(name):
     assert evaluate(name)[1:] == (None, [], CANNOT_TELL, [])
@@ -118,6 +125,16 @@ def test_overfitting_and_time_are_compared_seed_by_seed():
     transfer.records[2].status = transfer.records[1].status = "diverged"
     one = evaluate("fast against slow", transfer, cnn).measured
     assert one == (2, -math.inf, math.inf, 1), "one seed has no interval"
+
+
+def test_times_of_runs_with_a_gpu_are_not_compared():
+    transfer, cnn = made(0.8, 0.8, n_unfreeze=0), made(0.6, 0.6, model="baseline")
+    for record in (*transfer.records, *cnn.records):
+        record.timing_sec = {"total": 50.0}
+    transfer.records[1].machine = {"gpus": ["cuda:0"]}
+    assert evaluate("fast against slow", transfer, cnn).measured == (1, -math.inf, math.inf, 1)
+    cnn.records[0].machine = {"gpus": ["cuda:0"]}
+    assert evaluate("fast against slow", transfer, cnn).measured is None
 
 
 def test_optimizers_are_compared_each_at_its_best_of_three_rates():

@@ -96,6 +96,14 @@ def test_with_few_labels_those_that_chose_nothing_on_validation_come_first():
     assert collect(study, on_all).best("transfer")[0].accuracy().mean == 0.8, "all labels are many"
 
 
+def test_a_single_run_that_was_lucky_does_not_come_before_three_seeds():
+    study = Study(preset="cifar10", groups=[StudyGroup(name="one", question="?")])
+    lucky, seeds = run(0, 0.9, batch_size=50), [run(seed, 0.8) for seed in range(3)]
+    assert collect(study, [lucky, *seeds]).best("transfer")[0].accuracy().mean == pytest.approx(0.8)
+    best, tried = collect(study, [lucky, *seeds[:2]]).best("transfer")
+    assert (best.accuracy().mean, tried) == (0.9, 2), "two seeds are no better than one"
+
+
 def test_a_missing_number_is_an_error_that_names_the_file():
     incomplete = configuration(0.7)
     del incomplete.first.metrics["test_low"]

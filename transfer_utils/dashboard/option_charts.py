@@ -78,8 +78,11 @@ def against_time(groups: list[RunGroup]) -> go.Figure | None:
                 name=as_label_lines(group.name, 44),
                 uid=style.trace_id(group.name),
                 marker={"color": style.colour(place), "symbol": style.symbol(place) or "circle", "size": 11},
-                customdata=[[as_label(row.name), duration(row.seconds)] for row in rows],
-                hovertemplate="%{customdata[0]}<br>%{y:.1%} after %{customdata[1]}<extra></extra>",
+                customdata=[
+                    [as_label(row.name), duration(row.seconds), " on a GPU" if row.record.on_gpu else ""]
+                    for row in rows
+                ],
+                hovertemplate="%{customdata[0]}<br>%{y:.1%} after %{customdata[1]}%{customdata[2]}<extra></extra>",
             )
     if not figure.data:
         return None

@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 
 from transfer_utils.errors import UserError
 from transfer_utils.records import Listing, load_runs
-from transfer_utils.report import facts
+from transfer_utils.report import facts, sides
 from transfer_utils.report.cards import TEMPLATES
 from transfer_utils.report.figures import draw_figures, figures_of
 from transfer_utils.report.readme import results_table, with_tables
@@ -157,7 +157,7 @@ def _environment() -> jinja2.Environment:
 def _values(results: Results) -> dict[str, Any]:
     """Return the values and functions that the template uses."""
     alts = figures_of(results)
-    compared, evaluated = facts.sides(results), claims.evaluate_claims(results)
+    compared, evaluated = sides.sides(results), claims.evaluate_claims(results)
     verdicts = [each.verdict for each in evaluated]
     names = ("percent", "points", "rate", "duration", "layers", "seeds", "listing")
     return {name: getattr(formatting, name) for name in names} | {
@@ -167,6 +167,7 @@ def _values(results: Results) -> dict[str, Any]:
         "number": lambda name: list(alts).index(name) + 1,  # they are declared in the order of the article
         "table": formatting.markdown_table,
         "facts": facts,
+        "sides": sides,
         "holds": facts.holds,
         "difference": difference,
         "first_reaching": first_reaching,

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from transfer_utils.config import identity, preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate
 from transfer_utils.records import RunRecord
+from transfer_utils.report.sides import by_labels, gain, of_kind, short, sides, strongest, validation
 from transfer_utils.results.claims import NAMES, EvaluatedClaim
 from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_patience, timeline
 from transfer_utils.results.formatting import duration, labels, layers, percent, points, rate, seeds
-from transfer_utils.results.options import REPEATS, option_text, value_text
+from transfer_utils.results.options import option_text, value_text
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
 from transfer_utils.studies.spec import StudyGroup
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import MISSING
 
-FewLabels = dict[int, dict[str, Configuration]]  # the sides by labels per class, below all
-HEADLINE = "cifar10"  # the preset whose runs the article begins with
-ENOUGH_STEPS = 500  # of a CNN with few labels, so that it is not judged while it is still learning
 PATIENCES = (3, 4, 5, 10, math.inf)
 SETTING_COLUMNS = ("question", "validation accuracy by setting", "runs of each")
 CLAIM_COLUMNS = ("published claim", "asks for", "our runs", "where they differ from its conditions", "verdict")
@@ -32,96 +29,44 @@ FORGETTING_COLUMNS = ("learning rate", "augmentation", "letters before", "letter
 TIME_COLUMNS = ("model", "recipe", "time", "validation", "test", "runs")
 
 
-def sides(results: Results, labels: int = 0) -> dict[str, Configuration]:
-    """Return transfer learning and each opponent on record, with its best configuration on validation.
-
-    Args:
-        labels: labelled images per class; with all labels (0), transfer learning is the preset ``HEADLINE``.
-
-    Raises:
-        UserError: with all labels, transfer learning or every CNN is missing; the message holds the command.
-    """
-    best = {kind: results.best(kind, labels)[0] for kind in ("transfer", *OPPONENTS)}
-    if not labels:
-        target = identity(preset(HEADLINE), ignoring=REPEATS)
-        best["transfer"] = next((x for x in results.pool if identity(x.config, ignoring=REPEATS) == target), None)
-        if not best["transfer"] or not (best["tutorial"] or best["compact"]):
-            command = f"transfer-utils compare --preset {HEADLINE}"
-            raise UserError(f"The article needs a run of preset {HEADLINE} and of its baseline. Run `{command}` first.")
-    return {kind: configuration for kind, configuration in best.items() if configuration}
+def any_on_gpu(results: Results) -> bool:
+    """Return whether some of the runs on record had a GPU."""
+    return any(record.on_gpu for each in results.pool for record in each.records)
 
 
-def best_cnn(results: Results) -> Configuration:
-    """Return the best CNN on record with all labels."""
-    return max((side for side in sides(results).values() if side.config.model == "baseline"), key=_validation)
-
-
-def strongest(compared: Mapping[str, Configuration]) -> Configuration:
-    """Return the opponent with the highest validation accuracy."""
-    return max((side for kind, side in compared.items() if kind != "transfer"), key=_validation)
-
-
-def gain(compared: Mapping[str, Configuration]) -> Estimate:
-    """Return the gain on test over the strongest opponent, in points."""
-    return difference(compared["transfer"], strongest(compared), "test_end2end")
+def optimizers_at_best(evaluated: list[EvaluatedClaim]) -> list[Configuration]:
+    """Return each optimizer of the head at the best of several rates, the worst first; none if one rate was tried."""
+    [answer] = [each for each in evaluated if each.claim.name == "optimizers"]
+    return [] if "rates" in [name for name, _, _ in answer.differing] else answer.configurations
 
 
 def headline(results: Results) -> list[str]:
-    """Return the main results as sentences: accuracy and time, and the gain over the best opponent on record.
+    """Return the main results as sentences: accuracy and time, and the gains over the best opponent on record.
 
     Of the gains with few labels, it is the one with most of them.
     """
-    compared = sides(results)
+    first, compared, longest = short(results), sides(results), results.best("transfer")[0]
     transfer, opponent, gained = compared["transfer"], strongest(compared), gain(compared)
-    test, time = percent(transfer.accuracy("test_end2end")), duration(transfer.seconds)
+    name, times = MODEL_NAMES[opponent.kind], [side.seconds for side in (transfer, opponent)]
+    clock = ": " + " against ".join(map(duration, times)) if all(map(math.isfinite, times)) else ""
     sentences = [
-        f"**{test}** of the test images of {transfer.first.dataset['description']}, after {time} on "
-        f"{transfer.first.machine['cores']} CPU cores ({seeds(len(transfer.runs))}).",
-        f"**{points(gained)}** over the best opponent on record, the {MODEL_NAMES[opponent.kind]}, which trains from "
-        f"scratch for {duration(opponent.seconds)} ({seeds(gained.n)}).",
+        f"**{_on_test(first)}** of the test images of {first.first.dataset['description']}, after "
+        f"{duration(first.seconds)} on {first.first.machine['cores']} CPU cores ({seeds(len(first.runs))})."
     ]
+    if longest is not first:
+        sentences.append(f"**{_on_test(longest)}** after {duration(longest.seconds)} ({seeds(len(longest.runs))}).")
+    sentences.append(
+        f"**{points(gained)}** over the best opponent on record, the {name} from scratch, each at its best "
+        f"setting{clock} ({seeds(gained.n)})."
+    )
     for level, compared in list(by_labels(results).items())[-1:]:
         few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]
         sentences.append(f"**{points(few)}** with {labels(level)} labels per class, over the {name} ({seeds(few.n)}).")
     return sentences
 
 
-def by_labels(results: Results) -> FewLabels:
-    """Return the ``sides`` at each number of labels per class of the study, below all, with an opponent on record."""
-    levels = sorted({each.config.labels_per_class for each in results.groups.get("label_efficiency", [])} - {0})
-    compared = {n: sides(results, n) for n in levels}
-    return {n: sides for n, sides in compared.items() if len(sides) > 1 and "transfer" in sides}
-
-
-def hurried(few: FewLabels) -> list[Configuration]:
-    """Return the opponents with few labels that had fewer than ``ENOUGH_STEPS`` training steps."""
-    return [side for side in _opponents(few) if side.steps < ENOUGH_STEPS]
-
-
-def opponent_steps(few: FewLabels) -> tuple[int, int]:
-    """Return the fewest and the most training steps of an opponent with few labels."""
-    steps = [side.steps for side in _opponents(few)]
-    return min(steps), max(steps)
-
-
-def choosing(few: FewLabels, chose: bool = True) -> list[str]:
-    """Return the names of the models with few labels that chose their epoch on labelled validation images, or not."""
-    return _names(few, lambda side: (side.config.selection == "validation") == chose)
-
-
-def on_gpu(few: FewLabels) -> list[str]:
-    """Return the names of the models with few labels that were trained on a GPU."""
-    return _names(few, lambda side: any(record.on_gpu for record in side.records))
-
-
-def _names(few: FewLabels, holds: Callable[[Configuration], bool]) -> list[str]:
-    """Return the names of the models of which ``holds`` is true at any number of labels."""
-    kinds = [kind for sides in few.values() for kind, side in sides.items() if holds(side)]
-    return [MODEL_NAMES[kind] for kind in dict.fromkeys(kinds)]
-
-
-def _opponents(few: FewLabels) -> list[Configuration]:
-    return [side for sides in few.values() for kind, side in sides.items() if kind != "transfer"]
+def _on_test(side: Configuration) -> str:
+    return percent(side.accuracy("test_end2end"))
 
 
 def label_table(results: Results) -> tuple[list[str], list[list[str]]]:
@@ -148,12 +93,12 @@ def fastest(results: Results) -> list[Configuration]:
     """Return the configurations with all labels that no faster one of their kind reaches on validation, by kind."""
     front = []
     for kind in ("transfer", *OPPONENTS):
-        every = [each for each in results.pool if (each.kind, each.config.labels_per_class) == (kind, 0)]
-        every = [each for each in every if math.isfinite(each.seconds)]  # runs on a GPU have no time to compare
+        # Runs on a GPU have no time to compare.
+        every = [each for each in of_kind(results, kind) if math.isfinite(each.seconds)]
         highest = 0.0
         for each in sorted(every, key=lambda each: each.seconds):
-            if _validation(each) > highest:
-                highest = _validation(each)
+            if validation(each) > highest:
+                highest = validation(each)
                 front.append(each)
     return front
 
@@ -278,18 +223,20 @@ def _diverged(record: RunRecord) -> bool:
     return record.status == "diverged"
 
 
-def _validation(configuration: Configuration) -> float:
-    return configuration.accuracy().mean
-
-
 def _measured(measured: Estimate | None, unit: str) -> str:
     if measured is None:
         return "no run on record"
     mean, low, high, n = measured
     if not math.isfinite(low):
         return f"{mean:.1f} {unit}, {seeds(n)}".replace("-", "−")
-    fractions = Estimate(mean / 100, low / 100, high / 100, n)
-    return f"{points(measured) if unit == 'points' else percent(fractions)}, {seeds(n)}"
+    match unit:
+        case "points":
+            text = points(measured)
+        case "%":
+            text = percent(Estimate(mean / 100, low / 100, high / 100, n))
+        case _:
+            text = f"{mean:.1f} {unit} ({low:.1f}–{high:.1f})"
+    return f"{text}, {seeds(n)}"
 
 
 def _asked(name: str, asked: Any) -> str:

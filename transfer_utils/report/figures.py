@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from transfer_utils import plotting
 from transfer_utils.report.comparison import draw_comparison
-from transfer_utils.report.facts import best_cnn, by_labels, depths, sides
+from transfer_utils.report.facts import depths
+from transfer_utils.report.sides import best_cnn, by_labels, sides, timed
 from transfer_utils.results.curves import LabelEfficiencyPoint, fine_tuning_curve, summarise
 from transfer_utils.results.formatting import rate
 from transfer_utils.results.summary import Results
@@ -31,7 +32,7 @@ def figures_of(results: Results) -> dict[str, str]:
 
 
 def _over_time(results: Results) -> Figure:
-    compared = sides(results)
+    compared = timed(results)
     return plotting.plot_accuracy_over_time(*(side.first for side in compared.values()), models=list(compared))
 
 

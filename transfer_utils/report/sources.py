@@ -8,14 +8,12 @@ from transfer_utils.records import Run
 from transfer_utils.report.facts import (
     CLAIM_COLUMNS,
     FORGETTING_COLUMNS,
-    best_cnn,
-    by_labels,
     depths,
     fastest,
     setting_groups,
-    sides,
 )
 from transfer_utils.report.figures import figures_of
+from transfer_utils.report.sides import best_cnn, by_labels, short, sides, timed
 from transfer_utils.results.claims import evaluate_claims
 from transfer_utils.results.summary import Configuration, Results
 
@@ -23,7 +21,9 @@ from transfer_utils.results.summary import Configuration, Results
 def abstract_sources(results: Results) -> list[Run]:
     """Return the runs whose accuracies and times the abstract of the article states."""
     fewest = list(by_labels(results).values())[:1]
-    return _unique(run for compared in (sides(results), *fewest) for run in _runs(compared.values()))
+    longest = results.best("transfer")[0]
+    stated = [short(results), longest, *(side for compared in (sides(results), *fewest) for side in compared.values())]
+    return _unique(_runs(stated))
 
 
 def figure_sources(results: Results) -> dict[str, list[Run]]:
@@ -32,7 +32,7 @@ def figure_sources(results: Results) -> dict[str, list[Run]]:
     pair = [next(iter(side.runs.values())) for side in (compared["transfer"], best_cnn(results))]
     shown = {
         "label_efficiency": _with_few_labels(results),
-        "accuracy_over_time": [next(iter(side.runs.values())) for side in compared.values()],
+        "accuracy_over_time": [next(iter(side.runs.values())) for side in timed(results).values()],
         "model_comparison": pair,
         "accuracy_comparison": pair,
         "confusion_matrix": pair[:1],

@@ -31,6 +31,7 @@ BOUNDS = {
 }
 SHARED = ("test", "source")  # beginnings of the metrics whose images are the same for all seeds
 OPPONENTS = ("random", "compact", "tutorial")  # keys of MODEL_NAMES
+MIN_SEEDS = 3  # below, the mean of a configuration may owe its rank to a lucky seed
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ class Results:
     def best(self, kind: str, labels: int = 0) -> tuple[Configuration | None, int]:
         """Return the configuration of a kind with the highest mean validation accuracy, and of how many it is the best.
 
-        With few labels, those that chose nothing on validation come first: what one chooses on are labels too.
+        Those with at least ``MIN_SEEDS`` seeds come first, since of many single runs the best one was lucky as well.
+        With few labels, those that chose nothing on validation come before all: what one chooses on are labels too.
 
         Args:
             labels: labelled images per class, 0 for all.
@@ -126,7 +128,8 @@ class Results:
         tried = [each for each in self.pool if (each.kind, each.config.labels_per_class) == (kind, labels)]
         if labels:
             tried = [each for each in tried if each.config.selection == "none"] or tried
-        return max(tried, key=lambda configuration: configuration.accuracy().mean, default=None), len(tried)
+        repeated = [each for each in tried if len(each.runs) >= MIN_SEEDS] or tried
+        return max(repeated, key=lambda configuration: configuration.accuracy().mean, default=None), len(tried)
 
 
 def collect(study: Study, runs: Sequence[Run]) -> Results:

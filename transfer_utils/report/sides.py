@@ -1,0 +1,145 @@
+"""The sides of the comparison: transfer learning and its opponents, each with its best configuration on record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from transfer_utils.config import RunConfig, identity, preset
+from transfer_utils.errors import UserError
+from transfer_utils.evaluation import Estimate
+from transfer_utils.results.options import REPEATS
+from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
+from transfer_utils.studies.spec import load_study
+from transfer_utils.utils.palette import MODEL_NAMES
+
+TURNED = {*REPEATS, *(f"{what}_{stage}" for what in ("learning_rate", "epochs") for stage in ("stage2", "baseline"))}
+FewLabels = dict[int, dict[str, Configuration]]  # the sides by labels per class, below all
+HEADLINE = "cifar10"  # the preset whose runs the article begins with
+OPPONENTS_STUDY, TUNED = "opponents", "transfer_tuned"  # where transfer learning is tuned as its opponents are
+ENOUGH_STEPS = 500  # of a CNN with few labels, so that it is not judged while it is still learning
+
+
+def short(results: Results) -> Configuration:
+    """Return the short recipe, which is the preset ``HEADLINE``.
+
+    Raises:
+        UserError: it is not on record; the message holds the command.
+    """
+    found = _on_record(results, preset(HEADLINE))
+    if not found:
+        raise _missing()
+    return found
+
+
+def sides(results: Results, labels: int = 0) -> dict[str, Configuration]:
+    """Return transfer learning and each opponent on record, with its best configuration on validation.
+
+    Args:
+        labels: labelled images per class. With all labels (0), transfer learning is its best setting in the study of
+            opponents, where every side has as many tries; if that is not on record, it is the ``short`` recipe.
+
+    Raises:
+        UserError: with all labels, transfer learning or every CNN is missing; the message holds the command.
+    """
+    best = {kind: results.best(kind, labels)[0] for kind in ("transfer", *OPPONENTS)}
+    if not labels:
+        tuned = load_study(OPPONENTS_STUDY).of_group(TUNED)[0]
+        best["transfer"] = _on_record(results, tuned) or short(results)
+        if not (best["tutorial"] or best["compact"]):
+            raise _missing()
+    return {kind: configuration for kind, configuration in best.items() if configuration}
+
+
+def timed(results: Results) -> dict[str, Configuration]:
+    """Return the ``sides`` with all labels; where all runs of one had a GPU, its best configuration that has a time."""
+    compared = {}
+    for kind, side in sides(results).items():
+        clocked = [each for each in of_kind(results, kind) if math.isfinite(each.seconds)]
+        if math.isfinite(side.seconds) or clocked:
+            compared[kind] = side if math.isfinite(side.seconds) else max(clocked, key=validation)
+    return compared
+
+
+def settings(results: Results, side: Configuration) -> int:
+    """Return how many settings of learning rate and epochs a side was tried with, all else being equal."""
+    own = identity(side.config, ignoring=TURNED)
+    return sum(identity(each.config, ignoring=TURNED) == own for each in results.pool)
+
+
+def saves_time(side: Configuration, other: Configuration) -> bool:
+    """Return whether a side takes less than half the time of another; False if one of them has no time on record."""
+    return side.seconds < other.seconds / 2
+
+
+def best_cnn(results: Results) -> Configuration:
+    """Return the best CNN on record with all labels."""
+    return max((side for side in sides(results).values() if side.config.model == "baseline"), key=validation)
+
+
+def strongest(compared: Mapping[str, Configuration]) -> Configuration:
+    """Return the opponent with the highest validation accuracy."""
+    return max((side for kind, side in compared.items() if kind != "transfer"), key=validation)
+
+
+def gain(compared: Mapping[str, Configuration]) -> Estimate:
+    """Return the gain on test over the strongest opponent, in points."""
+    return difference(compared["transfer"], strongest(compared), "test_end2end")
+
+
+def by_labels(results: Results) -> FewLabels:
+    """Return the ``sides`` at each number of labels per class of the study, below all, with an opponent on record."""
+    levels = sorted({each.config.labels_per_class for each in results.groups.get("label_efficiency", [])} - {0})
+    compared = {n: sides(results, n) for n in levels}
+    return {n: found for n, found in compared.items() if len(found) > 1 and "transfer" in found}
+
+
+def hurried(few: FewLabels) -> list[Configuration]:
+    """Return the opponents with few labels that had fewer than ``ENOUGH_STEPS`` training steps."""
+    return [side for side in _opponents(few) if side.steps < ENOUGH_STEPS]
+
+
+def opponent_steps(few: FewLabels) -> tuple[int, int]:
+    """Return the fewest and the most training steps of an opponent with few labels."""
+    steps = [side.steps for side in _opponents(few)]
+    return min(steps), max(steps)
+
+
+def choosing(few: FewLabels, chose: bool = True) -> list[str]:
+    """Return the names of the models with few labels that chose their epoch on labelled validation images, or not."""
+    return _names(few, lambda side: (side.config.selection == "validation") == chose)
+
+
+def on_gpu(few: FewLabels) -> list[str]:
+    """Return the names of the models with few labels that were trained on a GPU."""
+    return _names(few, lambda side: any(record.on_gpu for record in side.records))
+
+
+def of_kind(results: Results, kind: str) -> list[Configuration]:
+    """Return every configuration of a kind on record with all labels."""
+    return [each for each in results.pool if (each.kind, each.config.labels_per_class) == (kind, 0)]
+
+
+def validation(configuration: Configuration) -> float:
+    """Return the mean validation accuracy of a configuration, by which it is chosen."""
+    return configuration.accuracy().mean
+
+
+def _names(few: FewLabels, holds: Callable[[Configuration], bool]) -> list[str]:
+    """Return the names of the models of which ``holds`` is true at any number of labels."""
+    kinds = [kind for compared in few.values() for kind, side in compared.items() if holds(side)]
+    return [MODEL_NAMES[kind] for kind in dict.fromkeys(kinds)]
+
+
+def _opponents(few: FewLabels) -> list[Configuration]:
+    return [side for compared in few.values() for kind, side in compared.items() if kind != "transfer"]
+
+
+def _on_record(results: Results, config: RunConfig) -> Configuration | None:
+    target = identity(config, ignoring=REPEATS)
+    return next((each for each in results.pool if identity(each.config, ignoring=REPEATS) == target), None)
+
+
+def _missing() -> UserError:
+    command = f"transfer-utils compare --preset {HEADLINE}"
+    return UserError(f"The article needs a run of preset {HEADLINE} and of its baseline. Run `{command}` first.")
