@@ -20,7 +20,7 @@ from transfer_utils.report import article as report
 from transfer_utils.report import facts
 from transfer_utils.report.article import article, page, read_results, write_report
 from transfer_utils.report.readme import with_tables
-from transfer_utils.report.sides import settings, sides, timed
+from transfer_utils.report.sides import sides, timed, tries
 from transfer_utils.results.summary import collect
 from transfer_utils.studies.spec import load_study
 
@@ -261,7 +261,7 @@ def test_every_side_is_said_to_have_had_its_number_of_settings():
     results = read_results(STUDY, RUNS)[0]
     for side in sides(results).values():
         alike = [each.config for each in results.pool if (each.kind, each.config.labels_per_class) == (side.kind, 0)]
-        assert 6 <= settings(results, side) <= len(alike)
+        assert 6 <= tries(results, side) <= len(alike)
 
 
 def test_opponents_with_too_few_steps_are_said_to_be_hurried():

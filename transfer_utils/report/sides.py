@@ -61,7 +61,7 @@ def timed(results: Results) -> dict[str, Configuration]:
     return compared
 
 
-def settings(results: Results, side: Configuration) -> int:
+def tries(results: Results, side: Configuration) -> int:
     """Return how many settings of learning rate and epochs a side was tried with, all else being equal."""
     own = identity(side.config, ignoring=TURNED)
     return sum(identity(each.config, ignoring=TURNED) == own for each in results.pool)
