@@ -248,6 +248,7 @@ def test_the_back_button_leads_back_with_tab_filter_and_choice(page):
     expect(page.get_by_role("textbox", name="Search")).to_have_value("depth-")
     page.go_back()
     expect(page.get_by_text("8 of 15 runs", exact=True)).to_be_visible()
+    wait_until_drawn(page)  # the address is written last; steps that do not wait for it follow below
     page.go_back()
     expect(page.get_by_text("15 of 15 runs", exact=True)).to_be_visible()
     expect(page.get_by_role("textbox", name="Search")).to_have_value("")
