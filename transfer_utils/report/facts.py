@@ -12,7 +12,7 @@ import numpy as np
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate
 from transfer_utils.records import RunRecord
-from transfer_utils.report.sides import by_labels, gain, of_kind, short, sides, strongest, validation
+from transfer_utils.report.sides import by_labels, gain, short, sides, strongest, validation
 from transfer_utils.results.claims import NAMES, EvaluatedClaim
 from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_patience, timeline
 from transfer_utils.results.formatting import duration, labels, layers, percent, points, rate, seeds
@@ -75,7 +75,7 @@ def label_table(results: Results) -> tuple[list[str], list[list[str]]]:
     kinds = [kind for kind in ("transfer", *OPPONENTS) if any(kind in compared for compared in levels.values())]
     rows = []
     for n, compared in levels.items():
-        cells = [percent(compared[kind].accuracy("test_end2end")) if kind in compared else MISSING for kind in kinds]
+        cells = [_on_test(compared[kind]) if kind in compared else MISSING for kind in kinds]
         gained = gain(compared)
         over = f"{points(gained)} over the {MODEL_NAMES[strongest(compared).kind]}, {seeds(gained.n)}"
         rows.append([labels(n), *cells, over])
@@ -94,7 +94,7 @@ def fastest(results: Results) -> list[Configuration]:
     front = []
     for kind in ("transfer", *OPPONENTS):
         # Runs on a GPU have no time to compare.
-        every = [each for each in of_kind(results, kind) if math.isfinite(each.seconds)]
+        every = [each for each in results.of_kind(kind) if math.isfinite(each.seconds)]
         highest = 0.0
         for each in sorted(every, key=lambda each: each.seconds):
             if validation(each) > highest:

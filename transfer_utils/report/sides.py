@@ -55,7 +55,7 @@ def timed(results: Results) -> dict[str, Configuration]:
     """Return the ``sides`` with all labels; where all runs of one had a GPU, its best configuration that has a time."""
     compared = {}
     for kind, side in sides(results).items():
-        clocked = [each for each in of_kind(results, kind) if math.isfinite(each.seconds)]
+        clocked = [each for each in results.of_kind(kind) if math.isfinite(each.seconds)]
         if math.isfinite(side.seconds) or clocked:
             compared[kind] = side if math.isfinite(side.seconds) else max(clocked, key=validation)
     return compared
@@ -113,11 +113,6 @@ def choosing(few: FewLabels, chose: bool = True) -> list[str]:
 def on_gpu(few: FewLabels) -> list[str]:
     """Return the names of the models with few labels that were trained on a GPU."""
     return _names(few, lambda side: any(record.on_gpu for record in side.records))
-
-
-def of_kind(results: Results, kind: str) -> list[Configuration]:
-    """Return every configuration of a kind on record with all labels."""
-    return [each for each in results.pool if (each.kind, each.config.labels_per_class) == (kind, 0)]
 
 
 def validation(configuration: Configuration) -> float:

@@ -116,6 +116,10 @@ class Results:
     planned: int
     recorded: int
 
+    def of_kind(self, kind: str, labels: int = 0) -> list[Configuration]:
+        """Return every configuration of a kind on record with this number of labels per class, 0 for all."""
+        return [each for each in self.pool if (each.kind, each.config.labels_per_class) == (kind, labels)]
+
     def best(self, kind: str, labels: int = 0) -> tuple[Configuration | None, int]:
         """Return the configuration of a kind with the highest mean validation accuracy, and of how many it is the best.
 
@@ -125,7 +129,7 @@ class Results:
         Args:
             labels: labelled images per class, 0 for all.
         """
-        tried = [each for each in self.pool if (each.kind, each.config.labels_per_class) == (kind, labels)]
+        tried = self.of_kind(kind, labels)
         if labels:
             tried = [each for each in tried if each.config.selection == "none"] or tried
         repeated = [each for each in tried if len(each.runs) >= MIN_SEEDS] or tried
