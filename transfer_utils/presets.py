@@ -123,7 +123,7 @@ BASELINE_OPTIONS: dict[str, dict[str, Any]] = {
 PRESET_PURPOSE = {
     "offline": "no network, one minute: the images that ship with it",
     "cifar10-classic": "the notebooks' recipe, that of most tutorials; 5 minutes",
-    "cifar10": "the short recipe; 2 minutes on two cores",
+    "cifar10": "the short recipe; two and a half minutes on two cores",
     "cifar10-fast": "the short recipe with two epochs, for a first look",
     "cifar10-best": "the best accuracy of alpha 0.35; an hour on two cores",
     "cifar10-small": "a quick look at real images",

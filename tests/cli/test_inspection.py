@@ -116,7 +116,8 @@ def test_labels_in_doubt_and_unusual_pictures_are_named_and_shown(tmp_path, caps
     assert "zero, looks like one" in page.text
 
 
-def test_without_the_weights_the_reason_is_named_and_everything_else_is_found(folder, capsys):
+def test_without_the_weights_the_reason_is_named_and_everything_else_is_found(folder, capsys, monkeypatch):
+    monkeypatch.setattr("transfer_utils.utils.download.IDLE_ROUNDS", 1)
     assert main(["inspect", str(folder), "--output-file", "out.html"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("Wrong labels and unusual pictures were not looked for: ") for line in lines)

@@ -36,6 +36,13 @@ def write(tmp_path):
     return write_notebook
 
 
+@pytest.fixture(autouse=True)
+def _next_kernel_loads_nothing(request, monkeypatch):
+    """Keep the kernel of the next notebook from loading Keras, which takes seconds, but where that is tested."""
+    if "has_loaded_keras" not in request.node.name:
+        monkeypatch.setattr("transfer_utils.course.kernel.LOADED", "pass")
+
+
 @pytest.fixture
 def never_runs(monkeypatch):
     def fail(*arguments):
@@ -142,7 +149,7 @@ def _executed(name):
     return [cell for cell in nbformat.read(f"course/{name}.ipynb", as_version=4).cells if cell.cell_type == "code"]
 
 
-HANGS = ("import time\ntime.sleep(600)", True, "failed in cell 4 of 6: it took longer than 8 s.")
+HANGS = ("import time\ntime.sleep(600)", True, "failed in cell 4 of 6: it took longer than 4 s.")
 ENDS_EARLY = ("x = 1", False, "failed in cell 5 of 5: it ended without the line")
 
 
@@ -161,7 +168,7 @@ ENDS_EARLY = ("x = 1", False, "failed in cell 5 of 5: it ended without the line"
 def test_a_failure_names_notebook_cell_and_error_and_keeps_the_partial_copy(write, body, finished, failure):
     write("01_bad", "print('so far')", body, "print('not reached')", finished=finished)
     lines = []
-    assert run_course("offline", log=lines.append, timeout=8) == 1
+    assert run_course("offline", log=lines.append, timeout=4) == 1
     assert lines[0].endswith(", failed")
     assert lines[1].startswith("0 of 1 notebook succeeded")
     assert f"01_bad {failure}" in lines[2] and "01_bad.ipynb" in lines[2]
@@ -191,7 +198,8 @@ def test_an_interrupt_stops_the_course_and_its_kernel(write, tmp_path, number, e
     write("02_next", "open('next', 'w')")
     program = """
         import signal, sys
-        from transfer_utils.course import run_course
+        from transfer_utils.course import kernel, run_course
+        kernel.LOADED = "pass"
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
         try:
             run_course("offline")

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
 from tests.samples import OLD_LOG, RUNNING, write_run, write_samples
@@ -52,10 +52,17 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Browser, server: tuple[str, psutil.Process]) -> Iterator[Page]:
-    """Yield a page; afterwards, its console must be empty and all requests must have gone to the server."""
+@pytest.fixture(scope="module")
+def context(browser: Browser, server: tuple[str, psutil.Process]) -> Iterator[BrowserContext]:
+    """Yield a context whose pages share a cache, so that only the first of them loads all of Streamlit."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, base_url=server[0])
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, server: tuple[str, psutil.Process]) -> Iterator[Page]:
+    """Yield a page; afterwards, its console must be empty and all requests must have gone to the server."""
     page, messages, hosts = context.new_page(), [], set()
     page.set_default_timeout(60_000)
     page.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
@@ -65,7 +72,7 @@ def page(browser: Browser, server: tuple[str, psutil.Process]) -> Iterator[Page]
     assert page.get_by_test_id("stException").count() == 0
     assert messages == []
     assert hosts - {""} == {server[0].removeprefix("http://")}
-    context.close()
+    page.close()
 
 
 def wait_until_drawn(page: Page) -> None:
@@ -208,7 +215,7 @@ window.setTimeout = (call, delay, ...more) => setTimer(call, delay || window.del
 def test_a_click_is_not_lost_when_the_timer_of_the_page_is_due_before_its_message(page):
     page.add_init_script(SLOW_TO_SEND)
     open_page(page, "search=depth-&sort=name")
-    page.evaluate(f"window.delay = {1_500 * REFRESH_SECONDS}")
+    page.evaluate(f"window.delay = {1_100 * REFRESH_SECONDS}")
     select(page, 0)
     expect(page.get_by_text("8 of 15 runs, 1 chosen")).to_be_visible()
     page.get_by_role("textbox", name="Search").fill("depth-3")

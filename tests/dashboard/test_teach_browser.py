@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
-from tests.dashboard.test_browser import browser, open_page, page, pytestmark, wait_until_drawn  # noqa: F401
+from tests.dashboard.test_browser import browser, context, open_page, page, pytestmark, wait_until_drawn  # noqa: F401
 from tests.pictures import bomb, new_collection, picture, zipped
 from transfer_utils.collection import Collection
 from transfer_utils.records import read_record

@@ -17,7 +17,7 @@ def test_a_probe_reads_the_letters_of_the_pretrained_backbone_and_fewer_when_its
     monkeypatch.setattr(source_task, "TRAIN", 500)
     monkeypatch.setattr(source_task, "TEST", 200)
     source_task._letters.cache_clear()
-    config = preset("offline")
+    config = preset("offline", engine="keras")
     base, _ = build_backbone(config)
     before = probe_source_task(base, config)
     rng = np.random.default_rng(0)

@@ -71,6 +71,7 @@ def test_what_cannot_be_measured_is_refused_with_a_sentence(tmp_path, small, cap
 @pytest.mark.fault(11)
 def test_without_the_imagenet_weights_the_message_names_them(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr("transfer_utils.utils.download.IDLE_ROUNDS", 1)
     collection = new_collection(tmp_path, n=5)
     words = ["--data_dir", str(collection.folder), "--output_dir", str(tmp_path), "--model_path", "none", "--quiet"]
     assert cli.main(["teach", *words]) == 2

@@ -1,6 +1,7 @@
 """Rules for the files of all notebooks."""
 
 import ast
+import functools
 import html.parser
 import importlib
 import json
@@ -99,13 +100,15 @@ def test_code_cells_are_short(path):
 
 @each_notebook
 def test_no_function_has_the_name_of_a_function_of_the_package(path):
-    ours = set()
-    package = Path(transfer_utils.__path__[0])
-    for source in package.rglob("*.py"):
-        if "dashboard" not in source.parts:  # notebooks do not use the dashboard
-            ours |= _functions(source.read_text("utf-8"))
-    assert {"begin", "load_dataset", "plot_curves"} <= ours
-    assert set().union(*(_functions(cell.source) for cell in code(path))) & ours == set()
+    assert {"begin", "load_dataset", "plot_curves"} <= _functions_of_the_package()
+    assert set().union(*(_functions(cell.source) for cell in code(path))) & _functions_of_the_package() == set()
+
+
+@functools.cache
+def _functions_of_the_package():
+    sources = Path(transfer_utils.__path__[0]).rglob("*.py")
+    # Notebooks do not use the dashboard.
+    return set().union(*(_functions(each.read_text("utf-8")) for each in sources if "dashboard" not in each.parts))
 
 
 def _functions(source):

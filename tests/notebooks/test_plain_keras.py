@@ -100,7 +100,7 @@ def _is_method_call(node):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", but_long(NOTEBOOKS, LONG), ids=lambda path: path.stem)
 def test_the_plain_cells_run_as_a_program(path, tmp_path):
-    """In a process in which ``transfer_utils`` cannot be imported; one epoch for each ``fit``, nbval runs them all."""
+    """In a process in which ``transfer_utils`` cannot be imported, and with one epoch for each ``fit``."""
     run(preparation(path), tmp_path)
     printed = run(BLOCKED + ONE_EPOCH + plain_program(path), tmp_path)
     assert "val_accuracy" in printed

@@ -44,10 +44,11 @@ def test_reliability_shows_bins_with_images_and_the_calibration_error():
     line = plotting.plot_reliability({"here": CALIBRATION}).axes[0].containers[0].lines[0]
     assert len(line.get_xdata()) == sum(count > 0 for count in CALIBRATION["count"])
 
-    def test_a_bin_with_less_than_one_percent_of_the_images_has_no_point(self):
-        table = {"count": [1, 3, 200], "confidence": [0.2, 0.5, 0.9], "accuracy": [0.0, 0.6, 0.8]}
-        figure = plotting.plot_reliability({"here": table | {"edges": [0, 0.4, 0.7, 1], "ece": 0.1}})
-        assert figure.axes[0].containers[0].lines[0].get_xdata().tolist() == [0.5, 0.9]
+
+def test_a_bin_with_less_than_one_percent_of_the_images_has_no_point():
+    table = {"count": [1, 3, 200], "confidence": [0.2, 0.5, 0.9], "accuracy": [0.0, 0.6, 0.8]}
+    figure = plotting.plot_reliability({"here": table | {"edges": [0, 0.4, 0.7, 1], "ece": 0.1}})
+    assert figure.axes[0].containers[0].lines[0].get_xdata().tolist() == [0.5, 0.9]
 
 
 def test_a_class_missing_from_a_split_counts_as_zero():

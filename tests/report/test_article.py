@@ -1,6 +1,8 @@
 """The report of the committed runs: its numbers come from records, its sentences fit them, its bytes do not change."""
 
 import base64
+import functools
+import pickle
 import re
 import subprocess
 import sys
@@ -38,9 +40,19 @@ def written(tmp_path_factory) -> Path:
     return folder
 
 
+@functools.cache
+def _pickled() -> bytes:
+    return pickle.dumps(load_runs(RUNS).runs)
+
+
+def committed() -> list[Run]:
+    """Return the committed runs, which the caller may change; read once, since there are hundreds."""
+    return pickle.loads(_pickled())
+
+
 def altered(change=lambda record: None, more=(), keep=lambda record: True) -> str:
     """Return the article of the committed runs, each altered by ``change``, and of more runs."""
-    runs = [run for run in load_runs(RUNS).runs if keep(run.record)]
+    runs = [run for run in committed() if keep(run.record)]
     for run in runs:
         change(run.record)
     return article(collect(load_study(STUDY), [*runs, *more]))
@@ -208,7 +220,7 @@ def test_a_sentence_stands_where_its_condition_holds():
 
 def opponents(kind: str, accuracy: float) -> list[Run]:
     """Return a run of another opponent with all labels, made from that of the tutorial CNN."""
-    made = [run for run in load_runs(RUNS).runs if against_the_tutorial_cnn(run.record)]
+    made = [run for run in committed() if against_the_tutorial_cnn(run.record)]
     run = next(run for run in reversed(made) if headline(run.record, "baseline"))
     options = {"baseline": "compact"} if kind == "compact" else {"model": "transfer", "weights": "random"}
     run.record.config |= options

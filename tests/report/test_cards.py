@@ -114,10 +114,12 @@ def test_names_of_classes_and_notes_are_text_not_markup(small_record):
         assert metadata(card)["license"] == "unknown"
 
 
-def test_cards_are_made_of_each_committed_run_that_is_completed():
+def test_cards_are_made_of_a_committed_run_of_each_kind():
     runs = [run for run in load_runs(ROOT / "runs").runs if run.record.status == "completed"]
-    assert len(runs) > 50
-    for run in runs:
+    kind = lambda run: tuple(run.record.config.get(name) for name in ("preset", "model", "baseline", "weights"))  # noqa: E731
+    one_of_each = {kind(run): run for run in runs}.values()
+    assert one_of_each
+    for run in one_of_each:
         card = model_card(run.record, run.name)
         assert body(card).count("\n## ") >= 6 and metadata(data_card(run.record))["dataset_info"]["splits"]
 

@@ -182,7 +182,7 @@ sys.modules["transfer_utils.experiment.phases"] = phases
 sys.exit(main())
 """
 # The real training imports TensorFlow first, and meanwhile a run whose sweep or worker was killed ends.
-STARTING = f"import time; time.sleep(3)\n{TRAINING}"
+STARTING = f"import time; time.sleep(1)\n{TRAINING}"
 PROGRAMS = [["-c", STARTING], pytest.param(SMALL, marks=pytest.mark.torture)]
 
 
@@ -202,6 +202,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault(4)
 @pytest.mark.parametrize("program", PROGRAMS, ids=["fake", "real"])
 def test_a_killed_sweep_leaves_no_process_and_the_same_command_completes_its_runs(program):

@@ -514,11 +514,34 @@ DAMAGE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.fault(4, 14)
+def test_every_damaged_checkpoint_is_refused_and_leaves_the_weights_alone(tmp_path, monkeypatch):
+    """All in one training: where it would restore its checkpoint, it is given every damaged one first."""
+    path, good = tmp_path / "checkpoint.npz", checkpoint(from_features)
+    restored = {}
+
+    def restore(model, *rest):
+        before = sha256_of_weights(model)
+        for name, damage in DAMAGE.items():
+            path.write_bytes(damage(good))
+            restored[name] = original(model, *rest), sha256_of_weights(model) == before
+        path.write_bytes(good)
+        return original(model, *rest)
+
+    original = stages.restore_checkpoint
+    monkeypatch.setattr(stages, "restore_checkpoint", restore)
+    lines = []
+    from_features(checkpoint=path, log=lines.append)
+    assert restored == dict.fromkeys(DAMAGE, (0, True))
+    assert not [line for line in lines if "starts again" in line], "the undamaged one is good"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["truncated", "missing best weights"])
 @pytest.mark.fault(4, 14)
 def test_a_stage_with_a_damaged_checkpoint_starts_again(tmp_path, damage):
     path, steps = tmp_path / "checkpoint.npz", []
-    path.write_bytes(damage(checkpoint(from_features)))
+    path.write_bytes(DAMAGE[damage](checkpoint(from_features)))
     lines = []
     result = from_features(checkpoint=path, on_step_end=lambda *args: steps.append(args), log=lines.append)
     assert outcome(*result) == uninterrupted(from_features)

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from transfer_utils.config import identity, preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate
+from transfer_utils.presets import PRESETS
 from transfer_utils.records import RunRecord
 from transfer_utils.report.sides import by_labels, gain, short, sides, strongest, validation
 from transfer_utils.results.claims import NAMES, EvaluatedClaim
 from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_patience, timeline
 from transfer_utils.results.formatting import duration, labels, layers, percent, points, rate, seeds
-from transfer_utils.results.options import option_text, value_text
+from transfer_utils.results.options import REPEATS, option_text, value_text
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
 from transfer_utils.studies.spec import StudyGroup
 from transfer_utils.utils.palette import MODEL_NAMES
@@ -48,16 +50,20 @@ def headline(results: Results) -> list[str]:
     first, compared, longest = short(results), sides(results), results.best("transfer")[0]
     transfer, opponent, gained = compared["transfer"], strongest(compared), gain(compared)
     name, times = MODEL_NAMES[opponent.kind], [side.seconds for side in (transfer, opponent)]
-    clock = ": " + " against ".join(map(duration, times)) if all(map(math.isfinite, times)) else ""
+    runs = seeds(min(len(side.clocked) for side in (transfer, opponent)))
+    clock = f"; {' against '.join(map(duration, times))}, {runs} each" if all(map(math.isfinite, times)) else ""
     sentences = [
         f"**{_on_test(first)}** of the test images of {first.first.dataset['description']}, after "
         f"{duration(first.seconds)} on {first.first.machine['cores']} CPU cores ({seeds(len(first.runs))})."
     ]
     if longest is not first:
-        sentences.append(f"**{_on_test(longest)}** after {duration(longest.seconds)} ({seeds(len(longest.runs))}).")
+        sentences.append(
+            f"**{_on_test(longest)}** after {duration(longest.seconds)} by a longer recipe, {recipe(longest)} "
+            f"({seeds(len(longest.runs))})."
+        )
     sentences.append(
-        f"**{points(gained)}** over the best opponent on record, the {name} from scratch, each at its best "
-        f"setting{clock} ({seeds(gained.n)})."
+        f"**{points(gained)}** over the best opponent on record, the {name} from scratch, each at the best setting "
+        f"tried ({seeds(gained.n)}{clock})."
     )
     for level, compared in list(by_labels(results).items())[-1:]:
         few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]
@@ -76,6 +82,10 @@ def label_table(results: Results) -> tuple[list[str], list[list[str]]]:
     rows = []
     for n, compared in levels.items():
         cells = [_on_test(compared[kind]) if kind in compared else MISSING for kind in kinds]
+        cells = [
+            f"{cell}, 1 run" if kind in compared and len(compared[kind].runs) == 1 else cell
+            for kind, cell in zip(kinds, cells, strict=True)
+        ]
         gained = gain(compared)
         over = f"{points(gained)} over the {MODEL_NAMES[strongest(compared).kind]}, {seeds(gained.n)}"
         rows.append([labels(n), *cells, over])
@@ -107,10 +117,24 @@ def time_rows(results: Results) -> list[list[str]]:
     """Return a row for each of the ``fastest`` configurations."""
     rows = []
     for each in fastest(results):
-        recipe = f"{each.config.preset}, {len(next(reversed(each.first.curves.values()))['val_loss'])} epochs"
         accuracies = (percent(each.accuracy(metric)) for metric in ("val_end2end", "test_end2end"))
-        rows.append([MODEL_NAMES[each.kind], recipe, duration(each.seconds), *accuracies, seeds(len(each.runs))])
+        rows.append([MODEL_NAMES[each.kind], recipe(each), duration(each.seconds), *accuracies, seeds(len(each.runs))])
     return rows
+
+
+def recipe(each: Configuration) -> str:
+    """Return the epochs, learning rate, size and depth of a configuration, after the preset that repeats it, if any."""
+    config, transfer = each.config, each.config.model == "transfer"
+    epochs = len(next(reversed(each.first.curves.values()))["val_loss"])
+    trained_at = config.learning_rate_stage2 if transfer else config.learning_rate_baseline
+    parts = [f"{epochs} epochs at {rate(trained_at)}"]
+    if transfer:
+        parts += [f"{config.image_size} px", f"{layers(config.n_unfreeze)} layers"]
+    if config.preset in PRESETS:
+        named = preset(config.preset, model=config.model, baseline=config.baseline)
+        if identity(named, ignoring=REPEATS) == identity(config, ignoring=REPEATS):
+            parts[0] = f"`{config.preset}`: {parts[0]}"
+    return ", ".join(parts)
 
 
 def setting_groups(results: Results) -> list[StudyGroup]:

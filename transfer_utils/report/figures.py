@@ -33,7 +33,7 @@ def figures_of(results: Results) -> dict[str, str]:
 
 def _over_time(results: Results) -> Figure:
     compared = timed(results)
-    return plotting.plot_accuracy_over_time(*(side.first for side in compared.values()), models=list(compared))
+    return plotting.plot_accuracy_over_time(*(side.clocked[0] for side in compared.values()), models=list(compared))
 
 
 def _confusion(results: Results) -> Figure:

@@ -63,8 +63,21 @@ def timed(results: Results) -> dict[str, Configuration]:
 
 def tries(results: Results, side: Configuration) -> int:
     """Return how many settings of learning rate and epochs a side was tried with, all else being equal."""
-    own = identity(side.config, ignoring=TURNED)
-    return sum(identity(each.config, ignoring=TURNED) == own for each in results.pool)
+    return len(_grid(results, side))
+
+
+def edges(results: Results, side: Configuration) -> list[str]:
+    """Return in words at which ends of its grid a side has its best setting: it may be better still beyond them."""
+    stage, found = "baseline" if side.config.model == "baseline" else "stage2", []
+    for option, lowest, highest in (
+        ("learning_rate", "the lowest rate", "the highest rate"),
+        ("epochs", "the shortest training", "the longest training"),
+    ):
+        values = [getattr(each.config, f"{option}_{stage}") for each in _grid(results, side)]
+        mine = getattr(side.config, f"{option}_{stage}")
+        if min(values) < max(values):
+            found += [lowest] * (mine == min(values)) + [highest] * (mine == max(values))
+    return found
 
 
 def saves_time(side: Configuration, other: Configuration) -> bool:
@@ -118,6 +131,12 @@ def on_gpu(few: FewLabels) -> list[str]:
 def validation(configuration: Configuration) -> float:
     """Return the mean validation accuracy of a configuration, by which it is chosen."""
     return configuration.accuracy().mean
+
+
+def _grid(results: Results, side: Configuration) -> list[Configuration]:
+    """Return every configuration on record that differs from a side in nothing but learning rate and epochs."""
+    own = identity(side.config, ignoring=TURNED)
+    return [each for each in results.pool if identity(each.config, ignoring=TURNED) == own]
 
 
 def _names(few: FewLabels, holds: Callable[[Configuration], bool]) -> list[str]:

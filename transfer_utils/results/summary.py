@@ -68,10 +68,15 @@ class Configuration:
         return max(steps, self.first.config.get("min_steps", 0))  # few images are repeated within an epoch
 
     @property
+    def clocked(self) -> list[RunRecord]:
+        """The records of the runs without a GPU, the only ones whose times are compared."""
+        return [record for record in self.records if not record.on_gpu]
+
+    @property
     def seconds(self) -> float:
         """The mean seconds of a whole run without a GPU; NaN if all of them had one."""
-        on_cpu = [record for record in self.records if not record.on_gpu]
-        return float(np.mean([record.timing_sec.get("total") or math.nan for record in on_cpu])) if on_cpu else math.nan
+        seconds = [record.timing_sec.get("total") or math.nan for record in self.clocked]
+        return float(np.mean(seconds)) if seconds else math.nan
 
     def measured(self, metric: str) -> dict[int, Estimate]:
         """Return one accuracy of each run by seed; a diverged run counts with the accuracy of random guessing."""
