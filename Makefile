@@ -46,7 +46,7 @@ pictures: setup ## take the pictures of the dashboard in the README again
 
 waits: setup ## measure again how long a reader of the dashboard waits, on a quiet machine, and renew the table in docs/speed.md
 	@$(python) -m benchmarks.dashboard
-	@$(python) -m transfer_utils.report.readme . runs
+	@$(python) -m tools.tables . runs
 
 torture: setup ## repeat the fault tests with their large counts
 	@$(python) -m pytest -m "(torture or hypothesis or fault) and not browser" --hypothesis-profile=torture \
@@ -62,7 +62,7 @@ format: setup ## format the code
 	@$(python) -m ruff format .
 
 tables: setup ## write the tables of results, options and benchmarks into README.md and docs again
-	@$(python) -m transfer_utils.report.readme . runs
+	@$(python) -m tools.tables . runs
 	@$(python) -m tests.survival docs
 
 badges: setup ## write badges and the first cells of the notebooks again, for the repository's address in pyproject.toml

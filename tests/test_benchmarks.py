@@ -85,8 +85,8 @@ def test_the_command_measures_and_writes(tmp_path, monkeypatch, name, n):
 @pytest.mark.slow
 def test_scores_are_measured_on_the_logits_of_a_run_which_is_used_again(monkeypatch, tmp_path):
     from benchmarks import not_sure as measured
+    from tools.tables import not_sure_table
     from transfer_utils.models.saving import load_model
-    from transfer_utils.report.readme import not_sure_table
 
     tiny.use_backbone(monkeypatch)
     monkeypatch.setattr(measured, "PRESETS", ("offline",))

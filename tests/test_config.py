@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.conftest import ROOT
+from tools.tables import options_table, presets_table
 from transfer_utils.config import PATH_OPTIONS, RunConfig, identity, preset
 from transfer_utils.errors import UserError
 from transfer_utils.presets import PRESETS
 from transfer_utils.records import read_record
-from transfer_utils.report.readme import options_table, presets_table
 
 NAMES = sorted(RunConfig.model_fields)
 VALUES = st.recursive(

@@ -11,11 +11,11 @@ from tools.site.classifier import ClassifierPage
 from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import chapters, staged_notebook
 from tools.site.reference import MODULES, public_names, reference_pages
+from tools.site.sources import abstract_sources, figure_sources, table_sources
 from tools.site.stage import Sources, filled, readme_sections, slug, stage, with_sources
 from tools.site.theme import FOLD, SCRIPT, mend_theme
 from transfer_utils.report.article import read_results
 from transfer_utils.report.figures import figures_of
-from transfer_utils.report.sources import abstract_sources, figure_sources, table_sources
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from transfer_utils.errors import UserError
 from transfer_utils.option_errors import explain_option, near, shown, unknown
 from transfer_utils.presets import BASELINE_OPTIONS, PRESETS
-from transfer_utils.presets import PRESET_PURPOSE as PRESET_PURPOSE  # importable from here as before
 
 Backbone = Literal["MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "InceptionV3", "VGG16"]
 Optimizer = Literal["AdamW", "Adam", "SGD"]
@@ -255,9 +254,9 @@ class RunConfig(BaseModel):
         start = {**dict(preset(self.preset)), **BASELINE_OPTIONS[self.baseline]}
         return {name: value for name, value in self if name != "preset" and value != start[name]}
 
-    def command(self, verb: str = "train") -> str:
+    def command(self) -> str:
         """Return the command line that repeats this run, without the path options."""
-        return shlex.join(["transfer-utils", verb, *self.arguments(without=PATH_OPTIONS)])
+        return shlex.join(["transfer-utils", "train", *self.arguments(without=PATH_OPTIONS)])
 
     def arguments(self, without: Iterable[str] = ()) -> list[str]:
         """Return the command-line arguments that set these options, except those named in ``without``."""

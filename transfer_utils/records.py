@@ -96,6 +96,19 @@ class RunRecord(BaseModel):
         """Whether the run had a GPU, so that its seconds say nothing of a CPU."""
         return bool(self.machine.get("gpus"))
 
+    @property
+    def left_out(self) -> list[str]:
+        """The damaged parts of the file that were left out when it was read."""
+        return [note.removeprefix(LEFT_OUT) for note in self.notes if note.startswith(LEFT_OUT)]
+
+    def threshold_of(self, file_name: str) -> float | str | None:
+        """Return the probability below which a model of this run, by its file's name, is "not sure"; 0 for never.
+
+        Exported files have thresholds of their own.
+        """
+        kind = next((kind for kind, name in self.files.items() if name == file_name), "")
+        return self.not_sure.get("threshold" if kind == "model" else f"threshold_{kind}", 0.0)
+
     @field_validator("curves", mode="before")
     @classmethod
     def _group_by_stage(cls, curves: Any) -> Any:

@@ -308,14 +308,15 @@ def test_the_classifier_is_tried_and_its_files_are_offered(tmp_path, draw, model
     app = draw(tmp_path, "Teach")
     assert not app.exception and app.selectbox(key="teach model").value == "0001-kitchen-transfer"
     assert "It was made from 3 pictures; now there are 2." in texts(app)
-    assert [button.label for button in app.download_button] == ["Model", "LiteRT", "Class names", "Record"]
+    offered = ["Model", "Class names (Model)", "LiteRT", "Class names (LiteRT)", "Record"]
+    assert [button.label for button in app.download_button] == offered
     app.file_uploader(key="try file").set_value(("red.png", picture, "image/png")).run()
     [chart] = figures(app)
     assert chart["layout"]["yaxis"]["ticktext"][0] == "&lt;b&gt;red&lt;/b&gt;"
     record.files = {"model": "model.keras", "float32": "../../secret.tflite"}
     record.save(folder / "run.json")
     (tmp_path.parent / "secret.tflite").write_bytes(b"secret")
-    assert [button.label for button in draw(tmp_path, "Teach").download_button] == ["Model", "Class names", "Record"]
+    assert [button.label for button in draw(tmp_path, "Teach").download_button] == [*offered[:2], "Record"]
 
 
 def test_markup_in_names_is_shown_as_text(tmp_path, draw):

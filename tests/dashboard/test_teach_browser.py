@@ -90,10 +90,12 @@ def test_from_the_empty_page_to_a_downloaded_model(page, folder):  # noqa: F811
         with page.expect_download() as download:
             page.get_by_role("button", name=label, exact=True).click()
         assert Path(download.value.path()).read_bytes() == (run / file).read_bytes(), label
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Class names", exact=True).click()
-    assert download.value.suggested_filename == "0001-kitchen-transfer.keras.classes.json"
-    assert json.loads(Path(download.value.path()).read_text("utf-8")) == ["cup", "plate"]
+    for label, suffix, kind in (("Model", ".keras", "threshold"), ("LiteRT", ".tflite", "threshold_float32")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"Class names ({label})").click()
+        assert download.value.suggested_filename == f"0001-kitchen-transfer{suffix}.classes.json"
+        notes = {"class_names": ["cup", "plate"], "not_sure_below": record.not_sure[kind]}
+        assert json.loads(Path(download.value.path()).read_text("utf-8")) == notes
 
     kept = [path for path in folder.rglob("*") if path.suffix == ".png"]
     assert len(kept) == 16 and {path.parents[1].name for path in kept} == {"kitchen"}

@@ -15,9 +15,9 @@ from tools.site.classifier import ClassifierPage
 from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import CHAPTERS, EXERCISES, SOLUTIONS, Chapter, chapters, glossary, staged_notebook
 from tools.site.reference import reference_pages
+from tools.site.sources import abstract_sources, figure_sources, table_sources
 from transfer_utils.dashboard.export import fragment
 from transfer_utils.report.article import ARTICLE, read_results
-from transfer_utils.report.sources import abstract_sources, figure_sources, table_sources
 
 __all__ = ["ROOT", "Repository", "StageError", "stage"]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from transfer_utils.records import (
-    LEFT_OUT,
     MAX_FOLDER_DEPTH,
     RECORD_NAME,
     RunRecord,
@@ -72,10 +71,7 @@ class View:
 
     def damaged(self) -> dict[Path, list[str]]:
         """Return what was left out of each record that is damaged in part."""
-        parts = {
-            row.run.path: [note.removeprefix(LEFT_OUT) for note in row.record.notes if note.startswith(LEFT_OUT)]
-            for row in self.rows
-        }
+        parts = {row.run.path: row.record.left_out for row in self.rows}
         return {path: lost for path, lost in parts.items() if lost}
 
 

@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from transfer_utils.collection import MIN_PICTURES, Collection
-from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.dashboard import style
 from transfer_utils.dashboard.pages.try_it import model_file, run_file, show_answer
 from transfer_utils.dashboard.store import View
@@ -193,16 +192,20 @@ def _draw_downloads(row: Row) -> None:
     with st.container(horizontal=True, gap="small"):
         for label, path in files.items():
             if path:
-                name = f"{base}{path.suffix}"
-                st.download_button(label, path.read_bytes(), name, on_click="ignore", icon=":material/download:")
-        classes = json.dumps(row.record.dataset.get("class_names"), ensure_ascii=False, indent=2)
-        name = f"{base}{MODEL_SUFFIXES[0]}.classes.json"  # as predict looks for it beside the model
-        st.download_button("Class names", classes, name, on_click="ignore", icon=":material/download:")
-        record = row.run.folder / RECORD_NAME
-        st.download_button("Record", record.read_bytes(), RECORD_NAME, on_click="ignore", icon=":material/download:")
+                name, names = f"{base}{path.suffix}", row.record.dataset.get("class_names")
+                _offer(label, path.read_bytes(), name)
+                notes = {"class_names": names, "not_sure_below": row.record.threshold_of(path.name)}
+                text = json.dumps(notes, ensure_ascii=False, indent=2)
+                # As predict looks for it beside the model.
+                _offer(f"Class names ({label})", text, f"{name}.classes.json")
+        _offer("Record", (row.run.folder / RECORD_NAME).read_bytes(), RECORD_NAME)
     if row.record.command:
         st.caption("The same, without the dashboard:")
         st.code(as_text(row.record.command, 2000), language=None, wrap_lines=True)
+
+
+def _offer(label: str, content: str | bytes, name: str) -> None:
+    st.download_button(label, content, name, on_click="ignore", icon=":material/download:")
 
 
 def _draw_try(row: Row, path: Path) -> None:

@@ -31,7 +31,7 @@ MAX_NAMED = 10  # bad files that are listed by name
 CHUNK_BYTES = 32 << 20  # pixels decoded at a time
 BATCH = 16  # files per task of a thread: decoding a small image takes less time than scheduling a task
 
-PIXELS, LABELS, ABOUT = ".npy", ".labels.npy", ".json"
+PIXELS, LABELS = ".npy", ".labels.npy"
 Chunk = tuple[np.ndarray, np.ndarray, dict[int, str]]  # pixels, labels, and a message for each bad file by position
 
 
@@ -45,7 +45,7 @@ class ImageStore:
         sha256: of pixels and labels, 64 hex digits.
         n_skipped: number of files that could not be decoded.
         skipped: messages about the first ten of them.
-        skipped_at: the position of each of them among the files; None in a store of an older version.
+        skipped_at: the position of each of them among the files.
         listed: the files that the images were decoded from, with those that were skipped, if they came from a folder.
     """
 
@@ -54,13 +54,13 @@ class ImageStore:
     sha256: str
     n_skipped: int = 0
     skipped: list[str] = field(default_factory=list)
-    skipped_at: list[int] | None = field(default_factory=list)
+    skipped_at: list[int] = field(default_factory=list)
     listed: ImageFiles | None = None
 
     @property
     def files(self) -> ImageFiles | None:
         """The file of each image, in the order of the images; None if they did not come from a folder."""
-        return None if self.listed is None else self.listed.without(self.skipped_at or [])
+        return None if self.listed is None else self.listed.without(self.skipped_at)
 
 
 def decode_folder(listed: ImageFiles, side: int, folder: Path, progress: Progress | None = None) -> ImageStore:
@@ -83,9 +83,6 @@ def decode_folder(listed: ImageFiles, side: int, folder: Path, progress: Progres
 
     base = folder / f"{listed.digest[:24]}-{side}-v{DECODER}"
     store = open_or_build(base, decode)
-    if store.skipped_at is None:  # without these positions, the images cannot be matched to the files
-        base.with_name(base.name + ABOUT).unlink(missing_ok=True)
-        store = open_or_build(base, decode)
     if not len(store.images):
         raise UserError(f"None of the {len(listed)} images could be decoded. The first problem: {store.skipped[0]}.")
     return replace(store, listed=listed)
@@ -120,8 +117,8 @@ def open_or_build(base: Path, decode: Callable[[], Iterable[Chunk]]) -> ImageSto
     images = np.asarray(mapped)  # a plain array: every batch cut from an np.memmap would be one too
     about = note["about"]
     sha256 = _digest(about[PIXELS], about[LABELS])
-    skipped_at = about.get("skipped_at", None if about["n_skipped"] else [])
-    return ImageStore(images, np.load(labels_path), sha256, about["n_skipped"], about["skipped"], skipped_at)
+    skipped = about["n_skipped"], about["skipped"], about["skipped_at"]
+    return ImageStore(images, np.load(labels_path), sha256, *skipped)
 
 
 def _decode(listed: ImageFiles, side: int, progress: Progress | None) -> Iterator[Chunk]:

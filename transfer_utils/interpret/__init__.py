@@ -10,7 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "feature_maps",
             "grad_cam",
             "liveliest_channels",
-            "most_activating",
             "pooled_activations",
             "probe_by_depth",
             "settle_batch_norm",

@@ -18,7 +18,7 @@ from transfer_utils.errors import UserError, nearest
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import batch_norms
-from transfer_utils.training.linear_head import LinearHead, solve_head
+from transfer_utils.training.linear_head import solve_head
 
 PROBE_HOLD_OUT = 0.2  # share of the training images that select the L2 strength of a probe
 
@@ -90,26 +90,22 @@ def feature_maps(model: keras.Model, images: np.ndarray, layer_names: Sequence[s
 
 
 def pooled_activations(
-    model: keras.Model, split: Split, config: RunConfig, layer_names: Sequence[str], pool: str = "mean"
+    model: keras.Model, split: Split, config: RunConfig, layer_names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Compute the activations of each channel, pooled over the positions; the result is cached.
+    """Compute the mean activation of each channel over the positions; the result is cached.
 
     Args:
         model: as in ``feature_maps``.
         split: the images; ``Split.part`` selects fewer.
-        pool: ``"mean"`` or ``"max"``.
 
     Returns:
         float32 (n, channels) by layer name.
 
     Raises:
-        UserError: an unknown layer or pool.
+        UserError: an unknown layer.
     """
-    pools = {"mean": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
-    if pool not in pools:
-        raise UserError(f"pool must be 'mean' or 'max', got {pool!r}.")
     extractor = _from_pixels(model, layer_names)
-    pooled = [pools[pool]()(maps) for maps in extractor.outputs]
+    pooled = [keras.layers.GlobalAveragePooling2D()(maps) for maps in extractor.outputs]
     joined = pooled[0] if len(pooled) == 1 else keras.layers.Concatenate()(pooled)
     features = extract_features(keras.Model(extractor.inputs[0], joined), split, config)
     ends = np.cumsum([tensor.shape[-1] for tensor in pooled])
@@ -148,15 +144,10 @@ def probe_by_depth(
     probes = []
     for name, x in x_train.items():
         head = solve_head((x[~selects], one_hot[~selects]), (x[selects], one_hot[selects]))
-        predicted = linear_logits(head, x_validation[name]).argmax(axis=1)
+        predicted = head.probabilities(x_validation[name]).argmax(axis=1)
         correct, n = int((predicted == validation.labels).sum()), len(validation)
         probes.append(Probe(name, x.shape[1], correct / n, *wilson_interval(correct, n)))
     return probes
-
-
-def linear_logits(head: LinearHead, features: np.ndarray) -> np.ndarray:
-    """Return the logits float32 (n, classes) of a solved linear head for ``features`` (n, d)."""
-    return (features.astype("float32") - head.mean) / head.deviation @ head.kernel + head.bias
 
 
 def settle_batch_norm(model: keras.Model, images: np.ndarray) -> None:
@@ -185,16 +176,6 @@ def settle_batch_norm(model: keras.Model, images: np.ndarray) -> None:
 def liveliest_channels(maps: np.ndarray, k: int = 8) -> np.ndarray:
     """Return the ``k`` channels of a map (h, w, channels) with the largest standard deviation, largest first."""
     return np.argsort(-np.asarray(maps).std(axis=(0, 1)), kind="stable")[:k]
-
-
-def most_activating(strength: np.ndarray, k: int = 8) -> np.ndarray:
-    """Return the indices int (channels, min(k, n)) of the images that activate each channel most, strongest first.
-
-    Args:
-        strength: (n, channels), such as one layer of ``pooled_activations(..., pool="max")``.
-        k: images per channel.
-    """
-    return np.argsort(-np.asarray(strength), axis=0, kind="stable")[:k].T
 
 
 def _maps_and_gradient(

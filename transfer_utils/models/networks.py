@@ -103,9 +103,7 @@ def build_feature_extractor(config: RunConfig | None = None, base: keras.Model |
     return keras.Model(pixels, _pooled(_backbone_of(pixels, base, config)), name="feature_extractor")
 
 
-def build_top_classifier(
-    n_features: int, n_classes: int, config: RunConfig | None = None, seed: int | None = None
-) -> keras.Model:
+def build_top_classifier(n_features: int, n_classes: int, config: RunConfig | None = None) -> keras.Model:
     """Build the head: features (n, n_features) to class probabilities (n, n_classes).
 
     ``head="batchnorm"`` is BatchNorm, Dense(hidden_units, relu) unless that is 0, Dropout, softmax;
@@ -113,21 +111,19 @@ def build_top_classifier(
 
     Args:
         config: by default ``RunConfig()``.
-        seed: of the initial weights; by default they come from Keras's global random state.
     """
     config = config or RunConfig()
-    first, last = _initializers(2, seed)
     features = keras.Input((n_features,), name="features")
     x = features
     if config.head == "plain":
-        x = layers.Dense(256, activation="relu", name="head_hidden", kernel_initializer=first)(x)
+        x = layers.Dense(256, activation="relu", name="head_hidden")(x)
         x = layers.Dropout(0.5, name="head_dropout", seed=config.seed)(x)
     else:
         x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name="head_batchnorm")(x)
         if config.hidden_units:
-            x = layers.Dense(config.hidden_units, activation="relu", name="head_hidden", kernel_initializer=first)(x)
+            x = layers.Dense(config.hidden_units, activation="relu", name="head_hidden")(x)
         x = layers.Dropout(config.dropout, name="head_dropout", seed=config.seed)(x)
-    probabilities = layers.Dense(n_classes, activation="softmax", name="head", kernel_initializer=last)(x)
+    probabilities = layers.Dense(n_classes, activation="softmax", name="head")(x)
     return keras.Model(features, probabilities, name="top_classifier")
 
 
@@ -158,26 +154,22 @@ def build_tail(tail: keras.Model, head: keras.Model) -> keras.Model:
     return keras.Model(boundary, head(_pooled(with_fast_layers(tail)(boundary))), name="tail_and_head")
 
 
-def build_baseline_cnn(n_classes: int = 10, side: int = 32, seed: int | None = None) -> keras.Model:
+def build_baseline_cnn(n_classes: int = 10, side: int = 32) -> keras.Model:
     """Build the CNN of the tutorials: Conv 32, pool, Conv 64, pool, Flatten, Dense 128, softmax.
 
     It takes 0-255 pixels (n, side, side, 3) and rescales them to [0, 1] itself.
-
-    Args:
-        seed: of the initial weights; by default they come from Keras's global random state.
     """
-    initializers = _initializers(4, seed)
     return keras.Sequential(
         [
             keras.Input((side, side, 3), name="pixels"),
             layers.Rescaling(1 / 255, name="to_zero_one"),
-            layers.Conv2D(32, 3, activation="relu", name="conv1", kernel_initializer=initializers[0]),
+            layers.Conv2D(32, 3, activation="relu", name="conv1"),
             layers.MaxPooling2D(name="pool1"),
-            layers.Conv2D(64, 3, activation="relu", name="conv2", kernel_initializer=initializers[1]),
+            layers.Conv2D(64, 3, activation="relu", name="conv2"),
             layers.MaxPooling2D(name="pool2"),
             layers.Flatten(name="flatten"),
-            layers.Dense(128, activation="relu", name="dense", kernel_initializer=initializers[2]),
-            layers.Dense(n_classes, activation="softmax", name="head", kernel_initializer=initializers[3]),
+            layers.Dense(128, activation="relu", name="dense"),
+            layers.Dense(n_classes, activation="softmax", name="head"),
         ],
         name="baseline_cnn",
     )
@@ -273,13 +265,6 @@ def _initialize(base: keras.Model, seed: int) -> None:
         if initializer is not None:
             options = {**initializer.get_config(), "seed": int(layer_seed)}
             layer.kernel.assign(type(initializer).from_config(options)(layer.kernel.shape, layer.kernel.dtype))
-
-
-def _initializers(n: int, seed: int | None) -> list[str | keras.initializers.Initializer]:
-    """Return Keras's default initializer for ``n`` layers, with different seeds derived from ``seed``."""
-    if seed is None:
-        return ["glorot_uniform"] * n
-    return [keras.initializers.GlorotUniform(int(s)) for s in np.random.default_rng(seed).integers(2**31, size=n)]
 
 
 def _constant(value: np.ndarray) -> keras.initializers.Initializer:

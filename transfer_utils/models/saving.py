@@ -236,20 +236,11 @@ def _notes(model_path: Path) -> dict[str, Any]:
             return notes if isinstance(notes, dict) else {"class_names": notes}  # a list, without a threshold
         if record_path.is_file():
             record = read_record(record_path)
-            threshold = _threshold(record, model_path.name)
+            threshold = record.threshold_of(model_path.name)
             return {"class_names": record.dataset.get("class_names", []), "not_sure_below": threshold}
     except (UnreadableRecord, ValueError, RecursionError) as error:
         raise UserError(f"The class names beside {model_path} cannot be read: {error}") from None
     return {}
-
-
-def _threshold(record: RunRecord, file_name: str) -> Any:
-    """Return the threshold of a model of a run, by its file in the run's folder; 0 if the record has none for it.
-
-    Exported files have thresholds of their own.
-    """
-    kind = next((kind for kind, name in record.files.items() if name == file_name), "")
-    return record.not_sure.get("threshold" if kind == "model" else f"threshold_{kind}", 0.0)
 
 
 def _are_of(names: Any, n_classes: int) -> bool:

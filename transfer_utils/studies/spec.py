@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from transfer_utils.config import RunConfig, identity
 from transfer_utils.config import preset as from_preset
 from transfer_utils.errors import UserError, nearest
-from transfer_utils.option_errors import explain_option, near, unknown
-from transfer_utils.presets import PRESETS
+from transfer_utils.option_errors import explain_option, unknown
 from transfer_utils.records import Run, Status
 from transfer_utils.utils.project import project_folder
 
@@ -241,9 +240,7 @@ def _explained(item: Mapping[str, Any], content: Mapping[str, Any]) -> str:
 def _under_preset(study: Study, preset: str) -> Study:
     if preset == study.preset:
         return study
-    names = ["none", *PRESETS]
-    if preset not in names:
-        raise UserError(f"preset must be one of {', '.join(names)}, got {preset!r}.{near(preset, names)}")
+    from_preset(preset)  # refuses an unknown one
     variant = study.presets.get(preset, Variant())
     groups = [
         group.model_copy(update=variant.groups.get(group.name, Changes()).model_dump(exclude_unset=True))

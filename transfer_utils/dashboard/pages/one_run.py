@@ -12,7 +12,7 @@ import streamlit as st
 from transfer_utils.dashboard import curve_charts, live, result_charts, state, style
 from transfer_utils.dashboard.curve_charts import Line
 from transfer_utils.dashboard.store import View
-from transfer_utils.records import LEFT_OUT, RECORD_NAME
+from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.progress import (
     UNFINISHED,
@@ -85,7 +85,7 @@ def _draw_summary(row: Row) -> None:
     parameters = finite_number(record.network.get("parameters"))
     size_column.metric("Parameters", MISSING if parameters is None else f"{parameters:,.0f}")
     _draw_command(row)
-    lost = [note.removeprefix(LEFT_OUT) for note in record.notes if note.startswith(LEFT_OUT)]
+    lost = record.left_out
     if lost:
         st.warning("Parts of this record are damaged and left out:", icon=":material/warning:")
         st.text("\n".join(as_text(part) for part in lost[:MAX_NOTES]))

@@ -5,9 +5,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from transfer_utils.errors import UserError
-from transfer_utils.records import load_runs
-from transfer_utils.report.readme import (
+from tools.tables import (
     BENCHMARKS,
     PAGES,
     SPEED,
@@ -17,9 +15,11 @@ from transfer_utils.report.readme import (
     not_sure_table,
     options_table,
     presets_table,
-    results_table,
     speed_table,
 )
+from transfer_utils.errors import UserError
+from transfer_utils.records import load_runs
+from transfer_utils.report.readme import results_table
 
 
 def test_the_tables_of_all_pages_are_fresh():
@@ -40,7 +40,7 @@ def pages(tmp_path):
 def test_make_tables_replaces_only_the_text_between_the_markers(small_record, pages):
     small_record.save(pages / "runs" / "0001" / "run.json")
     before = {page: (pages / page).read_text("utf-8") for page in PAGES}
-    subprocess.run([sys.executable, "-m", "transfer_utils.report.readme", ".", "runs"], check=True)
+    subprocess.run([sys.executable, "-m", "tools.tables", ".", "runs"], check=True)
     tables = {"presets": presets_table(), "options": options_table()}
     tables["results"] = results_table(load_runs(pages / "runs").runs)
     tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
