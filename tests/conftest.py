@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
+from tests.servers import FileServer, start
 from tests.survival import Survival
 
 BEFORE = dict(os.environ)  # for the few tests that look for something outside
@@ -97,6 +98,23 @@ def tally(record_property) -> Callable[..., None]:
         record_property("lost", lost)
 
     return report
+
+
+@pytest.fixture
+def file_server() -> Iterator[Callable[..., FileServer]]:
+    """Return a function that starts a ``FileServer`` with a content and a behaviour, and returns it."""
+    running = []
+
+    def begin(content: bytes, **behaviour) -> FileServer:
+        server = FileServer(content, **behaviour)
+        running.append((server, start(server)))
+        return server
+
+    yield begin
+    for server, httpd in running:
+        server.closing.set()
+        httpd.shutdown()
+        httpd.server_close()
 
 
 class NetworkBlocked(OSError):

@@ -17,6 +17,7 @@ from transfer_utils.errors import UserError
 
 TRAIN_SAMPLE = 5000  # training images that are evaluated; enough for the train-validation gap to within a point
 
+UPPER = 0.975  # the quantile at the upper end of a 95 % interval
 MIN_PROBABILITY = 1e-7  # Keras clips here too, so both give the same cross-entropy
 ROW_SUM_TOLERANCE = 1e-3  # the error of a float16 softmax over 1,000 classes is smaller
 TEMPERATURE_LIMITS = (0.05, 20.0)  # without any mistakes, the optimum would be 0
@@ -31,16 +32,13 @@ class Estimate(NamedTuple):
     n: int
 
 
-def evaluate(
-    probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str], *, confidence: float = 0.95
-) -> dict[str, Any]:
+def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
     """Compare predicted probabilities with the true labels.
 
     Args:
         probabilities: shape (n, classes), float, each row a distribution over the classes.
         labels: shape (n,), integers in [0, classes).
         class_names: one name per class, in the order of the columns.
-        confidence: confidence level of the interval of the accuracy.
 
     Returns:
         ``accuracy`` with its Wilson interval ``low`` and ``high``; ``loss``, the mean cross-entropy in nats; ``ece``
@@ -57,7 +55,7 @@ def evaluate(
         raise UserError(f"class_names must have {classes} names, one per class, got {len(class_names)}")
     predicted = probabilities.argmax(axis=1)
     correct = int((predicted == labels).sum())
-    low, high = wilson_interval(correct, len(labels), confidence)
+    low, high = wilson_interval(correct, len(labels))
     return {
         "accuracy": correct / len(labels),
         "low": low,
@@ -69,8 +67,8 @@ def evaluate(
     }
 
 
-def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the Wilson score interval (1927, without continuity correction) of the accuracy correct / n.
+def wilson_interval(correct: int, n: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval (1927, without continuity correction) of the accuracy correct / n.
 
     Raises:
         UserError: ``n`` is below 1, or ``correct`` is not in [0, n].
@@ -79,7 +77,7 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
         raise UserError(f"n must be at least 1, got {n}")
     if not 0 <= correct <= n:
         raise UserError(f"correct must be between 0 and n = {n}, got {correct}")
-    interval = scipy.stats.binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
+    interval = scipy.stats.binomtest(int(correct), int(n)).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -205,8 +203,8 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, Any]:
     }
 
 
-def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray, confidence: float = 0.95) -> dict[str, float]:
-    """Compute the difference in accuracy between models a and b on the same images, with a confidence interval.
+def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, float]:
+    """Compute the difference in accuracy between models a and b on the same images, with a 95 % interval.
 
     The interval is the Wald interval for paired proportions with the adjustment of Bonett and Price (2012, Journal of
     Educational and Behavioral Statistics 37:479-488), which adds one image to each discordant count.
@@ -227,7 +225,7 @@ def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray, confidence
     centre = share_a - share_b
     error = math.sqrt((share_a + share_b - centre**2) / (n + 2))
     # scipy.special, here and below, as scipy.stats would take 50 MB more of the memory of the dashboard's server.
-    reach = scipy.special.ndtri((1 + confidence) / 2) * error
+    reach = scipy.special.ndtri(UPPER) * error
     return {
         "difference": float(100 * (only_a - only_b) / n),
         "low": float(100 * max(centre - reach, -1)),
@@ -235,8 +233,8 @@ def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray, confidence
     }
 
 
-def summarise_seeds(values: Sequence[float], confidence: float = 0.95) -> dict[str, float | int | None]:
-    """Compute the mean of one number over repeated runs, with Student's t interval.
+def summarise_seeds(values: Sequence[float]) -> dict[str, float | int | None]:
+    """Compute the mean of one number over repeated runs, with Student's t interval of 95 %.
 
     Returns:
         ``mean``, sample ``std`` (n - 1), ``low``, ``high`` and ``n``; with one run, ``std`` and the bounds are None.
@@ -253,7 +251,7 @@ def summarise_seeds(values: Sequence[float], confidence: float = 0.95) -> dict[s
     if n == 1:
         return {"mean": mean, "std": None, "low": None, "high": None, "n": 1}
     std = float(numbers.std(ddof=1))
-    reach = float(scipy.special.stdtrit(n - 1, (1 + confidence) / 2)) * std / math.sqrt(n)
+    reach = float(scipy.special.stdtrit(n - 1, UPPER)) * std / math.sqrt(n)
     return {"mean": mean, "std": std, "low": mean - reach, "high": mean + reach, "n": n}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy  # the submodules load on first use, which keeps this import fast
 
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import Estimate, wilson_interval
+from transfer_utils.evaluation import UPPER, Estimate, wilson_interval
 
 SCORE = "largest probability"  # its name in records and cards
 
@@ -69,7 +69,7 @@ def describe_not_sure(
     }
 
 
-def auroc(known: np.ndarray, foreign: np.ndarray, confidence: float = 0.95) -> Estimate:
+def auroc(known: np.ndarray, foreign: np.ndarray) -> Estimate:
     """Return the area under the ROC curve of a score that is to be higher for known pictures than for foreign ones.
 
     It is the probability that a known picture has a higher score than a foreign one; a tie counts one half. 0.5 is
@@ -96,7 +96,7 @@ def auroc(known: np.ndarray, foreign: np.ndarray, confidence: float = 0.95) -> E
     # For each known picture the share of foreign ones below it, and for each foreign one of known ones above it.
     below, above = (ranks[:m] - rank(known)) / n, 1 - (ranks[m:] - rank(foreign)) / m
     area = float(below.mean())
-    reach = scipy.stats.norm.ppf((1 + confidence) / 2) * math.sqrt(below.var(ddof=1) / m + above.var(ddof=1) / n)
+    reach = scipy.special.ndtri(UPPER) * math.sqrt(below.var(ddof=1) / m + above.var(ddof=1) / n)
     return Estimate(area, float(max(area - reach, 0)), float(min(area + reach, 1)), 1)
 
 

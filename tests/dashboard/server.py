@@ -10,8 +10,14 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
 
 from transfer_utils.dashboard.launch import command
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 BROWSER_FLAGS = [
@@ -19,11 +25,27 @@ BROWSER_FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 START_SECONDS = 120
+NEEDS_CHROMIUM = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed (Debian: apt-get install chromium)"),
+]
 # Where the centre of a cell lies in the window; the argument is its column and its row.
 CENTRE = """(chart, [column, row]) => {
     const { left, top } = chart.getBoundingClientRect(), { xaxis, yaxis } = chart._fullLayout;
     return [left + xaxis._offset + xaxis.c2p(column), top + yaxis._offset + yaxis.c2p(row)];
 }"""
+
+
+@contextmanager
+def chromium(*flags: str) -> Iterator[Browser]:
+    """Start Chromium and wait up to a minute for what is expected of its pages; skip the test without Playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    sync_api.expect.set_options(timeout=60_000)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*BROWSER_FLAGS, *flags])
+        yield browser
+        browser.close()
 
 
 @contextmanager

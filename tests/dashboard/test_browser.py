@@ -14,19 +14,15 @@ import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
+from tests.dashboard.server import NEEDS_CHROMIUM, chromium, served
 from tests.samples import OLD_LOG, RUNNING, write_run, write_samples
 from transfer_utils.dashboard.live import REFRESH_SECONDS
 from transfer_utils.records import read_record
 from transfer_utils.utils.files import lock
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed (Debian: apt-get install chromium)"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +41,8 @@ def server(folder) -> Iterator[tuple[str, psutil.Process]]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=60_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM
+from tests.dashboard.server import CHROMIUM, chromium
 from tests.dashboard.test_hostile import MARKUP, SCRIPT, UNREADABLE
 from tests.samples import write_samples
 from transfer_utils.cli.main import main
@@ -103,15 +103,12 @@ def test_without_runs_or_without_a_folder_the_page_or_the_error_says_so(tmp_path
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed (Debian: apt-get install chromium)")
 def test_in_a_browser_the_table_sorts_filters_and_compares(tmp_path):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    expect = sync_api.expect
-    expect.set_options(timeout=60_000)
+    expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
     runs = write_samples(tmp_path / "runs")
     curves = {SCRIPT: {"loss": [1e308, -1e308]}, "constructor": {"loss": [1.0]}}
     RunRecord(config={"model": SCRIPT}, curves=curves).save(runs / "hostile" / "run.json")
     path = export_page(runs, tmp_path / "page")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
+    with chromium() as browser:
         page, messages = browser.new_page(), []
         page.set_default_timeout(60_000)
         page.on("console", lambda message: messages.append(message.text))
@@ -150,4 +147,3 @@ def test_in_a_browser_the_table_sorts_filters_and_compares(tmp_path):
         page.goto(f"{path.as_uri()}#runs=head-only-0,head-only-1,baseline-0")
         expect(visible).to_have_count(3)
         assert page.title() == "Recorded runs" and messages == []
-        browser.close()

@@ -10,26 +10,22 @@ import psutil
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from playwright.sync_api import sync_playwright
 
 from benchmarks.dashboard import MAX_MEGABYTES, run_in_progress, time_clicks, write_runs
-from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
+from tests.dashboard.server import NEEDS_CHROMIUM, chromium, served
 from transfer_utils.records import RECORD_NAME
 
+pytestmark = NEEDS_CHROMIUM
 RUNS = 1000
 
 
-@pytest.mark.browser
-@pytest.mark.slow
 @pytest.mark.torture
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count the bytes that a process has read")
-@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed (Debian: apt-get install chromium)")
 def test_a_run_in_progress_does_not_make_the_pages_read_all_records_again(tmp_path: Path):
     runs = write_runs(tmp_path, RUNS)
     size = sum(path.stat().st_size for path in tmp_path.rglob(RECORD_NAME))
-    with served(tmp_path) as (address, process), sync_playwright() as playwright:
+    with served(tmp_path) as (address, process), chromium() as browser:
         server = psutil.Process(process.pid)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(60_000)
         time_clicks(page, address, runs, 1)  # from here on, the browser has all scripts
@@ -40,6 +36,5 @@ def test_a_run_in_progress_does_not_make_the_pages_read_all_records_again(tmp_pa
             time_clicks(page, address, runs, 1)
             read = server.io_counters().read_chars - before
         memory = server.memory_info().rss
-        browser.close()
     assert read < size / 2, f"read {read:,} bytes; all records have {size:,}"
     assert memory < MAX_MEGABYTES * 1e6

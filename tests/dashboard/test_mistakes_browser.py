@@ -5,28 +5,21 @@ import re
 import numpy as np
 import pytest
 
-from tests.dashboard.server import BROWSER_FLAGS, CENTRE, CHROMIUM, served
+from tests.dashboard.server import CENTRE, NEEDS_CHROMIUM, chromium, served
 from tests.samples import TESTED_CLASSES, predictions, write_tested
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed (Debian: apt-get install chromium)"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 def test_a_cell_and_a_picture_are_clicked_and_the_back_button_leads_back(tmp_path):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    expect = sync_api.expect
-    expect.set_options(timeout=60_000)
+    expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
     test = write_tested(tmp_path / "one", predictions(1))
     counts = test.confusion_matrix()
     mistakes = np.where(np.eye(3, dtype=bool), counts.max(), counts)
     true, predicted = (
         int(place) for place in np.unravel_index(mistakes.argmin(), mistakes.shape)
     )  # not shown at first
-    with served(tmp_path) as (address, _), sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
+    with served(tmp_path) as (address, _), chromium() as browser:
         page, messages = browser.new_page(viewport={"width": 1440, "height": 1000}), []
         page.set_default_timeout(60_000)
         page.on("console", lambda message: messages.append(message.text))
@@ -61,4 +54,3 @@ def test_a_cell_and_a_picture_are_clicked_and_the_back_button_leads_back(tmp_pat
         page.go_back()
         expect(page.get_by_text("All test images, the least confident prediction first")).to_be_visible()
         assert page.get_by_test_id("stException").count() == 0 and messages == []
-        browser.close()

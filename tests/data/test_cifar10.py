@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import servers
-from tests.servers import FileServer
 from transfer_utils.config import preset
 from transfer_utils.data import cifar10, sources
 from transfer_utils.data.cifar10 import ARCHIVE, BATCHES, URL_VARIABLE, archive_path, read_batches
@@ -75,20 +73,15 @@ def _small_archive(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def serve(monkeypatch):
+def serve(file_server, monkeypatch):
     """Return a function that starts a server of this content, as the only public address."""
-    running = []
 
-    def start(content: bytes = CONTENT) -> FileServer:
-        server = FileServer(content)
-        running.append(servers.start(server))
+    def start(content: bytes = CONTENT):
+        server = file_server(content)
         monkeypatch.setattr(cifar10, "ADDRESSES", (server.url,))
         return server
 
-    yield start
-    for httpd in running:
-        httpd.shutdown()
-        httpd.server_close()
+    return start
 
 
 @pytest.fixture
@@ -143,16 +136,13 @@ def test_an_archive_in_its_place_needs_no_download_and_its_images_are_resized(co
     assert steps == [("Resizing images", 60, 60)]
 
 
-def test_an_address_of_the_users_own_comes_first_and_is_trusted_no_more_than_the_others(serve, config, monkeypatch):
-    public, damaged = serve(), FileServer(CONTENT[::-1])
-    httpd = servers.start(damaged)
+def test_an_address_of_the_users_own_comes_first_and_is_trusted_no_more_than_the_others(
+    serve, file_server, config, monkeypatch
+):
+    public, damaged = serve(), file_server(CONTENT[::-1])
     monkeypatch.setenv(URL_VARIABLE, damaged.url)
-    try:
-        with pytest.warns(UserWarning, match="is not used: it sent a file with the SHA-256"):
-            assert len(load_source(config).parts["train"].images) == 50
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
+    with pytest.warns(UserWarning, match="is not used: it sent a file with the SHA-256"):
+        assert len(load_source(config).parts["train"].images) == 50
     assert damaged.requests == public.requests == [None]
 
 

@@ -14,10 +14,10 @@ import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import ROOT
-from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM
+from tests.dashboard.server import NEEDS_CHROMIUM, chromium
 from tools.site.look import served
 from transfer_utils.config import preset
 from transfer_utils.data import load_dataset
@@ -25,11 +25,7 @@ from transfer_utils.data.images import decode_image
 from transfer_utils.demo.page import write_demo
 from transfer_utils.models.litert import load_exported
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed (Debian: apt-get install chromium)"),
-]
+pytestmark = NEEDS_CHROMIUM
 MODEL = ROOT / "docs" / "site" / "digits" / "model-float16.tflite"
 SIDE = 32
 # As a page decodes a picture of its own folder, and the probabilities of the classes in their order.
@@ -92,11 +88,8 @@ def browser(images, filmed, tmp_path_factory) -> Iterator[Browser]:
     film.write_bytes(b"YUV4MPEG2 W320 H240 F10:1 Ip A1:1 C420jpeg\n" + (b"FRAME\n" + planes) * 10)
     camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     camera.append(f"--use-file-for-fake-video-capture={film}")
-    flags = [*BROWSER_FLAGS, *camera, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    with chromium(*camera, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1") as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

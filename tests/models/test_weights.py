@@ -12,8 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests import servers, tiny
-from tests.servers import FileServer
+from tests import tiny
 from transfer_utils.config import RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models import weights
@@ -245,18 +244,13 @@ def test_without_a_network_the_error_explains_what_is_missing_and_where_to_put_i
     assert not shelf.exists()
 
 
-def test_the_weights_are_downloaded_with_progress_and_resumed(shelf, small, monkeypatch, tmp_path):
+def test_the_weights_are_downloaded_with_progress_and_resumed(shelf, small, monkeypatch, tmp_path, file_server):
     network().save(tmp_path / "network.h5")
     content, steps = (tmp_path / "network.h5").read_bytes(), []
     shelf.with_name(shelf.name + ".part").write_bytes(content[:5000])
-    server = FileServer(content)
-    httpd = servers.start(server)
+    server = file_server(content)
     monkeypatch.setattr(weights, "IMAGENET_SERVER", server.url + "/")
-    try:
-        digest = load_weights(network(2.0), IMAGENET, lambda *step: steps.append(step))["sha256"]
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
+    digest = load_weights(network(2.0), IMAGENET, lambda *step: steps.append(step))["sha256"]
     assert digest == sha256_of_weights(network())
     assert server.requests == ["bytes=5000-"]
     assert steps[0][0].startswith("Downloading the ImageNet weights of MobileNetV2 from 127.0.0.1:")

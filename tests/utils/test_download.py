@@ -8,7 +8,6 @@ import threading
 import numpy as np
 import pytest
 
-from tests import servers
 from tests.servers import FileServer
 from transfer_utils.errors import UserError
 from transfer_utils.utils import array_cache, download
@@ -26,20 +25,8 @@ def _short_window(monkeypatch):
 
 
 @pytest.fixture
-def serve():
-    """Return a function that starts a ``FileServer`` and returns it."""
-    running = []
-
-    def start(content: bytes = FILE, **behaviour) -> FileServer:
-        server = FileServer(content, **behaviour)
-        running.append((server, servers.start(server)))
-        return server
-
-    yield start
-    for server, httpd in running:
-        server.closing.set()
-        httpd.shutdown()
-        httpd.server_close()
+def serve(file_server):
+    return lambda content=FILE, **behaviour: file_server(content, **behaviour)
 
 
 def fetch(path, *addresses: FileServer | str, sha256: str = SHA256, **options) -> None:

@@ -7,8 +7,6 @@ import tarfile
 
 import pytest
 
-from tests import servers
-from tests.servers import FileServer
 from transfer_utils.errors import UserError
 from transfer_utils.utils import download
 from transfer_utils.utils.npm import Package, package_files
@@ -39,14 +37,11 @@ def package(content: bytes = CONTENT) -> Package:
 
 
 @pytest.fixture
-def registry(monkeypatch):
+def registry(file_server, monkeypatch):
     """Return a server that npm is set to as its registry; it sends the package, whatever it is asked for."""
-    server = FileServer(CONTENT)
-    httpd = servers.start(server)
+    server = file_server(CONTENT)
     monkeypatch.setenv("npm_config_registry", f"{server.url}/")
-    yield server
-    httpd.shutdown()
-    httpd.server_close()
+    return server
 
 
 def test_files_come_from_the_registry_once_and_then_from_the_cache(registry, tmp_path):

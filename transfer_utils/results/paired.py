@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from transfer_utils.evaluation import Estimate, difference_interval
+from transfer_utils.evaluation import UPPER, Estimate, difference_interval
 from transfer_utils.records import RunRecord, UnreadableRecord
 from transfer_utils.results.formatting import points
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.summary import answers_on_test, over_seeds
 
 FIXED_TEST_SPLIT = ("cifar10", "photo-digits")  # elsewhere the seed may choose the test images
-Z = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,11 @@ def paired_difference(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[E
     means = [side.mean(axis=1) for side in hits]
     gap = 100 * float(means[0].mean() - means[1].mean())
     over_images = hits[0].mean(axis=0) - hits[1].mean(axis=0)
-    error = Z * float(over_images.std(ddof=1)) / math.sqrt(len(over_images)) if len(over_images) > 1 else 1.0
+    error = (
+        scipy.special.ndtri(UPPER) * float(over_images.std(ddof=1)) / math.sqrt(len(over_images))
+        if len(over_images) > 1
+        else 1.0
+    )
     reach = 100 * math.hypot(error, _welch(means))
     basis = f"over {len(a)} and {len(b)} runs"
     basis += "." if min(len(a), len(b)) > 1 else "; what another seed changes is known of one side alone."
@@ -86,7 +89,7 @@ def _welch(sides: Sequence[np.ndarray]) -> float:
     if not variance:
         return 0.0
     freedom = variance**2 / sum(part**2 / n for part, n in parts)
-    return float(scipy.special.stdtrit(freedom, 0.975)) * math.sqrt(variance)
+    return float(scipy.special.stdtrit(freedom, UPPER)) * math.sqrt(variance)
 
 
 def _answers(record: RunRecord) -> np.ndarray | None:

@@ -11,6 +11,7 @@ import streamlit as st
 from transfer_utils.dashboard import gallery, result_charts, state, style
 from transfer_utils.dashboard.gallery import Tile
 from transfer_utils.dashboard.pages import try_it
+from transfer_utils.dashboard.pages.one_run import choose_run
 from transfer_utils.dashboard.store import View
 from transfer_utils.dashboard.tested import Tested, keeps_predictions, read_tested
 from transfer_utils.errors import UserError
@@ -60,19 +61,10 @@ def _choose_run(view: View) -> Row | None:
         st.info("There is no run in this folder yet.", icon=":material/inbox:")
         return None
     keeping = [row.name for row in view.rows if keeps_predictions(row)]
-    if not state.values(state.RUN):
-        first = [name for name in state.chosen() if name in keeping] or keeping or [view.rows[0].name]
-        state.put({state.RUN: first[0]})  # so that a link to this page shows this run
-    asked = state.values(state.RUN)[-1]
-    names = [row.name for row in view.rows if row.name in keeping or row.name == asked or not keeping]
-    kept = state.kept(state.RUN, None, names)
-    index = None if st.session_state[state.RUN] is None else 0  # with 0, Streamlit offers no button to choose no run
-    name = st.selectbox("Run", names, index, placeholder="choose a run", label_visibility="collapsed", **kept)
-    if name is None:
-        st.warning("There is no such run in this folder:", icon=":material/search_off:")
-        st.text(as_text(asked))
-        return None
-    return view.named([name])[0]
+    first = [name for name in state.chosen() if name in keeping] or keeping or [view.rows[0].name]
+    asked = state.values(state.RUN)[-1:]
+    names = [row.name for row in view.rows if row.name in [*keeping, *asked] or not keeping]
+    return choose_run(view, names, first[0])
 
 
 def _read(row: Row) -> Tested | None:

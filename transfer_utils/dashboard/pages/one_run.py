@@ -35,17 +35,9 @@ def draw(view: View) -> None:
     if not view.rows:
         st.info("There is no run in this folder yet.", icon=":material/inbox:")
         return
-    if not state.values(state.RUN):
-        state.put({state.RUN: first_choice(view)})  # so that a link to this page shows this run
-    names = [row.name for row in view.rows]
-    kept = state.kept(state.RUN, None, names)
-    index = None if st.session_state[state.RUN] is None else 0  # with 0, Streamlit offers no button to choose no run
-    name = st.selectbox("Run", names, index, placeholder="choose a run", label_visibility="collapsed", **kept)
-    if name is None:
-        st.warning("There is no such run in this folder:", icon=":material/search_off:")
-        st.text(as_text(state.values(state.RUN)[-1]))
+    row = choose_run(view, [row.name for row in view.rows], first_choice(view))
+    if not row:
         return
-    row = view.named([name])[0]
     _draw_summary(row)
     parts = {"Curves": _draw_curves, "Test split": _draw_results, "Options": _draw_options, "Files": _draw_files}
     tabs = st.tabs(list(parts), **state.kept("part", "Curves", parts))
@@ -53,6 +45,24 @@ def draw(view: View) -> None:
         if tab.open:
             with tab:
                 draw_part(row)
+
+
+def choose_run(view: View, names: list[str], first: str) -> Row | None:
+    """Draw the choice of a run by name, and return it; None if the address names one that is not in the folder.
+
+    Args:
+        first: the run to show if the address names none.
+    """
+    if not state.values(state.RUN):
+        state.put({state.RUN: first})  # so that a link to this page shows this run
+    kept = state.kept(state.RUN, None, names)
+    index = None if st.session_state[state.RUN] is None else 0  # with 0, Streamlit offers no button to choose no run
+    name = st.selectbox("Run", names, index, placeholder="choose a run", label_visibility="collapsed", **kept)
+    if name is None:
+        st.warning("There is no such run in this folder:", icon=":material/search_off:")
+        st.text(as_text(state.values(state.RUN)[-1]))
+        return None
+    return view.named([name])[0]
 
 
 def first_choice(view: View) -> str:
