@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -40,7 +41,8 @@ def pages(tmp_path):
 def test_make_tables_replaces_only_the_text_between_the_markers(small_record, pages):
     small_record.save(pages / "runs" / "0001" / "run.json")
     before = {page: (pages / page).read_text("utf-8") for page in PAGES}
-    subprocess.run([sys.executable, "-m", "tools.tables", ".", "runs"], check=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-m", "tools.tables", ".", "runs"], check=True, env=environment)
     tables = {"presets": presets_table(), "options": options_table()}
     tables["results"] = results_table(load_runs(pages / "runs").runs)
     tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
@@ -61,7 +63,7 @@ def test_what_the_page_on_not_sure_says_of_its_table_is_true():
     for sentence in (
         "The energy separates foreign pictures better, by 1 to 6 points of AUROC.",
         "of the letters and digits each score stops 23 to 38 %, and the energy at most 5 points more",
-        "at the same rate more of the remaining answers are right",
+        "slightly more of the remaining answers are right (86.4 against 86.0 % on CIFAR-10)",
     ):
         assert sentence in text
     gains, stopped = [], []

@@ -163,7 +163,7 @@ def test_the_version_for_other_editors_has_no_tables_and_embedded_figures(writte
         assert kind == "data:image/png;base64" and base64.b64decode(content) == (folder / file).read_bytes()
         assert f"[Insert {file} here]" in text
     for cell in re.findall(r"^\| [^|]+ \| ([^|]+) \|", (written / "report" / "blog_post.md").read_text("utf-8"), re.M):
-        assert cell.strip("*") in text, "a number of a table is missing"
+        assert re.sub("[*`]", "", cell) in re.sub("</?code>", "", text), "a number of a table is missing"
 
 
 def test_the_gain_is_that_of_the_records_and_names_its_opponent():
@@ -247,7 +247,7 @@ def test_runs_on_a_gpu_have_no_row_in_the_table_of_times():
         if record.config.get("weights") == "random":
             record.machine["gpus"] = ["gpu:0"]
 
-    row = "| same network from random weights | cifar10, 10 epochs |"
+    row = "| same network from random weights | 10 epochs at "
     assert row in altered() and row not in altered(on_a_gpu)
 
 
@@ -257,8 +257,8 @@ def test_runs_with_few_labels_on_a_gpu_are_said_to_be():
             record.machine["gpus"] = []
 
     names = "the compact CNN and the same network from random weights"
-    assert f"opponents were trained for 4,000 steps, {names} on a GPU." in altered()
-    assert "were trained for 4,000 steps. " in altered(without_gpu)
+    assert f"every model was trained for 4,000 steps, {names} on a GPU." in altered()
+    assert "was trained for 4,000 steps. " in altered(without_gpu)
 
 
 def test_a_side_that_ran_on_a_gpu_alone_has_no_time_and_leaves_its_place_in_the_figure_to_one_that_has():
@@ -284,7 +284,7 @@ def test_opponents_with_too_few_steps_are_said_to_be_hurried():
 def test_who_used_validation_labels_with_few_labels_is_said():
     text = altered()
     assert "No validation labels were used to choose epochs or L2." in text
-    assert "were trained for 4,000 steps" in text
+    assert "was trained for 4,000 steps" in text
     text = altered(keep=of_older_transfer)
     assert "The runs of transfer learning with few labels also used 10,000 labelled validation images" in text
     assert "The runs of the compact CNN and tutorial CNN used none and kept the last epoch." in text

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transfer_utils.utils.supervised import run_child, stop_children
+from transfer_utils.utils.supervised import PROGRAM, run_child, stop_children
 
 
 @dataclass
@@ -68,7 +68,7 @@ def ended(owner: str) -> BackgroundJob | None:
 
 def _run(job: BackgroundJob, owner: str, arguments: Sequence[str]) -> None:
     try:
-        status, job.message = run_child(arguments, os.getcwd(), owner=owner)
+        status, job.message = run_child(arguments, os.getcwd(), PROGRAM, owner=owner)
     except OSError as error:
         status, job.message = 1, f"It could not be started: {error.strerror}."
     job.status = status

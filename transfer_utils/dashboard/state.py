@@ -31,8 +31,8 @@ def follow_address() -> None:
     """Adopt an address to which the reader went back or forward. Call it before the first widget is drawn.
 
     Otherwise the session is newer: a click that the browser sent before it knew of the last change has an old address.
-    If a widget's message overtakes the run of a step back, Streamlit drops the mark of that step, and it looks like such
-    a click: the address stays, and the reader has to go back once more.
+    If a widget's message overtakes the run of a step back, Streamlit drops the mark of that step, which then looks like
+    such a click: the address stays, and the reader has to go back once more.
     """
     known = st.session_state.setdefault(_KNOWN, {})
     st.session_state[_DRAWN] = {}

@@ -111,7 +111,11 @@ def open_or_build(base: Path, decode: Callable[[], Iterable[Chunk]]) -> ImageSto
     def matches(note: Note, sha256: str) -> bool:
         about = note["about"]
         hashes = (about[PIXELS], about[LABELS])
-        return note["sha256"] == _digest(json.dumps(about)) and hashes == (sha256, files.sha256_of(labels_path))
+        return (
+            "skipped_at" in about
+            and note["sha256"] == _digest(json.dumps(about))
+            and hashes == (sha256, files.sha256_of(labels_path))
+        )
 
     mapped, note = open_array(base.with_name(base.name + PIXELS), pixels, make_note, matches)
     images = np.asarray(mapped)  # a plain array: every batch cut from an np.memmap would be one too

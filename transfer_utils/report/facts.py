@@ -63,7 +63,7 @@ def headline(results: Results) -> list[str]:
         )
     sentences.append(
         f"**{points(gained)}** over the best opponent on record, the {name} from scratch, each at the best setting "
-        f"tried ({seeds(gained.n)}{clock})."
+        f"of its grid ({seeds(gained.n)}{clock})."
     )
     for level, compared in list(by_labels(results).items())[-1:]:
         few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]
@@ -126,10 +126,11 @@ def recipe(each: Configuration) -> str:
     """Return the epochs, learning rate, size and depth of a configuration, after the preset that repeats it, if any."""
     config, transfer = each.config, each.config.model == "transfer"
     epochs = len(next(reversed(each.first.curves.values()))["val_loss"])
-    trained_at = config.learning_rate_stage2 if transfer else config.learning_rate_baseline
-    parts = [f"{epochs} epochs at {rate(trained_at)}"]
+    stage = "baseline" if not transfer else "stage2" if config.n_unfreeze else "stage1"
+    parts = [f"{epochs} epochs at {rate(getattr(config, f'learning_rate_{stage}'))}"]
     if transfer:
-        parts += [f"{config.image_size} px", f"{layers(config.n_unfreeze)} layers"]
+        depth = f"{layers(config.n_unfreeze)} layers" if config.n_unfreeze else "backbone frozen"
+        parts += [f"{config.image_size} px", depth]
     if config.preset in PRESETS:
         named = preset(config.preset, model=config.model, baseline=config.baseline)
         if identity(named, ignoring=REPEATS) == identity(config, ignoring=REPEATS):

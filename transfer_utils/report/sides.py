@@ -112,9 +112,9 @@ def hurried(few: FewLabels) -> list[Configuration]:
     return [side for side in _opponents(few) if side.steps < ENOUGH_STEPS]
 
 
-def opponent_steps(few: FewLabels) -> tuple[int, int]:
-    """Return the fewest and the most training steps of an opponent with few labels."""
-    steps = [side.steps for side in _opponents(few)]
+def training_steps(few: FewLabels) -> tuple[int, int]:
+    """Return the fewest and the most training steps of a model with few labels."""
+    steps = [side.steps for compared in few.values() for side in compared.values()]
     return min(steps), max(steps)
 
 
