@@ -21,7 +21,7 @@ from transfer_utils.results.summary import Configuration, Results
 def abstract_sources(results: Results) -> list[Run]:
     """Return the runs whose accuracies and times the abstract of the article states."""
     fewest = list(by_labels(results).values())[:1]
-    longest = results.best("transfer")[0]
+    longest = results.best("transfer")
     stated = [short(results), longest, *(side for compared in (sides(results), *fewest) for side in compared.values())]
     return _unique(_runs(stated))
 

@@ -47,7 +47,7 @@ def headline(results: Results) -> list[str]:
 
     Of the gains with few labels, it is the one with most of them.
     """
-    first, compared, longest = short(results), sides(results), results.best("transfer")[0]
+    first, compared, longest = short(results), sides(results), results.best("transfer")
     transfer, opponent, gained = compared["transfer"], strongest(compared), gain(compared)
     name, times = MODEL_NAMES[opponent.kind], [side.seconds for side in (transfer, opponent)]
     runs = seeds(min(len(side.clocked) for side in (transfer, opponent)))

@@ -42,7 +42,7 @@ def sides(results: Results, labels: int = 0) -> dict[str, Configuration]:
     Raises:
         UserError: with all labels, transfer learning or every CNN is missing; the message holds the command.
     """
-    best = {kind: results.best(kind, labels)[0] for kind in ("transfer", *OPPONENTS)}
+    best = {kind: results.best(kind, labels) for kind in ("transfer", *OPPONENTS)}
     if not labels:
         tuned = load_study(OPPONENTS_STUDY).of_group(TUNED)[0]
         best["transfer"] = _on_record(results, tuned) or short(results)

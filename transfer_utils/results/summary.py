@@ -125,8 +125,8 @@ class Results:
         """Return every configuration of a kind on record with this number of labels per class, 0 for all."""
         return [each for each in self.pool if (each.kind, each.config.labels_per_class) == (kind, labels)]
 
-    def best(self, kind: str, labels: int = 0) -> tuple[Configuration | None, int]:
-        """Return the configuration of a kind with the highest mean validation accuracy, and of how many it is the best.
+    def best(self, kind: str, labels: int = 0) -> Configuration | None:
+        """Return the configuration of a kind with the highest mean validation accuracy; None if none is on record.
 
         Those with at least ``MIN_SEEDS`` seeds come first, since of many single runs the best one was lucky as well.
         With few labels, those that chose nothing on validation come before all: what one chooses on are labels too.
@@ -138,7 +138,7 @@ class Results:
         if labels:
             tried = [each for each in tried if each.config.selection == "none"] or tried
         repeated = [each for each in tried if len(each.runs) >= MIN_SEEDS] or tried
-        return max(repeated, key=lambda configuration: configuration.accuracy().mean, default=None), len(tried)
+        return max(repeated, key=lambda configuration: configuration.accuracy().mean, default=None)
 
 
 def collect(study: Study, runs: Sequence[Run]) -> Results:
