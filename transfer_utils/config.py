@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from transfer_utils.errors import UserError
-from transfer_utils.option_errors import explain_option, near, shown, unknown
+from transfer_utils.errors import UserError, nearest
+from transfer_utils.option_errors import explain_option, shown, unknown
 from transfer_utils.presets import BASELINE_OPTIONS, PRESETS
 
 Backbone = Literal["MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "InceptionV3", "VGG16"]
@@ -358,7 +358,7 @@ def preset(name: str, **options: Any) -> RunConfig:
     """
     known = ("none", *PRESETS)
     if name not in known:
-        raise UserError(f"preset must be one of {', '.join(known)}, got {shown(name)}.{near(name, known)}")
+        raise UserError(f"preset must be one of {', '.join(known)}, got {shown(name)}.{nearest(name, known)}")
     for key in options:
         if key not in RunConfig.model_fields:
             raise UserError(unknown("option", key, RunConfig.model_fields))

@@ -46,13 +46,13 @@ def explain_option(item: Mapping[str, Any], name: str, fields: Mapping[str, Any]
     if expected is None:  # a kind of error that no option or key of ours can have today
         return f"{name}: {item['msg']}."
     allowed = get_args(fields[name].annotation) if kind == "literal_error" else ()
-    hint = near(item["input"], allowed)
+    hint = nearest(item["input"], allowed)
     return f"{name} must be {expected.format(**item.get('ctx', {}))}, got {shown(item['input'])}.{hint}"
 
 
 def unknown(what: str, name: Any, known: Iterable[str]) -> str:
     """Return that there is no option, key or preset of this name, and the nearest one that there is."""
-    return f"There is no {what} {shown(name)}.{near(name, known)}"
+    return f"There is no {what} {shown(name)}.{nearest(name, known)}"
 
 
 def shown(value: Any) -> str:
@@ -62,8 +62,3 @@ def shown(value: Any) -> str:
     except ValueError:
         return f"a number of {value.bit_length()} bits" if isinstance(value, int) else "a number of many digits"
     return text if len(text) <= 80 else f"{text[:40]}...{text[-20:]}"
-
-
-def near(value: Any, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"``, or an empty string if no known name is close to ``value``."""
-    return nearest(value, known) if isinstance(value, str) and len(value) <= 80 else ""

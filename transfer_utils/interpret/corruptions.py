@@ -36,7 +36,7 @@ def corrupt(images: np.ndarray, kind: str, severity: int, seed: int = 0) -> np.n
         UserError: an unknown kind, a severity outside 1 to 5, or images of the wrong dtype or shape.
     """
     if kind not in SEVERITIES:
-        raise UserError(f"kind must be one of {', '.join(SEVERITIES)}, got {kind!r}.{nearest(str(kind), SEVERITIES)}")
+        raise UserError(f"kind must be one of {', '.join(SEVERITIES)}, got {kind!r}.{nearest(kind, SEVERITIES)}")
     if severity not in range(1, 6):
         raise UserError(f"severity must be 1 to 5, got {severity}.")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
