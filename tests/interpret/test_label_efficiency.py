@@ -10,7 +10,7 @@ from transfer_utils.experiment.run import run_experiment
 from transfer_utils.interpret import label_efficiency
 from transfer_utils.interpret.label_efficiency import measure_label_efficiency
 from transfer_utils.models.saving import load_model
-from transfer_utils.results.curves import LabelEfficiencyPoint, summarise, verdict
+from transfer_utils.results.by_labels import LabelEfficiencyPoint, summarise, verdict
 
 
 def points(transfer, baseline):

@@ -21,7 +21,7 @@ from transfer_utils.features import extract_features
 from transfer_utils.models.networks import BASELINES, build_feature_extractor
 from transfer_utils.models.saving import load_model
 from transfer_utils.records import Run
-from transfer_utils.results.curves import LabelEfficiencyPoint
+from transfer_utils.results.by_labels import LabelEfficiencyPoint
 from transfer_utils.training import distribute
 from transfer_utils.training.linear_head import solve_head
 from transfer_utils.training.stages import train_baseline

@@ -10,7 +10,8 @@ from transfer_utils import plotting
 from transfer_utils.report.comparison import draw_comparison
 from transfer_utils.report.facts import depths
 from transfer_utils.report.sides import best_cnn, by_labels, sides, timed
-from transfer_utils.results.curves import LabelEfficiencyPoint, fine_tuning_curve, summarise
+from transfer_utils.results.by_labels import LabelEfficiencyPoint, summarise
+from transfer_utils.results.curves import fine_tuning_curve
 from transfer_utils.results.formatting import rate
 from transfer_utils.results.summary import Results
 
