@@ -32,6 +32,14 @@ gatherUsageStats = true
 
 
 @pytest.mark.fault(30)
+def test_the_server_is_bound_to_localhost_and_sends_no_statistics(tmp_path):
+    command = launch.command(tmp_path, 8123)
+    assert command[:4] == [sys.executable, "-m", "streamlit", "run"]
+    assert {"--server.address=127.0.0.1", "--server.port=8123", "--browser.gatherUsageStats=false"} <= set(command)
+    assert command[-2:] == ["--runs", str(tmp_path)]
+
+
+@pytest.mark.fault(30)
 def test_another_configuration_cannot_weaken_the_server(tmp_path, monkeypatch):
     """The server is started in a folder whose configuration allows everything, with such environment variables."""
     (tmp_path / ".streamlit").mkdir()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -97,6 +99,20 @@ def test_bad_files_are_skipped_counted_and_named(folder, tmp_path):
         assert store.skipped[0].startswith("cat/03.png: not a picture")
         kept = [f"cat/{n}.png" for n in range(3)] + [f"dog/{n}.png" for n in range(3)]
         assert store.files.names() == kept and store.listed.counts.tolist() == [15, 3]
+
+
+@pytest.mark.fault(15, 20)
+def test_a_store_that_does_not_say_which_files_were_skipped_is_built_again(folder, tmp_path):
+    (folder / "cat" / "1.png").write_bytes(b"no picture")
+    before = decode_folder(listed(folder), 8, tmp_path / "cache")
+    [path] = (tmp_path / "cache").glob("*.json")
+    about = json.loads(path.read_text())["about"]
+    del about["skipped_at"]
+    path.write_text(json.dumps({"about": about, "sha256": hashlib.sha256(json.dumps(about).encode()).hexdigest()}))
+    with pytest.warns(UserWarning, match="is damaged; it is built again"):
+        after = decode_folder(listed(folder), 8, tmp_path / "cache")
+    assert after.sha256 == before.sha256 and after.files.names() == before.files.names()
+    assert after.files.names() == ["cat/0.png", "cat/2.png", *(f"dog/{n}.png" for n in range(3))]
 
 
 @pytest.mark.fault(20)

@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from transfer_utils.config import identity, preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate
-from transfer_utils.presets import PRESETS
 from transfer_utils.records import RunRecord
 from transfer_utils.report.sides import by_labels, gain, short, sides, strongest, validation
 from transfer_utils.results.claims import NAMES, EvaluatedClaim
 from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_patience, timeline
 from transfer_utils.results.formatting import duration, labels, layers, percent, points, rate, seeds
-from transfer_utils.results.options import REPEATS, option_text, value_text
+from transfer_utils.results.options import option_text, repeating_preset, value_text
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
 from transfer_utils.studies.spec import StudyGroup
 from transfer_utils.utils.palette import MODEL_NAMES
@@ -75,17 +73,18 @@ def _on_test(side: Configuration) -> str:
     return percent(side.accuracy("test_end2end"))
 
 
+def _in_labels(side: Configuration) -> str:
+    """Return the accuracy on test; that of one run says so, because its interval leaves out what a seed changes."""
+    return _on_test(side) + (f", {seeds(1)}" if len(side.runs) == 1 else "")
+
+
 def label_table(results: Results) -> tuple[list[str], list[list[str]]]:
     """Return the columns and a row for each number of labels: test accuracies and the gain over the best opponent."""
     levels = by_labels(results) | {0: sides(results)}
     kinds = [kind for kind in ("transfer", *OPPONENTS) if any(kind in compared for compared in levels.values())]
     rows = []
     for n, compared in levels.items():
-        cells = [_on_test(compared[kind]) if kind in compared else MISSING for kind in kinds]
-        cells = [
-            f"{cell}, 1 run" if kind in compared and len(compared[kind].runs) == 1 else cell
-            for kind, cell in zip(kinds, cells, strict=True)
-        ]
+        cells = [_in_labels(compared[kind]) if kind in compared else MISSING for kind in kinds]
         gained = gain(compared)
         over = f"{points(gained)} over the {MODEL_NAMES[strongest(compared).kind]}, {seeds(gained.n)}"
         rows.append([labels(n), *cells, over])
@@ -131,11 +130,8 @@ def recipe(each: Configuration) -> str:
     if transfer:
         depth = f"{layers(config.n_unfreeze)} layers" if config.n_unfreeze else "backbone frozen"
         parts += [f"{config.image_size} px", depth]
-    if config.preset in PRESETS:
-        named = preset(config.preset, model=config.model, baseline=config.baseline)
-        if identity(named, ignoring=REPEATS) == identity(config, ignoring=REPEATS):
-            parts[0] = f"`{config.preset}`: {parts[0]}"
-    return ", ".join(parts)
+    named = repeating_preset(config)
+    return (f"`{named.preset}`: " if named else "") + ", ".join(parts)
 
 
 def setting_groups(results: Results) -> list[StudyGroup]:

@@ -34,7 +34,8 @@ def figures_of(results: Results) -> dict[str, str]:
 
 def _over_time(results: Results) -> Figure:
     compared = timed(results)
-    return plotting.plot_accuracy_over_time(*(side.clocked[0] for side in compared.values()), models=list(compared))
+    records = (side.clocked[0].record for side in compared.values())
+    return plotting.plot_accuracy_over_time(*records, models=list(compared))
 
 
 def _confusion(results: Results) -> Figure:

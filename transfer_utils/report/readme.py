@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transfer_utils.config import identity, preset
 from transfer_utils.errors import UserError
-from transfer_utils.presets import BASELINE_OPTIONS, PRESETS
 from transfer_utils.records import RECORD_NAME, Run, RunRecord
 from transfer_utils.results.formatting import markdown_table, percent
-from transfer_utils.results.options import REPEATS, by_configuration, model_name
+from transfer_utils.results.options import by_configuration, model_name, repeating_preset
 from transfer_utils.results.summary import Configuration
 from transfer_utils.utils.text import MISSING
 
 
 def results_table(runs: Sequence[Run]) -> str:
     """Return a row for each preset: mean accuracies over the seeds, and time and command of the lowest seed."""
-    kinds = [{"model": "transfer"}, *({"model": "baseline", "baseline": kind} for kind in BASELINE_OPTIONS)]
-    configs = [preset(name, **kind) for name in PRESETS for kind in kinds]
-    presets = {identity(config, ignoring=REPEATS): config for config in configs}
     completed = [run for run in runs if run.path.name == RECORD_NAME and run.record.status == "completed"]
     rows = []
     for repeats in by_configuration(completed, lambda run: run.record.config):
-        config = presets.get(identity(repeats[0].record.config, ignoring=REPEATS))
+        config = repeating_preset(repeats[0].record.config)
         if not config:
             continue
         newest = dict(sorted({run.record.config.get("seed", 0): run for run in repeats}.items()))

@@ -69,11 +69,12 @@ def tries(results: Results, side: Configuration) -> int:
 def edges(results: Results, side: Configuration) -> list[str]:
     """Return in words at which ends of its grid a side has its best setting: it may be better still beyond them."""
     stage, found = "baseline" if side.config.model == "baseline" else "stage2", []
+    grid = _grid(results, side)
     for option, lowest, highest in (
         ("learning_rate", "the lowest rate", "the highest rate"),
         ("epochs", "the shortest training", "the longest training"),
     ):
-        values = [getattr(each.config, f"{option}_{stage}") for each in _grid(results, side)]
+        values = [getattr(each.config, f"{option}_{stage}") for each in grid]
         mine = getattr(side.config, f"{option}_{stage}")
         if min(values) < max(values):
             found += [lowest] * (mine == min(values)) + [highest] * (mine == max(values))

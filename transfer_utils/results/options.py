@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
-from transfer_utils.config import ALL_LAYERS, FORMER_NAMES, RunConfig, identity
+from transfer_utils.config import ALL_LAYERS, FORMER_NAMES, Identity, RunConfig, identity, preset
+from transfer_utils.presets import BASELINE_OPTIONS, PRESETS
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import as_text, finite_number
 
@@ -33,6 +35,18 @@ TRANSFER_ONLY |= {"views", "patience"}  # the schedule of the baseline is cosine
 EPOCHS_OF = {"epochs_stage1": "of the head", "epochs_stage2": "of fine-tuning", "epochs_baseline": "from scratch"}
 
 Item = TypeVar("Item")
+
+
+def repeating_preset(options: RunConfig | Mapping[str, Any]) -> RunConfig | None:
+    """Return the options of the preset that repeats this configuration, whatever its name was; None if none does."""
+    return _presets().get(identity(options, ignoring=REPEATS))
+
+
+@cache
+def _presets() -> dict[Identity, RunConfig]:
+    kinds = [{"model": "transfer"}, *({"model": "baseline", "baseline": kind} for kind in BASELINE_OPTIONS)]
+    configs = [preset(name, **kind) for name in PRESETS for kind in kinds]
+    return {identity(config, ignoring=REPEATS): config for config in configs}
 
 
 def by_configuration(

@@ -68,14 +68,14 @@ class Configuration:
         return max(steps, self.first.config.get("min_steps", 0))  # few images are repeated within an epoch
 
     @property
-    def clocked(self) -> list[RunRecord]:
-        """The records of the runs without a GPU, the only ones whose times are compared."""
-        return [record for record in self.records if not record.on_gpu]
+    def clocked(self) -> list[Run]:
+        """The runs without a GPU, the only ones whose times are compared."""
+        return [run for run in self.runs.values() if not run.record.on_gpu]
 
     @property
     def seconds(self) -> float:
         """The mean seconds of a whole run without a GPU; NaN if all of them had one."""
-        seconds = [record.timing_sec.get("total") or math.nan for record in self.clocked]
+        seconds = [run.record.timing_sec.get("total") or math.nan for run in self.clocked]
         return float(np.mean(seconds)) if seconds else math.nan
 
     def measured(self, metric: str) -> dict[int, Estimate]:
