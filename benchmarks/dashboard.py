@@ -19,13 +19,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from benchmarks.pairs import wait_until_quiet
-from tests.dashboard.server import BROWSER_FLAGS, CENTRE, CHROMIUM, served
+from tests.dashboard.server import CENTRE, chromium, served
 from tests.samples import TESTED_CLASSES, predictions, write_study, write_tested
 from transfer_utils.records import RECORD_NAME, read_record
 from transfer_utils.utils.files import lock, write_json
@@ -52,8 +53,7 @@ def measure(runs: int = 1000, repeats: int = 5, max_wait: float = 0.0) -> dict:
     load = os.getloadavg()[0]  # above the number of cores, other processes slow down the measurement
     with tempfile.TemporaryDirectory() as folder:
         n = write_runs(Path(folder), runs)
-        with served(folder) as (address, server), sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
+        with served(folder) as (address, server), chromium() as browser:
             first = [first_paint(browser, address, n) for _ in range(repeats + 1)]
             page = browser.new_page(viewport={"width": 1440, "height": 1000})
             clicks = time_clicks(page, address, n, repeats)
@@ -62,7 +62,6 @@ def measure(runs: int = 1000, repeats: int = 5, max_wait: float = 0.0) -> dict:
                     clicks[name.replace("click", "one run in progress")] = seconds
             memory = psutil.Process(server.pid).memory_info().rss
             time_cells(browser, clicks)
-            browser.close()
     return {
         "runs": n,
         "cores": os.cpu_count(),
@@ -123,20 +122,17 @@ def time_clicks(page: Page, address: str, runs: int, repeats: int) -> dict[str, 
     wait_for(page, f"{runs} of {runs} runs", CELL)
     seconds: dict[str, list[float]] = {}
     for row in range(repeats):
-        _record(seconds, "click: tick a run", page, lambda row=row: _select(page, row, runs))
+        _record(seconds, "click: tick a run", page, _select, row, runs)
     for _ in range(repeats):
         for query, matches in (("seed=0", runs // 3), ("", runs)):
-            _record(
-                seconds, "click: search", page, lambda query=query, matches=matches: _search(page, query, matches, runs)
-            )
+            _record(seconds, "click: search", page, _search, query, matches, runs)
         for name, text, chart in (
             ("Compare", "Options that differ", "[class*=chart-compare]"),
             ("One run", "Validation accuracy", "[class*=-curves]:not([class*=compare])"),
             ("Study", "Image size", "[class*=Image-size]"),
         ):
-            mark = CHART.format(chart)
-            _record(seconds, f"click: open {name}", page, lambda args=(name, text, mark): _open(page, *args))
-        _record(seconds, "click: open Runs", page, lambda: _open(page, "Runs", f"{runs} of {runs} runs", CELL))
+            _record(seconds, f"click: open {name}", page, _open, name, text, CHART.format(chart))
+        _record(seconds, "click: open Runs", page, _open, "Runs", f"{runs} of {runs} runs", CELL)
     return seconds
 
 
@@ -152,9 +148,7 @@ def time_cells(browser: Browser, seconds: dict[str, list[float]]) -> None:
                 if true != predicted:
                     where = page.locator(".chart.clickable").evaluate(CENTRE, [predicted, true])
                     text = f"{count} images of {TESTED_CLASSES[true]}, predicted {TESTED_CLASSES[predicted]}"
-                    _record(
-                        seconds, "click: a cell of Mistakes", page, lambda args=(page, where, text): _click_cell(*args)
-                    )
+                    _record(seconds, "click: a cell of Mistakes", page, _click_cell, where, text)
             page.close()
 
 
@@ -163,8 +157,8 @@ def _click_cell(page: Page, where: list[float], text: str) -> None:
     wait_for(page, text, '[data-test-script-state="notRunning"]')  # the pictures come last
 
 
-def _record(seconds: dict[str, list[float]], name: str, page: Page, act: Callable[[], object]) -> None:
-    seconds.setdefault(name, []).append(timed(act))
+def _record(seconds: dict[str, list[float]], name: str, page: Page, act: Callable[..., None], *arguments: Any) -> None:
+    seconds.setdefault(name, []).append(timed(lambda: act(page, *arguments)))
     page.wait_for_selector('[data-test-script-state="notRunning"]')
     page.wait_for_timeout(300)  # the end of this drawing must not count for the next action
 

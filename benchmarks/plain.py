@@ -55,15 +55,10 @@ def best_train_batch(split: Split, n_classes: int, config: RunConfig) -> int:
 
 def train_head(head: keras.Model, train: tuple, validation: tuple, config: RunConfig, epochs: int) -> float:
     """Fit ``head`` on features in memory with Keras's own loop; return its best validation accuracy."""
-    compile_model(
-        head,
-        build_optimizer(config.optimizer_stage1, config.learning_rate_stage1, config.weight_decay),
-        config.label_smoothing,
-    )
-    history = head.fit(
-        *train, validation_data=validation, epochs=epochs, batch_size=config.batch_size, verbose=0, shuffle=True
-    ).history
-    return max(history["val_accuracy"])
+    optimizer = build_optimizer(config.optimizer_stage1, config.learning_rate_stage1, config.weight_decay)
+    compile_model(head, optimizer, config.label_smoothing)
+    options = {"epochs": epochs, "batch_size": config.batch_size, "verbose": 0}
+    return max(head.fit(*train, validation_data=validation, **options).history["val_accuracy"])
 
 
 def training_images(split: Split, n_classes: int, config: RunConfig) -> tf.data.Dataset:
@@ -86,9 +81,8 @@ def training_images(split: Split, n_classes: int, config: RunConfig) -> tf.data.
 def fine_tune(model: keras.Model, data: tf.data.Dataset, steps: int, config: RunConfig, epochs: int) -> list[float]:
     """Fit the unfrozen layers with Keras's own loop on the recipe's schedule; return the seconds of each epoch."""
     schedule = warm_up_and_cosine(config.learning_rate_stage2, steps * epochs)
-    compile_model(
-        model, build_optimizer(config.optimizer_stage2, schedule, config.weight_decay), config.label_smoothing
-    )
+    optimizer = build_optimizer(config.optimizer_stage2, schedule, config.weight_decay)
+    compile_model(model, optimizer, config.label_smoothing)
     ends = [time.perf_counter()]
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     model.fit(data, epochs=epochs, verbose=0, callbacks=[clock], shuffle=False)  # the pipeline has shuffled
@@ -102,10 +96,7 @@ def recipe(train: Split, validation: Split, n_classes: int, config: RunConfig, p
     head = build_top_classifier(extractor.output.shape[-1], n_classes, config)
     model = build_full_model(base, head, config)
     data = [
-        (
-            extractor.predict(split.take(), batch_size=predict_batch, verbose=0),
-            split.one_hot(n_classes),
-        )
+        (extractor.predict(split.take(), batch_size=predict_batch, verbose=0), split.one_hot(n_classes))
         for split in (train, validation)
     ]
     train_head(head, *data, config, config.epochs_stage1 or HEAD_EPOCHS)

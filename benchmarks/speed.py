@@ -189,15 +189,8 @@ def end_to_end_all(data_dir: str, measure: Measure) -> Rows:
     return _both_stages("40,000 images", data_dir, measure, [("classic", "fast"), ("classic", "short")])
 
 
-COMPARISONS = {
-    "trunk": trunk,
-    "head": head,
-    "stage2_epoch": stage2_epoch,
-    "batch_norm": batch_norm,
-    "single_image": single_image,
-    "end_to_end": end_to_end,
-    "end_to_end_all": end_to_end_all,
-}
+ALL = (trunk, head, stage2_epoch, batch_norm, single_image, end_to_end, end_to_end_all)
+COMPARISONS = {comparison.__name__: comparison for comparison in ALL}
 
 
 def _both_stages(images: str, data_dir: str, measure: Measure, pairs: list[tuple[str, str]], **options: Any) -> Rows:
@@ -298,8 +291,8 @@ def _row(
     what: str, against: str, measured: dict, slow: str, fast: str, n: int, unit: str, target: float | None
 ) -> dict[str, Any]:
     """Return one line of the table: both rates, how many times faster, its spread, the load, and the aim."""
-    line = {"what": what, "against": against, "unit": unit, "target": target}
-    return line | compare(measured[slow], measured[fast], n)
+    compared = compare(measured[slow], measured[fast], n)
+    return {"what": what, "against": against, "unit": unit, "target": target, **compared}
 
 
 def _accuracies(measured: dict, slow: str, fast: str) -> dict[str, Any]:

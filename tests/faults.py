@@ -107,25 +107,22 @@ def _generation(kind: Kind, path: Path) -> int:
         return -1
 
 
-def record_kind() -> Kind:
+def record_kind(naive: bool = False) -> Kind:
     from transfer_utils.records import RunRecord, read_record
 
     def write(path: Path, generation: int) -> None:
-        RunRecord(notes=[str(generation)] * NOTES).save(path)
+        notes = [str(generation)] * NOTES
+        if naive:
+            with open(path, "w") as file:
+                json.dump({"notes": notes}, file)
+        else:
+            RunRecord(notes=notes).save(path)
 
     def read(path: Path) -> int:
         notes = read_record(path).notes
         return int(notes[0]) if notes == notes[:1] * NOTES else -1
 
     return Kind(".json", write, read)
-
-
-def naive_kind() -> Kind:
-    def write(path: Path, generation: int) -> None:
-        with open(path, "w") as file:
-            json.dump({"notes": [str(generation)] * NOTES}, file)
-
-    return Kind(".json", write, record_kind().read)
 
 
 def array_kind() -> Kind:
@@ -172,7 +169,7 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "array": array_kind,
     "keras": lambda: model_kind(".keras"),
     "h5": lambda: model_kind(".h5"),
-    "naive": naive_kind,
+    "naive": lambda: record_kind(naive=True),
     "naive-keras": lambda: model_kind(".keras", naive=True),
     "naive-h5": lambda: model_kind(".h5", naive=True),
 }

@@ -11,29 +11,17 @@ BLOCK = 4096
 
 @dataclass
 class FileServer:
-    """What a server sends, and what it was asked for. Start it with the fixture ``serve``.
-
-    Attributes:
-        content: the file.
-        rate: bytes per second; 0 sends without a pause.
-        stops_after: bytes of each response after which the server closes the connection, or hangs.
-        hangs: it stops sending and keeps the connection open.
-        ranges: it understands Range requests; otherwise it always sends all of the file.
-        status: it answers with this error and nothing else.
-        gate: it sends nothing until this event is set.
-        requests: the Range header of each request, None for one without.
-        sent: bytes in all responses.
-    """
+    """What a server sends, and what it was asked for. Start it with the fixture ``file_server``."""
 
     content: bytes
-    rate: float = 0.0
-    stops_after: int | None = None
-    hangs: bool = False
-    ranges: bool = True
-    status: int = 0
-    gate: threading.Event | None = None
-    requests: list[str | None] = field(default_factory=list)
-    sent: int = 0
+    rate: float = 0.0  # bytes per second; 0 sends without a pause
+    stops_after: int | None = None  # bytes of each response after which it closes the connection, or hangs
+    hangs: bool = False  # it stops sending and keeps the connection open
+    ranges: bool = True  # it understands Range requests; otherwise it always sends all of the file
+    status: int = 0  # it answers with this error and nothing else
+    gate: threading.Event | None = None  # it sends nothing until this event is set
+    requests: list[str | None] = field(default_factory=list)  # the Range header of each, None for one without
+    sent: int = 0  # bytes in all responses
     closing: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 

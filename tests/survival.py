@@ -13,7 +13,6 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -21,65 +20,53 @@ COUNTS, PAGE = "faults.json", "faults.md"
 LEFT_OUT = {"torture"}  # markers that ``make test`` deselects
 
 
-class Fault(NamedTuple):
-    """What goes wrong, and what happens then."""
-
-    what: str
-    then: str
-
-
-FAULTS = {
-    1: Fault("killed while the run record is written", "the old record or the new one, always valid JSON"),
-    2: Fault("killed while a model is saved (.keras, .h5)", "the previous file still loads"),
-    3: Fault("killed while a cache is written", "the cache is built again, never half-read"),
-    4: Fault(
-        "killed in a stage or between two", "the same command continues; the final weights are the same to the bit"
+FAULTS = {  # what goes wrong, and what happens then
+    1: ("killed while the run record is written", "the old record or the new one, always valid JSON"),
+    2: ("killed while a model is saved (.keras, .h5)", "the previous file still loads"),
+    3: ("killed while a cache is written", "the cache is built again, never half-read"),
+    4: ("killed in a stage or between two", "the same command continues; the final weights are the same to the bit"),
+    5: ("disk full: record, model, cache", "exit status 1, a clear message, the previous file intact"),
+    6: ("Ctrl-C, SIGTERM, SIGHUP", "the record says `interrupted`; exit status 130, 143, 129; no traceback"),
+    7: ("two runs with the same output folder", "both are kept, under different names"),
+    8: ("eight processes want the same cache", "one builds it, all read the same bytes"),
+    9: ("the holder of a lock is killed", "the lock is free"),
+    10: ("weights truncated, of another network, or no HDF5", "named, moved out of use, never trained on"),
+    11: ("no network and nothing cached", "one paragraph: what is missing, where to put it, what needs neither"),
+    12: ("archive with a wrong hash, links or paths that lead out", "refused; nothing is written outside"),
+    13: ("hostile model file (Lambda, pickle, links)", "refused; none of its code runs"),
+    14: ("a flipped byte in a cache", "a checksum catches it; it is built again"),
+    15: ("a cache of other weights, size, split or version", "another key: not used"),
+    16: ("the loss becomes NaN or infinite", "the run stops as `diverged`; the record holds null, not NaN"),
+    17: ("labels out of range, or fewer than images", "an error before training, with the value"),
+    18: ("a class missing from a split, an empty folder, one image", "a named error, or null for that class"),
+    19: ("grey, RGBA, CMYK, 16-bit, palette, animated images", "converted to RGB"),
+    20: ("odd shapes, 20 megapixels, image bombs, damaged files", "cut by rule; bad files are skipped and counted"),
+    21: ("pixels scaled to [0, 1] or [-1, 1] already", "an error that explains the 0–255 rule"),
+    22: ("three times as many images", "memory does not grow with them"),
+    23: ("a record that is damaged, foreign, deep or huge", "listed with the reason; good runs are still shown"),
+    24: ("markup or control characters in names", "shown as text"),
+    25: ("links, `..` and pipes in the runs folder", "nothing outside is read; nothing hangs"),
+    26: ("a record vanishes or changes while it is read", "read again, then left out"),
+    27: ("the clock runs backwards", "durations are monotonic; order is by number"),
+    28: ("a notebook fails, hangs, or its kernel dies", "named with its cell; the partial copy is kept"),
+    29: ("a mistyped option, or any other words", "an error before anything runs; the nearest name is offered"),
+    30: ("somebody else wants the dashboard", "it listens to this machine alone, and sends nothing anywhere"),
+    31: ("the same seed, machine and thread count", "the same SHA-256 of the weights, three times"),
+    32: ("a download trickles, hangs, breaks off or has a wrong byte", "the next address continues; refused by name"),
+    33: ("a note in the cache is empty, cut or of another type", "a warning names it; it is made again"),
+    34: ("SIGHUP, Ctrl-C at the first moment, a killed dashboard", "as by Ctrl-C; no traceback; nothing is left"),
+    35: ("a record says running and its lock is free", "shown as stopped, with the command that resumes it"),
+    36: ("±1e308, a null curve, NaN or a BOM in a record", "that part is left out, with a note; the rest stays"),
+    37: ("a model file of kilobytes that declares gigabytes", "refused before memory is taken for it"),
+    38: (
+        "`.jfif`, HEIC, nested, empty and hidden files, copies across splits",
+        "read or named; nothing vanishes unsaid",
     ),
-    5: Fault("disk full: record, model, cache", "exit status 1, a clear message, the previous file intact"),
-    6: Fault("Ctrl-C, SIGTERM, SIGHUP", "the record says `interrupted`; exit status 130, 143, 129; no traceback"),
-    7: Fault("two runs with the same output folder", "both are kept, under different names"),
-    8: Fault("eight processes want the same cache", "one builds it, all read the same bytes"),
-    9: Fault("the holder of a lock is killed", "the lock is free"),
-    10: Fault("weights truncated, of another network, or no HDF5", "named, moved out of use, never trained on"),
-    11: Fault("no network and nothing cached", "one paragraph: what is missing, where to put it, what needs neither"),
-    12: Fault("archive with a wrong hash, links or paths that lead out", "refused; nothing is written outside"),
-    13: Fault("hostile model file (Lambda, pickle, links)", "refused; none of its code runs"),
-    14: Fault("a flipped byte in a cache", "a checksum catches it; it is built again"),
-    15: Fault("a cache of other weights, size, split or version", "another key: not used"),
-    16: Fault("the loss becomes NaN or infinite", "the run stops as `diverged`; the record holds null, not NaN"),
-    17: Fault("labels out of range, or fewer than images", "an error before training, with the value"),
-    18: Fault("a class missing from a split, an empty folder, one image", "a named error, or null for that class"),
-    19: Fault("grey, RGBA, CMYK, 16-bit, palette, animated images", "converted to RGB"),
-    20: Fault(
-        "odd shapes, 20 megapixels, image bombs, damaged files", "cut by rule; bad files are skipped and counted"
-    ),
-    21: Fault("pixels scaled to [0, 1] or [-1, 1] already", "an error that explains the 0–255 rule"),
-    22: Fault("three times as many images", "memory does not grow with them"),
-    23: Fault("a record that is damaged, foreign, deep or huge", "listed with the reason; good runs are still shown"),
-    24: Fault("markup or control characters in names", "shown as text"),
-    25: Fault("links, `..` and pipes in the runs folder", "nothing outside is read; nothing hangs"),
-    26: Fault("a record vanishes or changes while it is read", "read again, then left out"),
-    27: Fault("the clock runs backwards", "durations are monotonic; order is by number"),
-    28: Fault("a notebook fails, hangs, or its kernel dies", "named with its cell; the partial copy is kept"),
-    29: Fault("a mistyped option, or any other words", "an error before anything runs; the nearest name is offered"),
-    30: Fault("somebody else wants the dashboard", "it listens to this machine alone, and sends nothing anywhere"),
-    31: Fault("the same seed, machine and thread count", "the same SHA-256 of the weights, three times"),
-    32: Fault(
-        "a download trickles, hangs, breaks off or has a wrong byte", "the next address continues; refused by name"
-    ),
-    33: Fault("a note in the cache is empty, cut or of another type", "a warning names it; it is made again"),
-    34: Fault("SIGHUP, Ctrl-C at the first moment, a killed dashboard", "as by Ctrl-C; no traceback; nothing is left"),
-    35: Fault("a record says running and its lock is free", "shown as stopped, with the command that resumes it"),
-    36: Fault("±1e308, a null curve, NaN or a BOM in a record", "that part is left out, with a note; the rest stays"),
-    37: Fault("a model file of kilobytes that declares gigabytes", "refused before memory is taken for it"),
-    38: Fault(
-        "`.jfif`, HEIC, nested, empty and hidden files, copies across splits", "read or named; nothing vanishes unsaid"
-    ),
-    39: Fault(
+    39: (
         "uploads: bombs, links, `../`, 10,000 files, long names",
         "refused with a sentence; nothing is written outside",
     ),
-    40: Fault("a place to be written is full or read-only", "said before training, with the place and its room"),
+    40: ("a place to be written is full or read-only", "said before training, with the place and its room"),
 }
 
 
@@ -181,8 +168,7 @@ def with_fresh_table(folder: Path) -> str:
     """Return the page of faults in ``folder`` with a table of the counts beside it."""
     from transfer_utils.report.readme import with_tables
 
-    path = folder / COUNTS
-    counts = json.loads(path.read_text("utf-8"))["faults"] if path.exists() else {}
+    counts = json.loads((folder / COUNTS).read_text("utf-8"))["faults"]
     return with_tables((folder / PAGE).read_text("utf-8"), {"faults": table(counts)})
 
 

@@ -3,13 +3,7 @@ import os
 import pytest
 
 from tests.pictures import new_collection, picture
-from transfer_utils.collection import (
-    MAX_ARCHIVE_BYTES,
-    check_upload,
-    checked_name,
-    collections,
-    create_collection,
-)
+from transfer_utils.collection import MAX_ARCHIVE_BYTES, check_upload, checked_name, collections, create_collection
 from transfer_utils.errors import UserError
 
 
@@ -21,6 +15,7 @@ from transfer_utils.errors import UserError
         (" . ", "needs a name"),
         ("x" * 300, "at most 60 characters, got 300"),
         ("漢" * 60 + "字" * 7, "at most 60 characters, got 67"),
+        ("🐕" * 55, "at most 200 bytes in UTF-8, got 220"),
         ("../etc", "must not begin with"),
         ("..\\etc", "must not begin with"),
         ("a/b", "must not begin with"),

@@ -19,6 +19,8 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 
+FOLLOWS_THE_LOSS = "selection must be 'validation' for epochs_stage1 and schedule 'plateau'"
+
 
 def test_the_defaults_are_those_of_the_original_script():
     config = preset("none")
@@ -48,6 +50,10 @@ def test_the_defaults_are_those_of_the_original_script():
         ({"weights": "letters", "alpha": 1.0}, "weights 'letters' fit MobileNetV2 with alpha 0.35"),
         ({"dataset": "folder"}, "data_dir must name an image folder when dataset is 'folder'"),
         ({"dataset": "photo-digits", "data_dir": "x"}, "data_dir must be empty for photo-digits"),
+        ({"selection": "none", "n_unfreeze": 1, "epochs_stage1": 0}, FOLLOWS_THE_LOSS),
+        ({"selection": "none", "schedule": "cosine"}, FOLLOWS_THE_LOSS),
+        ({"source_probe": True}, "source_probe needs weights 'letters' and stored_size 32"),
+        ({"source_probe": True, "weights": "letters", "stored_size": 64}, "source_probe needs weights 'letters' and"),
     ],
 )
 @pytest.mark.fault(29)
@@ -145,27 +151,13 @@ def test_runs_have_the_same_identity_if_only_the_storage_or_an_unused_option_dif
 def test_the_compact_baseline_sets_its_own_training_which_options_override_and_the_command_repeats():
     config = preset("cifar10-best", model="baseline", baseline="compact", warm_up_baseline=0.3)
     own = (config.learning_rate_baseline, config.weight_decay_baseline, config.epochs_baseline, config.warm_up_baseline)
-    assert own == (5e-3, 0.02, 10, 0.3)
+    assert own == (2e-2, 0.02, 20, 0.3)
     assert config.command().split()[4:] == ["--model", "baseline", "--baseline", "compact", "--warm_up_baseline", "0.3"]
-    longer = preset("cifar10", model="baseline", baseline="compact", epochs_baseline=20)  # as many as the preset has
-    assert "--epochs_baseline 20" in longer.command()
+    longer = preset("offline", model="baseline", baseline="compact", epochs_baseline=200)  # as many as the preset has
+    assert "--epochs_baseline 200" in longer.command()
     tutorial = preset("cifar10", model="baseline")
     assert identity(preset("cifar10", model="baseline", baseline="compact")) != identity(tutorial)
     assert identity(preset("cifar10", baseline="compact")) == identity(preset("cifar10")), "no matter to transfer"
-
-
-def test_selection_on_nothing_excludes_what_follows_the_validation_loss():
-    assert preset("cifar10", selection="none").selection == "none"
-    for options in ({"epochs_stage1": 1}, {"schedule": "plateau"}):
-        with pytest.raises(UserError, match="selection must be 'validation' for epochs_stage1 and schedule 'plateau'"):
-            preset("cifar10", selection="none", **options)
-
-
-def test_the_source_task_is_probed_only_where_it_is_known():
-    assert preset("offline", source_probe=True).source_probe
-    for options in ({"weights": "random"}, {"stored_size": 64}):
-        with pytest.raises(UserError, match="source_probe needs weights 'letters' and stored_size 32"):
-            preset("offline", source_probe=True, **options)
 
 
 def test_a_record_has_the_identity_of_its_config_even_if_it_is_older_or_damaged():

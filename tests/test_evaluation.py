@@ -47,12 +47,6 @@ class TestWilson:
     def test_it_reproduces_the_examples_of_newcombe_1998(self, correct, n, low, high):
         assert wilson_interval(correct, n) == pytest.approx((low, high), abs=5e-5)
 
-    @settings(max_examples=30)
-    @given(st.integers(1, 60_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-    def test_it_contains_the_accuracy_and_stays_in_0_to_1(self, counts):
-        low, high = wilson_interval(*counts)
-        assert 0 <= low <= counts[0] / counts[1] <= high <= 1
-
     @pytest.mark.parametrize(("correct", "n"), [(0, 0), (-1, 5), (6, 5)])
     def test_impossible_counts_are_rejected(self, correct, n):
         with pytest.raises(UserError, match=r"must be .*, got"):
@@ -99,7 +93,7 @@ class TestEvaluate:
         assert matrix.sum() == len(labels)
         assert np.trace(matrix) / len(labels) == result["accuracy"]
         assert matrix.sum(axis=1).tolist() == [row["support"] for row in result["per_class"]]
-        assert result["low"] <= result["accuracy"] <= result["high"]
+        assert 0 <= result["low"] <= result["accuracy"] <= result["high"] <= 1
         json.dumps(result, allow_nan=False)
 
 
@@ -225,18 +219,12 @@ class TestPairs:
 
     @settings(max_examples=30)
     @given(pairs)
-    def test_swapping_the_models_flips_the_sign_only(self, answers):
+    def test_the_interval_contains_the_difference_and_swapping_the_models_flips_its_sign_only(self, answers):
         a, b = answers
         here, there = difference_interval(a, b), difference_interval(b, a)
+        assert -100 <= here["low"] <= here["difference"] <= here["high"] <= 100
         assert (here["difference"], here["low"]) == pytest.approx((-there["difference"], -there["high"]))
         assert mcnemar(a, b)["p_value"] == pytest.approx(mcnemar(b, a)["p_value"])
-
-    @settings(max_examples=30)
-    @given(pairs)
-    def test_the_interval_contains_the_difference_and_stays_in_range(self, answers):
-        interval = difference_interval(*answers)
-        assert -100 <= interval["low"] <= interval["difference"] <= interval["high"] <= 100
-        assert 0 <= mcnemar(*answers)["p_value"] <= 1
 
     @pytest.mark.parametrize("compare", [mcnemar, difference_interval])
     def test_unequal_or_empty_arrays_are_rejected(self, compare):

@@ -52,22 +52,32 @@ def test_the_probabilities_are_those_of_the_model(model):
     assert np.allclose([probability for _, probability in prediction.best], expected, atol=1e-3)
 
 
-def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered(tmp_path):
-    path = tmp_path / "model.keras"
-    assert class_names(path, 3) == ["class 0", "class 1", "class 2"]
-    RunRecord(dataset={"class_names": ["x", "y", "z"]}).save(tmp_path / "run.json")
-    assert class_names(path, 3) == ["x", "y", "z"]
-    name_classes(path, ["a", "b", "c"])
-    assert class_names(path, 3) == ["a", "b", "c"]
-    assert class_names(path, 2) == ["class 0", "class 1"], "the names of another model"
-    for names in ({"0": "a"}, "ab", 7):
-        (tmp_path / "model.keras.classes.json").write_text(json.dumps(names))
-        assert class_names(path, 2) == ["class 0", "class 1"]
-    for name in ("run.json", "model.keras.classes.json"):
-        (tmp_path / "model.keras.classes.json").unlink(missing_ok=True)
-        (tmp_path / name).write_text("{")
-        with pytest.raises(UserError, match=r"The class names beside .*model\.keras cannot be read"):
-            class_names(path, 2)
+def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered_with_a_warning(tmp_path, recwarn):
+    path, notes, numbered = tmp_path / "model.keras", tmp_path / "model.keras.classes.json", ["class 0", "class 1"]
+    with pytest.warns(
+        UserWarning, match=r"There are no class names beside it: put its model\.keras\.classes\.json, or"
+    ):
+        assert class_names(path, 2) == numbered
+    recwarn.clear()
+    RunRecord(dataset={"class_names": ["x", "y"]}).save(tmp_path / "run.json")
+    assert class_names(path, 2) == ["x", "y"]
+    name_classes(path, ["a", "b"])
+    assert class_names(path, 2) == ["a", "b"] and not recwarn
+    for names, problem in (
+        (["a", "b", "c"], "those of another model"),
+        ({"0": "a"}, "no"),
+        ("ab", "those"),
+        (7, "those"),
+    ):
+        notes.write_text(json.dumps(names))
+        with pytest.warns(UserWarning, match=f"The.* are {problem}"):
+            assert class_names(path, 2) == numbered
+    for place in (notes, tmp_path / "run.json"):
+        for content in ("{", "[" * 100_000):
+            place.write_text(content)
+            with pytest.raises(UserError, match=r"The class names beside .*model\.keras cannot be read"):
+                class_names(path, 2)
+        notes.unlink(missing_ok=True)
 
 
 def test_an_answer_below_the_threshold_beside_the_model_is_not_sure(model, tmp_path):
@@ -97,22 +107,6 @@ def test_the_threshold_is_that_of_this_model_from_the_names_file_or_the_record(t
         (tmp_path / "model.keras.classes.json").write_text(json.dumps({"class_names": names, "not_sure_below": value}))
         with pytest.raises(UserError, match=r"not_sure_below beside .*model\.keras must be from 0 to 1, got"):
             not_sure_below(path, 2)
-
-
-def test_numbered_classes_come_with_a_warning_that_says_where_the_names_belong(tmp_path, recwarn):
-    path = tmp_path / "model.keras"
-    with pytest.warns(
-        UserWarning, match=r"There are no class names beside it: put its model\.keras\.classes\.json, or the"
-    ):
-        class_names(path, 3)
-    name_classes(path, ["a", "b", "c"])
-    with pytest.warns(UserWarning, match="The class names beside it are those of another model"):
-        class_names(path, 2)
-    recwarn.clear()
-    assert class_names(path, 3) == ["a", "b", "c"] and not recwarn
-    (tmp_path / "model.keras.classes.json").write_text("[" * 100_000)
-    with pytest.raises(UserError, match="cannot be read"):
-        class_names(path, 3)
 
 
 @pytest.mark.fault(37)

@@ -1,4 +1,4 @@
-"""The file of predictions: small, atomic, read back exactly, and refused if it is damaged."""
+"""The file of predictions: small and read back exactly; and, like that of thumbnails, atomic and never trusted."""
 
 import os
 import sys
@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer_utils import predictions
+from transfer_utils import predictions, thumbnails
 from transfer_utils.predictions import PREDICTIONS_NAME, Predictions, load_predictions, save_predictions
 from transfer_utils.records import UnreadableRecord
+from transfer_utils.thumbnails import THUMBNAILS_NAME, load_thumbnails, save_thumbnails
 
 
 def sample(n: int = 50, classes: int = 3, names: bool = True) -> Predictions:
@@ -42,20 +43,9 @@ def test_names_that_are_not_utf_8_are_kept(tmp_path):
     assert load_predictions(tmp_path)["test"].names == strange.names
 
 
-def test_the_file_is_small_and_an_interrupted_writer_leaves_the_old_one(tmp_path, monkeypatch):
-    path = tmp_path / PREDICTIONS_NAME
-    save_predictions(path, {"val": sample(10_000, 10), "test": sample(10_000, 10)})
-    assert path.stat().st_size < 2 * 10_000 * (2 * 10 + 12)
-    before = path.read_bytes()
-
-    def interrupted(file, **arrays):
-        file.write(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(np, "savez_compressed", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        save_predictions(path, {"test": sample()})
-    assert path.read_bytes() == before and os.listdir(tmp_path) == [PREDICTIONS_NAME]
+def test_the_file_is_small(tmp_path):
+    save_predictions(tmp_path / PREDICTIONS_NAME, {"val": sample(10_000, 10), "test": sample(10_000, 10)})
+    assert (tmp_path / PREDICTIONS_NAME).stat().st_size < 2 * 10_000 * (2 * 10 + 12)
 
 
 def test_the_predicted_class_does_not_depend_on_the_rounding_and_the_surest_mistake_is_first(tmp_path):
@@ -99,28 +89,56 @@ def test_predictions_that_do_not_fit_together_are_refused(tmp_path, arrays, prob
         load_predictions(changed(tmp_path, **arrays))
 
 
+def save(path, n=5):
+    """Write a file of predictions or of thumbnails, as its name says."""
+    if path.name == PREDICTIONS_NAME:
+        save_predictions(path, {"test": sample(n)})
+    else:
+        save_thumbnails(path, range(n), lambda rows: np.zeros((len(rows), 8, 8, 3), np.uint8))
+
+
+def load(path):
+    return load_predictions(path.parent) if path.name == PREDICTIONS_NAME else load_thumbnails(path)
+
+
+@pytest.mark.parametrize("name", [PREDICTIONS_NAME, THUMBNAILS_NAME])
+def test_an_interrupted_writer_leaves_the_old_file(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    save(path)
+    before = path.read_bytes()
+
+    def interrupted(file, **arrays):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupted)
+    monkeypatch.setattr(np, "savez_compressed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save(path, 3)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize(("module", "name"), [(predictions, PREDICTIONS_NAME), (thumbnails, THUMBNAILS_NAME)])
 @pytest.mark.fault(23)
-def test_a_file_that_declares_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    save_predictions(tmp_path / PREDICTIONS_NAME, {"test": sample()})
-    monkeypatch.setattr(predictions, "MAX_UNPACKED_BYTES", 100)
+def test_a_file_that_declares_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch, module, name):
+    save(tmp_path / name)
+    monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 100)
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it was read"))
     with pytest.raises(UnreadableRecord, match="there may be at most 100"):
-        load_predictions(tmp_path)
+        load(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", [PREDICTIONS_NAME, THUMBNAILS_NAME])
 @given(at=st.integers(0, 10**6), byte=st.integers(0, 255), cut=st.booleans())
 @pytest.mark.fault(23)
-def test_a_damaged_file_gives_predictions_or_a_named_error(tmp_path_factory, at, byte, cut):
-    folder = tmp_path_factory.mktemp("damaged")
-    path = folder / PREDICTIONS_NAME
-    save_predictions(path, {"test": sample(5)})
+def test_a_damaged_file_is_read_or_refused_by_name(tmp_path_factory, name, at, byte, cut):
+    path = tmp_path_factory.mktemp("damaged") / name
+    save(path)
     content = bytearray(path.read_bytes())
     at %= len(content)
     content[at] = byte
     path.write_bytes(bytes(content[:at] if cut else content))
     try:
-        read = load_predictions(folder)
+        assert all(isinstance(one, bytes) or len(one) == 5 for one in load(path).values())
     except UnreadableRecord as error:
-        assert PREDICTIONS_NAME in str(error)
-    else:
-        assert all(len(one) == 5 for one in read.values())
+        assert name in str(error)

@@ -26,18 +26,8 @@ DAMAGED = [
     (("curves", "stage1"), None, None, "curves.stage1: "),
     (("curves", "stage1", "loss"), None, None, "curves.stage1.loss: "),
     (("curves", "stage1", "loss"), [0.5, "x"], None, "curves.stage1.loss: "),
-    (
-        ("curves", "stage1", "loss"),
-        [0.5, NAN, INFINITY],
-        [0.5, None, None],
-        "2 numbers in curves.stage1.loss,",
-    ),
-    (
-        ("curves", "stage1", "val_accuracy"),
-        [0.5, 60.0],
-        [0.5, None],
-        "a number in curves.stage1.val_accuracy, ",
-    ),
+    (("curves", "stage1", "loss"), [0.5, NAN, INFINITY], [0.5, None, None], "2 numbers in curves.stage1.loss,"),
+    (("curves", "stage1", "val_accuracy"), [0.5, 60.0], [0.5, None], "a number in curves.stage1.val_accuracy, "),
     (("metrics", "val_end2end"), NAN, None, "a number in metrics.val_end2end, not finite"),
     (("metrics", "val_end2end"), 92.28, None, "a number in metrics.val_end2end, not a fraction"),
     (("metrics", "val_end2end"), -1e308, None, "a number in metrics.val_end2end, not finite or beyond 1e+30"),
@@ -94,9 +84,8 @@ def test_a_byte_order_mark_and_other_encodings_lose_nothing(encoding):
 def test_several_damaged_parts_are_all_named():
     record, lost = read({"versions": {"a": 1, "b": 2}, "curves": {"x": None, "loss": [1.0], "accuracy": ["?"]}})
     assert record["versions"] == {} and record["curves"] == {"training": {"loss": [1.0]}}
-    assert {phrase.split(":")[0] for phrase in lost} == {
-        "versions.a", "versions.b", "curves.x", "curves.training.accuracy",
-    }  # fmt: skip
+    parts = {"versions.a", "versions.b", "curves.x", "curves.training.accuracy"}
+    assert {phrase.split(":")[0] for phrase in lost} == parts
 
 
 @pytest.mark.fault(36)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,9 @@ from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import chapters, staged_notebook
 from tools.site.reference import MODULES, public_names, reference_pages
 from tools.site.sources import abstract_sources, figure_sources, table_sources
-from tools.site.stage import Sources, filled, readme_sections, slug, stage, with_sources
+from tools.site.stage import filled, readme_sections, slug, stage, with_sources
 from tools.site.theme import FOLD, SCRIPT, mend_theme
+from transfer_utils.records import Run, RunRecord
 from transfer_utils.report.article import read_results
 from transfer_utils.report.figures import figures_of
 
@@ -128,10 +130,11 @@ def test_each_figure_and_table_of_the_article_links_to_runs_on_record():
 def test_the_links_to_runs_stand_below_figures_and_tables(staged):
     text = "# A\n\n## Abstract\n\nA number.\n\n![Alt](../figures/one.png)\n\n*Figure 1. One.*\n\n"
     text += "| model | b |\n|---|---|\n| c | d |\n\nEnd.\n"
-    linked = with_sources(text, Sources(["0004-d"], {"one": ["0001-a", "0002-b"]}, {"model": ["0003-c"]}))
-    assert re.search(r'A number\.\n\n<p class="sources">.*0004-d">The run behind these numbers</a></p>\n\n!', linked)
-    assert re.search(r'One\.\*\n\n<p class="sources"><a href="\.\./runs\.html#runs=0001-a,0002-b">The 2 runs', linked)
-    assert re.search(r'\| c \| d \|\n\n<p class="sources">.*0003-c">The run behind this table</a></p>\n\nEnd', linked)
+    first, second, third, fourth = (Run(RunRecord(), Path(name, "run.json")) for name in ("1-a", "2-b", "3-c", "4-d"))
+    linked = with_sources(text, [fourth], {"one": [first, second]}, {"model": [third]})
+    assert re.search(r'A number\.\n\n<p class="sources">.*4-d">The run behind these numbers</a></p>\n\n!', linked)
+    assert re.search(r'One\.\*\n\n<p class="sources"><a href="\.\./runs\.html#runs=1-a,2-b">The 2 runs', linked)
+    assert re.search(r'\| c \| d \|\n\n<p class="sources">.*3-c">The run behind this table</a></p>\n\nEnd', linked)
     article = (staged / "report" / "blog_post.md").read_text("utf-8")
     tables = re.findall(r"^\|---.*$", article, re.MULTILINE)
     assert article.count('class="sources"') == 1 + article.count("*Figure ") + len(tables)

@@ -6,18 +6,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tools.tables import (
-    BENCHMARKS,
-    PAGES,
-    SPEED,
-    dashboard_table,
-    fresh_pages,
-    growth_table,
-    not_sure_table,
-    options_table,
-    presets_table,
-    speed_table,
-)
+from tools.tables import BENCHMARKS, PAGES, dashboard_table, fresh_pages, fresh_tables, growth_table, speed_table
 from transfer_utils.errors import UserError
 from transfer_utils.records import load_runs
 from transfer_utils.report.readme import results_table
@@ -43,13 +32,7 @@ def test_make_tables_replaces_only_the_text_between_the_markers(small_record, pa
     before = {page: (pages / page).read_text("utf-8") for page in PAGES}
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-m", "tools.tables", ".", "runs"], check=True, env=environment)
-    tables = {"presets": presets_table(), "options": options_table()}
-    tables["results"] = results_table(load_runs(pages / "runs").runs)
-    tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
-    tables["growth"] = growth_table(json.loads((BENCHMARKS / "growth.json").read_text("utf-8")))
-    tables["not_sure"] = not_sure_table(json.loads((BENCHMARKS / "not_sure.json").read_text("utf-8")))
-    speed = [BENCHMARKS / f"{name}.json" for name in SPEED]
-    tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in speed if file.exists()])
+    tables = fresh_tables(load_runs(pages / "runs").runs)
     for page, names in PAGES.items():
         for name in names:
             before[page] = before[page].replace(f"<!-- {name} -->\nold\n", f"<!-- {name} -->\n{tables.pop(name)}")
@@ -80,11 +63,15 @@ def test_what_the_page_on_not_sure_says_of_its_table_is_true():
     assert (round(100 * min(stopped)), round(100 * max(stopped))) == (23, 38)
 
 
+def result_rows(folder) -> list[str]:
+    return results_table(load_runs(folder).runs).splitlines()[2:]
+
+
 def test_a_preset_has_one_row_with_its_newest_completed_run(small_record, tmp_path):
     for number, (minutes, status) in enumerate([(9, "completed"), (6, "completed"), (3, "failed")]):
         small_record.timing_sec["total"], small_record.status = 60.0 * minutes, status
         small_record.save(tmp_path / f"{number:04d}" / "run.json")
-    [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
+    [row] = result_rows(tmp_path)
     assert "| 6.0 |" in row
 
 
@@ -93,40 +80,33 @@ def test_the_seeds_of_a_preset_share_a_row_with_their_mean_and_its_interval(smal
         small_record.config["seed"], small_record.command = seed, f"train --seed {seed}"
         small_record.metrics["test_end2end"], small_record.timing_sec["total"] = accuracy, 60.0 * (1 + number)
         small_record.save(tmp_path / f"{number:04d}" / "run.json")
-    [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
+    [row] = result_rows(tmp_path)
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
     # Student's t with 2 degrees of freedom, 4.303 times 2 points over the root of 3, and half of Wilson's 63 to 90 %.
     assert cells[2] == "3" and cells[4] == "82.0 % (67.6–96.4)" and cells[6] == "3.0"
     assert cells[7] == "`transfer-utils train --preset offline`", "the first seed's command, without a machine's paths"
     small_record.metrics["test_end2end"] = None
     small_record.save(tmp_path / "0003" / "run.json")
-    [row] = results_table(load_runs(tmp_path).runs).splitlines()[2:]
-    assert row.split("|")[5].strip() == "–", "a mean over two of three seeds would mislead"
+    assert result_rows(tmp_path)[0].split("|")[5].strip() == "–", "a mean over two of three seeds would mislead"
 
 
 def test_a_record_of_other_options_has_no_row(small_record, tmp_path):
     small_record.config = {"batch_size": 32}
     small_record.save(tmp_path / "0001" / "run.json")
-    assert len(results_table(load_runs(tmp_path).runs).splitlines()) == 2
+    assert result_rows(tmp_path) == []
 
 
 @pytest.mark.parametrize(("model", "rows"), [("transfer", 1), ("baseline", 0)])
 def test_epochs_baseline_matters_only_for_the_baseline(small_record, tmp_path, model, rows):
     small_record.config |= {"model": model, "epochs_baseline": 7}
     small_record.save(tmp_path / "0001" / "run.json")
-    assert len(results_table(load_runs(tmp_path).runs).splitlines()[2:]) == rows
+    assert len(result_rows(tmp_path)) == rows
 
 
-@pytest.mark.parametrize(
-    ("page", "missing"),
-    [
-        ("docs/options.md", "<!-- presets -->"),
-        ("docs/options.md", "<!-- /options -->"),
-        ("README.md", "<!-- results -->"),
-    ],
-)
-def test_a_page_without_a_marker_is_an_error(pages, page, missing):
-    (pages / page).write_text((pages / page).read_text("utf-8").replace(missing, ""), "utf-8")
+@pytest.mark.parametrize("missing", ["<!-- presets -->", "<!-- /options -->"])
+def test_a_page_without_a_marker_is_an_error(pages, missing):
+    page = pages / "docs" / "options.md"
+    page.write_text(page.read_text("utf-8").replace(missing, ""), "utf-8")
     with pytest.raises(UserError, match=missing.strip("<!-/ >")):
         fresh_pages(pages, [])
 

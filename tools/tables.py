@@ -138,13 +138,16 @@ def fresh_pages(root: Path, runs: Sequence[Run]) -> dict[str, str]:
 
 def fresh_tables(runs: Sequence[Run]) -> dict[str, str]:
     """Return the tables of all pages by name."""
-    tables = {"results": results_table(runs), "presets": presets_table(), "options": options_table()}
-    tables["dashboard"] = dashboard_table(json.loads((BENCHMARKS / "dashboard.json").read_text("utf-8")))
-    tables["growth"] = growth_table(json.loads((BENCHMARKS / "growth.json").read_text("utf-8")))
-    tables["not_sure"] = not_sure_table(json.loads((BENCHMARKS / "not_sure.json").read_text("utf-8")))
-    measured = [BENCHMARKS / f"{name}.json" for name in SPEED]
-    tables["speed"] = speed_table([json.loads(file.read_text("utf-8")) for file in measured if file.exists()])
-    return tables
+    measured = {path.stem: json.loads(path.read_text("utf-8")) for path in BENCHMARKS.glob("*.json")}
+    return {
+        "results": results_table(runs),
+        "presets": presets_table(),
+        "options": options_table(),
+        "dashboard": dashboard_table(measured["dashboard"]),
+        "growth": growth_table(measured["growth"]),
+        "not_sure": not_sure_table(measured["not_sure"]),
+        "speed": speed_table([measured[name] for name in SPEED if name in measured]),
+    }
 
 
 def _rate(rate: float, unit: str) -> str:

@@ -39,23 +39,14 @@ class Collection:
     Attributes:
         folder: the image folder.
         beside: the hidden folder for uploads, thumbnails, the names of files, and answers.
+        names: the file with the names that the pictures had where they came from, by their stored names.
+        measurement, step: the files of the last measurement, and of how far a command has come.
     """
 
     def __init__(self, folder: Path):
         self.folder, self.beside = folder, folder / BESIDE
-
-    @property
-    def measurement(self) -> Path:
-        return self.beside / "measurement.json"
-
-    @property
-    def step(self) -> Path:
-        return self.beside / "step.json"
-
-    @property
-    def names(self) -> Path:
-        """The file with the names that the pictures had on the machine that they came from, by their stored names."""
-        return self.beside / "names.json"
+        self.names = self.beside / "names.json"
+        self.measurement, self.step = self.beside / "measurement.json", self.beside / "step.json"
 
     def thumbnail_path(self, picture: str) -> Path:
         """Return the path of the thumbnail, a JPEG file, of the stored file name of a picture."""
@@ -119,10 +110,10 @@ class Collection:
 
     def remove_class(self, name: str) -> None:
         """Delete a class with its pictures."""
-        for picture in self.classes().get(name, []):
-            self.remove(name, picture)
-        if name in self.classes():
+        if name in (classes := self.classes()):
             shutil.rmtree(self.folder / name)
+            for picture in classes[name]:
+                self.thumbnail_path(picture).unlink(missing_ok=True)
 
     def remove(self, class_name: str, picture: str) -> None:
         """Delete a picture; one that is not in the collection is ignored."""
@@ -183,8 +174,10 @@ def checked_name(name: str, what: str) -> str:
     name = unicodedata.normalize("NFC", name).strip().rstrip(".")
     if not name:
         raise UserError(f"The {what} needs a name.")
-    if len(name) > MAX_CLASS_NAME or len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
+    if len(name) > MAX_CLASS_NAME:
         raise UserError(f"The name of a {what} may have at most {MAX_CLASS_NAME} characters, got {len(name)}.")
+    if (size := len(name.encode("utf-8", "replace"))) > MAX_NAME_BYTES:
+        raise UserError(f"The name of a {what} may have at most {MAX_NAME_BYTES} bytes in UTF-8, got {size}.")
     if FORBIDDEN.search(name) or not name.isprintable() or name[0] in "._":
         raise UserError(
             f"The name of a {what} must not begin with . or _ nor contain control characters or any of "

@@ -33,11 +33,9 @@ class Estimate(NamedTuple):
 
 
 def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """Compare predicted probabilities with the true labels.
+    """Compare predicted probabilities (n, classes) with the true labels, integers (n,) in [0, classes).
 
     Args:
-        probabilities: shape (n, classes), float, each row a distribution over the classes.
-        labels: shape (n,), integers in [0, classes).
         class_names: one name per class, in the order of the columns.
 
     Returns:
@@ -84,9 +82,7 @@ def wilson_interval(correct: int, n: int) -> tuple[float, float]:
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
     """Count pairs of true class (rows) and predicted class (columns): shape (n_classes, n_classes), int64.
 
-    Args:
-        labels: shape (n,), integers in [0, n_classes).
-        predicted: shape (n,), integers in [0, n_classes).
+    The ``labels`` and the ``predicted`` classes have shape (n,) and are integers in [0, n_classes).
 
     Raises:
         UserError: no images, a class out of range, or different counts.
@@ -102,13 +98,8 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) 
 def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> dict[str, Any]:
     """Compare the confidence of a model with its accuracy (Guo et al. 2017, arXiv 1706.04599, section 2).
 
-    The predictions are grouped by confidence, the largest probability of a row, into bins of equal width over [0, 1].
-    A value on an edge belongs to the lower bin.
-
-    Args:
-        probabilities: shape (n, classes), float.
-        labels: shape (n,), integers in [0, classes).
-        bins: number of bins.
+    The predictions (n, classes) are grouped by confidence, the largest probability of a row, into ``bins`` bins of
+    equal width over [0, 1]. A value on an edge belongs to the lower bin. The labels are integers (n,) in [0, classes).
 
     Returns:
         ``edges`` (bins + 1 numbers); the ``count``, mean ``confidence`` and ``accuracy`` of each bin, the last two
@@ -143,8 +134,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Fit the temperature that minimises the validation loss (Guo et al. 2017, arXiv 1706.04599, section 4.2).
 
     Args:
-        probabilities: shape (n, classes), float: softmax outputs for the validation split, never for the test split.
-        labels: shape (n,), integers in [0, classes).
+        probabilities, labels: as in ``evaluate``, of the validation split, never of the test split.
 
     Returns:
         The temperature for ``apply_temperature``, in [0.05, 20]: above 1 for an overconfident model, exactly 1 if no
@@ -208,10 +198,8 @@ def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[st
 
     The interval is the Wald interval for paired proportions with the adjustment of Bonett and Price (2012, Journal of
     Educational and Behavioral Statistics 37:479-488), which adds one image to each discordant count.
-    Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33:2850-2875) recommend it.
-
-    Args:
-        correct_a, correct_b: shape (n,), boolean, whether each model classifies each image correctly.
+    Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33:2850-2875) recommend it. The arguments are those of
+    ``mcnemar``.
 
     Returns:
         The ``difference`` a - b and the bounds ``low`` and ``high`` of its interval, in percentage points.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -55,10 +55,8 @@ def extract_features(
     Returns:
         A read-only memory map (n, ...) float16.
     """
-    engine = engine or (lambda: Engine(model, config.engine))
-    return _cached(
-        _key(model, split, config), len(split), engine, split.take, config, title="features", progress=progress
-    )
+    engine = engine or functools.partial(Engine, model, config.engine)
+    return _cached(_key(model, split, config), len(split), engine, split.take, "features", config, progress)
 
 
 class BoundaryCache:
@@ -83,12 +81,9 @@ class BoundaryCache:
         self, trunk: keras.Model, split: Split, n_classes: int, config: RunConfig, progress: Progress | None = None
     ):
         self._trunk, self._split, self._config, self._progress = trunk, split, config, progress
-        self._n_classes = n_classes
+        self._n_classes, self._key = n_classes, _key(trunk, split, config)
         self._engine: Engine | None = None
-        self._key = _key(trunk, split, config)
-        self.plain_views = config.plain_views
-        self.views = config.cached_views
-        self.size = len(split)
+        self.plain_views, self.views, self.size = config.plain_views, config.cached_views, len(split)
         self.bytes_per_view = 2 * len(split) * int(np.prod(trunk.output.shape[1:]))
 
     def view(self, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -101,14 +96,16 @@ class BoundaryCache:
 
         key, title = self._view_key(number), f"view {number + 1} of {self.views}"
         draw = draw if drawn else split.take
-        activations = _cached(key, len(split), self.engine, draw, config, title=title, progress=self._progress)
-        return activations, view_labels(split, drawn, self._n_classes)
+        activations = _cached(key, len(split), self.engine, draw, title, config, self._progress)
+        labels = split.one_hot(self._n_classes)
+        if "partners" in drawn:  # Mixup blended the images
+            labels = blend(labels, labels[drawn["partners"]], drawn["share"])
+        return activations, labels
 
     def plain(self, split: Split) -> np.ndarray:
         """Return the activations (n, ...) float16 of images as they are, such as the validation split."""
-        config, title = self._config, "validation activations"
-        key = _key(self._trunk, split, config)
-        return _cached(key, len(split), self.engine, split.take, config, title=title, progress=self._progress)
+        key, title = _key(self._trunk, split, self._config), "validation activations"
+        return _cached(key, len(split), self.engine, split.take, title, self._config, self._progress)
 
     def features(self, tail: keras.Model, split: Split, positions: np.ndarray) -> np.ndarray:
         """Return the outputs (m, ...) float16 of a frozen ``tail`` for images as they are; only the tail is run.
@@ -119,14 +116,8 @@ class BoundaryCache:
         """
         config, part, maps = self._config, split.part(positions), self.plain(split)
         key = _digest(_key(self._trunk, part, config), _key(tail, part, config))
-
-        def engine() -> Engine:
-            return Engine(tail, config.engine, maps=True)
-
-        def draw(rows: np.ndarray) -> np.ndarray:
-            return maps[positions[rows]]
-
-        return _cached(key, len(part), engine, draw, config, title="features", progress=self._progress)
+        engine = functools.partial(Engine, tail, config.engine, maps=True)
+        return _cached(key, len(part), engine, lambda rows: maps[positions[rows]], "features", config, self._progress)
 
     def bytes_needed(self, validation: Split) -> int:
         """Return how many bytes of disk the views and the validation split take that are not cached yet.
@@ -137,9 +128,8 @@ class BoundaryCache:
         validation_path = _path(_key(self._trunk, validation, self._config), self._config)
         folder = validation_path.parent
         missing = sum(not _path(self._view_key(number), self._config).exists() for number in range(self.views))
-        for_validation = self.bytes_per_view * len(validation) // len(self._split)
-        if validation_path.exists():
-            for_validation = 0
+        cached = validation_path.exists()
+        for_validation = 0 if cached else self.bytes_per_view * len(validation) // len(self._split)
         available = max(0, free_bytes(folder) - DISK_RESERVE - for_validation)
         fitting = self.views - missing + available // self.bytes_per_view
         if fitting < self.views:
@@ -164,16 +154,10 @@ class BoundaryCache:
         return _digest(self._key, json.dumps(options), str(number))
 
 
-def view_labels(split: Split, drawn: dict[str, np.ndarray], n_classes: int) -> np.ndarray:
-    """Return the labels (n, n_classes) float32 of a whole view, blended where Mixup blended its images."""
-    one_hot = split.one_hot(n_classes)
-    return blend(one_hot, one_hot[drawn["partners"]], drawn["share"]) if "partners" in drawn else one_hot
-
-
-def image_chunks(n: int, size: int = CHUNK) -> Iterator[np.ndarray]:
-    """Yield the positions 0 ... n - 1 in runs of at most ``size``."""
-    for start in range(0, n, size):
-        yield np.arange(start, min(start + size, n))
+def image_chunks(n: int) -> Iterator[np.ndarray]:
+    """Yield the positions 0 ... n - 1 in runs of at most ``CHUNK``."""
+    for start in range(0, n, CHUNK):
+        yield np.arange(start, min(start + CHUNK, n))
 
 
 def _cached(
@@ -181,28 +165,23 @@ def _cached(
     n: int,
     engine: Callable[[], Engine],
     draw: Draw,
-    config: RunConfig,
-    *,
     title: str,
+    config: RunConfig,
     progress: Progress | None,
 ) -> np.ndarray:
     """Open the cache file of ``key``; if it is missing or damaged, one process builds it first and all read it."""
-    path = _path(key, config)
-    used: list[Engine] = []
+    path, used = _path(key, config), []
 
     def chunks() -> Iterator[np.ndarray]:
         used.append(engine())
         advice = "Lower --views or --image_size, choose another disk with --cache_dir, or empty the cache."
         check_disk(path.parent, 2 * n * int(np.prod(used[0].shape)), advice, DISK_RESERVE)
-        for positions in image_chunks(n, CHUNK):
+        for positions in image_chunks(n):
             yield np.clip(used[0](draw(positions)), -FLOAT16_MAX, FLOAT16_MAX).astype("<f2")
             if progress:
                 progress(title, int(positions[-1]) + 1, n)
 
-    def note(sha256: str) -> dict[str, Any]:
-        return {"sha256": sha256, "engine": used[0].kind}
-
-    return open_array(path, chunks, note)[0]
+    return open_array(path, chunks, lambda sha256: {"sha256": sha256, "engine": used[0].kind})[0]
 
 
 def _path(key: str, config: RunConfig) -> Path:

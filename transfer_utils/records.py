@@ -173,7 +173,10 @@ def save_results_as_json(results: RunRecord | dict[str, Any], path: str | os.Pat
     Raises:
         UnreadableRecord: a field has a value of the wrong type.
     """
-    record = results if isinstance(results, RunRecord) else _validate(finite(results))
+    try:
+        record = results if isinstance(results, RunRecord) else RunRecord.model_validate(finite(results))
+    except ValidationError as error:
+        raise unreadable(error) from None
     record.save(path)
     return Path(path)
 
@@ -216,9 +219,9 @@ def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | Non
     return listing
 
 
-def read_stable(path: Path, attempts: int = 3) -> RunRecord:
-    """Read a record that another process may be rewriting in place: retry before reporting it as unreadable."""
-    for _ in range(attempts - 1):
+def read_stable(path: Path) -> RunRecord:
+    """Read a record that another process may be rewriting in place: retry twice before reporting it as unreadable."""
+    for _ in range(2):
         before = path.stat()
         try:
             return read_record(path)
@@ -308,13 +311,6 @@ def _read_bounded(path: Path) -> bytes:
         if status.st_size > MAX_RECORD_BYTES:
             raise UnreadableRecord(f"{status.st_size} bytes; a record may have at most {MAX_RECORD_BYTES}")
         return file.read(status.st_size)
-
-
-def _validate(value: dict[str, Any]) -> RunRecord:
-    try:
-        return RunRecord.model_validate(value)
-    except ValidationError as error:
-        raise unreadable(error) from None
 
 
 def _unicode(text: str) -> str:

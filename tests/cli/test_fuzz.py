@@ -13,21 +13,13 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from transfer_utils import cli, predict
-from transfer_utils.cli import compare, doctor, inspection
+from tests.pictures import picture
+from transfer_utils import cli
 from transfer_utils.config import MODEL_SUFFIXES, RunConfig
-from transfer_utils.course import run as course
-from transfer_utils.dashboard import launch
 from transfer_utils.errors import UserError
-from transfer_utils.experiment import run as experiment
-from transfer_utils.experiment import teach
 from transfer_utils.models.litert import convert
 from transfer_utils.models.saving import save_model
-from transfer_utils.report import article, cards
-from transfer_utils.studies import sweep
-from transfer_utils.training import pretrain
 
 
 @contextlib.contextmanager
@@ -74,30 +66,20 @@ WORDS = st.sampled_from(
 TEXT = st.text(max_size=8).filter(lambda text: "\0" not in text)
 COMMANDS = ["train", "compare", "sweep", "report", "course", "predict", "inspect", "doctor", "pretrain", "dashboard"]
 COMMANDS += ["notebooks", "card", "collect", "teach", "demo"]
+# What the commands call to do their work.
+WORK = ["cli.compare.run_comparison", "cli.doctor.examine", "cli.inspection.write_inspection", "course.run.publish"]
+WORK += ["course.run.run_course", "dashboard.launch.launch", "demo.write_demo", "experiment.run.run_experiment"]
+WORK += ["experiment.teach.teach", "predict.predict_images", "report.article.write_report", "report.cards.write_cards"]
+WORK += ["studies.sweep.run_sweep", "training.pretrain.pretrain_backbone"]
 
 
 @given(command=st.sampled_from(COMMANDS), arguments=st.lists(WORDS | TEXT, max_size=6))
 @pytest.mark.fault(29)
 def test_any_arguments_end_with_status_0_or_2(command, arguments):
     with inner_folder(), pytest.MonkeyPatch.context() as patch:
-        for module, function in (
-            (experiment, "run_experiment"),
-            (teach, "teach"),
-            (compare, "run_comparison"),
-            (course, "run_course"),
-            (course, "publish"),
-            (sweep, "run_sweep"),
-            (article, "write_report"),
-            (inspection, "write_inspection"),
-            (doctor, "examine"),
-            (pretrain, "pretrain_backbone"),
-            (predict, "predict_images"),
-            (launch, "launch"),
-            (cards, "write_cards"),
-        ):
-            patch.setattr(module, function, started)
+        for name in WORK:
+            patch.setattr(f"transfer_utils.{name}", started)
         patch.setattr("transfer_utils.course.copy_course", lambda folder: (1, 0))
-        patch.setattr("transfer_utils.demo.write_demo", started)
         assert cli.main([command, *arguments]) in (0, 2)
     assert set(cli.cli.commands) == set(COMMANDS), "a command is missing from this test"
 
@@ -117,7 +99,7 @@ def test_a_course_with_wrong_names_is_rejected_before_anything_runs(preset, note
     words = ["course", "--output_dir", "out", f"--preset={preset}", *(f"--notebook={name}" for name in notebooks)]
     words += [word for pair in parameters for word in ("-p", *pair)]
     with inner_folder(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(course, "run_notebook", started)
+        patch.setattr("transfer_utils.course.run.run_notebook", started)
         assert run_command(words)[0] == 2
 
 
@@ -170,9 +152,7 @@ def as_yaml(value: object) -> bytes:
 
 
 STUDIES = st.binary(max_size=30) | st.text(max_size=30).map(str.encode) | (JSON | spoiled(STUDY)).map(as_yaml)
-
-
-GOOD = as_yaml(STUDY)
+GOOD, GOOD_IMAGE = as_yaml(STUDY), picture()
 
 
 @given(content=STUDIES, preset=st.sampled_from(["", "cifar10", "x"]), seeds=st.sampled_from(["", "7"]) | TEXT)
@@ -196,13 +176,6 @@ def good_models() -> dict[str, bytes]:
     return saved | {".tflite": convert(network, 1)}
 
 
-@functools.cache
-def good_image() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (9, 9)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 @st.composite
 def damaged(draw: Callable, whole: bytes) -> bytes:
     """Draw a copy of ``whole`` that is truncated or has some bytes replaced."""
@@ -217,10 +190,10 @@ def test_any_model_and_image_file_give_a_prediction_or_a_message(data):
     suffix = data.draw(st.sampled_from([*good_models(), ".txt"]))
     whole = good_models().get(suffix, b"text")
     model = data.draw(st.just(whole) | damaged(whole) | st.binary(max_size=30))
-    image = data.draw(st.just(good_image()) | damaged(good_image()) | st.binary(max_size=30))
+    image = data.draw(st.just(GOOD_IMAGE) | damaged(GOOD_IMAGE) | st.binary(max_size=30))
     with inner_folder() as here:
         (here / f"model{suffix}").write_bytes(model)
         (here / "a.png").write_bytes(image)
         status, text = run_command(["predict", f"model{suffix}", "a.png"])
     assert status == 2 or (status == 0 and "\na.png: class " in f"\n{text}"), text
-    assert status == 0 or suffix == ".txt" or (model, image) != (whole, good_image()), text
+    assert status == 0 or suffix == ".txt" or (model, image) != (whole, GOOD_IMAGE), text

@@ -4,7 +4,6 @@ import base64
 import io
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -32,37 +31,22 @@ def folder(tmp_path):
     return root
 
 
-class Page(HTMLParser):
-    """Collects the tags, the images and the text of a page."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags, self.images, self.text = set(), [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.add(tag)
-        assert not [name for name, _ in attributes if name.startswith("on")]
-        if tag == "img":
-            self.images.append(dict(attributes)["src"])
-
-    def handle_data(self, data):
-        self.text += data
+def images_of(page: str) -> list[str]:
+    """Return the pictures that a page holds, as text."""
+    return re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
 
 
 @pytest.mark.fault(24)
 def test_the_page_shows_every_finding_and_contains_no_markup_of_names_and_no_address(folder, tmp_path):
     write_inspection(folder, tmp_path / "page.html", log=lambda line: None)
-    text = (tmp_path / "page.html").read_text("utf-8")
-    page = Page(text)
-    assert "<b onclick=x>dog&/copy.png" in page.text and not {"b", "script", "link"} & page.tags
-    assert not re.search(r"https?://|url\(", text)
-    assert len(page.images) == 4
-    for image in page.images:
-        content = base64.b64decode(image.removeprefix("data:image/jpeg;base64,"))
-        assert Image.open(io.BytesIO(content)).size == (96, 96)
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "&lt;b onclick=x&gt;dog&amp;/copy.png" in page and "<b onclick" not in page
+    assert not re.search(r"https?://|url\(|<script|<link", page) and "Labels in doubt" not in page
+    assert len(images_of(page)) == 4
+    for image in images_of(page):
+        assert Image.open(io.BytesIO(base64.b64decode(image))).size == (96, 96)
     for shown in ("cat/bad11.png: the file is empty", "cat/small.jpg", "70 x 70", "1 .heic", "fewer than 20 pictures"):
-        assert shown in page.text, shown
+        assert shown in page, shown
 
 
 def test_the_command_prints_what_was_found_and_names_at_most_ten(folder, capsys):
@@ -84,8 +68,8 @@ def test_the_page_is_bounded(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(inspection, "MAX_SHOWN", 3)
     monkeypatch.setattr(inspection, "MAX_GROUPS", 1)
     write_inspection(folder, tmp_path / "page.html", log=lambda line: None)
-    page = Page((tmp_path / "page.html").read_text("utf-8"))
-    assert len(page.images) == 4 and "The first 1 of 2 groups are shown." in page.text
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert len(images_of(page)) == 4 and "The first 1 of 2 groups are shown." in page
 
 
 def test_an_output_that_is_a_folder_or_a_folder_without_pictures_is_refused(folder, tmp_path, capsys):
@@ -111,9 +95,9 @@ def test_labels_in_doubt_and_unusual_pictures_are_named_and_shown(tmp_path, caps
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("  Label in doubt: zero/one 20.png, looks like one (") for line in lines)
     assert "  Unlike all others: zero/zero 59.png" in lines
-    page = Page(Path("out.html").read_text("utf-8"))
-    assert "Labels in doubt" in page.text and "Pictures unlike all others" in page.text
-    assert "zero, looks like one" in page.text
+    page = Path("out.html").read_text("utf-8")
+    for shown in ("Labels in doubt", "Pictures unlike all others", "zero, looks like one"):
+        assert shown in page, shown
 
 
 def test_without_the_weights_the_reason_is_named_and_everything_else_is_found(folder, capsys, monkeypatch):

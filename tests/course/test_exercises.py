@@ -17,15 +17,7 @@ def area(
     """
     return math.pi * radius**2'''
 
-FUNCTION_SKELETON = '''import math
-def area(
-    radius: float,  # metres
-) -> float:
-    """Return the area.
-
-    In square metres.
-    """
-    ...'''
+FUNCTION_SKELETON = FUNCTION.replace("math\n\n\n", "math\n").replace("return math.pi * radius**2", "...")
 
 
 @pytest.mark.parametrize(

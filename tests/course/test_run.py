@@ -12,6 +12,7 @@ import nbformat
 import psutil
 import pytest
 
+from tests.notebooks.conftest import code
 from transfer_utils.course import run
 from transfer_utils.course.run import choose_notebooks, notebooks_folder, parameters_of, publish, run_course
 from transfer_utils.errors import UserError
@@ -52,8 +53,7 @@ def never_runs(monkeypatch):
 
 
 def texts(path):
-    notebook = nbformat.read(path, as_version=4)
-    return [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [output.get("text", "") for cell in code(path) for output in cell.outputs]
 
 
 def test_the_notebooks_folder_is_found_from_its_parent_itself_and_elsewhere(write, monkeypatch):
@@ -141,12 +141,8 @@ def test_the_kernel_of_the_next_notebook_has_loaded_keras_but_gives_it_no_name(w
     assert run_course("offline", log=lambda line: None) == 0
     first, second = (texts(f"course/{name}.ipynb") for name in ("01_one", "02_two"))
     assert "0 False False\n" in first and "1 True False\n" in second
-    counts = [[cell.execution_count for cell in _executed(name)] for name in ("01_one", "02_two")]
+    counts = [[cell.execution_count for cell in code(f"course/{name}.ipynb")] for name in ("01_one", "02_two")]
     assert counts[0] == counts[1], "the cells are numbered as in a kernel of one's own"
-
-
-def _executed(name):
-    return [cell for cell in nbformat.read(f"course/{name}.ipynb", as_version=4).cells if cell.cell_type == "code"]
 
 
 HANGS = ("import time\ntime.sleep(600)", True, "failed in cell 4 of 6: it took longer than 4 s.")
@@ -250,8 +246,7 @@ def test_publish_writes_outputs_back_except_for_a_notebook_that_fails_or_warns(w
     assert [path.read_bytes() for path in others] == before
     assert any("ZeroDivisionError" in line for line in lines)
     assert any("02_warns is not published: it wrote to standard error: beware" in line for line in lines)
-    notebook = nbformat.read(path, as_version=4)
-    assert [cell.source for cell in notebook.cells] == sources
+    assert [cell.source for cell in nbformat.read(path, as_version=4).cells] == sources
     assert texts(path) == ["shown\n", "figures\n", "03_good: finished.\n"]
-    assert [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] == [1, 2, 3, 4]
+    assert [cell.execution_count for cell in code(path)] == [1, 2, 3, 4]
     assert "papermill" not in path.read_text() and "start_time" not in path.read_text()

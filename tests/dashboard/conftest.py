@@ -1,16 +1,30 @@
-"""Pages of the dashboard for a folder of sample runs, drawn without a browser."""
+"""Pages of the dashboard for a folder of sample runs, drawn without a browser or in one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 pytest.importorskip("streamlit", reason="the extra 'dashboard' is not installed")
 from streamlit.testing.v1 import AppTest
 
+from tests.dashboard.server import chromium, served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
 SCRIPT = Path(__file__).parents[2] / "dashboard.py"
+
+
+@pytest.fixture(autouse=True)
+def _restore_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit puts each page that it runs in the place of the main module, which spawned processes import."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture
@@ -39,6 +53,42 @@ def _keras_is_not_cleared(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 
 def _raise_again(page: str) -> None:
     raise
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """Yield the address and the process of a server for the fixture ``folder`` of a module."""
+    with served(folder) as (address, process):
+        yield address, psutil.Process(process.pid)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser, server: tuple[str, psutil.Process]) -> Iterator[BrowserContext]:
+    """Yield a context whose pages share a cache, so that only the first of them loads all of Streamlit."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, base_url=server[0])
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, server: tuple[str, psutil.Process]) -> Iterator[Page]:
+    """Yield a page; afterwards, its console must be empty and all requests must have gone to the server."""
+    page, messages, hosts = context.new_page(), [], set()
+    page.set_default_timeout(60_000)
+    page.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2] if "//" in request.url else ""))
+    yield page
+    assert page.get_by_test_id("stException").count() == 0
+    assert messages == []
+    assert hosts - {""} == {server[0].removeprefix("http://")}
+    page.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
+from tests.dashboard.server import chromium, served
 from tests.samples import write_samples, write_study
 
 PAGES = ("Runs", "Compare", "One run", "One run&part=Test split", "One run&part=Options")
@@ -40,8 +40,7 @@ def main() -> None:
         if not options.runs:
             write_study(write_samples(Path(samples)) / "study")
             options.chosen = ["depth-30-0", "depth-10-0", "baseline-0", "depth-60-0"]
-        with served(options.runs or samples) as (address, _), sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
+        with served(options.runs or samples) as (address, _), chromium() as browser:
             for page, width, theme in itertools.product(PAGES, WIDTHS, THEMES) if not options.readme else ():
                 name = page.lower().replace("&part=", "-").replace(" ", "-")
                 path = options.out / f"dashboard-{name}-{width}-{theme}.png"
@@ -50,7 +49,6 @@ def main() -> None:
                 path = options.out / f"dashboard_{page.lower()}.png"
                 take(browser, _address(address, page, options.chosen), WIDTHS[0], "light", path, README_HEIGHT)
                 _shrink(path)
-            browser.close()
 
 
 def take(browser: Browser, address: str, width: int, theme: str, path: Path, max_height: int = MAX_HEIGHT) -> None:

@@ -17,7 +17,7 @@ import pytest
 from transfer_utils.dashboard.launch import command
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 BROWSER_FLAGS = [
@@ -51,8 +51,7 @@ def chromium(*flags: str) -> Iterator[Browser]:
 @contextmanager
 def served(folder: str | os.PathLike) -> Iterator[tuple[str, subprocess.Popen]]:
     """Serve the dashboard for a folder on a free port; yield its address and its process."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(command(folder, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}/_stcore/health", server)
@@ -60,6 +59,11 @@ def served(folder: str | os.PathLike) -> Iterator[tuple[str, subprocess.Popen]]:
     finally:
         server.terminate()
         server.wait(30)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
 
 def wait_until_ready(address: str, server: subprocess.Popen) -> None:
@@ -74,3 +78,17 @@ def wait_until_ready(address: str, server: subprocess.Popen) -> None:
                 raise RuntimeError(f"the server stopped with status {server.returncode}") from None
             time.sleep(0.1)
     raise TimeoutError(f"the server did not answer at {address} within {START_SECONDS} s")
+
+
+def open_page(page: Page, address: str) -> None:
+    """Open a page of the dashboard, given the parameters of its address, and wait until it is drawn."""
+    page.goto(f"/?{address}")
+    wait_until_drawn(page)
+
+
+def wait_until_drawn(page: Page) -> None:
+    """Wait until the script has run and all elements are drawn."""
+    from playwright.sync_api import expect
+
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    expect(page.locator('[data-stale="true"]')).to_have_count(0)

@@ -5,16 +5,12 @@ from tests.dashboard.charts import figures
 from tests.dashboard.conftest import SCRIPT
 from tests.samples import write_run
 from transfer_utils.dashboard import app as dashboard
-from transfer_utils.dashboard import state
 
 
 @pytest.mark.parametrize("page", dashboard.PAGES)
 def test_every_page_can_be_opened_for_an_empty_folder(tmp_path, draw, page):
     app = draw(tmp_path, page)
     assert not app.exception and app.segmented_control(key="page").value == page
-    if page == state.RUNS:
-        for first in (app, draw(tmp_path / "missing")):
-            assert [block.value for block in first.code] == ["transfer-utils compare --preset offline"]
 
 
 def test_an_unknown_page_in_the_address_opens_the_first_page_with_the_number_of_runs_in_progress(runs, draw):
@@ -77,9 +73,10 @@ def test_filters_stay_in_the_address_while_another_page_is_open(runs, draw):
     assert app.dataframe[0].value["Run"].iloc[0] == "depth-10-0"
 
 
-def test_a_folder_that_does_not_exist_or_is_a_file_is_named_as_such(tmp_path, draw):
+def test_a_folder_without_runs_gets_the_first_command_and_its_name_if_it_is_none(tmp_path, draw):
     (tmp_path / "file").touch()
-    for name, problem in (("typo", "does not exist"), ("file", "is a file")):
+    for name, problem in (("typo", "does not exist"), ("file", "is a file"), ("", "")):
         app = draw(tmp_path / name)
-        assert problem in app.warning[0].value and name in [text.value for text in app.text]
-    assert not draw(tmp_path).warning
+        assert [block.value for block in app.code] == ["transfer-utils compare --preset offline"]
+        assert [problem in warning.value for warning in app.warning] == [True] * bool(problem)
+        assert not problem or name in [text.value for text in app.text]

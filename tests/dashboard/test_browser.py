@@ -14,9 +14,9 @@ import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.dashboard.server import NEEDS_CHROMIUM, chromium, served
+from tests.dashboard.server import NEEDS_CHROMIUM, open_page, wait_until_drawn
 from tests.samples import OLD_LOG, RUNNING, write_run, write_samples
 from transfer_utils.dashboard.live import REFRESH_SECONDS
 from transfer_utils.records import read_record
@@ -31,53 +31,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, model_run: Path) -> Iterato
     shutil.copytree(model_run / "0001-colours", folder / "colours")
     with lock(folder / RUNNING / "run.json"):
         yield folder
-
-
-@pytest.fixture(scope="module")
-def server(folder) -> Iterator[tuple[str, psutil.Process]]:
-    with served(folder) as (address, process):
-        yield address, psutil.Process(process.pid)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def context(browser: Browser, server: tuple[str, psutil.Process]) -> Iterator[BrowserContext]:
-    """Yield a context whose pages share a cache, so that only the first of them loads all of Streamlit."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000}, base_url=server[0])
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext, server: tuple[str, psutil.Process]) -> Iterator[Page]:
-    """Yield a page; afterwards, its console must be empty and all requests must have gone to the server."""
-    page, messages, hosts = context.new_page(), [], set()
-    page.set_default_timeout(60_000)
-    page.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.on("request", lambda request: hosts.add(request.url.split("/")[2] if "//" in request.url else ""))
-    yield page
-    assert page.get_by_test_id("stException").count() == 0
-    assert messages == []
-    assert hosts - {""} == {server[0].removeprefix("http://")}
-    page.close()
-
-
-def wait_until_drawn(page: Page) -> None:
-    """Wait until the script has run and all elements are drawn."""
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
-    expect(page.locator('[data-stale="true"]')).to_have_count(0)
-
-
-def open_page(page: Page, address: str) -> Page:
-    page.goto(f"/?{address}")
-    wait_until_drawn(page)
-    return page
 
 
 def select(page: Page, row: int) -> None:
@@ -283,22 +236,12 @@ def test_damaged_records_do_not_take_a_page_down(page, folder):
     (folder / "bom.json").unlink()
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "SVG"])
-def test_a_chart_is_saved_in_the_chosen_format(page, file_format):
-    open_page(page, f"page=One+run&run=depth-30-0&format={file_format}")
+def save_first_chart(page: Page) -> tuple[str, bytes]:
+    """Save the first chart of a page; return the name and the content of the file."""
     page.locator(".js-plotly-plot").first.hover()
     with page.expect_download() as download:
         page.locator('[data-title^="Download plot"]').first.click()
-    assert download.value.suggested_filename == f"depth-30-0-curves.{file_format.lower()}"
-    content = Path(download.value.path()).read_bytes()
-    assert content.startswith(b"\x89PNG") if file_format == "PNG" else b"<svg" in content[:200]
-
-
-def save_first_chart(page: Page) -> bytes:
-    page.locator(".js-plotly-plot").first.hover()
-    with page.expect_download() as download:
-        page.locator('[data-title^="Download plot"]').first.click()
-    return Path(download.value.path()).read_bytes()
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
 
 # For every text of a picture: how far it is beyond the edges, in pixels, and its contrast with the paper (WCAG 2.2).
@@ -320,17 +263,20 @@ TEXTS = """svg => {
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_a_saved_chart_is_whole_has_its_font_and_the_chosen_colours(page, width):
+def test_a_saved_chart_is_whole_and_has_its_font_and_the_chosen_format_and_colours(page, width):
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": width, "height": 1000})
     names = ["depth-30-0", "depth-10-0", "head-only-0", "baseline-0"]
     address = "page=Compare&group=configuration+(mean+over+seeds)&colours=light"
     address += "".join(f"&chosen={name}" for name in names)
     open_page(page, f"{address}&format=SVG")
-    svg = save_first_chart(page).decode()
+    svg_name, content = save_first_chart(page)
+    svg = content.decode()
     assert '@font-face{font-family:"Source Sans"' in svg and "url(data:font/woff2;base64," in svg
     open_page(page, f"{address}&format=PNG")
-    picture = Image.open(io.BytesIO(save_first_chart(page)))
+    png_name, content = save_first_chart(page)
+    picture = Image.open(io.BytesIO(content))
+    assert (svg_name, png_name, picture.format) == ("compare-curves.svg", "compare-curves.png", "PNG")
     assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255), "light, as chosen, on the dark page"
 
     page.goto("about:blank")

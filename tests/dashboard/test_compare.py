@@ -1,6 +1,6 @@
 import pytest
 
-from tests.dashboard.charts import figures
+from tests.dashboard.charts import figures, legend
 from transfer_utils.dashboard import style
 from transfer_utils.records import read_record
 
@@ -17,9 +17,10 @@ def test_only_the_options_that_differ_are_listed_and_the_runs_can_be_changed(run
     assert list(app.dataframe[0].value.columns) == ["Option", "depth-30-0", "baseline-0"]
 
 
-def test_one_run_has_no_options_that_differ(runs, draw):
+def test_one_run_has_no_options_that_differ_and_no_verdict(runs, draw):
     app = draw(runs, "Compare", chosen="depth-30-0")
     assert not app.dataframe and any("the same options" in caption.value for caption in app.caption)
+    assert "Is one better than the other?" not in [heading.value for heading in app.subheader]
 
 
 def test_without_chosen_runs_the_page_explains_how_to_choose(runs, draw):
@@ -30,10 +31,8 @@ def test_without_chosen_runs_the_page_explains_how_to_choose(runs, draw):
 def test_seeds_are_grouped_with_a_band(runs, draw):
     names = ["depth-30-0", "depth-30-1", "depth-10-0"]
     app = draw(runs, "Compare", chosen=names, group="configuration (mean over seeds)")
-    curves = figures(app)[0]
-    legend = [trace["name"] for trace in curves["data"] if trace.get("showlegend")]
-    assert legend == ["last 30 layers unfrozen (2 seeds)", "last 10 layers unfrozen"]
-    assert any(trace.get("fill") == "tonexty" for trace in curves["data"])
+    assert legend(app) == ["last 30 layers unfrozen (2 seeds)", "last 10 layers unfrozen"]
+    assert any(trace.get("fill") == "tonexty" for trace in figures(app)[0]["data"])
     assert any("± one standard deviation over the runs" in caption.value for caption in app.caption)
 
 
@@ -51,7 +50,7 @@ def test_at_most_twelve_lines_are_drawn(draw, study):
     app = draw(study, "Compare", chosen=[*names, "mixup-s0"])
     [info] = [info.value for info in app.info]
     assert "12 of 13 lines: those of the highest validation accuracy" in info and "Group the runs" in info
-    drawn = {trace["name"] for trace in figures(app)[0]["data"] if trace.get("showlegend")}
+    drawn = set(legend(app))
     lowest = min(names, key=lambda name: read_record(study / name / "run.json").metrics["val_end2end"])
     assert len(drawn) == 12 and lowest not in drawn and "mixup-s0" in drawn
 
@@ -59,8 +58,7 @@ def test_at_most_twelve_lines_are_drawn(draw, study):
 def test_old_logs_and_unfinished_runs_can_be_compared(runs, draw):
     app = draw(runs, "Compare", chosen=["old-log", "depth-60-0", "depth-all-0"])
     assert not app.exception
-    legend = [trace["name"] for trace in figures(app)[0]["data"] if trace.get("showlegend")]
-    assert legend == ["depth-60-0", "depth-all-0"]  # the old log has no curves
+    assert legend(app) == ["depth-60-0", "depth-all-0"]  # the old log has no curves
 
 
 def test_the_caption_reports_options_without_an_axis(study, draw):
@@ -73,17 +71,8 @@ def test_the_caption_reports_options_without_an_axis(study, draw):
     assert "The chart shows" not in caption("depth-10-s0", "depth-30-s0")
 
 
-def legend(app):
-    return [trace["name"] for trace in figures(app)[0]["data"] if trace.get("showlegend")]
-
-
-def test_runs_of_different_models_are_never_one_line(runs, draw):
-    names = ["depth-30-0", "depth-10-0", "baseline-0", "head-only-0"]
-    assert legend(draw(runs, "Compare", chosen=names, group="n_unfreeze")) == [
-        "backbone frozen · transfer learning", "last 10 layers unfrozen · transfer learning",
-        "last 30 layers unfrozen · transfer learning", "tutorial CNN",
-    ]  # fmt: skip
-    app = draw(runs, "Compare", chosen=names)
+def test_an_option_that_a_run_does_not_use_is_no_difference(runs, draw):
+    app = draw(runs, "Compare", chosen=["depth-30-0", "depth-10-0", "baseline-0", "head-only-0"])
     differences = app.dataframe[0].value.set_index("Option")
     assert list(differences.loc["n_unfreeze"]) == ["30", "10", "–", "0"]
     assert "learning_rate_stage2" not in differences.index, "of these runs, those that fine-tune have the same"
@@ -113,8 +102,3 @@ def test_two_lines_have_a_verdict(runs, draw, pair, text):
     [found] = [shown.value for shown in app.text if shown.value.startswith(text)]
     based = [caption.value for caption in app.caption if "95 % interval from 10,000 test images" in caption.value]
     assert len(based) == ("no recorded answers" not in found)
-
-
-def test_one_line_has_no_verdict(runs, draw):
-    app = draw(runs, "Compare", chosen=["depth-30-0"])
-    assert "Is one better than the other?" not in [heading.value for heading in app.subheader]

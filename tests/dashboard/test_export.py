@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.dashboard.server import CHROMIUM, chromium
-from tests.dashboard.test_hostile import MARKUP, SCRIPT, UNREADABLE
+from tests.dashboard.server import CHROMIUM
+from tests.dashboard.test_hostile import MARKUP, SCRIPT, UNREADABLE, as_bytes
 from tests.samples import write_samples
 from transfer_utils.cli.main import main
 from transfer_utils.dashboard.export import COLUMNS, export_page, fragment
@@ -73,8 +73,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_are_shown(tmp_path):
     write_samples(tmp_path)
     for name, content in UNREADABLE.items():
         (tmp_path / f"bad-{name}").mkdir()
-        content = content if isinstance(content, bytes) else json.dumps(content).encode()
-        (tmp_path / f"bad-{name}" / "run.json").write_bytes(content)
+        (tmp_path / f"bad-{name}" / "run.json").write_bytes(as_bytes(content))
     page = fragment(tmp_path)
     listed = re.findall(r"<li><code>(.*?)</code>: (.+?)</li>", page, re.DOTALL)
     unread = {path.split("/")[0].removeprefix("bad-") for path, _ in listed}
@@ -102,48 +101,48 @@ def test_without_runs_or_without_a_folder_the_page_or_the_error_says_so(tmp_path
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed (Debian: apt-get install chromium)")
-def test_in_a_browser_the_table_sorts_filters_and_compares(tmp_path):
-    expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
+def test_in_a_browser_the_table_sorts_filters_and_compares(tmp_path, browser):
+    from playwright.sync_api import expect
+
     runs = write_samples(tmp_path / "runs")
     curves = {SCRIPT: {"loss": [1e308, -1e308]}, "constructor": {"loss": [1.0]}}
     RunRecord(config={"model": SCRIPT}, curves=curves).save(runs / "hostile" / "run.json")
     path = export_page(runs, tmp_path / "page")
-    with chromium() as browser:
-        page, messages = browser.new_page(), []
-        page.set_default_timeout(60_000)
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        page.goto(path.as_uri())
-        visible = page.locator("tbody tr:visible")
-        expect(visible).to_have_count(15)
+    page, messages = browser.new_page(), []
+    page.set_default_timeout(60_000)
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.goto(path.as_uri())
+    visible = page.locator("tbody tr:visible")
+    expect(visible).to_have_count(15)
 
-        head = page.get_by_role("columnheader", name="Validation")
-        for direction, reverse in (("ascending", False), ("descending", True)):
-            head.get_by_role("button").click()
-            expect(head).to_have_attribute("aria-sort", direction)
-            keys = visible.locator("td:nth-child(3)").evaluate_all("cells => cells.map(cell => cell.dataset.key)")
-            present = [key for key in keys if key]
-            assert keys == sorted(present, key=float, reverse=reverse) + [""] * (len(keys) - len(present))
+    head = page.get_by_role("columnheader", name="Validation")
+    for direction, reverse in (("ascending", False), ("descending", True)):
+        head.get_by_role("button").click()
+        expect(head).to_have_attribute("aria-sort", direction)
+        keys = visible.locator("td:nth-child(3)").evaluate_all("cells => cells.map(cell => cell.dataset.key)")
+        present = [key for key in keys if key]
+        assert keys == sorted(present, key=float, reverse=reverse) + [""] * (len(keys) - len(present))
 
-        page.get_by_label("Search").fill("n_unfreeze=30 completed")
-        expect(visible).to_have_count(5)
-        expect(page.get_by_role("status")).to_have_text("5 of 15 runs")
-        page.get_by_label("Status").select_option("failed")
-        expect(visible).to_have_count(0)
-        page.get_by_role("button", name="Show all").click()
-        expect(visible).to_have_count(15)
+    page.get_by_label("Search").fill("n_unfreeze=30 completed")
+    expect(visible).to_have_count(5)
+    expect(page.get_by_role("status")).to_have_text("5 of 15 runs")
+    page.get_by_label("Status").select_option("failed")
+    expect(visible).to_have_count(0)
+    page.get_by_role("button", name="Show all").click()
+    expect(visible).to_have_count(15)
 
-        page.get_by_label("depth-10-0", exact=True).check()
-        expect(page.locator(".runs-charts svg path")).to_have_count(4)
-        page.get_by_label("depth-30-0", exact=True).check()
-        expect(page.locator(".runs-charts svg path")).to_have_count(8)
-        differing = page.locator(".runs-options tbody tr")
-        expect(differing).to_have_text(["n_unfreeze1030", "augmentnoyes"])
-        page.get_by_label("hostile", exact=True).check()
-        expect(page.get_by_label("depth-10-0", exact=True)).not_to_be_checked()
-        page.get_by_label("depth-30-0", exact=True).uncheck()
-        expect(page.locator(".runs-legend strong")).to_have_text("hostile")
+    page.get_by_label("depth-10-0", exact=True).check()
+    expect(page.locator(".runs-charts svg path")).to_have_count(4)
+    page.get_by_label("depth-30-0", exact=True).check()
+    expect(page.locator(".runs-charts svg path")).to_have_count(8)
+    differing = page.locator(".runs-options tbody tr")
+    expect(differing).to_have_text(["n_unfreeze1030", "augmentnoyes"])
+    page.get_by_label("hostile", exact=True).check()
+    expect(page.get_by_label("depth-10-0", exact=True)).not_to_be_checked()
+    page.get_by_label("depth-30-0", exact=True).uncheck()
+    expect(page.locator(".runs-legend strong")).to_have_text("hostile")
 
-        page.goto(f"{path.as_uri()}#runs=head-only-0,head-only-1,baseline-0")
-        expect(visible).to_have_count(3)
-        assert page.title() == "Recorded runs" and messages == []
+    page.goto(f"{path.as_uri()}#runs=head-only-0,head-only-1,baseline-0")
+    expect(visible).to_have_count(3)
+    assert page.title() == "Recorded runs" and messages == []

@@ -88,7 +88,7 @@ NAMES = {
 }
 
 
-def content(value):
+def as_bytes(value):
     return value if isinstance(value, bytes) else json.dumps(value).encode()
 
 
@@ -116,7 +116,7 @@ def table(app):
 def write(folder, cases):
     for case, value in cases.items():
         (folder / case).mkdir()
-        (folder / case / "run.json").write_bytes(content(value))
+        (folder / case / "run.json").write_bytes(as_bytes(value))
         os.utime(folder / case / "run.json", (0, 0))  # a recent file would be read again, as it may be incomplete
 
 
@@ -144,12 +144,7 @@ def test_any_valid_record_is_shown_compared_and_studied(folder, draw):
     checked(draw(folder, "Study"))
     checked(draw(folder, "Try it"))
     for case, value in READABLE.items():
-        if value.keys() & {
-            "confusion_matrix",
-            "dataset",
-            "files",
-            "run_id",
-        }:
+        if value.keys() & {"confusion_matrix", "dataset", "files", "run_id"}:
             checked(draw(folder, "Mistakes", run=case))
 
 
@@ -227,6 +222,7 @@ def test_a_model_outside_the_folder_of_its_run_is_not_used(tmp_path):
 
     assert model("model.keras") == own / "model.keras"
     refused = ["../outside.keras", str(tmp_path / "outside.keras"), "link.keras", "model.txt", "no.keras", "", "a\0.h5"]
+    refused += [f"{'a' * 300}.keras", f"../{'a' * 300}.keras"]  # too long for a file system
     assert [name for name in refused if model(name)] == []
 
 
@@ -322,7 +318,8 @@ def test_tables_and_charts_can_be_made_from_any_record(tmp_path_factory, values)
         figures += [result_charts.by_class(row.record), result_charts.reliability(row.record.calibration)]
         counts = result_charts.confusion_counts(row.record)
         if counts is not None:
-            figures.append(result_charts.confusion(counts, result_charts.class_labels(row.record), True))
+            labels = result_charts.class_labels(row.record, len(counts))
+            figures.append(result_charts.confusion(counts, labels, normalised=True))
     for figure in figures:
         if figure is not None:
             json.loads(figure.to_json())

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from streamlit.config import get_config_options
 
-from tests.dashboard.server import wait_until_ready
+from tests.dashboard.server import free_port, wait_until_ready
 from transfer_utils.collection import MAX_ARCHIVE_BYTES
 from transfer_utils.dashboard import launch
 from transfer_utils.errors import UserError
@@ -29,14 +29,6 @@ showErrorDetails = "full"
 [browser]
 gatherUsageStats = true
 """
-
-
-@pytest.mark.fault(30)
-def test_the_server_is_bound_to_localhost_and_sends_no_statistics(tmp_path):
-    command = launch.command(tmp_path, 8123)
-    assert command[:4] == [sys.executable, "-m", "streamlit", "run"]
-    assert {"--server.address=127.0.0.1", "--server.port=8123", "--browser.gatherUsageStats=false"} <= set(command)
-    assert command[-2:] == ["--runs", str(tmp_path)]
 
 
 @pytest.mark.fault(30)
@@ -70,10 +62,7 @@ def test_another_configuration_cannot_weaken_the_server(tmp_path, monkeypatch):
     command[1:3] = [str(script), json.dumps(list(expected))]
     environment = {**os.environ, "STREAMLIT_SERVER_ADDRESS": "0.0.0.0", "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "true"}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
-    found = json.loads(seen.read_text())
-    for name in ("server.corsAllowedOrigins", "server.allowedHosts"):
-        found[name] = list(found[name])
-    assert found == expected
+    assert json.loads(seen.read_text()) == expected
 
 
 @pytest.mark.fault(30)
@@ -93,8 +82,7 @@ def test_the_project_configuration_sets_the_same():
 @pytest.mark.fault(30, 34)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
 def test_the_server_ends_with_the_command_that_started_it(tmp_path, number):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "transfer_utils", "dashboard", "--runs", str(tmp_path), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:

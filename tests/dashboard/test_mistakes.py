@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.dashboard.charts import sent
+from tests.dashboard.charts import button, sent
 from tests.samples import TESTED_CLASSES, predictions, write_run, write_tested
 from transfer_utils.collection import create_collection
 from transfer_utils.dashboard import store
@@ -64,10 +65,8 @@ def test_the_most_frequent_mistake_is_shown_at_first_and_pages_can_be_turned(fol
     counts = test.confusion_matrix() - np.diag(np.diag(test.confusion_matrix()))
     true, predicted = np.unravel_index(counts.argmax(), (3, 3))
     app = draw(folder, "Mistakes", run="one")
-    assert (app.selectbox(key="true").value, app.selectbox(key="predicted").value) == (
-        TESTED_CLASSES[true],
-        TESTED_CLASSES[predicted],
-    )
+    shown = [app.selectbox(key=key).value for key in ("true", "predicted")]
+    assert shown == [TESTED_CLASSES[true], TESTED_CLASSES[predicted]]
     app = draw(folder, "Mistakes", run="one", show="Least sure")
     first = [picture["at"] for picture in gallery(app)]
     assert first == test.least_sure()[:SHOWN].tolist()
@@ -106,9 +105,7 @@ def test_images_that_one_of_two_runs_classifies_rightly(folder, draw):
 def test_runs_on_other_images_are_not_compared(tmp_path, draw):
     write_tested(tmp_path / "one", predictions(1))
     other = predictions(2)
-    write_tested(
-        tmp_path / "two", Predictions(other.probabilities, other.labels, other.index + 1, other.predicted, other.names)
-    )
+    write_tested(tmp_path / "two", replace(other, index=other.index + 1))
     app = draw(tmp_path, "Mistakes", run="one", show="One of two runs right")
     assert any("not tested on the same images" in info.value for info in app.info) and not gallery(app)
 
@@ -171,9 +168,8 @@ def test_classes_without_usable_names_are_told_apart(tmp_path, draw, names):
 
 
 def test_ten_thousand_images_are_read_once_and_little_is_sent(tmp_path, draw, monkeypatch):
-    write_tested(
-        tmp_path / "one", predictions(1, 10_000, 10, names=False), range(2_000), [f"class {i}" for i in range(10)]
-    )
+    names = [f"class {i}" for i in range(10)]
+    write_tested(tmp_path / "one", predictions(1, 10_000, 10, names=False), range(2_000), names)
     app = draw(tmp_path, "Mistakes", run="one", show="Surest mistakes")
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it was read again"))
     app.segmented_control(key="show").set_value("Least sure").run()
@@ -191,8 +187,7 @@ def test_grad_cam_shows_where_the_model_of_the_run_looked(model_run, tmp_path, d
     save_predictions(tmp_path / "one" / PREDICTIONS_NAME, {"test": test})
     save_thumbnails(tmp_path / "one" / THUMBNAILS_NAME, range(4), lambda rows: pixels[rows])
     app = draw(tmp_path, "Mistakes", run="one", picture="2")
-    [button] = [button for button in app.button if button.label == "Show where the network looked"]
-    button.click().run()
+    button(app, "Show where the network looked").click().run()
     assert not app.exception and not app.warning and len(app.image) == 2
     assert any("the model predicts <b>red</b>" in text.value for text in app.text)
 

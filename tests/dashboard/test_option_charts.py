@@ -8,14 +8,9 @@ from transfer_utils.results.groups import RunGroup, group_by_configuration
 from transfer_utils.results.table import Row
 
 
-@pytest.fixture
-def rows(view):
-    return lambda *names: view.named(names)
-
-
-def test_one_run_shows_its_interval_and_several_their_standard_deviation(rows):
-    [one] = rows("depth-30-0")
-    group = RunGroup("three", rows("depth-30-0", "depth-30-1", "depth-30-2"))
+def test_one_run_shows_its_interval_and_several_their_standard_deviation(view):
+    [one] = view.named(["depth-30-0"])
+    group = RunGroup("three", view.named(["depth-30-0", "depth-30-1", "depth-30-2"]))
     figure = option_charts.results([RunGroup("one", [one]), group])
     alone, several = figure.data[0], figure.data[1]
     assert alone.x[0] == one.metric("val_end2end")
@@ -24,18 +19,18 @@ def test_one_run_shows_its_interval_and_several_their_standard_deviation(rows):
     assert {trace.marker.symbol for trace in figure.data} == {"circle", "diamond"}
 
 
-def test_accuracy_against_total_time(rows):
-    [one] = rows("depth-30-0")
-    figure = option_charts.against_time([RunGroup("one", [one]), RunGroup("running", rows("depth-60-0"))])
+def test_accuracy_against_total_time(view):
+    [one] = view.named(["depth-30-0"])
+    figure = option_charts.against_time([RunGroup("one", [one]), RunGroup("running", view.named(["depth-60-0"]))])
     assert [(list(trace.x), list(trace.y)) for trace in figure.data] == [([one.seconds], [one.metric("val_end2end")])]
-    assert option_charts.against_time([RunGroup("running", rows("depth-60-0"))]) is None
+    assert option_charts.against_time([RunGroup("running", view.named(["depth-60-0"]))]) is None
     assert figure.data[0].customdata[0][-1] == ""
     on_gpu = Row("gpu", Run(one.record.model_copy(update={"machine": {"gpus": ["cuda:0"]}}), Path()))
     assert option_charts.against_time([RunGroup("one", [on_gpu])]).data[0].customdata[0][-1] == " on a GPU"
 
 
-def test_parallel_coordinates_show_the_options_that_differ_and_the_accuracy(rows):
-    few = rows("depth-30-0", "depth-10-0", "depth-10-1", "depth-60-0")
+def test_parallel_coordinates_show_the_options_that_differ_and_the_accuracy(view):
+    few = view.named(["depth-30-0", "depth-10-0", "depth-10-1", "depth-60-0"])
     figure = option_charts.parallel(few)
     titles = [note.text for note in figure.layout.annotations if note.text.startswith("<b>")]
     assert titles == ["<b>n_unfreeze</b>", "<b>augment</b>", "<b>validation</b>"]
@@ -44,8 +39,8 @@ def test_parallel_coordinates_show_the_options_that_differ_and_the_accuracy(rows
     assert lines["depth-30-0"].text[:2] == ("30", "yes")
     assert lines["depth-30-0"].y[-1] == max(trace.y[-1] for trace in figure.data) == 1
     assert lines["depth-10-0"].y[0] != lines["depth-10-1"].y[0]  # apart, so that both are visible
-    assert option_charts.parallel(rows("depth-30-0", "depth-30-1")) is None
-    assert option_charts.parallel(rows("depth-30-0")) is None
+    assert option_charts.parallel(view.named(["depth-30-0", "depth-30-1"])) is None
+    assert option_charts.parallel(view.named(["depth-30-0"])) is None
 
 
 def test_the_time_of_a_group_is_that_of_its_phases_and_the_rest():
@@ -65,6 +60,6 @@ def test_an_error_bar_ends_at_what_is_possible():
     assert bar.x[0] == pytest.approx(0.6) and bar.error_x.array[0] == pytest.approx(0.4)
 
 
-def test_groups_are_named_on_the_axis(rows):
-    groups = group_by_configuration(rows("depth-30-0", "depth-10-0"))
+def test_groups_are_named_on_the_axis(view):
+    groups = group_by_configuration(view.named(["depth-30-0", "depth-10-0"]))
     assert option_charts.results(groups).layout.yaxis.ticktext == ("last 30 layers unfrozen", "last 10 layers unfrozen")

@@ -19,6 +19,8 @@ def test_confusion_shows_counts_and_shares_of_the_row():
     assert list(figure.data[2].text) == ["80%", "20%", "10%", "90%"]
     figure = result_charts.confusion(np.array([[0.0, 0.0], [1.0, 9.0]]), ["cat", "dog"], normalised=True)
     assert list(figure.data[2].text) == ["0%", "0%", "10%", "90%"], "a class without images has no shares"
+    figure = result_charts.confusion(counts, ["<b>cat</b>", "dog"], normalised=False)
+    assert figure.data[0].x[0] == figure.data[2].y[0] == "&lt;b&gt;cat&lt;/b&gt;"
 
 
 @pytest.mark.parametrize("matrix", [[], [[1, 2]], [[1] * 201] * 201])
@@ -26,12 +28,12 @@ def test_a_matrix_that_is_empty_or_not_square_or_too_large_is_not_drawn(matrix):
     assert result_charts.confusion_counts(RunRecord(confusion_matrix=matrix)) is None
 
 
-def test_class_names_are_escaped_and_unique():
+def test_class_names_are_printable_and_unique():
     names = result_charts.class_labels
-    assert names(RunRecord(confusion_matrix=COUNTS, dataset={"class_names": ["<b>", "dog"]})) == ["&lt;b&gt;", "dog"]
-    assert names(RunRecord(confusion_matrix=COUNTS, dataset={"class_names": ["x", "x"]})) == ["0 x", "1 x"]
-    assert names(RunRecord(confusion_matrix=COUNTS, dataset={"class_names": ["one"]})) == ["0", "1"]
-    assert names(RunRecord(confusion_matrix=COUNTS, per_class=[{"name": "cat"}, {"name": "dog"}])) == ["cat", "dog"]
+    assert names(RunRecord(dataset={"class_names": ["<b>", "\x1b"]}), 2) == ["<b>", "\\x1b"]
+    assert names(RunRecord(dataset={"class_names": ["x", "x"]}), 2) == ["0 x", "1 x"]
+    assert names(RunRecord(dataset={"class_names": ["one"]}), 2) == ["0", "1"]
+    assert names(RunRecord(per_class=[{"name": "cat"}, {"name": "dog"}]), 2) == ["cat", "dog"]
 
 
 def test_precision_and_recall_have_different_markers():

@@ -6,8 +6,8 @@ import statistics
 import pandas as pd
 import pytest
 
+from transfer_utils.dashboard.pages.runs import _latex
 from transfer_utils.dashboard.run_tables import SEEDS, as_latex, group_frame, grouped
-from transfer_utils.records import read_record
 
 
 def test_a_group_has_the_mean_the_deviation_and_the_range_of_its_seeds(view):
@@ -55,23 +55,19 @@ def test_latex_has_booktabs_rules_and_escapes_everything_special():
     assert [line for line in lines if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\bottomrule"]
     [row] = [line for line in lines if line.startswith("50")]
     commands = set(re.findall(r"\\[A-Za-z]+", row))
-    assert commands == {r"\textasciitilde", r"\textasciicircum", r"\textbackslash", r"\space"} and row.endswith(
-        r"9.8 \% ± 0.3 \\"
-    )
+    assert commands == {r"\textasciitilde", r"\textasciicircum", r"\textbackslash", r"\space"}
+    assert row.endswith(r"9.8 \% ± 0.3 \\")
     assert not re.search(r"(?<!\\)[%#_$]", row) and row.count(" & ") == 1 and r"\&" in row
     assert lines[-3] == r"– & – \\"
 
 
-def test_the_chosen_rows_are_downloaded_as_latex(runs, draw):
-    from transfer_utils.dashboard.pages.runs import _latex
-    from transfer_utils.dashboard.store import read, stamp
-
-    rows = read(runs, stamp(runs)).rows
+def test_the_chosen_rows_are_downloaded_as_latex(view):
+    rows = view.rows
     chosen = ["depth-30-0", "depth-30-1", "depth-30-2"]
     text = _latex(rows, chosen[:1], None).decode()
     assert text.count(r"\\") == 2 and "depth-30-0 &" in text
-    accuracy = 100 * read_record(runs / "depth-30-0" / "run.json").metrics["val_end2end"]
-    assert f"{accuracy:.1f} \\%" in text
+    [row] = view.named(chosen[:1])
+    assert f"{100 * row.metric('val_end2end'):.1f} \\%" in text
     groups = grouped(rows, [SEEDS])
     assert _latex(rows, chosen, groups).decode().count(r"\\") == 2
     assert _latex(rows, [], groups).decode().count(r"\\") == 1 + len(groups)

@@ -3,6 +3,7 @@ import io
 
 import pytest
 
+from tests.dashboard.charts import button
 from tests.samples import write_run
 from transfer_utils.dashboard import store
 from transfer_utils.dashboard.run_tables import as_csv
@@ -56,12 +57,9 @@ def test_accuracies_sort_as_text_and_the_newest_run_has_the_highest_number_altho
     ("address", "expected"),
     [
         ({"search": "depth-30 seed=1"}, ["depth-30-1"]),
-        ({"search": "N_UNFREEZE=60"}, ["depth-60-0"]),
         ({"status": ["diverged", "failed"]}, ["depth-30-hot-0", "depth-all-0"]),
         ({"data": "–"}, ["old-log", "old-log-with-curves"]),
         ({"search": "nothing like it"}, None),
-        ({"search": "baseline"}, ["baseline-0"]),
-        ({"search": "val > 0.8 unfrozen>=30 seed=0"}, ["depth-30-0"]),
         ({"status": ["running"]}, ["depth-60-0"]),
     ],
 )
@@ -105,10 +103,6 @@ def test_a_run_whose_process_has_ended_is_shown_as_stopped(tmp_path, draw):
     app.run()
     assert table(app).loc["run", "Status"] == "◌ stopped" and "running" not in app.text[0].value
     assert names(draw(tmp_path, status=["stopped"])) == ["run"]
-
-
-def button(app, label):
-    return next(button for button in app.button if button.label == label)
 
 
 def test_chosen_runs_are_hidden_and_shown_again(runs, draw):

@@ -11,14 +11,6 @@ def test_lines_differ_in_colour_first_and_then_in_marker():
     assert OKABE_ITO["black"] not in {colour for colour, _ in styles}
 
 
-def test_a_figure_without_a_legend_is_lower():
-    with_legend, without = go.Figure(), go.Figure()
-    style.lay_out(with_legend, 300)
-    style.lay_out(without, 300, legend=False)
-    assert without.layout.height < with_legend.layout.height == 300
-    assert without.layout.showlegend is False
-
-
 def test_rows_are_high_enough_for_names_of_several_lines():
     short, long = go.Figure(), go.Figure()
     for figure, name in ((short, "one line"), (long, "one<br>two<br>three")):

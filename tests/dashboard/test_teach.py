@@ -1,9 +1,8 @@
 import io
-from pathlib import Path
 
 import pytest
 
-from tests.dashboard.charts import figures
+from tests.dashboard.charts import button, figures
 from tests.pictures import bomb, new_collection, picture, zipped
 from transfer_utils.cli.options import photo_config
 from transfer_utils.collection import Collection, collections
@@ -37,32 +36,21 @@ def uploads(**files: bytes) -> list[tuple[str, bytes, str]]:
 
 def measurement(collection: Collection, **changes) -> Measurement:
     cup, plate = (f"{name}/{collection.classes()[name][0]}" for name in ("cup", "plate"))
-    values = {
-        "pictures_digest": collection.digest(),
-        "weights": "letters",
-        "n": 10,
-        "different": 9,
-        "folds": 5,
-        "repeats": 3,
-        "grouped": False,
-        "alike": 0,
-        "accuracy": 0.8,
-        "low": 0.49,
-        "high": 0.94,
-        "guessing": 0.5,
+    values = {"pictures_digest": collection.digest(), "weights": "letters", "folds": 5, "repeats": 3, "grouped": False}
+    values |= {"n": 10, "different": 9, "alike": 0, "accuracy": 0.8, "low": 0.49, "high": 0.94, "guessing": 0.5}
+    values |= {"gain": 0.2, "gain_low": 0.05, "gain_high": 0.35}
+    values |= {
         "recall": {"cup": 0.7, "plate": 0.9},
         "mistakes": [
             Mistake(file=cup, true="cup", predicted="plate", probability=0.9),
             Mistake(file=plate, true="plate", predicted="cup", probability=0.6),
             Mistake(file="cup/gone.png", true="cup", predicted="plate", probability=0.5),
+            Mistake(file="odd", true="cup", predicted="plate", probability=0.5),
         ],
         "curve": [
             CurvePoint(per_class=2, accuracy=0.6, low=0.3, high=0.8),
             CurvePoint(per_class=4, accuracy=0.8, low=0.49, high=0.94),
         ],
-        "gain": 0.2,
-        "gain_low": 0.05,
-        "gain_high": 0.35,
     }
     return Measurement(**{**values, **changes})
 
@@ -78,10 +66,10 @@ def test_a_classifier_is_created_and_opened(tmp_path, draw):
     assert app.selectbox(key="classifier").value == "kitchen"
     assert app.button(key="camera 0").label == app.button(key="camera 1").label == "Use the camera"
     app.text_input(key="new class").set_value("../bowl")
-    next(button for button in app.button if button.label == "Add").click().run()
+    button(app, "Add").click().run()
     assert "must not begin with" in texts(app)
     app.text_input(key="new class").set_value("bowl")
-    next(button for button in app.button if button.label == "Add").click().run()
+    button(app, "Add").click().run()
     assert list(Collection(tmp_path / "teach" / "kitchen").classes()) == ["bowl", "cup", "plate"]
     app.button(key="remove 0").click().run()
     assert list(Collection(tmp_path / "teach" / "kitchen").classes()) == ["cup", "plate"]
@@ -136,26 +124,26 @@ def test_the_camera_is_open_for_one_class_and_each_shot_is_kept(tmp_path, draw):
     assert not app.camera_input
 
 
+class Uploaded(io.BytesIO):
+    """A file as Streamlit hands it out."""
+
+    name, size = "a.png", 5
+
+
 @pytest.mark.fault(39)
 def test_an_upload_beyond_the_limits_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    class Upload(io.BytesIO):
-        name, size = "a.png", 5
-
     collection = new_collection(tmp_path)
     monkeypatch.setattr(teach_pictures, "run_child", lambda *_, **__: pytest.fail("a command was started"))
     with pytest.raises(UserError, match="at most 2,000 files, got 10,000"):
-        teach_pictures.submit(collection, "cup", [Upload(b"12345")] * 10_000)
+        teach_pictures.submit(collection, "cup", [Uploaded(b"12345")] * 10_000)
     assert list(collection.beside.iterdir()) == []
 
 
 def test_a_failed_command_is_reported_and_leaves_nothing(tmp_path, monkeypatch):
-    class Upload(io.BytesIO):
-        name, size = "a.png", 5
-
     collection = new_collection(tmp_path)
     monkeypatch.setattr(teach_pictures, "run_child", lambda *_, **__: (1, "Error: the disk is full"))
     with pytest.raises(UserError, match=r"^the disk is full$"):
-        teach_pictures.submit(collection, "cup", [Upload(b"12345")])
+        teach_pictures.submit(collection, "cup", [Uploaded(b"12345")])
     assert list(collection.beside.iterdir()) == []
 
 
@@ -169,7 +157,7 @@ def test_training_waits_for_five_pictures_of_each_class_and_then_starts(tmp_path
     app = draw(tmp_path / "enough", "Teach", network="letters")
     assert "knows no animals, faces or things" in app.warning[0].value
     for label, words in (("Train", ["teach", "--n_unfreeze", "0"]), ("Fine-tune", ["train"])):
-        next(button for button in app.button if button.label == label).click().run()
+        button(app, label).click().run()
         owner, _, arguments = started.pop()
         assert owner == str(collection.folder) and arguments[: len(words)] == words
         assert arguments[-4:] == ["--weights", "letters", "--image_size", "64"]
@@ -182,9 +170,8 @@ def test_a_click_asks_for_what_the_command_line_would_do(tmp_path):
         words = teach.arguments(collection, view, "photographs", kind)[1:]
         options = dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2], strict=True))
         config, _ = photo_config(options)
-        by_hand, _ = photo_config(
-            {"dataset": "folder", "data_dir": str(collection.folder), "n_unfreeze": str(n_unfreeze)}
-        )
+        data = {"dataset": "folder", "data_dir": str(collection.folder)}
+        by_hand, _ = photo_config({**data, "n_unfreeze": str(n_unfreeze)})
         assert by_hand.weights == "imagenet" and by_hand.n_unfreeze == n_unfreeze
         assert config.model_copy(update={"export": "none"}).fingerprint == by_hand.fingerprint
         assert config.output_dir == str(tmp_path) and preset(**config.model_dump(exclude={"preset"}), name="photos")
@@ -195,8 +182,8 @@ def test_a_running_job_shows_its_step_and_can_be_stopped(tmp_path, draw, monkeyp
     job = jobs._jobs[str(collection.folder)] = BackgroundJob(teach.MEASURE)
     app = draw(tmp_path, "Teach")
     assert not app.file_uploader and all(button.disabled for button in app.button if button.label == "Train")
-    next(button for button in app.button if button.label == "Stop").click().run()
-    assert job.stopping and next(button for button in app.button if button.label == "Stop").disabled
+    button(app, "Stop").click().run()
+    assert job.stopping and button(app, "Stop").disabled
     write_model(collection.measurement, measurement(collection))
     app = draw(tmp_path, "Teach")
     removing = [button for button in app.button if button.label == "Remove"]
@@ -231,9 +218,8 @@ def test_the_measurement_is_shown_with_how_it_was_made_and_mistakes_can_be_remov
     original = collection.original_names()[collection.classes()["cup"][0]]
     assert f"cup, taken for\nplate (90.0 %)\n{original}" in texts(app)
     [chart] = figures(app)
-    assert chart["data"][0]["y"] == [0.6, 0.8] and chart["data"][0]["error_y"]["arrayminus"] == pytest.approx(
-        [0.3, 0.31]
-    )
+    [points] = chart["data"]
+    assert points["y"] == [0.6, 0.8] and points["error_y"]["arrayminus"] == pytest.approx([0.3, 0.31])
     removing = [button for button in app.button if button.label == "Remove"]
     assert len(removing) == 2, "a picture that is gone is not shown"
     removing[0].click().run()
@@ -292,8 +278,6 @@ def test_pictures_that_look_alike_are_spoken_of(tmp_path, draw):
 @pytest.mark.slow
 @pytest.mark.fault(25)
 def test_the_classifier_is_tried_and_its_files_are_offered(tmp_path, draw, model_run, picture):
-    from tests.pictures import new_collection
-
     collection = new_collection(tmp_path, n=1)
     folder = tmp_path / "0001-kitchen-transfer"
     folder.mkdir()
@@ -314,6 +298,7 @@ def test_the_classifier_is_tried_and_its_files_are_offered(tmp_path, draw, model
     [chart] = figures(app)
     assert chart["layout"]["yaxis"]["ticktext"][0] == "&lt;b&gt;red&lt;/b&gt;"
     record.files = {"model": "model.keras", "float32": "../../secret.tflite"}
+    record.dataset = dataset | {"images": ["odd"]}
     record.save(folder / "run.json")
     (tmp_path.parent / "secret.tflite").write_bytes(b"secret")
     assert [button.label for button in draw(tmp_path, "Teach").download_button] == [*offered[:2], "Record"]
@@ -331,6 +316,6 @@ def test_markup_in_names_is_shown_as_text(tmp_path, draw):
 def test_a_receipt_of_another_classifier_is_not_shown(tmp_path, draw):
     collection = new_collection(tmp_path)
     app = draw(tmp_path, "Teach")
-    for folder, shown in ((str(collection.folder), True), (str(Path("/other")), False)):
+    for folder, shown in ((str(collection.folder), True), ("/other", False)):
         app.session_state[teach_pictures.NEWS] = (folder, "cup", Receipt(refused=["a.png: no"]))
         assert ("a.png: no" in texts(app.run())) is shown

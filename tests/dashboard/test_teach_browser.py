@@ -1,25 +1,22 @@
 """The page "Teach" in a real browser: from the empty page to a downloaded model, by upload and by camera."""
 
 import json
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, served
-from tests.dashboard.test_browser import browser, context, open_page, page, pytestmark, wait_until_drawn  # noqa: F401
+from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, NEEDS_CHROMIUM, open_page, served, wait_until_drawn
 from tests.pictures import bomb, new_collection, picture, zipped
 from transfer_utils.collection import Collection
 from transfer_utils.records import read_record
 
+pytestmark = NEEDS_CHROMIUM
 TRAINING_MS = 300_000  # of a busy machine; a quiet one takes a tenth
 WIDTH, HEIGHT = 320, 240
 CAMERA_FLAGS = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
@@ -30,12 +27,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.fixture(scope="module")
-def server(folder) -> Iterator[tuple[str, psutil.Process]]:
-    with served(folder) as (address, process):
-        yield address, psutil.Process(process.pid)
-
-
 def send(shown: Page, place: int, files: dict[str, bytes]) -> None:
     """Upload files for the class at ``place``, once the field of the last upload has been replaced by an empty one."""
     wait_until_drawn(shown)
@@ -44,16 +35,15 @@ def send(shown: Page, place: int, files: dict[str, bytes]) -> None:
 
 
 @pytest.mark.fault(39)
-def test_from_the_empty_page_to_a_downloaded_model(page, folder):  # noqa: F811
+def test_from_the_empty_page_to_a_downloaded_model(page, folder):
     open_page(page, "page=Teach")
     page.get_by_role("textbox", name="Name of the classifier").fill("kitchen")
     page.get_by_role("textbox", name="Its classes").fill("cup, plate")
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
 
-    send(
-        page, 0, {f"{i}.png": picture("cup", i) for i in range(8)} | {"bomb.png": bomb(), "a" * 290 + ".png": picture()}
-    )
+    cups = {f"{i}.png": picture("cup", i) for i in range(8)}
+    send(page, 0, cups | {"bomb.png": bomb(), "a" * 290 + ".png": picture()})
     expect(page.locator(".st-key-class-0").get_by_text("8 pictures")).to_be_visible()
     expect(page.get_by_text("bomb.png: 60000 x 60000 pixels; the limit is 64 million")).to_be_visible()
     expect(page.get_by_text("a name of 294 characters; the limit is 200")).to_be_visible()
@@ -115,7 +105,7 @@ def fake_video(path: Path) -> None:
 
 
 @pytest.mark.torture
-def test_pictures_are_taken_with_the_camera(tmp_path, browser):  # noqa: F811
+def test_pictures_are_taken_with_the_camera(tmp_path, browser):
     fake_video(tmp_path / "camera.y4m")
     collection = new_collection(tmp_path)
     flags = [*BROWSER_FLAGS, *CAMERA_FLAGS, f"--use-file-for-fake-video-capture={tmp_path / 'camera.y4m'}"]
@@ -136,25 +126,21 @@ def test_pictures_are_taken_with_the_camera(tmp_path, browser):  # noqa: F811
 
 
 @pytest.mark.torture
-def test_fine_tuning_shows_its_progress_and_can_be_stopped_and_resumed(page, folder):  # noqa: F811
+def test_fine_tuning_shows_its_progress_and_can_be_stopped_and_resumed(page, folder):
     new_collection(folder, n=6, name="garden")
     open_page(page, "page=Teach&classifier=garden&network=letters")
     page.get_by_role("button", name="Fine-tune").click()
-    expect(page.get_by_text(re.compile(r"epoch [1-9]\d* of 20 \(stage 2\) · about .* left"))).to_be_visible(
-        timeout=TRAINING_MS
-    )
+    epoch = page.get_by_text(re.compile(r"epoch [1-9]\d* of 20 \(stage 2\) · about .* left"))
+    expect(epoch).to_be_visible(timeout=TRAINING_MS)
     expect(page.locator(".st-key-class-0 input[type=file]")).to_have_count(0)
-    if place := os.environ.get("SHOTS"):
-        page.screenshot(path=place, full_page=True)
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text("Stopped. Fine-tune again to go on from the last epoch.")).to_be_visible(
-        timeout=TRAINING_MS
-    )
+    stopped = page.get_by_text("Stopped. Fine-tune again to go on from the last epoch.")
+    expect(stopped).to_be_visible(timeout=TRAINING_MS)
     [path] = folder.glob("*-garden-transfer/run.json")
-    stopped = read_record(path)
-    assert stopped.status == "interrupted" and 1 <= len(stopped.curves["stage2"]["loss"]) < 20
+    record = read_record(path)
+    assert record.status == "interrupted" and 1 <= len(record.curves["stage2"]["loss"]) < 20
     wait_until_drawn(page)
     page.get_by_role("button", name="Fine-tune").click()
     expect(page.get_by_role("heading", name="Use it")).to_be_visible(timeout=TRAINING_MS)
-    finished = read_record(path)
-    assert finished.status == "completed" and len(finished.curves["stage2"]["loss"]) == 20
+    record = read_record(path)
+    assert record.status == "completed" and len(record.curves["stage2"]["loss"]) == 20

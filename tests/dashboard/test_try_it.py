@@ -38,13 +38,6 @@ def test_an_impossible_image_size_in_the_record_is_ignored(row, picture, size):
     assert explained_prediction(row, model_file(row), picture).sides == (8, 8)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
-def test_an_unreadable_image_is_refused(row, content):
-    with pytest.raises(UserError):
-        explained_prediction(row, model_file(row), content)
-
-
 def odd_models():
     """Return models that are not classifiers of square colour images, each with a phrase of the refusal."""
     import keras

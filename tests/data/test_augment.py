@@ -55,11 +55,6 @@ def test_each_option_reaches_its_limit_but_does_not_exceed_it(option):
     assert not drawn["mirrored"].any()
 
 
-def test_half_of_the_images_are_flipped_if_the_option_is_on():
-    assert 0.47 < parts(build_augmentation(augmentation(horizontal_flip=True), 4000, 0))["mirrored"].mean() < 0.53
-    assert not parts(build_augmentation(augmentation(), 4000, 0))["mirrored"].any()
-
-
 def test_each_view_and_seed_has_its_own_reproducible_draw():
     def draw(seed: int, view: int) -> bytes:
         return build_augmentation(preset("none", augment=True, seed=seed), 50, view).tobytes()
@@ -81,13 +76,12 @@ def test_copying_pixels_gives_the_same_result_as_resampling_with_keras(reach):
     assert (apply_augmentation(pictures, build_augmentation(augmentation(), 65, 0)) == pictures).all()
 
 
-def test_flipping_reverses_the_columns():
-    pictures = images(32)
-    transforms = build_augmentation(augmentation(horizontal_flip=True), 32, 0)
+def test_half_of_the_images_are_flipped_which_reverses_their_columns():
+    pictures, transforms = images(32), build_augmentation(augmentation(horizontal_flip=True), 4000, 0)
     mirrored = parts(transforms)["mirrored"]
-    assert 0 < mirrored.sum() < 32
-    expected = np.where(mirrored[:, None, None, None], pictures[:, :, ::-1], pictures)
-    assert (apply_augmentation(pictures, transforms) == expected).all()
+    assert 0.47 < mirrored.mean() < 0.53
+    expected = np.where(mirrored[:32, None, None, None], pictures[:, :, ::-1], pictures)
+    assert (apply_augmentation(pictures, transforms[:32]) == expected).all()
 
 
 def test_a_shift_copies_whole_pixels():
@@ -163,10 +157,9 @@ def test_tta_views_are_the_image_and_its_mirror_image_or_its_shifts_by_a_pixel()
     pictures = images(3)
     plain, mirrored = augment.tta_views(pictures, horizontal_flip=True)
     assert (plain == pictures).all() and (mirrored == pictures[:, :, ::-1]).all()
-    views = augment.tta_views(pictures, horizontal_flip=False)
-    assert len(views) == 5 and (views[0] == pictures).all()
-    assert len({view.tobytes() for view in views}) == 5
-    assert all(view.shape == pictures.shape for view in views)
+    first, *shifted = augment.tta_views(pictures, horizontal_flip=False)
+    assert (first == pictures).all()
     inside, moves = (slice(None), slice(1, -1), slice(1, -1)), [(-1, 0), (1, 0), (0, -1), (0, 1)]
-    for view, move in zip(views[1:], moves, strict=True):
+    for view, move in zip(shifted, moves, strict=True):
+        assert view.shape == pictures.shape
         assert (view[inside] == np.roll(pictures, [-step for step in move], axis=(1, 2))[inside]).all()

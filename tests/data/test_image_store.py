@@ -10,8 +10,8 @@ import shutil
 import signal
 import time
 import tracemalloc
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def listed(root):
     return list_image_folder(root).splits["train"]
 
 
-def test_a_folder_becomes_a_memory_mapped_read_only_array(folder, tmp_path):
+def test_a_folder_becomes_a_memory_mapped_read_only_array_and_is_decoded_once(folder, tmp_path, monkeypatch):
     done = []
     store = decode_folder(listed(folder), 8, tmp_path / "cache", lambda *step: done.append(step))
     assert store.images.shape == (6, 8, 8, 3) and store.images.dtype == np.uint8
@@ -67,14 +67,10 @@ def test_a_folder_becomes_a_memory_mapped_read_only_array(folder, tmp_path):
     assert isinstance(store.images.base, np.memmap) and not store.images.flags.writeable
     assert done == [("Decoding images", 6, 6)]
     assert (store.n_skipped, store.skipped) == (0, [])
-
-
-def test_a_stored_folder_is_not_decoded_again(folder, tmp_path, monkeypatch):
-    first = decode_folder(listed(folder), 8, tmp_path / "cache")
     monkeypatch.setattr(image_store, "decode_image", lambda *_: must_not_build())
-    second = decode_folder(listed(folder), 8, tmp_path / "cache")
-    np.testing.assert_array_equal(first.images, second.images)
-    assert first.sha256 == second.sha256
+    again = decode_folder(listed(folder), 8, tmp_path / "cache")
+    np.testing.assert_array_equal(again.images, store.images)
+    assert again.sha256 == store.sha256
 
 
 @pytest.mark.fault(15)
@@ -134,11 +130,11 @@ def test_a_file_that_vanishes_is_not_stored_as_bad(folder, tmp_path):
 
 @pytest.mark.fault(5)
 def test_a_full_disk_is_reported_before_decoding(folder, tmp_path, monkeypatch):
-    usage = namedtuple("usage", "free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(6 * 8 * 8 * 3 - 1))
+    free = SimpleNamespace(free=6 * 8 * 8 * 3 - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     with pytest.raises(UserError, match="cache_dir"):
         decode_folder(listed(folder), 8, tmp_path / "cache")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(6 * 8 * 8 * 3))
+    free.free += 1
     assert len(decode_folder(listed(folder), 8, tmp_path / "cache").images) == 6
 
 
@@ -184,7 +180,7 @@ def test_a_store_is_built_again_after_its_builder_was_killed(tmp_path, moment):
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status)
     assert_intact(open_or_build(tmp_path / "store", chunks))
-    assert sorted(path.name for path in tmp_path.iterdir() if "tmp" in path.name) == []
+    assert not [path for path in tmp_path.iterdir() if "tmp" in path.name]
 
 
 def open_many(folder: Path, rounds: int, reads: int, barrier, opened) -> None:

@@ -1,14 +1,11 @@
 """A folder with every odd picture and name at once: each part reads a picture, or names it with the reason."""
 
-import io
-import struct
-import zlib
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from transfer_utils.config import preset
+from tests.data.folders import encoded, folder_config, picture_folder
+from tests.pictures import bomb
 from transfer_utils.data.inspection import inspect_folder
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
@@ -24,12 +21,6 @@ def striped(seed: int) -> Image.Image:
     return image
 
 
-def encoded(image: Image.Image, kind: str, **options) -> bytes:
-    with io.BytesIO() as file:
-        image.save(file, kind, **options)
-        return file.getvalue()
-
-
 def turned(seed: int) -> bytes:
     """Return a JPEG that a camera held at a right angle would write: its pixels lie on the side."""
     exif = Image.Exif()
@@ -37,27 +28,17 @@ def turned(seed: int) -> bytes:
     return encoded(striped(seed).transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95, subsampling=0, exif=exif)
 
 
-def bomb() -> bytes:
-    """Return a PNG of a few bytes that declares 3.6 gigapixels."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-
-
 GOOD = {
     "IMG 0001 (copy).jpg": turned(1),
-    "grau.png": encoded(striped(2).convert("L"), "PNG"),
-    "прозрачный.png": encoded(striped(3).convert("RGBA"), "PNG"),
+    "grau.png": encoded(striped(2).convert("L")),
+    "прозрачный.png": encoded(striped(3).convert("RGBA")),
     "印刷.jpg": encoded(striped(4).convert("CMYK"), "JPEG", quality=95),
     "palette.gif": encoded(striped(5).convert("P"), "GIF"),
     "صورة متحركة.gif": encoded(striped(6), "GIF", save_all=True, append_images=[striped(60), striped(61)]),
     "100 %.webp": encoded(striped(7), "WEBP", quality=95),
     "-x; rm.tiff": encoded(striped(8), "TIFF"),
-    "é.PNG": encoded(striped(9), "PNG"),
-    "without extension": encoded(striped(10), "PNG"),
+    "é.PNG": encoded(striped(9)),
+    "without extension": encoded(striped(10)),
 }
 BAD = {
     "empty.png": (b"", "the file is empty"),
@@ -72,18 +53,13 @@ def folder(tmp_path):
     """Return a folder in which every class holds every good and bad file; the pictures differ between the classes."""
     for name in CLASSES:
         (tmp_path / "photos" / name).mkdir(parents=True)
-        for file, content in GOOD.items():
-            (tmp_path / "photos" / name / file).write_bytes(content)
-        for file, (content, _) in BAD.items():
+        for file, content in (GOOD | {bad: content for bad, (content, _) in BAD.items()}).items():
             (tmp_path / "photos" / name / file).write_bytes(content)
     return tmp_path / "photos"
 
 
-def load(folder, **options):
-    cache = str(folder.parent / "cache")
-    return load_dataset(
-        preset("none", dataset="folder", data_dir=str(folder), cache_dir=cache, stored_size=SIDE, **options)
-    )
+def load(folder):
+    return load_dataset(folder_config(folder, stored_size=SIDE))
 
 
 @pytest.mark.fault(19, 20, 38)
@@ -118,22 +94,15 @@ def test_inspection_names_every_bad_file_and_finds_that_the_classes_hold_the_sam
 
 @pytest.mark.fault(18)
 def test_one_picture_per_class_is_inspected_and_refused_for_training_with_what_is_needed(tmp_path):
-    for number, name in enumerate(CLASSES):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        (tmp_path / "photos" / name / "1.png").write_bytes(encoded(striped(number), "PNG"))
-    assert inspect_folder(tmp_path / "photos").small_classes() == CLASSES
+    folder = picture_folder(tmp_path / "photos", 1, CLASSES)
+    assert inspect_folder(folder).small_classes() == CLASSES
     with pytest.raises(UserError, match=r"at least 3 images .* 5 classes have fewer: '-rf' \(1\), .*'🐕' \(1\)\.$"):
-        load(tmp_path / "photos")
+        load(folder)
 
 
 @pytest.mark.fault(18)
 def test_two_hundred_classes_are_inspected_and_split_with_one_image_of_each_in_every_split(tmp_path):
-    content = encoded(striped(0), "PNG")
-    for number in range(200):
-        place = tmp_path / "photos" / f"вид {number:03}"
-        place.mkdir(parents=True)
-        for file in range(3):
-            (place / f"{file}.png").write_bytes(content)
-    found = inspect_folder(tmp_path / "photos")
-    assert len(found.class_names) == 200 and [len(group) for group in found.copies] == [600]
-    assert load(tmp_path / "photos").counts() == {split: [1] * 200 for split in ("train", "validation", "test")}
+    folder = picture_folder(tmp_path / "photos", 3, [f"вид {number:03}" for number in range(200)])
+    found = inspect_folder(folder)
+    assert len(found.class_names) == 200 and found.counts() == {"train": [3] * 200}
+    assert load(folder).counts() == {split: [1] * 200 for split in ("train", "validation", "test")}

@@ -90,7 +90,7 @@ def test_options_below_their_minimum_are_refused(tmp_path, option, value, minimu
 def test_pretraining_writes_weights_and_a_record(tmp_path, base, monkeypatch):
     # One eager step: tracing the graph of 150 layers would take longer.
     compiled = keras.Model.compile
-    monkeypatch.setattr(keras.Model, "compile", lambda self, **k: compiled(self, **k | {"run_eagerly": True}))
+    monkeypatch.setattr(keras.Model, "compile", lambda *args, **k: compiled(*args, **k | {"run_eagerly": True}))
     calls = []
     sizes = {"n_letters": 40, "epochs": 1, "image_size": 32}
     record = pretrain_backbone(tmp_path / "new", **sizes, progress=lambda *call: calls.append(call))

@@ -1,22 +1,16 @@
 """The options for an image folder follow from the sizes and the number of its pictures."""
 
 import pytest
-from PIL import Image
 
+from tests.data.folders import picture_folder
 from transfer_utils.config import preset
 from transfer_utils.data import photo_settings
 from transfer_utils.data.photo_settings import choose_photo_settings
 from transfer_utils.data.splits import load_dataset
 
 
-def photos(root, n: int, size=(60, 40), splits=("",)):
-    """Write ``n`` pictures of two classes into each split."""
-    for split in splits:
-        for number in range(n):
-            path = root / split / ("cat", "dog")[number % 2] / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", size, (number, 0, 0)).save(path)
-    return str(root)
+def photos(root, n: int, size=(60, 40)):
+    return picture_folder(root, n // 2, size=size)
 
 
 def chosen(root, **options):
@@ -55,7 +49,9 @@ def test_pictures_that_cannot_be_read_do_not_decide_the_size(tmp_path):
 
 @pytest.mark.parametrize("splits", [("",), ("train", "test"), ("train", "valid", "test")])
 def test_the_number_of_images_in_each_split_is_known_before_they_are_decoded(tmp_path, splits):
-    settings = chosen(photos(tmp_path, 26, splits=splits), validation_share=0.3)
+    for split in splits:
+        photos(tmp_path / split, 26)
+    settings = chosen(tmp_path, validation_share=0.3)
     paths = {"data_dir": str(tmp_path), "cache_dir": str(tmp_path / ".cache")}
     counts = load_dataset(preset("photos", validation_share=0.3, **paths)).counts()
     assert settings.images == {split: sum(of_class) for split, of_class in counts.items()}

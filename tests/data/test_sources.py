@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from tests.data.folders import folder_config, picture_folder
 from transfer_utils.config import preset
 from transfer_utils.data.sources import CIFAR10_CLASSES, load_source
 from transfer_utils.errors import UserError
@@ -24,43 +23,31 @@ def test_keras_home_is_a_temporary_folder_if_the_chosen_one_is_not_writable(monk
     assert tmp_path not in files.keras_home().parents
 
 
-@pytest.fixture
-def cifar10(tmp_path):
-    return preset("cifar10", cache_dir=str(tmp_path / "cache"))
-
-
-def picture_folder(root: Path, classes, suffix=".png", splits=("train", "test"), n=2) -> Path:
-    for split in splits:
-        for label, name in enumerate(classes):
-            (root / split / name).mkdir(parents=True)
-            for number in range(n):
-                Image.new("RGB", (8, 8), (label, number, 0)).save(root / split / name / f"{number}{suffix}")
-    return root
-
-
 @pytest.mark.parametrize(
     ("suffix", "description"), [(".png", "CIFAR-10, image folder"), (".jpg", "CIFAR-10, JPEG copy")]
 )
-def test_a_folder_of_cifar10_is_described_by_its_format_and_has_ten_classes(tmp_path, cifar10, suffix, description):
-    root = picture_folder(tmp_path / "pictures", CIFAR10_CLASSES, suffix)
-    source = load_source(cifar10.model_copy(update={"data_dir": str(root)}))
+def test_a_folder_of_cifar10_is_described_by_its_format_and_has_ten_classes(tmp_path, suffix, description):
+    for split in ("train", "test"):
+        picture_folder(tmp_path / "pictures" / split, 2, CIFAR10_CLASSES, suffix)
+    source = load_source(folder_config(tmp_path / "pictures").model_copy(update={"dataset": "cifar10"}))
     assert source.description == description
     assert sorted(source.parts) == ["test", "train"]
-    other = picture_folder(tmp_path / "others", ["cat", "dog"])
+    other = picture_folder(tmp_path / "others", 2)
     with pytest.raises(UserError, match="ten classes of CIFAR-10, got cat, dog"):
-        load_source(cifar10.model_copy(update={"data_dir": str(other)}))
+        load_source(folder_config(other).model_copy(update={"dataset": "cifar10"}))
 
 
 @pytest.mark.fault(20)
 def test_a_note_lists_the_skipped_files_of_each_split(tmp_path):
-    root = picture_folder(tmp_path / "pets", ["cat", "dog"])
+    for split in ("train", "test"):
+        picture_folder(tmp_path / "pets" / split, 2)
     for number in range(5, 17):
-        (root / "test" / "cat" / f"{number}.png").write_bytes(b"")
-    source = load_source(preset("none", dataset="folder", data_dir=str(root), cache_dir=str(tmp_path / "cache")))
+        (tmp_path / "pets" / "test" / "cat" / f"{number}.png").write_bytes(b"")
+    source = load_source(folder_config(tmp_path / "pets"))
     assert source.description == "pets, image folder"
-    assert len(source.notes) == 1
-    assert source.notes[0].startswith("Skipped 12 files of the test split that could not be decoded: cat/10.png: ")
-    assert source.notes[0].endswith("; ....")
+    [note] = source.notes
+    assert note.startswith("Skipped 12 files of the test split that could not be decoded: cat/10.png: ")
+    assert note.endswith("; ....")
 
 
 def test_photo_digits_have_the_same_test_split_for_all_seeds():

@@ -27,11 +27,8 @@ def around(folder: Path, *without: Path) -> dict[str, bytes]:
 
 
 def test_pictures_are_kept_as_they_are_under_names_from_their_content(collection):
-    files = {
-        "my cup.JPG": picture(form="JPEG"),
-        "Tasse ß.png": picture(number=1),
-        "x.webp": picture(number=2, form="WEBP"),
-    }
+    files = {"my cup.JPG": picture(form="JPEG"), "Tasse ß.png": picture(number=1)}
+    files["x.webp"] = picture(number=2, form="WEBP")
     folder = uploaded(collection, "cup", files)
     receipt = take_upload(folder)
     assert receipt == Receipt(added={"cup": 3}) == read_model(folder / "receipt.json", Receipt)
@@ -46,11 +43,8 @@ def test_pictures_are_kept_as_they_are_under_names_from_their_content(collection
             assert np.abs(difference).mean() < 12
     take_upload(uploaded(collection, "plate", {"a.png": picture("plate")}))
     listing = list_image_folder(collection.folder)
-    assert (listing.class_names, listing.splits["train"].counts.tolist(), listing.notes) == (
-        ["cup", "plate"],
-        [3, 1],
-        [],
-    )
+    assert listing.class_names == ["cup", "plate"] and listing.notes == []
+    assert listing.splits["train"].counts.tolist() == [3, 1]
 
 
 REFUSED = {
@@ -60,7 +54,6 @@ REFUSED = {
     "bomb.png": (bomb(), "60000 x 60000 pixels; the limit is 64 million"),
     "program.exe": (picture(), "not a picture that can be read, such as JPEG"),
     "page.svg": (b"<svg onload='alert(1)'/>", "not a picture that can be read, such as JPEG"),
-    "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0", "not a picture that can be read, such as JPEG"),
     "script.png": (b"%!PS-Adobe-3.0 EPSF-3.0", "not a picture that can be read"),
     "no extension": (picture(), "not a picture that can be read, such as JPEG"),
     "phone.HEIC": (b"\0\0\0\x18ftypheic", "convert them to JPEG first"),
@@ -91,9 +84,8 @@ def test_a_zip_file_of_10000_files_is_refused(collection):
 
 def test_a_picture_is_kept_once(collection):
     take_upload(uploaded(collection, "cup", {"a.png": picture()}))
-    receipt = take_upload(
-        uploaded(collection, "plate", {"b.png": picture(), "c.png": picture("plate"), "d.png": picture()})
-    )
+    files = {"b.png": picture(), "c.png": picture("plate"), "d.png": picture()}
+    receipt = take_upload(uploaded(collection, "plate", files))
     assert receipt.added == {"plate": 1}
     assert receipt.refused == [f"{name}.png: the same picture is in cup already." for name in "bd"]
 
@@ -110,12 +102,9 @@ def test_a_full_collection_takes_no_more(collection, monkeypatch):
 
 
 def test_the_folders_of_a_zip_file_become_classes(collection):
-    files = {
-        f"my pictures/{name}/{i}.png": picture(kind, i)
-        for name, kind in (("CUP", "cup"), ("Teller", "plate"))
-        for i in (1, 2)
-    }
-    receipt = take_upload(uploaded(collection, "", {"all.zip": zipped(files | {"my pictures/CUP/notes.txt": b"hi"})}))
+    files = {f"my pictures/CUP/{i}.png": picture("cup", i) for i in (1, 2)} | {"my pictures/CUP/notes.txt": b"hi"}
+    files |= {f"my pictures/Teller/{i}.png": picture("plate", i) for i in (1, 2)}
+    receipt = take_upload(uploaded(collection, "", {"all.zip": zipped(files)}))
     assert receipt.added == {"cup": 2, "Teller": 2}, "an existing class is found in any case of its letters"
     assert receipt.refused == ["notes.txt: not a picture that can be read, such as JPEG, PNG or WebP."]
     assert {name: len(found) for name, found in collection.classes().items()} == {"Teller": 2, "cup": 2, "plate": 0}

@@ -7,11 +7,12 @@ import pytest
 
 from tests import tiny
 from tests.conftest import ROOT
+from tests.experiment.test_run import interrupt, quiet
 from transfer_utils.data.augment import tta_views
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
-from transfer_utils.experiment import phases
+from transfer_utils.experiment import phases, train
 from transfer_utils.experiment.evaluate import predict_probabilities
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import CHUNK
@@ -100,7 +101,7 @@ def guarded(monkeypatch):
     ids=["cached views", "no cached views", "everything unfrozen"],
 )
 def test_the_test_split_is_read_last_and_without_cached_views_stage_2_trains_on_pixels(guarded, options):
-    record = run_experiment(tiny.config(epochs_stage1=1, **options), log=lambda line: None).record
+    record = run_experiment(tiny.config(epochs_stage1=1, **options), log=quiet).record
     assert ("boundary" in record.network) == ("boundary" in record.timing_sec) == (not options)
     assert len(record.curves["stage2"]["loss"]) == 2
     averaged = {f"{split}_tta{end}" for split in ("val", "test") for end in ("", "_low", "_high")}
@@ -111,7 +112,7 @@ def test_the_test_split_is_read_last_and_without_cached_views_stage_2_trains_on_
 def test_a_network_of_random_weights_is_trained_from_pixels_in_all_layers_and_batch_norms(guarded):
     [options] = [group.options for group in load_study(OPPONENTS).groups if group.name == "random_tuned"]
     config = tiny.config(**{**options, "epochs_stage1": 0, "epochs_stage2": 1, "schedule": "cosine"})
-    record = run_experiment(config, log=lambda line: None).record
+    record = run_experiment(config, log=quiet).record
     base, head = tiny.backbone(), build_top_classifier(16, 2, config)
     every = sum(int(np.prod(weight.shape)) for model in (base, head) for weight in model.trainable_weights)
     assert record.network["trainable_stage2"] == every and "val_convex" not in record.metrics
@@ -122,7 +123,7 @@ def test_a_network_of_random_weights_is_trained_from_pixels_in_all_layers_and_ba
 def test_the_baseline_is_trained_on_pixels_for_the_epochs_of_both_stages_or_its_own(guarded):
     for options, epochs in (({"epochs_baseline": 1}, 1), ({"epochs_stage1": 1}, 3), ({"epochs_stage2": 0}, 0)):
         config = tiny.config(**{"model": "baseline", "epochs_stage1": 0, **options})
-        record = run_experiment(config, log=lambda line: None).record
+        record = run_experiment(config, log=quiet).record
         assert len(record.curves.get("baseline", {}).get("loss", [])) == epochs
         assert record.files["exported"] == "shapes_baseline.h5" and record.status == "completed"
 
@@ -130,28 +131,21 @@ def test_the_baseline_is_trained_on_pixels_for_the_epochs_of_both_stages_or_its_
 @pytest.mark.slow
 def test_layers_without_weights_cannot_be_fine_tuned(guarded):
     with pytest.raises(UserError, match="None of the last 2 layers of MobileNetV2 has weights: unfreeze more"):
-        run_experiment(tiny.config(n_unfreeze=2, epochs_stage1=0), log=lambda line: None)
+        run_experiment(tiny.config(n_unfreeze=2, epochs_stage1=0), log=quiet)
 
 
 @pytest.mark.slow
 def test_a_linear_head_starts_from_the_solved_regression_unless_a_checkpoint_is_left(guarded, monkeypatch):
     solved = []
-    monkeypatch.setattr(phases, "start_head", lambda head, solution: solved.append(head))
+    monkeypatch.setattr(train, "start_head", lambda head, solution: solved.append(head))
     options = {"n_unfreeze": 0, "epochs_stage1": 2}
-
-    def stop(title, done, total):
-        if title == "stage1, epoch 2 of 2":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(tiny.config(**options), progress=stop, log=lambda line: None)
-    run_experiment(tiny.config(**options), log=lambda line: None)
+    interrupt(tiny.config(**options), "stage1, epoch 2 of 2")
+    run_experiment(tiny.config(**options), log=quiet)
     assert len(solved) == 1, "it was solved again after the first epoch"
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(tiny.config(seed=1, **options), progress=stop, log=lambda line: None)
+    interrupt(tiny.config(seed=1, **options), "stage1, epoch 2 of 2")
     (checkpoint,) = Path("runs/0002-shapes-transfer").glob("checkpoint*")
     checkpoint.write_bytes(b"")
-    record = run_experiment(tiny.config(seed=1, **options), log=lambda line: None).record
+    record = run_experiment(tiny.config(seed=1, **options), log=quiet).record
     assert len(solved) == 3 and "val_convex" in record.metrics
 
 
@@ -160,22 +154,17 @@ def test_without_epochs_of_stage_1_fine_tuning_starts_from_the_solved_head_and_r
     tiny.use_backbone(monkeypatch)
     starts, options = [], {"epochs_stage1": 0, "augment": False}
 
-    def follow(model, train, validation, config, **hooks):
+    def follow(model, inputs, validation, config, **hooks):
         hooks["on_begin"] = lambda: starts.append(model.predict(np.asarray(validation[0], "float32"), verbose=0))
-        return run_stage2_finetuning(model, train, validation, config, **hooks)
+        return run_stage2_finetuning(model, inputs, validation, config, **hooks)
 
-    def stop(title, done, total):
-        if title == "stage2, epoch 2 of 2":
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(phases, "run_stage2_finetuning", follow)
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(tiny.config(**options), progress=stop, log=lambda line: None)
-    run = run_experiment(tiny.config(**options), log=lambda line: None)
+    monkeypatch.setattr(train, "run_stage2_finetuning", follow)
+    interrupt(tiny.config(**options), "stage2, epoch 2 of 2")
+    run = run_experiment(tiny.config(**options), log=quiet)
     (start,), labels = starts, load_dataset(tiny.config()).validation.labels
     assert np.mean(start.argmax(axis=1) == labels) == run.record.metrics["val_convex"]
     assert list(run.record.curves) == ["stage2"] and run.name.startswith("0001")
-    uninterrupted = run_experiment(tiny.config(**options, output_dir="others"), log=lambda line: None).record
+    uninterrupted = run_experiment(tiny.config(**options, output_dir="others"), log=quiet).record
     for name in ("loss", "val_loss"):
         assert run.record.curves["stage2"][name] == uninterrupted.curves["stage2"][name]
 
@@ -185,17 +174,16 @@ def test_a_run_whose_stage_2_is_no_better_says_and_records_it(monkeypatch):
     tiny.use_backbone(monkeypatch)
     lines = []
 
-    def worse(model, train, validation, config, on_fallback, **hooks):
-        curves = run_stage2_finetuning(model, train, validation, config, **hooks)
+    def worse(model, inputs, validation, config, on_fallback, **hooks):
+        curves = run_stage2_finetuning(model, inputs, validation, config, **hooks)
         on_fallback(0.998, 0.996)
         return curves
 
-    monkeypatch.setattr(phases, "run_stage2_finetuning", worse)
+    monkeypatch.setattr(train, "run_stage2_finetuning", worse)
     record = run_experiment(tiny.config(epochs_stage1=0, epochs_stage2=1), log=lines.append).record
     assert record.network["weights_from"] == "stage1" and len(record.notes) == 1 and record.notes[0] in lines
-    assert record.notes[0].startswith(
-        "Stage 2 was no better on validation (99.6 %) than the weights it began with (99.8 %)"
-    )
+    note = "Stage 2 was no better on validation (99.6 %) than the weights it began with (99.8 %)"
+    assert record.notes[0].startswith(note)
 
 
 @pytest.mark.slow
@@ -203,18 +191,16 @@ def test_images_that_are_not_augmented_pass_the_trunk_once(monkeypatch):
     tiny.use_backbone(monkeypatch)
     passed = []
 
-    class Counting(phases.Engine):
+    class Counting(train.Engine):
         def __call__(self, images):
             if images.shape[1:] == (32, 32, 3):
                 passed.append(len(images))
             return super().__call__(images)
 
     monkeypatch.setattr("transfer_utils.features.Engine", Counting)
-    monkeypatch.setattr(phases, "Engine", Counting)
-    monkeypatch.setattr(phases, "evaluate_model", lambda *args: None)
-    monkeypatch.setattr(phases, "_log_results", lambda session: None)
-    monkeypatch.setattr(phases, "keep_thumbnails", lambda *args: None)
-    monkeypatch.setattr(phases, "name_mistakes", lambda *args: None)
+    monkeypatch.setattr(train, "Engine", Counting)
+    for name in ("evaluate_model", "_log_results", "keep_thumbnails", "name_mistakes"):
+        monkeypatch.setattr(phases, name, lambda *args: None)
     config = tiny.config(epochs_stage1=0, augment=False, cache_dir="cache")
-    sizes = run_experiment(config, log=lambda line: None).record.dataset["images"]
+    sizes = run_experiment(config, log=quiet).record.dataset["images"]
     assert sum(passed) == sizes["train"] + sizes["validation"]

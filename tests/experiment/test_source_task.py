@@ -6,7 +6,7 @@ import pytest
 from tests import tiny
 from transfer_utils.config import preset
 from transfer_utils.evaluation import Estimate
-from transfer_utils.experiment import phases, source_task
+from transfer_utils.experiment import source_task, train
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.experiment.source_task import probe_source_task
 from transfer_utils.models.networks import build_backbone
@@ -38,7 +38,7 @@ def test_a_run_records_the_probe_before_and_after_fine_tuning(monkeypatch):
         weights.append(tiny.weights_of(base))
         return Estimate(0.5 / len(weights), 0.1, 0.9, 1)
 
-    monkeypatch.setattr(phases, "probe_source_task", probe)
+    monkeypatch.setattr(train, "probe_source_task", probe)
     last_epoch = tiny.config(selection="none", schedule="cosine", epochs_stage1=0)
     config = last_epoch.model_copy(update={"source_probe": True})  # which the options allow with letters only
     metrics = run_experiment(config, log=lambda line: None).record.metrics

@@ -61,17 +61,6 @@ def test_wrong_arguments_are_rejected_before_data_are_loaded(levels, draws, name
 
 
 @pytest.mark.slow
-def test_both_models_are_measured_at_levels_of_at_most_half_the_labels_and_on_all_labels(monkeypatch):
-    tiny.use_backbone(monkeypatch)
-    monkeypatch.setattr(label_efficiency, "STEPS", 1)
-    measured = measure_label_efficiency(tiny.config(epochs_stage1=1, epochs_stage2=0), levels=(2, 11), draws=2)
-    expected = [(model, 2, draw) for draw in (0, 1) for model in ("transfer", "baseline")]
-    expected += [("transfer", 20, 0), ("baseline", 20, 0)]
-    assert [point[:3] for point in measured] == expected
-    assert all(0 <= point.accuracy <= 1 for point in measured)
-
-
-@pytest.mark.slow
 def test_a_completed_run_on_all_labels_is_reused_and_steps_grow_with_the_labels(monkeypatch):
     tiny.use_backbone(monkeypatch)
     config = tiny.config(epochs_stage1=1, epochs_stage2=0)
@@ -91,13 +80,14 @@ def test_a_completed_run_on_all_labels_is_reused_and_steps_grow_with_the_labels(
 
 
 @pytest.mark.slow
-def test_no_validation_label_is_used_but_to_measure(monkeypatch):
+def test_levels_of_at_most_half_the_labels_and_all_labels_are_measured_and_no_validation_label_is_used(monkeypatch):
     """Exchanging the validation labels must change nothing but the accuracy, a, to 1 - a."""
     tiny.use_backbone(monkeypatch)
     monkeypatch.setattr(label_efficiency, "STEPS", 1)
-    options = {"levels": (10,), "draws": 1}
-    config = tiny.config(epochs_stage1=1, epochs_stage2=0)
+    config, options = tiny.config(epochs_stage1=1, epochs_stage2=0), {"levels": (10, 11), "draws": 2}
     original = measure_label_efficiency(config, **options)
+    expected = [(model, *each) for each in ((10, 0), (10, 1), (20, 0)) for model in ("transfer", "baseline")]
+    assert [point[:3] for point in original] == expected, "20 stands for all"
 
     def swapped(config):
         dataset = load_dataset(config)

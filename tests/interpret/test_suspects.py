@@ -67,17 +67,16 @@ def test_small_classes_and_a_single_class_are_not_judged():
 @pytest.mark.parametrize("n", [1, 15])
 def test_foreign_pictures_are_found_the_farthest_first(n):
     x, _ = features()
-    random = np.random.default_rng(2)
-    foreign = (random.normal(0, 5, (n, D))).astype("float32")
+    foreign = np.random.default_rng(2).normal(0, 5, (n, D)).astype("float32")
     positions = np.arange(len(x), len(x) + n)
-    found = [at for at, _ in unlike_all_others(np.concatenate([x, foreign]))]
+    found, scores = zip(*unlike_all_others(np.concatenate([x, foreign])), strict=True)
     assert set(positions) <= set(found) and len(found) <= n + 4 and found[0] in positions
-    scores = [score for _, score in unlike_all_others(np.concatenate([x, foreign]))]
-    assert scores == sorted(scores, reverse=True)
+    assert list(scores) == sorted(scores, reverse=True)
 
 
 def test_few_or_equal_pictures_are_not_unlike_all_others():
     x, _ = features()
-    assert unlike_all_others(x[:19]) == []
+    assert unlike_all_others(x[:20]) == [], "each has nineteen neighbours"
+    assert unlike_all_others(np.concatenate([x[:21], -x[:1]]))[0][0] == 21
     assert unlike_all_others(np.ones((50, D), "float32")) == []
     assert unlike_all_others(np.zeros((50, D), "float32")) == []

@@ -29,16 +29,10 @@ def with_statistics(base: keras.Model) -> keras.Model:
     return base
 
 
-def folded_in(model: keras.Model) -> list[str]:
-    return [layer.batch_norm.name for layer in model.layers if isinstance(layer, FoldedConvolution)]
-
-
-def fused_in(model: keras.Model) -> list[str]:
-    return [layer.batch_norm.name for layer in model.layers if isinstance(layer, FusedBatchNorm)]
-
-
-def pointwise_in(model: keras.Model) -> list[str]:
-    return [layer.convolution.name for layer in model.layers if isinstance(layer, PointwiseConvolution)]
+def norms_in(model: keras.Model) -> tuple[list[str], list[str]]:
+    """Return the names of the BatchNorms that are folded into convolutions, and of those that are fused."""
+    folded = [layer.batch_norm.name for layer in model.layers if isinstance(layer, FoldedConvolution)]
+    return folded, [layer.original.name for layer in model.layers if isinstance(layer, FusedBatchNorm)]
 
 
 def one_step(model: keras.Model) -> dict[str, np.ndarray]:
@@ -70,13 +64,11 @@ def convolutions(batch_norm: str = "frozen", **of_second) -> keras.Model:
 )
 def test_real_backbones_compute_the_same(name, norms):
     side = 75 if name == "InceptionV3" else 32
-    base = with_statistics(
-        getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(side,) * 2 + (3,))
-    )
-    base.trainable = False
+    base = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(side, side, 3))
+    with_statistics(base).trainable = False
     inputs = np.random.default_rng(0).uniform(-1, 1, (2, side, side, 3)).astype("float32")
     folded = with_fast_layers(base)
-    assert len(folded_in(folded)) == norms
+    assert len(norms_in(folded)[0]) == norms
     assert not list(batch_norms(folded))
     expected = np.array(base(inputs))
     assert np.abs(np.array(folded(inputs)) - expected).max() < 1e-4 * np.abs(expected).max()
@@ -101,7 +93,7 @@ def test_the_faster_network_shares_the_weights_of_the_other(batch_norm):
     base = tiny.backbone()
     unfreeze_model_tail(base, -1, batch_norm)
     faster, norms = with_fast_layers(base), ["norm_1", "norm_2", "norm_3"]
-    assert (folded_in(faster), fused_in(faster)) == ((norms, []) if batch_norm == "frozen" else ([], norms))
+    assert norms_in(faster) == ((norms, []) if batch_norm == "frozen" else ([], norms))
     assert [id(w) for w in faster.weights] == [id(w) for w in base.weights], "a checkpoint stores weights by position"
 
 
@@ -110,7 +102,8 @@ def test_trained_batch_norms_and_pointwise_convolutions_of_mobilenet_are_replace
     base = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 64, 3))
     unfreeze_model_tail(base, -1, "trained")
     faster = with_fast_layers(base)
-    assert (len(folded_in(faster)), len(fused_in(faster)), len(pointwise_in(faster))) == (0, 52, 34)
+    assert [len(names) for names in norms_in(faster)] == [0, 52]
+    assert sum(isinstance(layer, PointwiseConvolution) for layer in faster.layers) == 34
     inputs = np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 3)).astype("float32")
     for training in (False, True):
         expected = np.array(base(inputs, training=training))
@@ -118,22 +111,19 @@ def test_trained_batch_norms_and_pointwise_convolutions_of_mobilenet_are_replace
 
 
 def test_what_the_fused_kernel_cannot_compute_stays_as_it_is():
-    features = keras.Input((8,))
+    features, maps = keras.Input((8,)), keras.Input((8, 8, 3))
     head = keras.Model(features, layers.BatchNormalization()(features))
-    assert with_fast_layers(head) is head
-    tutorial = build_baseline_cnn()
-    assert with_fast_layers(tutorial) is tutorial
-    maps = keras.Input((8, 8, 3))
     unscaled = keras.Model(maps, layers.BatchNormalization(scale=False)(maps))
-    assert with_fast_layers(unscaled) is unscaled
+    for model in (head, unscaled, build_baseline_cnn()):
+        assert with_fast_layers(model) is model
 
 
 def test_a_trainable_batch_norm_and_a_convolution_with_an_activation_are_not_folded():
     base = tiny.backbone()
     unfreeze_model_tail(base, 3, "trained")
     faster = with_fast_layers(base)
-    assert (folded_in(faster), fused_in(faster)) == (["norm_1", "norm_2"], ["norm_3"])
-    assert folded_in(with_fast_layers(convolutions(activation="relu"))) == ["norm_1"]
+    assert norms_in(faster) == (["norm_1", "norm_2"], ["norm_3"])
+    assert norms_in(with_fast_layers(convolutions(activation="relu"))) == (["norm_1"], [])
 
 
 def test_unfreezing_a_folded_batch_norm_is_refused():
@@ -151,6 +141,6 @@ def test_a_convolution_with_a_second_user_is_not_folded():
     base = keras.Model(pixels, layers.Add()([maps, norm(maps)]))
     base.trainable = False
     folded = with_fast_layers(base)
-    assert folded_in(folded) == []
+    assert norms_in(folded) == ([], [])
     inputs = np.ones((1, 8, 8, 3), "float32")
     assert np.array_equal(np.array(folded(inputs)), np.array(base(inputs)))

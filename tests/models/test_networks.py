@@ -1,6 +1,7 @@
 """Frozen weights stay unchanged in training, and the trunk and tail of a backbone together equal the backbone."""
 
 import functools
+import sys
 
 import keras
 import numpy as np
@@ -48,11 +49,7 @@ def one_step(model: keras.Model, inputs: np.ndarray) -> None:
     [
         (0, "trained", set()),
         (3, "frozen", {"conv_3/kernel"}),
-        (
-            3,
-            "trained",
-            {"conv_3/kernel", *(f"norm_3/{name}" for name in NORM)},
-        ),
+        (3, "trained", {"conv_3/kernel", *(f"norm_3/{name}" for name in NORM)}),
         (ALL_LAYERS, "frozen", {f"conv_{i}/kernel" for i in (1, 2, 3)}),
     ],
 )
@@ -67,6 +64,8 @@ def test_training_changes_only_unfrozen_weights(n_unfreeze, batch_norm, expected
     assert any("kernel" in path for path in tiny.moved(head_before, head))
     trained = {path: value.size for path, value in before.items() if path in expected and "moving" not in path}
     assert unfrozen == (len({path.split("/")[0] for path in trained}), sum(trained.values()))
+    lowered = [base.get_layer(f"norm_{i}").momentum == 0.9 for i in (1, 2, 3)]
+    assert lowered == [f"norm_{i}/gamma" in expected for i in (1, 2, 3)], "only of trained BatchNorms"
 
 
 def test_unfreezing_returns_the_number_of_trainable_layers_and_weights():
@@ -75,16 +74,6 @@ def test_unfreezing_returns_the_number_of_trainable_layers_and_weights():
     assert [layer.trainable for layer in base.layers[:-30]] == [False] * 124
     norms = [layer for layer in base.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert not any(layer.trainable for layer in norms) and {layer.momentum for layer in norms} == {0.999}
-    everything = unfreeze_model_tail(base, ALL_LAYERS)
-    kernels = [w for w in base.weights if "kernel" in w.path]
-    assert everything == (len(kernels), sum(int(np.prod(w.shape)) for w in kernels))
-
-
-def test_only_trained_batch_norms_get_a_lower_momentum():
-    base = tiny.backbone()
-    unfreeze_model_tail(base, 3, "trained")
-    assert [base.get_layer(f"norm_{i}").momentum for i in (1, 2, 3)] == [0.999, 0.999, 0.9]
-    assert [base.get_layer(f"norm_{i}").trainable for i in (1, 2, 3)] == [False, False, True]
 
 
 @pytest.mark.parametrize("n", [-2, 11, 154])
@@ -117,10 +106,6 @@ def test_the_boundary_is_the_last_layer_that_every_path_passes():
         trunk, tail = split_at_freeze_boundary(base)
         assert trunk.layers[-1].name == last, n
         assert tail.layers[1:] == base.layers[len(trunk.layers) :]
-
-
-def test_there_is_no_trunk_if_all_layers_are_trained():
-    base = tiny.backbone()
     unfreeze_model_tail(base, ALL_LAYERS)
     assert split_at_freeze_boundary(base) == (None, base)
 
@@ -128,13 +113,12 @@ def test_there_is_no_trunk_if_all_layers_are_trained():
 def test_the_preprocessing_inside_a_backbone_is_not_a_trunk():
     """EfficientNetB0 starts with a Normalization layer; its float outputs would take more space than the images."""
     pixels = keras.Input((32, 32, 3))
-    scaled = keras.layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[1.0, 1.0, 1.0])(pixels)
-    base = keras.Model(pixels, keras.layers.Conv2D(4, 3)(keras.layers.ZeroPadding2D()(scaled)))
-    assert split_at_freeze_boundary(base) == (None, base)
+    fixed = keras.layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[1.0, 1.0, 1.0])
     adapted = keras.layers.Normalization()
     adapted.build((None, 32, 32, 3))
-    base = keras.Model(pixels, keras.layers.Conv2D(4, 3)(adapted(pixels)))
-    assert split_at_freeze_boundary(base) == (None, base)
+    for scaling in (fixed, adapted):
+        base = keras.Model(pixels, keras.layers.Conv2D(4, 3)(keras.layers.ZeroPadding2D()(scaling(pixels))))
+        assert split_at_freeze_boundary(base) == (None, base)
 
 
 def test_training_the_tail_trains_the_backbone():
@@ -153,18 +137,9 @@ def test_training_the_tail_trains_the_backbone():
 
 @pytest.mark.parametrize("name", Backbone.__args__)
 def test_preprocessing_equals_that_of_keras(name):
-    module = {
-        "MobileNetV2": keras.applications.mobilenet_v2,
-        "EfficientNetB0": keras.applications.efficientnet,
-        "EfficientNetV2B0": keras.applications.efficientnet_v2,
-        "ResNet50": keras.applications.resnet50,
-        "InceptionV3": keras.applications.inception_v3,
-        "VGG16": keras.applications.vgg16,
-    }[name]
+    module = sys.modules[getattr(keras.applications, name).__module__]
     images = pixels(2).astype("float32")
-    preprocessed = images
-    for layer in build_preprocessing(name):
-        preprocessed = layer(preprocessed)
+    preprocessed = functools.reduce(lambda x, layer: layer(x), build_preprocessing(name), images)
     expected = module.preprocess_input(images.copy())
     assert np.allclose(preprocessed, expected, atol=1e-4)
     assert name.startswith("EfficientNet") == np.array_equal(expected, images)
@@ -213,11 +188,10 @@ def test_heads_have_the_layers_of_their_options(options, kinds, units, dropout):
     assert np.allclose(rows, 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("image_size", [32, 48])
-def test_a_model_takes_pixels_of_0_to_255_as_integers_or_floats(image_size):
-    config = tiny.config(image_size=image_size)
-    base = tiny.backbone((image_size, image_size, 3))
-    model = build_full_model(base, build_top_classifier(16, 2, config), config)
+@pytest.mark.parametrize("side", [32, 48])
+def test_a_model_takes_pixels_of_0_to_255_as_integers_or_floats(side):
+    config = tiny.config(image_size=side)
+    model = build_full_model(tiny.backbone((side, side, 3)), build_top_classifier(16, 2, config), config)
     images = pixels(3)
     expected = model.predict_on_batch(images.astype("float32"))
     assert np.allclose(model(images), expected, atol=1e-6)
@@ -250,9 +224,8 @@ def test_the_compact_cnn_has_the_documented_layers():
     assert model.count_params() == 303_530
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert [layer.filters for layer in convolutions] == [32, 48, 64, 64, 128, 128]
-    order = [layer.name for layer in model.layers if layer.name.startswith(("conv", "add", "pool"))]
-    first = ["conv1", "pool1", "conv2", "conv3", "pool3", "conv4", "add4", "conv5", "pool5", "conv6", "add6", "pool"]
-    assert order == first
+    order = " ".join(layer.name for layer in model.layers if layer.name.startswith(("conv", "add", "pool")))
+    assert order == "conv1 pool1 conv2 conv3 pool3 conv4 add4 conv5 pool5 conv6 add6 pool"
     assert {layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)} == {0.9}
     scaled = model.get_layer("to_minus_one_one")(np.array([[[[0.0, 127.5, 255.0]]]]))
     assert np.array(scaled).ravel().tolist() == [-1, 0, 1]

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -20,7 +21,6 @@ from tests import tiny
 from transfer_utils.errors import UserError
 from transfer_utils.models.networks import build_baseline_cnn, build_full_model, build_top_classifier
 from transfer_utils.models.saving import MAX_DESCRIPTION_BYTES, load_model, save_model
-from transfer_utils.utils import files
 from transfer_utils.utils.keras_private import without_memory
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype("float32")
@@ -52,12 +52,9 @@ def test_a_model_path_must_end_in_keras_or_h5_and_a_model_must_exist(tmp_path):
         with pytest.raises(UserError, match=r"model_path must end in .keras or .h5, got '.*'"):
             save_model(network(), tmp_path / name)
     assert not os.listdir(tmp_path)
-    for path, message in (
-        (tmp_path / "none.keras", "There is no model file"),
-        (tmp_path, "is a folder: name the model"),
-    ):
+    for name, message in (("none.keras", "There is no model file"), ("", "is a folder: name the model")):
         with pytest.raises(UserError, match=message):
-            load_model(path)
+            load_model(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -72,27 +69,9 @@ def test_a_model_path_must_end_in_keras_or_h5_and_a_model_must_exist(tmp_path):
 def test_a_misnamed_model_is_told_its_name(tmp_path, name, suffix, hint):
     content = save_model(network(), tmp_path / f"whole{suffix}").read_bytes() if suffix else b"notes"
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(
-        UserError, match=rf"{name} cannot be read as a model: its name must end in .keras or .h5.*{hint}"
-    ):
+    message = rf"{name} cannot be read as a model: its name must end in .keras or .h5.*{hint}"
+    with pytest.raises(UserError, match=message):
         load_model(tmp_path / name)
-
-
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-@pytest.mark.fault(5)
-def test_a_failed_save_leaves_the_previous_model(tmp_path, monkeypatch, suffix):
-    path = save_model(network(), tmp_path / f"model{suffix}")
-    before = path.read_bytes()
-
-    def half(path):
-        os.truncate(path, os.path.getsize(path) // 2)
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files, "_sync", half)
-    with pytest.raises(OSError, match="No space left"):
-        save_model(network(), path)
-    assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
-    load_model(path)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -126,150 +105,43 @@ def saved(model: keras.Model, path: Path) -> bytes:
     return path.read_bytes()
 
 
-def changed(path: Path, sentinel: Path, change) -> bytes:
-    """Return a valid ``.keras`` file whose configuration was modified by ``change``."""
-    content = saved(good_model(), path)
-    buffer = io.BytesIO()
+def with_member(path: Path, name: str, change) -> bytes:
+    """Return a valid ``.keras`` file in which ``change`` made another content of a member."""
+    content, buffer = saved(good_model(), path), io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
-        for name in old.namelist():
-            inside = old.read(name)
-            new.writestr(name, change(json.loads(inside)) if name == "config.json" else inside)
+        for each in old.namelist():
+            new.writestr(each, change(old.read(each)) if each == name else old.read(each))
     return buffer.getvalue()
+
+
+def with_layer(layer: dict):
+    """Return what makes a ``.keras`` file whose configuration has this instead of the Dense layer."""
+
+    def change(inside: bytes) -> str:
+        config = json.loads(inside)
+        dense_of(config).update(layer)
+        return json.dumps(config)
+
+    return lambda path, sentinel: with_member(path, "config.json", change)
 
 
 def dense_of(config: dict) -> dict:
     return next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Dense")
 
 
-def lambda_layer(path, sentinel):
-    return saved(lambda_model(), path)
-
-
-def two_in_one(path, sentinel):
-    """Return a file that is both an HDF5 file with a Lambda layer and a harmless .keras archive."""
-    return saved(lambda_model(), path) + saved(good_model(), path.with_suffix(".keras"))
-
-
-def foreign_class(path, sentinel):
-    def change(config):
-        dense_of(config).update(module="os", class_name="system", config={"command": f"touch {sentinel}"})
-        return json.dumps(config)
-
-    return changed(path, sentinel, change)
-
-
-def foreign_function(path, sentinel):
-    def change(config):
-        function = {"module": "subprocess", "class_name": "function", "config": "run", "registered_name": "function"}
-        dense_of(config)["config"]["activation"] = function
-        return json.dumps(config)
-
-    return changed(path, sentinel, change)
-
-
-def marshalled_function(path, sentinel):
-    def change(config):
-        dense_of(config)["config"]["activation"] = {"class_name": "__lambda__", "config": {"value": "bm9uZQ=="}}
-        return json.dumps(config)
-
-    return changed(path, sentinel, change)
-
-
-def fetching_function(path, sentinel):
-    """Return a model with a function of Keras that is not a layer: it would download a file."""
-
-    def change(config):
-        dense_of(config).update(module="keras.utils", class_name="get_file", config={"origin": f"file://{path}"})
-        return json.dumps(config)
-
-    return changed(path, sentinel, change)
-
-
-def pickled_member(path, sentinel):
-    class Harm:
-        def __reduce__(self):
-            return os.mkdir, (str(sentinel),)
-
+def with_added(path: Path, name: str, content: bytes) -> bytes:
+    """Return a ``.keras`` file with one member more."""
     saved(good_model(), path)
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("assets/tokens.pkl", pickle.dumps(Harm()))
+        archive.writestr(name, content)
     return path.read_bytes()
 
 
-def climbing_member(path, sentinel):
-    saved(good_model(), path)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("../sentinel", "")
-    return path.read_bytes()
-
-
-def deep_config(path, sentinel):
-    return changed(path, sentinel, lambda config: "[" * 20_000 + "]" * 20_000)
-
-
-def huge_config(path, sentinel):
-    return changed(path, sentinel, lambda config: json.dumps(config) + " " * MAX_DESCRIPTION_BYTES)
-
-
-def linked_h5(path, sentinel):
+def changed_h5(path: Path, change) -> bytes:
+    """Return a valid HDF5 file that was then opened and given to ``change``."""
     saved(good_model(), path)
     with h5py.File(path, "a") as file:
-        del file["model_weights/dense"]
-        file["model_weights/dense"] = h5py.ExternalLink(str(sentinel), "/")
-    return path.read_bytes()
-
-
-def linked_keras(path, sentinel):
-    """Return a .keras file that stores its weights in another file."""
-    secret = sentinel.with_name("secret")
-    secret.write_bytes(np.full(2, 7, "float32").tobytes())
-    inside = path.with_suffix(".weights.h5")
-    good_model().save_weights(inside)
-    with h5py.File(inside, "a") as file:
-        numbers = file["layers/dense/vars"]
-        del numbers["0"]
-        numbers.create_dataset("0", (2, 1), "f4", external=[(str(secret), 0, 8)])
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(saved(good_model(), path))) as old, zipfile.ZipFile(buffer, "w") as new:
-        for name in old.namelist():
-            new.writestr(name, inside.read_bytes() if name.endswith("h5") else old.read(name))
-    return buffer.getvalue()
-
-
-def inflated_h5(path, sentinel):
-    """Return a file of a few kilobytes that declares a dataset of 4 GB."""
-    saved(good_model(), path)
-    with h5py.File(path, "a") as file:
-        file["model_weights"].create_dataset("huge", (1 << 30,), "f4")
-    return path.read_bytes()
-
-
-def inflated_keras(path, sentinel):
-    """Return a small .keras archive whose weights file grows by a factor of 1,000 when it is read."""
-    with io.BytesIO() as weights, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        with h5py.File(weights, "w") as file:
-            file["huge"] = np.zeros(1 << 22, "float32")
-        archive.writestr("config.json", "{}")
-        archive.writestr("model.weights.h5", weights.getvalue())
-    return path.read_bytes()
-
-
-def described(path, sentinel):
-    """Return a file of kilobytes whose description asks for a layer of 40 GB."""
-
-    def change(config):
-        dense_of(config)["config"]["units"] = 5_000_000_000
-        return json.dumps(config)
-
-    return changed(path, sentinel, change)
-
-
-def described_h5(path, sentinel):
-    saved(good_model(), path)
-    with h5py.File(path, "a") as file:
-        config = json.loads(file.attrs["model_config"])
-        dense_of(config)["config"]["units"] = 5_000_000_000
-        file.attrs["model_config"] = json.dumps(config)
+        change(file)
     return path.read_bytes()
 
 
@@ -277,146 +149,180 @@ def layer_config(module: str | None, name: str, /, **config) -> dict:
     return {"module": module, "class_name": name, "config": config, "registered_name": None}
 
 
-def with_layer(path, sentinel, layer: dict) -> bytes:
-    """Return a ``.keras`` file in whose configuration the Dense layer is replaced by ``layer``."""
-
-    def change(config):
-        dense_of(config).update(layer)
-        return json.dumps(config)
-
-    return changed(path, sentinel, change)
-
-
-def wrapped_lambda(path, sentinel):
-    inner = layer_config("keras.layers", "Lambda", function="4wEAAAAAAAAAAAAAAAEAAAABAAAAQwAAAHMEAAAA")
-    return with_layer(path, sentinel, layer_config("keras.layers", "TimeDistributed", layer=inner))
+def lambda_layer(path, sentinel):
+    return saved(lambda_model(), path)
 
 
 def nested_lambda(path, sentinel):
     return saved(keras.Sequential([keras.Input((2,)), lambda_model()]), path)
 
 
-def saved_graph(path, sentinel):
-    return with_layer(path, sentinel, layer_config("keras.layers", "TFSMLayer", filepath=str(sentinel)))
-
-
-def torch_module(path, sentinel):
-    return with_layer(path, sentinel, layer_config("keras.layers", "TorchModuleWrapper", module="gASVCg=="))
+def two_in_one(path, sentinel):
+    """Return a file that is both an HDF5 file with a Lambda layer and a harmless .keras archive."""
+    return saved(lambda_model(), path) + saved(good_model(), path.with_suffix(".keras"))
 
 
 def foreign_optimizer(path, sentinel):
-    def change(config):
-        config["compile_config"] = {"optimizer": layer_config("os", "system", command=f"touch {sentinel}")}
-        return json.dumps(config)
-
-    return changed(path, sentinel, change)
-
-
-def lookalike_module(path, sentinel):
-    return with_layer(path, sentinel, layer_config("keras_layers.core", "Dense", units=1))
+    optimizer = {"optimizer": layer_config("os", "system", command=f"touch {sentinel}")}
+    return with_member(
+        path, "config.json", lambda inside: json.dumps(json.loads(inside) | {"compile_config": optimizer})
+    )
 
 
-def built_in_function(path, sentinel):
-    def change(config):
-        function = {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"}
-        dense_of(config)["config"]["activation"] = function
-        return json.dumps(config)
+def pickled_member(path, sentinel):
+    class Harm:
+        def __reduce__(self):
+            return os.mkdir, (str(sentinel),)
 
-    return changed(path, sentinel, change)
-
-
-def registered_class(path, sentinel):
-    layer = layer_config(None, "system", command=f"touch {sentinel}") | {"registered_name": "os>system"}
-    return with_layer(path, sentinel, layer)
+    return with_added(path, "assets/tokens.pkl", pickle.dumps(Harm()))
 
 
-def reading_layer(path, sentinel):
-    """Return a model that would take its vocabulary, and so what it prints, from another file."""
-    sentinel.with_name("words").write_text("secret\n")
-    words = str(sentinel.with_name("words"))
-    return with_layer(path, sentinel, layer_config("keras.layers", "StringLookup", vocabulary=words))
+def climbing_member(path, sentinel):
+    return with_added(path, "../sentinel", b"")
+
+
+def deep_config(path, sentinel):
+    return with_member(path, "config.json", lambda inside: "[" * 20_000 + "]" * 20_000)
+
+
+def huge_config(path, sentinel):
+    return with_member(path, "config.json", lambda inside: inside + b" " * MAX_DESCRIPTION_BYTES)
+
+
+def linked_h5(path, sentinel):
+    def link(file):
+        del file["model_weights/dense"]
+        file["model_weights/dense"] = h5py.ExternalLink(str(sentinel), "/")
+
+    return changed_h5(path, link)
+
+
+def linked_keras(path, sentinel):
+    """Return a .keras file that stores its weights in another file."""
+    secret, inside = sentinel.with_name("secret"), path.with_suffix(".weights.h5")
+    secret.write_bytes(np.full(2, 7, "float32").tobytes())
+    good_model().save_weights(inside)
+    with h5py.File(inside, "a") as file:
+        numbers = file["layers/dense/vars"]
+        del numbers["0"]
+        numbers.create_dataset("0", (2, 1), "f4", external=[(str(secret), 0, 8)])
+    return with_member(path, "model.weights.h5", lambda whole: inside.read_bytes())
+
+
+def inflated_h5(path, sentinel):
+    """Return a file of a few kilobytes that declares a dataset of 4 GB."""
+    return changed_h5(path, lambda file: file["model_weights"].create_dataset("huge", (1 << 30,), "f4"))
+
+
+def inflated_keras(path, sentinel):
+    """Return a small .keras archive whose weights file grows by a factor of 1,000 when it is read."""
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        file["huge"] = np.zeros(1 << 22, "float32")
+    return with_member(path, "model.weights.h5", lambda whole: weights.getvalue())
+
+
+def described_h5(path, sentinel):
+    def describe(file):
+        config = json.loads(file.attrs["model_config"])
+        dense_of(config)["config"] |= HUGE["config"]
+        file.attrs["model_config"] = json.dumps(config)
+
+    return changed_h5(path, describe)
 
 
 def encrypted_member(path, sentinel):
     """Return an archive whose members claim to be encrypted."""
     content = bytearray(saved(good_model(), path))
     for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        at = content.find(mark)
-        while at >= 0:
-            content[at + flags] |= 1
-            at = content.find(mark, at + 1)
+        for found in re.finditer(re.escape(mark), bytes(content)):
+            content[found.start() + flags] |= 1
     return bytes(content)
 
 
 def broken_stream(path, sentinel):
     """Return an archive whose configuration is not what its compression would have made."""
-    content = changed(path, sentinel, json.dumps)
+    content = with_layer({})(path, sentinel)
     at = content.find(b"config.json") + len("config.json")
     return content[:at] + b"\xff" * 20 + content[at + 20 :]
 
 
 def pickled_config(path, sentinel):
-    saved(good_model(), path)
-    with h5py.File(path, "a") as file:
-        file.attrs["model_config"] = np.void(pickle.dumps({"class_name": "Sequential"}))
-    return path.read_bytes()
-
-
-def looping_h5(path, sentinel):
-    """Return a file with a group that contains itself."""
-    saved(good_model(), path)
-    with h5py.File(path, "a") as file:
-        file["model_weights/loop"] = file["model_weights"]
-    return path.read_bytes()
+    pickled = np.void(pickle.dumps({"class_name": "Sequential"}))
+    return changed_h5(path, lambda file: file.attrs.create("model_config", pickled))
 
 
 def branching_h5(path, sentinel):
     """Return a file with 40 groups, each of them twice in the one before: a million million paths."""
-    saved(good_model(), path)
-    with h5py.File(path, "a") as file:
+
+    def branch(file):
         for number in range(40, 0, -1):
             group = file.create_group(f"level{number}")
             if number < 40:
                 group["a"] = group["b"] = file[f"level{number + 1}"]
-    return path.read_bytes()
+
+    return changed_h5(path, branch)
 
 
+def function_of(module: str, name: str) -> dict:
+    function = {"module": module, "class_name": "function", "config": name, "registered_name": "function"}
+    return {"config": {"units": 1, "activation": function}}
+
+
+FOREIGN = "code that is not part of Keras"
+LAMBDA = layer_config("keras.layers", "Lambda", function="4wEAAAAAAAAAAAAAAAEAAAABAAAAQwAAAHMEAAAA")
+HUGE = {"config": {"units": 5_000_000_000}}  # of 40 GB
+HARM = layer_config("os", "system", command="touch sentinel")
+LAYERS = {
+    "wrapped Lambda": (layer_config("keras.layers", "TimeDistributed", layer=LAMBDA), f"'Lambda', {FOREIGN}"),
+    "foreign class": (HARM, f"'system', {FOREIGN}"),
+    "registered class": (HARM | {"module": None, "registered_name": "os>system"}, "cannot be loaded as a model"),
+    "lookalike module": (layer_config("keras_layers.core", "Dense", units=1), f"'Dense', {FOREIGN}"),
+    "saved graph": (layer_config("keras.layers", "TFSMLayer", filepath="sentinel"), f"'TFSMLayer', {FOREIGN}"),
+    "torch module": (
+        layer_config("keras.layers", "TorchModuleWrapper", module="g="),
+        f"'TorchModuleWrapper', {FOREIGN}",
+    ),
+    # A function of Keras that is not a layer, and would download a file.
+    "fetching function": (
+        layer_config("keras.utils", "get_file", origin=f"file://{__file__}"),
+        "not a modeling function",
+    ),
+    # It would take its vocabulary, and so what it prints, from another file.
+    "reading layer": (layer_config("keras.layers", "StringLookup", vocabulary=__file__), "cannot be loaded as a model"),
+    "foreign function": (function_of("subprocess", "run"), f"'function', {FOREIGN}"),
+    "built-in function": (function_of("builtins", "eval"), "cannot be loaded as a model"),
+    "marshalled function": (
+        {"config": {"activation": {"class_name": "__lambda__", "config": {"value": "bm9uZQ=="}}}},
+        f"'__lambda__', {FOREIGN}",
+    ),
+    "huge": (HUGE, r"but declares 60\.0 GB of content, more than 100 times as much"),
+}
 HOSTILE = [
-    (lambda_layer, ".keras", "'Lambda', code that is not part of Keras"),
-    (lambda_layer, ".h5", "'Lambda', code that is not part of Keras"),
-    (two_in_one, ".h5", "'Lambda', code that is not part of Keras"),
-    (foreign_class, ".keras", "'system', code that is not part of Keras"),
-    (foreign_function, ".keras", "'function', code that is not part of Keras"),
-    (marshalled_function, ".keras", "'__lambda__', code that is not part of Keras"),
-    (fetching_function, ".keras", "not a modeling function"),
+    *((with_layer(layer), ".keras", message) for layer, message in LAYERS.values()),
+    (lambda_layer, ".keras", f"'Lambda', {FOREIGN}"),
+    (lambda_layer, ".h5", f"'Lambda', {FOREIGN}"),
+    (nested_lambda, ".h5", f"'Lambda', {FOREIGN}"),
+    (two_in_one, ".h5", f"'Lambda', {FOREIGN}"),
+    (foreign_optimizer, ".keras", f"'system', {FOREIGN}"),
     (pickled_member, ".keras", "'assets/tokens.pkl', which no model needs"),
     (climbing_member, ".keras", "'../sentinel', which no model needs"),
     (deep_config, ".keras", "is not a Keras model"),
     (huge_config, ".keras", "a configuration of"),
-    (inflated_h5, ".h5", r"but declares 4\.3 GB of content, more than 100 times as much"),
-    (inflated_keras, ".keras", r"but declares 16\.8 MB of content, more than 100 times as much"),
-    (described, ".keras", r"but declares 60\.0 GB of content, more than 100 times as much"),
-    (described_h5, ".h5", "cannot be loaded as a model: "),
     (linked_h5, ".h5", "links to another file"),
     (linked_keras, ".keras", "stores its values in another file"),
-    (wrapped_lambda, ".keras", "'Lambda', code that is not part of Keras"),
-    (nested_lambda, ".h5", "'Lambda', code that is not part of Keras"),
-    (saved_graph, ".keras", "'TFSMLayer', code that is not part of Keras"),
-    (torch_module, ".keras", "'TorchModuleWrapper', code that is not part of Keras"),
-    (foreign_optimizer, ".keras", "'system', code that is not part of Keras"),
-    (lookalike_module, ".keras", "'Dense', code that is not part of Keras"),
-    (built_in_function, ".keras", "cannot be loaded as a model"),
-    (registered_class, ".keras", "cannot be loaded as a model"),
-    (reading_layer, ".keras", "cannot be loaded as a model"),
+    (inflated_h5, ".h5", r"but declares 4\.3 GB of content, more than 100 times as much"),
+    (inflated_keras, ".keras", r"but declares 16\.8 MB of content, more than 100 times as much"),
+    (described_h5, ".h5", "cannot be loaded as a model: "),
     (encrypted_member, ".keras", "is not a Keras model"),
     (broken_stream, ".keras", "is not a Keras model"),
     (pickled_config, ".h5", "is not a Keras model"),
-    (looping_h5, ".h5", "is linked twice"),
     (branching_h5, ".h5", "is linked twice"),
 ]
+NAMES = [*LAYERS, *(make.__name__ for make, *_ in HOSTILE[len(LAYERS) :])]
 
 
-@pytest.mark.parametrize(("make", "suffix", "message"), HOSTILE, ids=[make.__name__ for make, *_ in HOSTILE])
+@pytest.mark.parametrize(("make", "suffix", "message"), HOSTILE, ids=NAMES)
 @pytest.mark.fault(13)
 def test_a_hostile_model_is_refused_without_side_effects(tmp_path, make, suffix, message):
     path, sentinel = tmp_path / f"hostile{suffix}", tmp_path / "sentinel"  # in the current folder
@@ -445,11 +351,9 @@ for path in sys.argv[1:]:
 @pytest.mark.slow
 @pytest.mark.fault(37)
 def test_a_small_file_that_declares_gigabytes_takes_no_memory(tmp_path):
-    paths = []
-    small = (described, ".keras"), (described_h5, ".h5"), (inflated_h5, ".h5"), (inflated_keras, ".keras")
-    for make, suffix in small:
-        paths.append(tmp_path / f"{make.__name__}{suffix}")
-        paths[-1].write_bytes(make(paths[-1], tmp_path / "sentinel"))
+    paths = [tmp_path / name for name in ("described.keras", "described.h5", "inflated.h5", "inflated.keras")]
+    for path, make in zip(paths, (with_layer(HUGE), described_h5, inflated_h5, inflated_keras), strict=True):
+        path.write_bytes(make(path, tmp_path / "sentinel"))
     done = subprocess.run([sys.executable, "-c", MEASURE, *map(str, paths)], capture_output=True, text=True)
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [line[0] for line in lines] == ["refused"] * 4, done.stderr

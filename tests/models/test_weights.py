@@ -5,7 +5,6 @@ import math
 import os
 import random
 import sys
-from pathlib import Path
 
 import h5py
 import keras
@@ -16,9 +15,9 @@ from tests import tiny
 from transfer_utils.config import RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models import weights
+from transfer_utils.models.file_checks import check_h5
 from transfer_utils.models.networks import build_backbone
 from transfer_utils.models.weights import (
-    check_h5,
     imagenet_address,
     imagenet_path,
     load_weights,
@@ -59,44 +58,24 @@ def test_weights_are_saved_in_float16_where_it_is_precise_enough(tmp_path, recwa
     assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
 
 
-def save_arrays(path: Path, change) -> None:
-    save_weights_npz(network(), path)
-    with np.load(path) as archive:
-        arrays = {key: archive[key] for key in archive.files}
-    change(arrays)
-    np.savez(path, **arrays)
-
-
-def drop(arrays):
-    del arrays[max(arrays)]
-
-
-def reshape(arrays):
-    arrays[min(arrays)] = arrays[min(arrays)][:1]
-
-
-def poison(arrays):
-    arrays[max(arrays)].flat[0] = np.nan
-
-
-def pickle(arrays):
-    arrays[max(arrays)] = np.array([print])
-
-
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("which", "change", "message"),
     [
-        (drop, "expected 15 arrays, got 14"),
-        (reshape, r"array 0 must have shape \(3, 3, 3, 8\), got \(1, 3, 3, 8\)"),
-        (poison, "is damaged: norm_3/moving_variance contains values that are not finite"),
-        (pickle, "is not a weights file"),
+        (max, lambda value: None, "expected 15 arrays, got 14"),
+        (min, lambda value: value[:1], r"array 0 must have shape \(3, 3, 3, 8\), got \(1, 3, 3, 8\)"),
+        (max, lambda value: value * np.nan, "is damaged: norm_3/moving_variance contains values that are not finite"),
+        (max, lambda value: np.array([print]), "is not a weights file"),
     ],
 )
 @pytest.mark.fault(10)
-def test_arrays_that_do_not_fit_are_refused_and_change_no_weight(tmp_path, change, message):
-    path = tmp_path / "odd.npz"
-    save_arrays(path, change)
-    base = network(2.0)
+def test_arrays_that_do_not_fit_are_refused_and_change_no_weight(tmp_path, which, change, message):
+    path, base = tmp_path / "odd.npz", network(2.0)
+    save_weights_npz(network(), path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    name = which(arrays)
+    arrays[name] = change(arrays[name])
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
     before = tiny.weights_of(base)
     with pytest.raises(UserError, match=message) as error:
         load_weights_file(base, path)
@@ -131,54 +110,40 @@ def test_a_file_of_another_network_without_a_layer_or_with_nan_is_refused(tmp_pa
     assert not [warning for warning in recwarn if warning.category is UserWarning]
 
 
-def external_link(file, secret):
-    file["stolen"] = h5py.ExternalLink(str(secret), "/numbers")
+def external_storage(group, secret):
+    group.create_dataset("item", (8,), "u1", external=[(secret, 0, h5py.h5f.UNLIMITED)])
 
 
-def soft_link(file, secret):
-    file["loop"] = h5py.SoftLink("/")
-
-
-def external_storage(file, secret):
-    file.create_dataset("stolen", (8,), "u1", external=[(str(secret), 0, h5py.h5f.UNLIMITED)])
-
-
-def virtual(file, secret):
+def virtual(group, secret):
     layout = h5py.VirtualLayout((8,), "f4")
-    layout[:] = h5py.VirtualSource(str(secret), "numbers", (8,))
-    file.create_virtual_dataset("stolen", layout)
-
-
-def named_type(file, secret):
-    file["kind"] = np.dtype("f8")
+    layout[:] = h5py.VirtualSource(secret, "numbers", (8,))
+    group.create_virtual_dataset("item", layout)
 
 
 @pytest.mark.parametrize(
-    ("add_link", "message"),
+    ("add", "message"),
     [
-        (external_link, "/deep/stolen links to another file"),
-        (soft_link, "/deep/loop is a soft link"),
-        (external_storage, "/deep/stolen stores its values in another file"),
-        (virtual, "/deep/stolen stores its values in another file"),
-        (named_type, "/deep/kind is neither a group nor a dataset"),
+        (lambda group, secret: group.update(item=h5py.ExternalLink(secret, "/numbers")), "links to another file"),
+        (lambda group, secret: group.update(item=h5py.SoftLink("/")), "is a soft link"),
+        (external_storage, "stores its values in another file"),
+        (virtual, "stores its values in another file"),
+        (lambda group, secret: group.update(item=np.dtype("f8")), "is neither a group nor a dataset"),
     ],
 )
 @pytest.mark.fault(13)
-def test_a_file_with_links_is_refused(tmp_path, add_link, message):
+def test_a_file_with_links_is_refused(tmp_path, add, message):
     secret, path = tmp_path / "secret.h5", tmp_path / "hostile.weights.h5"
     with h5py.File(secret, "w") as file:
         file["numbers"] = np.ones(8, "float32")
     network().save_weights(path)
     check_h5(path)
     with h5py.File(path, "a") as file:
-        add_link(file.create_group("deep"), secret)
-    with pytest.raises(UserError, match=f"hostile.weights.h5 is refused: {message}"):
+        add(file.create_group("deep"), str(secret))
+    with pytest.raises(UserError, match=f"hostile.weights.h5 is refused: /deep/item {message}"):
         load_weights_file(network(), path)
 
 
-def test_weights_are_a_known_name_or_a_file_which_is_recorded_by_name_and_hash(tmp_path):
-    with pytest.raises(UserError, match="'imagenet', 'letters', 'random' or an existing file, got 'imagnet'"):
-        load_weights(tiny.backbone(), RunConfig(weights="imagnet"))
+def test_a_file_of_weights_is_recorded_by_name_and_hash(tmp_path):
     save_weights_npz(network(), tmp_path / "mine.npz")
     origin = load_weights(tiny.backbone(), RunConfig(weights=str(tmp_path / "mine.npz")))
     assert origin == {"source": "mine.npz", "sha256": sha256_of_weights(network())}
@@ -308,16 +273,6 @@ def test_a_damaged_file_of_first_uses_is_named_and_written_again(shelf, small, c
     with pytest.warns(UserWarning, match=r"seen\.json is damaged"):
         origin = load_weights(network(2.0), IMAGENET)
     assert json.loads(memory.read_text()) == {shelf.name: origin["sha256"]}
-
-
-@pytest.mark.fault(13)
-def test_a_file_that_declares_a_much_larger_size_is_refused_before_it_is_read(tmp_path):
-    path = tmp_path / "huge.weights.h5"
-    network().save_weights(path)
-    with h5py.File(path, "a") as file:
-        file.create_dataset("huge", (1 << 40,), "f4", chunks=(1 << 20,))
-    with pytest.raises(UserError, match=r"huge\.weights\.h5 is refused: it has .* kB but declares 4.4 TB"):
-        load_weights_file(network(), path)
 
 
 def test_pixels_are_normalised_by_the_loaded_weights(tmp_path):

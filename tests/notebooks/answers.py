@@ -1,6 +1,12 @@
 """Answers to the exercises: likely wrong ones, and right ones that differ from the solution."""
 
-# A right answer to the last exercise of 07, of which the wrong ones are variants.
+# Right answers to the first and the last exercise of 07, of which wrong ones are variants.
+CKA = """\
+def cka_from_gram(a, b):
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    k, m = (a @ a.T).ravel(), (b @ b.T).ravel()
+    return np.corrcoef(k, m)[0, 1]
+"""
 OCCLUSION = """\
 def occlusion(predict, image, size):
     before = np.asarray(predict(image[None]))[0]
@@ -14,14 +20,27 @@ def occlusion(predict, image, size):
 """
 ROWS, COLUMNS = "for top in range(0, image.shape[0], size):", "for left in range(0, image.shape[1], size):"
 
+# The functions of which wrong answers to the last exercises of 04 and 05 are variants.
+DIAGNOSE = """\
+def diagnose(loss, val_accuracy, classes):
+    if loss[-1] > 0.95 * np.log(classes) and val_accuracy[-1] < 1.5 / classes:
+        return 'collapse'
+    if min(val_accuracy) < val_accuracy[0] - 0.02:
+        return 'forgetting'
+    return 'learning' if loss[-1] < 0.9 * loss[0] else 'too little learning'"""
+OPPONENT = """\
+def train_opponent(x, y):
+    cnn = build_baseline_cnn()
+    cnn.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)
+    cnn.fit(x, y, epochs=400, verbose=0)
+    return cnn
+gains = [20, 20]"""
+
 # For each exercise of a notebook, answers with a part of the expected hint; an empty hint marks a right answer.
 ANSWERS = {
     "01_data_preparation": [
         [
-            (
-                "bytes_of = lambda n, side, dtype: n * side**2 * np.dtype(dtype).itemsize",
-                "three colours",
-            ),
+            ("bytes_of = lambda n, side, dtype: n * side**2 * np.dtype(dtype).itemsize", "three colours"),
             ("bytes_of = lambda n, side, dtype: n * side**2 * 3", "takes more bytes"),
         ],
         [
@@ -123,24 +142,8 @@ ANSWERS = {
                 "    return 'forgetting' if min(val_accuracy) < val_accuracy[0] else 'learning'",
                 "With four classes",
             ),
-            (
-                "def diagnose(loss, val_accuracy, classes):\n"
-                "    if loss[-1] > 0.95 * np.log(classes) and val_accuracy[-1] < 1.5 / classes:\n"
-                "        return 'collapse'\n"
-                "    if val_accuracy[-1] < val_accuracy[0] - 0.02:\n"
-                "        return 'forgetting'\n"
-                "    return 'learning' if loss[-1] < 0.9 * loss[0] else 'too little learning'",
-                "compare the lowest accuracy with the start",
-            ),
-            (
-                "def diagnose(loss, val_accuracy, classes):\n"
-                "    if loss[-1] > 0.95 * np.log(classes) and val_accuracy[-1] < 1.5 / classes:\n"
-                "        return 'collapse'\n"
-                "    if min(val_accuracy) < val_accuracy[0]:\n"
-                "        return 'forgetting'\n"
-                "    return 'learning' if loss[-1] < 0.9 * loss[0] else 'too little learning'",
-                "A fall of one point is noise",
-            ),
+            (DIAGNOSE.replace("min(val_accuracy)", "val_accuracy[-1]"), "compare the lowest accuracy with the start"),
+            (DIAGNOSE.replace(" - 0.02", ""), "A fall of one point is noise"),
         ],
     ],
     "05_baseline_comparison": [
@@ -153,37 +156,10 @@ ANSWERS = {
         [("probe_accuracy = lambda level, draw=0: level / 100", "Another draw")],
         [
             ("train_opponent, gains = (lambda x, y: build_baseline_cnn()), [1, 2]", "to finish learning"),
-            (
-                "def train_opponent(x, y):\n"
-                "    cnn = build_baseline_cnn()\n"
-                "    cnn.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)\n"
-                "    cnn.fit(x, y, epochs=20, verbose=0)\n"
-                "    return cnn\n"
-                "gains = [20, 20]",
-                "20 steps: that is too few",
-            ),
-            (
-                "def train_opponent(x, y):\n"
-                "    cnn = build_baseline_cnn()\n"
-                "    cnn.compile('sgd', 'sparse_categorical_crossentropy', jit_compile=False)\n"
-                "    cnn.fit(x / 255, y, epochs=400, verbose=0)\n"
-                "    return cnn\n"
-                "gains = [20, 20]",
-                "are the pixels 0 to 255",
-            ),
-            (
-                "def train_opponent(x, y):\n"
-                "    cnn = build_baseline_cnn()\n"
-                "    cnn.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)\n"
-                "    cnn.fit(x, y, epochs=400 // -(-len(x) // 32) + 1, verbose=0)\n"
-                "    return cnn\n"
-                "gains = [0.4, 0.4]",
-                "not fractions",
-            ),
-            (
-                "gains = (-40.0, -40.0)",
-                "the probe minus the CNN",
-            ),
+            (OPPONENT.replace("400", "20"), "20 steps: that is too few"),
+            (OPPONENT.replace("adam", "sgd").replace("fit(x,", "fit(x / 255,"), "are the pixels 0 to 255"),
+            (OPPONENT.replace("400", "400 // -(-len(x) // 32) + 1").replace("20, 20", "0.4, 0.4"), "not fractions"),
+            ("gains = (-40.0, -40.0)", "the probe minus the CNN"),
             ("gains = np.array([expected, 30])", ""),
         ],
     ],
@@ -234,39 +210,15 @@ ANSWERS = {
             ("interval = lambda d: np.mean(d) + np.array([-1.96, 1.96]) * np.std(d, ddof=1) / len(d) ** 0.5", "1.96"),
             ("interval = lambda d: (np.mean(d) - 99, np.mean(d) + 99)", "too wide"),
             ("interval = lambda d: np.mean(d)", "two numbers"),
-            (
-                "interval = lambda d: list(stats.t.interval(0.95, len(d) - 1, loc=np.mean(d), scale=stats.sem(d)))",
-                "",
-            ),
+            ("interval = lambda d: list(stats.t.interval(0.95, len(d) - 1, loc=np.mean(d), scale=stats.sem(d)))", ""),
         ],
     ],
     "07_what_changed": [
         [
-            (
-                "cka_from_gram = lambda a, b: (\n"
-                "    ((a @ a.T) * (b @ b.T)).sum() / (np.linalg.norm(a @ a.T) * np.linalg.norm(b @ b.T))\n"
-                ")",
-                "is each column centred",
-            ),
-            (
-                "def cka_from_gram(a, b):\n"
-                "    a, b = a - a.mean(axis=0), b - b.mean(axis=0)\n"
-                "    return ((a @ a.T) * (b @ b.T)).sum()",
-                "must give 1",
-            ),
-            (
-                "def cka_from_gram(a, b):\n"
-                "    a, b = a - a.mean(axis=0), b - b.mean(axis=0)\n"
-                "    k, m = a @ a.T, b @ b.T\n"
-                "    return ((k * m).sum() / (np.linalg.norm(k) * np.linalg.norm(m))) ** 0.5",
-                "linear_cka gives",
-            ),
-            (
-                "def cka_from_gram(a, b):\n"
-                "    a, b = a - a.mean(axis=0), b - b.mean(axis=0)\n"
-                "    return np.corrcoef((a @ a.T).ravel(), (b @ b.T).ravel())[0, 1]",
-                "",
-            ),
+            (CKA.replace("a, b = a - a.mean(axis=0), b - b.mean(axis=0)", "pass"), "is each column centred"),
+            (CKA.replace("np.corrcoef(k, m)[0, 1]", "k @ m"), "must give 1"),
+            (CKA.replace("[0, 1]", "[0, 1] ** 0.5"), "linear_cka gives"),
+            (CKA, ""),
         ],
         [
             ("similarity = {1e-4: 0.9}", "one entry for each rate"),

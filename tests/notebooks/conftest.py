@@ -1,12 +1,22 @@
-"""One folder for all notebooks that a worker executes, outside the project."""
+"""The cells of a notebook, and one folder for all notebooks that a worker executes, outside the project."""
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+def code(path):
+    """Return the code cells of a notebook."""
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def has(cell, tag):
+    return tag in cell.metadata.get("tags", [])
 
 
 def but_long(chapters: Sequence[str | Path], long: str | tuple[str, ...]) -> list:

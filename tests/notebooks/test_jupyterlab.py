@@ -11,12 +11,13 @@ import nbformat
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, wait_until_ready
+from tests.dashboard.server import CHROMIUM, chromium, wait_until_ready
+from tests.notebooks.conftest import ROOT, code
+from transfer_utils.course.exercises import exercise_of
 from transfer_utils.course.kernel import kernel_environment
 
-ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 900
 
 pytestmark = [
@@ -34,11 +35,7 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "notebooks"
     folder.mkdir()
     for path in sorted(ROOT.glob("notebooks/0*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = [], None
-        nbformat.write(notebook, folder / path.name)
+        nbformat.write(exercise_of(nbformat.read(path, as_version=4)), folder / path.name)
     return folder
 
 
@@ -70,12 +67,10 @@ def lab(folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*BROWSER_FLAGS, "--disable-dev-shm-usage"])
+    with chromium("--disable-dev-shm-usage") as browser:
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.set_default_timeout(120_000)
         yield page
-        browser.close()
 
 
 @pytest.mark.parametrize("name", ["04_two_stage_fine_tuning", "08_your_own_images"])
@@ -93,7 +88,7 @@ def test_run_all_cells_runs_the_notebook_to_its_end(folder, lab, page, name):
     expect(indicator).to_have_attribute("data-status", "idle", timeout=120_000)
     page.locator(".jp-Notebook").press("Control+s")
     expect(page.locator(".jp-mod-dirty")).to_have_count(0, timeout=120_000)
-    cells = [cell for cell in nbformat.read(folder / f"{name}.ipynb", as_version=4).cells if cell.cell_type == "code"]
+    cells = code(folder / f"{name}.ipynb")
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert [output for cell in cells for output in cell.outputs if output.output_type == "error"] == []
     assert sum("<img alt=" in output.get("data", {}).get("text/html", "") for c in cells for output in c.outputs) > 5

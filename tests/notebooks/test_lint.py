@@ -2,24 +2,21 @@
 
 import ast
 import functools
-import html.parser
 import importlib
 import json
 import re
 import statistics
-from pathlib import Path
 
 import nbformat
 import pytest
 
-import transfer_utils
-from transfer_utils.course.exercises import ANSWER, CHECK, SOLUTION, exercise_of, serialised
+from tests.notebooks.conftest import ROOT, code, has
+from transfer_utils.course.exercises import CHECK, SOLUTION, exercise_of, serialised
 from transfer_utils.course.run import parameters_of
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = ROOT / "notebooks"
 COURSE = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 OWN_IMAGES = "08_your_own_images"  # runs on a folder of the reader's, or on its embedded example
-ON_CIFAR10 = [path for path in COURSE if path.stem != OWN_IMAGES]
 SOLUTIONS = sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
 EXERCISES = sorted(NOTEBOOKS.glob("exercises/*.ipynb"))
 EVERY = COURSE + SOLUTIONS + EXERCISES
@@ -33,16 +30,8 @@ def read(path):
     return nbformat.read(path, as_version=4)
 
 
-def code(path):
-    return [cell for cell in read(path).cells if cell.cell_type == "code"]
-
-
 def prose(path):
     return "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
-
-
-def tags(cell):
-    return cell.metadata.get("tags", [])
 
 
 def outputs(path):
@@ -68,21 +57,16 @@ def test_the_notebook_is_valid_and_cell_ids_are_unique(path):
 
 
 @each_notebook
-def test_the_code_begins_with_installation_parameters_and_begin(path):
+def test_the_code_begins_with_installation_parameters_and_begin_and_ends_with_finish(path):
     cells = code(path)
     for place, tag in enumerate(("install", "parameters")):
-        assert [tag in tags(cell) for cell in cells] == [number == place for number in range(len(cells))]
+        assert [number for number, cell in enumerate(cells) if has(cell, tag)] == [place]
     parameters = parameters_of(path)
     preset = "offline" if path.stem == OWN_IMAGES else "cifar10-classic"  # the exercises as their chapter
     folder = "IMAGE_FOLDER" if path.stem == OWN_IMAGES else "data_dir"
     shared = {"preset": preset, "seed": 0, folder: "", "output_dir": "course"}
     assert {name: parameters.get(name) for name in shared} == shared
-    assert "begin(" in cells[2].source
-
-
-@each_notebook
-def test_the_last_cell_calls_finish(path):
-    assert code(path)[-1].source == f'finish("{path.stem}")'
+    assert "begin(" in cells[2].source and cells[-1].source == f'finish("{path.stem}")'
 
 
 @each_notebook
@@ -93,9 +77,8 @@ def test_there_are_no_absolute_paths(path):
 
 @each_notebook
 def test_code_cells_are_short(path):
-    lines = [len(cell.source.splitlines()) for cell in code(path) if "install" not in tags(cell)]
-    assert max(lines) <= 20
-    assert statistics.median(lines) <= 6
+    lines = [len(cell.source.splitlines()) for cell in code(path) if not has(cell, "install")]
+    assert max(lines) <= 20 and statistics.median(lines) <= 6
 
 
 @each_notebook
@@ -106,7 +89,7 @@ def test_no_function_has_the_name_of_a_function_of_the_package(path):
 
 @functools.cache
 def _functions_of_the_package():
-    sources = Path(transfer_utils.__path__[0]).rglob("*.py")
+    sources = (ROOT / "transfer_utils").rglob("*.py")
     # Notebooks do not use the dashboard.
     return set().union(*(_functions(each.read_text("utf-8")) for each in sources if "dashboard" not in each.parts))
 
@@ -115,49 +98,29 @@ def _functions(source):
     return {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
 
 
-class ImageParser(html.parser.HTMLParser):
-    """Collects the alternative text of every image, or None if it is missing."""
-
-    def __init__(self):
-        super().__init__()
-        self.alts = []
-
-    def handle_starttag(self, tag, attributes):
-        if tag == "img":
-            self.alts.append(dict(attributes).get("alt"))
-
-
 @each_notebook
 def test_every_image_has_an_alternative_text(path):
-    parser = ImageParser()
-    for output in outputs(path):
-        data = output.get("data", {})
-        assert "image/png" not in data, "figures are displayed with show(figure, alt)"
-        parser.feed(data.get("text/html", ""))
-    for cell in read(path).cells:
-        if cell.cell_type == "markdown":
-            parser.feed(cell.source)
-            parser.alts += re.findall(r"!\[(.*?)\]", cell.source)
-    assert all(alt and alt.strip() for alt in parser.alts)
-    calls = [node for cell in code(path) for node in ast.walk(ast.parse(cell.source)) if _calls(node, "show")]
-    assert all(_text_of(node.args[1]) for node in calls)
+    data = [output.get("data", {}) for output in outputs(path)]
+    assert not any("image/png" in each for each in data), "figures are displayed with show(figure, alt)"
+    shown = "\n".join([prose(path), *(each.get("text/html", "") for each in data)])
+    images = re.findall(r"<img\b[^>]*>", shown)
+    assert [image[:200] for image in images if not re.search(r'\balt="[^"]*[^"\s]', image)] == []
+    assert all(alt.strip() for alt in re.findall(r"!\[(.*?)\]", prose(path)))
+    arguments = [call.args[1] for call in calls_of_show(path)]
+    assert all(alt.value.strip() for alt in arguments if isinstance(alt, ast.Constant))
 
 
 @each_course_notebook
 def test_every_figure_has_a_unique_name(path):
-    calls = [node for cell in code(path) for node in ast.walk(ast.parse(cell.source)) if _calls(node, "show")]
+    calls = calls_of_show(path)
     names = [keyword.value.value for node in calls for keyword in node.keywords if keyword.arg == "name"]
-    assert len(names) == len(calls)
-    assert len(set(names)) == len(names)
+    assert len(set(names)) == len(names) == len(calls)
     assert all(name.startswith(path.stem[:3]) for name in names)
 
 
-def _calls(node, name):
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
-
-
-def _text_of(node):
-    return not isinstance(node, ast.Constant) or bool(str(node.value).strip())
+def calls_of_show(path):
+    nodes = [node for cell in code(path) for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+    return [node for node in nodes if getattr(node.func, "id", "") == "show"]
 
 
 @each_course_notebook
@@ -172,20 +135,16 @@ def test_the_first_cell_has_objectives_and_requirements(path):
 
 
 @each_course_notebook
-def test_at_least_four_outputs_are_compared(path):
-    assert sum("nbval-check-output" in cell.metadata.get("tags", []) for cell in code(path)) >= 4
-
-
-@each_course_notebook
-def test_outputs_are_from_one_execution(path):
+def test_outputs_are_from_one_execution_and_at_least_four_are_compared(path):
     cells = code(path)
+    compared = [cell for cell in cells if has(cell, "nbval-check-output")]
+    assert len(compared) >= 4
     if not any(cell.execution_count for cell in cells):
         pytest.skip("not published yet: make publish")
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     opening = "".join(output.get("text", "") for output in cells[2].outputs)
-    data = r"CIFAR-10.*; preset cifar10(-classic)?" if path in ON_CIFAR10 else "08_example.*; preset offline"
-    assert re.search(data + r"; \d{4}-\d{2}-\d{2}\.", opening)
-    compared = [cell for cell in cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    on_cifar10, own = r"CIFAR-10.*; preset cifar10(-classic)?", "08_example.*; preset offline"
+    assert re.search((own if path.stem == OWN_IMAGES else on_cifar10) + r"; \d{4}-\d{2}-\d{2}\.", opening)
     assert all(cell.outputs for cell in compared)
 
 
@@ -201,10 +160,10 @@ def test_outputs_have_no_errors_and_the_file_is_small(path):
 
 @each_solution
 def test_there_are_three_to_five_exercises_each_followed_by_its_check(path):
-    kinds = [next((tag for tag in tags(cell) if tag in (SOLUTION, CHECK)), "") for cell in code(path)]
-    assert 3 <= kinds.count(SOLUTION) <= 5
-    for place, kind in enumerate(kinds):
-        assert kind != SOLUTION or kinds[place + 1] == CHECK
+    cells = code(path)
+    answers = [place for place, cell in enumerate(cells) if has(cell, SOLUTION)]
+    assert 3 <= len(answers) <= 5
+    assert all(has(cells[place + 1], CHECK) for place in answers)
 
 
 @each_solution
@@ -212,8 +171,6 @@ def test_the_exercise_is_up_to_date_with_the_solution(path):
     exercise = NOTEBOOKS / "exercises" / path.name
     fresh = serialised(exercise_of(read(path)))
     assert exercise.read_bytes() == fresh, "stale: run python -m transfer_utils.course.exercises"
-    assert SOLUTION not in {tag for cell in read(exercise).cells for tag in tags(cell)}
-    assert ANSWER in {tag for cell in read(exercise).cells for tag in tags(cell)}
 
 
 def test_every_notebook_has_exercises_and_solutions():

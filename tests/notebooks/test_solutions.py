@@ -3,7 +3,6 @@
 import copy
 import itertools
 import subprocess
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -11,11 +10,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from tests.notebooks.answers import ANSWERS
-from tests.notebooks.conftest import but_long
+from tests.notebooks.conftest import ROOT, but_long, code, has
 from transfer_utils.course.exercises import CHECK, SOLUTION, skeleton
 from transfer_utils.course.kernel import kernel_environment
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks" / "solutions").glob("*.ipynb"))
+NOTEBOOKS = sorted(ROOT.glob("notebooks/solutions/*.ipynb"))
 
 # Those of these chapters train for half a minute or more: `make notebooks` and `make torture` run them.
 LONG = ("02", "03", "04", "05", "08")
@@ -27,8 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]
 def test_checks_tell_wrong_answers_from_right_ones(folder, monkeypatch, path):
     """In one kernel, for each exercise: the empty one, the answers in ``answers.py``, and the solution."""
     monkeypatch.chdir(folder)
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    answers = iter(ANSWERS.get(path.stem, []))
+    cells, answers = code(path), iter(ANSWERS.get(path.stem, []))
     next(cell for cell in cells if has(cell, "parameters")).source += '\npreset = "offline"'
     with kernel_environment():
         client = NotebookClient(nbformat.v4.new_notebook(), kernel_name="python3", timeout=1200)
@@ -43,10 +41,6 @@ def test_checks_tell_wrong_answers_from_right_ones(folder, monkeypatch, path):
                         assert hint in (given := hint_of(client, checks)) and bool(hint) == bool(given), answer
                 execute(client, cell)
     assert next(answers, None) is None, "answers to an exercise that is not there"
-
-
-def has(cell, tag):
-    return tag in cell.metadata.get("tags", [])
 
 
 def hint_of(client, checks):

@@ -52,9 +52,7 @@ DRAW = {
     "plot_augmented": lambda: plotting.plot_augmented(IMAGES, VIEWS),
     "plot_mistakes": lambda: plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES, NAMES),
     "plot_accuracy_by_setting": lambda: plotting.plot_accuracy_by_setting(
-        {split: {"none": (0.7, 0.69, 0.71), "10": (0.8, 0.78, 0.82)} for split in ("validation", "test")},
-        "layers unfrozen",
-        "Accuracy by depth",
+        {"none": (0.7, 0.69, 0.71), "10": (0.8, 0.78, 0.82)}, "layers unfrozen", "Accuracy by depth"
     ),
     "plot_size_and_time": lambda: plotting.plot_size_and_time(
         {96: (0.7, 0.69, 0.71), 160: (0.8, 0.78, 0.82)}, {96: 1.1, 160: 3.0}

@@ -26,7 +26,7 @@ def test_label_efficiency_draws_means_in_order_and_the_range_of_the_draws_as_a_b
     ("draw", "message"),
     [
         (lambda: plotting.plot_label_efficiency({}), "summary must hold"),
-        (lambda: plotting.plot_accuracy_by_setting({"test": {}}, "depth", "title"), "accuracies must hold"),
+        (lambda: plotting.plot_accuracy_by_setting({}, "depth", "title"), "accuracies must hold"),
         (lambda: plotting.plot_size_and_time({96: (0.7, 0.6, 0.8)}, {}), r"same image sizes, .* got \[96\] and \[\]"),
         (lambda: plotting.plot_option_effects({"Mixup": {}}), "effects must hold"),
     ],

@@ -57,12 +57,6 @@ def test_untrusted_names_are_drawn_as_one_short_line_of_text():
     assert ticks == ["\\$\\frac{1}\\$ and \\$", "<script>\\n\\x00", "a name that goes on…", ""]
 
 
-def test_a_dollar_sign_starts_no_formula():
-    figure = png(plotting.plot_class_grid(IMAGES, LABELS, ["a$b$c", "d"]))
-    with matplotlib.rc_context({"text.parse_math": False}):
-        assert png(plotting.plot_class_grid(IMAGES, LABELS, ["a$b$c", "d"])) == figure
-
-
 class TestSaveFigure:
     alt = "Curves – accuracy rises, «loss» falls: 損失"
 

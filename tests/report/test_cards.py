@@ -152,12 +152,6 @@ def test_the_letters_network_has_a_card_of_the_same_form():
     card = letters_card()
     for heading in ("## The model", "## Use", "## Results", "## Not measured", "## Repeat it"):
         assert heading in card
-    for text in (
-        "410,208 weights",
-        "76,000 for training",
-        "4,000 for validation, 77 classes",
-        "76.4 %",
-        "39 minutes",
-    ):
+    for text in ("410,208 weights", "76,000 for training", "4,000 for validation, 77 classes", "76.4 %", "39 minutes"):
         assert text in card, text
     assert "the accuracy on a test split" in unmeasured(card)

@@ -53,6 +53,11 @@ class TestTimeline:
         short = timeline(self.record(timing_sec={"stage1": 1.0}))  # less than the sum of its epochs
         assert [moment.seconds for moment in short] == pytest.approx([1.0, 3.0, 7.0, 11.0])
         assert timeline(self.record(curves={"training": {"val_accuracy": [0.1, 0.2]}})) == []
+        unknown = self.record()
+        unknown.curves["stage1"]["seconds"][1] = None
+        assert [moment.seconds for moment in timeline(unknown)] == pytest.approx([34.0, 38.0])
+        without_epochs = self.record(curves={"stage1": {}, "stage2": {"val_accuracy": [0.7], "seconds": [4.0]}})
+        assert [moment.seconds for moment in timeline(without_epochs)] == pytest.approx([39.0])
 
     def test_the_first_epoch_that_reaches_an_accuracy(self):
         epochs = {accuracy: first_reaching(self.record(), accuracy).epoch for accuracy in (0.1, 0.6, 0.61, 0.7)}

@@ -1,9 +1,9 @@
 import pytest
 
-from tests.samples import write_run
-from transfer_utils.dashboard import store
-from transfer_utils.records import read_record
+from tests.results.samples import made
+from transfer_utils.records import load_runs
 from transfer_utils.results.groups import best_configurations, families, group_by, group_by_configuration
+from transfer_utils.results.table import make_rows
 from transfer_utils.utils.text import MISSING
 
 
@@ -29,15 +29,12 @@ def test_groups_are_in_the_order_of_the_option_values(view):
     assert group.size == "2 runs", "they differ in more than the seed"
 
 
-def test_the_best_configuration_is_chosen_on_validation_alone(tmp_path):
-    for name, val, test in (("a", 0.8, 0.9), ("b", 0.85, 0.7), ("c", 0.99, 0.99)):
-        path = write_run(tmp_path / name, {"n_unfreeze": len(name) + ord(name)}, "completed", 0)
-        record = read_record(path)
-        record.metrics |= {"val_end2end": val, "test_end2end": test}
-        record.status = "running" if name == "c" else "completed"
-        record.save(path)
-    [best] = best_configurations(store.read(tmp_path, store.stamp(tmp_path)).rows)
-    assert [row.name for row in best.group.rows] == ["b"]
+def test_the_best_configuration_is_chosen_on_validation_alone():
+    rows = [made("a", val=0.8, n_unfreeze=1), made("b", val=0.85, n_unfreeze=2)]
+    for row, accuracy in zip(rows, (0.9, 0.7), strict=True):
+        row.record.metrics["test_end2end"] = accuracy
+    [best] = best_configurations([*rows, made("c", val=0.99, status="running", n_unfreeze=3)])
+    assert best.group.rows == [rows[1]]
     assert "5.0 points ahead" in best.why and "Test accuracy was not considered" in best.why
 
 
@@ -49,19 +46,17 @@ def test_each_dataset_has_its_own_best_configuration(view):
 
 
 def test_a_family_varies_one_option_and_nothing_else(study):
-    rows = store.read(study, store.stamp(study)).rows
+    rows = make_rows(load_runs(study), study)
     [depths] = families(rows, "n_unfreeze")
     assert len(depths.groups) == 5 and {group.size for group in depths.groups} == {"3 seeds"}
     assert [family.name for family in families(rows, "labels_per_class")] == ["transfer learning", "CNN from scratch"]
     assert families(rows, "dropout") == []
 
 
-def test_many_groups_are_named_by_their_unusual_options(tmp_path):
+def test_many_groups_are_named_by_their_unusual_options():
     base = {"n_unfreeze": 30, "augment": True, "image_size": 160}
     others = ({"n_unfreeze": 10}, {"augment": False}, {"image_size": 224}, {"n_unfreeze": 60, "augment": False})
-    for index, options in enumerate(({}, *others)):
-        write_run(tmp_path / f"run{index}", {**base, **options}, "completed", index)
-    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
+    rows = [made(f"run{index}", **{**base, **options}) for index, options in enumerate(({}, *others))]
     assert [group.name for group in group_by_configuration(rows)] == [
         "last 30 layers unfrozen · augmented · 160 px",
         "last 10 layers unfrozen",
@@ -71,28 +66,32 @@ def test_many_groups_are_named_by_their_unusual_options(tmp_path):
     ]
 
 
-def test_groups_that_no_option_tells_apart_are_named_by_their_first_run(tmp_path):
-    for index, shift in enumerate((0, 1)):  # without augmented views, the shift of their images has no effect
-        write_run(tmp_path / f"run{index}", {"tta": False, "tta_shift": shift}, "completed", index)
-    write_run(tmp_path / "other", {"n_unfreeze": 30}, "completed", 2)
-    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
-    names = {group.name for group in group_by_configuration(rows)}
-    assert names == {"backbone frozen · run0", "backbone frozen · run1", "last 30 layers unfrozen"}
+def test_the_model_is_part_of_a_name_and_an_option_that_a_record_lacks_tells_nothing():
+    sizes = [made("a", batch_size=16), made("b", batch_size=32), made("c", batch_size=64, model="baseline")]
+    assert group_by_configuration(sizes)[0].name == "transfer learning · batch_size 16"
+    common = {"n_unfreeze": 30, "augment": False, "image_size": 160}
+    changes = ({}, {"augment": True}, {"image_size": 224, "batch_size": 9})
+    rows = [made("run", **common | each) for each in changes]
+    del rows[0].record.config["batch_size"]
+    assert group_by_configuration(rows)[0].name == "not augmented · 160 px"
 
 
-def test_a_group_holds_one_dataset_and_one_model(tmp_path):
+def test_groups_that_no_option_tells_apart_are_named_by_their_first_run():
+    # Without augmented views, the shift of their images has no effect.
+    rows = [made(f"run{shift}", tta=False, tta_shift=shift) for shift in (0, 1)]
+    names = [group.name for group in group_by_configuration([*rows, made("other", n_unfreeze=30)])]
+    assert names == ["backbone frozen · run0", "backbone frozen · run1", "last 30 layers unfrozen"]
+    assert [group.name for group in group_by_configuration(rows)] == ["run0", "run1"]
+    assert group_by_configuration([]) == []
+
+
+def test_a_group_holds_one_dataset_and_one_model():
     kinds = [
-        {"n_unfreeze": 30}, {"n_unfreeze": 30, "weights": "random"}, {"n_unfreeze": 30, "model": "baseline"},
-        {"n_unfreeze": 30, "model": "baseline", "baseline": "compact"}, {"n_unfreeze": 0}, {"n_unfreeze": 30},
+        {}, {"weights": "random"}, {"model": "baseline"}, {"model": "baseline", "baseline": "compact"},
+        {"n_unfreeze": 0}, {"dataset": "birds"},
     ]  # fmt: skip
-    for index, options in enumerate(kinds):
-        path = write_run(tmp_path / f"run{index}", options, "completed", index)
-    record = read_record(path)
-    record.dataset["name"] = "birds"
-    record.save(path)
-    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
-    groups = group_by(rows, "n_unfreeze")
-    assert {group.name: [row.name for row in group.rows] for group in groups} == {
+    rows = [made(f"run{index}", **{"n_unfreeze": 30, **options}) for index, options in enumerate(kinds)]
+    assert {group.name: [row.name for row in group.rows] for group in group_by(rows, "n_unfreeze")} == {
         "backbone frozen · transfer learning · cifar10": ["run4"],
         "last 30 layers unfrozen · transfer learning · cifar10": ["run0"],
         "last 30 layers unfrozen · same network from random weights · cifar10": ["run1"],
@@ -103,13 +102,7 @@ def test_a_group_holds_one_dataset_and_one_model(tmp_path):
     assert [len(group.rows) for group in group_by(rows, "no such option")] == [1] * 6
 
 
-def test_an_accuracy_in_percent_does_not_lead(tmp_path):
-    for index, accuracy in enumerate((92.28, 0.8)):
-        path = write_run(tmp_path / f"run{index}", {"n_unfreeze": 10 + index}, "completed", index)
-        record = read_record(path)
-        record.metrics["val_end2end"] = accuracy
-        record.save(path)
-    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
+def test_a_run_without_an_accuracy_does_not_lead():
+    rows = [made("none", val=None, n_unfreeze=10), made("some", n_unfreeze=11)]
     [best] = best_configurations(rows)
-    assert [row.name for row in best.group.rows] == ["run1"]
-    assert rows[0].accuracy("val") == MISSING, "an accuracy of more than 1 is none"
+    assert best.group.rows == [rows[1]] and rows[0].accuracy("val") == MISSING

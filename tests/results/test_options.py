@@ -35,6 +35,7 @@ def test_old_logs_get_current_names_and_values():
         ("dropout", 0.3, "dropout 0.3"),
         ("n_unfreeze", ["a", {}], 'n_unfreeze ["a", {}]'),
         ("model", {"a": 1}, 'model {"a": 1}'),
+        ("image_size", ["a"], 'image_size ["a"]'),
     ],
 )
 def test_options_are_described(name, value, text):

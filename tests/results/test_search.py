@@ -1,19 +1,15 @@
 import pytest
 
-from tests.samples import write_run
-from transfer_utils.dashboard import store
+from tests.results.samples import made
 from transfer_utils.results.search import parse_search
 
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("search")
-    cifar = {"preset": "cifar10", "n_unfreeze": 30, "augment": True, "seed": 0}
-    write_run(folder / "thirty", cifar, "completed", 0)
-    write_run(folder / "sixty", {**cifar, "n_unfreeze": 60, "seed": 1, "labels_per_class": 20}, "completed", 1)
-    write_run(folder / "all", {**cifar, "n_unfreeze": -1, "augment": False}, "diverged", 2)
-    write_run(folder / "scratch", {"model": "baseline", "seed": 10, "epochs_baseline": 60}, "completed", 3)
-    return store.read(folder, store.stamp(folder)).rows
+CIFAR10 = {"preset": "cifar10", "n_unfreeze": 30, "augment": True, "seed": 0}
+ROWS = [
+    made("thirty", **CIFAR10),
+    made("sixty", **{**CIFAR10, "n_unfreeze": 60, "seed": 1, "labels_per_class": 20}),
+    made("all", **{**CIFAR10, "n_unfreeze": -1, "augment": False}, status="diverged", val=None),
+    made("scratch", model="baseline", seed=10, epochs_baseline=60),
+]
 
 
 @pytest.mark.parametrize(
@@ -52,30 +48,26 @@ def rows(tmp_path_factory):
         ("nothing=1", ""),
     ],
 )
-def test_words_and_conditions_select_runs(rows, text, names):
+def test_words_and_conditions_select_runs(text, names):
     query = parse_search(text)
-    assert sorted(row.name for row in rows if query.matches(row)) == names.split()
+    assert sorted(row.name for row in ROWS if query.matches(row)) == names.split()
 
 
-def test_an_option_without_effect_is_not_found(tmp_path):
+def test_an_option_without_effect_is_not_found():
     # The rate of fine-tuning has none on a run that fine-tunes nothing; the table shows a dash in its place.
-    for name, n_unfreeze in ("frozen", 0), ("tuned", 30):
-        write_run(tmp_path / name, {"n_unfreeze": n_unfreeze, "learning_rate_stage2": 1e-3}, "completed", n_unfreeze)
+    frozen, tuned = (made("run", n_unfreeze=n, learning_rate_stage2=1e-3) for n in (0, 30))
     query = parse_search("learning_rate_stage2=1e-3")
-    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
-    assert [row.name for row in rows if query.matches(row)] == ["tuned"]
+    assert query.matches(tuned) and not query.matches(frozen)
 
 
-def test_an_accuracy_may_be_given_in_percent(rows):
-    for row in rows:
-        if accuracy := row.metric("val_end2end"):
-            below, above = 100 * accuracy - 0.1, 100 * accuracy + 0.1
-            for percent in ("", "%"):
-                assert parse_search(f"val>{below}{percent} val<{above}{percent}").matches(row)
-                assert not parse_search(f"val>{above}{percent}").matches(row)
+@pytest.mark.parametrize("percent", ["", "%"])
+def test_an_accuracy_may_be_given_in_percent(percent):
+    row = made("run", val=0.8)
+    assert parse_search(f"val>79.9{percent} val<80.1{percent}").matches(row)
+    assert not parse_search(f"val>80.1{percent}").matches(row)
 
 
-def test_an_unknown_name_is_reported_with_the_nearest(rows):
-    assert parse_search("seed=0 val>0").unknown(rows) == []
-    [problem] = parse_search("n_unfreze=30").unknown(rows)
+def test_an_unknown_name_is_reported_with_the_nearest():
+    assert parse_search("seed=0 val>0").unknown(ROWS) == []
+    [problem] = parse_search("n_unfreze=30").unknown(ROWS)
     assert problem == "There is no column or option 'n_unfreze'. Did you mean 'n_unfreeze'?"

@@ -14,6 +14,7 @@ from transfer_utils.results.summary import Configuration, collect, difference
 from transfer_utils.studies.spec import Study, StudyGroup
 
 N = 1000
+STUDY = Study(preset="cifar10", groups=[StudyGroup(name="one", question="?")])
 
 
 def run(seed: int, accuracy: float, name: str = "a", hits: bool = True, **options) -> Run:
@@ -88,18 +89,16 @@ def test_the_newest_run_of_a_seed_counts_and_an_incomplete_group_is_missing():
 def test_with_few_labels_those_that_chose_nothing_on_validation_come_first():
     few = {"labels_per_class": 5}
     chose, strict, weaker = run(0, 0.5, **few), run(0, 0.4, selection="none", **few), run(0, 0.3, **few, batch_size=50)
-    study = Study(preset="cifar10", groups=[StudyGroup(name="one", question="?")])
-    assert collect(study, [chose, weaker]).best("transfer", 5).accuracy().mean == 0.5
-    assert collect(study, [chose, strict, weaker]).best("transfer", 5).accuracy().mean == 0.4
+    assert collect(STUDY, [chose, weaker]).best("transfer", 5).accuracy().mean == 0.5
+    assert collect(STUDY, [chose, strict, weaker]).best("transfer", 5).accuracy().mean == 0.4
     on_all = [run(0, 0.8), run(0, 0.7, selection="none")]
-    assert collect(study, on_all).best("transfer").accuracy().mean == 0.8, "all labels are many"
+    assert collect(STUDY, on_all).best("transfer").accuracy().mean == 0.8, "all labels are many"
 
 
 def test_a_single_run_that_was_lucky_does_not_come_before_three_seeds():
-    study = Study(preset="cifar10", groups=[StudyGroup(name="one", question="?")])
     lucky, seeds = run(0, 0.9, batch_size=50), [run(seed, 0.8) for seed in range(3)]
-    assert collect(study, [lucky, *seeds]).best("transfer").accuracy().mean == pytest.approx(0.8)
-    best = collect(study, [lucky, *seeds[:2]]).best("transfer")
+    assert collect(STUDY, [lucky, *seeds]).best("transfer").accuracy().mean == pytest.approx(0.8)
+    best = collect(STUDY, [lucky, *seeds[:2]]).best("transfer")
     assert best.accuracy().mean == 0.9, "two seeds are no better than one"
 
 
@@ -151,7 +150,7 @@ def test_probes_of_the_source_task_are_collected_whatever_the_data():
         for when, accuracy in (("before", 0.8), ("after", 0.6 - 0.1 * number)):
             bounds = {f"source_{when}_low": accuracy - 0.01, f"source_{when}_high": accuracy + 0.01}
             each.record.metrics |= {f"source_{when}": accuracy} | bounds
-    results = collect(Study(preset="cifar10", groups=[StudyGroup(name="g", question="?")]), runs)
+    results = collect(STUDY, runs)
     assert [list(each.runs) for each in results.probed] == [[0, 1], [0]]
     assert len(results.pool) == 1, "the digits are not among the images of CIFAR-10"
     change = difference(results.probed[0], results.probed[0], "source_after", of_b="source_before")

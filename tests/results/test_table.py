@@ -1,6 +1,4 @@
-from tests.samples import write_run
-from transfer_utils.dashboard import store
-from transfer_utils.records import read_record
+from tests.results.samples import made
 from transfer_utils.results.table import differing
 
 
@@ -30,28 +28,19 @@ def test_options_differ_if_two_runs_record_different_values(row):
     assert differing([row("depth-30-0")]) == differing([]) == []
 
 
-def test_preset_and_path_options_make_no_difference(tmp_path):
-    write_run(tmp_path / "a", {"output_dir": "here", "preset": "none"}, "completed", 0)
-    write_run(tmp_path / "b", {"output_dir": "there", "preset": "cifar10"}, "completed", 0)
-    assert differing(store.read(tmp_path, store.stamp(tmp_path)).rows) == []
+def test_preset_and_path_options_make_no_difference():
+    here, there = made("a", output_dir="here", preset="none"), made("b", output_dir="there", preset="cifar10")
+    assert differing([here, there]) == []
 
 
-def test_the_baseline_has_its_own_epochs_or_those_of_both_stages(tmp_path):
+def test_the_baseline_has_its_own_epochs_or_those_of_both_stages():
     options = {"model": "baseline", "epochs_stage1": 3, "epochs_stage2": 4}
-    for name, epochs in (("own", 200), ("shared", 0)):
-        write_run(tmp_path / name, {**options, "epochs_baseline": epochs}, "completed", 0)
-    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
-    assert {row.name: row.planned for row in rows} == {"own": 200, "shared": 7}
+    assert [made("a", epochs_baseline=epochs, **options).planned for epochs in (200, 0)] == [200, 7]
 
 
-def test_a_record_older_than_an_option_has_the_same_configuration(tmp_path):
-    for seed, name in enumerate(("old", "new")):
-        path = write_run(tmp_path / name, {"seed": seed}, "completed", seed)
-        if name == "old":
-            record = read_record(path)
-            record.config = {key: value for key, value in record.config.items() if key not in ("strategy", "tta_shift")}
-            record.save(path)
-    new, old = store.read(tmp_path, store.stamp(tmp_path)).rows
+def test_a_record_older_than_an_option_has_the_same_configuration():
+    old, new = made("old", seed=0), made("new", seed=1)
+    del old.record.config["strategy"], old.record.config["tta_shift"]
     assert old.options != new.options and old.without() == new.without()
     assert new.options["strategy"] == "none", "a default that is recorded is shown"
     assert old.without("tta_shift") == new.without("tta_shift")

@@ -57,8 +57,20 @@ def head(**options) -> keras.Model:
 def stage1(validation=None, model=None, hooks=None, train=None, **options):
     """Run stage 1 on made-up features and return the head and the curves."""
     config, model = tiny.config(**{"patience": 0, **options}), model or head(**options)
-    train, validation = train or features(), validation or features(10, 1)
-    return model, run_stage1_training(model, train, validation, config, **(hooks or {}))
+    data = train or features(), validation or features(10, 1)
+    return model, run_stage1_training(model, *data, config, **(hooks or {}))
+
+
+def feature_split() -> Split:
+    """Return the features as a split, on which a stage 2 without augmentation can train."""
+    return Split(features()[0], np.arange(N) % 2, np.arange(N))
+
+
+def scratch(model=None, hooks=None, **options):
+    """Train a baseline on the pictures; return it and its curves."""
+    keras.utils.set_random_seed(0)
+    model = model or build_baseline_cnn(2)
+    return model, train_baseline(model, pictures(), validation_of(None), tiny.config(**options), **(hooks or {}))
 
 
 def loss_of(model: keras.Model, data) -> float:
@@ -69,9 +81,8 @@ def loss_of(model: keras.Model, data) -> float:
 
 def test_the_head_learns_and_every_curve_has_one_value_per_epoch():
     reports = []
-    model, curves = stage1(
-        epochs_stage1=8, learning_rate_stage1=0.02, hooks={"on_epoch_end": lambda *args: reports.append(args[0])}
-    )
+    hooks = {"on_epoch_end": lambda epoch, curves: reports.append(epoch)}
+    model, curves = stage1(epochs_stage1=8, learning_rate_stage1=0.02, hooks=hooks)
     assert set(curves) == CURVES and {len(values) for values in curves.values()} == {8}
     assert reports == list(range(8))
     assert curves["loss"][-1] < curves["loss"][0] and curves["val_accuracy"][-1] == 1
@@ -114,23 +125,22 @@ def test_a_stage_without_improvement_halves_its_learning_rate_and_then_stops_unl
     assert np.allclose(curves["learning_rate"], [0.1, 0.1, 0.1, 0.05])
     _, endless = stage1(wrong_features(), epochs_stage1=9, patience=0, learning_rate_stage1=0.1)
     assert len(endless["loss"]) == 9
-    split = Split(features()[0], np.arange(N) % 2, np.arange(N))
     options = {"epochs_stage2": 6, "learning_rate_stage2": 0.1, "patience": 2, "augment": False, "views": 0}
     for schedule, epochs in (("plateau", 2), ("cosine", 6)):
-        curves = run_stage2_finetuning(head(), split, wrong_features(), tiny.config(schedule=schedule, **options))
+        config = tiny.config(schedule=schedule, **options)
+        curves = run_stage2_finetuning(head(), feature_split(), wrong_features(), config)
         assert len(curves["val_loss"]) == epochs, schedule
 
 
 def test_the_cosine_schedule_warms_up_and_decays_to_0():
     model, rates = head(), []
     config = tiny.config(schedule="cosine", epochs_stage2=5, learning_rate_stage2=0.1, patience=0, augment=False)
-    split = Split(features()[0], np.arange(N) % 2, np.arange(N))
 
     def on_step_end(title, done, total):
         assert title.startswith("stage2, epoch ") and 1 <= done <= total == 4
         rates.append(float(model.optimizer.learning_rate.numpy()))
 
-    curves = run_stage2_finetuning(model, split, features(10, 1), config, on_step_end=on_step_end)
+    curves = run_stage2_finetuning(model, feature_split(), features(10, 1), config, on_step_end=on_step_end)
     down = [0.05 * (1 + math.cos(math.pi * step / 18)) for step in range(18)]
     assert np.allclose(rates, [0.05, *down, 0.0], atol=1e-7), "after a step, the rate is that of the next step"
     assert np.allclose(curves["learning_rate"], rates[2::4]), "the curve has the rate of the last step of each epoch"
@@ -142,7 +152,7 @@ def test_both_stages_use_their_optimizer_and_learning_rate(name):
     config = tiny.config(optimizer_stage1=name, learning_rate_stage1=0.25, epochs_stage1=0)
     assert run_stage1_training(first, features(), features(10, 1), config) == {}
     config = tiny.config(optimizer_stage2=name, learning_rate_stage2=0.5, epochs_stage2=0)
-    run_stage2_finetuning(second, Split(features()[0], np.zeros(N, int), np.arange(N)), features(10, 1), config)
+    run_stage2_finetuning(second, feature_split(), features(10, 1), config)
     for model, rate in ((first, 0.25), (second, 0.5)):
         assert (type(model.optimizer).__name__, float(model.optimizer.learning_rate.numpy())) == (name, rate)
         assert model.loss.label_smoothing == 0.1
@@ -201,19 +211,14 @@ def test_the_baseline_is_augmented_by_its_own_option(monkeypatch):
         return drawn[-1]
 
     monkeypatch.setattr(stages, "draw_view", record)
-    validation = validation_of(None)
     for augmented in (False, True):
-        config = tiny.config(augment=False, augment_baseline=augmented, epochs_baseline=1)
-        train_baseline(build_baseline_cnn(2), pictures(), validation, config)
+        scratch(augment=False, augment_baseline=augmented, epochs_baseline=1)
     assert [sorted(draw) for draw in drawn] == [[], ["transforms"]]
 
 
 def test_the_baseline_trains_for_all_its_epochs_with_a_learning_rate_that_decays_to_0():
     """A baseline that stopped early, or ended at a high rate, would make transfer learning look better."""
-    config = tiny.config(epochs_baseline=6, patience=1, optimizer_stage1="SGD", learning_rate_baseline=0.1)
-    keras.utils.set_random_seed(0)
-    model, (images, labels) = build_baseline_cnn(2), validation_of(None)
-    curves = train_baseline(model, pictures(), (images, labels), config)
+    model, curves = scratch(epochs_baseline=6, patience=1, optimizer_stage1="SGD", learning_rate_baseline=0.1)
     best = int(np.argmin(curves["val_loss"]))
     assert len(curves["val_loss"]) == 6 and best < 4, "it improved to the end: early stopping would change nothing"
     rates = curves["learning_rate"]
@@ -223,8 +228,7 @@ def test_the_baseline_trains_for_all_its_epochs_with_a_learning_rate_that_decays
 
 def test_the_baseline_has_its_own_rate_decay_and_warm_up():
     options = {"learning_rate_baseline": 0.1, "weight_decay_baseline": 0.03, "warm_up_baseline": 0.5}
-    model = build_baseline_cnn(2)
-    train_baseline(model, pictures(), validation_of(None), tiny.config(epochs_baseline=2, **options))  # 8 steps
+    model, _ = scratch(epochs_baseline=2, **options)  # 8 steps
     rates = [float(model.optimizer._learning_rate(step)) for step in range(9)]
     assert np.argmax(rates) == 4 and rates[4] == pytest.approx(0.1) and rates[0] == 0 and rates[8] < 1e-6
     assert model.optimizer.weight_decay == 0.03
@@ -234,7 +238,7 @@ def test_the_compact_cnn_is_trained_through_faster_layers():
     keras.utils.set_random_seed(0)
     model = build_compact_cnn(2)
     before = tiny.weights_of(model)
-    curves = train_baseline(model, pictures(), validation_of(None), tiny.config(epochs_baseline=1))
+    _, curves = scratch(model, epochs_baseline=1)
     after = tiny.weights_of(model)
     assert all(np.any(after[path] != before[path]) for path in before), "also the moving statistics"
     inputs, labels = validation_of(None)
@@ -253,31 +257,24 @@ def test_few_images_are_repeated_until_there_are_the_least_steps(monkeypatch, mi
 
     monkeypatch.setattr(stages, "training_view", note)
     hooks = {"on_step_end": lambda title, done, total: steps.append(total)}
-    config = tiny.config(epochs_baseline=3, epochs_stage2=3, min_steps=min_steps, engine="keras")
-    train_baseline(build_baseline_cnn(2), pictures(), validation_of(None), config, **hooks)
+    options = {"epochs_baseline": 3, "epochs_stage2": 3, "min_steps": min_steps, "engine": "keras"}
+    scratch(hooks=hooks, **options)
     each = 6 if min_steps else 4
     assert steps == [each] * 3 * each
     assert sorted(seen) == sorted(3 * [*range(40), *range(10 * each - 40)])
     steps.clear()
-    base = tiny.backbone()
-    unfreeze_model_tail(base, 3)
-    trunk, tail = split_at_freeze_boundary(base)
-    cache = BoundaryCache(build_trunk(trunk, config), pictures(), 2, config)
-    model = build_tail(tail, build_top_classifier(16, 2, config))
-    run_stage2_finetuning(model, cache, validation_of(cache._trunk), config, **hooks)
+    fine_tune_tail(tiny.config(**options), **hooks)
     assert steps == [each] * 3 * each
 
 
 @pytest.mark.parametrize("selection", ["validation", "none"])
 def test_without_selection_the_last_weights_are_kept(selection):
     options = {"epochs_stage1": 0, "schedule": "cosine", "optimizer_stage1": "SGD", "learning_rate_baseline": 0.1}
-    config = tiny.config(epochs_baseline=6, selection=selection, **options)
-    keras.utils.set_random_seed(0)
-    model, validation = build_baseline_cnn(2), validation_of(None)
-    losses = train_baseline(model, pictures(), validation, config)["val_loss"]
+    model, curves = scratch(epochs_baseline=6, selection=selection, **options)
+    losses = curves["val_loss"]
     assert losses[-1] > min(losses) + 1e-3, "the last epoch is the best one as well"
     kept = min(losses) if selection == "validation" else losses[-1]
-    assert loss_of(model, validation) == pytest.approx(kept, abs=1e-4)
+    assert loss_of(model, validation_of(None)) == pytest.approx(kept, abs=1e-4)
 
 
 START = {"val_loss": 1.0, "val_accuracy": 0.9}
@@ -288,9 +285,8 @@ def fine_tuned(monkeypatch, rows, hooks=None, **options):
     results, reports = iter(rows), []
     monkeypatch.setattr(stages, "_validate", lambda *_: dict(next(results)))
     options = {"epochs_stage1": 0, "epochs_stage2": 2, "schedule": "cosine", "augment": False, **options}
-    split, model = Split(features()[0], np.arange(N) % 2, np.arange(N)), head()
-    hooks = {"on_fallback": lambda *accuracies: reports.append(accuracies), **(hooks or {})}
-    run_stage2_finetuning(model, split, features(10, 1), tiny.config(**options), **hooks)
+    hooks, model = {"on_fallback": lambda *accuracies: reports.append(accuracies), **(hooks or {})}, head()
+    run_stage2_finetuning(model, feature_split(), features(10, 1), tiny.config(**options), **hooks)
     assert next(results, None) is None
     return sha256_of_weights(model), reports
 
@@ -345,10 +341,14 @@ def validation_of(model: keras.Model):
 
 
 def from_boundary(**hooks):
-    config = tiny.config(epochs_stage2=EPOCHS, use_mixup=True, schedule="cosine", engine="keras", batch_norm="trained")
+    options = {"use_mixup": True, "schedule": "cosine", "engine": "keras", "batch_norm": "trained"}
+    return fine_tune_tail(tiny.config(epochs_stage2=EPOCHS, **options), **hooks)
+
+
+def fine_tune_tail(config, **hooks):
     keras.utils.set_random_seed(0)
     base, top = tiny.backbone(), build_top_classifier(16, 2, config)
-    unfreeze_model_tail(base, 3, "trained")
+    unfreeze_model_tail(base, 3, config.batch_norm)
     trunk, tail = split_at_freeze_boundary(base)
     cache = BoundaryCache(build_trunk(trunk, config), pictures(), 2, config)
     model = build_tail(tail, top)
@@ -365,10 +365,7 @@ def from_pixels(**hooks):
 
 
 def from_scratch(**hooks):
-    config = tiny.config(epochs_stage1=1, epochs_stage2=EPOCHS - 1, use_mixup=True)
-    keras.utils.set_random_seed(0)
-    model = build_baseline_cnn(2)
-    return model, train_baseline(model, pictures(), validation_of(None), config, **hooks)
+    return scratch(hooks=hooks, epochs_stage1=1, epochs_stage2=EPOCHS - 1, use_mixup=True)
 
 
 @functools.cache
@@ -458,12 +455,10 @@ def by_hand(name: str, change):
     def damage(content: bytes) -> bytes:
         with np.load(io.BytesIO(content)) as saved:
             arrays = dict(saved)
-        value = json.loads(arrays[name].tobytes()) if name == "state" else arrays[name]
-        changed = change(value)
-        arrays.pop(name)
+        value = arrays.pop(name)
+        changed = change(json.loads(value.tobytes()) if name == "state" else value)
         if changed is not None:
-            changed = np.frombuffer(json.dumps(changed).encode(), np.uint8) if name == "state" else changed
-            arrays[name] = changed
+            arrays[name] = np.frombuffer(json.dumps(changed).encode(), np.uint8) if name == "state" else changed
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         return buffer.getvalue()
@@ -472,15 +467,11 @@ def by_hand(name: str, change):
 
 
 def curve(name: str, values):
-    return by_hand("state", lambda state: state | {"curves": state["curves"] | {name: values}})
+    return by_hand("state", lambda state: state["curves"].update({name: values}) or state)
 
 
 def counter(place: int, name: str, value):
-    def change(state):
-        state["callbacks"][place][name] = value
-        return state
-
-    return by_hand("state", change)
+    return by_hand("state", lambda state: state["callbacks"][place].update({name: value}) or state)
 
 
 DAMAGE = {
@@ -497,9 +488,7 @@ DAMAGE = {
     "a curve of text": curve("val_loss", ["low"]),
     "a curve of null": curve("seconds", [None]),
     "a curve too many": curve("val_lss", [1.0]),
-    "a missing curve": by_hand(
-        "state", lambda state: state | {"curves": {name: state["curves"][name] for name in ("loss", "accuracy")}}
-    ),
+    "a missing curve": by_hand("state", lambda state: state["curves"].pop("seconds") and state),
     "one callback": by_hand("state", lambda state: state | {"callbacks": state["callbacks"][:1]}),
     "a counter of text": counter(0, "wait", "long"),
     "a counter of null": counter(1, "wait", None),
@@ -539,12 +528,10 @@ def test_every_damaged_checkpoint_is_refused_and_leaves_the_weights_alone(tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", ["truncated", "missing best weights"])
 @pytest.mark.fault(4, 14)
-def test_a_stage_with_a_damaged_checkpoint_starts_again(tmp_path, damage):
-    path, steps = tmp_path / "checkpoint.npz", []
-    path.write_bytes(DAMAGE[damage](checkpoint(from_features)))
-    lines = []
+def test_a_stage_with_a_damaged_checkpoint_starts_again(tmp_path):
+    path, steps, lines = tmp_path / "checkpoint.npz", [], []
+    path.write_bytes(DAMAGE["missing best weights"](checkpoint(from_features)))
     result = from_features(checkpoint=path, on_step_end=lambda *args: steps.append(args), log=lines.append)
     assert outcome(*result) == uninterrupted(from_features)
     assert len(steps) == EPOCHS * N // 10

@@ -1,9 +1,8 @@
 """Downloads reach the address that works, resume, and accept nothing but the expected file."""
 
 import hashlib
-import subprocess
-import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -29,9 +28,10 @@ def serve(file_server):
     return lambda content=FILE, **behaviour: file_server(content, **behaviour)
 
 
-def fetch(path, *addresses: FileServer | str, sha256: str = SHA256, **options) -> None:
+def fetch(path, *addresses: FileServer | str, sha256: str = SHA256, **options) -> bytes:
     urls = [address if isinstance(address, str) else address.url for address in addresses]
     download.download(path, urls, "the file", "Put it there.", sha256=sha256, **options)
+    return path.read_bytes()
 
 
 def host(server: FileServer) -> str:
@@ -41,20 +41,17 @@ def host(server: FileServer) -> str:
 @pytest.mark.slow
 @pytest.mark.fault(32)
 def test_the_good_address_is_reached_past_those_that_trickle_hang_break_or_send_another_file(serve, tmp_path, recwarn):
-    path, steps = tmp_path / "file", []
+    steps = []
     slow, trickle = serve(rate=50_000), serve(rate=100)
     hanging, cut = serve(stops_after=0, hangs=True), serve(stops_after=100_000)
     wrong, good = serve(WRONG), serve()
     bad = (slow, trickle, hanging, cut, wrong)
-    fetch(path, *bad, good, progress=lambda *step: steps.append(step))
-    assert path.read_bytes() == FILE
+    assert fetch(tmp_path / "file", *bad, good, progress=lambda *step: steps.append(step)) == FILE
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "file.lock"]
     assert slow.sent < 300_000 and trickle.sent < 300_000, "they were left after the first window"
     assert [len(server.requests) for server in (*bad, good)] == [1, 1, 1, 1, 2, 1]
     positions = [int(server.requests[0].removeprefix("bytes=")[:-1]) for server in bad[1:]]
-    assert 0 < positions[0] <= positions[1] <= positions[2] == positions[3] - 100_000, (
-        "each continued where one stopped"
-    )
+    assert 0 < positions[0] <= positions[1] <= positions[2] == positions[3] - 100_000, "each resumed where one stopped"
     # Others had sent a part of the first file with a wrong SHA-256, so the server is asked for all of it to be judged.
     assert wrong.requests[1] is None and good.requests == [None]
     [warning] = [str(warning.message) for warning in recwarn]
@@ -68,8 +65,7 @@ def test_the_good_address_is_reached_past_those_that_trickle_hang_break_or_send_
 def test_if_all_addresses_are_slow_the_fastest_continues_without_a_minimum(serve, tmp_path):
     content = FILE[:250_000]
     slow, faster = serve(content, rate=20_000), serve(content, rate=200_000)
-    fetch(tmp_path / "file", slow, faster, sha256=hashlib.sha256(content).hexdigest())
-    assert (tmp_path / "file").read_bytes() == content
+    assert fetch(tmp_path / "file", slow, faster, sha256=hashlib.sha256(content).hexdigest()) == content
     assert len(slow.requests) == 1 and len(faster.requests) == 2
     first, second = (int(asked.removeprefix("bytes=")[:-1]) for asked in faster.requests)
     assert 0 < first < second
@@ -78,8 +74,7 @@ def test_if_all_addresses_are_slow_the_fastest_continues_without_a_minimum(serve
 @pytest.mark.fault(32)
 def test_a_single_address_has_no_minimum_and_resumes_after_each_interruption(serve, tmp_path):
     server = serve(stops_after=400_000)
-    fetch(tmp_path / "file", server)
-    assert (tmp_path / "file").read_bytes() == FILE
+    assert fetch(tmp_path / "file", server) == FILE
     assert server.requests == [None, "bytes=400000-", "bytes=800000-"]
 
 
@@ -99,8 +94,7 @@ def test_what_an_earlier_process_received_is_used_and_checked(serve, tmp_path, m
     monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
     (tmp_path / "file.part").write_bytes(left)
     server = serve()
-    fetch(tmp_path / "file", server)
-    assert (tmp_path / "file").read_bytes() == FILE
+    assert fetch(tmp_path / "file", server) == FILE
     assert server.requests == requests
     assert not recwarn.list, "the server is not blamed for the bytes of others"
 
@@ -108,8 +102,7 @@ def test_what_an_earlier_process_received_is_used_and_checked(serve, tmp_path, m
 def test_a_server_that_always_starts_over_is_not_appended(serve, tmp_path):
     (tmp_path / "file.part").write_bytes(FILE[:300_000])
     server = serve(ranges=False)
-    fetch(tmp_path / "file", server)
-    assert (tmp_path / "file").read_bytes() == FILE
+    assert fetch(tmp_path / "file", server) == FILE
     assert server.requests == ["bytes=300000-"], "what it sent was put in the place of the part, and not after it"
 
 
@@ -132,10 +125,8 @@ def test_a_damaged_file_is_named_and_kept_beside_under_a_new_name(serve, tmp_pat
     for number, name in enumerate(("file.damaged", "file.damaged-2")):
         path.write_bytes(b"damaged %d" % number)
         with pytest.warns(UserWarning, match=rf"file is damaged \(its SHA-256 is wrong; it is now named {name}\)"):
-            fetch(path, serve())
-        assert path.read_bytes() == FILE
-    assert (tmp_path / "file.damaged").read_bytes() == b"damaged 0"
-    assert (tmp_path / "file.damaged-2").read_bytes() == b"damaged 1"
+            assert fetch(path, serve()) == FILE
+        assert (tmp_path / name).read_bytes() == b"damaged %d" % number
 
 
 def test_a_file_that_does_not_fit_on_the_disk_is_not_downloaded(serve, tmp_path, monkeypatch):
@@ -146,31 +137,12 @@ def test_a_file_that_does_not_fit_on_the_disk_is_not_downloaded(serve, tmp_path,
     assert server.requests == [None] and not list(tmp_path.glob("file*[!k]"))
 
 
-OTHER_PROCESS = """
-import sys
-from pathlib import Path
-from transfer_utils.utils.download import download
-print("started", flush=True)
-download(Path(sys.argv[1]), [sys.argv[2]], "the file", "", sha256=sys.argv[3])
-"""
-
-
-@pytest.mark.slow
 @pytest.mark.fault(32)
-def test_a_second_process_waits_and_shares_the_file(serve, tmp_path):
+def test_a_second_download_waits_and_shares_the_file(serve, tmp_path):
     server = serve(gate=threading.Event())
-    command = [sys.executable, "-c", OTHER_PROCESS, str(tmp_path / "file"), server.url, SHA256]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    try:
-        assert [process.stdout.readline() for process in processes] == ["started\n"] * 2
+    with ThreadPoolExecutor() as pool:  # each with a lock of its own, as in two processes
+        both = [pool.submit(fetch, tmp_path / "file", server) for _ in range(2)]
         threading.Event().wait(0.5)  # enough for a second request, if there were one
         server.gate.set()
-        assert [process.wait(60) for process in processes] == [0, 0]
-    finally:
-        server.gate.set()
-        for process in processes:
-            process.kill()
-            process.stdout.close()
-            process.wait()
-    assert (tmp_path / "file").read_bytes() == FILE
+        assert [one.result(60) for one in both] == [FILE, FILE]
     assert server.requests == [None]

@@ -68,25 +68,12 @@ def test_another_file_than_the_pinned_one_is_refused_by_its_hash(registry, tmp_p
     assert not (tmp_path / "npm" / "scope-thing-1.2.3.tgz").exists()
 
 
-def test_a_damaged_file_in_the_cache_is_replaced(registry, tmp_path, recwarn):
-    (tmp_path / "npm").mkdir()
-    (tmp_path / "npm" / "scope-thing-1.2.3.tgz").write_bytes(CONTENT[:-5])
-    assert package_files(package(), ["first"], str(tmp_path)) == {"first": b"one"}
-    assert "its SHA-512 is wrong" in str(recwarn[0].message)
-
-
 def test_without_a_registry_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.delenv("npm_config_registry", raising=False)
     with pytest.raises(UserError) as error:
         package_files(package(), ["first"], str(tmp_path))
-    for words in (
-        "@scope/thing 1.2.3",
-        "npm_config_registry",
-        "'npm pack @scope/thing@1.2.3'",
-        "scope-thing-1.2.3.tgz",
-    ):
+    for words in ("@scope/thing 1.2.3", "npm_config_registry", "'npm pack @scope/thing@1.2.3'", str(tmp_path / "npm")):
         assert words in str(error.value)
-    assert str(tmp_path / "npm") in str(error.value)
 
 
 def test_a_file_that_the_package_lacks_is_an_error(registry, tmp_path):

@@ -1,15 +1,6 @@
 import pytest
 
-from transfer_utils.utils.palette import (
-    INK,
-    MODEL_COLOURS,
-    MODEL_NAMES,
-    NOTE,
-    OKABE_ITO,
-    PAPER,
-    SERIES,
-    SPLIT_DASHES,
-)
+from transfer_utils.utils.palette import INK, MODEL_COLOURS, MODEL_NAMES, NOTE, OKABE_ITO, PAPER, SERIES, SPLIT_DASHES
 
 
 def contrast(colour: str, other: str = PAPER) -> float:

@@ -75,14 +75,8 @@ def test_a_notebook_shows_a_download_in_one_line_that_ends_with_the_last_byte(mo
 
     monkeypatch.setattr("IPython.display.display", display)
     show = notebook_progress()
-    for now, title, done in (
-        (0, "A", 0),
-        (0.1, "A", 1),
-        (10, "A", 1_000_000),
-        (11, "B", 1_000_000),
-        (12, "B", 3_000_000),
-    ):
-        clock.now = now
+    steps = [(0, "A", 0), (0.1, "A", 1), (10, "A", 10**6), (11, "B", 10**6), (12, "B", 3 * 10**6)]
+    for clock.now, title, done in steps:
         show(title, done, 3_000_000, "bytes")
     assert lines == [
         "A: 0 bytes of 3.0 MB",

@@ -13,7 +13,8 @@ import sys
 
 from tools.site.check import check, link_report
 from tools.site.classifier import classifier_page
-from tools.site.stage import ROOT, Repository, StageError, stage
+from tools.site.links import Repository, StageError
+from tools.site.stage import ROOT, stage
 from tools.site.theme import mend_theme
 from transfer_utils.errors import UserError
 

@@ -45,19 +45,13 @@ class Repository:
 
 @dataclass
 class Links:
-    """What the links of the staged files can lead to.
+    """What the links of the staged files can lead to."""
 
-    Attributes:
-        root: the repository.
-        pages: for each file that becomes a page its path below the staged folder; the key ``README.md#section`` stands
-            for a section of the README.
-        pictures: the pictures that staged files show, by path in the repository; collected by ``moved``.
-    """
-
-    root: Path
+    root: Path  # of the repository
+    # For each file that becomes a page its path below the staged folder; ``README.md#section`` is a section of it.
     pages: Mapping[str, str]
     repository: Repository = Repository()
-    pictures: set[str] = field(default_factory=set)
+    pictures: set[str] = field(default_factory=set)  # shown by staged files: paths in the repository, from ``moved``
 
     def moved(self, text: str, source: str, target: str) -> str:
         """Return Markdown from the file ``source`` of the repository as it must read in the staged file ``target``.

@@ -9,7 +9,6 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from tools.site.classifier import ClassifierPage
 from tools.site.links import Links, Repository, StageError
@@ -17,9 +16,8 @@ from tools.site.notebooks import CHAPTERS, EXERCISES, SOLUTIONS, Chapter, chapte
 from tools.site.reference import reference_pages
 from tools.site.sources import abstract_sources, figure_sources, table_sources
 from transfer_utils.dashboard.export import fragment
+from transfer_utils.records import Run
 from transfer_utils.report.article import ARTICLE, read_results
-
-__all__ = ["ROOT", "Repository", "StageError", "stage"]
 
 ROOT = Path(__file__).parents[2]
 OWN_PAGES = "docs/site"
@@ -32,7 +30,7 @@ RESULTS = "What we measured"
 NOT_IN_GUIDE = (RESULTS, "The course", "Licence")
 
 
-def stage(root: Path, folder: Path, repository: Repository, classifier: ClassifierPage | None = None) -> None:
+def stage(root: Path, folder: Path, repository: Repository, classifier: ClassifierPage) -> None:
     """Write all sources of the site into ``folder``; the page of the classifier only if its files are there.
 
     Raises:
@@ -55,7 +53,9 @@ def stage(root: Path, folder: Path, repository: Repository, classifier: Classifi
         _write(folder / path, text)
     for path in documents:
         _write(folder / path, links.moved((root / path).read_text("utf-8"), path, path))
-    _write(folder / ARTICLE, with_sources((folder / ARTICLE).read_text("utf-8"), article_sources(root)))
+    results, _ = read_results(str(root / "studies" / "six_stages.yaml"), str(root / "runs"))
+    sources = abstract_sources(results), figure_sources(results), table_sources(results)
+    _write(folder / ARTICLE, with_sources((folder / ARTICLE).read_text("utf-8"), *sources))
     for title in staged:
         _write(folder / _guide(title), links.moved(sections[title], "README.md", _guide(title)))
     terms = glossary(root, links, GLOSSARY)
@@ -69,7 +69,7 @@ def stage(root: Path, folder: Path, repository: Repository, classifier: Classifi
     values["start"] = f"[{in_guide[0]}]({_guide(in_guide[0])})"
     values |= {"course": _tree(each.path for each in course), "guide": _tree(_guide(title) for title in in_guide)}
     values |= {"documents": _tree(path for path in documents if path.startswith("docs/"))}
-    shown = classifier is not None and bool(classifier.files)
+    shown = bool(classifier.files)
     values |= {"classifier": Path(CLASSIFIER_PAGE).stem if shown else "", "try_it": TRY_IT if shown else ""}
     if shown:
         _write(folder / "classifier-fragment.html", classifier.fragment)
@@ -114,49 +114,28 @@ def filled(text: str, values: dict[str, str]) -> str:
     return re.sub(r"\{\{ (\w+) \}\}", value, text)
 
 
-class Sources(NamedTuple):
-    """The names of the runs behind the article.
+def with_sources(article: str, abstract: list[Run], figures: dict[str, list[Run]], tables: dict[str, list[Run]]) -> str:
+    """Return the article with a link to the runs behind its abstract, each figure and each table, below these.
 
-    Attributes:
-        abstract: of its numbers.
-        figures: by the name of the figure.
-        tables: by the title of the table's first column.
+    Figures have their names, and tables the titles of their first columns.
     """
 
-    abstract: list[str]
-    figures: dict[str, list[str]]
-    tables: dict[str, list[str]]
-
-
-def article_sources(root: Path) -> Sources:
-    """Return the names of the runs behind the article."""
-    results, _ = read_results(str(root / "studies" / "six_stages.yaml"), str(root / "runs"))
-    figures, tables = (
-        {key: [run.name for run in runs] for key, runs in each.items()}
-        for each in (figure_sources(results), table_sources(results))
-    )
-    return Sources([run.name for run in abstract_sources(results)], figures, tables)
-
-
-def with_sources(article: str, sources: Sources) -> str:
-    """Return the article with a link to its runs below the abstract, each figure and each table."""
-
     def below_figure(match: re.Match) -> str:
-        return f"{match[0]}\n\n{_runs_link(sources.figures[match[1]], 'this figure')}"
+        return f"{match[0]}\n\n{_runs_link(figures[match[1]], 'this figure')}"
 
     def below_table(match: re.Match) -> str:
-        runs = sources.tables.get(match[1])
+        runs = tables.get(match[1])
         return f"{match[0]}\n{_runs_link(runs, 'this table')}\n" if runs else match[0]
 
-    abstract = rf"\g<0>\n\n{_runs_link(sources.abstract, 'these numbers')}"
-    article = re.sub(r"^## Abstract\n\n.+$", abstract, article, flags=re.MULTILINE)
+    below_abstract = rf"\g<0>\n\n{_runs_link(abstract, 'these numbers')}"
+    article = re.sub(r"^## Abstract\n\n.+$", below_abstract, article, flags=re.MULTILINE)
     article = re.sub(r"^!\[.*\]\(\.\./figures/(.+)\.png\)\n\n\*Figure .*\*$", below_figure, article, flags=re.MULTILINE)
     return re.sub(r"^\| (.+?) \|.*\n(?:\|.*\n)+", below_table, article, flags=re.MULTILINE)
 
 
-def _runs_link(names: list[str], what: str) -> str:
-    runs = "The run" if len(names) == 1 else f"The {len(names)} runs"
-    return f'<p class="sources"><a href="../runs.html#runs={",".join(names)}">{runs} behind {what}</a></p>'
+def _runs_link(runs: list[Run], what: str) -> str:
+    names, text = ",".join(run.name for run in runs), "The run" if len(runs) == 1 else f"The {len(runs)} runs"
+    return f'<p class="sources"><a href="../runs.html#runs={names}">{text} behind {what}</a></p>'
 
 
 def _children(root: Path, path: str) -> dict[str, str]:

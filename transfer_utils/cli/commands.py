@@ -94,7 +94,6 @@ def compare(quiet: bool, **options: Any) -> None:
 def sweep(
     study: Path,
     *,
-    preset: str,
     groups: str,
     seeds: str,
     workers: int,
@@ -114,22 +113,15 @@ def sweep(
     from transfer_utils.studies.sweep import plan, run_sweep
 
     overrides = {name: value for name, value in overrides.items() if value is not None}
-    selected = load_study(study, preset, **overrides).chosen(_split(groups), [_seed(word) for word in _split(seeds)])
+    selected = load_study(study, **overrides).chosen(_split(groups), [_seed(word) for word in _split(seeds)])
     if dry:
         planned = plan(selected)
         planned.workers = workers
         echo(dry_run(planned))
         return
     with watching(quiet) as (log, on_update):
-        status = run_sweep(
-            selected,
-            workers=workers,
-            scheduler=scheduler,
-            notebook=notebook,
-            log=log,
-            log_error=log_error if quiet else log,
-            on_update=on_update,
-        )
+        outputs = {"log": log, "log_error": log_error if quiet else log, "on_update": on_update}
+        status = run_sweep(selected, workers=workers, scheduler=scheduler, notebook=notebook, **outputs)
     sys.exit(status)
 
 
@@ -144,15 +136,7 @@ def sweep(
 @debug_option
 @supervised_option
 def course(
-    *,
-    preset: str,
-    notebooks: tuple[str, ...],
-    parameters: tuple[tuple[str, str], ...],
-    output_dir: str,
-    timeout: float,
-    publish: bool,
-    quiet: bool,
-    supervised: bool,
+    preset: str, parameters: tuple[tuple[str, str], ...], publish: bool, quiet: bool, supervised: bool, **options: Any
 ) -> None:
     """Execute the notebooks of the course in order.
 
@@ -167,8 +151,7 @@ def course(
         raise UserError("--publish runs the notebooks unchanged: leave out --preset and --parameter.")
     with reporting(quiet) as (progress, log):
         execute = run.publish if publish else partial(run.run_course, preset, parameters=dict(parameters))
-        outputs = {"progress": progress, "log": log, "log_error": log_error if quiet else log}
-        status = execute(notebooks=notebooks, output_dir=output_dir, timeout=timeout, **outputs)
+        status = execute(**options, progress=progress, log=log, log_error=log_error if quiet else log)
     sys.exit(status)
 
 

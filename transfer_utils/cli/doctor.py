@@ -27,9 +27,7 @@ def examine(cache_dir: str = "") -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(
-        title=title, title_justify="left", title_style="bold", show_header=bool(columns), box=None, pad_edge=False
-    )
+    table = Table(title=title, title_justify="left", show_header=bool(columns), box=None, pad_edge=False)
     for column in columns or ("", ""):
         table.add_column(column, overflow="fold")
     return table

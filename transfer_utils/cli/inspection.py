@@ -6,22 +6,14 @@ import base64
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from transfer_utils.data.images import decode_image
-from transfer_utils.data.inspection import (
-    FEW,
-    Inspection,
-    Picture,
-    across_classes,
-    across_splits,
-    inspect_folder,
-)
+from transfer_utils.data.inspection import FEW, Inspection, Picture, across_classes, across_splits, inspect_folder
 from transfer_utils.errors import UserError
 from transfer_utils.report.inspection import inspection_page
 from transfer_utils.utils.files import write_bytes
@@ -38,27 +30,18 @@ COPIES = "Files with the same content. One is enough; in two splits they make th
 COPIES += "least one label is wrong."
 SIMILAR = "Pictures that look alike but are different files, such as two shots of one scene. Keep them in one split. "
 SIMILAR += "Copies that were mirrored, or cropped by more than a few per cent, are not found."
-LABELS = (
-    "A head that learned from the other pictures contradicts these labels, the surest first. It makes mistakes of its "
-)
-LABELS += "own, and more of them on classes that look alike: look at each picture and decide."
+LABELS = "A head that learned from the other pictures contradicts these labels, the surest first. It makes mistakes of "
+LABELS += "its own, and more of them on classes that look alike: look at each picture and decide."
 UNUSUAL = "The network sees nothing like these pictures among the others, the most unlike first: a foreign picture, a "
 UNUSUAL += "scan, a cover, or a rare case that is worth more examples."
 
 
-@dataclass(frozen=True)
-class Suspects:
-    """What the features of a pretrained network doubt.
+class Suspects(NamedTuple):
+    """What the features of a pretrained network doubt."""
 
-    Attributes:
-        labels: pictures whose label is likely wrong, each with a sentence, the most doubtful first.
-        unusual: pictures unlike all others, the most unlike first.
-        problem: why these were not looked for; empty if they were.
-    """
-
-    labels: list[tuple[Picture, str]] = field(default_factory=list)
-    unusual: list[Picture] = field(default_factory=list)
-    problem: str = ""
+    labels: Sequence[tuple[Picture, str]] = ()  # likely wrong, each with a sentence, the most doubtful first
+    unusual: Sequence[Picture] = ()  # unlike all others, the most unlike first
+    problem: str = ""  # why these were not looked for; empty if they were
 
 
 def write_inspection(
@@ -106,14 +89,10 @@ def _find_suspects(
         features, labels, paths = folder_features(os.fspath(folder), weights, cache_dir, progress)
     except UserError as error:
         return Suspects(problem=f"Wrong labels and unusual pictures were not looked for: {error}")
-    pictures = {picture.path: picture for picture in inspection.pictures}
-    groups = inspection.groups_of(paths)
+    pictures, names = {picture.path: picture for picture in inspection.pictures}, inspection.class_names
     doubts = [
-        (
-            pictures[paths[doubt.at]],
-            f"looks like {inspection.class_names[doubt.suggested]} ({100 * doubt.probability:.0f} %)",
-        )
-        for doubt in doubtful_labels(features, labels, groups)
+        (pictures[paths[doubt.at]], f"looks like {names[doubt.suggested]} ({100 * doubt.probability:.0f} %)")
+        for doubt in doubtful_labels(features, labels, inspection.groups_of(paths))
         if paths[doubt.at] in pictures
     ]
     unusual = [pictures[paths[at]] for at, _ in unlike_all_others(features) if paths[at] in pictures]
@@ -153,30 +132,8 @@ def _summary(inspection: Inspection, suspects: Suspects) -> list[str]:
 
 def _view(inspection: Inspection, suspects: Suspects) -> dict[str, Any]:
     """Return what the page shows."""
-    counts, splits = inspection.counts(), inspection.splits()
-    width_height, names = inspection.sizes(), inspection.class_names
+    counts, splits, width_height = inspection.counts(), inspection.splits(), inspection.sizes()
     sides = (("width", width_height[:, 0]), ("height", width_height[:, 1]), ("shorter side", width_height.min(axis=1)))
-    sections = [
-        {
-            "title": title,
-            "text": _with_limit(text, groups),
-            "groups": [_group(group, len(splits)) for group in groups[:MAX_GROUPS]],
-        }
-        for title, text, groups in (
-            ("Copies", COPIES, inspection.copies),
-            ("Pictures that look alike", SIMILAR, inspection.similar),
-        )
-        if groups
-    ]
-    shown = (
-        ("Labels in doubt", LABELS, [(p, f"{names[p.label]}, {doubt}") for p, doubt in suspects.labels]),
-        ("Pictures unlike all others", UNUSUAL, [(p, _place(p, len(splits))) for p in suspects.unusual]),
-    )
-    sections += [
-        {"title": title, "text": text, "groups": [_pictures(pictures, MAX_SUSPECTS)]}
-        for title, text, pictures in shown
-        if pictures
-    ]
     return {
         "folder": inspection.folder,
         "summary": _summary(inspection, suspects),
@@ -184,27 +141,37 @@ def _view(inspection: Inspection, suspects: Suspects) -> dict[str, Any]:
         "unreadable": inspection.unreadable,
         "counts": [
             ["class", *(splits if len(splits) > 1 else ["pictures"])],
-            *([name, *(f"{counts[s][i]:,}" for s in splits)] for i, name in enumerate(names)),
+            *([name, *(f"{counts[s][i]:,}" for s in splits)] for i, name in enumerate(inspection.class_names)),
         ],
         "sizes": [
             ["pixels", "smallest", "median", "largest"],
             *([name, *(f"{int(f(side)):,}" for f in (np.min, np.median, np.max))] for name, side in sides),
         ],
         "modes": [["mode", "pictures"], *([mode, f"{n:,}"] for mode, n in inspection.modes().most_common())],
-        "sections": sections,
+        "sections": _sections(inspection, suspects),
     }
 
 
-def _with_limit(text: str, groups: Sequence[Sequence[Picture]]) -> str:
-    return text if len(groups) <= MAX_GROUPS else f"{text} The first {MAX_GROUPS} of {len(groups):,} groups are shown."
+def _sections(inspection: Inspection, suspects: Suspects) -> list[dict[str, Any]]:
+    """Return the parts of the page that show pictures, in groups, each picture with its place or with the doubt."""
+    n_splits, names, sections = len(inspection.splits()), inspection.class_names, []
 
+    def placed(pictures: Sequence[Picture]) -> list[tuple[Picture, str]]:
+        return [(each, f"{each.split}, " * (n_splits > 1) + f"{each.width} x {each.height}") for each in pictures]
 
-def _group(group: Sequence[Picture], n_splits: int) -> dict[str, Any]:
-    return _pictures([(picture, _place(picture, n_splits)) for picture in group], MAX_SHOWN)
-
-
-def _place(picture: Picture, n_splits: int) -> str:
-    return f"{picture.split}, " * (n_splits > 1) + f"{picture.width} x {picture.height}"
+    doubts = [(picture, f"{names[picture.label]}, {doubt}") for picture, doubt in suspects.labels]
+    for title, text, groups, limit in (
+        ("Copies", COPIES, [placed(group) for group in inspection.copies], MAX_SHOWN),
+        ("Pictures that look alike", SIMILAR, [placed(group) for group in inspection.similar], MAX_SHOWN),
+        ("Labels in doubt", LABELS, [doubts], MAX_SUSPECTS),
+        ("Pictures unlike all others", UNUSUAL, [placed(suspects.unusual)], MAX_SUSPECTS),
+    ):
+        if len(groups) > MAX_GROUPS:
+            text += f" The first {MAX_GROUPS} of {len(groups):,} groups are shown."
+        if any(groups):
+            shown = [_pictures(group, limit) for group in groups[:MAX_GROUPS]]
+            sections.append({"title": title, "text": text, "groups": shown})
+    return sections
 
 
 def _pictures(pictures: Sequence[tuple[Picture, str]], limit: int) -> dict[str, Any]:

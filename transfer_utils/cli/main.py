@@ -66,8 +66,7 @@ def _hint(error: click.ClickException) -> str:
 
 
 def _end_on_signals() -> None:
-    statuses = {"SIGTERM": TERMINATED, "SIGHUP": HUNG_UP}  # Windows has no SIGHUP
-    for name, status in statuses.items():
+    for name, status in (("SIGTERM", TERMINATED), ("SIGHUP", HUNG_UP)):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, lambda number, frame, status=status: sys.exit(status))

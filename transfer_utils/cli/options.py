@@ -11,8 +11,6 @@ from transfer_utils.config import RunConfig, preset
 from transfer_utils.errors import UserError
 from transfer_utils.presets import PRESET_PURPOSE
 
-GROUP_TITLES = {"what": "General", "paths": "Paths"}  # the other groups are shown under their own names
-
 quiet_option = click.option("--quiet", is_flag=True, help="print only errors")
 supervised_option = click.option("--supervised", is_flag=True, hidden=True)  # set by what starts child processes
 debug_option = click.option("--debug", is_flag=True, expose_value=False, help="show the traceback of an error")
@@ -57,7 +55,7 @@ class RunCommand(click.Command):
             if row:
                 field = RunConfig.model_fields.get(parameter.name or "")
                 group = field.json_schema_extra["group"] if field else "what"
-                sections.setdefault(GROUP_TITLES.get(group, group.capitalize()), []).append(row)
+                sections.setdefault("General" if group == "what" else group.capitalize(), []).append(row)
         sections["Presets"] = list(PRESET_PURPOSE.items())
         for title, rows in sections.items():
             with formatter.section(title):
@@ -98,8 +96,8 @@ def run_config(options: dict[str, Any], **without_preset: Any) -> RunConfig:
 def photo_config(options: dict[str, Any]) -> tuple[RunConfig, str] | None:
     """Return settings that suit an image folder, and the reason, if no preset is given; flags override them."""
     given = {name: value for name, value in options.items() if value is not None}
-    chosen = given.get("dataset") == "folder" and given.get("data_dir") and given.get("model", "transfer") == "transfer"
-    if not chosen or "preset" in given:
+    photos = given.get("dataset") == "folder" and given.get("data_dir") and given.get("model", "transfer") == "transfer"
+    if not photos or "preset" in given:
         return None
     from transfer_utils.data.photo_settings import choose_photo_settings
     from transfer_utils.records import load_runs

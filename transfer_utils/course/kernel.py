@@ -80,20 +80,15 @@ class Kernels:
         _kill(self._ahead)
 
     def run(self, path: Path, copy: Path, parameters: Mapping[str, Any], **options: Any) -> NotebookNode:
-        """Execute a notebook by papermill, whose options these are.
-
-        Raises: as ``papermill.execute_notebook``.
-        """
-        return self._thread.submit(self._run, path, copy, parameters, options).result()
-
-    def _run(self, path: Path, copy: Path, parameters: Mapping[str, Any], options: dict) -> NotebookNode:
+        """Execute a notebook by ``papermill.execute_notebook``, with these of its options; it raises what that does."""
         import papermill
 
         _register_engine()
         kernel, self._ahead = self._ahead, None
         self._to_come -= 1
         options |= {"engine_name": ENGINE, "kernel": kernel, "start_next": self._start_next if self._to_come else None}
-        return papermill.execute_notebook(path, copy, parameters, kernel_name="python3", language="python", **options)
+        options |= {"kernel_name": "python3", "language": "python", "progress_bar": False}
+        return self._thread.submit(papermill.execute_notebook, path, copy, parameters, **options).result()
 
     async def _start_next(self) -> None:
         from jupyter_client.manager import AsyncKernelManager
@@ -124,8 +119,7 @@ def run_notebook(
     from nbclient.exceptions import CellTimeoutError
 
     try:
-        options = {"running": running, "progress_bar": False, "execution_timeout": timeout}
-        executed = kernels.run(path, copy, parameters, **options)
+        executed = kernels.run(path, copy, parameters, running=running, execution_timeout=timeout)
     except papermill.PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}"
     except CellTimeoutError:

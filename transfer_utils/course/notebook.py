@@ -38,11 +38,7 @@ def begin(preset: str = "cifar10", **options: Any) -> RunConfig:
     warnings from Keras and TensorFlow are ignored, and Matplotlib draws in the style of the course.
 
     The environment variable ``TRANSFER_UTILS_PRESET`` overrides ``preset``, and ``TRANSFER_UTILS_DATA_DIR`` replaces an
-    empty ``data_dir``, for tools that cannot set parameters.
-
-    Args:
-        preset: the named set of options.
-        options: options that override those of the preset.
+    empty ``data_dir``, for tools that cannot set parameters. The ``options`` override those of the preset.
 
     Raises:
         UserError: an unknown preset or option, or a value outside its limits.

@@ -20,6 +20,7 @@ from transfer_utils.records import RECORD_NAME
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.project import project_folder
+from transfer_utils.utils.text import counted
 
 NOTEBOOK_FILES = "[0-9][0-9]_*.ipynb"
 TYPES = {int: "a whole number", float: "a number", bool: "True or False", str: "text", list: "a list"}
@@ -63,9 +64,8 @@ def run_course(
         runner = _Runner(kernels, Path(output_dir), progress, log, timeout)
         results = [runner.run(path, values) for path, values in plan.items()]
     failures = [failure for failure in results if failure]
-    total = f"{len(plan)} notebook{'' if len(plan) == 1 else 's'}"
-    seconds = time.monotonic() - started
-    log(f"{len(plan) - len(failures)} of {total} succeeded in {seconds:.0f} s; the copies are in {output_dir}.")
+    done = f"{len(plan) - len(failures)} of {counted(len(plan), 'notebook')}"
+    log(f"{done} succeeded in {time.monotonic() - started:.0f} s; the copies are in {output_dir}.")
     for failure in failures:
         (log_error or log)(failure)
     return 1 if failures else 0
@@ -161,9 +161,8 @@ def _plan(paths: list[Path], parameters: Mapping[str, Any]) -> dict[Path, dict[s
     known = sorted({name for own in defaults.values() for name in own})
     for name in parameters:
         if name not in known:
-            raise UserError(
-                f"There is no parameter {name!r}.{nearest(name, known)} The notebooks have {', '.join(known)}."
-            )
+            hint = nearest(name, known)
+            raise UserError(f"There is no parameter {name!r}.{hint} The notebooks have {', '.join(known)}.")
     plan = {}
     for path, own in defaults.items():
         values = {name: _converted(name, value, own[name]) for name, value in parameters.items() if name in own}

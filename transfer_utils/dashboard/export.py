@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from transfer_utils.dashboard.launch import DEFAULT_RUNS
 from transfer_utils.errors import UserError
-from transfer_utils.records import STATUSES, Listing, load_runs
+from transfer_utils.records import STATUSES, load_runs
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration
 from transfer_utils.results.options import ORDER
@@ -43,7 +43,7 @@ def export_page(runs_dir: str | os.PathLike = DEFAULT_RUNS, output_dir: str | os
         UserError: ``runs_dir`` is not a folder.
     """
     path = Path(output_dir) / PAGE_NAME
-    write_bytes(path, _environment().get_template("page.html.j2").render(_values(runs_dir)).encode())
+    write_bytes(path, _render("page.html.j2", runs_dir).encode())
     return path
 
 
@@ -53,15 +53,15 @@ def fragment(runs_dir: str | os.PathLike = DEFAULT_RUNS) -> str:
     Raises:
         UserError: ``runs_dir`` is not a folder.
     """
-    return _environment().get_template("runs.html.j2").render(_values(runs_dir))
+    return _render("runs.html.j2", runs_dir)
 
 
-def _environment() -> jinja2.Environment:
+def _render(template: str, runs_dir: str | os.PathLike) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.globals["file"] = lambda name: Markup((PAGE_TEMPLATES / name).read_text("utf-8"))
-    return environment
+    return environment.get_template(template).render(_values(runs_dir))
 
 
 def _values(runs_dir: str | os.PathLike) -> dict[str, Any]:
@@ -77,7 +77,9 @@ def _values(runs_dir: str | os.PathLike) -> dict[str, Any]:
         "rows": [_cells(row) for row in rows],
         "statuses": [status for status in (*STATUSES, STOPPED) if any(row.status == status for row in rows)],
         "datasets": sorted({row.dataset for row in rows}),
-        "unreadable": _unreadable(listing, root),
+        "unreadable": [
+            (as_text(path.relative_to(root).as_posix()), as_text(why)) for path, why in listing.unreadable.items()
+        ],
         "data": _as_script_data({"runs": [_data(row) for row in rows], "order": list(ORDER), "stages": STAGE_NAMES}),
     }
 
@@ -131,10 +133,6 @@ def _data(row: Row) -> dict[str, Any]:
 
 def _rounded(value: float) -> float | None:
     return round(float(value), DIGITS) if np.isfinite(value) else None
-
-
-def _unreadable(listing: Listing, root: Path) -> list[tuple[str, str]]:
-    return [(as_text(path.relative_to(root).as_posix()), as_text(why)) for path, why in listing.unreadable.items()]
 
 
 def _as_script_data(value: Any) -> Markup:

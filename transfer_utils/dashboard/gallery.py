@@ -19,7 +19,7 @@ class Tile(NamedTuple):
 
     Attributes:
         at: the number by which a click reports it.
-        content: a WebP or JPEG file, or empty if there is none; only the browser decodes it.
+        image: a WebP or JPEG file, or empty if there is none; only the browser decodes it.
         lines: of text below the picture.
         name: for readers who cannot see it.
         right: whether it is underlined in the colour of right or of wrong predictions; None for no line.
@@ -27,7 +27,7 @@ class Tile(NamedTuple):
     """
 
     at: int
-    content: bytes
+    image: bytes
     lines: list[str]
     name: str
     right: bool | None = None
@@ -46,14 +46,8 @@ def draw(
         large: draw one large picture.
     """
     pictures = [
-        {
-            "at": tile.at,
-            "image": _address(tile.content),
-            "lines": [line.replace(" %", "\N{NO-BREAK SPACE}%") for line in tile.lines],
-            "name": tile.name,
-            "right": tile.right,
-            "pressed": tile.pressed,
-        }
+        tile._asdict()
+        | {"image": _address(tile.image), "lines": [line.replace(" %", "\N{NO-BREAK SPACE}%") for line in tile.lines]}
         for tile in tiles
     ]
 
@@ -63,17 +57,27 @@ def draw(
             on_click(picked)
 
     data = {"pictures": pictures, "label": label, "clickable": on_click is not None, "large": large}
-    # Registered here, not on import, for the reason given in ``chart.py``.
+    # Registered here, not on import, for the reason given in ``style.show_chart``.
     gallery = st.components.v2.component(
         "gallery", html='<div class="gallery" role="group"></div>', css=_STYLE, js=_JAVASCRIPT
     )
     gallery(key=key, data=data, on_picked_change=report)
 
 
-def choose_page(pages: int, key: str) -> int:
-    """Draw the field that turns the pages of a gallery; return the number of the page, from 1."""
-    st.session_state[key] = min(st.session_state.get(key, 1), pages)  # there are fewer once pictures are removed
-    return st.number_input("Page", 1, pages, key=key, label_visibility="collapsed", width=130)
+def choose_page(title: str, n: int, per_page: int, key: str, of_pages: str) -> slice:
+    """Draw the title of a gallery of ``n`` pictures and, if one page is too short for them, the field that turns pages.
+
+    ``of_pages`` is the text behind the field, with the number of pages as ``{:,}``. Returns which pictures to show.
+    """
+    pages, page = -(-n // per_page), 1
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.text(title)
+        if pages > 1:
+            st.space("stretch")
+            st.session_state[key] = min(st.session_state.get(key, 1), pages)  # there are fewer once some are removed
+            page = st.number_input("Page", 1, pages, key=key, label_visibility="collapsed", width=130)
+            st.text(of_pages.format(pages))
+    return slice((page - 1) * per_page, page * per_page)
 
 
 def _address(content: bytes) -> str:

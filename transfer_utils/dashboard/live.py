@@ -11,14 +11,9 @@ REFRESH_SECONDS = 2
 MAX_RUNS = 5
 
 
+@st.fragment(run_every=REFRESH_SECONDS)
 def draw(rows: list[Row], names: bool = True) -> None:
     """Draw one line for each of some runs in progress, with or without its name."""
-    if rows:
-        _draw(rows, names)
-
-
-@st.fragment(run_every=REFRESH_SECONDS)
-def _draw(rows: list[Row], names: bool) -> None:
     # The record, and so the page, changes after every epoch; only the time since then changes in between.
     lines = [f"{row.name}: " * names + f"{describe_progress(row)} · {silence(row)}" for row in rows[:MAX_RUNS]]
     if len(rows) > MAX_RUNS:

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from transfer_utils.dashboard import style
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.palette import OKABE_ITO
-from transfer_utils.utils.text import as_label, finite_number
+from transfer_utils.utils.text import as_label, as_text, finite_number
 
 RIGHT, WRONG = OKABE_ITO["blue"], OKABE_ITO["vermillion"]
 MAX_DRAWN_CLASSES = 200
@@ -19,15 +19,14 @@ MAX_OPACITY = 0.6  # of a cell, so that its number is legible on the light and o
 MAX_CLASSES_WITH_NUMBERS = 12
 
 
-def class_labels(record: RunRecord) -> list[str]:
-    """Return unique labels of the classes: their names if the record has them, or 0, 1, 2, ..."""
+def class_labels(record: RunRecord, n: int) -> list[str]:
+    """Return unique, printable names of ``n`` classes: those of the record if it has as many, or 0, 1, 2, ..."""
     recorded: Any = record.dataset.get("class_names")
     if not isinstance(recorded, list):
         recorded = [scores.get("name") for scores in record.per_class]
-    n = len(record.confusion_matrix) or len(recorded)
     if len(recorded) != n:
         return [str(index) for index in range(n)]
-    names = [as_label(name, 24) for name in recorded]
+    names = [as_text(name, 24) for name in recorded]
     return names if len(set(names)) == n else [f"{index} {name}" for index, name in enumerate(names)]
 
 
@@ -45,6 +44,7 @@ def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figu
 
     ``counts`` has shape (n, n), rows true and columns predicted; ``normalised`` shows shares of the row sum instead.
     """
+    labels = [as_label(name) for name in names]
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     diagonal = np.eye(len(counts), dtype=bool)
@@ -55,8 +55,8 @@ def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figu
         part = np.where(mask, np.nan, shown)
         figure.add_heatmap(
             z=part,
-            x=names,
-            y=names,
+            x=labels,
+            y=labels,
             zmin=0,
             zmax=max(float(np.nanmax(part, initial=0)), 1e-9),
             colorscale=[[0, style.tinted(hue, 0)], [1, style.tinted(hue, MAX_OPACITY)]],
@@ -70,7 +70,7 @@ def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figu
         cells = [f"{value:.0%}" if normalised else f"{value:,.0f}" for value in shown.ravel()]
         # The text of a scatter trace follows the theme of the page; the text of a heatmap does not.
         figure.add_scatter(
-            x=names * len(names), y=np.repeat(names, len(names)), text=cells, mode="text", hoverinfo="skip"
+            x=labels * len(labels), y=np.repeat(labels, len(labels)), text=cells, mode="text", hoverinfo="skip"
         )
     style.lay_out(figure, 140 + 46 * min(max(len(names), 3), 14), legend=False)
     figure.update_xaxes(title_text="predicted", side="bottom", showgrid=False, type="category")

@@ -18,13 +18,11 @@ TRY_IT, TEACH = "Try it", "Teach"
 
 # The parameters of the address that several modules use; each is the key of a widget as well.
 PAGE = "page"
-FORMAT = "format"
 RUN = "run"
 CHOSEN, HIDDEN = "chosen", "hidden"
 
-# Entries of the session: the parameters that were read or written, whether a widget has changed one in this run, and
-# the values with which the page drew its widgets.
-_KNOWN, _CHANGED, _DRAWN = "address", "address changed", "drawn"
+# Entries of the session: the parameters that were read or written, and the values with which the page drew its widgets.
+_KNOWN, _DRAWN = "address", "drawn"
 
 
 def follow_address() -> None:
@@ -36,11 +34,9 @@ def follow_address() -> None:
     """
     known = st.session_state.setdefault(_KNOWN, {})
     st.session_state[_DRAWN] = {}
-    changed = st.session_state.pop(_CHANGED, False)
-    if getattr(get_script_run_ctx(), "is_history_navigation", not changed):
+    if get_script_run_ctx().is_history_navigation:
         known.clear()
-        return
-    if lost := _lost():
+    elif lost := _lost():
         st.query_params.update(lost)
 
 
@@ -71,7 +67,6 @@ def put(parameters: Mapping[str, str | Iterable[str]]) -> None:
     changed = {name: new for name, new in lists.items() if new != values(name)}
     if changed:
         st.session_state[_KNOWN] |= changed
-        st.session_state[_CHANGED] = True
         st.query_params.update(_lost())
 
 
@@ -82,10 +77,9 @@ def _are_widgets_old() -> bool:
     earlier step has not reached it, these differ from the session, and their callbacks would undo that change.
     """
     context = get_script_run_ctx()
-    if getattr(context, "fragment_ids_this_run", None):
-        return True
     # In a step back, the page itself writes into the address only after the callbacks.
-    return getattr(context, "is_history_navigation", False) and not getattr(context, "has_script_started", True)
+    stepped = context.is_history_navigation and not context.has_script_started
+    return stepped or bool(context.fragment_ids_this_run)
 
 
 def _lost() -> dict[str, list[str]]:
@@ -111,12 +105,7 @@ def kept(key: str, default: Any = "", valid: Container | None = None) -> dict[st
 
 
 def drawn(key: str, value: Any) -> None:
-    """Remember the value with which a widget is drawn whose callback writes into the address; ``kept`` does so itself.
-
-    Args:
-        key: of the widget.
-        value: what the session holds for it when it is drawn.
-    """
+    """Remember with which value a widget is drawn whose callback writes into the address; ``kept`` does so itself."""
     st.session_state.setdefault(_DRAWN, {})[key] = value
 
 
@@ -149,11 +138,6 @@ def hide(names: Iterable[str]) -> None:
     """Hide these runs in addition to those already hidden, and remove them from the chosen runs."""
     names = list(names)
     put({HIDDEN: [*hidden(), *names], CHOSEN: [name for name in chosen() if name not in names]})
-
-
-def show_all() -> None:
-    """Show all hidden runs again."""
-    put({HIDDEN: []})
 
 
 def open_page(page: str, run: str = "", compare: Iterable[str] = ()) -> None:

@@ -69,11 +69,6 @@ class View:
         rows = {row.name: row for row in self.rows}
         return [rows[name] for name in names if name in rows]
 
-    def damaged(self) -> dict[Path, list[str]]:
-        """Return what was left out of each record that is damaged in part."""
-        parts = {row.run.path: row.record.left_out for row in self.rows}
-        return {path: lost for path, lost in parts.items() if lost}
-
 
 def read(folder: Path, version: Stamp) -> View:
     """Return the view of a folder at a stamp. Only records of changed files are read."""
@@ -140,16 +135,21 @@ class _Reader:
         if row.record.status != "running":
             return row
         path, state = row.run.path, files.get(str(row.run.path), (0, 0))
-        if self._free.get(path) != state:
-            if not _lock_is_free(row):
-                return row if row.is_live else replace(row, is_live=True)
+        is_live = self._free.get(path) != state and not _lock_is_free(row)
+        if not is_live:
             self._free[path] = state
-        return replace(row, is_live=False) if row.is_live else row
+        return row if row.is_live == is_live else replace(row, is_live=is_live)
 
 
 def _lock_is_free(row: Row) -> bool:
     """Return whether no process works on a run; False for a log, which has no lock beside it."""
     return row.run.path.name == RECORD_NAME and not is_locked(row.run.path)
+
+
+def file_beside(row: Row, name: str) -> Path | None:
+    """Return a file in the folder of a run; None if there is none, or if the name or a link leads out of the folder."""
+    path = row.run.folder / name  # of which os.path.isfile can be asked whatever a record says; Path.is_file raises
+    return path if os.path.isfile(path) and path.resolve().is_relative_to(row.run.folder.resolve()) else None
 
 
 def _same_results(before: list[Row], after: list[Row]) -> bool:

@@ -28,7 +28,7 @@ def one_option(families: list[Family], option: str, split: str) -> go.Figure:
     for place, family in enumerate(families):
         groups = [group for group in family.groups if group.values(f"{split}_end2end")]
         x = [x_of[group.rows[0].options[option]] for group in groups]
-        _add_family(figure, place, Family(family.name, groups), x, f"{split}_end2end")
+        _add_line(figure, place, family.name, groups, x, f"{split}_end2end")
     style.lay_out(figure, 340, legend=len(families) > 1)
     figure.update_xaxes(
         title_text=as_label(option),
@@ -40,26 +40,26 @@ def one_option(families: list[Family], option: str, split: str) -> go.Figure:
     return figure
 
 
-def _add_family(figure: go.Figure, place: int, family: Family, x: list[float], metric: str) -> None:
+def _add_line(figure: go.Figure, place: int, name: str, groups: list[RunGroup], x: list[float], metric: str) -> None:
     colour = style.colour(place)
-    mean = np.array([group.mean(metric) for group in family.groups])
-    deviation = np.array([group.deviation(metric) or 0 for group in family.groups])
+    mean = np.array([group.mean(metric) for group in groups])
+    deviation = np.array([group.deviation(metric) or 0 for group in groups])
     common = {"legendgroup": str(place)}
     style.add_band(figure, colour, x, mean, deviation, **common)
     figure.add_scatter(
         x=x,
         y=mean,
         mode="lines+markers",
-        name=as_label_lines(family.name, 44),
+        name=as_label_lines(name, 44),
         line={"color": colour, "width": 2.2},
         marker={"size": 8, "symbol": style.symbol(place) or "circle"},
-        customdata=[[as_label(group.name), group.shown(metric), group.size] for group in family.groups],
+        customdata=[[as_label(group.name), group.shown(metric), group.size] for group in groups],
         hovertemplate="%{customdata[0]}<br>%{customdata[1]} (%{customdata[2]})<extra></extra>",
         **common,
     )
     figure.add_scatter(
-        x=[at for at, group in zip(x, family.groups, strict=True) for _ in group.values(metric)],
-        y=[value for group in family.groups for value in group.values(metric)],
+        x=[at for at, group in zip(x, groups, strict=True) for _ in group.values(metric)],
+        y=[value for group in groups for value in group.values(metric)],
         mode="markers",
         marker={"color": style.tinted(colour, 0.45), "size": 5},
         showlegend=False,
@@ -81,9 +81,9 @@ def augmentation_gain(groups: list[RunGroup], split: str) -> go.Figure:
             marker={"color": style.colour(0)},
             hovertemplate=f"%{{x:+.1f}} points ({group.size})<extra></extra>",
         )
-    style.lay_out(figure, 90 + 36 * len(groups), legend=False)
+    style.lay_out(figure, 90 + 36 * len(groups), legend=False, bargap=0.4)
     figure.update_xaxes(title_text=f"points gained on {SPLIT_MARKS[split][0]}", zeroline=True)
-    _name_bars(figure, groups)
+    style.name_rows(figure, [as_label_lines(group.name) for group in groups])
     return figure
 
 
@@ -101,12 +101,7 @@ def epochs_used(groups: list[RunGroup]) -> go.Figure:
             marker={"color": style.tinted(style.colour(0), opacity)},
             hovertemplate=f"%{{x:.0f}} {name}<extra></extra>",
         )
-    style.lay_out(figure, 110 + 36 * len(groups), barmode="stack")
+    style.lay_out(figure, 110 + 36 * len(groups), barmode="stack", bargap=0.4)
     figure.update_xaxes(title_text="epochs")
-    _name_bars(figure, groups)
-    return figure
-
-
-def _name_bars(figure: go.Figure, groups: list[RunGroup]) -> None:
     style.name_rows(figure, [as_label_lines(group.name) for group in groups])
-    figure.update_layout(bargap=0.4)
+    return figure

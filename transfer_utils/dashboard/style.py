@@ -1,19 +1,33 @@
-"""The common style of all charts: colours, markers and layout, and how a chart is shown and saved."""
+"""The common style of all charts: colours, markers and layout, and how a chart is shown and saved.
+
+The component that shows them (``chart.js``) is our own: ``st.plotly_chart`` starts anew whenever its figure changes, so
+that a chart of a run in progress would lose its zoom and its hidden lines every few seconds. It also saves charts
+without the font of the page, whose text then takes another width.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+import plotly.io
 import streamlit as st
+from streamlit.components import v1
 
-from transfer_utils.dashboard import chart, state
+from transfer_utils.dashboard import state
 from transfer_utils.utils.palette import OKABE_ITO, SERIES
 from transfer_utils.utils.text import as_text
 
+_JAVASCRIPT = Path(__file__).with_name("chart.js").read_text(encoding="utf-8")
+# Plotly's JavaScript is part of its Python package; a declared component makes the server serve the folder.
+_SERVED = v1.declare_component("plotly", path=str(Path(plotly.__file__).with_name("package_data")))
+_PLOTLY = f"component/{_SERVED.name}/plotly.min.js"
+
+FORMAT_KEY, COLOURS_KEY = "format", "colours"  # in the address
 FORMATS = ("PNG", "SVG")
 # The colours of charts, on the page and in saved files: those of the page, or others for a document.
 PALETTES: dict[str, dict[str, str] | None] = {
@@ -28,7 +42,6 @@ SYMBOLS = (None, "circle", "diamond", "square")
 MAX_LINES = len(COLOURS) * len(SYMBOLS) // 2
 # Legible on the light and on the dark page.
 NEUTRAL = "#808890"
-COLOURS_KEY = "colours"
 # At most three digits, without trailing zeros: 85%, 84.6%.
 PERCENT_TICKS = ".3~p"
 LINE_HEIGHT, AROUND_ROWS = 17, 90  # pixels of a line of a label; of the legend and the axis around the rows
@@ -124,27 +137,39 @@ def show_chart(
         alt: a description of the chart for readers who cannot see it.
         revision: as long as it is the same, new data keeps the reader's zoom and hidden lines.
         min_width: in pixels; on a narrower page the chart is scrolled.
-        on_click: called with ``x`` and ``y`` of a clicked point.
+        on_click: called with ``x`` and ``y`` of a clicked point, before the page is drawn again.
     """
     if figure is None:
         st.caption(missing)
         return
-    chart.draw(
-        figure,
-        f"chart {name}",
-        alt=alt,
-        name=as_text(name),
-        file_format=st.session_state.get(state.FORMAT) or FORMATS[0],
-        palette=PALETTES.get(st.session_state.get(COLOURS_KEY)),
-        revision=f"{name} {revision}",
-        min_width=min_width,
-        on_click=on_click,
+    key = f"chart {name}"
+
+    def report() -> None:
+        clicked = st.session_state[key]["clicked"]
+        if on_click and clicked:
+            on_click(clicked)
+
+    data = {
+        "figure": plotly.io.to_json(figure, validate=False, remove_uids=False),
+        "plotly": _PLOTLY,
+        "alt": alt,
+        "name": as_text(name),
+        "format": st.session_state.get(FORMAT_KEY) or FORMATS[0],
+        "palette": PALETTES.get(st.session_state.get(COLOURS_KEY)),
+        "revision": f"{name} {revision}",
+        "min_width": min_width,
+        "clickable": on_click is not None,
+    }
+    # Registered here, not on import: in Streamlit before 1.66 each AppTest begins without what was registered earlier.
+    chart = st.components.v2.component(
+        "chart", html='<div class="chart" role="figure"></div>', js=_JAVASCRIPT, isolate_styles=False
     )
+    chart(key=key, data=data, on_clicked_change=report)
 
 
 def choose_saving() -> None:
     """Draw the choice of format and colours."""
-    state.choice(st, "Save charts as", FORMATS, state.FORMAT)
+    state.choice(st, "Save charts as", FORMATS, FORMAT_KEY)
     state.choice(st, "Colours of charts", list(PALETTES), COLOURS_KEY)
     st.caption("Point at a chart and click the camera in its corner.")
 

@@ -28,26 +28,16 @@ def _close() -> None:
 
 @st.dialog("All pictures of a class", width="large", on_dismiss=_close)
 def _show(collection: Collection, name: str, busy: bool) -> None:
-    pictures, names, page = collection.newest(name), collection.original_names(), 1
-    pages = -(-len(pictures) // SHOWN)
+    pictures, names = collection.newest(name), collection.original_names()
     marked = _marked(collection, name) & set(pictures)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.text(f"{as_text(name)}: {counted(len(pictures), 'picture')}")
-        st.space("stretch")
-        if pages > 1:
-            page = gallery.choose_page(pages, f"page of {name}")
-            st.text(f"of {pages:,}")
-    shown = pictures[(page - 1) * SHOWN : page * SHOWN]
-    tiles = [
-        Tile(
-            at,
-            collection.read_thumbnail(picture),
-            [],
-            as_text(names.get(picture, picture), 80),
-            pressed=None if busy else picture in marked,
-        )
-        for at, picture in enumerate(shown)
-    ]
+    title = f"{as_text(name)}: {counted(len(pictures), 'picture')}"
+    places = gallery.choose_page(title, len(pictures), SHOWN, f"page of {name}", "of {:,}")
+    shown = pictures[places]
+    tiles = []
+    for at, picture in enumerate(shown):
+        shown_name = as_text(names.get(picture, picture), 80)
+        pressed = None if busy else picture in marked
+        tiles.append(Tile(at, collection.read_thumbnail(picture), [], shown_name, pressed=pressed))
 
     def mark(at: int) -> None:
         if at < len(shown):
@@ -56,7 +46,7 @@ def _show(collection: Collection, name: str, busy: bool) -> None:
     hint = "While the classifier learns from them, no picture can be removed."
     st.caption(hint if busy else "Click pictures to mark them. Removed pictures are deleted.")
     if tiles:
-        gallery.draw(tiles, f"all pictures {page}", f"Pictures of {name}", None if busy else mark)
+        gallery.draw(tiles, f"all pictures {places.start}", f"Pictures of {name}", None if busy else mark)
     if not busy:
         label = f"Remove {counted(len(marked), 'picture')}" if marked else "Remove"
         change = {"on_click": _remove, "args": (collection, name, marked), "disabled": not marked}

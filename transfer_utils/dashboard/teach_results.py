@@ -30,11 +30,7 @@ def runs_of(collection: Collection, view: View) -> list[Row]:
 
 
 def draw(collection: Collection, rows: list[Row], busy: bool) -> None:
-    """Draw the measurement of the collection, if there is one, and its classifiers.
-
-    Args:
-        busy: pictures are being learned from, so that none can be removed.
-    """
+    """Draw the measurement of a collection, if there is one, and its classifiers; ``busy``: nothing can be removed."""
     measured = read_model(collection.measurement, Measurement)
     if measured:
         st.subheader("How good is it?")
@@ -43,7 +39,9 @@ def draw(collection: Collection, rows: list[Row], busy: bool) -> None:
         _draw_accuracy(measured)
         left, right = st.columns(2, gap="medium")
         with left:
-            _draw_curve(measured)
+            st.markdown("**What would more pictures bring?**")
+            style.show_chart(learning_curve(measured), "teach-curve", "Accuracy by the number of pictures learned from")
+            st.caption(measured_verdict(measured))
         with right:
             _draw_recall(measured)
         _draw_mistakes(collection, measured, busy)
@@ -53,7 +51,8 @@ def draw(collection: Collection, rows: list[Row], busy: bool) -> None:
         names = {name: _describe(row) for name, (row, _) in models.items()}
         name = st.selectbox("Classifier of the run", list(names), format_func=names.get, key="teach model")
         row, path = models[name]
-        n = sum(int(finite_number(count) or 0) for count in dict(row.record.dataset.get("images") or {}).values())
+        images = row.record.dataset.get("images")
+        n = sum(int(finite_number(count) or 0) for count in images.values()) if isinstance(images, dict) else 0
         now = sum(map(len, collection.classes().values()))
         if n != now:
             st.caption(f"It was made from {counted(n, 'picture')}; now there are {now:,}.")
@@ -89,18 +88,13 @@ def _draw_accuracy(measured: Measurement) -> None:
         )
 
 
-def _draw_curve(measured: Measurement) -> None:
-    st.markdown("**What would more pictures bring?**")
-    style.show_chart(learning_curve(measured), "teach-curve", "Accuracy by the number of pictures learned from")
-    st.caption(measured_verdict(measured))
-
-
 def learning_curve(measured: Measurement) -> go.Figure:
     """Draw accuracy, with its interval, against the number of pictures per class that the head learned from."""
     figure = go.Figure()
     curve = measured.curve
+    sizes = [point.per_class for point in curve]
     figure.add_scatter(
-        x=[point.per_class for point in curve],
+        x=sizes,
         y=[point.accuracy for point in curve],
         error_y={
             "type": "data",
@@ -115,8 +109,7 @@ def learning_curve(measured: Measurement) -> go.Figure:
         hovertemplate="%{x} per class: %{y:.1%}<extra></extra>",
     )
     style.lay_out(figure, 300, legend=False)
-    ticks = [point.per_class for point in curve]
-    figure.update_xaxes(title_text="pictures per class to learn from", type="log", tickvals=ticks, ticktext=ticks)
+    figure.update_xaxes(title_text="pictures per class to learn from", type="log", tickvals=sizes, ticktext=sizes)
     figure.update_yaxes(tickformat=style.PERCENT_TICKS, title_text="right answers")
     return figure
 
@@ -148,8 +141,11 @@ def _draw_recall(measured: Measurement) -> None:
 def _draw_mistakes(collection: Collection, measured: Measurement, busy: bool) -> None:
     """Draw the misclassified pictures that still exist, each with a button to remove it."""
     classes = collection.classes()
-    found = [(mistake, *mistake.file.split("/", 1)) for mistake in measured.mistakes]
-    found = [(mistake, name, picture) for mistake, name, picture in found if picture in classes.get(name, [])]
+    found = []
+    for mistake in measured.mistakes:
+        name, _, picture = mistake.file.partition("/")
+        if picture in classes.get(name, []):
+            found.append((mistake, name, picture))
     if not found:
         return
     st.markdown("**Misclassified pictures**, the most confident mistakes first")
@@ -184,20 +180,17 @@ def _draw_downloads(row: Row) -> None:
 
     The files are read here. Those that Streamlit reads on a click are gone when the timer of the page comes between.
     """
-    files = {
-        "Model": model_file(row),
-        "LiteRT": run_file(row, "float32", (".tflite",)),
-    }
-    base = row.run.folder.name
+    files = {"Model": model_file(row), "LiteRT": run_file(row, "float32", (".tflite",))}
     with st.container(horizontal=True, gap="small"):
         for label, path in files.items():
             if path:
-                name, names = f"{base}{path.suffix}", row.record.dataset.get("class_names")
+                name = f"{row.run.folder.name}{path.suffix}"
                 _offer(label, path.read_bytes(), name)
-                notes = {"class_names": names, "not_sure_below": row.record.threshold_of(path.name)}
-                text = json.dumps(notes, ensure_ascii=False, indent=2)
+                threshold = row.record.threshold_of(path.name)
+                notes = {"class_names": row.record.dataset.get("class_names"), "not_sure_below": threshold}
                 # As predict looks for it beside the model.
-                _offer(f"Class names ({label})", text, f"{name}.classes.json")
+                content = json.dumps(notes, ensure_ascii=False, indent=2)
+                _offer(f"Class names ({label})", content, f"{name}.classes.json")
         _offer("Record", (row.run.folder / RECORD_NAME).read_bytes(), RECORD_NAME)
     if row.record.command:
         st.caption("The same, without the dashboard:")

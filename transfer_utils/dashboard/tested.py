@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +11,8 @@ import numpy as np
 import streamlit as st
 
 from transfer_utils.collection import FOLDER, Collection, collections
+from transfer_utils.dashboard.result_charts import class_labels
+from transfer_utils.dashboard.store import file_beside
 from transfer_utils.predictions import PREDICTIONS_NAME, Predictions, load_predictions
 from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import percent
@@ -63,10 +65,6 @@ class Tested:
         same = a.probabilities.shape == b.probabilities.shape and a.names == b.names
         return same and np.array_equal(a.labels, b.labels) and np.array_equal(a.index, b.index)
 
-    def with_thumbnails_of(self, other: Tested) -> Tested:
-        """Return the same with the thumbnails that another run on the same images keeps in addition."""
-        return replace(self, thumbnails=other.thumbnails | self.thumbnails)
-
 
 def keeps_predictions(row: Row) -> bool:
     """Return whether a run has a file of predictions beside its record; it is not opened."""
@@ -82,7 +80,7 @@ def read_tested(row: Row) -> Tested | None:
     test = (_content(row, PREDICTIONS_NAME, lambda path: load_predictions(path.parent)) or {}).get("test")
     if test is None or not len(test):
         return None
-    names = _class_names(row, test.probabilities.shape[1])
+    names = class_labels(row.record, test.probabilities.shape[1])
     return Tested(row, test, names, _content(row, THUMBNAILS_NAME, load_thumbnails) or {}, _originals(row))
 
 
@@ -97,11 +95,8 @@ def _originals(row: Row) -> dict[str, str]:
 
 
 def _file(row: Row, name: str) -> Path | None:
-    """Return a file beside the record of a run; None if there is none, or if it is a link that leads out."""
-    path = row.run.folder / name
-    if row.run.path.name != RECORD_NAME or not path.is_file():
-        return None
-    return path if path.resolve().is_relative_to(row.run.folder.resolve()) else None
+    """Return a file that a run writes beside its record, if there is one; a single log has no folder of its own."""
+    return file_beside(row, name) if row.run.path.name == RECORD_NAME else None
 
 
 def _content(row: Row, name: str, read: Callable[[Path], Content]) -> Content | None:
@@ -116,12 +111,3 @@ def _content(row: Row, name: str, read: Callable[[Path], Content]) -> Content | 
 def _read(path: str, modified_ns: int, size: int, _read: Callable[[Path], Content]) -> Content:
     """Read a file; the time and the size are part of the cache key, so that a new file is read again."""
     return _read(Path(path))
-
-
-def _class_names(row: Row, n: int) -> list[str]:
-    """Return unique names of the classes: those of the record if they are as many, else numbers."""
-    recorded = row.record.dataset.get("class_names")
-    if not isinstance(recorded, list) or len(recorded) != n:
-        return [str(index) for index in range(n)]
-    names = [as_text(name, 24) for name in recorded]
-    return names if len(set(names)) == n else [f"{index} {name}" for index, name in enumerate(names)]

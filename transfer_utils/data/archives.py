@@ -36,64 +36,60 @@ def is_archive(path: Path) -> bool:
         return file.read(4) in (b"PK\3\4", END)
 
 
-class PictureArchive:
-    """The files of a zip file, each read when it is asked for. Hidden files and those of the system are left out.
-
-    Iterating yields the files, or a sentence for each that cannot be read or is too large.
+def read_archive(
+    path: Path, name: str, max_files: int, max_file_bytes: int, max_bytes: int
+) -> tuple[list[str], Iterator[Member | str]]:
+    """Check a zip file, and read its files one after the other. Hidden files and those of the system are left out.
 
     Args:
         name: of the archive, for messages.
         max_files: members of the archive.
         max_file_bytes, max_bytes: the unpacked size of one file, and of all.
 
+    Returns:
+        The names of the innermost folders of all files, sorted (empty for those at the top); and an iterator over the
+        files, or a sentence for each that cannot be read or is too large.
+
     Raises:
         UserError: it is damaged or encrypted, exceeds ``max_files`` or ``max_bytes``, or holds a link, another archive,
             or a path that leads out of it.
     """
+    name = as_text(name)
+    _check_directory(path, name)
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        raise UserError(f"{name} is damaged: {as_text(str(error))}.") from None
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) > max_files:
+        raise UserError(f"{name} holds {len(members):,} files; the limit is {max_files:,}. Nothing was kept.")
+    members = [member for member in members if not any(map(is_hidden, _parts(member, name)))]
+    for member in members:
+        _check_member(member, name)
+    total = sum(member.file_size for member in members)
+    if total > max_bytes:
+        limit = format_bytes(max_bytes)
+        raise UserError(f"{name} unpacks to {format_bytes(total)}; the limit is {limit}. Nothing was kept.")
+    folders = sorted({_path(member).parent.name for member in members})
+    return folders, _members(archive, members, max_file_bytes)
 
-    def __init__(self, path: Path, name: str, max_files: int, max_file_bytes: int, max_bytes: int):
-        name = as_text(name)
-        self._max_file_bytes = max_file_bytes
-        _check_directory(path, name)
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
-            raise UserError(f"{name} is damaged: {as_text(str(error))}.") from None
-        members = [member for member in self._archive.infolist() if not member.is_dir()]
-        if len(members) > max_files:
-            raise UserError(f"{name} holds {len(members):,} files; the limit is {max_files:,}. Nothing was kept.")
-        self._members = [member for member in members if not any(map(is_hidden, _parts(member, name)))]
-        for member in self._members:
-            _check_member(member, name)
-        total = sum(member.file_size for member in self._members)
-        if total > max_bytes:
-            limit = format_bytes(max_bytes)
-            raise UserError(f"{name} unpacks to {format_bytes(total)}; the limit is {limit}. Nothing was kept.")
 
-    def __enter__(self) -> PictureArchive:
-        return self
+def _members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], limit: int) -> Iterator[Member | str]:
+    with archive:
+        for member in members:
+            yield _read(archive, member, limit)
 
-    def __exit__(self, *error: object) -> None:
-        self._archive.close()
 
-    def folders(self) -> list[str]:
-        """Return the names of the innermost folders of all files, sorted; empty for those at the top."""
-        return sorted({_path(member).parent.name for member in self._members})
-
-    def __iter__(self) -> Iterator[Member | str]:
-        for member in self._members:
-            yield self._read(member)
-
-    def _read(self, member: zipfile.ZipInfo) -> Member | str:
-        path, shown, limit = _path(member), as_text(member.filename), self._max_file_bytes
-        if member.file_size > limit:
-            return f"{shown}: {format_bytes(member.file_size)}; the limit for a picture is {format_bytes(limit)}."
-        try:
-            with self._archive.open(member) as file:
-                content = file.read(limit)  # no more, whatever is declared
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
-            return f"{shown}: damaged in the archive ({as_text(str(error))})."
-        return Member(path.parent.name, path.name, content)
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> Member | str:
+    path, shown = _path(member), as_text(member.filename)
+    if member.file_size > limit:
+        return f"{shown}: {format_bytes(member.file_size)}; the limit for a picture is {format_bytes(limit)}."
+    try:
+        with archive.open(member) as file:
+            content = file.read(limit)  # no more, whatever is declared
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
+        return f"{shown}: damaged in the archive ({as_text(str(error))})."
+    return Member(path.parent.name, path.name, content)
 
 
 def _check_directory(path: Path, name: str) -> None:

@@ -24,7 +24,7 @@ def build_augmentation(config: RunConfig, n: int, view: int) -> np.ndarray:
     Returns:
         Transforms (n, 8) float32 from output to input pixels, as in ``keras.ops.image.affine_transform``.
     """
-    rng = _generator(config.seed, _AFFINE, view)
+    rng = np.random.default_rng([config.seed, _AFFINE, view])
     side = config.stored_size
     angle = np.deg2rad(rng.uniform(-config.rotation, config.rotation, n))
     scale = 1.0 + rng.uniform(-config.zoom, config.zoom, n)
@@ -72,7 +72,7 @@ def mixup(n: int, config: RunConfig, view: int) -> tuple[np.ndarray, np.ndarray]
         partners (n,) int, a permutation, and shares (n, 1) float32 in [0.5, 1], the weight of the image itself. It is
         the larger of lambda and 1 - lambda, which only exchanges the two images of a pair.
     """
-    rng = _generator(config.seed, _MIXUP, view)
+    rng = np.random.default_rng([config.seed, _MIXUP, view])
     share = rng.beta(config.mixup_alpha, config.mixup_alpha, n)
     return rng.permutation(n), np.maximum(share, 1 - share).astype("float32")[:, None]
 
@@ -113,11 +113,7 @@ def training_view(
 
 
 def draw_view(n: int, config: RunConfig, view: int) -> dict[str, np.ndarray]:
-    """Draw the random numbers of one view of ``n`` training images.
-
-    Returns:
-        ``transforms`` if ``config.augment``; ``partners`` and ``share`` if ``config.use_mixup``.
-    """
+    """Draw ``transforms`` (if ``config.augment``), ``partners`` and ``share`` (if ``config.use_mixup``) of one view."""
     draws = {}
     if config.augment:
         draws["transforms"] = build_augmentation(config, n, view)
@@ -128,7 +124,7 @@ def draw_view(n: int, config: RunConfig, view: int) -> dict[str, np.ndarray]:
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """Return the order (n,) int of the training images in one epoch."""
-    return _generator(seed, _ORDER, epoch).permutation(n)
+    return np.random.default_rng([seed, _ORDER, epoch]).permutation(n)
 
 
 def tta_views(images: np.ndarray, horizontal_flip: bool, shift: int = 0) -> list[np.ndarray]:
@@ -142,18 +138,11 @@ def tta_views(images: np.ndarray, horizontal_flip: bool, shift: int = 0) -> list
     Returns:
         One to ten arrays of the shape of ``images``; the first is ``images``.
     """
-    unshifted = [images, images[:, :, ::-1]] if horizontal_flip else [images]
-    if not (shift := effective_tta_shift(horizontal_flip, shift)):
-        return unshifted
-    height, width = images.shape[1:3]
-    views = list(unshifted)
-    for view in unshifted:
-        padded = np.pad(view, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="symmetric")
-        for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-            top, left = shift * (1 + dy), shift * (1 + dx)
-            views.append(padded[:, top : top + height, left : left + width])
+    views = [images, images[:, :, ::-1]] if horizontal_flip else [images]
+    if shift := effective_tta_shift(horizontal_flip, shift):
+        height, width = images.shape[1:3]
+        corners = (0, shift), (2 * shift, shift), (shift, 0), (shift, 2 * shift)  # of each view in the padded one
+        border = (0, 0), (shift, shift), (shift, shift), (0, 0)
+        padded = [np.pad(view, border, mode="symmetric") for view in views]
+        views += [wide[:, top : top + height, left : left + width] for wide in padded for top, left in corners]
     return views
-
-
-def _generator(seed: int, stream: int, number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, stream, number])

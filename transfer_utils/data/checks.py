@@ -12,7 +12,6 @@ from transfer_utils.errors import UserError
 from transfer_utils.utils.text import counted
 
 IMBALANCE = 10  # times as many images in the largest class as in the smallest, from which on a run says so
-CHECKED_AT_ONCE = 1024  # images hashed at a time
 
 
 def check_class_sizes(source: Source, splits: list[str]) -> None:
@@ -63,8 +62,8 @@ def imbalance(class_names: list[str], train: Split) -> list[str]:
 def copies(train: Split, **held_out: Split) -> list[str]:
     """Return a sentence for each split with images whose stored pixels equal those of a training image."""
     first_at: dict[bytes, int] = {}
-    for position, digest in enumerate(_digests(train)):
-        first_at.setdefault(digest, position)
+    for at, digest in enumerate(_digests(train)):
+        first_at.setdefault(digest, at)
     notes = []
     for name, split in held_out.items():
         pairs = [(at, first_at[digest]) for at, digest in enumerate(_digests(split)) if digest in first_at]
@@ -80,8 +79,4 @@ def copies(train: Split, **held_out: Split) -> list[str]:
 
 def _digests(split: Split) -> list[bytes]:
     """Return 16 bytes for each image of a split, which two images share only if all their pixels are equal."""
-    digests = []
-    for start in range(0, len(split), CHECKED_AT_ONCE):
-        images = split.take(slice(start, start + CHECKED_AT_ONCE))
-        digests += [hashlib.blake2b(image.data, digest_size=16).digest() for image in images]
-    return digests
+    return [hashlib.blake2b(split.store[at].data, digest_size=16).digest() for at in split.index]

@@ -7,7 +7,7 @@ import pickle
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +79,8 @@ def read_batches(archive: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for member in members:
             name = member.name.removeprefix(MEMBERS)
             if member.isfile() and name in BATCHES:
-                batches[name] = _BatchUnpickler(members.extractfile(member)).load()
+                # Python 2 wrote the batches: its strings are bytes.
+                batches[name] = _BatchUnpickler(members.extractfile(member), encoding="bytes").load()
     for name in BATCHES:
         batch = batches.pop(name)
         images = batch[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
@@ -88,9 +89,6 @@ def read_batches(archive: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 class _BatchUnpickler(pickle.Unpickler):
     """Builds dictionaries, lists, numbers, bytes and NumPy arrays, and refuses to load any other class or function."""
-
-    def __init__(self, file: BinaryIO):
-        super().__init__(file, encoding="bytes")  # Python 2 wrote the batches
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in PICKLED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +18,6 @@ class ImageFiles:
         root: the folder that contains the class folders.
         folders: the name of each class folder, in the order of the class names.
         packed: for each class, the paths of its files below its folder, joined by zero bytes (which no path contains).
-        counts: int64 (n_classes,), the number of files of each class.
         digest: SHA-256, 64 hex digits, of the root and of the names, sizes and modification times of all files.
         base: the image folder, which contains the folders of all splits.
         n_bytes: the size of all files together.
@@ -26,10 +26,14 @@ class ImageFiles:
     root: bytes
     folders: tuple[bytes, ...]
     packed: tuple[bytes, ...]
-    counts: np.ndarray
     digest: str
     base: bytes
     n_bytes: int
+
+    @functools.cached_property
+    def counts(self) -> np.ndarray:
+        """The number of files of each class, int64 (n_classes,)."""
+        return np.array([len(_unpacked(names)) for names in self.packed], np.int64)
 
     def __len__(self) -> int:
         return int(self.counts.sum())
@@ -49,13 +53,11 @@ class ImageFiles:
         """Return the files except those at these positions."""
         if not positions:
             return self
-        left_out, start, packed, counts = set(positions), 0, [], []
+        left_out, start, packed = set(positions), 0, []
         for names, count in zip(self.packed, self.counts, strict=True):
-            kept = [name for at, name in enumerate(_unpacked(names), start) if at not in left_out]
+            packed.append(b"\0".join(name for at, name in enumerate(_unpacked(names), start) if at not in left_out))
             start += int(count)
-            packed.append(b"\0".join(kept))
-            counts.append(len(kept))
-        return replace(self, packed=tuple(packed), counts=np.array(counts, np.int64))
+        return replace(self, packed=tuple(packed))
 
 
 def _unpacked(names: bytes) -> list[bytes]:

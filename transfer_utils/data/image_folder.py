@@ -10,34 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from transfer_utils.data.image_files import ImageFiles
 from transfer_utils.data.images import is_picture
 from transfer_utils.errors import UserError
 from transfer_utils.utils.text import counted, printable
 
 # The extensions of the formats that ``decode_image`` reads.
-EXTENSIONS = frozenset(
-    (
-        *(b".png", b".apng", b".jpg", b".jpeg", b".jpe", b".jfif", b".gif", b".bmp", b".dib", b".webp", b".avif"),
-        *(b".tif", b".tiff", b".ppm", b".pgm", b".pbm", b".pnm", b".jp2", b".j2k", b".ico", b".tga"),
-    )
-)
+EXTENSIONS = frozenset(b".png .apng .jpg .jpeg .jpe .jfif .gif .bmp .dib .webp .avif .tif .tiff .ppm .pgm".split())
+EXTENSIONS |= frozenset(b".pbm .pnm .jp2 .j2k .ico .tga".split())
 HEIC = {".heic", ".heif", ".hif"}
 HEIC_ADVICE = (
     "HEIC files cannot be read: convert them to JPEG first, with the export of a photo viewer or with "
     "`magick mogrify -format jpg *.heic`."
 )
-SPLIT_FOLDERS = {
-    b"train": "train",
-    b"training": "train",
-    b"validation": "validation",
-    b"valid": "validation",
-    b"val": "validation",
-    b"test": "test",
-    b"testing": "test",
-}
+SPLIT_FOLDERS = {b"train": "train", b"training": "train", b"test": "test", b"testing": "test"}
+SPLIT_FOLDERS |= dict.fromkeys((b"validation", b"valid", b"val"), "validation")
 SYSTEM_NAMES = {b"__macosx", b"thumbs.db", b"desktop.ini"}  # left by macOS and Windows, like hidden files
 
 MAX_KINDS = 8  # extensions of ignored files that are named
@@ -114,11 +101,9 @@ class _Survey:
             read = f"Read {counted(len(self.nested), 'image')} from folders inside class folders"
             notes.append(f"{read}, for example {self.name(min(self.nested))}.")
         if self.loose:
-            are = counted(
-                len(self.loose), "picture beside the class folders was", "pictures beside the class folders were"
-            )
-            example = self.name(min(self.loose))
-            notes.append(f"{are} not read, for example {example}: put each into the folder of its class.")
+            n = len(self.loose)
+            are = f"{counted(n, 'picture')} beside the class folders {'was' if n == 1 else 'were'} not read"
+            notes.append(f"{are}, for example {self.name(min(self.loose))}: put each into the folder of its class.")
         if kinds := sum(self.ignored.values(), Counter()):
             files = counted(kinds.total(), "file that is", "files that are")
             advice = f" {HEIC_ADVICE}" if HEIC & set(kinds) else ""
@@ -137,10 +122,8 @@ def _list(survey: _Survey) -> FolderListing:
     for place in {survey.root, *places.values()}:
         survey.loose += _pictures(place)
     if not classes:
-        layouts = "<split>/<class>/* or <class>/*"
-        raise UserError(
-            f"The image folder {printable(survey.root)} holds no class folders; its layout must be {layouts}."
-        )
+        problem = "holds no class folders; its layout must be <split>/<class>/* or <class>/*"
+        raise UserError(f"The image folder {printable(survey.root)} {problem}.")
     if len(classes) == 1:
         where = printable(places["train"])
         raise UserError(f"{where} must hold at least two classes, got only {printable(classes[0])!r}.")
@@ -174,10 +157,7 @@ def _unwrapped(survey: _Survey) -> bytes:
     An unpacked archive often is a folder that contains nothing but another one.
     """
     place = survey.root
-    while True:
-        folders = _folders(place, survey)
-        if len(folders) != 1 or _split_of(min(folders)) or _pictures(place):
-            break
+    while len(folders := _folders(place, survey)) == 1 and not _split_of(min(folders)) and not _pictures(place):
         [inner] = folders.values()
         if not _folders(inner, survey):
             break
@@ -233,7 +213,7 @@ def _pictures(place: bytes) -> list[bytes]:
 
 
 def _list_split(place: bytes, classes: list[bytes], folders: dict[bytes, bytes], survey: _Survey) -> ImageFiles:
-    digest, packed, counts, n_bytes = hashlib.sha256(place), [], [], 0
+    digest, packed, n_bytes = hashlib.sha256(place), [], 0
     for name in classes:
         digest.update(b"\0\0" + name)
         names = _image_names(folders[name], survey) if name in folders else []
@@ -243,9 +223,7 @@ def _list_split(place: bytes, classes: list[bytes], folders: dict[bytes, bytes],
             n_bytes += status.st_size
             survey.empty[folders[name]] += not status.st_size
         packed.append(b"\0".join(names))
-        counts.append(len(names))
-    counts = np.array(counts, np.int64)
-    return ImageFiles(place, tuple(classes), tuple(packed), counts, digest.hexdigest(), survey.root, n_bytes)
+    return ImageFiles(place, tuple(classes), tuple(packed), digest.hexdigest(), survey.root, n_bytes)
 
 
 def _image_names(folder: bytes, survey: _Survey) -> list[bytes]:
@@ -259,20 +237,17 @@ def _image_names(folder: bytes, survey: _Survey) -> list[bytes]:
                 name = os.path.join(inner, entry.name)
                 if is_hidden(entry.name):
                     continue
-                if entry.is_dir():
-                    if entry.is_symlink():  # it may lead back to a folder that contains it
-                        survey.links.add(entry.path)
-                    else:
-                        waiting.append(name)
-                elif _leads_out(entry, survey.root):
+                # A link to a folder may lead back to one that contains it.
+                if _leads_out(entry, survey.root) or (entry.is_symlink() and entry.is_dir()):
                     survey.links.add(entry.path)
+                elif entry.is_dir():
+                    waiting.append(name)
+                elif entry.is_file() and _is_image_file(entry):
+                    names.append(name)
+                    if inner:
+                        survey.nested.append(entry.path)
                 elif entry.is_file():
-                    if _is_image_file(entry):
-                        names.append(name)
-                        if inner:
-                            survey.nested.append(entry.path)
-                    else:
-                        ignored[_extension(entry.name)] += 1
+                    ignored[_extension(entry.name)] += 1
     return sorted(names)
 
 
@@ -304,14 +279,12 @@ def _check_classes(classes: Sequence[bytes], splits: dict[str, ImageFiles], surv
             few += [f"{printable(name)!r} ({listed - empty}{files})"] * (listed - empty < needed)
             continue
         heic = heic or bool(HEIC & set(kinds))
-        only = f", only {_kinds(kinds)}" if kinds else ""
-        where = f"{printable(place)}{only}"
+        where = printable(place) + (f", only {_kinds(kinds)}" if kinds else "")
         problems.append(f"Class {printable(name)!r} has no images to train on: there are none in {where}.")
     for split, listed in splits.items():
         if not len(listed):
             problems.append(f"The {split} split has no images: there are none in {printable(listed.root)}.")
-            loose = [path for path in survey.loose if os.path.dirname(path) == listed.root]
-            if loose:
+            if loose := [path for path in survey.loose if os.path.dirname(path) == listed.root]:
                 problems.append(f"It holds {counted(len(loose), 'picture')} that must lie in class folders.")
     if heic:
         problems.append(HEIC_ADVICE)

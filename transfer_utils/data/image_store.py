@@ -70,7 +70,6 @@ def decode_folder(listed: ImageFiles, side: int, folder: Path, progress: Progres
         listed: the files; they are decoded again if a name, size or modification time changes.
         side: of the stored images, in pixels.
         folder: contains the stores.
-        progress: called with a description, the number of files done and the total.
 
     Raises:
         UserError: no file could be decoded, a file cannot be read, or the disk is too full.
@@ -110,12 +109,8 @@ def open_or_build(base: Path, decode: Callable[[], Iterable[Chunk]]) -> ImageSto
 
     def matches(note: Note, sha256: str) -> bool:
         about = note["about"]
-        hashes = (about[PIXELS], about[LABELS])
-        return (
-            "skipped_at" in about
-            and note["sha256"] == _digest(json.dumps(about))
-            and hashes == (sha256, files.sha256_of(labels_path))
-        )
+        complete = "skipped_at" in about and note["sha256"] == _digest(json.dumps(about))
+        return complete and (about[PIXELS], about[LABELS]) == (sha256, files.sha256_of(labels_path))
 
     mapped, note = open_array(base.with_name(base.name + PIXELS), pixels, make_note, matches)
     images = np.asarray(mapped)  # a plain array: every batch cut from an np.memmap would be one too

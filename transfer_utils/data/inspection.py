@@ -6,9 +6,10 @@ Nothing is changed or left out: the findings name the files, and a person decide
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,8 @@ class Picture(NamedTuple):
     """One readable picture.
 
     Attributes:
-        path: of the file.
-        name: its path below the image folder, with ``/``, safe to print.
-        split, label: the split and the number of the class.
+        name: the path of the file below the image folder, with ``/``, safe to print.
+        label: the number of the class.
         width, height, mode: as in the file.
         digest: of the content of the file, 16 bytes.
         look: what is compared with other pictures.
@@ -58,7 +58,6 @@ class Inspection:
     """What was found in an image folder.
 
     Attributes:
-        folder: its path.
         class_names: in the order of the labels.
         pictures: those that can be read.
         unreadable: a sentence for each file that cannot.
@@ -85,11 +84,11 @@ class Inspection:
     def groups_of(self, paths: Sequence[str | Path]) -> np.ndarray:
         """Return a number for each of these pictures, int (n,), equal for copies and pictures that look alike."""
         position = {path: at for at, path in enumerate(paths)}
-        groups = np.arange(len(paths))
+        pairs = []
         for group in [*self.copies, *self.similar]:
-            members = [position[picture.path] for picture in group if picture.path in position]
-            groups[np.isin(groups, groups[members])] = groups[members].min(initial=len(paths))
-        return groups
+            known = [position[picture.path] for picture in group if picture.path in position]
+            pairs += itertools.pairwise(known)
+        return connected(pairs, len(paths))
 
     def splits(self) -> list[str]:
         return list(dict.fromkeys(["train", *(picture.split for picture in self.pictures)]))
@@ -110,9 +109,6 @@ class Inspection:
 def inspect_folder(folder: str | os.PathLike, progress: Progress | None = None) -> Inspection:
     """Read every picture of an image folder and return what was found.
 
-    Args:
-        progress: called with a description, the number of files done and the total.
-
     Raises:
         UserError: the folder is not a usable image folder, or none of its pictures can be read.
     """
@@ -131,16 +127,15 @@ def inspect_folder(folder: str | os.PathLike, progress: Progress | None = None) 
                 progress("Inspecting pictures", min(start + FILES_AT_ONCE, len(files)), len(files))
     if not pictures:
         raise UserError(f"None of the {len(files)} images can be read. The first problem: {unreadable[0]}.")
-    copies = _groups(_copies(pictures), pictures)
-    first_at = {picture.digest: at for at, picture in reversed(list(enumerate(pictures)))}
-    different = [pictures[at] for at in sorted(first_at.values())]
+    first_at: dict[bytes, int] = {}  # the position of the first picture of each content
+    copies = _groups([(first_at.setdefault(p.digest, at), at) for at, p in enumerate(pictures)], pictures)
+    different = [pictures[at] for at in first_at.values()]
     pairs = list(similar_pairs([picture.look for picture in different]))
     notes = list(listing.notes)
     if len(pairs) >= MAX_PAIRS:
         notes.append(f"At least {MAX_PAIRS:,} pairs of pictures look alike: no more were looked for.")
-    similar = _groups(pairs, different)
     where = printable(os.fspath(Path(folder).expanduser()))
-    return Inspection(where, listing.class_names, pictures, unreadable, notes, copies, similar)
+    return Inspection(where, listing.class_names, pictures, unreadable, notes, copies, _groups(pairs, different))
 
 
 def across_splits(group: Sequence[Picture]) -> bool:
@@ -164,15 +159,6 @@ def _look(file: tuple[str, str, str, int]) -> Picture | str:
     width, height, mode = measure_image(path) or (0, 0, "?")
     digest = hashlib.blake2b(content, digest_size=16).digest()
     return Picture(path, name, split, label, width, height, mode, digest, look_of(pixels))
-
-
-def _copies(pictures: Sequence[Picture]) -> Iterator[tuple[int, int]]:
-    """Yield a pair of positions for each picture whose file has the content of an earlier one."""
-    first: dict[bytes, int] = {}
-    for at, picture in enumerate(pictures):
-        original = first.setdefault(picture.digest, at)
-        if original != at:
-            yield original, at
 
 
 def _groups(pairs: Iterable[tuple[int, int]], pictures: Sequence[Picture]) -> list[list[Picture]]:

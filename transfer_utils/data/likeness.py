@@ -25,7 +25,6 @@ REACH, MIN_SHIFTED, MIN_HALF_SIZE = 4, 0.96, 0.8
 NEIGHBOURS, CELLS = 10, 8
 MIN_CONTRAST = 4.0  # grey levels, the standard deviation below which a picture is plain
 VERIFIED = 2_000  # pairs shifted at a time
-AT_ONCE = 256  # images resized at a time
 
 LOOK_SIDE, THUMBNAIL_SIDE = 32, 16  # pixels
 
@@ -45,9 +44,17 @@ class Look(NamedTuple):
 
 
 def look_of(pixels: np.ndarray) -> Look:
-    """Return what is compared of a picture, uint8 (32, 32, 3)."""
+    """Return what is compared of a picture, uint8 (32, 32, 3).
+
+    The hash is dHash (Krawetz 2013, hackerfactor.com): brightness and contrast do not change it.
+    """
     grey = Image.fromarray(pixels).convert("L")
-    return Look(_difference_hash(grey), _thumbnail(grey), np.asarray(grey))
+    small = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), np.int16)
+    bits = int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
+    levels = np.asarray(grey.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX), np.float32).ravel()
+    levels = levels - levels.mean()
+    length = float(np.linalg.norm(levels))
+    return Look(bits, levels / length if length > 1 else np.zeros_like(levels), np.asarray(grey))
 
 
 def similar_pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
@@ -57,13 +64,8 @@ def similar_pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
 
 
 def groups_of_images(images: np.ndarray) -> np.ndarray:
-    """Return a number for each image, int (n,), equal for images that look alike.
-
-    Args:
-        images: uint8 (n, side, side, 3), 0-255.
-    """
-    starts = range(0, len(images), AT_ONCE)
-    looks = [look_of(small) for start in starts for small in resize_images(images[start : start + AT_ONCE], LOOK_SIDE)]
+    """Return a number for each image, uint8 (n, side, side, 3): int (n,), equal for images that look alike."""
+    looks = [look_of(resize_images(image[None], LOOK_SIDE)[0]) for image in images]
     return connected(similar_pairs(looks), len(images))
 
 
@@ -76,23 +78,10 @@ def connected(pairs: Iterable[tuple[int, int]], n: int) -> np.ndarray:
     return scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
 
 
-def _difference_hash(grey: Image.Image) -> int:
-    """Return the dHash of a picture (Krawetz 2013, hackerfactor.com): brightness and contrast do not change it."""
-    small = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), np.int16)
-    return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
-
-
-def _thumbnail(grey: Image.Image) -> np.ndarray:
-    levels = np.asarray(grey.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX), np.float32).ravel()
-    levels = levels - levels.mean()
-    length = float(np.linalg.norm(levels))
-    return levels / length if length > 1 else np.zeros_like(levels)
-
-
 def _same_hash(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
     bits = np.array([look.bits for look in looks], np.uint64)
     thumbnails = np.array([look.thumbnail for look in looks])
-    rows = max(1, COMPARED // max(1, len(bits)))
+    rows = max(1, COMPARED // len(bits))
     for start in range(0, len(bits), rows):
         differing = np.bitwise_count(bits[start : start + rows, None] ^ bits[None, start:])
         one, other = np.nonzero(np.triu(differing <= MAX_BITS, k=1))
@@ -132,14 +121,9 @@ def _nearest(coarse: np.ndarray) -> np.ndarray:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, reach: int) -> np.ndarray:
-    """Return the highest correlation of grey levels over the shifts of pictures against each other, float32 (m,).
+    """Return the highest correlation of pictures ``a`` and ``b``, (m, side, side), over their shifts: float32 (m,).
 
-    Args:
-        a, b: (m, side, side).
-        reach: of the shifts in both directions, in pixels.
-
-    Returns:
-        float32 (m,); 0 where what overlaps is plain.
+    They are shifted by up to ``reach`` pixels in both directions. It is 0 where what overlaps is plain.
     """
     a, b, side = a.astype(np.float32), b.astype(np.float32), a.shape[1]
     best = np.zeros(len(a), np.float32)

@@ -56,13 +56,9 @@ def photo_halves(half: str) -> tuple[np.ndarray, ...]:
         raise ValueError(f'half must be "left" or "right", got {half!r}')
     from sklearn.datasets import load_sample_image
 
-    halves = []
-    for name in PHOTOS:
-        photo = load_sample_image(name)
-        middle = photo.shape[1] // 2
-        part = (photo[:, :middle] if half == "left" else photo[:, middle:]).copy()
+    halves = [np.split(load_sample_image(name), 2, axis=1)[half == "right"].copy() for name in PHOTOS]
+    for part in halves:
         part.flags.writeable = False
-        halves.append(part)
     return tuple(halves)
 
 
@@ -108,13 +104,10 @@ def paint(background: np.ndarray, mask: np.ndarray, rng: np.random.Generator) ->
 
 
 def recoloured_crop(rng: np.random.Generator) -> np.ndarray:
-    """Return a background of the source task: a crop of a left half, rescaled, turned and recoloured at random.
+    """Return a background of the source task, float64 (32, 32, 3), 0-255: a recoloured crop of a left half.
 
-    Crops of 16 to 128 px are resized to 32 px; half of them are inverted; the channels are permuted, scaled and
-    shifted. Without this variety, the network would learn the two photographs.
-
-    Returns:
-        float64 (32, 32, 3), 0-255.
+    Crops of 16 to 128 px are resized to 32 px and turned; half of them are inverted; the channels are permuted, scaled
+    and shifted. Without this variety, the network would learn the two photographs.
     """
     side = int(np.exp(rng.uniform(np.log(16), np.log(128))))
     crop = random_crop(photo_halves("left"), rng, side)
@@ -127,11 +120,7 @@ def recoloured_crop(rng: np.random.Generator) -> np.ndarray:
 
 
 def fractal_noise(rng: np.random.Generator) -> np.ndarray:
-    """Return the other background of the source task: coloured fractal noise, a weighted sum of smooth octaves.
-
-    Returns:
-        float64 (32, 32, 3), 0-255.
-    """
+    """Return the other background, float64 (32, 32, 3), 0-255: coloured fractal noise, a sum of smooth octaves."""
     persistence = rng.uniform(0.3, 1.1)
     noise = np.zeros((3, SIDE, SIDE))
     for octave, k in enumerate((2, 4, 8, 16, 32)):

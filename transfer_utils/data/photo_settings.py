@@ -45,15 +45,11 @@ class PhotoSettings(NamedTuple):
         size = f"about {self.side} px" if self.side else "unknown size"
         stored = "their own size" if config.stored_size == self.side else f"the network reads {config.image_size} px"
         turned = "turned, zoomed, " if config.rotation or config.zoom else ""
-        views = (
-            f"{turned}shifted and mirrored in {counted(config.cached_views, 'view')}"
-            if config.augment
-            else "as they are"
-        )
+        augmented = f"{turned}shifted and mirrored in {counted(config.cached_views, 'view')}"
         return (
             f"For {counted(sum(self.images.values()), 'image')} of {size}, {n:,} of them to train on: "
             f"stored_size {config.stored_size} ({stored}), batch_size {config.batch_size} and epochs_stage2 "
-            f"{config.epochs_stage2} (for their number), {views}."
+            f"{config.epochs_stage2} (for their number), {augmented if config.augment else 'as they are'}."
         )
 
 

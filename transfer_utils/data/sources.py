@@ -24,8 +24,6 @@ CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 CIFAR10_TRAIN = 50_000  # the first 50,000 of the 60,000 images are the training images
 CIFAR10_SIDE = 32
 
-DIGITS_TEST_SHARE = 0.3
-
 
 @dataclass(frozen=True)
 class Source:
@@ -96,14 +94,12 @@ def _photo_digits(side: int) -> Source:
     images, labels, class_names = render_digits()
     images = resize_images(images, side)
     # The test images do not depend on the seed of the run, so that runs with different seeds can be compared.
-    train, test = train_test_split(np.arange(len(labels)), test_size=DIGITS_TEST_SHARE, random_state=0, stratify=labels)
-    parts = {split: _in_memory(images[rows], labels[rows]) for split, rows in (("train", train), ("test", test))}
+    train, test = train_test_split(np.arange(len(labels)), test_size=0.3, random_state=0, stratify=labels)
+    parts = {}
+    for split, rows in (("train", train), ("test", test)):
+        digest = hashlib.sha256(images[rows].tobytes() + labels[rows].astype("<i8").tobytes())
+        parts[split] = ImageStore(images[rows], labels[rows], digest.hexdigest())
     return Source("photo-digits", class_names, parts)
-
-
-def _in_memory(images: np.ndarray, labels: np.ndarray) -> ImageStore:
-    digest = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes())
-    return ImageStore(images, labels, digest.hexdigest())
 
 
 def _cifar10(config: RunConfig, progress: Progress | None) -> Source:

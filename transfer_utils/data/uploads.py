@@ -22,7 +22,7 @@ from transfer_utils.collection import (
     check_upload,
     checked_name,
 )
-from transfer_utils.data.archives import PictureArchive, is_archive
+from transfer_utils.data.archives import is_archive, read_archive
 from transfer_utils.data.image_folder import EXTENSIONS, HEIC, HEIC_ADVICE
 from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
@@ -86,17 +86,17 @@ class _Keeper:
             self._refused.append(str(error))
 
     def _take_archive(self, path: Path, name: str, class_name: str) -> None:
-        with PictureArchive(path, name, MAX_FILES, MAX_FILE_BYTES, MAX_BYTES) as archive:
-            class_of = self._classes_for(archive.folders(), name) if not class_name else {}
-            for member in archive:
-                if isinstance(member, str):
-                    self._refused.append(member)
-                    continue
-                target = class_name or class_of[member.folder]
-                try:
-                    self._keep(target, member.name, member.content, len(member.content))
-                except UserError as error:
-                    self._refused.append(str(error))
+        folders, pictures = read_archive(path, name, MAX_FILES, MAX_FILE_BYTES, MAX_BYTES)
+        class_of = self._classes_for(folders, name) if not class_name else {}
+        for member in pictures:
+            if isinstance(member, str):
+                self._refused.append(member)
+                continue
+            target = class_name or class_of[member.folder]
+            try:
+                self._keep(target, member.name, member.content, len(member.content))
+            except UserError as error:
+                self._refused.append(str(error))
 
     def _classes_for(self, folders: list[str], name: str) -> dict[str, str]:
         """Return the class for each folder of an archive; those that do not exist yet are created.
@@ -156,11 +156,7 @@ class _Keeper:
 
 
 def _thumbnail(content: bytes, name: str) -> bytes:
-    """Return a picture as a small square JPEG file.
-
-    Raises:
-        BadImage: it cannot be decoded, or has too many pixels.
-    """
+    """Return a picture as a small square JPEG file; ``BadImage`` as in ``decode_image``."""
     buffer = io.BytesIO()
     Image.fromarray(decode_image(content, THUMBNAIL_SIDE, name)).save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
     return buffer.getvalue()

@@ -78,8 +78,7 @@ def write_demo(
     pictures = {f"{number}.png": _thumbnail(Path(path), classifier) for number, path in enumerate(examples, 1)}
     for name, content in demo_files(classifier, pictures, cache_dir, progress).items():
         write_bytes(folder / name, content)
-    page = _environment().get_template("page.html.j2").render(_values(classifier, pictures, ""))
-    write_bytes(folder / PAGE_NAME, page.encode())
+    write_bytes(folder / PAGE_NAME, _render("page.html.j2", classifier, pictures, "").encode())
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     log(f"Wrote {folder / PAGE_NAME} and what it loads, {format_bytes(size)}, for any web server. To try it here:")
     log(f"python -m http.server --bind 127.0.0.1 --directory {folder} 8000, then open http://127.0.0.1:8000.")
@@ -110,10 +109,7 @@ def read_classifier(path: Path) -> Classifier:
 def demo_files(
     classifier: Classifier, examples: Mapping[str, bytes], cache_dir: str = "", progress: Progress | None = None
 ) -> dict[str, bytes]:
-    """Return the files that a page loads, by their paths below its folder.
-
-    Args:
-        examples: PNG files by name.
+    """Return the files that a page loads, by their paths below its folder; ``examples`` are PNG files by name.
 
     Raises:
         UserError: LiteRT.js is neither in the cache nor available from the npm registry.
@@ -133,24 +129,21 @@ def demo_fragment(classifier: Classifier, examples: Iterable[str], folder: str) 
         examples: the names of the example files.
         folder: the address, seen from that page, of the folder with the files; it ends in a slash.
     """
-    return _environment().get_template("demo.html.j2").render(_values(classifier, examples, folder))
+    return _render("demo.html.j2", classifier, examples, folder)
 
 
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+def _render(template: str, classifier: Classifier, examples: Iterable[str], folder: str) -> str:
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(WEB), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-
-
-def _values(classifier: Classifier, examples: Iterable[str], folder: str) -> dict[str, object]:
-    return {
-        "files": folder,
-        "side": classifier.side,
-        "classes": classifier.classes,
-        "not_sure": classifier.not_sure_below > 0,
-        "facts": short_card(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
-        "examples": [f"{folder}examples/{name}" for name in examples],
-    }
+    return environment.get_template(template).render(
+        files=folder,
+        side=classifier.side,
+        classes=classifier.classes,
+        not_sure=classifier.not_sure_below > 0,
+        facts=short_card(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
+        examples=[f"{folder}examples/{name}" for name in examples],
+    )
 
 
 def _model_of_run(path: Path) -> Path:

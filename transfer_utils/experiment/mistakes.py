@@ -25,15 +25,10 @@ def name_mistakes(test: Predictions, session: RunSession) -> None:
     """
     if not test.names:
         return
-    classes, wrong = session.record.dataset["class_names"], test.mistakes()
+    classes, confidence = session.record.dataset["class_names"], test.confidence()
     rows = [
-        (
-            printable(test.names[at]),
-            classes[test.labels[at]],
-            classes[test.predicted[at]],
-            float(test.probabilities[at, test.predicted[at]]),
-        )
-        for at in wrong
+        (printable(test.names[at]), classes[test.labels[at]], classes[test.predicted[at]], confidence[at])
+        for at in test.mistakes()
     ]
     text = io.StringIO(newline="")
     csv.writer(text).writerows(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from filelock import Timeout
@@ -87,19 +86,14 @@ def _compute(session: RunSession) -> Run:
     return Run(session.record, session.folder / RECORD_NAME)
 
 
-@contextmanager
-def _one_process(config: RunConfig, log: Log) -> Iterator[None]:
+def _one_process(config: RunConfig, log: Log) -> AbstractContextManager:
     """Keep other processes that reuse runs away from runs of these options; wait while one of them computes."""
     options_lock = configuration_lock(config)
     try:
-        options_lock.acquire()
+        return options_lock.acquire()
     except Timeout:
         log("Another process is computing a run of these options: waiting for it.")
-        options_lock.acquire(timeout=-1)
-    try:
-        yield
-    finally:
-        options_lock.release()
+        return options_lock.acquire(timeout=-1)
 
 
 def _write_copies(run: Run, config: RunConfig, log: Log) -> None:

@@ -41,9 +41,9 @@ class RunSession:
     config: RunConfig
     folder: Path
     record: RunRecord
-    progress: Progress | None = None
-    log: Log = print
-    _lock: FileLock | None = None
+    progress: Progress | None
+    log: Log
+    _lock: FileLock
     _started: float = field(default_factory=time.monotonic)
     _seconds_before: float = 0.0  # of earlier sessions
 
@@ -72,8 +72,7 @@ class RunSession:
 
     def release(self) -> None:
         """Let other processes have the run's folder."""
-        if self._lock:
-            self._lock.release()
+        self._lock.release()
 
     def restart_if_changed(self, what: str, before: str | None, now: str) -> None:
         """Discard what earlier sessions trained if it was trained on something else.

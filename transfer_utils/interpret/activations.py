@@ -20,8 +20,6 @@ from transfer_utils.features import extract_features
 from transfer_utils.models.networks import batch_norms
 from transfer_utils.training.linear_head import solve_head
 
-PROBE_HOLD_OUT = 0.2  # share of the training images that select the L2 strength of a probe
-
 
 class Probe(NamedTuple):
     """Accuracy of a linear classifier on the pooled activations of one layer, in [0, 1], with its 95 % interval."""
@@ -136,10 +134,10 @@ def probe_by_depth(
     train = dataset.train.part(np.arange(min(max_train, len(dataset.train))))
     validation = dataset.validation.part(np.arange(min(max_validation, len(dataset.validation))))
     one_hot = np.eye(len(dataset.class_names), dtype="float32")[train.labels]
-    # Every fifth image of each class, so that both parts have every class even with a handful of labels.
+    # Every fifth image of each class selects, so that both parts have every class even with a handful of labels.
     rank = np.empty(len(train), int)
     rank[np.argsort(train.labels, kind="stable")] = np.arange(len(train))
-    selects = rank % round(1 / PROBE_HOLD_OUT) == 0
+    selects = rank % 5 == 0
     x_train, x_validation = (pooled_activations(model, split, config, layer_names) for split in (train, validation))
     probes = []
     for name, x in x_train.items():

@@ -14,36 +14,22 @@ BLOCK = re.compile(r"(expanded_conv|block_\d+|conv\d+_block\d+|block\d+[a-z]?)(?
 
 
 class BlockCost(NamedTuple):
-    """Size and cost of one block.
+    """Size and cost of one block."""
 
-    Attributes:
-        block: name of the block; ``stem`` comes before the first block, ``top`` after the last.
-        layers: number of layers.
-        parameters: number of weights, including the BatchNorm statistics.
-        multiply_adds: multiply-adds per image of the convolutions and dense layers.
-        shape: output shape, (h, w, channels).
-    """
-
-    block: str
+    block: str  # its name; ``stem`` comes before the first block, ``top`` after the last
     layers: int
-    parameters: int
-    multiply_adds: int
-    shape: tuple[int, ...]
+    parameters: int  # including the BatchNorm statistics
+    multiply_adds: int  # per image, of the convolutions and dense layers
+    shape: tuple[int, ...]  # of the output, (h, w, channels)
 
 
 class Reach(NamedTuple):
-    """Receptive field of one layer.
-
-    Attributes:
-        stride: input pixels between two neighbouring positions.
-        receptive_field: side, in input pixels, of the area that a position depends on; infinite after global pooling.
-        side: positions along one side of the map.
-    """
+    """Receptive field of one layer."""
 
     layer: str
-    stride: int
-    receptive_field: float
-    side: int
+    stride: int  # input pixels between two neighbouring positions
+    receptive_field: float  # side, in input pixels, of the area behind a position; infinite after global pooling
+    side: int  # positions along one side of the map
 
 
 def cost_by_block(base: keras.Model) -> list[BlockCost]:

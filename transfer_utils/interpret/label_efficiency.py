@@ -8,7 +8,7 @@ The validation split only measures the accuracy. The test split is not used.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -51,7 +51,6 @@ def measure_label_efficiency(
         draws: random draws per level; in one draw, the images of a smaller level are part of those of a larger one.
         on_all: a completed run of the CNN on all labels of these data; its model is used instead of a new one, also if
             its epoch was selected on the validation split.
-        progress: called with (title, done, total).
 
     Raises:
         UserError: a level or ``draws`` is below 1.
@@ -64,42 +63,37 @@ def measure_label_efficiency(
     config.check_baseline()
     config = config.model_copy(update={"labels_per_class": 0, "selection": "none"})
     dataset = load_dataset(config)
-    probe, cnn = _Probe(dataset, config, progress), _CNN(dataset, config, on_all)
+    probe_accuracy, cnn = _probe(dataset, config, progress), _CNN(dataset, config, on_all)
     labels, points = dataset.train.labels, []
-    tasks = _tasks(np.bincount(labels), levels, draws)
-    for done, (level, draw) in enumerate(tasks, start=1):
-        if done == len(tasks):
-            positions, steps = np.arange(len(labels)), 0
-        else:
-            positions, steps = draw_labels(labels, level, config.seed, draw), round(STEPS * math.sqrt(level))
-        points.append(LabelEfficiencyPoint("transfer", level, draw, probe.accuracy(positions)))
+    class_sizes = np.bincount(labels)
+    tasks = [
+        (level, draw, draw_labels(labels, level, config.seed, draw), round(STEPS * math.sqrt(level)))
+        for level in levels
+        if 2 * level <= class_sizes.min()
+        for draw in range(draws)
+    ]
+    tasks.append((round(float(class_sizes.mean())), 0, np.arange(len(labels)), 0))
+    for done, (level, draw, positions, steps) in enumerate(tasks, start=1):
+        points.append(LabelEfficiencyPoint("transfer", level, draw, probe_accuracy(positions)))
         points.append(LabelEfficiencyPoint("baseline", level, draw, cnn.accuracy(positions, draw, steps)))
         if progress:
             progress("label efficiency", done, len(tasks))
     return points
 
 
-def _tasks(class_sizes: np.ndarray, levels: list[int], draws: int) -> list[tuple[int, int]]:
-    """Return pairs (labels per class, number of the draw); the last pair stands for all labels."""
-    drawn = [(level, draw) for level in levels if 2 * level <= class_sizes.min() for draw in range(draws)]
-    return [*drawn, (round(float(class_sizes.mean())), 0)]
+def _probe(dataset: Dataset, config: RunConfig, progress: Progress | None) -> Callable[[np.ndarray], float]:
+    """Return a function from positions of training images, int (m,), to the validation accuracy of a probe of them."""
+    extractor, n_classes = build_feature_extractor(config), len(dataset.class_names)
+    train, validation = (
+        (np.asarray(extract_features(extractor, split, config, progress=progress)), split.one_hot(n_classes))
+        for split in (dataset.train, dataset.validation)
+    )
 
+    def accuracy(positions: np.ndarray) -> float:
+        drawn = tuple(array[positions] for array in train)
+        return solve_head(drawn, validation, config.label_smoothing, select=False).val_accuracy
 
-class _Probe:
-    """The linear probe on frozen features, which are computed once."""
-
-    def __init__(self, dataset: Dataset, config: RunConfig, progress: Progress | None):
-        extractor, n_classes = build_feature_extractor(config), len(dataset.class_names)
-        self.train, self.validation = (
-            (np.asarray(extract_features(extractor, split, config, progress=progress)), split.one_hot(n_classes))
-            for split in (dataset.train, dataset.validation)
-        )
-        self.label_smoothing = config.label_smoothing
-
-    def accuracy(self, positions: np.ndarray) -> float:
-        """Return the accuracy on validation of the probe of the training images at these positions, int (m,)."""
-        drawn = tuple(array[positions] for array in self.train)
-        return solve_head(drawn, self.validation, self.label_smoothing, select=False).val_accuracy
+    return accuracy
 
 
 class _CNN:

@@ -24,25 +24,17 @@ from transfer_utils.utils.progress import Progress
 LABEL_FOLDS = 5
 MIN_MARGIN = 0.5  # between the probabilities of the class that a picture looks like and of its label
 NEIGHBOURS = 20  # to the last of these, the distance of a picture is measured, so that nineteen of a kind are found too
-FEWEST_PICTURES = 20
 MAX_COMPARED = 10_000  # pictures with which each is compared, spread over all
 OUTLYING = 3.5  # robust deviations above the median distance (Iglewicz and Hoaglin 1993, How to detect outliers)
 
 
 class DoubtfulLabel(NamedTuple):
-    """A label that the other pictures contradict.
+    """A label that the other pictures contradict."""
 
-    Attributes:
-        at: the position of the picture.
-        suggested: the class that it looks like.
-        probability: of this class, in [0, 1], from a head that was not trained on this picture.
-        margin: by which it exceeds the probability of the label.
-    """
-
-    at: int
-    suggested: int
-    probability: float
-    margin: float
+    at: int  # position of the picture
+    suggested: int  # class that it looks like
+    probability: float  # of this class, in [0, 1], from a head that was not trained on this picture
+    margin: float  # by which it exceeds the probability of the label
 
 
 def folder_features(
@@ -90,20 +82,18 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
     # The strength of L2 is one number: chosen on the fold that is judged, it cannot learn the labels there.
     probabilities = out_of_fold(features[judged], one_hot, _folds(labels, groups), select=True)
     rows = np.arange(len(labels))
-    thresholds = np.array([probabilities[labels == place, place].mean() for place in range(len(classes))])
+    thresholds = [probabilities[labels == place, place].mean() for place in range(len(classes))]
     counting = np.where(probabilities >= thresholds, probabilities, 0)
     suggested = counting.argmax(axis=1)
     margin = probabilities[rows, suggested] - probabilities[rows, labels]
-    doubtful = np.flatnonzero((counting[rows, suggested] > 0) & (suggested != labels) & (margin >= MIN_MARGIN))
-    return [
-        DoubtfulLabel(
-            int(judged[row]),
-            int(classes[suggested[row]]),
-            float(probabilities[row, suggested[row]]),
-            float(margin[row]),
-        )
-        for row in doubtful[np.argsort(-margin[doubtful], kind="stable")]
-    ]
+    doubtful = np.flatnonzero((counting[rows, suggested] > 0) & (margin >= MIN_MARGIN))
+    doubtful = doubtful[np.argsort(-margin[doubtful], kind="stable")]
+    found = []
+    for row in doubtful:
+        other = suggested[row]
+        probability = float(probabilities[row, other])
+        found.append(DoubtfulLabel(int(judged[row]), int(classes[other]), probability, float(margin[row])))
+    return found
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -120,20 +110,19 @@ def _folds(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:
     """Return the positions of pictures that are far from all others, the farthest first, and how far they are.
 
-    The distance is that to the 20th nearest neighbour, or that of a quarter of fewer pictures, between features of
-    length 1 (Sun et al. 2022, ICML, "Out-of-distribution detection with deep nearest neighbors"), here in robust
-    deviations above the median of all pictures. Fewer than 20 pictures are not judged.
+    The distance is that to the 20th nearest neighbour between features of length 1 (Sun et al. 2022, ICML, "Out-of-
+    distribution detection with deep nearest neighbors"), here in robust deviations above the median of all pictures.
+    Without 20 neighbours, none is judged.
     """
     from sklearn.neighbors import NearestNeighbors  # importing scikit-learn takes a second
 
     n = len(features)
-    if n < FEWEST_PICTURES:
+    if n <= NEIGHBOURS:
         return []
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
     compared = np.linspace(0, n - 1, min(MAX_COMPARED, n)).astype(int)
-    index = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(
-        unit[compared]
-    )  # the nearest of most is the picture itself
+    # One more, because the nearest of most is the picture itself.
+    index = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(unit[compared])
     distance = index.kneighbors(unit)[0][:, -1]
     median = np.median(distance)
     spread = 1.4826 * np.median(np.abs(distance - median))  # of a normal distribution, its standard deviation

@@ -27,12 +27,11 @@ class Engine:
 
     Attributes:
         kind: the engine that runs, ``"litert"`` or ``"keras"``.
-        reason: why that one, in a few words.
         shape: of one output, without the batch.
     """
 
     def __init__(self, model: keras.Model, kind: str = "auto", batch: int = LITERT_BATCH, maps: bool = False):
-        self.kind, self.reason = choose_engine(kind)
+        self.kind, _ = choose_engine(kind)
         self.shape = tuple(model.outputs[0].shape[1:])
         self._model = model
         self._run = LiteRT(convert(model, batch, maps=maps), maps) if self.kind == "litert" else None

@@ -14,7 +14,21 @@ import keras
 from keras import layers, ops
 
 
-class FoldedConvolution(layers.Layer):
+class StandIn(layers.Layer):
+    """A layer in the place of another one, whose weights it uses."""
+
+    suffix = ""  # of its name
+
+    def __init__(self, original: layers.Layer) -> None:
+        super().__init__(name=f"{original.name}_{self.suffix}")
+        self.original = original
+        self.built = True
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return self.original.compute_output_shape(input_shape)
+
+
+class FoldedConvolution(StandIn):
     """A convolution and the frozen BatchNorm after it, in one step; both keep their own weights.
 
     Args:
@@ -25,13 +39,14 @@ class FoldedConvolution(layers.Layer):
         ValueError: the BatchNorm is trainable at the time of a call.
     """
 
+    suffix = "folded"
+
     def __init__(self, convolution: layers.Layer, batch_norm: layers.BatchNormalization) -> None:
-        super().__init__(name=f"{convolution.name}_folded")
-        self.convolution, self.batch_norm = convolution, batch_norm
-        self.built = True
+        super().__init__(convolution)
+        self.batch_norm = batch_norm
 
     def call(self, maps: keras.KerasTensor) -> keras.KerasTensor:
-        convolution, norm = self.convolution, self.batch_norm
+        convolution, norm = self.original, self.batch_norm
         if norm.trainable:
             raise ValueError(
                 f"{norm.name} must be frozen while it is folded, got trainable=True: fold the network again."
@@ -53,43 +68,26 @@ class FoldedConvolution(layers.Layer):
             return _matrix_product(maps, kernel * scale, shift)
         return ops.add(ops.conv(maps, kernel * scale, *geometry), shift)
 
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return self.convolution.compute_output_shape(input_shape)
 
+class PointwiseConvolution(StandIn):
+    """A 1x1 convolution, a ``Conv2D`` without an activation, channels last, as a matrix product."""
 
-class PointwiseConvolution(layers.Layer):
-    """A 1x1 convolution as a matrix product.
-
-    Args:
-        convolution: a ``Conv2D`` without an activation, channels last, with its own weights.
-    """
-
-    def __init__(self, convolution: layers.Conv2D) -> None:
-        super().__init__(name=f"{convolution.name}_pointwise")
-        self.convolution = convolution
-        self.built = True
+    suffix = "pointwise"
 
     def call(self, maps: keras.KerasTensor) -> keras.KerasTensor:
-        return _matrix_product(maps, self.convolution.kernel, self.convolution.bias)
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return self.convolution.compute_output_shape(input_shape)
+        return _matrix_product(maps, self.original.kernel, self.original.bias)
 
 
-class FusedBatchNorm(layers.Layer):
-    """A BatchNorm that is trained by TensorFlow's fused kernel; in inference mode it is Keras's.
+class FusedBatchNorm(StandIn):
+    """A float32 BatchNorm of maps (n, h, w, channels) with gamma and beta, trained by TensorFlow's fused kernel.
 
-    Args:
-        batch_norm: a float32 BatchNorm of maps (n, h, w, channels) with gamma and beta, with its own weights.
+    In inference mode it is Keras's.
     """
 
-    def __init__(self, batch_norm: layers.BatchNormalization) -> None:
-        super().__init__(name=f"{batch_norm.name}_fused")
-        self.batch_norm = batch_norm
-        self.built = True
+    suffix = "fused"
 
     def call(self, maps: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
-        norm = self.batch_norm
+        norm = self.original
         if not (training and norm.trainable):
             return norm(maps, training=False)
         import tensorflow as tf
@@ -100,9 +98,6 @@ class FusedBatchNorm(layers.Layer):
         for moving, found in ((norm.moving_mean, mean), (norm.moving_variance, variance * (values - 1) / values)):
             moving.assign(norm.momentum * moving + (1 - norm.momentum) * found)
         return normed
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return input_shape
 
 
 def with_fast_layers(model: keras.Model) -> keras.Model:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from transfer_utils.errors import UserError
+from transfer_utils.models.file_checks import first_line
 from transfer_utils.utils.machine import available_cores
 from transfer_utils.utils.text import format_bytes
 
@@ -121,7 +122,7 @@ def open_content(content: bytes, path: Path) -> LiteRT:
     except ImportError:
         raise UserError("ai-edge-litert is not available for this machine; use the .keras file instead.") from None
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path} cannot be loaded as a model: {str(error).splitlines()[0][:200]}") from None
+        raise UserError(f"{path} cannot be loaded as a model: {first_line(error)}") from None
     if len(model.shape) != 1:
         raise UserError(f"{path} must return one row of probabilities per image, got the shape {model.shape}.")
     return model
@@ -137,7 +138,7 @@ def convert(
     """Convert ``model`` to a LiteRT file that takes uint8 pixels (batch_size, side, side, 3) and returns float32.
 
     Args:
-        model: takes pixels (n, side, side, 3), 0-255, or feature maps.
+        model: takes pixels (n, side, side, 3), 0-255.
         batch_size: the fixed number of images per call.
         precision: ``float32``; ``float16``, which halves the size of the weights; or ``int8`` for weights and
             activations, whose ranges are measured on ``calibration``.

@@ -16,7 +16,7 @@ from keras import layers
 from transfer_utils.config import ALL_LAYERS, RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models.fast_layers import layer_inputs, with_fast_layers
-from transfer_utils.models.weights import load_weights
+from transfer_utils.models.weights import keras_backbone, load_weights
 from transfer_utils.utils.progress import Progress
 
 # Keras's MobileNetV2 has momentum 0.999: after 1,000 steps with small batches its moving statistics still lag behind
@@ -50,10 +50,7 @@ def build_backbone(config: RunConfig, progress: Progress | None = None) -> tuple
     Raises:
         UserError: the weights are unavailable or do not fit.
     """
-    application = getattr(keras.applications, config.backbone)
-    width = {"alpha": config.alpha} if config.backbone == "MobileNetV2" else {}
-    side = config.image_size
-    base = application(include_top=False, weights=None, input_shape=(side, side, 3), **width)
+    base = keras_backbone(config, config.image_size)
     if config.weights == "random":
         _initialize(base, config.seed)
     return base, load_weights(base, config, progress)
@@ -71,17 +68,11 @@ def build_preprocessing(backbone: str, input_range: str = "backbone") -> list[la
         return [layers.Rescaling(1 / 127.5, offset=-1.0, name="to_minus_one_one")]
     if backbone in ("ResNet50", "VGG16"):
         # A fixed 1x1 convolution swaps the channels and subtracts the mean; unlike a Lambda, it can be reloaded safely.
-        swap = np.eye(3, dtype="float32")[::-1].reshape(1, 1, 3, 3)
-        return [
-            layers.Conv2D(
-                3,
-                1,
-                trainable=False,
-                name="to_bgr_less_mean",
-                kernel_initializer=_constant(swap),
-                bias_initializer=_constant(-np.array(IMAGENET_MEAN_BGR, "float32")),
-            )
-        ]
+        swap, shift = np.eye(3, dtype="float32")[::-1].reshape(1, 1, 3, 3), -np.array(IMAGENET_MEAN_BGR, "float32")
+        # Nested lists can be saved, unlike arrays.
+        kernel, bias = (keras.initializers.Constant(values.tolist()) for values in (swap, shift))
+        options = {"kernel_initializer": kernel, "bias_initializer": bias, "trainable": False}
+        return [layers.Conv2D(3, 1, name="to_bgr_less_mean", **options)]
     return []
 
 
@@ -99,8 +90,8 @@ def build_feature_extractor(config: RunConfig | None = None, base: keras.Model |
     config = config or RunConfig()
     base = base or build_backbone(config)[0]
     base.trainable = False
-    pixels = keras.Input((config.stored_size, config.stored_size, 3), name="pixels")
-    return keras.Model(pixels, _pooled(_backbone_of(pixels, base, config)), name="feature_extractor")
+    pixels, maps = _on_pixels(base, config)
+    return keras.Model(pixels, _pooled(maps), name="feature_extractor")
 
 
 def build_top_classifier(n_features: int, n_classes: int, config: RunConfig | None = None) -> keras.Model:
@@ -129,14 +120,13 @@ def build_top_classifier(n_features: int, n_classes: int, config: RunConfig | No
 
 def build_full_model(base: keras.Model, head: keras.Model, config: RunConfig) -> keras.Model:
     """Join a backbone and a head (shared layers): 0-255 pixels to class probabilities."""
-    pixels = keras.Input((config.stored_size, config.stored_size, 3), name="pixels")
-    return keras.Model(pixels, head(_pooled(_backbone_of(pixels, base, config))), name="transfer_model")
+    pixels, maps = _on_pixels(base, config)
+    return keras.Model(pixels, head(_pooled(maps)), name="transfer_model")
 
 
 def build_trunk(trunk: keras.Model, config: RunConfig) -> keras.Model:
     """Put resizing and preprocessing before a frozen trunk (shared layers): 0-255 pixels to boundary activations."""
-    pixels = keras.Input((config.stored_size, config.stored_size, 3), name="pixels")
-    return keras.Model(pixels, _backbone_of(pixels, trunk, config), name="pixel_trunk")
+    return keras.Model(*_on_pixels(trunk, config), name="pixel_trunk")
 
 
 def build_tail_extractor(tail: keras.Model) -> keras.Model:
@@ -267,17 +257,15 @@ def _initialize(base: keras.Model, seed: int) -> None:
             layer.kernel.assign(type(initializer).from_config(options)(layer.kernel.shape, layer.kernel.dtype))
 
 
-def _constant(value: np.ndarray) -> keras.initializers.Initializer:
-    return keras.initializers.Constant(value.tolist())  # nested lists, which can be saved, unlike an array
-
-
-def _backbone_of(pixels: keras.KerasTensor, base: keras.Model, config: RunConfig) -> keras.KerasTensor:
+def _on_pixels(base: keras.Model, config: RunConfig) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return an input of 0-255 pixels, and what ``base`` makes of them after resizing and preprocessing."""
+    pixels = keras.Input((config.stored_size, config.stored_size, 3), name="pixels")
     # Keras calls Resizing with training=True by default and passes that on to the layers after it: dropout would be
     # active in every plain call of the model.
     x = layers.Resizing(config.image_size, config.image_size, name="resize")(pixels, training=False)
     for layer in build_preprocessing(config.backbone, config.input_range):
         x = layer(x)
-    return base(x)
+    return pixels, base(x)
 
 
 def _pooled(maps: keras.KerasTensor) -> keras.KerasTensor:

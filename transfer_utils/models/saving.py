@@ -15,7 +15,7 @@ import keras
 
 from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.errors import UserError
-from transfer_utils.models.weights import check_declared_size, check_h5
+from transfer_utils.models.file_checks import check_declared_size, check_h5, first_line
 from transfer_utils.records import MAX_RECORD_BYTES, RECORD_NAME, RunRecord, UnreadableRecord, read_record
 from transfer_utils.utils.files import replacing, write_bytes, write_json
 from transfer_utils.utils.keras_private import save_h5, without_memory
@@ -67,7 +67,7 @@ def load_model(path: str | Path) -> keras.Model:
     except UserError:
         raise
     except Exception as error:  # Keras raises many types of exceptions for a file that is not a model
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         if "could not be deserialized" in reason:
             reason = "it uses a layer that is not Keras's own, or one of another version of Keras."
         raise UserError(f"{path} cannot be loaded as a model: {reason}") from None

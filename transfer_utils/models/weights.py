@@ -1,7 +1,7 @@
 """The weights of a backbone: ImageNet, the shipped photo-letters weights, a file, or random.
 
-Weight files are untrusted: their structure and values are checked before a layer gets them, files that link to other
-files are refused, and the SHA-256 of a download is stored when it is first used.
+Weight files are untrusted: their structure and values are checked (see also ``file_checks``), and the SHA-256 of a
+download is stored when it is first used.
 """
 
 from __future__ import annotations
@@ -10,26 +10,20 @@ import hashlib
 import json
 import warnings
 import zipfile
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import BinaryIO
 
-import h5py
 import keras
 import numpy as np
 
 from transfer_utils.config import RunConfig
 from transfer_utils.errors import UserError
+from transfer_utils.models.file_checks import check_h5, damaged, first_line
 from transfer_utils.utils.download import download
-from transfer_utils.utils.files import cache_folder, keras_home, lock, replacing, set_aside, write_json
+from transfer_utils.utils.files import cache_folder, keras_home, lock, replacing, write_json
 from transfer_utils.utils.progress import Progress
-from transfer_utils.utils.text import format_bytes
 
 LETTERS_FILE = "letters_mobilenetv2_0.35.npz"
-
-# Content that a file may declare, as a multiple of its size: weights hardly compress, a zip bomb compresses by 1,000.
-MAX_EXPANSION = 100
 
 # Where keras.applications gets its weights; it stores them under the same names, in <keras home>/models.
 IMAGENET_SERVER = "https://storage.googleapis.com/"
@@ -88,25 +82,25 @@ def imagenet_weights(config: RunConfig, progress: Progress | None = None) -> lis
     with lock(cache_folder(config.cache_dir) / "weights" / path.name):
         download(path, [imagenet_address(config)], name, advice, progress=progress)
         check_h5(path)
-        donor = _keras_imagenet_model(config, path)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Keras warns that it uses the weights of size 224, as intended
+                donor = keras_backbone(config, None, "imagenet")
+        except Exception as error:  # h5py and Keras raise many types of exceptions for a file that does not fit
+            raise damaged(path, error) from None
     values = donor.get_weights()
     if not all(np.isfinite(value).all() for value in values):
-        raise _damaged(path, ValueError("it contains values that are not finite"))
+        raise damaged(path, ValueError("it contains values that are not finite"))
     if config.backbone == "EfficientNetB0":
         _fold_in_rescaling(donor, values)
     return values
 
 
-def _keras_imagenet_model(config: RunConfig, path: Path) -> keras.Model:
-    """Return the backbone with its ImageNet weights, which Keras reads from ``path``."""
+def keras_backbone(config: RunConfig, side: int | None, weights: str | None = None) -> keras.Model:
+    """Return the backbone of ``keras.applications``, without its classifier, for images (n, side, side, 3)."""
     application = getattr(keras.applications, config.backbone)
     width = {"alpha": config.alpha} if config.backbone == "MobileNetV2" else {}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Keras warns that it uses the weights of size 224, as intended
-            return application(include_top=False, weights="imagenet", input_shape=(None, None, 3), **width)
-    except Exception as error:  # h5py and Keras raise many types of exceptions for a file that does not fit
-        raise _damaged(path, error) from None
+    return application(include_top=False, weights=weights, input_shape=(side, side, 3), **width)
 
 
 def _fold_in_rescaling(donor: keras.Model, values: list[np.ndarray]) -> None:
@@ -146,10 +140,8 @@ def load_weights_file(base: keras.Model, path: Path) -> None:
             warnings.simplefilter("ignore")  # Keras warns about empty groups; a missing weight is an error anyway
             base.load_weights(path)
     except Exception as error:  # h5py and Keras raise many types of exceptions for a file that does not fit
-        raise UserError(f"{path} does not hold the weights of this backbone: {_first_line(error)}") from None
-    for weight in base.weights:
-        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
-            raise UserError(f"{path} is damaged: {weight.path} contains values that are not finite.")
+        raise UserError(f"{path} does not hold the weights of this backbone: {first_line(error)}") from None
+    _check_finite(path, base, base.get_weights())
 
 
 def save_weights_npz(base: keras.Model, path: Path) -> None:
@@ -175,7 +167,7 @@ def load_weights_npz(base: keras.Model, path: Path) -> None:
         with np.load(path, allow_pickle=False) as archive:
             values = [archive[key].astype(np.float32) for key in sorted(archive.files)]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a weights file: {_first_line(error)}") from None
+        raise UserError(f"{path} is not a weights file: {first_line(error)}") from None
     shapes, expected = [value.shape for value in values], [tuple(weight.shape) for weight in base.weights]
     if shapes != expected:
         pairs = enumerate(zip(shapes, expected, strict=False))
@@ -186,10 +178,14 @@ def load_weights_npz(base: keras.Model, path: Path) -> None:
             f"{path} does not fit this backbone: expected {len(expected)} arrays, got {len(shapes)}"
             f"{different[0] if different else ''}."
         )
+    _check_finite(path, base, values)
+    _set_weights(base, values)
+
+
+def _check_finite(path: Path, base: keras.Model, values: list[np.ndarray]) -> None:
     for weight, value in zip(base.weights, values, strict=True):
         if not np.isfinite(value).all():
             raise UserError(f"{path} is damaged: {weight.path} contains values that are not finite.")
-    _set_weights(base, values)
 
 
 def _set_weights(base: keras.Model, values: list[np.ndarray]) -> None:
@@ -198,64 +194,6 @@ def _set_weights(base: keras.Model, values: list[np.ndarray]) -> None:
     for layer in base.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
-
-
-def check_h5(path: Path, content: BinaryIO | None = None) -> None:
-    """Refuse an HDF5 file that is damaged, declares an absurd size, or links to other files.
-
-    Args:
-        content: the opened HDF5 file, if ``path`` is an archive that contains it.
-
-    Raises:
-        UserError: with the reason; a damaged download is renamed first, so that the next run downloads it again.
-    """
-    try:
-        with h5py.File(content or path, "r") as file:
-            datasets = list(_datasets(path, "", file, set()))
-            check_declared_size(path, sum(dataset.nbytes for dataset in datasets))
-            for dataset in datasets:
-                dataset[()]  # a truncated file fails here and not in the middle of training
-    except UserError:
-        raise
-    except (OSError, KeyError, RuntimeError) as error:
-        raise _damaged(path, error) from None
-
-
-def check_declared_size(path: Path, n_bytes: int) -> None:
-    """Refuse a small file that declares much larger content, before memory is allocated for it.
-
-    Raises:
-        UserError: ``n_bytes`` is more than 100 times the size of the file.
-    """
-    size = path.stat().st_size
-    if n_bytes > MAX_EXPANSION * size:
-        raise UserError(
-            f"{path} is refused: it has {format_bytes(size)} but declares {format_bytes(n_bytes)} of content, "
-            f"more than {MAX_EXPANSION} times as much."
-        )
-
-
-def _datasets(path: Path, name: str, group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
-    """Yield every dataset below ``group``; ``seen`` collects where in the file they and their groups are."""
-    for key in group:
-        link = group.get(key, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            raise UserError(f"{path} is refused: {name}/{key} links to another file.")
-        if isinstance(link, h5py.SoftLink):
-            raise UserError(f"{path} is refused: {name}/{key} is a soft link, which Keras weights do not contain.")
-        item = group[key]
-        address = h5py.h5o.get_info(item.id).addr
-        if address in seen:  # a few groups that contain each other can make more paths than anyone can follow
-            raise UserError(f"{path} is refused: {name}/{key} is linked twice.")
-        seen.add(address)
-        if isinstance(item, h5py.Group):
-            yield from _datasets(path, f"{name}/{key}", item, seen)
-        elif not isinstance(item, h5py.Dataset):
-            raise UserError(f"{path} is refused: {name}/{key} is neither a group nor a dataset.")
-        elif item.external or item.is_virtual:
-            raise UserError(f"{path} is refused: {name}/{key} stores its values in another file.")
-        else:
-            yield item
 
 
 def sha256_of_weights(model: keras.Model) -> str:
@@ -268,31 +206,18 @@ def sha256_of_weights(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
-    """Return the error for a damaged file; rename the file if it is a download of Keras."""
-    message = f"{path} is damaged ({_first_line(error)})."
-    if path.parent == keras_home() / "models":
-        try:
-            aside = set_aside(path)
-        except OSError:
-            return UserError(f"{message} Replace it with an intact copy.")
-        message += f" It was renamed to {aside.name}; run again to download it, or put an intact copy in its place."
-    return UserError(message)
-
-
 def _check_first_use(config: RunConfig, digest: str) -> None:
     """Store the hash of a download at its first use, and refuse a file that has changed since.
 
     Keras does not publish a hash for every file.
     """
-    path = cache_folder(config.cache_dir) / "weights" / "seen.json"
-    name = imagenet_path(config).name
+    path, file = cache_folder(config.cache_dir) / "weights" / "seen.json", imagenet_path(config)
     with lock(path):
         digests = _read_digests(path)
-        first = digests.setdefault(name, digest)
+        first = digests.setdefault(file.name, digest)
         if first != digest:
             raise UserError(
-                f"The weights in {imagenet_path(config)} have changed since their first use: "
+                f"The weights in {file} have changed since their first use: "
                 f"SHA-256 {digest[:12]}…, before {first[:12]}…. "
                 f"If you changed the file on purpose, remove its line from {path}."
             )
@@ -300,10 +225,10 @@ def _check_first_use(config: RunConfig, digest: str) -> None:
 
 
 def _read_digests(path: Path) -> dict[str, str]:
-    if not path.exists():
-        return {}
     try:
         digests = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
     except (ValueError, RecursionError):
         digests = None
     if isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values()):
@@ -312,7 +237,3 @@ def _read_digests(path: Path) -> dict[str, str]:
         f"{path} is damaged and is written again: the weights are not compared with their first use.", stacklevel=2
     )
     return {}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -15,42 +15,29 @@ from transfer_utils.records import RunRecord
 from transfer_utils.results.curves import fell_back
 from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SERIES
 
-SPLIT_STYLES = {
-    "validation": {"color": SERIES[0], "marker": "o", "linestyle": "-"},
-    "test": {"color": SERIES[1], "marker": "s", "linestyle": "--", "markerfacecolor": PAPER},
-}
-SHIFTS = {"validation": -0.06, "test": 0.06}  # so that the intervals of both splits at one setting do not overlap
-
 
 @styled
-def plot_accuracy_by_setting(
-    accuracies: Mapping[str, Mapping[str, Sequence[float]]], setting: str, title: str
-) -> Figure:
-    """Draw accuracy over the settings of one option, in their order, with 95 % intervals: one line per split.
+def plot_accuracy_by_setting(accuracies: Mapping[str, Sequence[float]], setting: str, title: str) -> Figure:
+    """Draw validation accuracy over the settings of one option, in their order, with 95 % intervals.
 
     Args:
-        accuracies: for each split (``validation``, ``test``) and setting, the mean and the ends of its interval.
+        accuracies: for each setting, the mean and the ends of its interval.
         setting: label of the horizontal axis.
-        title: title of the figure.
 
     Raises:
-        UserError: there is no split, or a split without settings.
+        UserError: there is no setting.
     """
-    if not accuracies or not all(accuracies.values()):
-        raise UserError("accuracies must hold at least one split, each with at least one setting")
+    if not accuracies:
+        raise UserError("accuracies must hold at least one setting, got none")
     figure, axes = canvas(WIDTH * 0.8, 4.2)
-    for split, by_setting in accuracies.items():
-        style = {"capsize": 4, "elinewidth": 1.2, "markersize": 7, **SPLIT_STYLES[split]}
-        places = np.arange(len(by_setting)) + SHIFTS[split] * (len(accuracies) > 1)
-        mean, low, high = np.array([list(estimate)[:3] for estimate in by_setting.values()]).T
-        axes.errorbar(places, mean, [mean - low, high - mean], label=split, **style)
-        if split == "validation":
-            for i, (place, value) in enumerate(zip(places, mean, strict=True)):
-                offset = (-7, -15) if i and value < mean[i - 1] else (-7, 7)  # away from the line
-                axes.annotate(f"{100 * value:.1f} %", (place, value), offset, textcoords="offset points", ha="right")
-    names = next(iter(accuracies.values()))
-    axes.set_xticks(range(len(names)), [sanitize(name, 24) for name in names])
-    axes.set_xlim(-0.55, len(names) - 0.55)
+    style = {"color": SERIES[0], "marker": "o", "markersize": 7, "capsize": 4, "elinewidth": 1.2}
+    mean, low, high = np.array([list(estimate)[:3] for estimate in accuracies.values()]).T
+    axes.errorbar(range(len(mean)), mean, [mean - low, high - mean], label="validation", **style)
+    for place, value in enumerate(mean):
+        offset = (-7, -15) if place and value < mean[place - 1] else (-7, 7)  # away from the line
+        axes.annotate(f"{100 * value:.1f} %", (place, value), offset, textcoords="offset points", ha="right")
+    axes.set_xticks(range(len(mean)), [sanitize(name, 24) for name in accuracies])
+    axes.set_xlim(-0.55, len(mean) - 0.55)
     axes.margins(y=0.14)
     axes.grid(False, axis="x")
     axes.yaxis.set_major_formatter(PERCENT)

@@ -64,10 +64,7 @@ PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:g} %")
 def save_figure(figure: Figure, path: str | os.PathLike, alt: str) -> None:
     """Write a figure as PNG, atomically; the same figure always gives the same bytes.
 
-    Args:
-        figure: returned by a ``plot_*`` function.
-        path: the file to write.
-        alt: a description of the figure for readers who cannot see it; stored in the PNG as ``Description``.
+    ``alt`` describes the figure for readers who cannot see it, and is stored in the PNG as ``Description``.
 
     Raises:
         UserError: ``alt`` is blank.

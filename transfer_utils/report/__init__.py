@@ -4,8 +4,5 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={
-        "article": ["write_report"],
-        "comparison": ["analysis", "draw_comparison"],
-    },
+    submod_attrs={"article": ["write_report"], "comparison": ["analysis", "draw_comparison"]},
 )

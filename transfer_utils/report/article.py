@@ -12,17 +12,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markdown_it import MarkdownIt
 
 from transfer_utils.errors import UserError
 from transfer_utils.records import Listing, load_runs
 from transfer_utils.report import facts, sides
-from transfer_utils.report.cards import TEMPLATES
+from transfer_utils.report.cards import environment, tidy
 from transfer_utils.report.figures import draw_figures, figures_of
 from transfer_utils.report.readme import results_table, with_tables
 from transfer_utils.results import claims, formatting
-from transfer_utils.results.curves import collapsed, first_reaching, replay_patience
+from transfer_utils.results.curves import collapsed, first_reaching
 from transfer_utils.results.summary import OPPONENTS, Results, collect, difference
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.files import write_bytes
@@ -92,8 +91,9 @@ def article(results: Results) -> str:
     Raises:
         UserError: a run or a number is missing, or a sentence of the template no longer fits the numbers.
     """
-    text = _environment().get_template("blog_post.md.j2").render(_values(results))
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # left over from parts that do not apply
+    templates = environment()
+    templates.tests["collapsed"] = collapsed
+    return tidy(templates.get_template("blog_post.md.j2").render(_values(results)))
 
 
 def page(markdown: str) -> str:
@@ -101,7 +101,8 @@ def page(markdown: str) -> str:
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     body = body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     title = markdown.splitlines()[0].removeprefix("# ")
-    return _environment().get_template("page.html.j2").render(title=title, body=body.strip())
+    template = environment(keep_trailing_newline=True).get_template("page.html.j2")
+    return template.render(title=title, body=body.strip())  # markdown-it has escaped the body
 
 
 def readme(text: str, results: Results, listing: Listing) -> str:
@@ -141,19 +142,6 @@ def _as_list(table: Sequence[str]) -> str:
     return "".join(f"- **{first}** – {others}\n" for others, first in cells)
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the article is Markdown; markdown-it escapes the HTML of the page
-    )
-    environment.tests["collapsed"] = collapsed
-    return environment
-
-
 def _values(results: Results) -> dict[str, Any]:
     """Return the values and functions that the template uses."""
     alts = figures_of(results)
@@ -171,7 +159,6 @@ def _values(results: Results) -> dict[str, Any]:
         "holds": facts.holds,
         "difference": difference,
         "first_reaching": first_reaching,
-        "replay": replay_patience,
         "optimizers": claims.optimizers,
         "ln": math.log,
         "names": MODEL_NAMES,

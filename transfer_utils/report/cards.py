@@ -30,7 +30,6 @@ from transfer_utils.utils.text import MISSING, as_label, as_text, counted, finit
 MODEL_CARD, DATA_CARD = "model-card.md", "data-card.md"
 MAX_LISTED_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
 PRECISIONS = ("float32", "float16", "int8")
-TEMPLATES = Path(__file__).parent / "templates"
 METRICS_OF = {"validation": "val", "test": "test"}  # how the names of the metrics of a split begin
 USES = {"train": "training", "validation": "validation", "test": "the test"}  # of the splits
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
@@ -131,17 +130,24 @@ def _network(row: Row) -> str:
     return ", ".join(part for part in parts if part not in ("", MISSING))
 
 
+def environment(**options: Any) -> jinja2.Environment:
+    """Return Jinja's environment of the templates of the report; what they write is escaped only on request."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    options |= {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    return jinja2.Environment(loader=loader, **options)
+
+
+def tidy(text: str) -> str:
+    """Return Markdown without the blank lines that the parts of a template leave which do not apply."""
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
 def _rendered(template: str, record: RunRecord, **values: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"md": _md, "percent": percent, "duration": duration}
-    environment.globals |= {"table": markdown_table, "with_interval": with_interval}
+    templates = environment()
+    templates.filters |= {"md": _md, "percent": percent, "duration": duration}
+    templates.globals |= {"table": markdown_table, "with_interval": with_interval}
     config = recorded_config(record.config)
-    made = {
+    shown = {
         "record": record,
         "images": _images(record),
         "classes": _class_names(record),
@@ -155,8 +161,7 @@ def _rendered(template: str, record: RunRecord, **values: Any) -> str:
         "hashed": "weights at the start",
         "command": as_text(config.command() if config else record.command, 2000),
     }
-    text = environment.get_template(template).render(made | values)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # left over from parts that do not apply
+    return tidy(templates.get_template(template).render(shown | values))
 
 
 def _model_metadata(record: RunRecord, name: str) -> dict[str, Any]:
@@ -186,10 +191,7 @@ def _data_metadata(record: RunRecord) -> dict[str, Any]:
     total = sum(images.values())
     splits = [{"name": split, "num_examples": n} for split, n in images.items()]
     labels = {str(i): as_text(name) for i, name in enumerate(record.dataset.get("class_names") or [])}
-    features = [
-        {"name": "image", "dtype": "image"},
-        {"name": "label", "dtype": {"class_label": {"names": labels}}},
-    ]
+    features = [{"name": "image", "dtype": "image"}, {"name": "label", "dtype": {"class_label": {"names": labels}}}]
     return {
         "license": "unknown",
         "pretty_name": _data_name(record),

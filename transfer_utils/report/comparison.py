@@ -6,8 +6,8 @@ from pathlib import Path
 
 from transfer_utils.evaluation import difference_interval, mcnemar
 from transfer_utils.records import Run, RunRecord, unpack_bits
-from transfer_utils.results.curves import first_reaching, timeline
-from transfer_utils.results.formatting import markdown_table, p_value
+from transfer_utils.results.curves import first_reaching, overfitting, timeline
+from transfer_utils.results.formatting import bounded, markdown_table, p_value
 from transfer_utils.results.options import model_name
 
 ANALYSIS_NAME = "comparison.md"
@@ -19,20 +19,12 @@ def draw_comparison(transfer: Run, baseline: Run, folder: Path) -> list[Path]:
     from transfer_utils import plotting
 
     what = transfer.record.dataset.get("description", "the test images")
-    figures = {
-        "model_comparison.png": (
-            plotting.plot_model_comparison,
-            f"Accuracy and loss over the epochs on {what}: transfer learning and the CNN from scratch",
-        ),
-        "accuracy_comparison.png": (
-            plotting.plot_accuracy_comparison,
-            f"Validation and test accuracy on {what} with 95 % intervals: transfer learning and the CNN from scratch",
-        ),
-    }
-    paths = []
-    for name, (draw, alt) in figures.items():
-        plotting.save_figure(draw(transfer.record, baseline.record), folder / name, alt)
-        paths.append(folder / name)
+    models = "transfer learning and the CNN from scratch"
+    paths = [folder / "model_comparison.png", folder / "accuracy_comparison.png"]
+    curves = plotting.plot_model_comparison(transfer.record, baseline.record)
+    plotting.save_figure(curves, paths[0], f"Accuracy and loss over the epochs on {what}: {models}")
+    bars = plotting.plot_accuracy_comparison(transfer.record, baseline.record)
+    plotting.save_figure(bars, paths[1], f"Validation and test accuracy on {what} with 95 % intervals: {models}")
     return paths
 
 
@@ -42,10 +34,10 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
     hits = [unpack_bits(record.test_correct, n) for record in (transfer, baseline)]
     gain, test = difference_interval(*hits), mcnemar(*hits)
     cells = {
-        "test accuracy": lambda r: _percent(r, "test_end2end", "test_low", "test_high"),
-        "test accuracy, averaged views": lambda r: _percent(r, "test_tta", "test_tta_low", "test_tta_high"),
-        "validation accuracy": lambda r: _percent(r, "val_end2end", "val_low", "val_high"),
-        "training minus validation accuracy": _gap,
+        "test accuracy": lambda r: _percent(r, "test_end2end"),
+        "test accuracy, averaged views": lambda r: _percent(r, "test_tta"),
+        "validation accuracy": lambda r: _percent(r, "val_end2end"),
+        "training minus validation accuracy": lambda r: f"{overfitting(r):.1f} points",
         "calibration error (ECE)": lambda r: f"{100 * r.metrics['test_ece']:.1f} %",
         "epochs trained": lambda r: str(len(timeline(r))),
         "total seconds": lambda r: f"{r.timing_sec['total']:.0f}",
@@ -68,13 +60,9 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _percent(record: RunRecord, metric: str, low: str, high: str) -> str:
-    value, low, high = (100 * record.metrics[name] for name in (metric, low, high))
+def _percent(record: RunRecord, metric: str) -> str:
+    value, low, high = (100 * record.metrics[name] for name in bounded(metric))
     return f"{value:.1f} % ({low:.1f} to {high:.1f})"
-
-
-def _gap(record: RunRecord) -> str:
-    return f"{100 * (record.metrics['train_end2end'] - record.metrics['val_end2end']):.1f} points"
 
 
 def _catching_up(transfer: RunRecord, baseline: RunRecord) -> str:

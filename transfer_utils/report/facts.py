@@ -22,7 +22,7 @@ from transfer_utils.studies.spec import StudyGroup
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import MISSING
 
-PATIENCES = (3, 4, 5, 10, math.inf)
+PATIENCES = (3, 5, 8, 10, math.inf)
 SETTING_COLUMNS = ("question", "validation accuracy by setting", "runs of each")
 CLAIM_COLUMNS = ("published claim", "asks for", "our runs", "where they differ from its conditions", "verdict")
 FORGETTING_COLUMNS = ("learning rate", "augmentation", "letters before", "letters after", "change", "digits after")
@@ -136,13 +136,10 @@ def recipe(each: Configuration) -> str:
 
 def setting_groups(results: Results) -> list[StudyGroup]:
     """Return the groups of the study on record that vary options of transfer learning."""
-    # Patience is judged by replaying a curve: as an option it shortens stage 1 as well.
     recorded = [group for group in results.study.groups if len(results.groups.get(group.name, [])) > 1]
-    return [
-        group
-        for group in recorded
-        if "patience" not in group.grid and {each.kind for each in results.groups[group.name]} == {"transfer"}
-    ]
+    # Patience is judged by replaying a curve: as an option it shortens stage 1 as well.
+    recorded = [group for group in recorded if "patience" not in group.grid]
+    return [group for group in recorded if {each.kind for each in results.groups[group.name]} == {"transfer"}]
 
 
 def setting_rows(results: Results) -> list[list[str]]:
@@ -179,13 +176,29 @@ def forgotten(configuration: Configuration) -> Estimate:
     return difference(configuration, configuration, "source_after", of_b="source_before")
 
 
-def patience_rows(record: RunRecord) -> list[list[str]]:
-    """Return a row for each patience, replayed on the curve of a run that never stopped."""
-    stops = [replay_patience(record, patience) for patience in PATIENCES]
-    return [
-        [f"{patience:g}".replace("inf", "none"), str(epochs), str(best_epoch or "before"), percent(accuracy)]
-        for patience, epochs, best_epoch, accuracy in stops
-    ]
+def patience_rows(records: list[RunRecord]) -> list[list[str]]:
+    """Return a row for each patience, replayed on the curves of runs that never stopped; a cell lists them in order."""
+    rows = []
+    for patience in PATIENCES:
+        stops = [replay_patience(record, patience) for record in records]
+        epochs = ", ".join(str(stop.epochs) for stop in stops)
+        best = ", ".join(str(stop.best_epoch or "before") for stop in stops)
+        accuracies = ", ".join(percent(stop.val_accuracy) for stop in stops)
+        rows.append([f"{patience:g}".replace("inf", "none"), epochs, best, accuracies])
+    return rows
+
+
+def dips(records: list[RunRecord]) -> list[int]:
+    """Return for how many epochs the fine-tuning of each run is behind its start: the longest patience to end it there.
+
+    The runs never stopped. One that never gets ahead of its start is behind it for all its epochs.
+    """
+    behind = []
+    for record in records:
+        epochs = len(record.curves["stage2"]["val_loss"])
+        ahead = (patience - 1 for patience in range(1, epochs + 1) if replay_patience(record, patience).best_epoch)
+        behind.append(next(ahead, epochs))
+    return behind
 
 
 def claim_rows(evaluated: list[EvaluatedClaim]) -> list[list[str]]:
@@ -236,12 +249,10 @@ def holds(condition: Any, caller: Callable[[], str]) -> str:
 
 def _note(configuration: Configuration) -> str:
     """Name what became of a setting whose accuracy is not that of the kept weights."""
-    fates = {"diverged": _diverged, "collapsed": collapsed, "never better than its head": fell_back}
+    fates = {"collapsed": collapsed, "never better than its head": fell_back}
+    if any(record.status == "diverged" for record in configuration.records):
+        return " (diverged)"
     return next((f" ({fate})" for fate, met in fates.items() if any(map(met, configuration.records))), "")
-
-
-def _diverged(record: RunRecord) -> bool:
-    return record.status == "diverged"
 
 
 def _measured(measured: Estimate | None, unit: str) -> str:
@@ -253,6 +264,8 @@ def _measured(measured: Estimate | None, unit: str) -> str:
     match unit:
         case "points":
             text = points(measured)
+        case "%" if low < 0:
+            text = f"{mean:.1f} % ({low:.1f} to {high:.1f})".replace("-", "−")
         case "%":
             text = percent(Estimate(mean / 100, low / 100, high / 100, n))
         case _:

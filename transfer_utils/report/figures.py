@@ -38,7 +38,7 @@ def _over_time(results: Results) -> Figure:
     return plotting.plot_accuracy_over_time(*records, models=list(compared))
 
 
-def _confusion(results: Results) -> Figure:
+def _matrix(results: Results) -> Figure:
     record = sides(results)["transfer"].first
     return plotting.plot_confusion_matrix(record.confusion_matrix, record.dataset["class_names"])
 
@@ -55,26 +55,24 @@ def _label_efficiency(results: Results) -> Figure:
 
 def _depth(results: Results) -> Figure:
     trained = {name: each.trained for name, each in depths(results).items()}
-    return plotting.plot_accuracy_by_setting({"validation": trained}, "layers unfrozen", "How deep to fine-tune")
+    return plotting.plot_accuracy_by_setting(trained, "layers unfrozen", "How deep to fine-tune")
 
 
 def _learning_rate(results: Results) -> Figure:
     trained = {rate(each.config.learning_rate_stage2): each.trained for each in results.groups["learning_rate"]}
-    return plotting.plot_accuracy_by_setting(
-        {"validation": trained}, "learning rate of stage 2", "How fast to fine-tune"
-    )
+    return plotting.plot_accuracy_by_setting(trained, "learning rate of stage 2", "How fast to fine-tune")
 
 
 def _fine_tunings(results: Results) -> Figure:
     group = results.groups["learning_rate"]
     curves = {rate(each.config.learning_rate_stage2): fine_tuning_curve(each.records).tolist() for each in group}
-    return plotting.plot_fine_tunings({f"learning rate {value}": curve for value, curve in curves.items()})
+    return plotting.plot_fine_tunings({f"learning rate {name}": curve for name, curve in curves.items()})
 
 
-def _image_size(results: Results) -> Figure:
-    by_size = {each.config.image_size: each for each in results.groups["image_size"]}
-    trained = {size: each.trained for size, each in by_size.items()}
-    return plotting.plot_size_and_time(trained, {size: each.milliseconds for size, each in by_size.items()})
+def _sizes(results: Results) -> Figure:
+    group = results.groups["image_size"]
+    trained = {each.config.image_size: each.trained for each in group}
+    return plotting.plot_size_and_time(trained, {each.config.image_size: each.milliseconds for each in group})
 
 
 # The group of the study that a figure needs, what draws it (None: `draw_comparison` does), and its alt text.
@@ -83,17 +81,9 @@ FIGURES = {
     "accuracy_over_time": ("", _over_time, "Validation accuracy over the seconds since the start, by model"),
     "model_comparison": ("", None, "Accuracy and loss of transfer learning and of the best CNN, epoch by epoch"),
     "accuracy_comparison": ("", None, "Validation and test accuracy of transfer learning and of the best CNN"),
-    "confusion_matrix": (
-        "",
-        _confusion,
-        "Which classes transfer learning takes for which, in percent of the true class",
-    ),
+    "confusion_matrix": ("", _matrix, "Which classes transfer learning takes for which, in percent of the true class"),
     "unfreezing_depth": ("depth", _depth, "Validation accuracy by the number of unfrozen layers, with 95 % intervals"),
     "learning_rate": ("learning_rate", _learning_rate, "Validation accuracy by learning rate, with 95 % intervals"),
     "collapse": ("learning_rate", _fine_tunings, "Validation accuracy over the epochs of stage 2, by learning rate"),
-    "image_size": (
-        "image_size",
-        _image_size,
-        "Validation accuracy by image size, and by the time to classify one image",
-    ),
+    "image_size": ("image_size", _sizes, "Validation accuracy by image size, and by the time to classify one image"),
 }

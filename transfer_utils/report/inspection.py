@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
-
-from transfer_utils.report.cards import TEMPLATES
-
-TEMPLATE = "inspection.html.j2"
+from transfer_utils.report.cards import environment
 
 
 def inspection_page(found: Mapping[str, Any]) -> str:
@@ -21,8 +17,4 @@ def inspection_page(found: Mapping[str, Any]) -> str:
             ``text`` and ``groups`` of ``pictures`` (``name``, ``place`` and ``image``, a data URI) with the number
             of those that are not ``shown``.
     """
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template(TEMPLATE).render(found)
+    return environment(autoescape=True).get_template("inspection.html.j2").render(found)

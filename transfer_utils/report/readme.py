@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from transfer_utils.errors import UserError
 from transfer_utils.records import RECORD_NAME, Run, RunRecord
 from transfer_utils.results.formatting import markdown_table, percent
-from transfer_utils.results.options import by_configuration, model_name, repeating_preset
-from transfer_utils.results.summary import Configuration
+from transfer_utils.results.options import model_name, repeating_preset
+from transfer_utils.results.summary import Configuration, configurations
 from transfer_utils.utils.text import MISSING
 
 
@@ -16,19 +16,17 @@ def results_table(runs: Sequence[Run]) -> str:
     """Return a row for each preset: mean accuracies over the seeds, and time and command of the lowest seed."""
     completed = [run for run in runs if run.path.name == RECORD_NAME and run.record.status == "completed"]
     rows = []
-    for repeats in by_configuration(completed, lambda run: run.record.config):
-        config = repeating_preset(repeats[0].record.config)
+    for configuration in configurations(completed):
+        first = configuration.first
+        config = repeating_preset(first.config)
         if not config:
             continue
-        newest = dict(sorted({run.record.config.get("seed", 0): run for run in repeats}.items()))
-        configuration = Configuration(config, newest)
-        first = configuration.first
         data_dir = {"data_dir": first.config.get("data_dir", "")}
         rows.append(
             [
                 _data(first),
                 _network(first),
-                str(len(newest)),
+                str(len(configuration.runs)),
                 *(_accuracy(configuration, metric) for metric in ("val_end2end", "test_end2end", "test_tta")),
                 f"{first.timing_sec['total'] / 60:.1f}",
                 # Not the recorded command: the preset may have had another name when the run was made.

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from transfer_utils.config import RunConfig, identity, preset
+from transfer_utils.config import preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate
-from transfer_utils.results.options import REPEATS
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.palette import MODEL_NAMES
 
-TURNED = {*REPEATS, *(f"{what}_{stage}" for what in ("learning_rate", "epochs") for stage in ("stage2", "baseline"))}
 FewLabels = dict[int, dict[str, Configuration]]  # the sides by labels per class, below all
 HEADLINE = "cifar10"  # the preset whose runs the article begins with
 OPPONENTS_STUDY, TUNED = "opponents", "transfer_tuned"  # where transfer learning is tuned as its opponents are
@@ -26,10 +24,10 @@ def short(results: Results) -> Configuration:
     Raises:
         UserError: it is not on record; the message holds the command.
     """
-    found = _on_record(results, preset(HEADLINE))
-    if not found:
+    on_record = results.alike(preset(HEADLINE))
+    if not on_record:
         raise _missing()
-    return found
+    return on_record[0]
 
 
 def sides(results: Results, labels: int = 0) -> dict[str, Configuration]:
@@ -44,8 +42,8 @@ def sides(results: Results, labels: int = 0) -> dict[str, Configuration]:
     """
     best = {kind: results.best(kind, labels) for kind in ("transfer", *OPPONENTS)}
     if not labels:
-        tuned = load_study(OPPONENTS_STUDY).of_group(TUNED)[0]
-        best["transfer"] = _on_record(results, tuned) or short(results)
+        tuned = results.alike(load_study(OPPONENTS_STUDY).of_group(TUNED)[0])
+        best["transfer"] = tuned[0] if tuned else short(results)
         if not (best["tutorial"] or best["compact"]):
             raise _missing()
     return {kind: configuration for kind, configuration in best.items() if configuration}
@@ -56,8 +54,10 @@ def timed(results: Results) -> dict[str, Configuration]:
     compared = {}
     for kind, side in sides(results).items():
         clocked = [each for each in results.of_kind(kind) if math.isfinite(each.seconds)]
-        if math.isfinite(side.seconds) or clocked:
-            compared[kind] = side if math.isfinite(side.seconds) else max(clocked, key=validation)
+        if math.isfinite(side.seconds):
+            compared[kind] = side
+        elif clocked:
+            compared[kind] = max(clocked, key=validation)
     return compared
 
 
@@ -102,15 +102,16 @@ def gain(compared: Mapping[str, Configuration]) -> Estimate:
 
 
 def by_labels(results: Results) -> FewLabels:
-    """Return the ``sides`` at each number of labels per class of the study, below all, with an opponent on record."""
-    levels = sorted({each.config.labels_per_class for each in results.groups.get("label_efficiency", [])} - {0})
+    """Return the ``sides`` at each number of labels per class, below all, with an opponent on record."""
+    levels = sorted({each.config.labels_per_class for each in results.pool} - {0})
     compared = {n: sides(results, n) for n in levels}
     return {n: found for n, found in compared.items() if len(found) > 1 and "transfer" in found}
 
 
 def hurried(few: FewLabels) -> list[Configuration]:
     """Return the opponents with few labels that had fewer than ``ENOUGH_STEPS`` training steps."""
-    return [side for side in _opponents(few) if side.steps < ENOUGH_STEPS]
+    opponents = (side for compared in few.values() for kind, side in compared.items() if kind != "transfer")
+    return [side for side in opponents if side.steps < ENOUGH_STEPS]
 
 
 def training_steps(few: FewLabels) -> tuple[int, int]:
@@ -136,23 +137,14 @@ def validation(configuration: Configuration) -> float:
 
 def _grid(results: Results, side: Configuration) -> list[Configuration]:
     """Return every configuration on record that differs from a side in nothing but learning rate and epochs."""
-    own = identity(side.config, ignoring=TURNED)
-    return [each for each in results.pool if identity(each.config, ignoring=TURNED) == own]
+    turned = (f"{what}_{stage}" for what in ("learning_rate", "epochs") for stage in ("stage2", "baseline"))
+    return results.alike(side.config, *turned)
 
 
 def _names(few: FewLabels, holds: Callable[[Configuration], bool]) -> list[str]:
     """Return the names of the models of which ``holds`` is true at any number of labels."""
     kinds = [kind for compared in few.values() for kind, side in compared.items() if holds(side)]
     return [MODEL_NAMES[kind] for kind in dict.fromkeys(kinds)]
-
-
-def _opponents(few: FewLabels) -> list[Configuration]:
-    return [side for compared in few.values() for kind, side in compared.items() if kind != "transfer"]
-
-
-def _on_record(results: Results, config: RunConfig) -> Configuration | None:
-    target = identity(config, ignoring=REPEATS)
-    return next((each for each in results.pool if identity(each.config, ignoring=REPEATS) == target), None)
 
 
 def _missing() -> UserError:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from transfer_utils.config import identity
 from transfer_utils.evaluation import Estimate
 from transfer_utils.records import RunRecord
-from transfer_utils.results.curves import accuracy_before_fine_tuning, replay_patience
+from transfer_utils.results.curves import accuracy_before_fine_tuning, overfitting, replay_patience
+from transfer_utils.results.options import REPEATS
 from transfer_utils.results.summary import MIN_SEEDS, Configuration, Results, difference, over_seeds
 
 CONFIRMS, CONTRADICTS, CANNOT_TELL = "confirms", "contradicts", "cannot tell"
@@ -39,8 +40,9 @@ NAMES = {
     "measured_on": "measured on",
 }  # of the conditions that are not called what they are
 
-# Of a configuration, its opponent (or None) and all results: what was measured, and on which configurations.
-Measure = Callable[[Configuration, "Configuration | None", Results], "tuple[Estimate | None, list[Configuration]]"]
+# Of a configuration, with its opponent if there is one, and all results: what was measured, and on which of them.
+Measured = tuple[Estimate | None, list[Configuration]]
+Measure = Callable[[list[Configuration], Results], Measured]
 
 
 @dataclass(frozen=True)
@@ -89,19 +91,17 @@ def evaluate_claims(results: Results) -> list[EvaluatedClaim]:
 
 def evaluate_claim(claim: Claim, results: Results) -> EvaluatedClaim:
     """Return what the recorded configuration that meets most conditions of a claim says to it."""
+    opponents = [each for each in results.pool if claim.against and not _differing(each, claim.against, results)]
     answers = []
     for configuration in results.pool:
-        if _differing(configuration, claim.about):
+        if _differing(configuration, claim.about, results) or (claim.against and not opponents):
             continue
-        opponents = [other for other in results.pool if claim.against and not _differing(other, claim.against)]
         opponent = max(opponents, key=lambda other: _in_common(configuration, other), default=None)
-        if claim.against and not opponent:
-            continue
-        measured, used = claim.measure(configuration, opponent, results)
+        measured, used = claim.measure([configuration, opponent] if opponent else [configuration], results)
         if measured:
             differing = _differing(configuration, claim.conditions, results)
             if opponent and opponent.kind == "tutorial":
-                differing += _differing(opponent, _CNN)
+                differing += _differing(opponent, _CNN, results)
             answers.append((measured, differing, used))
     if not answers:
         return EvaluatedClaim(claim, None, [], CANNOT_TELL, [])
@@ -120,27 +120,25 @@ def within(interval: Estimate, low: float, high: float) -> str:
 
 def optimizers(configuration: Configuration, results: Results, *, at_best_rate: bool) -> list[Configuration]:
     """Return one configuration for each optimizer of stage 1, the worst first: at one rate, or each at its best."""
-    ignoring = {"seed", "optimizer_stage1", *(["learning_rate_stage1"] if at_best_rate else [])}
-    own = identity(configuration.config, ignoring=ignoring)
-    alike = [other for other in results.pool if identity(other.config, ignoring=ignoring) == own]
+    alike = results.alike(configuration.config, "optimizer_stage1", *(["learning_rate_stage1"] if at_best_rate else []))
     by_accuracy = sorted(alike, key=lambda other: other.accuracy().mean)
     best = {other.config.optimizer_stage1: other for other in by_accuracy}
     return sorted(best.values(), key=lambda other: other.accuracy().mean)
 
 
 def _differing(
-    configuration: Configuration, conditions: Mapping[str, Any], results: Results | None = None
+    configuration: Configuration, conditions: Mapping[str, Any], results: Results
 ) -> list[tuple[str, Any, Any]]:
     """Return the conditions that a configuration does not meet: name, what is on record, what is asked for."""
-    facts = ((name, _fact(configuration, name, results), asked) for name, asked in conditions.items())
-    return [
-        (name, fact, asked)
-        for name, fact, asked in facts
-        if not (asked[0] <= fact <= asked[1] if isinstance(asked, tuple) else fact == asked)
-    ]
+    differing = []
+    for name, asked in conditions.items():
+        fact = _fact(configuration, name, results)
+        if not (asked[0] <= fact <= asked[1] if isinstance(asked, tuple) else fact == asked):
+            differing.append((name, fact, asked))
+    return differing
 
 
-def _fact(configuration: Configuration, name: str, results: Results | None) -> Any:
+def _fact(configuration: Configuration, name: str, results: Results) -> Any:
     """Return what a configuration has for a condition: an option, or what follows from its records."""
     config, record = configuration.config, configuration.first
     match name:
@@ -157,9 +155,7 @@ def _fact(configuration: Configuration, name: str, results: Results | None) -> A
         case "measured_on":
             return "the target task"  # no record holds an accuracy on the task that the network was pretrained for
         case "rates":
-            ignoring = {"seed", "learning_rate_stage1"}
-            own = identity(config, ignoring=ignoring)
-            return sum(identity(other.config, ignoring=ignoring) == own for other in results.pool)
+            return len(results.alike(config, "learning_rate_stage1"))
         case "fine_tunes":
             return config.fine_tunes and "stage2" in record.curves
     return getattr(config, name)
@@ -167,14 +163,14 @@ def _fact(configuration: Configuration, name: str, results: Results | None) -> A
 
 def _in_common(a: Configuration, b: Configuration) -> tuple[int, int, float]:
     """Return how well b serves as the opponent of a: seeds in common, options in common, accuracy."""
-    shared = identity(a.config, ignoring={"seed"}) & identity(b.config, ignoring={"seed"})
+    shared = identity(a.config, ignoring=REPEATS) & identity(b.config, ignoring=REPEATS)
     return len(set(a.runs) & set(b.runs)), len(shared), b.accuracy().mean
 
 
 def _accuracy(metric: str) -> Measure:
-    def measure(configuration: Configuration, *_: Any) -> tuple[Estimate, list[Configuration]]:
-        mean, low, high, n = configuration.accuracy(metric)
-        return Estimate(100 * mean, 100 * low, 100 * high, n), [configuration]
+    def measure(sides: list[Configuration], _: Results) -> Measured:
+        mean, low, high, n = sides[0].accuracy(metric)
+        return Estimate(100 * mean, 100 * low, 100 * high, n), sides
 
     return measure
 
@@ -182,14 +178,11 @@ def _accuracy(metric: str) -> Measure:
 def _difference(metric: str, of_b: str = "") -> Measure:
     """Return a measure of a metric of the configuration, less that of its opponent, or less its own ``of_b``."""
 
-    def measure(
-        configuration: Configuration, opponent: Configuration | None, _: Results
-    ) -> tuple[Estimate | None, list[Configuration]]:
-        other = opponent or configuration
-        if not set(configuration.runs) & set(other.runs):
-            return None, []
-        gain = difference(configuration, other, metric, of_b)
-        return gain, [configuration, *([opponent] if opponent else [])]
+    def measure(sides: list[Configuration], _: Results) -> Measured:
+        a, b = sides[0], sides[-1]
+        if not set(a.runs) & set(b.runs):
+            return None, sides
+        return difference(a, b, metric, of_b), sides
 
     return measure
 
@@ -200,22 +193,19 @@ def _per_seed(value: Callable[..., float]) -> Measure:
     A seed whose value is NaN is left out.
     """
 
-    def measure(
-        configuration: Configuration, opponent: Configuration | None, _: Results
-    ) -> tuple[Estimate | None, list[Configuration]]:
-        sides = [side for side in (configuration, opponent) if side]
-        pairs = [[side.runs[seed].record for side in sides if seed in side.runs] for seed in configuration.runs]
+    def measure(sides: list[Configuration], _: Results) -> Measured:
+        pairs = [[side.runs[seed].record for side in sides if seed in side.runs] for seed in sides[0].runs]
         pairs = [pair for pair in pairs if [record.status for record in pair] == ["completed"] * len(sides)]
         values = [Estimate(value(*pair), -math.inf, math.inf, 1) for pair in pairs]
         values = [each for each in values if not math.isnan(each.mean)]
-        return over_seeds(values) if len(values) > 1 else values[0] if values else None, sides
+        return (over_seeds(values) if values else None), sides
 
     return measure
 
 
-def _spread(configuration: Configuration, _: Any, results: Results) -> tuple[Estimate | None, list[Configuration]]:
+def _spread(sides: list[Configuration], results: Results) -> Measured:
     """Measure the largest difference between two optimizers, each at the best of its rates, in points."""
-    alike = optimizers(configuration, results, at_best_rate=True)
+    alike = optimizers(sides[0], results, at_best_rate=True)
     gaps = (difference(b, a) for a, b in combinations(alike, 2))
     return max(gaps, key=lambda gap: gap.mean, default=None), alike
 
@@ -225,17 +215,9 @@ def _times_as_long(transfer: RunRecord, cnn: RunRecord) -> float:
     return math.nan if transfer.on_gpu or cnn.on_gpu else cnn.timing_sec["total"] / transfer.timing_sec["total"]
 
 
-def _gap(record: RunRecord) -> float:
-    return 100 * (record.metrics["train_end2end"] - record.metrics["val_end2end"])
-
-
 def _last(record: RunRecord) -> float:
     """Return the validation accuracy of the last epoch of stage 2 in percent."""
     return 100 * record.curves["stage2"]["val_accuracy"][-1]
-
-
-def _learned(record: RunRecord) -> float:
-    return _last(record) - 100 * accuracy_before_fine_tuning(record)
 
 
 def _saved(record: RunRecord) -> float:
@@ -263,7 +245,8 @@ CLAIMS = (
     Claim("gain", "Tutorial: transfer gains 15–25 points on test over that CNN", 15, 25, "points",
           _difference("test_end2end"), {**_FROZEN, **_ALL}, _AS_WRITTEN, _TUTORIAL_CNN),
     Claim("smaller gap", "Tutorial: transfer overfits less (gap of training to validation, minus the CNN's)", -_INF, 0,
-          "points", _per_seed(lambda a, b: _gap(a) - _gap(b)), {**_FROZEN, **_ALL}, _AS_WRITTEN, _TUTORIAL_CNN),
+          "points", _per_seed(lambda a, b: overfitting(a) - overfitting(b)), {**_FROZEN, **_ALL}, _AS_WRITTEN,
+          _TUTORIAL_CNN),
     Claim("fast against slow", "Tutorial: transfer trains faster than the CNN (the CNN's time divided by its own)", 1,
           _INF, "×", _per_seed(_times_as_long), {**_FROZEN, **_ALL}, _AS_WRITTEN, _TUTORIAL_CNN),
     Claim("frozen", "Report: about 87 % on validation with a frozen backbone", 86, 88, "%",
@@ -275,7 +258,8 @@ CLAIMS = (
     Claim("optimizers", "Report: optimizers differ little without fine-tuning", -LITTLE, LITTLE, "points",
           _spread, {**_FROZEN, "head": "plain"}, {"alpha": 1.0, "image_size": 160, **_ALL, "rates": (3, _INF)}),
     Claim("forgetting", "Report: fine-tuning at a rate of 0.001 forgets (last epoch minus before)", -_INF, 0, "points",
-          _per_seed(_learned), {**_AT_1E3, "epochs_stage1": (1, _INF)}, {**_SOURCE, "augmented": False}),
+          _per_seed(lambda a: _last(a) - 100 * accuracy_before_fine_tuning(a)),
+          {**_AT_1E3, "epochs_stage1": (1, _INF)}, {**_SOURCE, "augmented": False}),
     Claim("cure", "Report: a rate of 1e-5 with augmentation cures it (last epoch minus that at 0.001)", 0, _INF,
           "points", _per_seed(lambda a, b: _last(a) - _last(b)), {**_TUNED, "learning_rate_stage2": 1e-5},
           {**_SOURCE, "augmented": True, "steps": (50 * STEPS_AN_EPOCH, _INF)}, _AT_1E3),

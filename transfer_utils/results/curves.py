@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from transfer_utils.records import RunRecord
-from transfer_utils.results.timing import seconds_before_stages
 
 STAGE_NAMES = {"stage1": "stage 1", "stage2": "stage 2", "baseline": "from scratch", "training": "training"}
 # The phases in ``timing_sec`` that count as training besides the epochs; in stage 1 it is solving the linear head.
@@ -35,10 +34,9 @@ class JoinedCurves(NamedTuple):
 
 
 def join_stages(record: RunRecord, lengths: Mapping[str, int] | None = None) -> JoinedCurves:
-    """Join the curves of all stages of a run.
+    """Join the curves of all stages of a run; a stage has as many epochs as the longest of its lists.
 
     Args:
-        record: the run; a stage whose lists differ in length has as many epochs as the longest of them.
         lengths: epochs of each stage, to join several runs alike; by default those of this run.
     """
     own = _stage_lengths([record])
@@ -80,16 +78,15 @@ def timeline(record: RunRecord) -> list[Moment]:
     them. They exclude writing checkpoints and whatever was read from a cache.
     """
     joined = join_stages(record)
-    durations = {stage: joined.values["seconds"][epochs] for stage, epochs in joined.stages.items()}
+    waits = _waits(record, joined, PREPARATION)
     moments: list[Moment] = []
     elapsed = 0.0
-    for stage, wait in seconds_before_stages(record, durations, PREPARATION).items():
-        elapsed += wait
-        if np.isnan(durations[stage]).any():
+    for epochs in joined.stages.values():
+        durations, accuracies = joined.values["seconds"][epochs], joined.values["val_accuracy"][epochs]
+        elapsed += float(waits[epochs].sum())
+        if np.isnan(durations).any():
             continue
-        for duration, accuracy in zip(
-            durations[stage], joined.values["val_accuracy"][joined.stages[stage]], strict=True
-        ):
+        for duration, accuracy in zip(durations, accuracies, strict=True):
             elapsed += float(duration)
             moments.append(Moment(len(moments) + 1, elapsed, float(accuracy)))
     return moments
@@ -148,13 +145,23 @@ def mean_history(records: Sequence[RunRecord]) -> History:
     )
 
 
-def _waits(record: RunRecord, joined: JoinedCurves) -> np.ndarray:
-    """Return the seconds before each epoch since the end of the one before, shape (epochs,): 0 within a stage."""
-    durations = {stage: joined.values["seconds"][epochs] for stage, epochs in joined.stages.items()}
-    durations = {stage: seconds[joined.ran[joined.stages[stage]]] for stage, seconds in durations.items()}
-    waits = np.zeros(len(joined.ran))
-    for stage, seconds in seconds_before_stages(record, durations).items():
-        waits[joined.stages[stage].start] = seconds
+def _waits(record: RunRecord, joined: JoinedCurves, counted: Container[str] | None = None) -> np.ndarray:
+    """Return the seconds before each epoch since the end of the one before, shape (epochs,): 0 within a stage.
+
+    Before a stage, they are those of the ``counted`` phases (by default all) since the last epoch or the start of the
+    run, such as computing features, and what the stage took besides its epochs, such as solving the linear head.
+    """
+    waits, pending = np.zeros(len(joined.ran)), 0.0
+    for phase in dict.fromkeys([*record.timing_sec, *joined.stages]):  # in the order in which they ran
+        if phase == "total":
+            continue
+        epochs = joined.stages.get(phase, slice(0))
+        durations = joined.values["seconds"][epochs][joined.ran[epochs]]
+        seconds = (record.timing_sec.get(phase) or 0.0) if counted is None or phase in counted else 0.0
+        # Without recorded times, nothing is known of the seconds besides the epochs.
+        pending += max(0.0, seconds - float(durations.sum())) if np.isfinite(durations).all() else 0.0
+        if len(durations):
+            waits[epochs.start], pending = pending, 0.0
     return waits
 
 
@@ -170,6 +177,11 @@ def _deviation(table: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # a record may hold 1e308; charts leave out infinite values
         squares = np.nansum((table - mean) ** 2, axis=0)
     return np.where((count > 1) & np.isfinite(mean), np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
+
+
+def overfitting(record: RunRecord) -> float:
+    """Return the accuracy on training images less that on validation, in points."""
+    return 100 * (record.metrics["train_end2end"] - record.metrics["val_end2end"])
 
 
 def accuracy_before_fine_tuning(record: RunRecord) -> float | None:

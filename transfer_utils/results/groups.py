@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +72,7 @@ def group_by(rows: list[Row], *options: str) -> list[RunGroup]:
         values = (row.options.get(option, MISSING) for option in options)
         groups.setdefault((*values, *_kind(row)), []).append(row)
     kinds = [_kind(members[0]) for members in groups.values()]
-    varied = [place for place in range(len(kinds[0])) if len({kind[place] for kind in kinds}) > 1] if kinds else []
+    varied = [place for place, parts in enumerate(zip(*kinds, strict=True)) if len(set(parts)) > 1]
     return [RunGroup(_group_name(members[0], options, varied), members) for members in groups.values()]
 
 
@@ -96,9 +96,13 @@ def _group_name(row: Row, options: Sequence[str], varied: list[int]) -> str:
 
 def group_by_configuration(rows: list[Row]) -> list[RunGroup]:
     """Group rows that differ only in the seed; each group is named by as few options as distinguish the groups."""
-    groups = [RunGroup(members[0].name, members) for members in by_configuration(rows, lambda row: row.config)]
+    groups = _configurations(rows)
     _name_groups(groups)
     return groups
+
+
+def _configurations(rows: list[Row]) -> list[RunGroup]:
+    return [RunGroup(members[0].name, members) for members in by_configuration(rows, lambda row: row.config)]
 
 
 def describe(row: Row, options: Iterable[str]) -> str:
@@ -112,39 +116,34 @@ def _name_groups(groups: list[RunGroup], ignoring: set[str] = REPEATS) -> None:
     A group whose options are those of another one gets the name of its first run in addition.
     """
     firsts = [group.rows[0] for group in groups]
-    distinctive = _Distinctive(firsts, ignoring)
-    names = [describe(row, distinctive.options(place)) for place, row in enumerate(firsts)]
+    names = [describe(row, options) for row, options in zip(firsts, _distinctive(firsts, ignoring), strict=True)]
     repeated = Counter(names)
     for group, name, row in zip(groups, names, firsts, strict=True):
         group.name = name if name and repeated[name] == 1 else " · ".join(part for part in (name, row.name) if part)
 
 
-class _Distinctive:
-    """Finds the options that tell one of several rows from all the others."""
+def _distinctive(rows: list[Row], ignoring: set[str] = REPEATS) -> Iterator[list[str]]:
+    """Yield for each row the options that tell it from all the others: at each step the most telling one is added.
 
-    def __init__(self, rows: list[Row], ignoring: set[str]) -> None:
-        self.names = [name for name in differing(rows) if name not in ignoring]
-        texts = [[row.options.get(name, MISSING) for row in rows] for name in self.names]
-        # Shape (options, rows): the number of each value, because comparing texts would take seconds for 1,000 runs.
-        self.values = np.array([np.unique(column, return_inverse=True)[1] for column in texts], int)
-        self.used = np.array([[text != MISSING for text in column] for column in texts], bool)
-
-    def options(self, place: int) -> list[str]:
-        """Return the options whose values no other row shares, in their order: at each step the most telling one.
-
-        The model is one of them wherever it differs.
-        """
-        if not self.names:
-            return []
+    They are in the order of importance; the model is one of them wherever it differs.
+    """
+    names = [name for name in differing(rows) if name not in ignoring]
+    texts = [[row.options.get(name, MISSING) for row in rows] for name in names]
+    texts = np.array(texts).reshape(len(names), len(rows))  # of two dimensions, also without names
+    used, values = texts != MISSING, np.zeros(texts.shape, int)
+    # The number of each value, because comparing texts would take seconds for 1,000 runs.
+    for option, column in enumerate(texts):
+        values[option] = np.unique(column, return_inverse=True)[1]
+    for place in range(len(rows)):
         # An option that one of two rows does not use or record tells nothing.
-        differs = (self.values != self.values[:, [place]]) & self.used & self.used[:, [place]]
-        alike, chosen = np.ones(differs.shape[1], bool), set()
+        differs = (values != values[:, [place]]) & used & used[:, [place]]
+        alike = np.ones(len(rows), bool)
+        chosen = {"model"} & set(names)  # without it, a name says little
         while (telling := differs[:, alike].sum(axis=1)).any():
             best = int(telling.argmax())  # of equally telling options the most important one, which comes first
-            chosen.add(best)
+            chosen.add(names[best])
             alike &= ~differs[best]
-        models = [index for index, name in enumerate(self.names) if name == "model"]  # without it, a name says little
-        return [self.names[index] for index in sorted(chosen.union(models))]
+        yield sorted(chosen, key=names.index)
 
 
 @dataclass
@@ -186,13 +185,10 @@ def best_configurations(rows: list[Row]) -> list[Best]:
     best = []
     for dataset in sorted({row.dataset for row in finished}, key=dataset_order):
         candidates = [row for row in finished if row.dataset == dataset]
-        configurations = by_configuration(candidates, lambda row: row.config)
-        groups = [RunGroup(members[0].name, members) for members in configurations]
-        groups.sort(key=lambda group: group.mean("val_end2end"), reverse=True)
-        firsts = [group.rows[0] for group in groups]
-        named = {*ALWAYS_NAMED, *_Distinctive(firsts, REPEATS).options(0)}
-        options = describe(firsts[0], sorted(named, key=lambda name: ORDER.get(name, len(ORDER))))
-        best.append(Best(dataset, groups[0], options or firsts[0].name, _reason(groups)))
+        groups = sorted(_configurations(candidates), key=lambda group: group.mean("val_end2end"), reverse=True)
+        named = {*ALWAYS_NAMED, *next(_distinctive([group.rows[0] for group in groups]))}
+        options = describe(groups[0].rows[0], sorted(named, key=lambda name: ORDER.get(name, len(ORDER))))
+        best.append(Best(dataset, groups[0], options or groups[0].name, _reason(groups)))
     return best
 
 

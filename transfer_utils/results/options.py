@@ -32,7 +32,21 @@ TRANSFER_ONLY = {"backbone", "alpha", "weights", "image_size", "input_range", "h
 TRANSFER_ONLY |= {"head_start", "n_unfreeze", "optimizer_stage2", "learning_rate_stage2", "schedule", "batch_norm"}
 TRANSFER_ONLY |= {"views", "patience"}  # the schedule of the baseline is cosine, which never stops early
 
-EPOCHS_OF = {"epochs_stage1": "of the head", "epochs_stage2": "of fine-tuning", "epochs_baseline": "from scratch"}
+# How the value of an option of this type is described.
+DESCRIPTIONS = {
+    "backbone": (str, "{}"),
+    "baseline": (str, "{}"),
+    "learning_rate_stage2": (float, "learning rate {}"),
+    "optimizer_stage1": (str, "{} on the head"),
+    "optimizer_stage2": (str, "{} in fine-tuning"),
+    "weights": (str, "{} weights"),
+    "image_size": (int, "{} px"),
+    "epochs_stage1": (int, "{} epochs of the head"),
+    "epochs_stage2": (int, "{} epochs of fine-tuning"),
+    "epochs_baseline": (int, "{} epochs from scratch"),
+    "schedule": (str, "{} schedule"),
+    "head": (str, "{} head"),
+}
 
 Item = TypeVar("Item")
 
@@ -52,11 +66,7 @@ def _presets() -> dict[Identity, RunConfig]:
 def by_configuration(
     items: Iterable[Item], options: Callable[[Item], RunConfig | Mapping[str, Any]]
 ) -> list[list[Item]]:
-    """Group items that differ only in the seed, in the order of each group's first item.
-
-    Args:
-        options: returns the config of an item, or the options of its run record.
-    """
+    """Group items whose options differ only in the seed, in the order of each group's first item."""
     groups: dict[frozenset, list[Item]] = {}
     for item in items:
         groups.setdefault(identity(options(item), ignoring=REPEATS), []).append(item)
@@ -132,8 +142,6 @@ def option_text(name: str, value: Any) -> str:
     match name, value:
         case "model", "transfer" | "baseline":
             return MODEL_NAMES[value]
-        case "backbone" | "baseline", str():
-            return text
         case "n_unfreeze", 0:
             return "backbone frozen"
         case "n_unfreeze", int():
@@ -144,27 +152,14 @@ def option_text(name: str, value: Any) -> str:
             return f"{'' if value else 'no '}test-time augmentation"
         case "use_mixup", bool():
             return "Mixup" if value else "no Mixup"
-        case "learning_rate_stage2", float():
-            return f"learning rate {text}"
         case "labels_per_class", int():
             return f"{text} labels" + ("" if text == "all" else " per class")
-        case "optimizer_stage1", str():
-            return f"{text} on the head"
-        case "optimizer_stage2", str():
-            return f"{text} in fine-tuning"
-        case "weights", str():
-            return f"{text} weights"
-        case "image_size", int():
-            return f"{text} px"
         case "head_start", "convex" | "random":
             return "solved head" if value == "convex" else "head from random weights"
-        case "epochs_stage1" | "epochs_stage2" | "epochs_baseline", int():
-            return f"{text} epochs {EPOCHS_OF[name]}"
         case "batch_norm", "frozen" | "trained":
             return f"BatchNorm {text}"
-        case "schedule" | "head", str():
-            return f"{text} {name}"
-    return f"{as_text(name, 40)} {text}"
+    kind, description = DESCRIPTIONS.get(name, ((), ""))
+    return description.format(text) if isinstance(value, kind) else f"{as_text(name, 40)} {text}"
 
 
 def sort_key(name: str, value: Any) -> tuple[int, float, str]:

@@ -50,10 +50,8 @@ def paired_difference(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[E
 
     One run each: the interval of paired proportions (Bonett and Price 2012). Runs with the same seeds: the interval of
     the mean difference over the seeds (see ``over_seeds``). Other runs: the variance over the images of the mean
-    difference, and Welch's interval over the runs of either side, added in quadrature.
-
-    Args:
-        a, b: at least one record each; all of them have recorded answers to the same test images.
+    difference, and Welch's interval over the runs of either side, added in quadrature. All records must have answers to
+    the same test images.
     """
     if len(a) == len(b) == 1:
         gap = difference_interval(_answers(a[0]), _answers(b[0]))
@@ -68,11 +66,8 @@ def paired_difference(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[E
     means = [side.mean(axis=1) for side in hits]
     gap = 100 * float(means[0].mean() - means[1].mean())
     over_images = hits[0].mean(axis=0) - hits[1].mean(axis=0)
-    error = (
-        scipy.special.ndtri(UPPER) * float(over_images.std(ddof=1)) / math.sqrt(len(over_images))
-        if len(over_images) > 1
-        else 1.0
-    )
+    n = len(over_images)
+    error = scipy.special.ndtri(UPPER) * float(over_images.std(ddof=1)) / math.sqrt(n) if n > 1 else 1.0
     reach = 100 * math.hypot(error, _welch(means))
     basis = f"over {len(a)} and {len(b)} runs"
     basis += "." if min(len(a), len(b)) > 1 else "; what another seed changes is known of one side alone."

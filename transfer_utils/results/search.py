@@ -47,11 +47,9 @@ class Query:
 
     def matches(self, row: Row) -> bool:
         """Return whether a run contains all words and meets all conditions."""
-        if self.words:
-            text = searched_text(row)
-            if not all(word in text for word in self.words):
-                return False
-        return all(_meets(row, *condition) for condition in self.conditions)
+        text = searched_text(row) if self.words else ""
+        contains = all(word in text for word in self.words)
+        return contains and all(_meets(row, *condition) for condition in self.conditions)
 
     def unknown(self, rows: list[Row]) -> list[str]:
         """Return a sentence for each name in a condition that is neither a column nor an option of a run."""
@@ -107,9 +105,7 @@ def _meets(row: Row, name: str, sign: str, value: str) -> bool:
 
 def _number(name: str, value: Any) -> float | None:
     """Return a value as a number; a number that means "all" is infinite, as it is larger than any other."""
-    if isinstance(value, bool) or finite_number(value) is None:
-        return None
-    return sort_key(name, value)[1]
+    return None if finite_number(value) is None else sort_key(name, value)[1]
 
 
 def _limit(name: str, text: str) -> float | None:

@@ -14,21 +14,15 @@ from functools import cached_property
 
 import numpy as np
 
-from transfer_utils.config import Identity, RunConfig, identity, recorded_config, tta_count
+from transfer_utils.config import RunConfig, identity, recorded_config, tta_count
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import TRAIN_SAMPLE, Estimate, difference_interval, summarise_seeds, wilson_interval
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, unpack_bits
 from transfer_utils.results.curves import trained_accuracy
+from transfer_utils.results.formatting import bounded
 from transfer_utils.results.options import REPEATS, by_configuration, model_kind
 from transfer_utils.studies.spec import Study
 
-BOUNDS = {
-    "val_end2end": ("val_low", "val_high"),
-    "test_end2end": ("test_low", "test_high"),
-    "test_tta": ("test_tta_low", "test_tta_high"),
-    "source_before": ("source_before_low", "source_before_high"),
-    "source_after": ("source_after_low", "source_after_high"),
-}
 SHARED = ("test", "source")  # beginnings of the metrics whose images are the same for all seeds
 OPPONENTS = ("random", "compact", "tutorial")  # keys of MODEL_NAMES
 MIN_SEEDS = 3  # below, the mean of a configuration may owe its rank to a lucky seed
@@ -84,20 +78,18 @@ class Configuration:
 
     def accuracy(self, metric: str = "val_end2end") -> Estimate:
         """Return the mean accuracy over the seeds and its interval, in [0, 1]."""
-        measured = list(self.measured(metric).values())
-        return measured[0] if len(measured) == 1 else over_seeds(measured, shared=metric.startswith(SHARED))
+        return over_seeds(list(self.measured(metric).values()), shared=metric.startswith(SHARED))
 
     @cached_property
     def trained(self) -> Estimate:
         """The mean validation accuracy of the trained networks, also where the weights from before were kept."""
         values = [trained_accuracy(record) for record in self.records]
         n = self.first.dataset["images"]["validation"]
-        estimates = [Estimate(value, *wilson_interval(round(value * n), n), 1) for value in values]
-        return estimates[0] if len(values) == 1 else over_seeds(estimates)
+        return over_seeds([Estimate(value, *wilson_interval(round(value * n), n), 1) for value in values])
 
     @property
     def milliseconds(self) -> float:
-        """Return the mean time to classify one image, in milliseconds."""
+        """The mean time to classify one image."""
         return float(np.mean([_milliseconds(run) for run in self.runs.values()]))
 
 
@@ -121,6 +113,12 @@ class Results:
     planned: int
     recorded: int
 
+    def alike(self, config: RunConfig, *options: str) -> list[Configuration]:
+        """Return every configuration on record that differs from a config in nothing but the seed and these options."""
+        ignoring = {*REPEATS, *options}
+        own = identity(config, ignoring=ignoring)
+        return [each for each in self.pool if identity(each.config, ignoring=ignoring) == own]
+
     def of_kind(self, kind: str, labels: int = 0) -> list[Configuration]:
         """Return every configuration of a kind on record with this number of labels per class, 0 for all."""
         return [each for each in self.pool if (each.kind, each.config.labels_per_class) == (kind, labels)]
@@ -130,9 +128,6 @@ class Results:
 
         Those with at least ``MIN_SEEDS`` seeds come first, since of many single runs the best one was lucky as well.
         With few labels, those that chose nothing on validation come before all: what one chooses on are labels too.
-
-        Args:
-            labels: labelled images per class, 0 for all.
         """
         tried = self.of_kind(kind, labels)
         if labels:
@@ -142,38 +137,31 @@ class Results:
 
 
 def collect(study: Study, runs: Sequence[Run]) -> Results:
-    """Group the runs of CIFAR-10 by configuration and find those of every group of a study.
-
-    Args:
-        runs: all recorded runs, the newest last; of several runs of one configuration and seed, the newest counts.
-    """
+    """Group the runs of CIFAR-10, the newest last, by configuration and find those of every group of a study."""
     usable = [run for status in ("diverged", "completed") for run in runs if run.record.status == status]
     usable = [run for run in usable if run.path.name == RECORD_NAME and recorded_config(run.record.config)]
-    pool = _configurations([run for run in usable if run.record.dataset.get("name") == "cifar10"])
-    probed = _configurations([run for run in usable if run.record.metrics.get("source_after") is not None])
+    pool = configurations([run for run in usable if run.record.dataset.get("name") == "cifar10"])
+    probed = configurations([run for run in usable if run.record.metrics.get("source_after") is not None])
+    on_record = {identity(each.first.config, ignoring=REPEATS): each.runs for each in pool}
     groups = {}
     for group in study.groups:
         groups[group.name] = []
         for configs in by_configuration(study.of_group(group.name), lambda config: config):
-            on_record = pool.get(identity(configs[0], ignoring=REPEATS))
+            runs_by_seed = on_record.get(identity(configs[0], ignoring=REPEATS), {})
             seeds = {config.seed for config in configs}
-            planned = {seed: run for seed, run in on_record.runs.items() if seed in seeds} if on_record else {}
+            planned = {seed: run for seed, run in runs_by_seed.items() if seed in seeds}
             groups[group.name].append(Configuration(configs[0], planned))
     complete = {name: group for name, group in groups.items() if all(configuration.runs for configuration in group)}
     recorded = {run.path for group in groups.values() for configuration in group for run in configuration.runs.values()}
     missing = [name for name in groups if name not in complete]
-    every, planned = list(pool.values()), len(study.planned())
-    return Results(study, complete, missing, every, list(probed.values()), planned, len(recorded))
+    return Results(study, complete, missing, pool, probed, len(study.planned()), len(recorded))
 
 
 def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", of_b: str = "") -> Estimate:
     """Return the accuracy of ``a`` minus that of ``b`` in points: the mean difference over the seeds that both have.
 
     The interval of one seed is that of paired test images if both record them (Bonett and Price 2012), otherwise that
-    of two independent accuracies (Newcombe 1998, method 10), which is wider.
-
-    Args:
-        of_b: the metric of b, if it is another.
+    of two independent accuracies (Newcombe 1998, method 10), which is wider. ``of_b`` is the metric of b, if another.
 
     Raises:
         UserError: a and b have no seed in common.
@@ -189,30 +177,28 @@ def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", 
         independent = _independent(measured_a[seed], measured_b[seed])
         paired = all(correct is not None and len(correct) == len(hits[0]) for correct in hits)
         gaps.append(Estimate(*difference_interval(*hits).values(), 1) if paired else independent)
-    return gaps[0] if len(gaps) == 1 else over_seeds(gaps, shared=metric.startswith(SHARED))
+    return over_seeds(gaps, shared=metric.startswith(SHARED))
 
 
 def over_seeds(measured: Sequence[Estimate], *, shared: bool = False) -> Estimate:
-    """Return the mean of at least two seeds with its interval.
+    """Return the mean of the seeds with its interval; that of one seed is its own.
 
-    Args:
-        shared: the seeds are measured on the same images; half the mean width of their own intervals is then added in
-            quadrature.
+    If they share the images that measure them, half the mean width of their own intervals is added in quadrature.
     """
+    if len(measured) == 1:
+        return measured[0]
     summary = summarise_seeds([each.mean for each in measured])
     images = float(np.mean([each.high - each.low for each in measured])) / 2 if shared else 0.0
     reach = math.hypot(summary["high"] - summary["mean"], images)
     return Estimate(summary["mean"], summary["mean"] - reach, summary["mean"] + reach, summary["n"])
 
 
-def _configurations(runs: Sequence[Run]) -> dict[Identity, Configuration]:
+def configurations(runs: Sequence[Run]) -> list[Configuration]:
     """Group runs, the newest last, by configuration; of several runs of one seed, the newest counts."""
-    pool = {}
+    pool = []
     for repeats in by_configuration(runs, lambda run: run.record.config):
         newest = {run.record.config.get("seed", 0): run for run in repeats}
-        options = repeats[0].record.config
-        runs_by_seed = dict(sorted(newest.items()))
-        pool[identity(options, ignoring=REPEATS)] = Configuration(recorded_config(options), runs_by_seed)
+        pool.append(Configuration(recorded_config(repeats[0].record.config), dict(sorted(newest.items()))))
     return pool
 
 
@@ -235,9 +221,10 @@ def _measured(run: Run, metric: str) -> Estimate:
         n = record.dataset["images"]["test" if metric.startswith("test") else "validation"]
         classes = len(record.dataset["class_names"])
         return Estimate(1 / classes, *wilson_interval(round(n / classes), n), 1)
-    values = [record.metrics.get(name) for name in (metric, *BOUNDS[metric])]
+    names = bounded(metric)
+    values = [record.metrics.get(name) for name in names]
     if None in values:
-        raise UserError(f"{run.path} must hold the metrics {metric}, {' and '.join(BOUNDS[metric])}.")
+        raise UserError(f"{run.path} must hold the metrics {names[0]}, {names[1]} and {names[2]}.")
     return Estimate(*values, 1)
 
 

@@ -11,12 +11,11 @@ from typing import Any
 from transfer_utils.config import PATH_OPTIONS, Identity, identity
 from transfer_utils.records import RECORD_NAME, Listing, Run, RunRecord
 from transfer_utils.results.curves import History, mean_history
-from transfer_utils.results.formatting import with_interval
+from transfer_utils.results.formatting import bounded, with_interval
 from transfer_utils.results.options import ORDER, REPEATS, ignored, model_name, normalised, value_text
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 STOPPED = "stopped"  # the status of a run that is recorded as running although no process works on it
-ACCURACIES = ("end2end", "tta", "low", "high", "convex")  # how the names of the metrics in [0, 1] end
 
 
 @dataclass(eq=False)
@@ -68,9 +67,7 @@ class Row:
     @property
     def network(self) -> str:
         """The backbone, or the name of the baseline."""
-        if self.from_scratch:
-            return model_name(self.config)
-        return as_text(self.config.get("backbone"), 40)
+        return model_name(self.config) if self.from_scratch else as_text(self.config.get("backbone"), 40)
 
     @property
     def from_scratch(self) -> bool:
@@ -83,9 +80,7 @@ class Row:
 
     @property
     def unfrozen(self) -> str:
-        if self.from_scratch:
-            return MISSING
-        return value_text("n_unfreeze", self.config.get("n_unfreeze"))
+        return MISSING if self.from_scratch else value_text("n_unfreeze", self.config.get("n_unfreeze"))
 
     @property
     def labels(self) -> str:
@@ -102,19 +97,16 @@ class Row:
         return "no" if "augment" in self.config else MISSING
 
     def metric(self, name: str) -> float | None:
-        """Return a metric; None if it is missing or an accuracy outside [0, 1], such as 92.28 for 92.28 %."""
-        value = finite_number(self.record.metrics.get(name))
-        possible = value is None or not name.endswith(ACCURACIES) or 0 <= value <= 1
-        return value if possible else None
+        return self.record.metrics.get(name)
 
     def accuracy(self, split: str) -> str:
         """The final model's accuracy on ``val`` or ``test``, with its interval if it is recorded, as text."""
-        metrics = self.record.metrics
-        return with_interval(metrics.get(f"{split}_end2end"), metrics.get(f"{split}_low"), metrics.get(f"{split}_high"))
+        value, low, high = (self.record.metrics.get(name) for name in bounded(f"{split}_end2end"))
+        return with_interval(value, low, high)
 
     @property
     def seconds(self) -> float | None:
-        return finite_number(self.record.timing_sec.get("total"))
+        return self.record.timing_sec.get("total")
 
     @cached_property
     def history(self) -> History:

@@ -1,8 +1,8 @@
-"""Where the time of a run went: its phases, and the seconds between the epochs of its stages."""
+"""Where the time of a run went, by phase."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,31 +23,6 @@ PHASE_NAMES = {
     "thumbnails": "thumbnails",
 }
 OTHER = "other"
-
-
-def seconds_before_stages(
-    record: RunRecord, durations: Mapping[str, np.ndarray], counted: Container[str] | None = None
-) -> dict[str, float]:
-    """Return for each stage the seconds between the last epoch before it, or the start of the run, and its first epoch.
-
-    They are those of the phases in between, such as computing features, and what the stage took besides its epochs,
-    such as solving the linear head.
-
-    Args:
-        durations: the seconds of each epoch of every stage, shape (epochs,), in the order of training.
-        counted: the phases whose seconds count; by default all of them.
-    """
-    waits, pending = {}, 0.0
-    for phase in dict.fromkeys([*record.timing_sec, *durations]):  # in the order in which they ran
-        if phase == "total":
-            continue
-        epochs = durations.get(phase, np.empty(0))
-        seconds = (record.timing_sec.get(phase) or 0.0) if counted is None or phase in counted else 0.0
-        # Without recorded times, nothing is known of the seconds besides the epochs.
-        pending += max(0.0, seconds - float(epochs.sum())) if np.isfinite(epochs).all() else 0.0
-        if len(epochs):
-            waits[phase], pending = pending, 0.0
-    return waits
 
 
 def time_spent(records: Sequence[RunRecord]) -> dict[str, float]:

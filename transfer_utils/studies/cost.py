@@ -63,8 +63,7 @@ class Forecast:
     def seconds(self, config: RunConfig, images: Mapping[str, int] | None = None, n_bytes: int = 0) -> float:
         """Return the median time of similar runs, or the estimate corrected by the runs of the same model and data.
 
-        Args:
-            images, n_bytes: as in ``estimate``; an image folder of known size is never taken for a similar one.
+        An image folder of known size (see ``estimate``) is never taken for a similar one.
         """
         durations = self._durations.get(identity(config, WITHOUT_EFFECT_ON_TIME))
         if durations and images is None:

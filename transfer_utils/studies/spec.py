@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from transfer_utils.config import RunConfig, identity
 from transfer_utils.config import preset as from_preset
@@ -39,13 +39,6 @@ class StudyGroup(_Strict):
     options: Options = {}
     grid: Grid = {}
     seeds: list[int] = []
-
-    def combinations(self) -> list[Options]:
-        """Return the options of every configuration, without the seed; the last option of ``grid`` varies fastest."""
-        return [
-            self.options | dict(zip(self.grid, values, strict=True))
-            for values in itertools.product(*self.grid.values())
-        ]
 
 
 class Changes(_Strict):
@@ -103,16 +96,12 @@ class Study(_Strict):
         for preset, variant in self.presets.items():
             for name in [*variant.groups, *variant.leave_out]:
                 if name not in names:
-                    raise ValueError(
-                        f"presets.{preset} must name groups of the study, got {name!r}.{nearest(name, names)}"
-                    )
+                    hint = nearest(name, names)
+                    raise ValueError(f"presets.{preset} must name groups of the study, got {name!r}.{hint}")
         return self
 
     def planned(self) -> list[Planned]:
-        """Return every run once, in the order of the groups.
-
-        Within a group the runs are ordered by seed, because runs with the same seed share cached data.
-        """
+        """Return every run once, in the order of the groups."""
         planned: dict[str, Planned] = {}
         for group in self.groups:
             for config in self.of_group(group.name):
@@ -120,20 +109,22 @@ class Study(_Strict):
         return list(planned.values())
 
     def of_group(self, name: str) -> list[RunConfig]:
-        """Return the configs of a group's runs, ordered by seed.
+        """Return the configs of a group's runs, ordered by seed, because runs with the same seed share cached data.
+
+        Within a seed, the last option of the grid varies fastest.
 
         Raises:
             UserError: the group or one of its options does not exist, or an option has an invalid value.
         """
         [group] = self.chosen([name]).groups
         configs = []
-        for seed in group.seeds or self.seeds:
-            for combination in group.combinations():
-                options = {**self.options, **combination, "seed": seed, **self.overrides}
-                try:
-                    configs.append(from_preset(self.preset, **options))
-                except UserError as error:
-                    raise UserError(f"In group {name}: {error}") from None
+        for seed, *values in itertools.product(group.seeds or self.seeds, *group.grid.values()):
+            varied = dict(zip(group.grid, values, strict=True))
+            options = {**self.options, **group.options, **varied, "seed": seed, **self.overrides}
+            try:
+                configs.append(from_preset(self.preset, **options))
+            except UserError as error:
+                raise UserError(f"In group {name}: {error}") from None
         return configs
 
     def chosen(self, groups: Sequence[str] = (), seeds: Sequence[int] = ()) -> Study:
@@ -190,7 +181,7 @@ def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
         lines = [_explained(item, content) for item in error.errors()]
     if lines:
         raise UserError(f"The study {path} is not valid:\n  " + "\n  ".join(lines))
-    study = _converted(_under_preset(study, preset or study.preset))
+    study = _under_preset(study, preset or study.preset)
     study.planned()  # raises if a run is not valid
     return study
 
@@ -203,25 +194,14 @@ def _study_file(path: Path) -> Path:
 
 
 def find_run(config: RunConfig, runs: Sequence[Run], status: Status = "completed") -> Run | None:
-    """Return the newest run with this status and the same configuration and seed as ``config``, or None.
-
-    Args:
-        runs: sorted by name, as ``load_runs`` returns them.
-    """
+    """Return the last of ``runs`` with this status and the same configuration and seed as ``config``, or None."""
     target = identity(config)
-    for run in reversed(runs):
-        if run.record.status == status and run.record.config and identity(run.record.config) == target:
-            return run
-    return None
+    candidates = (run for run in reversed(runs) if run.record.status == status and run.record.config)
+    return next((run for run in candidates if identity(run.record.config) == target), None)
 
 
 def _explained(item: Mapping[str, Any], content: Mapping[str, Any]) -> str:
-    """Return one of pydantic's errors in a study as a line such as ``In group depth: The key 'question' is missing.``
-
-    Args:
-        item: from ``ValidationError.errors()``.
-        content: of the file.
-    """
+    """Return one of pydantic's errors in a study as a line: ``In group depth: The key 'question' is missing.``"""
     loc, model, places = list(item["loc"]), Study, []
     while len(loc) > 1 and loc[0] in ("groups", "presets") and model in (Study, Variant):
         part, key, *loc = loc
@@ -249,22 +229,3 @@ def _under_preset(study: Study, preset: str) -> Study:
     ]
     changes = {"options": variant.options, "seeds": variant.seeds or study.seeds}
     return study.model_copy(update={"preset": preset, "groups": groups, **changes})
-
-
-def _converted(study: Study) -> Study:
-    """Convert the values of the grids to the types of their options: YAML reads 1e-5 as text."""
-    groups = []
-    for group in study.groups:
-        grid = {name: [_value(name, value, group) for value in values] for name, values in group.grid.items()}
-        groups.append(group.model_copy(update={"grid": grid}))
-    return study.model_copy(update={"groups": groups})
-
-
-def _value(name: str, value: Any, group: StudyGroup) -> Any:
-    field = RunConfig.model_fields.get(name)
-    if field is None:
-        raise UserError(f"In group {group.name}: {unknown('option', name, RunConfig.model_fields)}")
-    try:
-        return TypeAdapter(field.annotation).validate_python(value)
-    except ValidationError:
-        return value  # RunConfig reports it

@@ -173,10 +173,11 @@ def _arguments(config: RunConfig, notebook: bool) -> list[str]:
 def _read_records(sweep: Sweep, jobs: list[Job]) -> None:
     runs = load_runs(jobs[0].config.output_dir).runs
     sweep.forecast = Forecast(runs)
+    newest = {run.record.fingerprint: run for run in runs}  # of exactly these options, whatever its status
     for job in jobs:
-        if run := _latest_run(job.config, runs):
-            job.run = run
-            job.status = "running" if run.record.status == "running" else job.status
+        job.run = newest.get(job.config.fingerprint, job.run)  # a record that cannot be read for a moment is not gone
+        if job.run and job.run.record.status == "running":
+            job.status = "running"
 
 
 def _finish(job: Job, future: Future) -> None:
@@ -185,7 +186,6 @@ def _finish(job: Job, future: Future) -> None:
         exit_status, last_line = future.result()
     except Exception as error:  # of the worker
         exit_status, last_line = 1, str(error) or "its worker is gone"
-    job.run = _latest_run(job.config, load_runs(job.config.output_dir).runs)
     recorded = job.run.record.status if job.run else ""
     if exit_status == 0 and recorded == "completed":
         job.status = "completed"
@@ -213,8 +213,3 @@ def _summary(sweep: Sweep, log: Log, log_error: Log) -> int:
     are = "is" if len(sweep.jobs) == 1 else "are"
     log(f"{len(sweep.jobs) - len(bad)} of {counted(len(sweep.jobs), 'run')} {are} on record.")
     return 1 if bad else 0
-
-
-def _latest_run(config: RunConfig, runs: list[Run]) -> Run | None:
-    """Return the newest run of exactly these options, whatever its status."""
-    return next((run for run in reversed(runs) if run.record.fingerprint == config.fingerprint), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.keras_private import callback_state, restore_callback
+from transfer_utils.utils.text import finite_number
 
 Curves = dict[str, list[float | None]]
 
@@ -39,15 +39,13 @@ def save_checkpoint(
 
 
 def restore_checkpoint(
-    model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, path: Path | None
+    model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, path: Path
 ) -> int:
     """Restore what was saved and return the number of the next epoch.
 
-    Returns 0, and restores nothing, where there is no checkpoint, or one that is damaged or of another network: the
-    stage then starts again. Everything is checked first, because a stage that is half restored would train on nonsense.
+    Returns 0, and restores nothing, if the checkpoint is damaged or of another network: the stage then starts again.
+    Everything is checked first, because a stage that is half restored would train on nonsense.
     """
-    if path is None or not path.exists():
-        return 0
     variables = _variables(model)
     try:
         with np.load(path, allow_pickle=False) as saved:
@@ -81,7 +79,7 @@ def _fit(values: list[np.ndarray], variables: list[keras.Variable]) -> bool:
 def _epochs_of(curves: Any) -> int:
     """Return the number of epochs of complete curves of finite numbers, or 0."""
     lengths = {len(curves[name]) for name in CURVES}
-    finite = all(_is_number(value) and math.isfinite(value) for name in CURVES for value in curves[name])
+    finite = all(finite_number(value) is not None for name in CURVES for value in curves[name])
     return lengths.pop() if finite and len(lengths) == 1 and set(curves) == set(CURVES) else 0
 
 
@@ -90,12 +88,8 @@ def _counts_of(callback: keras.callbacks.Callback, counters: Any) -> bool:
     now = callback_state(callback)
     counted = {name for name, value in now.items() if value is not None}
     return counted <= set(counters) <= set(now) and all(
-        _is_number(value) or (value is None and now[name] is None) for name, value in counters.items()
+        isinstance(value, int | float) or (value is None and now[name] is None) for name, value in counters.items()
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

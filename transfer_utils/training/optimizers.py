@@ -48,14 +48,7 @@ def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, lab
         optimizer,
         keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=jit_compile(),
+        # TensorFlow makes graphs without XLA, which is several times slower for depthwise convolutions on a CPU. Other
+        # backends have their own way; with False, JAX would run each operation of a step by itself.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-
-
-def jit_compile() -> bool | str:
-    """Return how Keras compiles the steps of these networks, its ``jit_compile``.
-
-    TensorFlow makes graphs without XLA, which is several times slower for depthwise convolutions on a CPU. Other
-    backends have their own way; with False, JAX would run each operation of a step by itself.
-    """
-    return False if keras.backend.backend() == "tensorflow" else "auto"

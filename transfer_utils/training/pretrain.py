@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import platform
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from transfer_utils.data.photo_digits import SIDE
 from transfer_utils.data.photo_letters import render_letters
 from transfer_utils.models.networks import BATCH_NORM_MOMENTUM, batch_norms
 from transfer_utils.models.weights import save_weights_npz
-from transfer_utils.training.optimizers import jit_compile, warm_up_and_cosine
+from transfer_utils.training.optimizers import build_optimizer, compile_model, warm_up_and_cosine
 from transfer_utils.training.stages import Batch
 from transfer_utils.utils.files import sha256_of, write_json
 from transfer_utils.utils.progress import Progress
@@ -68,8 +69,8 @@ def pretrain_backbone(
     targets = keras.utils.to_categorical(labels, len(class_names))
     n_train = n_letters - n_letters // 20
     data = [(images[part], targets[part]) for part in (slice(n_train), slice(n_train, None))]
-    schedule = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    curves = _fit(model, *data, **schedule, progress=progress)
+    curves = _fit(model, *data, options, progress)
+    versions = {"python": platform.python_version(), "numpy": np.__version__, "keras": keras.__version__}
     weights = Path(output_dir) / f"letters_mobilenetv2_{alpha}.npz"
     save_weights_npz(base, weights)
     record = {
@@ -78,7 +79,7 @@ def pretrain_backbone(
         "letters": {"train": n_train, "validation": n_letters - n_train, "classes": len(class_names)},
         "timing_sec": {"letters": letters_seconds, "total": time.perf_counter() - start},
         "curves": curves,
-        "versions": _versions(),
+        "versions": versions | {"backend": keras.backend.backend()},
         "weights": {"file": weights.name, "sha256": sha256_of(weights)},
     }
     write_json(weights.with_suffix(".json"), record)
@@ -102,27 +103,16 @@ def _build(image_size: int, alpha: float, n_classes: int) -> tuple[keras.Model, 
 
 
 def _fit(
-    model: keras.Model,
-    train: Batch,
-    validation: Batch,
-    *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    progress: Progress | None,
+    model: keras.Model, train: Batch, validation: Batch, options: dict, progress: Progress | None
 ) -> dict[str, list[float]]:
-    """Train the classifier and return its curves; the arguments are those of ``pretrain_backbone``."""
-    steps = epochs * -(-len(train[0]) // batch_size)
-    model.compile(
-        optimizer=keras.optimizers.AdamW(warm_up_and_cosine(learning_rate, steps, 0.05), weight_decay=0.05),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
-        metrics=["accuracy"],
-        jit_compile=jit_compile(),
-    )
+    """Train the classifier and return its curves; the options are those of ``pretrain_backbone``."""
+    steps = options["epochs"] * math.ceil(len(train[0]) / options["batch_size"])
+    schedule = warm_up_and_cosine(options["learning_rate"], steps, 0.05)
+    compile_model(model, build_optimizer("AdamW", schedule, 0.05), 0.1)
     history = model.fit(
         *train,
-        batch_size=batch_size,
-        epochs=epochs,
+        batch_size=options["batch_size"],
+        epochs=options["epochs"],
         validation_data=validation,
         callbacks=[_report_steps(progress, steps)] if progress else [],
         verbose=0,
@@ -134,9 +124,3 @@ def _report_steps(progress: Progress, steps: int) -> keras.callbacks.Callback:
     """Return a Keras callback that calls ``progress`` after every step."""
     done = itertools.count(1)
     return keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: progress("steps", next(done), steps))
-
-
-def _versions() -> dict[str, str]:
-    backend = keras.backend.backend()
-    python = platform.python_version()
-    return {"python": python, "numpy": np.__version__, "keras": keras.__version__, "backend": backend}

@@ -10,9 +10,9 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -62,10 +62,9 @@ class Stage:
     """One training phase.
 
     Attributes:
-        schedule: ``plateau`` halves the learning rate when ``val_loss`` stalls; ``cosine`` warms up and decays to 0.
+        schedule: ``plateau`` halves the learning rate when ``val_loss`` stalls, and then stops; ``cosine`` warms up and
+            decays to 0 over all its epochs: much of what it learns comes late, at the low rates.
         warm_up: share of the steps in which ``cosine`` rises.
-        patience: epochs without a better ``val_loss`` before ``plateau`` stops; 0 never stops. ``cosine`` has all its
-            epochs: much of what it learns comes late, at the low rates. The best weights are kept either way.
         keeps_accuracy: keep the weights it begins with also if its best epoch has a lower validation accuracy.
     """
 
@@ -75,13 +74,14 @@ class Stage:
     optimizer: str
     learning_rate: float
     schedule: str
-    hooks: Hooks = field(default_factory=Hooks)
+    hooks: Hooks
     warm_up: float = WARM_UP
     keeps_accuracy: bool = False
 
-    @property
-    def patience(self) -> int:
-        return self.config.patience if self.schedule == "plateau" else 0
+    def report(self, hook: str, *values: Any) -> None:
+        """Call this hook, if there is one."""
+        if call := self.hooks.get(hook):
+            call(*values)
 
 
 def run_stage1_training(
@@ -145,9 +145,20 @@ def train_baseline(
 
 
 def _fit_images(model: keras.Model, train: Split, validation: Batch, stage: Stage) -> Curves:
+    config, n_classes = stage.config, validation[1].shape[1]
     n = _epoch_size(len(train), stage)
     train = train.part(np.arange(n) % len(train))  # an image that is repeated in an epoch is augmented anew each time
-    return _fit(model, _images(train, validation[1].shape[1], stage.config), n, validation, stage)
+
+    def of_epoch(epoch: int) -> Callable[[np.ndarray], Batch]:
+        drawn = draw_view(n, config, epoch)  # every epoch is a view of its own
+
+        def batch(positions: np.ndarray) -> Batch:
+            images, labels = training_view(train, positions, config, epoch, n_classes, drawn)
+            return images.astype("float32"), labels
+
+        return batch
+
+    return _fit(model, of_epoch, n, validation, stage)
 
 
 def _epoch_size(n: int, stage: Stage) -> int:
@@ -178,8 +189,7 @@ def _fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, s
         for callback in callbacks:
             callback.on_epoch_end(epoch, row)
         save_checkpoint(model, callbacks, curves, stage.hooks.get("checkpoint"))
-        if report := stage.hooks.get("on_epoch_end"):
-            report(epoch, curves)
+        stage.report("on_epoch_end", epoch, curves)
     if early_stopping.best_weights is not None and stage.config.selection == "validation":
         model.set_weights(early_stopping.best_weights)
         if stage.keeps_accuracy and curves:
@@ -211,18 +221,16 @@ def _begin(
     model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, validation: Batch, stage: Stage
 ) -> tuple[int, _Start]:
     """Restore the checkpoint, or start the stage; return the number of the first epoch to train, and the start."""
-    checkpoint, log = stage.hooks.get("checkpoint"), stage.hooks.get("log")
+    checkpoint = stage.hooks.get("checkpoint")
     if checkpoint and checkpoint.exists():
         start = _start(model, validation, stage)  # now: a checkpoint does not hold these weights
         if first_epoch := restore_checkpoint(model, callbacks, curves, checkpoint):
-            if report := stage.hooks.get("on_epoch_end"):
-                # A run that was interrupted between the checkpoint and the report has not recorded this epoch yet.
-                report(first_epoch - 1, curves)
+            # A run that was interrupted between the checkpoint and the report has not recorded this epoch yet.
+            stage.report("on_epoch_end", first_epoch - 1, curves)
             return first_epoch, start
-        if log:
-            log(f"The checkpoint of {stage.name} is damaged or from another version: {stage.name} starts again.")
-    if begin := stage.hooks.get("on_begin"):
-        begin()
+        damaged = f"The checkpoint of {stage.name} is damaged or from another version: {stage.name} starts again."
+        stage.report("log", damaged)
+    stage.report("on_begin")
     # The weights that the stage begins with are its first candidate, so that it never ends with worse ones.
     start, early_stopping = _start(model, validation, stage), callbacks[0]
     early_stopping.best, early_stopping.best_weights = start.val_loss, start.weights
@@ -240,8 +248,7 @@ def _keep_accuracy(model: keras.Model, start: _Start, curves: Curves, stage: Sta
     if curves["val_loss"][best] < start.val_loss and accuracy >= start.val_accuracy:
         return
     model.set_weights(start.weights)
-    if report := stage.hooks.get("on_fallback"):
-        report(start.val_accuracy, accuracy)
+    stage.report("on_fallback", start.val_accuracy, accuracy)
 
 
 def _train_epoch(
@@ -261,8 +268,7 @@ def _train_epoch(
         logs = model.train_on_batch(*distribute.shares(model, x, y), return_dict=True)
         means.add(logs, len(y))
         _check_finite("loss", float(logs["loss"]), epoch, stage)
-        if report := stage.hooks.get("on_step_end"):
-            report(f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step, steps)
+        stage.report("on_step_end", f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step, steps)
     return means.row() | {"learning_rate": rate}
 
 
@@ -291,21 +297,6 @@ def _batches(data: Batch | Callable[[np.ndarray], Batch], order: np.ndarray, siz
             batch, next_batch = next_batch, pool.submit(make, part)
             yield batch.result()
         yield next_batch.result()
-
-
-def _images(split: Split, n_classes: int, config: RunConfig) -> EpochData:
-    """Return a function that gives, for an epoch, what draws its batches: every epoch is a view of its own."""
-
-    def of_epoch(epoch: int) -> Callable[[np.ndarray], Batch]:
-        drawn = draw_view(len(split), config, epoch)
-
-        def batch(positions: np.ndarray) -> Batch:
-            images, labels = training_view(split, positions, config, epoch, n_classes, drawn)
-            return images.astype("float32"), labels
-
-        return batch
-
-    return of_epoch
 
 
 def _validate(model: keras.Model, validation: Batch, batch_size: int) -> dict[str, float]:
@@ -337,15 +328,14 @@ class _Means:
 
 def _callbacks(model: keras.Model, stage: Stage) -> list[keras.callbacks.Callback]:
     """Return Keras's early stopping, which also keeps the best weights, and where asked for its plateau rule."""
-    early_stopping = keras.callbacks.EarlyStopping(
-        monitor="val_loss", mode="min", patience=stage.patience or stage.epochs + 1, restore_best_weights=True
-    )
-    callbacks: list[keras.callbacks.Callback] = [early_stopping]
+    patience = stage.config.patience if stage.schedule == "plateau" else 0
+    stop_after = patience or stage.epochs + 1  # 0 never stops
+    watched = {"monitor": "val_loss", "mode": "min"}
+    callbacks = [keras.callbacks.EarlyStopping(**watched, patience=stop_after, restore_best_weights=True)]
     if stage.schedule == "plateau":
         # The rate is lowered twice before early stopping ends the stage.
-        patience = max(1, (stage.patience or 5) // 2)
-        plateau = keras.callbacks.ReduceLROnPlateau(monitor="val_loss", mode="min", factor=0.5, patience=patience)
-        callbacks.append(plateau)
+        lower_after = max(1, (patience or 5) // 2)
+        callbacks.append(keras.callbacks.ReduceLROnPlateau(**watched, patience=lower_after, factor=0.5))
     for callback in callbacks:
         callback.set_model(model)
         callback.on_train_begin()

@@ -20,16 +20,11 @@ from transfer_utils.utils.text import format_bytes
 Note = dict[str, Any]
 
 
-def has_hash(note: Note, sha256: str) -> bool:
-    """Return whether the note ``{"sha256": ...}`` belongs to the array with this SHA-256."""
-    return note["sha256"] == sha256
-
-
 def open_array(
     path: Path,
     chunks: Callable[[], Iterable[np.ndarray]],
     make_note: Callable[[str], Note],
-    matches: Callable[[Note, str], bool] = has_hash,
+    matches: Callable[[Note, str], bool] = lambda note, sha256: note["sha256"] == sha256,
 ) -> tuple[np.memmap, Note]:
     """Open the array cached at ``path``; build it first if it is missing or damaged.
 
@@ -39,7 +34,8 @@ def open_array(
         path: the ``.npy`` file; its note is the ``.json`` file beside it.
         chunks: called to build the array; yields its rows in parts (k, ...) of one dtype, at least one part.
         make_note: called after the last part with the array's SHA-256 (64 hex digits); returns the note.
-        matches: called with the note and the array's SHA-256; returns whether the cached array is intact.
+        matches: called with the note and the array's SHA-256; returns whether the cached array is intact. By default,
+            it is if the note's ``sha256`` is that.
 
     Returns:
         The array (n, ...), memory-mapped and read-only, and its note.
@@ -55,7 +51,7 @@ def open_array(
         with lock(path):
             note = _read_note(path, matches)  # another process may have built it meanwhile
             if note is None:
-                if path.exists() and _note_path(path).exists():
+                if path.exists() and path.with_suffix(".json").exists():
                     warnings.warn(f"The cache file {path} or its note is damaged; it is built again.", stacklevel=2)
                 note = _build(path, chunks(), make_note)
     return np.load(path, mmap_mode="r", allow_pickle=False), note
@@ -85,7 +81,7 @@ def free_bytes(folder: Path) -> int:
 def _read_note(path: Path, matches: Callable[[Note, str], bool]) -> Note | None:
     """Return the note of an intact array, or None."""
     try:
-        note = json.loads(_note_path(path).read_bytes())
+        note = json.loads(path.with_suffix(".json").read_bytes())
         return note if matches(note, sha256_of(path)) else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -105,7 +101,7 @@ def _build(path: Path, chunks: Iterable[np.ndarray], make_note: Callable[[str], 
             _write_header(file, first, n)
         sha256 = sha256_of(temporary)
     note = make_note(sha256)
-    write_json(_note_path(path), note)
+    write_json(path.with_suffix(".json"), note)
     return note
 
 
@@ -113,7 +109,3 @@ def _write_header(file: BinaryIO, chunk: np.ndarray, n: int) -> None:
     # NumPy pads the header so that its length does not depend on the number of rows.
     header = {"descr": dtype_to_descr(chunk.dtype), "fortran_order": False, "shape": (n, *chunk.shape[1:])}
     write_array_header_1_0(file, header)
-
-
-def _note_path(path: Path) -> Path:
-    return path.with_suffix(".json")

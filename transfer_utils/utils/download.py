@@ -28,8 +28,6 @@ CONNECT_SECONDS = 10.0
 IDLE_ROUNDS = 3  # rounds through all addresses without a new byte, until the download fails
 BLOCK = 1 << 16  # bytes that are read at a time, at most
 
-EARLIER = "an earlier download"  # the sender of what was received before this process started
-
 
 def download(
     path: Path,
@@ -112,7 +110,7 @@ class _Transfer:
         self.part = path.with_name(path.name + ".part")
         self.problems: dict[str, str] = {}
         self._name, self._checksum, self._progress = name, checksum, progress
-        self._senders = {EARLIER}  # of what ``part`` holds
+        self._senders = {""}  # the addresses that sent what ``part`` holds; at first, that of an earlier process
         self._rates: dict[str, float] = {}  # bytes per second of each address, when last used
 
     def run(self, addresses: Sequence[str]) -> bool:

@@ -74,8 +74,7 @@ def set_aside(path: Path) -> Path:
     """Rename a damaged file to ``<name>.damaged``, or ``<name>.damaged-2`` and so on; return the new path."""
     names = itertools.chain([".damaged"], (f".damaged-{number}" for number in itertools.count(2)))
     free = next(other for name in names if not os.path.lexists(other := path.with_name(path.name + name)))
-    path.replace(free)
-    return free
+    return path.replace(free)
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
@@ -181,10 +180,7 @@ def cache_folder(chosen: str = "") -> Path:
 
 
 def keras_home() -> Path:
-    """Return the folder in which Keras stores downloads.
-
-    As in Keras, it is KERAS_HOME or ~/.keras; if that is not writable, it is a temporary folder.
-    """
+    """Return the folder in which Keras stores downloads: KERAS_HOME or ~/.keras, or if not writable a temporary one."""
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     existing = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
     if os.access(existing, os.W_OK):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import platform
 
 import psutil
@@ -15,14 +14,12 @@ OTHER_BACKENDS = ("jax", "torch")  # named where they are installed
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that affect a run's numbers."""
     installed = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *OTHER_BACKENDS):
         try:
             installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            installed[name] = "not installed"
-    for name in OTHER_BACKENDS:
-        if importlib.util.find_spec(name):
-            installed[name] = importlib.metadata.version(name)
+            if name in PACKAGES:
+                installed[name] = "not installed"
     return installed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+from transfer_utils.utils.project import PACKAGE
 
 
 def source_revision(package: Path = PACKAGE) -> dict[str, str | bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,14 +58,11 @@ def draw(view: View) -> None:
 
 def _choose_run(view: View) -> Row | None:
     """Draw the choice of the run and return it; None if there is none."""
-    if not view.rows:
-        st.info("There is no run in this folder yet.", icon=":material/inbox:")
-        return None
     keeping = [row.name for row in view.rows if keeps_predictions(row)]
-    first = [name for name in state.chosen() if name in keeping] or keeping or [view.rows[0].name]
     asked = state.values(state.RUN)[-1:]
     names = [row.name for row in view.rows if row.name in [*keeping, *asked] or not keeping]
-    return choose_run(view, names, first[0])
+    first = [name for name in state.chosen() if name in keeping] or keeping or names
+    return choose_run(view, names, first[0] if first else "")
 
 
 def _read(row: Row) -> Tested | None:
@@ -89,7 +87,8 @@ def _read(row: Row) -> Tested | None:
         st.code(as_text(command, 5000), language=None, wrap_lines=True)
     counts = result_charts.confusion_counts(row.record)
     if counts is not None:
-        figure = result_charts.confusion(counts, result_charts.class_labels(row.record), normalised=False)
+        names = result_charts.class_labels(row.record, len(counts))
+        figure = result_charts.confusion(counts, names, normalised=False)
         style.show_chart(figure, f"{row.name}-confusion", "Confusion matrix: rows true, columns predicted")
     return None
 
@@ -103,14 +102,13 @@ def _draw_matrix(tested: Tested) -> None:
         st.caption(f"A matrix of more than {result_charts.MAX_DRAWN_CLASSES} classes is not drawn.")
         return
     names = tested.class_names
-    labels = [html.escape(name, quote=False) for name in names]
 
     def choose(point: dict) -> None:
-        if point.get("y") in labels and point.get("x") in labels:
-            true, predicted = (names[labels.index(point[axis])] for axis in ("y", "x"))
+        true, predicted = (html.unescape(str(point.get(axis))) for axis in ("y", "x"))
+        if true in names and predicted in names:
             state.put({SHOW: "", TRUE: true, PREDICTED: predicted})
 
-    figure = result_charts.confusion(counts.astype(float), labels, normalised=False)
+    figure = result_charts.confusion(counts.astype(float), names, normalised=False)
     figure.update_layout(dragmode=False)
     style.show_chart(
         figure, f"{tested.row.name}-mistakes", "Confusion matrix: rows true, columns predicted", on_click=choose
@@ -149,7 +147,8 @@ def _draw_one_right(tested: Tested, view: View) -> None:
     this, that = tested.right(), other.right()
     chosen = this & ~that if which == THIS_RIGHT else that & ~this
     title, positions = f"{counted(int(chosen.sum()), 'image')}: {which}", tested.predictions.most_confident(chosen)
-    _draw_gallery(tested.with_thumbnails_of(other), positions, title, f"{name} {which}", other)
+    with_more = replace(tested, thumbnails=other.thumbnails | tested.thumbnails)
+    _draw_gallery(with_more, positions, title, f"{name} {which}", other)
 
 
 def _draw_gallery(
@@ -161,15 +160,10 @@ def _draw_gallery(
         selection: tells one list of pictures from another, so that each begins with its first page.
         other: another run, whose predictions are shown too.
     """
-    pages, page, right = -(-len(positions) // SHOWN), 1, tested.right()
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.text(title)
-        if pages > 1:
-            st.space("stretch")
-            page = gallery.choose_page(pages, f"page {tested.row.name} {selection}")
-            st.text(f"of {pages:,} pages")
-    tiles = []
-    for at in positions[(page - 1) * SHOWN : page * SHOWN].tolist():
+    key = f"page {tested.row.name} {selection}"
+    places = gallery.choose_page(title, len(positions), SHOWN, key, "of {:,} pages")
+    right, tiles = tested.right(), []
+    for at in positions[places].tolist():
         lines = [tested.predicted(at)]
         lines += [] if right[at] else [f"true: {tested.true(at)}"]
         lines += [f"other: {other.predicted(at)}"] if other else []
@@ -190,11 +184,7 @@ def _describe_thumbnails(tested: Tested) -> None:
         )
 
 
-def _close() -> None:
-    state.put({PICTURE: ""})
-
-
-@st.dialog("One test image", width="large", on_dismiss=_close)
+@st.dialog("One test image", width="large", on_dismiss=lambda: state.put({PICTURE: ""}))
 def _look_closely(tested: Tested, at: int) -> None:
     """Show one image with its most probable classes, and Grad-CAM on request."""
     probabilities, content = tested.predictions.probabilities[at].astype(float), tested.thumbnails.get(at, b"")

@@ -32,9 +32,6 @@ MAX_LISTED_FILES, MAX_NOTES, LONG_TABLE_PIXELS = 200, 20, 700
 
 def draw(view: View) -> None:
     """Draw the page."""
-    if not view.rows:
-        st.info("There is no run in this folder yet.", icon=":material/inbox:")
-        return
     row = choose_run(view, [row.name for row in view.rows], first_choice(view))
     if not row:
         return
@@ -51,8 +48,12 @@ def choose_run(view: View, names: list[str], first: str) -> Row | None:
     """Draw the choice of a run by name, and return it; None if the address names one that is not in the folder.
 
     Args:
+        names: of the runs to choose from; empty if the folder has none.
         first: the run to show if the address names none.
     """
+    if not names:
+        st.info("There is no run in this folder yet.", icon=":material/inbox:")
+        return None
     if not state.values(state.RUN):
         state.put({state.RUN: first})  # so that a link to this page shows this run
     kept = state.kept(state.RUN, None, names)
@@ -139,7 +140,8 @@ def _draw_results(row: Row) -> None:
         with left:
             st.subheader("Confusion matrix")
             cells = state.choice(st, "Cells", ["counts", "share of the row"], "cells", label_visibility="collapsed")
-            figure = result_charts.confusion(counts, result_charts.class_labels(row.record), cells != "counts")
+            names = result_charts.class_labels(row.record, len(counts))
+            figure = result_charts.confusion(counts, names, normalised=cells != "counts")
             style.show_chart(figure, f"{row.name}-confusion", "Confusion matrix: rows true, columns predicted")
     with right:
         if by_class is not None:

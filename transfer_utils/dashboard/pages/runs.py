@@ -17,7 +17,7 @@ from transfer_utils.results.groups import Best, RunGroup, best_configurations, d
 from transfer_utils.results.progress import UNFINISHED, epochs_text, progress
 from transfer_utils.results.search import parse_search
 from transfer_utils.results.table import STOPPED, Row, differing
-from transfer_utils.utils.text import MISSING, as_text
+from transfer_utils.utils.text import MISSING, as_text, counted
 
 FIRST_COMMAND = "transfer-utils compare --preset offline"
 ORDERS: dict[str, Callable[[list[Row]], list[Row]]] = {
@@ -42,7 +42,8 @@ def draw(view: View) -> None:
         _show_first_steps(view)
         _list_unreadable(view)
         return
-    live.draw([row for row in view.rows if row.status == "running"])
+    if running := [row for row in view.rows if row.status == "running"]:
+        live.draw(running)
     hidden = set(state.hidden())
     shown = [row for row in view.rows if row.name not in hidden]
     best = view.cached(("best", frozenset(hidden)), lambda: best_configurations(shown))
@@ -142,7 +143,8 @@ def _draw_actions(view: View, listed: list[Row], groups: list[RunGroup] | None) 
             "Hide", icon=":material/visibility_off:", disabled=not chosen, on_click=state.hide, args=(names,),
         )  # fmt: skip
         if hidden:
-            st.button(f"Show {len(hidden)} hidden", icon=":material/visibility:", on_click=state.show_all)
+            show = {"on_click": state.put, "args": ({state.HIDDEN: []},)}
+            st.button(f"Show {len(hidden)} hidden", icon=":material/visibility:", **show)
         st.download_button(
             "CSV", lambda: as_csv(chosen or listed), "runs.csv", "text/csv", icon=":material/download:",
             on_click="ignore", help="The chosen runs, or all listed runs if none is chosen",
@@ -276,15 +278,14 @@ def _sparkline(row: Row) -> list[float]:
 
 def _list_unreadable(view: View) -> None:
     """List the files that could not be read, and those of which a part could not."""
-    damaged = {path: "; ".join(lost) for path, lost in view.damaged().items()}
+    damaged = {row.run.path: "; ".join(row.record.left_out) for row in view.rows if row.record.left_out}
     titles = {"could not be read": view.unreadable, "could be read only in part": damaged}
     for title, reasons in titles.items():
         if not reasons:
             continue
-        count = "1 file" if len(reasons) == 1 else f"{len(reasons)} files"
         files = [
             {"File": as_text(path.relative_to(view.folder).as_posix()), "Reason": as_text(reason)}
             for path, reason in reasons.items()
         ]
-        with st.expander(f"{count} {title}", icon=":material/warning:", expanded=not view.rows):
+        with st.expander(f"{counted(len(reasons), 'file')} {title}", icon=":material/warning:", expanded=not view.rows):
             st.dataframe(pd.DataFrame(files), key=title, hide_index=True)

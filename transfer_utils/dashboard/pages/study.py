@@ -14,7 +14,7 @@ from transfer_utils.results.formatting import points
 from transfer_utils.results.groups import Family, RunGroup, describe, families, group_by_configuration
 from transfer_utils.results.options import REPEATS, by_configuration
 from transfer_utils.results.table import Row, differing
-from transfer_utils.utils.text import MISSING
+from transfer_utils.utils.text import MISSING, counted
 
 STUDY_COMMAND = "transfer-utils sweep studies/six_stages.yaml"
 MAX_FAMILIES, MAX_BARS = 6, 8
@@ -166,7 +166,7 @@ def _test_time_augmentation(rows: list[Row], split: str) -> Finding | None:
     if not measured:
         return None
     gain = sum(100 * (row.metric(with_tta) - row.metric(without)) for row in measured) / len(measured)
-    conclusion = f"{points(gain)} on average over {_runs(measured)}."
+    conclusion = f"{points(gain)} on average over {counted(len(measured), 'run')}."
     return Finding(study_charts.augmentation_gain(_best(measured), split), conclusion + _drawn_of(measured))
 
 
@@ -175,7 +175,7 @@ def _early_stopping(rows: list[Row], split: str) -> Finding | None:
     if not stopped:
         return None
     share = sum(row.epochs for row in stopped) / sum(row.planned for row in stopped)
-    conclusion = f"{_runs(stopped)} stopped early, after {100 * share:.0f} % of the planned epochs."
+    conclusion = f"{counted(len(stopped), 'run')} stopped early, after {100 * share:.0f} % of the planned epochs."
     return Finding(study_charts.epochs_used(_best(stopped)), conclusion + _drawn_of(stopped))
 
 
@@ -183,10 +183,6 @@ def _drawn_of(rows: list[Row]) -> str:
     """Say which configurations the chart shows, if these are not all."""
     n = len(by_configuration(rows, lambda row: row.config))
     return f" The chart shows the best {MAX_BARS} of {n} configurations." if n > MAX_BARS else ""
-
-
-def _runs(rows: list[Row]) -> str:
-    return "1 run" if len(rows) == 1 else f"{len(rows)} runs"
 
 
 def _best(rows: list[Row], metric: str = "val_end2end", n: int = MAX_BARS) -> list[RunGroup]:

@@ -6,8 +6,6 @@ is shown, tried and downloaded (``teach_results``). What is trained is an ordina
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import streamlit as st
 
 from transfer_utils.collection import FOLDER, MAX_CLASS_NAME, Collection, collections, create_collection
@@ -24,26 +22,14 @@ CLASSIFIER, NETWORK = "classifier", "network"  # parameters of the address
 MEASURE, FINE_TUNE = "measure", "fine-tune"  # kinds of jobs
 REFRESH_SECONDS = 1
 MISSING_WEIGHTS = "ImageNet weights"  # what the message begins with if they are unavailable
-
-
-class BackboneChoice(NamedTuple):
-    """A pretrained network to start from: what it has learned from, and its options."""
-
-    knows: str
-    options: tuple[str, ...]
-
-
+# The pretrained networks to start from, with what each has learned from.
 NETWORKS = {
-    "photographs": BackboneChoice(
-        "MobileNetV2, pretrained on ImageNet: 1.3 million photographs of a thousand kinds of things.", ()
-    ),
-    "letters": BackboneChoice(
-        "The network that ships with the package and needs no download. It has only seen letters drawn over "
-        "photographs: it tells colours, strokes and simple shapes apart, but knows no animals, faces or things. Expect "
-        "many more mistakes than with the network that knows photographs.",
-        ("--weights", "letters", "--image_size", "64"),
-    ),
+    "photographs": "MobileNetV2, pretrained on ImageNet: 1.3 million photographs of a thousand kinds of things.",
+    "letters": "The network that ships with the package and needs no download. It has only seen letters drawn over "
+    "photographs: it tells colours, strokes and simple shapes apart, but knows no animals, faces or things. Expect "
+    "many more mistakes than with the network that knows photographs.",
 }
+LETTERS_OPTIONS = ("--weights", "letters", "--image_size", "64")
 
 
 def draw(view: View) -> None:
@@ -98,13 +84,10 @@ def _draw_new(view: View) -> None:
         collection = create_collection(view.folder, name)
         for word in filter(str.strip, classes.split(",")):
             collection.add_class(word)
-    except UserError as error:
+    except (UserError, OSError) as error:
+        problem = str(error) if isinstance(error, UserError) else explain(error) or error.strerror
         st.warning("It could not be created:", icon=":material/block:")
-        st.text(as_text(str(error), 400))
-        return
-    except OSError as error:
-        st.warning("It could not be created:", icon=":material/block:")
-        st.text(as_text(explain(error) or error.strerror, 400))
+        st.text(as_text(problem, 400))
         return
     state.put({CLASSIFIER: collection.folder.name})
     st.rerun()
@@ -114,9 +97,9 @@ def _draw_training(collection: Collection, view: View, job: jobs.BackgroundJob |
     owner = str(collection.folder)
     network = state.choice(st, "What the network has seen before", list(NETWORKS), NETWORK, disabled=job is not None)
     if network == "letters":
-        st.warning(NETWORKS[network].knows, icon=":material/school:")
+        st.warning(NETWORKS[network], icon=":material/school:")
     else:
-        st.caption(NETWORKS[network].knows)
+        st.caption(NETWORKS[network])
     missing = collection.missing()
     with st.container(horizontal=True, vertical_alignment="center"):
         off = bool(missing) or job is not None
@@ -141,7 +124,8 @@ def arguments(collection: Collection, view: View, network: str, kind: str) -> li
     """Return the command line of a job, without the program."""
     words = ["teach", "--n_unfreeze", "0"] if kind == MEASURE else ["train"]
     words += ["--dataset", "folder", "--data_dir", str(collection.folder), "--output_dir", str(view.folder)]
-    return [*words, "--model_path", "none", "--export", "float32", *NETWORKS[network].options]
+    words += ["--model_path", "none", "--export", "float32"]
+    return [*words, *LETTERS_OPTIONS] if network == "letters" else words
 
 
 def _draw_end(job: jobs.BackgroundJob | None, network: str) -> None:
@@ -156,7 +140,7 @@ def _draw_end(job: jobs.BackgroundJob | None, network: str) -> None:
     st.text(as_text(job.message.removeprefix("Error: ") or f"The command ended with status {job.status}.", 1000))
     if MISSING_WEIGHTS in job.message and network != "letters":
         st.button("Take the network that ships with the package", on_click=state.put, args=({NETWORK: "letters"},))
-        st.caption(NETWORKS["letters"].knows)
+        st.caption(NETWORKS["letters"])
 
 
 @st.fragment(run_every=REFRESH_SECONDS)

@@ -12,7 +12,7 @@ import streamlit as st
 
 from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.dashboard import state, style
-from transfer_utils.dashboard.store import View
+from transfer_utils.dashboard.store import View, file_beside
 from transfer_utils.errors import UserError
 from transfer_utils.results.formatting import percent
 from transfer_utils.results.table import Row
@@ -79,11 +79,9 @@ def model_file(row: Row) -> Path | None:
 def run_file(row: Row, kind: str, suffixes: Sequence[str]) -> Path | None:
     """Return a file of a run, or None unless its name has one of these suffixes and it is inside the run's folder."""
     name = row.record.files.get(kind, "")
-    path = row.run.folder / name
-    if not name or not name.isprintable() or path.suffix not in suffixes:
+    if not name.isprintable() or Path(name).suffix not in suffixes:
         return None
-    inside = path.resolve().is_relative_to(row.run.folder.resolve())
-    return path if inside and path.is_file() else None
+    return file_beside(row, name)
 
 
 def explained_prediction(row: Row, path: Path, content: bytes) -> ExplainedPrediction:
