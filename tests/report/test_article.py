@@ -24,6 +24,7 @@ from transfer_utils.report.article import article, page, read_results, write_rep
 from transfer_utils.report.cards import environment
 from transfer_utils.report.readme import with_tables
 from transfer_utils.report.sides import sides, timed, tries
+from transfer_utils.results.options import model_kind
 from transfer_utils.results.summary import Configuration, Results, collect
 from transfer_utils.studies.spec import load_study
 
@@ -258,7 +259,7 @@ def test_who_used_validation_labels_or_too_few_steps_with_few_labels_is_said(tex
     assert "was trained for 4,000 steps" in text and "flatter transfer learning" not in text
     hurried = altered(as_before)
     assert "flatter transfer learning" in hurried and "All runs with few labels also used" in hurried
-    older = altered(lambda record: as_before(record) if record.config["model"] == "transfer" else None)
+    older = altered(lambda record: as_before(record) if model_kind(record.config) == "transfer" else None)
     assert "The runs of transfer learning with few labels also used 10,000 labelled validation images" in older
     assert "The runs of the compact CNN and tutorial CNN used none and kept the last epoch." in older
 

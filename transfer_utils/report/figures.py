@@ -29,7 +29,8 @@ def draw_figures(results: Results, folder: Path) -> dict[str, str]:
 
 def figures_of(results: Results) -> dict[str, str]:
     """Return the alt texts of the figures that there are runs for, by name."""
-    return {name: alt for name, (group, _, alt) in FIGURES.items() if not group or group in results.groups}
+    there = {"", *results.groups, *([FEW_LABELS] if by_labels(results) else [])}
+    return {name: alt for name, (needed, _, alt) in FIGURES.items() if needed in there}
 
 
 def _over_time(results: Results) -> Figure:
@@ -75,9 +76,11 @@ def _sizes(results: Results) -> Figure:
     return plotting.plot_size_and_time(trained, {each.config.image_size: each.milliseconds for each in group})
 
 
-# The group of the study that a figure needs, what draws it (None: `draw_comparison` does), and its alt text.
+FEW_LABELS = "few labels"
+# What a figure needs (nothing, a group of the study, or runs with few labels), what draws it (None: `draw_comparison`
+# does), and its alt text.
 FIGURES = {
-    "label_efficiency": ("label_efficiency", _label_efficiency, "Test accuracy by labels per class, bands over seeds"),
+    "label_efficiency": (FEW_LABELS, _label_efficiency, "Test accuracy by labels per class, bands over seeds"),
     "accuracy_over_time": ("", _over_time, "Validation accuracy over the seconds since the start, by model"),
     "model_comparison": ("", None, "Accuracy and loss of transfer learning and of the best CNN, epoch by epoch"),
     "accuracy_comparison": ("", None, "Validation and test accuracy of transfer learning and of the best CNN"),
