@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +18,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 SCRIPT = Path(__file__).parents[2] / "dashboard.py"
-
-
-@pytest.fixture(autouse=True)
-def _restore_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streamlit puts each page that it runs in the place of the main module, which spawned processes import."""
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture
