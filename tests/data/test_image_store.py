@@ -8,11 +8,10 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import time
 import tracemalloc
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -206,9 +205,7 @@ def open_many(folder: Path, rounds: int, reads: int, barrier, opened) -> None:
 
 @pytest.mark.parametrize(("rounds", "reads"), [(2, 1), pytest.param(50, 25, marks=pytest.mark.torture)])
 @pytest.mark.fault(8)
-def test_one_of_eight_processes_builds_a_store_and_all_read_it(tmp_path, tally, monkeypatch, rounds, reads):
-    # Each process would import the main module, in whose place Streamlit puts every page that another test draws.
-    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+def test_one_of_eight_processes_builds_a_store_and_all_read_it(tmp_path, tally, without_main, rounds, reads):
     context = multiprocessing.get_context("spawn")
     barrier, opened = context.Barrier(8), context.Queue()
     workers = [context.Process(target=open_many, args=(tmp_path, rounds, reads, barrier, opened)) for _ in range(8)]

@@ -121,7 +121,7 @@ def peaks_of_both(folder: str) -> dict[str, list[float]]:
 
 @pytest.mark.slow
 @pytest.mark.fault(22)
-def test_extracting_features_of_three_times_as_many_images_needs_no_more_memory(tmp_path):
+def test_extracting_features_of_three_times_as_many_images_needs_no_more_memory(tmp_path, without_main):
     with multiprocessing.get_context("spawn").Pool(1) as process:
         peaks = process.apply(peaks_of_both, [str(tmp_path / "cache")])
     fewer, more = peaks["extract"]
