@@ -518,7 +518,7 @@ def test_every_place_that_a_run_writes_to_is_tried_before_anything_is_computed(c
 @pytest.mark.fault(40)
 def test_the_room_for_the_trained_model_is_measured_before_training(monkeypatch, model):
     monkeypatch.setattr(array_cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
-    monkeypatch.setattr(stages, "_fit", lambda *ignored: pytest.fail("it was trained"))
+    monkeypatch.setattr(stages, "fit", lambda *ignored: pytest.fail("it was trained"))
     message = "The trained model in runs/0001-photo-digits-.* needs .*B more, but only 100 bytes are free.*--output_dir"
     with pytest.raises(UserError, match=message):
         run_experiment(config(model=model, data_dir="", dataset="photo-digits", stored_size=32), log=quiet)

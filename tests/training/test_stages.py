@@ -27,7 +27,7 @@ from transfer_utils.models.networks import (
     unfreeze_model_tail,
 )
 from transfer_utils.models.weights import sha256_of_weights
-from transfer_utils.training import stages
+from transfer_utils.training import loop, stages
 from transfer_utils.training.optimizers import build_optimizer, compile_model
 from transfer_utils.training.stages import run_stage1_training, run_stage2_finetuning, train_baseline
 
@@ -283,7 +283,7 @@ START = {"val_loss": 1.0, "val_accuracy": 0.9}
 def fine_tuned(monkeypatch, rows, hooks=None, **options):
     """Run a stage 2 whose validation results are these; return its model and the reports of a fallback."""
     results, reports = iter(rows), []
-    monkeypatch.setattr(stages, "_validate", lambda *_: dict(next(results)))
+    monkeypatch.setattr(loop, "_validate", lambda *_: dict(next(results)))
     options = {"epochs_stage1": 0, "epochs_stage2": 2, "schedule": "cosine", "augment": False, **options}
     hooks, model = {"on_fallback": lambda *accuracies: reports.append(accuracies), **(hooks or {})}, head()
     run_stage2_finetuning(model, feature_split(), features(10, 1), tiny.config(**options), **hooks)
@@ -519,8 +519,8 @@ def test_every_damaged_checkpoint_is_refused_and_leaves_the_weights_alone(tmp_pa
         path.write_bytes(good)
         return original(model, *rest)
 
-    original = stages.restore_checkpoint
-    monkeypatch.setattr(stages, "restore_checkpoint", restore)
+    original = loop.restore_checkpoint
+    monkeypatch.setattr(loop, "restore_checkpoint", restore)
     lines = []
     from_features(checkpoint=path, log=lines.append)
     assert restored == dict.fromkeys(DAMAGE, (0, True))

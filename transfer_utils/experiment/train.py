@@ -30,15 +30,10 @@ from transfer_utils.models.networks import (
 )
 from transfer_utils.records import RunRecord
 from transfer_utils.training import distribute
+from transfer_utils.training.checkpoints import Curves
 from transfer_utils.training.linear_head import solve_head, start_head
-from transfer_utils.training.stages import (
-    Batch,
-    Curves,
-    Hooks,
-    run_stage1_training,
-    run_stage2_finetuning,
-    train_baseline,
-)
+from transfer_utils.training.loop import Batch, Hooks
+from transfer_utils.training.stages import run_stage1_training, run_stage2_finetuning, train_baseline
 from transfer_utils.utils.text import counted, format_bytes
 
 CHECKPOINT = "checkpoint-{}.npz"

@@ -15,8 +15,8 @@ from transfer_utils.data.photo_digits import SIDE
 from transfer_utils.data.photo_letters import render_letters
 from transfer_utils.models.networks import BATCH_NORM_MOMENTUM, batch_norms
 from transfer_utils.models.weights import save_weights_npz
+from transfer_utils.training.loop import Batch
 from transfer_utils.training.optimizers import build_optimizer, compile_model, warm_up_and_cosine
-from transfer_utils.training.stages import Batch
 from transfer_utils.utils.files import sha256_of, write_json
 from transfer_utils.utils.progress import Progress
 
