@@ -21,8 +21,8 @@ from transfer_utils.records import Run, RunRecord, load_runs, pack_bits
 from transfer_utils.report import article as report
 from transfer_utils.report import facts
 from transfer_utils.report.article import article, page, read_results, write_report
-from transfer_utils.report.cards import environment
 from transfer_utils.report.readme import with_tables
+from transfer_utils.report.rendering import environment
 from transfer_utils.report.sides import sides, timed, tries
 from transfer_utils.results.options import model_kind
 from transfer_utils.results.summary import Configuration, Results, collect

@@ -5,6 +5,7 @@ from transfer_utils.records import RunRecord
 from transfer_utils.results.curves import (
     MAX_POINTS,
     collapsed,
+    dip,
     fell_back,
     fine_tuning_curve,
     first_reaching,
@@ -148,6 +149,10 @@ def test_a_collapse_is_one_answer_for_everything(loss, accuracy, expected):
     assert collapsed(fine_tuned([2.3], [accuracy], [loss])) is expected
 
 
+def test_a_stage_that_never_gets_ahead_is_behind_for_all_its_epochs():
+    assert dip(fine_tuned([1.1, 1.0, 1.2], [0.4, 0.5, 0.6])) == 3
+
+
 @pytest.mark.parametrize(
     ("patience", "epochs", "best_epoch", "accuracy"),
     [(1, 1, 0, 0.6), (2, 2, 0, 0.6), (3, 6, 3, 0.7), (4, 7, 7, 0.8), (np.inf, 7, 7, 0.8)],
@@ -155,6 +160,7 @@ def test_a_collapse_is_one_answer_for_everything(loss, accuracy, expected):
 def test_every_patience_is_replayed_on_one_curve(patience, epochs, best_epoch, accuracy):
     curve = fine_tuned([1.1, 1.0, 0.8, 0.9, 0.9, 0.9, 0.7], [0.4, 0.5, 0.7, 0.6, 0.6, 0.6, 0.8])
     assert replay_patience(curve, patience) == (patience, epochs, best_epoch, accuracy)
+    assert bool(best_epoch) == (patience > dip(curve)), "a longer patience than the dip survives it"
     curve.metrics["val_convex"] = 0.65
     if not best_epoch:
         assert replay_patience(curve, patience).val_accuracy == 0.65, "the solved head is where stage 2 starts"

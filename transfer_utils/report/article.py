@@ -17,11 +17,11 @@ from markdown_it import MarkdownIt
 from transfer_utils.errors import UserError
 from transfer_utils.records import Listing, load_runs
 from transfer_utils.report import facts, sides
-from transfer_utils.report.cards import environment, tidy
 from transfer_utils.report.figures import draw_figures, figures_of
 from transfer_utils.report.readme import results_table, with_tables
+from transfer_utils.report.rendering import environment, tidy
 from transfer_utils.results import claims, formatting
-from transfer_utils.results.curves import collapsed, first_reaching
+from transfer_utils.results.curves import collapsed, dip, first_reaching
 from transfer_utils.results.summary import OPPONENTS, Results, collect, difference
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.files import write_bytes
@@ -92,7 +92,7 @@ def article(results: Results) -> str:
         UserError: a run or a number is missing, or a sentence of the template no longer fits the numbers.
     """
     templates = environment()
-    templates.tests["collapsed"] = collapsed
+    templates.tests["collapsed"], templates.filters["dip"] = collapsed, dip
     return tidy(templates.get_template("blog_post.md.j2").render(_values(results)))
 
 

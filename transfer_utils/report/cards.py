@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import yaml
 
@@ -21,6 +20,7 @@ from transfer_utils.config import recorded_config
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.records import LEFT_OUT, RECORD_NAME, Run, RunRecord, UnreadableRecord, read_record
+from transfer_utils.report.rendering import environment, tidy
 from transfer_utils.results.formatting import duration, markdown_table, percent, with_interval
 from transfer_utils.results.options import model_name
 from transfer_utils.results.table import Row
@@ -128,18 +128,6 @@ def _network(row: Row) -> str:
     parts = [row.network, f"{weights} weights" if weights != MISSING else ""]
     parts.append(counted(round(parameters), "parameter") if parameters else "")
     return ", ".join(part for part in parts if part not in ("", MISSING))
-
-
-def environment(**options: Any) -> jinja2.Environment:
-    """Return Jinja's environment of the templates of the report; what they write is escaped only on request."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    options |= {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    return jinja2.Environment(loader=loader, **options)
-
-
-def tidy(text: str) -> str:
-    """Return Markdown without the blank lines that the parts of a template leave which do not apply."""
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _rendered(template: str, record: RunRecord, **values: Any) -> str:

@@ -188,19 +188,6 @@ def patience_rows(records: list[RunRecord]) -> list[list[str]]:
     return rows
 
 
-def dips(records: list[RunRecord]) -> list[int]:
-    """Return for how many epochs the fine-tuning of each run is behind its start: the longest patience to end it there.
-
-    The runs never stopped. One that never gets ahead of its start is behind it for all its epochs.
-    """
-    behind = []
-    for record in records:
-        epochs = len(record.curves["stage2"]["val_loss"])
-        ahead = (patience - 1 for patience in range(1, epochs + 1) if replay_patience(record, patience).best_epoch)
-        behind.append(next(ahead, epochs))
-    return behind
-
-
 def claim_rows(evaluated: list[EvaluatedClaim]) -> list[list[str]]:
     """Return a row for each claim: text, published range, what was measured, what differs, and the verdict."""
     rows = []

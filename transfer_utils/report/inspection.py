@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from transfer_utils.report.cards import environment
+from transfer_utils.report.rendering import environment
 
 
 def inspection_page(found: Mapping[str, Any]) -> str:

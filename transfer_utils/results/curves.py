@@ -247,7 +247,7 @@ def replay_patience(record: RunRecord, patience: int) -> EarlyStop:
     The stage starts from the lowest ``val_loss`` of stage 1, with the accuracy of that epoch or of the solved head.
     """
     before = _numbers(record, "stage1", "val_loss")
-    best, start = min(before, default=math.inf), record.metrics.get("val_convex")
+    best, start = _loss_before(record), record.metrics.get("val_convex")
     accuracy = start or record.curves["stage1"]["val_accuracy"][before.index(best)] if before else start or 0.0
     curve = record.curves["stage2"]
     best_epoch = 0
@@ -257,6 +257,19 @@ def replay_patience(record: RunRecord, patience: int) -> EarlyStop:
         elif epoch - best_epoch >= patience:
             break
     return EarlyStop(patience, epoch, best_epoch, accuracy)
+
+
+def dip(record: RunRecord) -> int:
+    """Return for how many epochs stage 2 is behind its start: the longest patience that ends it there.
+
+    A stage that never gets ahead of its start is behind it for all its epochs.
+    """
+    start, losses = _loss_before(record), record.curves["stage2"]["val_loss"]
+    return next((epoch for epoch, loss in enumerate(losses) if loss < start), len(losses))
+
+
+def _loss_before(record: RunRecord) -> float:
+    return min(_numbers(record, "stage1", "val_loss"), default=math.inf)
 
 
 def _numbers(record: RunRecord, stage: str, quantity: str) -> list[float]:
