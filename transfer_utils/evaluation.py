@@ -33,7 +33,9 @@ class Estimate(NamedTuple):
 
 
 def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """Compare predicted probabilities (n, classes) with the true labels, integers (n,) in [0, classes).
+    """Compare predicted probabilities with the true labels, integers (n,) in [0, classes).
+
+    The probabilities are float (n, classes), each row a distribution over the classes.
 
     Args:
         class_names: one name per class, in the order of the columns.
@@ -98,8 +100,9 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) 
 def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> dict[str, Any]:
     """Compare the confidence of a model with its accuracy (Guo et al. 2017, arXiv 1706.04599, section 2).
 
-    The predictions (n, classes) are grouped by confidence, the largest probability of a row, into ``bins`` bins of
-    equal width over [0, 1]. A value on an edge belongs to the lower bin. The labels are integers (n,) in [0, classes).
+    The predictions, float (n, classes), are grouped by confidence, the largest probability of a row, into ``bins`` bins
+    of equal width over [0, 1]. A value on an edge belongs to the lower bin. The labels are integers (n,) in
+    [0, classes).
 
     Returns:
         ``edges`` (bins + 1 numbers); the ``count``, mean ``confidence`` and ``accuracy`` of each bin, the last two
@@ -198,8 +201,8 @@ def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[st
 
     The interval is the Wald interval for paired proportions with the adjustment of Bonett and Price (2012, Journal of
     Educational and Behavioral Statistics 37:479-488), which adds one image to each discordant count.
-    Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33:2850-2875) recommend it. The arguments are those of
-    ``mcnemar``.
+    Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33:2850-2875) recommend it.
+    The arguments are boolean (n,): whether each model classifies each image correctly.
 
     Returns:
         The ``difference`` a - b and the bounds ``low`` and ``high`` of its interval, in percentage points.

@@ -56,7 +56,8 @@ def extract_features(
         A read-only memory map (n, ...) float16.
     """
     engine = engine or functools.partial(Engine, model, config.engine)
-    return _cached(_key(model, split, config), len(split), engine, split.take, "features", config, progress)
+    key = _key(model, split, config)
+    return _cached(key, len(split), engine, split.take, config, title="features", progress=progress)
 
 
 class BoundaryCache:
@@ -96,7 +97,7 @@ class BoundaryCache:
 
         key, title = self._view_key(number), f"view {number + 1} of {self.views}"
         draw = draw if drawn else split.take
-        activations = _cached(key, len(split), self.engine, draw, title, config, self._progress)
+        activations = _cached(key, len(split), self.engine, draw, config, title=title, progress=self._progress)
         labels = split.one_hot(self._n_classes)
         if "partners" in drawn:  # Mixup blended the images
             labels = blend(labels, labels[drawn["partners"]], drawn["share"])
@@ -104,8 +105,9 @@ class BoundaryCache:
 
     def plain(self, split: Split) -> np.ndarray:
         """Return the activations (n, ...) float16 of images as they are, such as the validation split."""
-        key, title = _key(self._trunk, split, self._config), "validation activations"
-        return _cached(key, len(split), self.engine, split.take, title, self._config, self._progress)
+        config, title = self._config, "validation activations"
+        key = _key(self._trunk, split, config)
+        return _cached(key, len(split), self.engine, split.take, config, title=title, progress=self._progress)
 
     def features(self, tail: keras.Model, split: Split, positions: np.ndarray) -> np.ndarray:
         """Return the outputs (m, ...) float16 of a frozen ``tail`` for images as they are; only the tail is run.
@@ -117,7 +119,11 @@ class BoundaryCache:
         config, part, maps = self._config, split.part(positions), self.plain(split)
         key = _digest(_key(self._trunk, part, config), _key(tail, part, config))
         engine = functools.partial(Engine, tail, config.engine, maps=True)
-        return _cached(key, len(part), engine, lambda rows: maps[positions[rows]], "features", config, self._progress)
+
+        def draw(rows: np.ndarray) -> np.ndarray:
+            return maps[positions[rows]]
+
+        return _cached(key, len(part), engine, draw, config, title="features", progress=self._progress)
 
     def bytes_needed(self, validation: Split) -> int:
         """Return how many bytes of disk the views and the validation split take that are not cached yet.
@@ -165,8 +171,9 @@ def _cached(
     n: int,
     engine: Callable[[], Engine],
     draw: Draw,
-    title: str,
     config: RunConfig,
+    *,
+    title: str,
     progress: Progress | None,
 ) -> np.ndarray:
     """Open the cache file of ``key``; if it is missing or damaged, one process builds it first and all read it."""

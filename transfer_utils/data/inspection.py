@@ -128,7 +128,10 @@ def inspect_folder(folder: str | os.PathLike, progress: Progress | None = None) 
     if not pictures:
         raise UserError(f"None of the {len(files)} images can be read. The first problem: {unreadable[0]}.")
     first_at: dict[bytes, int] = {}  # the position of the first picture of each content
-    copies = _groups([(first_at.setdefault(p.digest, at), at) for at, p in enumerate(pictures)], pictures)
+    same = []
+    for at, picture in enumerate(pictures):
+        same.append((first_at.setdefault(picture.digest, at), at))
+    copies = _groups(same, pictures)
     different = [pictures[at] for at in first_at.values()]
     pairs = list(similar_pairs([picture.look for picture in different]))
     notes = list(listing.notes)

@@ -128,12 +128,12 @@ def _distinctive(rows: list[Row], ignoring: set[str] = REPEATS) -> Iterator[list
     They are in the order of importance; the model is one of them wherever it differs.
     """
     names = [name for name in differing(rows) if name not in ignoring]
-    texts = [[row.options.get(name, MISSING) for row in rows] for name in names]
-    texts = np.array(texts).reshape(len(names), len(rows))  # of two dimensions, also without names
-    used, values = texts != MISSING, np.zeros(texts.shape, int)
-    # The number of each value, because comparing texts would take seconds for 1,000 runs.
-    for option, column in enumerate(texts):
-        values[option] = np.unique(column, return_inverse=True)[1]
+    used, values = np.zeros((len(names), len(rows)), bool), np.zeros((len(names), len(rows)), int)
+    for option, name in enumerate(names):
+        texts = np.array([row.options.get(name, MISSING) for row in rows])
+        used[option] = texts != MISSING
+        # The number of each value, because comparing texts would take seconds for 1,000 runs.
+        values[option] = np.unique(texts, return_inverse=True)[1]
     for place in range(len(rows)):
         # An option that one of two rows does not use or record tells nothing.
         differs = (values != values[:, [place]]) & used & used[:, [place]]
