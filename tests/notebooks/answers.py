@@ -31,7 +31,7 @@ def diagnose(loss, val_accuracy, classes):
 OPPONENT = """\
 def train_opponent(x, y):
     cnn = build_baseline_cnn()
-    cnn.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)
+    cnn.compile('adam', 'sparse_categorical_crossentropy')
     cnn.fit(x, y, epochs=400, verbose=0)
     return cnn
 gains = [20, 20]"""
@@ -111,7 +111,7 @@ ANSWERS = {
                 "    base.trainable = True\n"
                 "    for layer in base.layers[:-n]:\n"
                 "        layer.trainable = False\n"
-                "    model.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)",
+                "    model.compile('adam', 'sparse_categorical_crossentropy')",
                 "A BatchNorm is trainable",
             ),
         ],
@@ -226,7 +226,7 @@ ANSWERS = {
             ("similarity = {1e-4: 0.9, 1e-3: 0.5}", "train it"),
             (
                 "tail.trainable = True\n"
-                "model.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)\n"
+                "model.compile('adam', 'sparse_categorical_crossentropy')\n"
                 "model.train_on_batch(maps[:8], y_train[:8])\n"
                 "similarity = {1e-4: 0.9, 1e-3: 0.5}",
                 "Freeze those layers again",
@@ -320,7 +320,7 @@ ANSWERS = {
                 "    given = keras.Input((SIDE, SIDE, 3))\n"
                 "    pooled = keras.layers.GlobalAveragePooling2D()(network(given / 127.5 - 1))\n"
                 "    model = keras.Model(given, keras.layers.Dense(len(class_names), activation='softmax')(pooled))\n"
-                "    model.compile('adam', 'sparse_categorical_crossentropy', jit_compile=False)\n"
+                "    model.compile('adam', 'sparse_categorical_crossentropy')\n"
                 "    model.fit(*arrays(train_files), epochs=10, verbose=0)\n"
                 "    network.trainable = True\n"
                 "    model.fit(*arrays(train_files), epochs=1, verbose=0)\n"
