@@ -1,10 +1,15 @@
 """A record says which source computed it: the commit, and whether the package was edited since."""
 
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from transfer_utils.records import load_runs
 from transfer_utils.utils.revision import source_revision
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -35,3 +40,12 @@ def test_a_package_that_no_repository_tracks_has_no_revision(package, monkeypatc
     assert source_revision(other) == {}
     monkeypatch.setenv("PATH", "")
     assert source_revision(package) == {}
+
+
+def test_every_committed_record_names_the_unchanged_source_that_computed_it_and_no_path_of_a_machine():
+    runs = load_runs(ROOT / "runs")
+    assert runs.runs and not runs.unreadable
+    for run in runs.runs:
+        source = run.record.source
+        assert re.fullmatch("[0-9a-f]{40}", str(source.get("commit"))) and source.get("changed") is False, run.path
+        assert not re.search(r'[" =](/|[A-Z]:)', run.record.command), run.path

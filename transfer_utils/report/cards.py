@@ -116,7 +116,7 @@ def short_card(record: RunRecord | None, size: int, side: int, not_sure_below: f
         ]
     rows.append(("Takes", f"pictures of {side} × {side} pixels: the largest square in the middle, resized"))
     if not_sure_below:
-        rows.append(("Not sure", f"if the largest probability is below {100 * not_sure_below:.0f} %"))
+        rows.append(("Not sure", f"if the largest probability is below {percent(not_sure_below)}"))
     rows.append(("File", f"LiteRT, {format_bytes(size)}"))
     return [(what, value) for what, value in rows if value not in ("", MISSING)]
 
@@ -133,7 +133,7 @@ def _network(row: Row) -> str:
 def _rendered(template: str, record: RunRecord, **values: Any) -> str:
     templates = environment()
     templates.filters |= {"md": _md, "percent": percent, "duration": duration}
-    templates.globals |= {"table": markdown_table, "with_interval": with_interval}
+    templates.globals |= {"table": markdown_table, "with_interval": with_interval, "counted": counted}
     config = recorded_config(record.config)
     shown = {
         "record": record,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transfer_utils.evaluation import difference_interval, mcnemar
+from transfer_utils.evaluation import Estimate, difference_interval, mcnemar
 from transfer_utils.records import Run, RunRecord, unpack_bits
 from transfer_utils.results.curves import first_reaching, overfitting, timeline
-from transfer_utils.results.formatting import bounded, markdown_table, p_value
+from transfer_utils.results.formatting import bounded, markdown_table, p_value, percent, points, with_interval
 from transfer_utils.results.options import model_name
 
 ANALYSIS_NAME = "comparison.md"
@@ -32,11 +32,11 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
     """Compare two runs in Markdown: accuracies on the same images, overfitting, calibration, time, and the gain."""
     n = transfer.dataset["images"]["test"]
     hits = [unpack_bits(record.test_correct, n) for record in (transfer, baseline)]
-    gain, test = difference_interval(*hits), mcnemar(*hits)
+    gain, test = Estimate(*difference_interval(*hits).values(), 1), mcnemar(*hits)
     cells = {
-        "test accuracy": lambda r: _percent(r, "test_end2end"),
-        "test accuracy, averaged views": lambda r: _percent(r, "test_tta"),
-        "validation accuracy": lambda r: _percent(r, "val_end2end"),
+        "test accuracy": lambda r: _accuracy(r, "test_end2end"),
+        "test accuracy, averaged views": lambda r: _accuracy(r, "test_tta"),
+        "validation accuracy": lambda r: _accuracy(r, "val_end2end"),
         "training minus validation accuracy": lambda r: f"{overfitting(r):.1f} points",
         "calibration error (ECE)": lambda r: f"{100 * r.metrics['test_ece']:.1f} %",
         "epochs trained": lambda r: str(len(timeline(r))),
@@ -49,10 +49,9 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
     paragraphs = [
         f"# Transfer against the {model_name(baseline.config)}: {transfer.dataset['description']}",
         f"Trained on {transfer.dataset['images']['train']:,} images, seed {transfer.config['seed']}; "
-        f"evaluated on the same {n:,} test images.",
+        f"evaluated on the same {n:,} test images. In parentheses: 95 % intervals.",
         table,
-        f"Transfer gains {gain['difference']:.1f} points on test "
-        f"(95 % interval {gain['low']:.1f} to {gain['high']:.1f}). "
+        f"On test, transfer differs from the baseline by {points(gain)}. "
         f"Of the images that one model gets right and the other wrong, transfer has {test['only_a']:,} "
         f"and the baseline {test['only_b']:,} (exact McNemar test, p {p_value(test['p_value'])}).",
         _catching_up(transfer, baseline),
@@ -60,9 +59,8 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _percent(record: RunRecord, metric: str) -> str:
-    value, low, high = (100 * record.metrics[name] for name in bounded(metric))
-    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
+def _accuracy(record: RunRecord, metric: str) -> str:
+    return with_interval(*(record.metrics[name] for name in bounded(metric)))
 
 
 def _catching_up(transfer: RunRecord, baseline: RunRecord) -> str:
@@ -70,11 +68,11 @@ def _catching_up(transfer: RunRecord, baseline: RunRecord) -> str:
     moments = timeline(baseline)
     best = max(moment.val_accuracy for moment in moments)
     reached = first_reaching(transfer, best)
-    start = f"The baseline's best validation accuracy of an epoch was {100 * best:.1f} %"
+    start = f"The baseline's best epoch reached {percent(best)} on validation"
     if reached is None:
         return f"{start}; transfer did not reach it."
     epochs = "in its first epoch" if reached.epoch == 1 else f"after {reached.epoch} epochs"
     return (
-        f"{start}; transfer was as good {epochs}, {reached.seconds:.0f} s of features and training, "
-        f"where the baseline's epochs took {moments[-1].seconds:.0f} s in all."
+        f"{start}; transfer was as good {epochs}, {reached.seconds:.0f} s of features and training. "
+        f"The baseline's epochs took {moments[-1].seconds:.0f} s in all."
     )

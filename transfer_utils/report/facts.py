@@ -93,8 +93,7 @@ def label_table(results: Results) -> tuple[list[str], list[list[str]]]:
 
 def depths(results: Results) -> dict[str, Configuration]:
     """Return the configurations by number of unfrozen layers, from none to all."""
-    every = [*results.groups.get("depth", []), *results.groups.get("depth_all", [])]
-    by_depth = {each.config.n_unfreeze: each for each in every}
+    by_depth = {each.config.n_unfreeze: each for each in results.groups.get("depth", [])}
     return {layers(n): by_depth[n] for n in sorted(by_depth, key=lambda n: n if n >= 0 else math.inf)}
 
 
