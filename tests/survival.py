@@ -60,13 +60,13 @@ FAULTS = {  # what goes wrong, and what happens then
     37: ("a model file of kilobytes that declares gigabytes", "refused before memory is taken for it"),
     38: (
         "`.jfif`, HEIC, nested, empty and hidden files, copies across splits",
-        "read or named; nothing vanishes unsaid",
+        "read or named; nothing is left out silently",
     ),
     39: (
         "uploads: bombs, links, `../`, 10,000 files, long names",
         "refused with a sentence; nothing is written outside",
     ),
-    40: ("a place to be written is full or read-only", "said before training, with the place and its room"),
+    40: ("an output disk is full or read-only", "reported before training, with the path and the free space"),
 }
 
 

@@ -71,6 +71,7 @@ def test_the_command_measures_and_writes(tmp_path, monkeypatch, name, n):
     from benchmarks import speed
     from benchmarks.__main__ import main
 
+    tiny.use_backbone(monkeypatch)
     monkeypatch.setattr("benchmarks.pairs.LOOK_SECONDS", 0.01)
     monkeypatch.setattr(speed, "SINGLE_IMAGES", 2)
     monkeypatch.setattr(speed, "STEPS", 1)

@@ -39,6 +39,7 @@ def test_a_name_that_cannot_be_that_of_a_folder_is_refused(tmp_path, name, probl
 def test_names_in_any_script_are_taken_without_the_spaces_around_them():
     assert checked_name("  Tasse groß ", "class") == "Tasse groß"
     assert checked_name("茶碗", "class") == "茶碗"
+    assert checked_name("cat .", "class") == checked_name("cat. .", "class") == "cat"
     assert checked_name("e\u0301", "class") == "\u00e9", "both spellings are one folder"
 
 

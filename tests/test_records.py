@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.faults import play, survived
 from tests.samples import OLD_LOG
+from tests.utils.test_text import JSON
 from transfer_utils import records
 from transfer_utils.records import (
     LEFT_OUT,
@@ -25,11 +26,6 @@ from transfer_utils.records import (
 )
 from transfer_utils.salvage import MAX_NESTING
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=10,
-)
 KEYS = st.sampled_from([*RunRecord.model_fields, "model_config", "model_fields_set", "save", "__class__", "__dict__"])
 
 

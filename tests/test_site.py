@@ -97,8 +97,9 @@ def test_every_chapter_document_and_section_is_a_page_with_its_outputs(staged):
         outputs = [[cell.get("outputs") for cell in notebook["cells"]] for notebook in (before, after)]
         assert outputs[1][: len(outputs[0])] == outputs[0]
         tree = after["cells"][-1]["source"]
+        name = Path(chapter.path).stem
         for folder in ("exercises", "solutions"):
-            assert f"</notebooks/{folder}/{chapter.name}>" in tree and (staged / "notebooks" / folder).is_dir()
+            assert f"</notebooks/{folder}/{name}>" in tree and (staged / "notebooks" / folder).is_dir()
     front = (staged / "index.md").read_text("utf-8")
     assert re.search(r"about [4-9] hours", front) and "{{" not in front
     # A page that no table of contents names would be a warning of Sphinx, and so an error.
@@ -147,7 +148,7 @@ def test_the_reference_lists_the_public_names(staged):
     listed = [name for page in pages.values() for name in re.findall(r"^   (\w+)$", page, re.MULTILINE)]
     assert len(listed) == len(set(listed))
     about, names = public_names("transfer_utils.predict", ROOT)
-    assert about and names == ["Prediction", "predict_images", "image_side", "top_classes"]
+    assert about and names == ["Prediction", "predict_images", "image_side", "check_side", "top_classes"]
 
 
 def test_the_page_with_a_classifier_is_left_out_without_its_library(staged, tmp_path):

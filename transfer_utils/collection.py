@@ -126,7 +126,9 @@ class Collection:
         classes = self.classes()
         if len(classes) < MIN_CLASSES:
             return f"A classifier needs at least {MIN_CLASSES} classes."
-        short = [f"{as_text(name)} has {len(found)}" for name, found in classes.items() if len(found) < MIN_PICTURES]
+        short = [
+            f"{as_text(name)} has {len(pictures)}" for name, pictures in classes.items() if len(pictures) < MIN_PICTURES
+        ]
         return f"Each class needs at least {MIN_PICTURES} pictures: {', '.join(short)}." if short else ""
 
 
@@ -136,12 +138,12 @@ def collections(runs: Path) -> list[str]:
     if place.is_symlink() or not place.is_dir():
         return []
     with os.scandir(place) as entries:
-        found = [
+        dated = [
             (entry.stat().st_mtime_ns, entry.name)
             for entry in entries
             if entry.is_dir(follow_symlinks=False) and os.path.isdir(os.path.join(entry.path, BESIDE))
         ]
-    return [name for _, name in sorted(found, reverse=True)]
+    return [name for _, name in sorted(dated, reverse=True)]
 
 
 def create_collection(runs: Path, name: str) -> Collection:
@@ -171,7 +173,7 @@ def checked_name(name: str, what: str) -> str:
     Raises:
         UserError: it cannot; the message says why.
     """
-    name = unicodedata.normalize("NFC", name).strip().rstrip(".")
+    name = unicodedata.normalize("NFC", name).strip().rstrip(". ")
     if not name:
         raise UserError(f"The {what} needs a name.")
     if len(name) > MAX_CLASS_NAME:

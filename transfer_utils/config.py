@@ -91,7 +91,7 @@ class RunConfig(BaseModel):
         "batchnorm", "network", "BatchNorm-Dense-Dropout-softmax, or Dense(256)-Dropout(0.5)-softmax"
     )
     hidden_units: int = _option(
-        256, "network", "units of the head's hidden layer; 0 leaves it out", "units", ge=0, le=4096
+        256, "network", "units of the hidden layer of the batchnorm head; 0 leaves it out", "units", ge=0, le=4096
     )
     dropout: float = _option(0.3, "network", "dropout before the softmax of the batchnorm head", ge=0.0, lt=1.0)
 
@@ -200,7 +200,9 @@ class RunConfig(BaseModel):
         "", "paths", "copy of the model (.keras or .h5); empty: <dataset>.h5 in this folder; 'none': no copy"
     )
     cache_dir: str = _option("", "paths", "folder of decoded images and features; empty means the user's cache folder")
-    figures_dir: str = _option("", "paths", "folder that receives the figures; empty means the run's own folder")
+    figures_dir: str = _option(
+        "", "paths", "folder that receives the figures of `compare`; empty means the run's own folder"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -322,8 +324,8 @@ Identity = frozenset[tuple[str, Any]]
 def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = ()) -> Identity:
     """Return the (option, value) pairs that define a configuration; runs with equal identities compute the same.
 
-    The preset and the path options do not count. ``data_dir`` does not count for CIFAR-10, whose images are the same
-    everywhere, and the options of the baseline do not count for the transfer model.
+    The preset and the path options do not count. ``data_dir`` does not count for CIFAR-10: neither its place nor
+    whether it is the JPEG copy. The options of the baseline do not count for the transfer model.
 
     Args:
         options: a config, or the ``config`` of any run record; an option that an older record lacks has its default.

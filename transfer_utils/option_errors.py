@@ -9,10 +9,10 @@ from transfer_utils.errors import nearest
 
 # By type of pydantic's error; otherwise by the first word of the type.
 EXPECTED = {
-    "greater_than_equal": "at least {ge:g}",
-    "greater_than": "greater than {gt:g}",
-    "less_than_equal": "at most {le:g}",
-    "less_than": "less than {lt:g}",
+    "greater_than_equal": "at least {ge:.10g}",
+    "greater_than": "greater than {gt:.10g}",
+    "less_than_equal": "at most {le:.10g}",
+    "less_than": "less than {lt:.10g}",
     "literal_error": "one of {expected}",
     "finite_number": "a finite number",
     "string_too_short": "text of at least one character",
@@ -42,9 +42,7 @@ def explain_option(item: Mapping[str, Any], name: str, fields: Mapping[str, Any]
         return f"The key {name!r} is missing."
     if kind in ("value_error", "assertion_error") or not name:
         return item["msg"].removeprefix("Value error, ") + "."
-    expected = EXPECTED.get(kind) or EXPECTED.get(kind.split("_")[0])
-    if expected is None:  # a kind of error that no option or key of ours can have today
-        return f"{name}: {item['msg']}."
+    expected = EXPECTED.get(kind) or EXPECTED[kind.split("_")[0]]
     allowed = get_args(fields[name].annotation) if kind == "literal_error" else ()
     hint = nearest(item["input"], allowed)
     return f"{name} must be {expected.format(**item.get('ctx', {}))}, got {shown(item['input'])}.{hint}"

@@ -66,29 +66,31 @@ def _classifier(path: Path) -> tuple[Engine | LiteRT, int]:
     check_is_model(path, SUFFIXES)
     if path.suffix == ".tflite":
         model = load_exported(path)
-        _check_side(path, model.side)
+        check_side(path, model.side)
         return model, model.side
     model = load_model(path)
     side = image_side(path, model)  # before the engine, whose message would be less plain
     return Engine(model, batch=1), side
 
 
-def image_side(path: Path, model: keras.Model) -> int:
+def image_side(path: Path, model: keras.Model, limit: int = MAX_SIDE) -> int:
     """Return the side in px of the images that a loaded Keras model takes.
 
     Raises:
-        UserError: it is not a classifier of square colour images, or takes larger ones than ``MAX_SIDE``.
+        UserError: it is not a classifier of square colour images, or takes larger ones than ``limit``.
     """
-    shapes, side = [tensor.shape for tensor in (*model.inputs, *model.outputs)], model.inputs[0].shape[1]
-    if [len(shape) for shape in shapes] != [4, 2] or side is None or shapes[0] != (None, side, side, 3):
+    shapes = [tensor.shape for tensor in (*model.inputs, *model.outputs)]
+    side = shapes[0][1] if [len(shape) for shape in shapes] == [4, 2] else None
+    if side is None or shapes[0] != (None, side, side, 3):
         raise UserError(f"{path} must map square colour images to probabilities, got the shapes {shapes}.")
-    _check_side(path, side)
+    check_side(path, side, limit)
     return side
 
 
-def _check_side(path: Path, side: int) -> None:
-    if side > MAX_SIDE:
-        raise UserError(f"{path} is refused: it takes images of {side} pixels a side, and the limit is {MAX_SIDE}.")
+def check_side(path: Path, side: int, limit: int = MAX_SIDE) -> None:
+    """Raise a ``UserError`` if a model takes images of more than ``limit`` pixels a side."""
+    if side > limit:
+        raise UserError(f"{path} is refused: it takes images of {side} pixels a side, and the limit is {limit}.")
 
 
 def top_classes(probabilities: np.ndarray, names: list[str], top: int) -> Classes:

@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.pictures import picture
+from tests.utils.test_text import JSON
 from transfer_utils import cli
 from transfer_utils.config import MODEL_SUFFIXES, RunConfig
 from transfer_utils.errors import UserError
@@ -105,11 +106,6 @@ def test_a_course_with_wrong_names_is_rejected_before_anything_runs(preset, note
 
 # Random file contents.
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=20), inner, max_size=3),
-    max_leaves=6,
-)
 STUDY = {
     "preset": "offline",
     "options": {"image_size": 96, "output_dir": "runs"},

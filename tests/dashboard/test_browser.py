@@ -16,8 +16,9 @@ pytest.importorskip("playwright", reason="Playwright is not installed")
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from tests.dashboard.server import NEEDS_CHROMIUM, open_page, wait_until_drawn
-from tests.samples import OLD_LOG, RUNNING, write_run, write_samples
+from tests.dashboard.server import CENTRE, NEEDS_CHROMIUM, open_page, wait_until_drawn
+from tests.samples import OLD_LOG, RUNNING, TESTED_CLASSES, predictions, write_run, write_samples, write_tested
+from tests.utils.test_files import HOLD
 from transfer_utils.dashboard.live import REFRESH_SECONDS
 from transfer_utils.records import read_record
 from transfer_utils.utils.files import lock
@@ -50,20 +51,6 @@ def rows(page: Page) -> Locator:
 def cells(page: Page) -> list[list[str]]:
     """Return the cells of the first table as it stands."""
     return rows(page).evaluate_all("rows => rows.map(row => [...row.children].map(cell => cell.textContent))")
-
-
-def test_every_page_opens_from_the_navigation(page):
-    open_page(page, "chosen=depth-30-0&chosen=baseline-0")
-    for name, text in (
-        ("Compare", "Options that differ"),
-        ("One run", "Validation accuracy"),
-        ("Study", "6 · Test-time augmentation"),
-        ("Try it", "Upload an image"),
-        ("Runs", "Best configuration"),
-    ):
-        page.get_by_test_id("stButtonGroup").get_by_role("radio", name=name, exact=True).click()
-        expect(page.get_by_text(text).first).to_be_visible()
-        expect(page).to_have_url(re.compile(r"^(?!.*page=)" if name == "Runs" else "page="))
 
 
 def test_two_runs_are_selected_and_compared_and_one_is_hidden(page):
@@ -102,15 +89,6 @@ def test_an_image_is_uploaded(page, picture):
     expect(page.get_by_text("<b>red</b>", exact=True)).to_be_visible()
 
 
-HOLD = """
-import sys
-from transfer_utils.utils.files import lock
-with lock(sys.argv[1]):
-    print(flush=True)
-    sys.stdin.read()
-"""
-
-
 @pytest.mark.fault(35)
 def test_a_new_run_appears_without_a_reload_and_is_shown_as_stopped_when_it_is_killed(page, folder):
     open_page(page, "page=Runs")
@@ -131,23 +109,6 @@ def test_a_new_run_appears_without_a_reload_and_is_shown_as_stopped_when_it_is_k
         shutil.rmtree(folder / name)
     open_page(page, "page=Runs")
     expect(page.get_by_text("15 of 15 runs")).to_be_visible()
-
-
-def test_a_link_shows_what_it_was_copied_from(page, browser):
-    open_page(page, "search=depth-&sort=name&chosen=depth-30-2")
-    page.get_by_test_id("stButton").get_by_role("button", name="Open", exact=True).click()
-    expect(page).to_have_url(re.compile("run=depth-30-2"))
-    page.get_by_role("tab", name="Options").click()
-    expect(page).to_have_url(re.compile("part=Options"))
-    context = browser.new_context()
-    copy = context.new_page()
-    link = page.evaluate("location.href")
-    copy.goto(link)
-    expect(copy.get_by_text("Provenance")).to_be_visible(timeout=60_000)
-    expect(copy.get_by_role("combobox", name="Run")).to_have_value("depth-30-2")
-    copy.goto(link.replace("run=depth-30-2", "run=gone"))
-    expect(copy.get_by_text("There is no such run in this folder")).to_be_visible(timeout=60_000)
-    context.close()
 
 
 # Streamlit sends a changed widget from a timer of 0 ms. Here that timer waits, so that others are due before it.
@@ -346,6 +307,41 @@ def test_a_part_of_an_axis_selects_runs_and_stays_selected_when_a_record_changes
 
 
 CHART = "document.querySelector('[class*=st-key-chart-compare-options] .chart')"
+
+
+def test_a_cell_and_a_picture_are_clicked_and_the_back_button_leads_back(page, folder):
+    counts = write_tested(folder / "one", predictions(1)).confusion_matrix()
+    true, predicted = 0, 2  # not the cell that is shown at first; the name of the true class holds markup
+    open_page(page, "page=Mistakes&show=Least+sure")
+    expect(page.get_by_text("All test images, the least confident prediction first")).to_be_visible()
+    chart = page.locator(".chart.clickable")
+    expect(chart.locator(".main-svg").first).to_be_visible()
+
+    page.mouse.click(*chart.evaluate(CENTRE, [predicted, true]))
+    title = f"{counts[true, predicted]} images of {TESTED_CLASSES[true]}, predicted {TESTED_CLASSES[predicted]}"
+    expect(page.get_by_text(title)).to_be_visible()
+    expect(page).to_have_url(re.compile("true="))
+    tiles = page.locator("button.tile")
+    expect(tiles).to_have_count(int(counts[true, predicted]))
+    assert tiles.first.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 8
+
+    tiles.first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("Grad-CAM would show")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"picture=\d+"))
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"^(?!.*picture=)"))
+    expect(page.get_by_text(title)).to_be_visible()
+
+    page.go_back()
+    expect(dialog.get_by_text("Grad-CAM would show")).to_be_visible()
+    page.go_back()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text(title)).to_be_visible()
+    page.go_back()
+    expect(page.get_by_text("All test images, the least confident prediction first")).to_be_visible()
+    shutil.rmtree(folder / "one")
 
 
 def test_on_a_narrow_page_the_table_comes_first_and_no_chart_is_wider_than_the_page(page):

@@ -53,6 +53,7 @@ def test_at_most_twelve_lines_are_drawn(draw, study):
     drawn = set(legend(app))
     lowest = min(names, key=lambda name: read_record(study / name / "run.json").metrics["val_end2end"])
     assert len(drawn) == 12 and lowest not in drawn and "mixup-s0" in drawn
+    assert list(app.dataframe[0].value.columns) == ["Option", *names, "mixup-s0"], "the table has all runs"
 
 
 def test_old_logs_and_unfinished_runs_can_be_compared(runs, draw):

@@ -8,10 +8,11 @@ import pytest
 
 from tests.dashboard.server import CHROMIUM
 from tests.dashboard.test_hostile import MARKUP, SCRIPT, UNREADABLE, as_bytes
-from tests.samples import write_samples
+from tests.samples import RUNNING, write_samples
 from transfer_utils.cli.main import main
 from transfer_utils.dashboard.export import COLUMNS, export_page, fragment
 from transfer_utils.records import RunRecord
+from transfer_utils.utils.files import lock
 
 
 def data_of(page: str) -> dict:
@@ -43,6 +44,17 @@ def test_the_command_writes_every_run_with_its_results_options_and_curves(tmp_pa
     recorded = [value for stage in record.curves.values() for value in stage["val_accuracy"]]
     assert run["curves"]["val_accuracy"] == pytest.approx(recorded, abs=1e-4)
     assert run["options"]["n_unfreeze"] == "30" and run["command"] == record.command
+
+
+def test_a_run_that_no_process_works_on_is_stopped(tmp_path):
+    runs = write_samples(tmp_path)
+
+    def status():
+        return next(row[1] for row in rows_of(fragment(runs)) if row[0] == RUNNING)
+
+    with lock(runs / RUNNING / "run.json"):
+        assert status() == "running"
+    assert status() == "stopped"
 
 
 def test_the_page_loads_nothing_from_anywhere(tmp_path):
@@ -80,6 +92,12 @@ def test_files_that_cannot_be_read_are_named_and_the_others_are_shown(tmp_path):
     shown = {row[0].removeprefix("bad-") for row in rows_of(page) if row[0].startswith("bad-")}
     assert unread | shown == set(UNREADABLE) and not unread & shown and unread
     assert len(rows_of(page)) == 14 + len(shown)
+
+
+def test_one_file_that_cannot_be_read_is_one_file(tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_text("{")
+    assert ">1 file could not be read<" in fragment(tmp_path)
 
 
 def test_extreme_and_missing_numbers_leave_the_data_valid(tmp_path):

@@ -138,8 +138,8 @@ def test_any_valid_record_is_shown_compared_and_studied(folder, draw):
     assert sorted(table(checked(draw(folder)))["Run"]) == sorted(names)
     for case, value in READABLE.items():
         checked(draw(folder, "One run", run=case, part="Options" if "config" in value else "Test split"))
-    for start in range(0, len(names), 6):
-        checked(draw(folder, "Compare", chosen=[*names[start : start + 6], "no such run"]))
+    for start in range(0, len(names), 12):
+        checked(draw(folder, "Compare", chosen=[*names[start : start + 12], "no such run"]))
     checked(draw(folder, "Compare", chosen=names, group="configuration (mean over seeds)", against="time"))
     checked(draw(folder, "Study"))
     checked(draw(folder, "Try it"))

@@ -124,7 +124,7 @@ def test_one_picture_is_shown_with_its_classes(folder, draw):
 def test_a_run_without_predictions_says_so_with_the_command_that_makes_them(folder, draw):
     app = draw(folder, "Mistakes", run="without")
     record = read_record(folder / "without" / "run.json")
-    assert any("keeps no predictions" in info.value for info in app.info)
+    assert any("has no predictions" in info.value for info in app.info)
     assert [block.value for block in app.code] == [record.command] and sent(app)
     app = draw(folder, "Mistakes", run="no such run")
     assert app.warning and "no such run" in [text.value for text in app.text]

@@ -134,7 +134,7 @@ def test_fine_tuning_shows_its_progress_and_can_be_stopped_and_resumed(page, fol
     expect(epoch).to_be_visible(timeout=TRAINING_MS)
     expect(page.locator(".st-key-class-0 input[type=file]")).to_have_count(0)
     page.get_by_role("button", name="Stop").click()
-    stopped = page.get_by_text("Stopped. Fine-tune again to go on from the last epoch.")
+    stopped = page.get_by_text("Stopped. Fine-tune again to resume from the last epoch.")
     expect(stopped).to_be_visible(timeout=TRAINING_MS)
     [path] = folder.glob("*-garden-transfer/run.json")
     record = read_record(path)

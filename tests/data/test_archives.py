@@ -100,6 +100,13 @@ def test_no_more_is_unpacked_than_the_limit_whatever_a_member_declares(opened):
     assert refused.startswith("cup/a.png: damaged in the archive") and good.content == b"good"
 
 
+def test_a_member_whose_name_is_damaged_in_one_of_its_two_places_is_named_and_the_others_are_read(opened):
+    content = bytearray(zipped({"tasse/größe.png": b"x", "tasse/b.png": b"good"}))
+    content[content.index("ö".encode())] = 0xFF
+    refused, good = opened(bytes(content))[1]
+    assert refused.startswith("tasse/größe.png: damaged in the archive") and good.content == b"good"
+
+
 def test_folders_are_named_and_files_of_the_system_are_left_out(opened):
     names = ["my/cup/a.png", "my/plate/b.png", "__MACOSX/my/cup/._a.png", "my/.DS_Store", "my/cup/Thumbs.db", "top.png"]
     folders, files = opened(zipped(dict.fromkeys(names, b"x")))

@@ -189,10 +189,10 @@ def test_arrays_are_resized_like_image_files():
     assert resize_images(array, 32) is array
 
 
-@pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in FILES.items() for mode in modes])
-def test_an_image_is_recognised_and_measured_without_decoding_it(tmp_path, kind, mode):
+@pytest.mark.parametrize("kind", FILES)
+def test_an_image_is_recognised_and_measured_without_decoding_it(tmp_path, kind):
     path = tmp_path / "picture"
-    path.write_bytes(encoded(Image.new(mode, (40, 31)), kind))
+    path.write_bytes(encoded(Image.new("RGB", (40, 31)), kind))
     assert is_picture(path) and measure_image(path)[:2] == (40, 31)
     path.write_bytes(b"no picture at all")
     assert not is_picture(path) and measure_image(path) is None

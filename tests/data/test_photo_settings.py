@@ -59,6 +59,11 @@ def test_the_number_of_images_in_each_split_is_known_before_they_are_decoded(tmp
     assert chosen(tmp_path, labels_per_class=3).images["train"] == 6
 
 
+def test_the_number_of_images_in_each_split_allows_for_one_of_every_class(tmp_path):
+    picture_folder(tmp_path, 4, [f"class {number}" for number in range(20)])
+    assert chosen(tmp_path).images == {"train": 40, "validation": 20, "test": 20}
+
+
 def test_more_images_get_fewer_epochs_and_larger_batches_and_only_few_are_turned(tmp_path, monkeypatch):
     photos(tmp_path, 10)
     found = []
@@ -78,3 +83,16 @@ def test_the_reason_tells_what_is_used_not_what_was_overridden(tmp_path):
     )
     other = settings.reason(preset("photos", **settings.options | {"batch_size": 7, "augment": False}))
     assert "batch_size 7 and" in other and other.endswith("(for their number), as they are.")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"horizontal_flip": False, "zoom": 0.0}, "turned and shifted in 4 views."),
+        ({"rotation": 0.0, "zoom": 0.0, "width_shift": 0.0, "height_shift": 0.0}, "mirrored in 4 views."),
+        ({"views": 0}, "turned, zoomed, shifted and mirrored anew in each epoch."),
+    ],
+)
+def test_the_reason_names_the_augmentation_that_is_on(tmp_path, options, words):
+    settings = chosen(photos(tmp_path, 50))
+    assert settings.reason(preset("photos", **settings.options | options)).endswith(f"(for their number), {words}")

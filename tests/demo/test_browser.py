@@ -207,6 +207,18 @@ def test_the_camera_takes_a_picture_and_is_switched_off(page, filmed, expected):
     assert page.evaluate("document.querySelector('video').srcObject") is None
 
 
+def test_a_second_click_leaves_one_camera_on(page):
+    page.evaluate("""() => {
+      const devices = navigator.mediaDevices, open = devices.getUserMedia.bind(devices);
+      window.opened = [];
+      devices.getUserMedia = async (wanted) => { opened.push(await open(wanted)); return opened.at(-1); };
+    }""")
+    for _ in range(2):
+        page.get_by_role("button", name="Use the camera").click()
+        expect(page.get_by_role("button", name="Take the picture")).to_be_enabled()
+    assert page.evaluate("opened.map((stream) => stream.active)") == [False, True]
+
+
 @pytest.mark.parametrize("error, words", [("NotAllowedError", "allow it"), ("NotFoundError", "There is no camera")])
 def test_a_camera_that_is_not_there_or_not_allowed_gets_a_sentence(error, words, page):
     refuse = f"() => Promise.reject(new DOMException('', '{error}'))"

@@ -72,6 +72,19 @@ def test_the_command_writes_a_folder_with_all_that_the_page_loads(file, exported
     assert (np.asarray(Image.open(folder / "examples" / "1.png")) == decode_image("example.jpg", 16)).all()
 
 
+def test_only_the_examples_of_an_earlier_call_are_removed(file, with_library, tmp_path):
+    folder, lines = tmp_path / "my page", []
+    pictures = [tmp_path / name for name in ("a.jpg", "b.jpg")]
+    for path in pictures:
+        Image.new("RGB", (60, 40), "red").save(path)
+    write_demo(file, folder, examples=pictures)
+    (folder / "examples" / "my holiday.png").write_bytes(b"x" * 9_000_000)
+    write_demo(file, folder, examples=pictures[:1], log=lines.append)
+    assert sorted(path.name for path in (folder / "examples").iterdir()) == ["1.png", "my holiday.png"]
+    assert " kB, for any web server" in lines[0], "the user's own file counts"
+    assert f"--directory '{folder}' 8000" in lines[1]
+
+
 def test_nothing_is_loaded_from_another_server_and_the_browser_holds_the_page_to_it(file, with_library, tmp_path):
     html = write_demo(file, tmp_path / "out").read_text("utf-8")
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)[1]
@@ -126,6 +139,7 @@ def test_the_threshold_of_not_sure_comes_from_beside_the_model(beside, recorded,
     assert classifier.not_sure_below == threshold
     html = demo_fragment(classifier, [], "")
     assert ("Not sure" in html) == ("not likely enough" in html) == bool(threshold)
+    assert (f"below {100 * threshold:.1f} %" in html) == bool(threshold)
 
 
 def test_what_is_no_classifier_is_refused_with_a_sentence(file, small_record, tmp_path):

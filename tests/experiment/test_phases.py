@@ -97,8 +97,8 @@ def guarded(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [{}, {"views": 0, "tta": True, "head": "plain"}, {"n_unfreeze": -1, "batch_norm": "trained", "use_mixup": True}],
-    ids=["cached views", "no cached views", "everything unfrozen"],
+    [{}, {"views": 0, "tta": True, "head": "plain"}],
+    ids=["cached views", "no cached views"],
 )
 def test_the_test_split_is_read_last_and_without_cached_views_stage_2_trains_on_pixels(guarded, options):
     record = run_experiment(tiny.config(epochs_stage1=1, **options), log=quiet).record
@@ -111,7 +111,7 @@ def test_the_test_split_is_read_last_and_without_cached_views_stage_2_trains_on_
 @pytest.mark.slow
 def test_a_network_of_random_weights_is_trained_from_pixels_in_all_layers_and_batch_norms(guarded):
     [options] = [group.options for group in load_study(OPPONENTS).groups if group.name == "random_tuned"]
-    config = tiny.config(**{**options, "epochs_stage1": 0, "epochs_stage2": 1, "schedule": "cosine"})
+    config = tiny.config(**{**options, "epochs_stage1": 0, "epochs_stage2": 1, "schedule": "cosine", "views": 2})
     record = run_experiment(config, log=quiet).record
     base, head = tiny.backbone(), build_top_classifier(16, 2, config)
     every = sum(int(np.prod(weight.shape)) for model in (base, head) for weight in model.trainable_weights)
@@ -138,15 +138,14 @@ def test_layers_without_weights_cannot_be_fine_tuned(guarded):
 def test_a_linear_head_starts_from_the_solved_regression_unless_a_checkpoint_is_left(guarded, monkeypatch):
     solved = []
     monkeypatch.setattr(train, "start_head", lambda head, solution: solved.append(head))
-    options = {"n_unfreeze": 0, "epochs_stage1": 2}
-    interrupt(tiny.config(**options), "stage1, epoch 2 of 2")
-    run_experiment(tiny.config(**options), log=quiet)
+    config = tiny.config(n_unfreeze=0, epochs_stage1=2)
+    for _ in range(2):
+        interrupt(config, "stage1, epoch 2 of 2")
     assert len(solved) == 1, "it was solved again after the first epoch"
-    interrupt(tiny.config(seed=1, **options), "stage1, epoch 2 of 2")
-    (checkpoint,) = Path("runs/0002-shapes-transfer").glob("checkpoint*")
+    (checkpoint,) = Path("runs/0001-shapes-transfer").glob("checkpoint*")
     checkpoint.write_bytes(b"")
-    record = run_experiment(tiny.config(seed=1, **options), log=quiet).record
-    assert len(solved) == 3 and "val_convex" in record.metrics
+    record = run_experiment(config, log=quiet).record
+    assert len(solved) == 2 and "val_convex" in record.metrics
 
 
 @pytest.mark.slow

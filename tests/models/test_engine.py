@@ -5,39 +5,21 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.models import engine
 from transfer_utils.models.engine import LITERT_BATCH, Engine, choose_engine
-from transfer_utils.models.networks import build_backbone, build_feature_extractor
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-
-
-@pytest.mark.slow
-def test_litert_and_keras_give_the_same_features_and_print_nothing(capfd):
-    config = tiny.config(dataset="photo-digits", data_dir="", weights="letters", image_size=48)
-    images = load_dataset(config).test.take(np.arange(17))
-    extractor = build_feature_extractor(config, build_backbone(config)[0])
-    capfd.readouterr()
-    fast = Engine(extractor, "litert")
-    features = fast(images)
-    assert capfd.readouterr().err == ""
-    expected = Engine(extractor, "keras")(images)
-    assert features.shape == expected.shape == (17, 1280) and features.dtype == np.float32
-    assert cosine(features, expected).min() > 0.9999
-    assert cosine(features, np.roll(expected, 1, axis=0)).max() < 0.9999, "all images have the same features"
-    assert (fast.kind, fast.shape) == ("litert", (1280,))
+from transfer_utils.models.networks import build_feature_extractor
 
 
 @pytest.mark.parametrize("kind", ["litert", "keras"])
-def test_the_result_of_an_image_does_not_depend_on_its_batch(kind):
+def test_the_result_of_an_image_does_not_depend_on_its_batch(capfd, kind):
     extractor = build_feature_extractor(tiny.config(), tiny.backbone())
     images = np.random.default_rng(0).integers(0, 256, (2 * LITERT_BATCH + 1, 32, 32, 3), dtype=np.uint8)
+    capfd.readouterr()
     run = Engine(extractor, kind)
     whole = run(images)
+    assert kind == "keras" or capfd.readouterr().err == ""
+    assert (run.kind, run.shape) == (kind, (16,)) and whole.shape == (len(images), 16) and whole.dtype == np.float32
     for n in (1, LITERT_BATCH, LITERT_BATCH + 1):
         assert np.allclose(run(images[:n]), whole[:n], atol=1e-5)
         assert np.allclose(run(images[-n:]), whole[-n:], atol=1e-5), "a batch depends on the one before"

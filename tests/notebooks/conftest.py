@@ -15,6 +15,12 @@ def code(path):
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
+def notebook_of(*sources):
+    """Return a notebook whose code cells have these sources."""
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources], metadata=metadata)
+
+
 def has(cell, tag):
     return tag in cell.metadata.get("tags", [])
 

@@ -1,6 +1,6 @@
 """Every notebook runs with the offline preset in papermill and in nbval.
 
-The tests share one folder, so that nbval reuses what papermill's run trained and cached.
+The tests share one folder, so that a notebook reuses what another trained and cached.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.notebooks.conftest import but_long
+from tests.notebooks.conftest import notebook_of
 from transfer_utils.course.kernel import kernel_environment
 from transfer_utils.course.run import run_course
 
@@ -22,34 +22,38 @@ COURSE = sorted(path.stem for path in ROOT.glob("notebooks/[0-9]*.ipynb"))
 # A long limit for slow machines; hanging cells and dead kernels are stopped earlier.
 pytestmark = [pytest.mark.slow, pytest.mark.course, pytest.mark.timeout(1800)]
 
-
-# nbval executes all of them as well; `make notebooks` also runs the longer ones twice.
-LONG = ("02", "03", "04", "05", "06", "07", "08")
 # What nbval shortens in the text of a notebook, which halves its time; `make notebooks` also runs them as they stand.
 # Chapters 4 and 5 use the same run.
 FEW_EPOCHS = {"epochs_stage1": 3, "epochs_stage2": 3, "epochs_baseline": 10}
 BEGIN, BEGIN_SHORT = "begin(preset=preset, ", f"begin(preset=preset, **{FEW_EPOCHS}, "
 CHANGES = {
-    "03_feature_maps": [("embedded_images = 800", "embedded_images = 200")],
+    "01_data_preparation": [("n_probe = 1000", "n_probe = 100")],
+    "02_architecture": [("probe_images = 1000", "probe_images = 100")],
+    "03_feature_maps": [("embedded_images = 800", "embedded_images = 200"), ("min(2000, ", "min(300, ")],
     "04_two_stage_fine_tuning": [
         (BEGIN, BEGIN_SHORT),
-        ("[:5000]", "[:1500]"),
+        ("[:5000]", "[:300]"),
         ('epochs\\": 8,', 'epochs\\": 1,'),
         ("epochs=4, batch_size", "epochs=1, batch_size"),
     ],
     "05_baseline_comparison": [
         (BEGIN, BEGIN_SHORT),
+        ("levels = [5, 20, 100]", "levels = [2]"),
         ("draws = 3", "draws = 1"),
         ("scratch_epochs = 20", "scratch_epochs = 2"),
         ("epochs=100", "epochs=10"),
     ],
     "06_experiment_study": [("epochs=20", "epochs=2")],
-    "07_what_changed": [("embedded_images = 1000", "embedded_images = 200")],  # after few epochs nothing has changed
+    "07_what_changed": [  # with all its epochs: after few, nothing has changed
+        ("embedded_images = 1000", "embedded_images = 200"),
+        ("corrupted_images = 500", "corrupted_images = 50"),
+    ],
     "08_your_own_images": [('epochs\\": 12', 'epochs\\": 1')],
 }
 
 
-@pytest.mark.parametrize("name", but_long(COURSE, LONG))
+@pytest.mark.torture  # nbval executes all of them as well
+@pytest.mark.parametrize("name", COURSE)
 def test_papermill_executes_the_notebook(folder, monkeypatch, name):
     monkeypatch.chdir(folder)
     lines = []
@@ -115,8 +119,7 @@ def test_nbval_takes_the_chapters_and_the_solutions_but_no_unanswered_exercise()
 
 
 def test_nbval_reports_a_dead_kernel_immediately(folder):
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-    notebook.cells = [nbformat.v4.new_code_cell("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")]
+    notebook = notebook_of("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     path = folder / "notebooks" / "dies.ipynb"
     nbformat.write(notebook, path)
     done = nbval(path, 120)  # without the hook in conftest, nbval waits 2,000 seconds
@@ -125,13 +128,8 @@ def test_nbval_reports_a_dead_kernel_immediately(folder):
 
 
 def test_nbval_compares_all_but_the_ignored_cells(folder):
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-    ignored = {"tags": ["nbval-ignore-output"]}
-    notebook.cells = [
-        nbformat.v4.new_code_cell("print(1, '2026-03-01', '3 s')", execution_count=1),
-        nbformat.v4.new_code_cell("print(1)", execution_count=2),
-        nbformat.v4.new_code_cell("print(1)", execution_count=3, metadata=ignored),
-    ]
+    notebook = notebook_of("print(1, '2026-03-01', '3 s')", "print(1)", "print(1)")
+    notebook.cells[2].metadata["tags"] = ["nbval-ignore-output"]
     stored = ("1 1999-12-31 77 s\n", "2\n", "2\n")
     for cell, text in zip(notebook.cells, stored, strict=True):
         cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
@@ -144,9 +142,9 @@ def test_nbval_compares_all_but_the_ignored_cells(folder):
 
 
 def test_nbval_fails_where_a_cell_makes_tensorflow_trace_again_and_again(folder):
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
     source = "import sys\nprint('5 out of the last 5 calls triggered tf.function retracing.', file=sys.stderr)"
-    notebook.cells = [nbformat.v4.new_code_cell(source, metadata={"tags": ["nbval-ignore-output"]})]
+    notebook = notebook_of(source)
+    notebook.cells[0].metadata["tags"] = ["nbval-ignore-output"]
     path = folder / "notebooks" / "traces.ipynb"
     nbformat.write(notebook, path)
     done = nbval(path, 120)

@@ -159,7 +159,7 @@ def test_a_stage_that_never_gets_ahead_is_behind_for_all_its_epochs():
 )
 def test_every_patience_is_replayed_on_one_curve(patience, epochs, best_epoch, accuracy):
     curve = fine_tuned([1.1, 1.0, 0.8, 0.9, 0.9, 0.9, 0.7], [0.4, 0.5, 0.7, 0.6, 0.6, 0.6, 0.8])
-    assert replay_patience(curve, patience) == (patience, epochs, best_epoch, accuracy)
+    assert replay_patience(curve, patience) == (epochs, best_epoch, accuracy)
     assert bool(best_epoch) == (patience > dip(curve)), "a longer patience than the dip survives it"
     curve.metrics["val_convex"] = 0.65
     if not best_epoch:

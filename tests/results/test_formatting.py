@@ -21,8 +21,8 @@ def test_fractions_and_durations():
     assert with_interval(0.8437, 0.837, 0.8514) == "84.4 % (83.7–85.1)"
     assert with_interval(0.8437, None, 0.8514) == "84.4 %"
     assert with_deviation(0.8437, 0.0031) == "84.4 % ± 0.3"
-    assert [duration(s) for s in (8.26, 45, 185, 7622, None, -1)] == [
-        "8.3 s", "45 s", "3 min 05 s", "2 h 07 min", "–", "–",
+    assert [duration(s) for s in (8.26, 45, 185, 3599.4, 3599.5, 3659, 7622, None, -1)] == [
+        "8.3 s", "45 s", "3 min 05 s", "59 min 59 s", "1 h 00 min", "1 h 01 min", "2 h 07 min", "–", "–",
     ]  # fmt: skip
 
 

@@ -60,6 +60,25 @@ def test_an_option_without_effect_is_not_found():
     assert query.matches(tuned) and not query.matches(frozen)
 
 
+@pytest.mark.parametrize(
+    ("condition", "names"),
+    [
+        ("date>=2026-03-01", "first second"),
+        ("date>2026-03-01", "second"),
+        ("date<=2026-03-01", "first"),
+        ("date<2026-03", ""),
+        ("date>=2026-03 date<2026-04", "first second"),
+        ('date>"2026-03-01 12:00"', "second"),
+        ("date<tomorrow", ""),
+    ],
+)
+def test_dates_are_compared_as_far_as_they_are_given(condition, names):
+    rows = [made("first"), made("second"), made("undated")]
+    for row, created in zip(rows, ("2026-03-01T12:00:00Z", "2026-03-02T00:10:00Z", ""), strict=True):
+        row.record.created = created
+    assert " ".join(row.name for row in rows if parse_search(condition).matches(row)) == names
+
+
 @pytest.mark.parametrize("percent", ["", "%"])
 def test_an_accuracy_may_be_given_in_percent(percent):
     row = made("run", val=0.8)

@@ -12,14 +12,12 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from transfer_utils.config import ALL_LAYERS
 from transfer_utils.data.dataset import Split
 from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
 from transfer_utils.models.networks import (
     build_baseline_cnn,
     build_compact_cnn,
-    build_full_model,
     build_tail,
     build_top_classifier,
     build_trunk,
@@ -199,7 +197,7 @@ def test_an_epoch_takes_the_next_cached_view_or_draws_its_own(monkeypatch):
     from_boundary()
     assert views == [0, 1, 0, 1]
     views.clear()
-    from_pixels()
+    from_scratch()
     assert views == [0, 1, 2, 3]
 
 
@@ -355,17 +353,9 @@ def fine_tune_tail(config, **hooks):
     return model, run_stage2_finetuning(model, cache, validation_of(cache._trunk), config, **hooks)
 
 
-def from_pixels(**hooks):
-    config = tiny.config(epochs_stage2=EPOCHS, n_unfreeze=ALL_LAYERS, optimizer_stage2="SGD")
-    keras.utils.set_random_seed(0)
-    base, top = tiny.backbone(), build_top_classifier(16, 2, config)
-    model = build_full_model(base, top, config)
-    unfreeze_model_tail(base, ALL_LAYERS)
-    return model, run_stage2_finetuning(model, pictures(), validation_of(None), config, **hooks)
-
-
 def from_scratch(**hooks):
-    return scratch(hooks=hooks, epochs_stage1=1, epochs_stage2=EPOCHS - 1, use_mixup=True)
+    options = {"epochs_stage1": 1, "epochs_stage2": EPOCHS - 1, "use_mixup": True, "optimizer_stage1": "SGD"}
+    return scratch(hooks=hooks, **options)
 
 
 @functools.cache
@@ -400,7 +390,6 @@ def interrupted_at(train, moments: list[tuple[str, int]], path) -> tuple:
         (from_features, [("on_epoch_end", 1), ("on_step_end", 7), ("on_epoch_end", 1)]),
         (tiny_steps, [("on_epoch_end", 1)]),
         (from_boundary, [("on_step_end", 6), ("on_epoch_end", 2)]),
-        (from_pixels, [("on_step_end", 6), ("on_epoch_end", 2)]),
         (from_scratch, [("on_epoch_end", 2), ("on_step_end", 6)]),
     ],
 )

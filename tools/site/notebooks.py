@@ -21,10 +21,6 @@ class Chapter(NamedTuple):
     title: str
     minutes: int
 
-    @property
-    def name(self) -> str:
-        return Path(self.path).stem
-
 
 def chapters(root: Path) -> list[Chapter]:
     """Return the chapters of the course in order.

@@ -46,7 +46,8 @@ def train(quiet: bool, supervised: bool, **options: Any) -> None:
     """Train one network, evaluate it, and write the run record.
 
     A pretrained network trains in two stages: first the new head, then the last layers of the backbone. An image
-    folder (--dataset folder) without a preset gets the preset photos, fitted to the sizes and number of its pictures.
+    folder (--dataset folder) without a preset gets the preset photos, fitted to the sizes and number of its pictures,
+    unless --model is baseline.
     """
     if supervised:
         end_with_starter()
@@ -105,8 +106,9 @@ def sweep(
 ) -> None:
     """Run every experiment of a STUDY that is not recorded yet.
 
-    STUDY is a YAML file, or six_stages or opponents for a study of the course. Each run is a separate process; a failed
-    run does not stop the others and is listed at the end. Run the same command again to continue an interrupted sweep.
+    STUDY is a YAML file, or six_stages, opponents or forgetting for a study of the course. Each run is a separate
+    process; a failed run does not stop the others and is listed at the end. Run the same command again to continue an
+    interrupted sweep.
     """
     from transfer_utils.cli.sweep_table import dry_run, watching
     from transfer_utils.studies.spec import load_study

@@ -60,9 +60,9 @@ class Running:
 
 
 class Kernels:
-    """The kernels of so many notebooks: while one runs, the kernel of the next starts and loads Keras.
+    """Kernels for a number of notebooks: while one runs, the kernel of the next starts and loads Keras.
 
-    To be closed by ``with``.
+    Use it in a ``with`` statement.
     """
 
     def __init__(self, notebooks: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from markupsafe import Markup
 
 from transfer_utils.dashboard.launch import DEFAULT_RUNS
+from transfer_utils.dashboard.store import lock_is_free
 from transfer_utils.errors import UserError
 from transfer_utils.records import STATUSES, load_runs
 from transfer_utils.results.curves import STAGE_NAMES
@@ -24,7 +26,7 @@ from transfer_utils.results.options import ORDER
 from transfer_utils.results.search import searched_text
 from transfer_utils.results.table import STOPPED, Row, make_rows
 from transfer_utils.utils.files import write_bytes
-from transfer_utils.utils.text import MISSING, as_text
+from transfer_utils.utils.text import MISSING, as_text, counted
 
 PAGE_TEMPLATES = Path(__file__).parent / "templates"
 PAGE_NAME = "index.html"
@@ -61,6 +63,7 @@ def _render(template: str, runs_dir: str | os.PathLike) -> str:
         loader=jinja2.FileSystemLoader(PAGE_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.globals["file"] = lambda name: Markup((PAGE_TEMPLATES / name).read_text("utf-8"))
+    environment.globals["counted"] = counted
     return environment.get_template(template).render(_values(runs_dir))
 
 
@@ -69,7 +72,10 @@ def _values(runs_dir: str | os.PathLike) -> dict[str, Any]:
     if not root.is_dir():
         raise UserError(f"runs must name a folder of run records, got {os.fspath(runs_dir)!r}.")
     listing = load_runs(root)
-    rows = make_rows(listing, root)
+    rows = [
+        replace(row, is_live=row.record.status != "running" or not lock_is_free(row))
+        for row in make_rows(listing, root)
+    ]
     # Newest first: run numbers increase, while the clock may have been set back.
     rows.sort(key=lambda row: row.record.run_id, reverse=True)
     return {
@@ -124,7 +130,7 @@ def _data(row: Row) -> dict[str, Any]:
     return {
         "name": row.name,
         "command": as_text(row.record.command, 400),
-        "options": {name: as_text(value, 60) for name, value in row.options.items()},
+        "options": row.options,
         "epochs": history.epochs[points].tolist(),
         "curves": {name: values for name, values in curves.items() if any(value is not None for value in values)},
         "starts": {as_text(stage, 20): start for stage, start in history.starts.items()},

@@ -109,12 +109,10 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
 
     Returns None if the record has no valid bins.
     """
-    edges, confidence, accuracy, count = (
-        _numbers(calibration.get(name)) for name in ("edges", "confidence", "accuracy", "count")
-    )
-    bins = len(accuracy)
-    if bins == 0 or bins > MAX_DRAWN_CLASSES or len(edges) != bins + 1 or len(confidence) != bins or len(count) != bins:
+    bins = _bins(calibration)
+    if bins is None:
         return None
+    edges, confidence, accuracy, count = bins
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.75, 0.25], vertical_spacing=0.06)
     bars = {"x": (edges[1:] + edges[:-1]) / 2, "col": 1}
     width = np.diff(edges)
@@ -157,6 +155,17 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
     figure.update_yaxes(range=[0, 1], tickformat=style.PERCENT_TICKS, title_text="accuracy", row=1)
     figure.update_yaxes(title_text="images", row=2, nticks=3)
     return figure
+
+
+def _bins(calibration: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return edges, confidence, accuracy and count of the bins, or None if their numbers do not fit each other."""
+    edges, confidence, accuracy, count = (
+        _numbers(calibration.get(name)) for name in ("edges", "confidence", "accuracy", "count")
+    )
+    n = len(accuracy)
+    if not 0 < n <= MAX_DRAWN_CLASSES or (len(edges), len(confidence), len(count)) != (n + 1, n, n):
+        return None
+    return edges, confidence, accuracy, count
 
 
 def _numbers(values: Any) -> np.ndarray:

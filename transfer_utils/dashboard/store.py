@@ -111,7 +111,7 @@ class _Reader:
 
     def has_stopped(self, view: View) -> bool:
         """Return whether a run of the view that was in progress no longer is."""
-        return any(row.status == "running" and _lock_is_free(row) for row in view.rows)
+        return any(row.status == "running" and lock_is_free(row) for row in view.rows)
 
     def _read(self, files: dict[str, tuple[int, int]], path: Path) -> RunRecord:
         key, state = str(path), files.get(str(path))
@@ -135,13 +135,13 @@ class _Reader:
         if row.record.status != "running":
             return row
         path, state = row.run.path, files.get(str(row.run.path), (0, 0))
-        is_live = self._free.get(path) != state and not _lock_is_free(row)
+        is_live = self._free.get(path) != state and not lock_is_free(row)
         if not is_live:
             self._free[path] = state
         return row if row.is_live == is_live else replace(row, is_live=is_live)
 
 
-def _lock_is_free(row: Row) -> bool:
+def lock_is_free(row: Row) -> bool:
     """Return whether no process works on a run; False for a log, which has no lock beside it."""
     return row.run.path.name == RECORD_NAME and not is_locked(row.run.path)
 

@@ -38,8 +38,8 @@ PALETTES: dict[str, dict[str, str] | None] = {
 ON_PAPER = "on paper"  # name of the annotations that get the colour of the paper behind them
 # Black is invisible on the dark page. After six lines, the colours repeat with a marker.
 COLOURS = tuple(colour for colour in SERIES if colour != OKABE_ITO["black"])
-SYMBOLS = (None, "circle", "diamond", "square")
-MAX_LINES = len(COLOURS) * len(SYMBOLS) // 2
+SYMBOLS = (None, "circle")
+MAX_LINES = len(COLOURS) * len(SYMBOLS)
 # Legible on the light and on the dark page.
 NEUTRAL = "#808890"
 # At most three digits, without trailing zeros: 85%, 84.6%.

@@ -153,8 +153,7 @@ def _draw_news(collection: Collection, class_name: str) -> None:
         st.success(f"Added {counted(added, 'picture')}.", icon=":material/check:")
         st.text(parts)
     if receipt.refused:
-        was = counted(len(receipt.refused), "file was", "files were") if added or class_name else "This was"
-        st.warning(f"{was} refused:", icon=":material/block:")
+        st.warning("Refused:", icon=":material/block:")  # without a number: a sentence may stand for many files
         lines = [as_text(sentence, 400) for sentence in receipt.refused[:MAX_SENTENCES]]
         more = len(receipt.refused) - len(lines)
         st.text("\n".join(lines + [f"and {more:,} more"] * bool(more)))

@@ -72,7 +72,7 @@ def _draw_accuracy(measured: Measurement) -> None:
     st.caption(
         f"Measured by cross-validation, {measured.repeats} × {measured.folds}-fold, stratified: each picture was "
         f"classified {times} by a head that had not seen it. The interval is Wilson's for {measured.different:,} "
-        "different pictures; to classify them again makes it no narrower. It holds for new pictures of the same kind."
+        "different pictures; classifying them again does not narrow it. It holds for new pictures of the same kind."
     )
     if measured.grouped:
         st.caption(
@@ -123,7 +123,7 @@ def measured_verdict(measured: Measurement) -> str:
     start = f"From half of the pictures to all of them, the accuracy changed by {gained} ({interval}). "
     if measured.gain_low > 0:
         return start + "It is still rising: more pictures of the same kind should help."
-    return start + "No clear gain: more of the same will bring little, others than the present ones may."
+    return start + "No clear gain: more pictures like these will bring little; different ones may help."
 
 
 def _draw_recall(measured: Measurement) -> None:

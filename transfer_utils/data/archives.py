@@ -87,7 +87,7 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> Memb
     try:
         with archive.open(member) as file:
             content = file.read(limit)  # no more, whatever is declared
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
         return f"{shown}: damaged in the archive ({as_text(str(error))})."
     return Member(path.parent.name, path.name, content)
 

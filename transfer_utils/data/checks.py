@@ -11,7 +11,7 @@ from transfer_utils.data.sources import Source
 from transfer_utils.errors import UserError
 from transfer_utils.utils.text import counted
 
-IMBALANCE = 10  # times as many images in the largest class as in the smallest, from which on a run says so
+IMBALANCE = 10  # a run warns if the largest class has at least this many times the images of the smallest
 
 
 def check_class_sizes(source: Source, splits: list[str]) -> None:

@@ -84,9 +84,9 @@ def _same_hash(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
     rows = max(1, COMPARED // len(bits))
     for start in range(0, len(bits), rows):
         differing = np.bitwise_count(bits[start : start + rows, None] ^ bits[None, start:])
-        one, other = np.nonzero(np.triu(differing <= MAX_BITS, k=1))
-        alike = (thumbnails[start + one] * thumbnails[start + other]).sum(axis=1) >= MIN_CORRELATION
-        yield from zip((start + one[alike]).tolist(), (start + other[alike]).tolist(), strict=True)
+        first, other = np.nonzero(np.triu(differing <= MAX_BITS, k=1))
+        alike = (thumbnails[start + first] * thumbnails[start + other]).sum(axis=1) >= MIN_CORRELATION
+        yield from zip((start + first[alike]).tolist(), (start + other[alike]).tolist(), strict=True)
 
 
 def _shifted(grey: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ import numpy as np
 from transfer_utils.config import RunConfig
 from transfer_utils.data.image_folder import FolderListing, list_image_folder
 from transfer_utils.data.images import measure_image
-from transfer_utils.data.splits import TEST_SHARE
+from transfer_utils.data.splits import TEST_SHARE, held_out_size
 from transfer_utils.utils.text import counted
 
 MEASURED = 200  # pictures whose sizes are read, spread over the folder
@@ -44,12 +44,10 @@ class PhotoSettings(NamedTuple):
         n = self.images["train"]
         size = f"about {self.side} px" if self.side else "unknown size"
         stored = "their own size" if config.stored_size == self.side else f"the network reads {config.image_size} px"
-        turned = "turned, zoomed, " if config.rotation or config.zoom else ""
-        augmented = f"{turned}shifted and mirrored in {counted(config.cached_views, 'view')}"
         return (
             f"For {counted(sum(self.images.values()), 'image')} of {size}, {n:,} of them to train on: "
             f"stored_size {config.stored_size} ({stored}), batch_size {config.batch_size} and epochs_stage2 "
-            f"{config.epochs_stage2} (for their number), {augmented if config.augment else 'as they are'}."
+            f"{config.epochs_stage2} (for their number), {_augmentation(config)}."
         )
 
 
@@ -76,12 +74,26 @@ def choose_photo_settings(config: RunConfig) -> PhotoSettings:
     return PhotoSettings(options, images, sum(files.n_bytes for files in listing.splits.values()), side)
 
 
+def _augmentation(config: RunConfig) -> str:
+    changes = {
+        "turned": config.rotation,
+        "zoomed": config.zoom,
+        "shifted": config.width_shift or config.height_shift,
+        "mirrored": config.horizontal_flip,
+    }
+    *others, last = [word for word, amount in changes.items() if amount] or [""]
+    if not config.augment or not last:
+        return "as they are"
+    words = f"{', '.join(others)} and {last}" if others else last
+    return f"{words} {'in ' + counted(config.cached_views, 'view') if config.views else 'anew in each epoch'}"
+
+
 def _images(listing: FolderListing, config: RunConfig) -> dict[str, int]:
     """Return the number of images of each split, as ``load_dataset`` will make it."""
     counts = {split: len(files) for split, files in listing.splits.items()}
     for split, share in (("test", TEST_SHARE), ("validation", config.validation_share)):
         if split not in counts:
-            counts[split] = math.ceil(share * counts["train"])
+            counts[split] = held_out_size(counts["train"], share, len(listing.class_names))
             counts["train"] -= counts[split]
     if config.labels_per_class:
         counts["train"] = min(counts["train"], config.labels_per_class * len(listing.class_names))

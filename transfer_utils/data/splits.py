@@ -167,10 +167,15 @@ def split_stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.nd
     """
     from sklearn.model_selection import train_test_split  # importing scikit-learn takes a second
 
-    n, classes = len(labels), len(np.unique(labels))
-    size = min(max(math.ceil(share * n), classes), n - classes)
+    n = len(labels)
+    size = held_out_size(n, share, len(np.unique(labels)))
     rest, held_out = train_test_split(np.arange(n), test_size=size, random_state=seed, stratify=labels)
     return rest, held_out
+
+
+def held_out_size(n: int, share: float, n_classes: int) -> int:
+    """Return how many of ``n`` images the second part of ``split_stratified`` gets."""
+    return min(max(math.ceil(share * n), n_classes), n - n_classes)
 
 
 def _check_pixels(images: np.ndarray) -> None:

@@ -1,10 +1,11 @@
-"""Write a folder that any web server can hand out: a classifier that runs in the visitor's browser, with LiteRT.js."""
+"""Write a folder that any web server can serve: a classifier that runs in the visitor's browser, with LiteRT.js."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from transfer_utils.demo.library import library_files
 from transfer_utils.errors import UserError
 from transfer_utils.models.litert import convert, open_content
 from transfer_utils.models.saving import check_is_model, class_names, load_model, not_sure_below
-from transfer_utils.predict import MAX_SIDE, SUFFIXES, image_side
+from transfer_utils.predict import SUFFIXES, check_side, image_side
 from transfer_utils.records import RECORD_NAME, RunRecord, UnreadableRecord, read_record
 from transfer_utils.report.cards import short_card
 from transfer_utils.utils.files import write_bytes
@@ -76,12 +77,17 @@ def write_demo(
         raise UserError(f"{folder} is a file: name a folder for the page.")
     classifier = read_classifier(Path(model))
     pictures = {f"{number}.png": _thumbnail(Path(path), classifier) for number, path in enumerate(examples, 1)}
-    for name, content in demo_files(classifier, pictures, cache_dir, progress).items():
+    files = demo_files(classifier, pictures, cache_dir, progress)
+    files[PAGE_NAME] = _render("page.html.j2", classifier, pictures, "").encode()
+    # An earlier call may have had more examples, which must not be published. Other files are the user's.
+    for old in (folder / "examples").glob("*.png"):
+        if old.stem.isdecimal():
+            old.unlink()
+    for name, content in files.items():
         write_bytes(folder / name, content)
-    write_bytes(folder / PAGE_NAME, _render("page.html.j2", classifier, pictures, "").encode())
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    log(f"Wrote {folder / PAGE_NAME} and what it loads, {format_bytes(size)}, for any web server. To try it here:")
-    log(f"python -m http.server --bind 127.0.0.1 --directory {folder} 8000, then open http://127.0.0.1:8000.")
+    size, quoted = format_bytes(sum(map(len, files.values()))), shlex.quote(str(folder))
+    log(f"Wrote {folder / PAGE_NAME} and what it loads, {size}, for any web server. To try it here:")
+    log(f"python -m http.server --bind 127.0.0.1 --directory {quoted} 8000, then open http://127.0.0.1:8000.")
     return folder / PAGE_NAME
 
 
@@ -100,8 +106,7 @@ def read_classifier(path: Path) -> Classifier:
     else:
         content = path.read_bytes()
     exported = open_content(content, path)
-    if exported.side > MAX_SIDE:
-        raise UserError(f"{path} takes images of {exported.side} pixels a side; the limit is {MAX_SIDE}.")
+    check_side(path, exported.side)
     names, record = class_names(path, exported.shape[-1]), _record_beside(path)
     return Classifier(content, exported.side, names, not_sure_below(path, exported.shape[-1]), record)
 

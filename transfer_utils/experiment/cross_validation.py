@@ -24,7 +24,7 @@ from transfer_utils.training.linear_head import LinearHead, solve_head
 from transfer_utils.utils.progress import Progress
 
 FOLDS = 5
-# With fewer pictures than these, so many repetitions: their division matters more, and costs less.
+# With fewer pictures than this, the folds are drawn three times: how they fall matters more, and repeating costs less.
 FEW_PICTURES, REPETITIONS = 500, 3
 LEVELS = 4  # of the learning curve, each with half of the pictures of the next
 SMALLEST = 2  # pictures of a class at the lowest level: one to learn from, one to choose the L2
@@ -185,7 +185,7 @@ def _mistakes(answers: Answers, labels: np.ndarray, class_names: list[str], file
     """Return the pictures for which the mean of the answers is wrong, the most confident first."""
     probabilities = answers.probabilities.mean(axis=0)
     predicted = probabilities.argmax(axis=1)
-    found = [
+    mistakes = [
         Mistake(
             file=files[at],
             true=class_names[labels[at]],
@@ -194,4 +194,4 @@ def _mistakes(answers: Answers, labels: np.ndarray, class_names: list[str], file
         )
         for at in np.flatnonzero(predicted != labels)
     ]
-    return sorted(found, key=lambda mistake: -mistake.probability)
+    return sorted(mistakes, key=lambda mistake: -mistake.probability)

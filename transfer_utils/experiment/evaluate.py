@@ -51,7 +51,7 @@ def evaluate_model(dataset: Dataset, session: RunSession) -> Predictions:
     splits, probabilities = {"train": sample, "val": dataset.validation, "test": dataset.test}, {}
     for key, split in splits.items():
         probabilities[key] = _predict(engine, split, f"evaluating on {key}", session)
-        result = evaluation.evaluate(probabilities[key], split.labels, list(dataset.class_names))
+        result = evaluation.evaluate(probabilities[key], split.labels, dataset.class_names)
         record.metrics |= _with_interval(key, result, f"{key}_end2end")
         record.metrics |= {f"{key}_loss": result["loss"], f"{key}_ece": result["ece"]}
         if key == "test":
@@ -67,7 +67,7 @@ def evaluate_model(dataset: Dataset, session: RunSession) -> Predictions:
         for key in ("val", "test"):
             title, plain = f"evaluating on {key}, averaged views", probabilities[key]
             averaged = _predict(engine, splits[key], title, session, tta=True, plain=plain)
-            result = evaluation.evaluate(averaged, splits[key].labels, list(dataset.class_names))
+            result = evaluation.evaluate(averaged, splits[key].labels, dataset.class_names)
             record.metrics |= _with_interval(f"{key}_tta", result)
     record.inference = {"images": engine.images, "seconds": round(engine.seconds, 3)}
     return predictions["test"]
@@ -88,10 +88,10 @@ def evaluate_exports(precisions: tuple[str, ...], dataset: Dataset, session: Run
                 threshold = not_sure_threshold(probabilities.max(axis=1), session.config.not_sure_rate)
             # In int8 they are multiples of 1/256, so that a row may sum to a little less than 1.
             probabilities /= probabilities.sum(axis=1, keepdims=True)
-            result = evaluation.evaluate(probabilities, split.labels, list(dataset.class_names))
+            result = evaluation.evaluate(probabilities, split.labels, dataset.class_names)
             record.metrics |= _with_interval(f"{key}_{precision}", result)
         record.not_sure = {**record.not_sure, f"threshold_{precision}": threshold}
-        name_classes(file, list(dataset.class_names), threshold)
+        name_classes(file, dataset.class_names, threshold)
         accuracy, size = record.metrics[f"test_{precision}"], file.stat().st_size
         session.log(f"{file}: {size / 1e6:.2f} MB, test accuracy {100 * accuracy:.1f} %.")
 

@@ -25,7 +25,7 @@ def compute(session: RunSession) -> None:
     keras.utils.set_random_seed(config.seed)
     with session.phase("data"):
         dataset = load_dataset(config, session.progress)
-    _describe(dataset, session)
+        _describe(dataset, session)
     model = train_model(dataset, session)
     with session.phase("saving"):
         save_trained_model(model, dataset, session)
@@ -52,7 +52,7 @@ def _describe(dataset: Dataset, session: RunSession) -> None:
         "name": dataset.name,
         "description": dataset.description,
         "fingerprint": dataset.fingerprint,
-        "class_names": list(dataset.class_names),
+        "class_names": dataset.class_names,
         "images": {name: len(split) for name, split in splits.items()},
         "skipped": dataset.n_skipped,
     }

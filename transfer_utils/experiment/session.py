@@ -25,6 +25,10 @@ from transfer_utils.utils.text import printable
 
 RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
 
+# What a run finds out by training, in its record.
+RESULTS = ("curves", "metrics", "timing_sec", "inference", "confusion_matrix", "per_class", "calibration", "not_sure")
+RESULTS += ("cross_validation", "test_correct", "files")
+
 # As long as what temporary files and notes beside a file add to its name.
 MAX_SUFFIX = ".4194304-4194304.tmp.classes.json.lock"
 
@@ -85,8 +89,8 @@ class RunSession:
         if before in (None, now):
             return
         self.drop_checkpoints()
-        self.record.curves, self.record.metrics, self.record.timing_sec = {}, {}, {}
-        self.record.not_sure, self.record.cross_validation = {}, {}
+        for result in RESULTS:
+            setattr(self.record, result, getattr(RunRecord(), result))
         self._seconds_before = 0.0
         self.log(f"{what} have changed since this run began, so training starts again.")
 
@@ -110,11 +114,11 @@ class RunSession:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the seconds of a block to ``timing_sec[name]``, on top of those of earlier sessions."""
-        before = self.record.timing_sec.get(name) or 0.0
         started = time.monotonic()
         try:
             yield
         finally:
+            before = self.record.timing_sec.get(name) or 0.0  # read now: the block may discard earlier sessions
             self.record.timing_sec[name] = round(before + time.monotonic() - started, 3)
 
 
@@ -122,7 +126,16 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
     """Take over an interrupted run of the same options, or claim a new folder; no other process can have either."""
     root = Path(config.output_dir)
     root.mkdir(parents=True, exist_ok=True)
-    options = {"base_model": config.backbone, **config.model_dump()}  # base_model: what old logs call the backbone
+    facts = {
+        "status": "running",
+        "error": "",
+        "fingerprint": config.fingerprint,  # options without effect on this model may differ from those of before
+        "command": config.command(),
+        "config": {"base_model": config.backbone, **config.model_dump()},  # base_model: what old logs call the backbone
+        "versions": versions(),
+        "machine": machine(),
+        "source": source_revision(),
+    }
     for run in load_runs(root).runs:
         if not _resumes(run.record, config) or run.path.name != RECORD_NAME:
             continue
@@ -136,20 +149,10 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
             run_lock.release()
             continue
         log(f"Resuming {run.name}.")
-        record.status, record.error, record.config, record.source = "running", "", options, source_revision()
-        record.fingerprint = config.fingerprint  # options without effect on this model may differ
+        record = record.model_copy(update=facts)
         seconds = record.timing_sec.get("total") or 0.0
         return RunSession(config, run.folder, record, progress, log, run_lock, _seconds_before=seconds)
-    record = RunRecord(
-        fingerprint=config.fingerprint,
-        status="running",
-        created=timestamp(),
-        command=config.command(),
-        config=options,
-        versions=versions(),
-        machine=machine(),
-        source=source_revision(),
-    )
+    record = RunRecord(created=timestamp(), **facts)
     folder, run_lock = _new_folder(root, config)  # last, so that an error above leaves no folder without a record
     record.run_id = folder.name
     return RunSession(config, folder, record, progress, log, run_lock)

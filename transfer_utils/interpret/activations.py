@@ -133,7 +133,7 @@ def probe_by_depth(
     """
     train = dataset.train.part(np.arange(min(max_train, len(dataset.train))))
     validation = dataset.validation.part(np.arange(min(max_validation, len(dataset.validation))))
-    one_hot = np.eye(len(dataset.class_names), dtype="float32")[train.labels]
+    one_hot = train.one_hot(len(dataset.class_names))
     # Every fifth image of each class selects, so that both parts have every class even with a handful of labels.
     rank = np.empty(len(train), int)
     rank[np.argsort(train.labels, kind="stable")] = np.arange(len(train))

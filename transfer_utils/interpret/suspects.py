@@ -15,15 +15,15 @@ from transfer_utils.config import preset
 from transfer_utils.data.photo_settings import choose_photo_settings
 from transfer_utils.data.sources import load_source
 from transfer_utils.data.splits import whole_split
+from transfer_utils.experiment.cross_validation import FOLDS, divide
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.training.linear_head import out_of_fold
 from transfer_utils.utils.progress import Progress
 
 # docs/inspection.md has what these numbers find.
-LABEL_FOLDS = 5
 MIN_MARGIN = 0.5  # between the probabilities of the class that a picture looks like and of its label
-NEIGHBOURS = 20  # to the last of these, the distance of a picture is measured, so that nineteen of a kind are found too
+NEIGHBOURS = 20  # a picture is scored by its distance to the last of these, so up to nineteen of a kind are found too
 MAX_COMPARED = 10_000  # pictures with which each is compared, spread over all
 OUTLYING = 3.5  # robust deviations above the median distance (Iglewicz and Hoaglin 1993, How to detect outliers)
 
@@ -73,10 +73,10 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
         labels: int (n,), 0 to classes - 1. Pictures in classes of fewer than five are not judged.
         groups: int (n,), equal for pictures that are copies of each other, which must not vouch for their labels.
     """
-    judged = np.flatnonzero(np.bincount(labels)[labels] >= LABEL_FOLDS)
+    judged = np.flatnonzero(np.bincount(labels)[labels] >= FOLDS)
     classes, labels = np.unique(labels[judged], return_inverse=True)
     groups = judged if groups is None else groups[judged]
-    if len(classes) < 2 or len(np.unique(groups)) < LABEL_FOLDS:
+    if len(classes) < 2 or len(np.unique(groups)) < FOLDS:
         return []
     one_hot = np.eye(len(classes), dtype="float32")[labels]
     # The strength of L2 is one number: chosen on the fold that is judged, it cannot learn the labels there.
@@ -88,21 +88,18 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
     margin = probabilities[rows, suggested] - probabilities[rows, labels]
     doubtful = np.flatnonzero((counting[rows, suggested] > 0) & (margin >= MIN_MARGIN))
     doubtful = doubtful[np.argsort(-margin[doubtful], kind="stable")]
-    found = []
+    labels_in_doubt = []
     for row in doubtful:
         other = suggested[row]
         probability = float(probabilities[row, other])
-        found.append(DoubtfulLabel(int(judged[row]), int(classes[other]), probability, float(margin[row])))
-    return found
+        labels_in_doubt.append(DoubtfulLabel(int(judged[row]), int(classes[other]), probability, float(margin[row])))
+    return labels_in_doubt
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return the fold of each picture, int (n,), of five stratified folds; pictures of one group are in one fold."""
-    from sklearn.model_selection import StratifiedGroupKFold  # importing scikit-learn takes a second
-
     fold = np.zeros(len(labels), int)
-    folds = StratifiedGroupKFold(LABEL_FOLDS, shuffle=True, random_state=0)
-    for number, (_, held_out) in enumerate(folds.split(labels, labels, groups)):
+    for number, (_, held_out) in enumerate(divide(labels, groups, seed=0)):
         fold[held_out] = number
     return fold
 

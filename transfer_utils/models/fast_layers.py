@@ -95,8 +95,8 @@ class FusedBatchNorm(StandIn):
         normed, mean, variance = tf.compat.v1.nn.fused_batch_norm(maps, norm.gamma, norm.beta, epsilon=norm.epsilon)
         # The kernel returns the unbiased variance; Keras keeps the biased one.
         values = tf.cast(tf.size(maps) // maps.shape[-1], "float32")
-        for moving, found in ((norm.moving_mean, mean), (norm.moving_variance, variance * (values - 1) / values)):
-            moving.assign(norm.momentum * moving + (1 - norm.momentum) * found)
+        for moving, measured in ((norm.moving_mean, mean), (norm.moving_variance, variance * (values - 1) / values)):
+            moving.assign(norm.momentum * moving + (1 - norm.momentum) * measured)
         return normed
 
 

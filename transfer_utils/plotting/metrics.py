@@ -28,6 +28,7 @@ from transfer_utils.plotting.style import (
     with_dataset,
 )
 from transfer_utils.records import RunRecord
+from transfer_utils.results.formatting import bounded
 from transfer_utils.results.options import model_name
 from transfer_utils.utils.palette import INK, MODEL_COLOURS, NOTE, PAPER, SEQUENTIAL, SERIES
 
@@ -43,9 +44,9 @@ def plot_accuracy_comparison(transfer: RunRecord, baseline: RunRecord) -> Figure
     A third group shows the test accuracy with test-time augmentation if either record has one.
     """
     records = {"transfer": transfer, "baseline": baseline}
-    groups = {"validation": ("val_end2end", "val_low", "val_high"), "test": ("test_end2end", "test_low", "test_high")}
+    groups = {"validation": bounded("val_end2end"), "test": bounded("test_end2end")}
     if any(record.metrics.get("test_tta") is not None for record in records.values()):
-        groups["test, averaged views (TTA)"] = ("test_tta", "test_tta_low", "test_tta_high")
+        groups["test, averaged views (TTA)"] = bounded("test_tta")
     figure, axes = canvas(WIDTH * (0.4 + 0.16 * len(groups)), 4.4)
     for side, (model, record) in zip((-0.2, 0.2), records.items(), strict=True):
         style = {"color": MODEL_COLOURS[model], "hatch": HATCHES[model], "edgecolor": PAPER}

@@ -235,7 +235,6 @@ def collapsed(record: RunRecord) -> bool:
 class EarlyStop(NamedTuple):
     """Where a patience ends stage 2: the epochs trained, the best of them (0: before), and its validation accuracy."""
 
-    patience: int
     epochs: int
     best_epoch: int
     val_accuracy: float
@@ -256,7 +255,7 @@ def replay_patience(record: RunRecord, patience: int) -> EarlyStop:
             best, best_epoch, accuracy = loss, epoch, val_accuracy
         elif epoch - best_epoch >= patience:
             break
-    return EarlyStop(patience, epoch, best_epoch, accuracy)
+    return EarlyStop(epoch, best_epoch, accuracy)
 
 
 def dip(record: RunRecord) -> int:

@@ -106,8 +106,10 @@ def duration(seconds: Any) -> str:
     whole = round(number)
     if whole < 60:
         return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    hours, minutes = divmod(round(number / 60), 60)
+    return f"{hours:,} h {minutes:02d} min"
 
 
 def _signed(value: float) -> str:

@@ -96,6 +96,9 @@ def _meets(row: Row, name: str, sign: str, value: str) -> bool:
     else:
         return False
     number, limit = _number(name, actual), _limit(name, value)
+    if sign in COMPARISONS and name == "date":
+        # As text, which ISO dates sort by. As much of the date as is asked for, so that <= includes that day or month.
+        return actual[:1].isdigit() and value[:1].isdigit() and COMPARISONS[sign](actual[: len(value)], value)
     if sign in COMPARISONS:
         return number is not None and limit is not None and COMPARISONS[sign](number, limit)
     texts += [as_text(actual, 200), str(actual)]

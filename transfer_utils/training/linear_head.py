@@ -23,7 +23,7 @@ FIXED_L2 = 50.0
 # The validation loss is known to about a hundredth, so five digits of the training loss are enough.
 TOLERANCE, MAX_STEPS = 1e-5, 100
 
-LARGE = 8_000  # images, from which on the search for L2 begins on a quarter of them
+LARGE = 8_000  # images; with at least so many, the search for L2 begins on a quarter of them
 
 
 class LinearHead(NamedTuple):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-import platform
 import time
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from transfer_utils.data.photo_digits import SIDE
 from transfer_utils.data.photo_letters import render_letters
@@ -18,6 +16,7 @@ from transfer_utils.models.weights import save_weights_npz
 from transfer_utils.training.loop import Batch
 from transfer_utils.training.optimizers import build_optimizer, compile_model, warm_up_and_cosine
 from transfer_utils.utils.files import sha256_of, write_json
+from transfer_utils.utils.machine import versions
 from transfer_utils.utils.progress import Progress
 
 
@@ -70,7 +69,6 @@ def pretrain_backbone(
     n_train = n_letters - n_letters // 20
     data = [(images[part], targets[part]) for part in (slice(n_train), slice(n_train, None))]
     curves = _fit(model, *data, options, progress)
-    versions = {"python": platform.python_version(), "numpy": np.__version__, "keras": keras.__version__}
     weights = Path(output_dir) / f"letters_mobilenetv2_{alpha}.npz"
     save_weights_npz(base, weights)
     record = {
@@ -79,7 +77,7 @@ def pretrain_backbone(
         "letters": {"train": n_train, "validation": n_letters - n_train, "classes": len(class_names)},
         "timing_sec": {"letters": letters_seconds, "total": time.perf_counter() - start},
         "curves": curves,
-        "versions": versions | {"backend": keras.backend.backend()},
+        "versions": versions() | {"backend": keras.backend.backend()},
         "weights": {"file": weights.name, "sha256": sha256_of(weights)},
     }
     write_json(weights.with_suffix(".json"), record)

@@ -126,7 +126,7 @@ def _draw_differences(rows: list[Row]) -> None:
     if not options:
         st.caption("None: these runs have the same options, apart from output paths.")
         return
-    values = {row.name: [row.options.get(name, MISSING) for name in options] for row in rows[: style.MAX_LINES]}
+    values = {row.name: [row.options.get(name, MISSING) for name in options] for row in rows}
     st.dataframe(
         pd.DataFrame({"Option": options} | values),
         key="differences",

@@ -79,7 +79,7 @@ def _read(row: Row) -> Tested | None:
         st.info("This run has not finished. Its predictions are kept when it ends.", icon=":material/hourglass:")
         return None
     st.info(
-        "This run keeps no predictions: a version that did not keep them made it, or their file is gone.",
+        "This run has no predictions: an older version made it, or the file is gone.",
         icon=":material/image_not_supported:",
     )
     if command := repeat_command(row):
@@ -211,7 +211,7 @@ def _explain(row: Row, model: Path, content: bytes) -> None:
         with st.spinner("Loading the model and asking it …"):
             prediction = try_it.explained_prediction(row, model, content)
     except UserError as error:
-        st.warning("The model could not be asked:", icon=":material/broken_image:")
+        st.warning("The model could not classify the thumbnail:", icon=":material/broken_image:")
         st.text(as_text(str(error).replace(str(model), model.name), 1000, lines=True))
         return
     left, right = st.columns(2)

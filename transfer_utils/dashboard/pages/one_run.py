@@ -13,7 +13,7 @@ from transfer_utils.dashboard import curve_charts, live, result_charts, state, s
 from transfer_utils.dashboard.curve_charts import Line
 from transfer_utils.dashboard.store import View
 from transfer_utils.records import RECORD_NAME
-from transfer_utils.results.formatting import duration, percent
+from transfer_utils.results.formatting import bounded, duration, percent
 from transfer_utils.results.progress import (
     UNFINISHED,
     describe_progress,
@@ -85,8 +85,7 @@ def _draw_summary(row: Row) -> None:
         st.text(f"{describe_progress(row)} · {silence(row)}")
     validation, test, time_column, size_column = st.container(key="numbers").columns(4)
     for column, label, split in ((validation, "Validation accuracy", "val"), (test, "Test accuracy", "test")):
-        metrics = record.metrics
-        accuracy, low, high = (metrics.get(f"{split}_{name}") for name in ("end2end", "low", "high"))
+        accuracy, low, high = (record.metrics.get(name) for name in bounded(f"{split}_end2end"))
         note = f"95 %: {100 * low:.1f}–{100 * high:.1f}" if low is not None and high is not None else None
         if split == "val" and accuracy is None and row.status in UNFINISHED:
             accuracy = progress(row).val_accuracy

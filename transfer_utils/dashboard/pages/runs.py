@@ -67,7 +67,8 @@ def _show_first_steps(view: View) -> None:
         st.subheader("No runs here yet")
         st.markdown("Every run writes a record to this folder and appears on this page from its start. To begin, run:")
         st.code(FIRST_COMMAND, language=None)
-        st.caption("It needs no download and takes a few minutes. To show another folder, add `--runs FOLDER`.")
+        another = "To show another folder, start `transfer-utils dashboard --runs FOLDER`."
+        st.caption(f"It needs no download and takes a few minutes. {another}")
 
 
 def _describe_best(best: Best, place: int, name_dataset: bool) -> None:

@@ -133,7 +133,7 @@ def _draw_end(job: jobs.BackgroundJob | None, network: str) -> None:
     if job is None or job.status == 0:
         return
     if job.stopping:
-        text = "Stopped. Fine-tune again to go on from the last epoch." if job.kind == FINE_TUNE else "Stopped."
+        text = "Stopped. Fine-tune again to resume from the last epoch." if job.kind == FINE_TUNE else "Stopped."
         st.info(text, icon=":material/stop_circle:")
         return
     st.error("This did not work:", icon=":material/error:")

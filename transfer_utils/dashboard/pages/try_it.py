@@ -93,41 +93,21 @@ def explained_prediction(row: Row, path: Path, content: bytes) -> ExplainedPredi
     from transfer_utils.data.images import decode_image, resize_images
     from transfer_utils.interpret.activations import grad_cam
     from transfer_utils.models.saving import class_names, not_sure_below
-    from transfer_utils.predict import top_classes
+    from transfer_utils.predict import image_side, top_classes
 
     image = decode_image(content, SHOWN_PIXELS)
     status = path.stat()
     model = _load(str(path), status.st_mtime_ns, status.st_size)
-    stored = _input_side(model)
+    stored = image_side(path, model, MAX_INPUT_SIDE)
     pixels = decode_image(content, stored)
     probabilities = np.asarray(model(pixels[None]))[0]
     names, threshold = class_names(path, len(probabilities)), not_sure_below(path, len(probabilities))
     resized = stored if row.from_scratch else int(finite_number(row.config.get("image_size")) or stored)
-    resized = resized if 0 < resized <= SHOWN_PIXELS else stored  # the value of a record may be wrong
+    resized = resized if 0 < resized <= MAX_INPUT_SIDE else stored  # the value of a record may be wrong
     network_input = resize_images(pixels[None], resized)[0]
     heatmap = overlay(image, grad_cam(model, pixels, int(probabilities.argmax())))
     best = top_classes(probabilities, names, TOP)
     return ExplainedPrediction(best, image, network_input, heatmap, (stored, resized), threshold)
-
-
-def _input_side(model: Any) -> int:
-    """Return the side in pixels of the square colour images that a Keras model takes.
-
-    Raises:
-        UserError: it takes something else, or does not give one list of probabilities.
-    """
-    inputs, outputs = ([tuple(tensor.shape) for tensor in tensors] for tensors in (model.inputs, model.outputs))
-    if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0]) != 2:
-        shapes = f"{len(inputs)} inputs of the shapes {inputs} and outputs of the shapes {outputs}"
-        raise UserError(f"The model must map one image to one list of probabilities; this one has {shapes}.")
-    side = inputs[0][1] if len(inputs[0]) == 4 else None
-    if side is None or inputs[0][1:] != (side, side, 3):
-        raise UserError(
-            f"The model must take square colour images, of the shape (None, side, side, 3), got {inputs[0]}."
-        )
-    if side > MAX_INPUT_SIDE:
-        raise UserError(f"The model takes images of {side:,} px a side; the limit is {MAX_INPUT_SIDE:,}.")
-    return side
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

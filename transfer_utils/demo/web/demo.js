@@ -92,6 +92,7 @@ function showFile(file) {
 }
 
 async function openCamera() {
+  closeCamera(); // or the camera of an earlier click would stay on
   problem.textContent = "";
   try {
     if (!navigator.mediaDevices) throw new Refused("A browser opens the camera only for https:// and localhost.");
