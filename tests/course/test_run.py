@@ -122,11 +122,14 @@ def test_a_notebook_is_executed_with_its_parameters_into_a_copy_without_a_home_f
     monkeypatch.delenv("MPLCONFIGDIR")
     monkeypatch.setenv("TRANSFER_UTILS_PRESET", "cifar10")
     variable = "os.environ.get('TRANSFER_UTILS_PRESET')"
-    write("01_one", f"import matplotlib.figure, os, sys\nprint(preset, seed, {variable}, sys.prefix)")
+    write(
+        "01_one",
+        f"import matplotlib.figure, os, sys\nprint(preset, seed, {variable}, sys.prefix, flush=True)\nprint('end')",
+    )
     lines, steps = [], []
     progress = lambda *step: steps.append(step)  # noqa: E731
     assert run_course("offline", ["1"], {"seed": "5"}, progress=progress, log=lines.append) == 0
-    assert f"offline 5 None {sys.prefix}\n" in texts("course/01_one.ipynb")
+    assert f"offline 5 None {sys.prefix}\nend\n" in texts("course/01_one.ipynb"), "one output, however it arrived"
     assert lines[0].startswith("01_one: cell 4 of 4, ") and lines[1].startswith("1 of 1 notebook succeeded in ")
     assert steps == [("01_one", done, 4) for done in range(4)]
     assert os.environ["TRANSFER_UTILS_PRESET"] == "cifar10"
