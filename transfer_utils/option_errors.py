@@ -42,7 +42,9 @@ def explain_option(item: Mapping[str, Any], name: str, fields: Mapping[str, Any]
         return f"The key {name!r} is missing."
     if kind in ("value_error", "assertion_error") or not name:
         return item["msg"].removeprefix("Value error, ") + "."
-    expected = EXPECTED.get(kind) or EXPECTED[kind.split("_")[0]]
+    expected = EXPECTED.get(kind) or EXPECTED.get(kind.split("_")[0])
+    if expected is None:  # such as a key that is not text
+        return f"{name}: {item['msg']}."
     allowed = get_args(fields[name].annotation) if kind == "literal_error" else ()
     hint = nearest(item["input"], allowed)
     return f"{name} must be {expected.format(**item.get('ctx', {}))}, got {shown(item['input'])}.{hint}"
