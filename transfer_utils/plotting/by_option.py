@@ -143,7 +143,8 @@ def plot_label_efficiency(
         axes.fill_between(levels, low, high, color=MODEL_COLOURS[model], alpha=0.2, linewidth=0)
         axes.plot(levels, mean, label=names[model], markersize=6, **MODEL_STYLES[model])
     axes.set_xscale("log")
-    axes.set_xticks(levels, [f"{level:,}" for level in levels])
+    measured = sorted(set().union(*summary.values()))  # a model may lack some numbers of labels
+    axes.set_xticks(measured, [f"{level:,}" for level in measured])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(xlabel="labelled images per class (logarithmic)", ylabel="accuracy")
