@@ -5,7 +5,6 @@ import pytest
 from transfer_utils.evaluation import Estimate
 from transfer_utils.results.formatting import (
     duration,
-    listing,
     markdown_table,
     p_value,
     percent,
@@ -13,6 +12,7 @@ from transfer_utils.results.formatting import (
     with_deviation,
     with_interval,
 )
+from transfer_utils.utils.text import enumerated
 
 
 def test_fractions_and_durations():
@@ -36,8 +36,8 @@ def test_fractions_and_durations():
         (points(-0.04), "0.0 points"),
         (p_value(0.03126), "= 0.031"),
         (p_value(1e-5), "< 0.0001"),
-        (listing(["a"]), "a"),
-        (listing(["a", "b", "c"], "or"), "a, b or c"),
+        (enumerated(["a"]), "a"),
+        (enumerated(["a", "b", "c"], "or"), "a, b or c"),
     ],
 )
 def test_estimates_differences_and_lists(text, expected):

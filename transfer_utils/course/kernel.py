@@ -176,8 +176,9 @@ def _register_engine() -> None:
                     starting, start_next = start_next(), None
                     await starting
 
-            options = {"kernel_name": kernel_name, "timeout": execution_timeout, "coalesce_streams": True}
-            client = PapermillNotebookClient(nb_man, km=kernel, **options)
+            client = PapermillNotebookClient(
+                nb_man, km=kernel, kernel_name=kernel_name, timeout=execution_timeout, coalesce_streams=True
+            )
             client.on_cell_start, running.client = on_cell_start, client
             # Discards the log of the kernel; standard error of the cells is part of the outputs.
             return client.execute(stderr=subprocess.DEVNULL, cleanup_kc=True)

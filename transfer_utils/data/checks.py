@@ -9,7 +9,7 @@ import numpy as np
 from transfer_utils.data.dataset import Split, images_per_class
 from transfer_utils.data.sources import Source
 from transfer_utils.errors import UserError
-from transfer_utils.utils.text import counted
+from transfer_utils.utils.text import counted, enumerated
 
 IMBALANCE = 10  # a run warns if the largest class has at least this many times the images of the smallest
 
@@ -29,10 +29,9 @@ def check_class_sizes(source: Source, splits: list[str]) -> None:
         if count < needed
     ]
     if short:
-        each = " and ".join([", ".join(splits[:-1]), splits[-1]] if needed > 1 else splits)
         problem = "1 class has" if len(short) == 1 else f"{len(short)} classes have"
         raise UserError(
-            f"Each class must have at least {counted(needed, 'image')} that can be read, one for {each}. "
+            f"Each class must have at least {counted(needed, 'image')} that can be read, one for {enumerated(splits)}. "
             f"{problem} fewer: {', '.join(short)}."
         )
 

@@ -11,7 +11,7 @@ from transfer_utils.config import RunConfig
 from transfer_utils.data.image_folder import FolderListing, list_image_folder
 from transfer_utils.data.images import measure_image
 from transfer_utils.data.splits import TEST_SHARE, held_out_size
-from transfer_utils.utils.text import counted
+from transfer_utils.utils.text import counted, enumerated
 
 MEASURED = 200  # pictures whose sizes are read, spread over the folder
 MIN_STORED_SIDE, MAX_STORED_SIDE = 32, 512
@@ -81,11 +81,11 @@ def _augmentation(config: RunConfig) -> str:
         "shifted": config.width_shift or config.height_shift,
         "mirrored": config.horizontal_flip,
     }
-    *others, last = [word for word, amount in changes.items() if amount] or [""]
-    if not config.augment or not last:
+    words = [word for word, amount in changes.items() if amount]
+    if not config.augment or not words:
         return "as they are"
-    words = f"{', '.join(others)} and {last}" if others else last
-    return f"{words} {'in ' + counted(config.cached_views, 'view') if config.views else 'anew in each epoch'}"
+    drawn = f"in {counted(config.cached_views, 'view')}" if config.views else "anew in each epoch"
+    return f"{enumerated(words)} {drawn}"
 
 
 def _images(listing: FolderListing, config: RunConfig) -> dict[str, int]:

@@ -89,8 +89,9 @@ class RunSession:
         if before in (None, now):
             return
         self.drop_checkpoints()
+        empty = RunRecord()
         for result in RESULTS:
-            setattr(self.record, result, getattr(RunRecord(), result))
+            setattr(self.record, result, getattr(empty, result))
         self._seconds_before = 0.0
         self.log(f"{what} have changed since this run began, so training starts again.")
 

@@ -26,6 +26,7 @@ from transfer_utils.results.summary import OPPONENTS, Results, collect, differen
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.palette import MODEL_NAMES
+from transfer_utils.utils.text import enumerated
 
 STUDY = "studies/six_stages.yaml"
 ARTICLE, PAGE, README = "report/blog_post.md", "report/blog_post.html", "README.md"
@@ -147,13 +148,14 @@ def _values(results: Results) -> dict[str, Any]:
     alts = figures_of(results)
     compared, evaluated = sides.sides(results), claims.evaluate_claims(results)
     verdicts = [each.verdict for each in evaluated]
-    names = ("percent", "points", "rate", "duration", "layers", "seeds", "listing")
+    names = ("percent", "points", "rate", "duration", "layers", "seeds")
     return {name: getattr(formatting, name) for name in names} | {
         "figure": lambda name, caption: (
             f"![{alts[name]}](../figures/{name}.png)\n\n*Figure {list(alts).index(name) + 1}. {caption}*"
         ),
         "number": lambda name: list(alts).index(name) + 1,  # they are declared in the order of the article
         "table": formatting.markdown_table,
+        "enumerated": enumerated,
         "facts": facts,
         "sides": sides,
         "holds": facts.holds,

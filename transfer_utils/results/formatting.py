@@ -57,11 +57,6 @@ def rate(value: float) -> str:
     return f"{value:g}"
 
 
-def listing(words: Sequence[str], last: str = "and") -> str:
-    """Join words to a list in a sentence: ``a, b and c``."""
-    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
 def layers(n: int) -> str:
     """Format a number of unfrozen layers: ``none``, ``the last 30``, ``all``."""
     return {0: "none", -1: "all"}.get(n, f"the last {n}")

@@ -9,6 +9,7 @@ import html
 import json
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from rich import filesize
@@ -71,6 +72,11 @@ def format_bytes(n: float) -> str:
 def counted(n: int, one: str, many: str = "") -> str:
     """Return a number with its noun: ``1 file``, ``1,200 files``; ``many`` is the plural if it is not ``one`` + s."""
     return f"1 {one}" if n == 1 else f"{n:,} {many or one + 's'}"
+
+
+def enumerated(words: Sequence[str], last: str = "and") -> str:
+    """Join words to a list in a sentence: ``a, b and c``."""
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def printable(name: str | bytes) -> str:
