@@ -214,7 +214,7 @@ def test_the_baseline_has_the_documented_layers():
     assert kinds == ["Rescaling", "Conv2D", "MaxPooling2D", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dense"]
     assert [model.get_layer(f"conv{i}").filters for i in (1, 2)] == [32, 64]
     assert [model.get_layer(name).units for name in ("dense", "head")] == [128, 10]
-    assert model.count_params() == 896 + 18_496 + (2304 + 1) * 128 + 129 * 10
+    assert model.count_params() == 545_098 == 896 + 18_496 + (4096 + 1) * 128 + 129 * 10
     assert np.array(model.layers[0](np.full((1, 32, 32, 3), 255))).max() == 1
     assert build_baseline_cnn(3, side=48).outputs[0].shape == (None, 3)
 
