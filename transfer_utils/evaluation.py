@@ -196,7 +196,7 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, Any]:
     }
 
 
-def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, float]:
+def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray) -> Estimate:
     """Compute the difference in accuracy between models a and b on the same images, with a 95 % interval.
 
     The interval is the Wald interval for paired proportions with the adjustment of Bonett and Price (2012, Journal of
@@ -205,7 +205,7 @@ def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[st
     The arguments are boolean (n,): whether each model classifies each image correctly.
 
     Returns:
-        The ``difference`` a - b and the bounds ``low`` and ``high`` of its interval, in percentage points.
+        The difference a - b with its interval, in percentage points, of one run each.
 
     Raises:
         UserError: no images, or different counts.
@@ -217,11 +217,8 @@ def difference_interval(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[st
     error = math.sqrt((share_a + share_b - centre**2) / (n + 2))
     # scipy.special, here and below, as scipy.stats would take 50 MB more of the memory of the dashboard's server.
     reach = scipy.special.ndtri(UPPER) * error
-    return {
-        "difference": float(100 * (only_a - only_b) / n),
-        "low": float(100 * max(centre - reach, -1)),
-        "high": float(100 * min(centre + reach, 1)),
-    }
+    low, high = max(centre - reach, -1), min(centre + reach, 1)
+    return Estimate(*(float(100 * share) for share in ((only_a - only_b) / n, low, high)), 1)
 
 
 def summarise_seeds(values: Sequence[float]) -> dict[str, float | int | None]:

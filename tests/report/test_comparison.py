@@ -50,7 +50,7 @@ def pair():
 def test_the_analysis_has_the_numbers_of_the_records(pair):
     text = analysis(*pair)
     gain, test = difference_interval(TRANSFER, BASELINE), mcnemar(TRANSFER, BASELINE)
-    assert (gain["difference"], test["only_a"], test["only_b"]) == (30, 70, 10)
+    assert (gain.mean, test["only_a"], test["only_b"]) == (30, 70, 10)
     for expected in (
         "# Transfer against the tutorial CNN: made-up images",
         "Trained on 1,234 images, seed 7; evaluated on the same 200 test images.",
@@ -62,7 +62,7 @@ def test_the_analysis_has_the_numbers_of_the_records(pair):
         "| total seconds | 61 | 61 |",
         "| weights | 410,208 | 315,722 |",
         "In parentheses: 95 % intervals.",
-        f"On test, transfer differs from the baseline by +30.0 points ({gain['low']:+.1f} to {gain['high']:+.1f}).",
+        f"On test, transfer differs from the baseline by +30.0 points ({gain.low:+.1f} to {gain.high:+.1f}).",
         "transfer has 70 and the baseline 10 (exact McNemar test, p < 0.0001).",
         # 4 s of features, 5 s of solving the head, two epochs of stage 1, 2 s at the boundary, and one epoch of stage 2
         "The baseline's best epoch reached 48.0 % on validation; transfer was as good after 3 epochs, "

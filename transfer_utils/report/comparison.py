@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transfer_utils.evaluation import Estimate, difference_interval, mcnemar
+from transfer_utils.evaluation import difference_interval, mcnemar
 from transfer_utils.records import Run, RunRecord, unpack_bits
 from transfer_utils.results.curves import first_reaching, overfitting, timeline
 from transfer_utils.results.formatting import bounded, markdown_table, p_value, percent, points, with_interval
@@ -32,7 +32,7 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
     """Compare two runs in Markdown: accuracies on the same images, overfitting, calibration, time, and the gain."""
     n = transfer.dataset["images"]["test"]
     hits = [unpack_bits(record.test_correct, n) for record in (transfer, baseline)]
-    gain, test = Estimate(*difference_interval(*hits).values(), 1), mcnemar(*hits)
+    gain, test = difference_interval(*hits), mcnemar(*hits)
     cells = {
         "test accuracy": lambda r: _accuracy(r, "test_end2end"),
         "test accuracy, averaged views": lambda r: _accuracy(r, "test_tta"),

@@ -55,12 +55,12 @@ def paired_difference(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[E
     """
     if len(a) == len(b) == 1:
         gap = difference_interval(_answers(a[0]), _answers(b[0]))
-        return Estimate(*gap.values(), 1), "for one run each: another seed may change more than this."
+        return gap, "for one run each: another seed may change more than this."
     by_seed = [{record.config.get("seed"): record for record in records} for records in (a, b)]
     common = sorted(set(by_seed[0]) & set(by_seed[1]), key=str)
     if len(common) > 1 and len(by_seed[0]) == len(a) and len(by_seed[1]) == len(b):
         pairs = [(_answers(by_seed[0][seed]), _answers(by_seed[1][seed])) for seed in common]
-        gaps = [Estimate(*difference_interval(*pair).values(), 1) for pair in pairs]
+        gaps = [difference_interval(*pair) for pair in pairs]
         return over_seeds(gaps, shared=True), f"over the {len(common)} seeds that both have."
     hits = [np.array([_answers(record) for record in records], float) for records in (a, b)]
     means = [side.mean(axis=1) for side in hits]

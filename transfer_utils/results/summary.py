@@ -176,7 +176,7 @@ def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", 
         hits = [answers_on_test(record) for record in records] if (metric, of_b) == ("test_end2end", "") else [None]
         independent = _independent(measured_a[seed], measured_b[seed])
         paired = all(correct is not None and len(correct) == len(hits[0]) for correct in hits)
-        gaps.append(Estimate(*difference_interval(*hits).values(), 1) if paired else independent)
+        gaps.append(difference_interval(*hits) if paired else independent)
     return over_seeds(gaps, shared=metric.startswith(SHARED))
 
 
