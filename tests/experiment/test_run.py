@@ -220,7 +220,7 @@ def test_a_finished_run_is_reused_on_request(uninterrupted, computing, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.fault(4)
+@pytest.mark.fault(4, 31)
 def test_a_run_that_is_interrupted_several_times_gives_the_result_of_an_uninterrupted_one(uninterrupted, tmp_path):
     moments = [
         "features",
@@ -249,7 +249,8 @@ def test_a_run_whose_images_or_weights_changed_before_it_resumed_starts_again(tm
     images, weights = tmp_path / "images", tmp_path / "own.weights.h5"
     shutil.copytree(Path(tiny.image_folder()) / "train", images)
     tiny.backbone().save_weights(weights)
-    options = config(data_dir=str(images), weights=str(weights), epochs_stage1=2, epochs_stage2=2, model_path="none")
+    options = {"data_dir": str(images), "weights": str(weights), "epochs_stage1": 2, "n_unfreeze": 0}
+    options = config(**options, model_path="none")
     interrupt(options, "stage1, epoch 2 of 2")
     if changed == "images":
         for picture in (images / tiny.CLASSES[0]).glob("1*.png"):
@@ -644,8 +645,4 @@ def test_a_command_that_was_stopped_or_killed_resumes_and_gives_the_result_of_an
     assert (process.returncode, err) == (0, "")
     assert out.startswith("Resuming 0001-shapes-transfer.\n") and out.endswith(f"Recorded in {path}.\n")
     assert os.listdir("runs") == ["0001-shapes-transfer"]
-    _, err = start(SMALL, config(output_dir="fresh")).communicate()
-    assert err == ""
-    folders = (path.parent, *Path("fresh").iterdir(), uninterrupted.run.folder)
-    resumed, fresh, here = map(outcome, folders)
-    assert resumed == fresh == here, "three processes with the same seed"
+    assert outcome(path.parent) == outcome(uninterrupted.run.folder), "several processes with the same seed"

@@ -49,7 +49,7 @@ def one_run(number: int) -> None:
 
 @pytest.mark.parametrize(
     ("warm_up", "times", "limit"),  # a graph that is not released takes 4.6 MB per run
-    [pytest.param(2, 4, 12, id="4"), pytest.param(10, 200, 50, id="200", marks=pytest.mark.torture)],
+    [pytest.param(2, 3, 9, id="3"), pytest.param(10, 200, 50, id="200", marks=pytest.mark.torture)],
 )
 @pytest.mark.slow
 @pytest.mark.fault(22)
@@ -112,12 +112,12 @@ def extract_naively(n: int, config: RunConfig, base: keras.Model) -> None:
 
 
 def peaks_of_both(folder: str) -> dict[str, list[float]]:
-    """Return the peaks for 2,000 and for 6,000 images."""
+    """Return the peaks for few and for many images: 2,000 and 6,000, and 500 and 2,000 where nothing is released."""
     config = RunConfig(image_size=96, cache_dir=folder)
     base = tiny.backbone((96, 96, 3))
     return {
-        run.__name__: [peak(lambda n=n, run=run: run(n, config, base)) for n in (2000, 6000)]
-        for run in (extract, extract_naively)
+        run.__name__: [peak(lambda n=n, run=run: run(n, config, base)) for n in numbers]
+        for run, numbers in ((extract, (2000, 6000)), (extract_naively, (500, 2000)))
     }
 
 
@@ -129,4 +129,4 @@ def test_extracting_features_of_three_times_as_many_images_needs_no_more_memory(
     fewer, more = peaks["extract"]
     assert more - fewer < 150, peaks
     fewer, more = peaks["extract_naively"]
-    assert more - fewer > 400, "the test does not detect growth"
+    assert more - fewer > 150, "the test does not detect growth"

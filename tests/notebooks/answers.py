@@ -1,5 +1,10 @@
 """Answers to the exercises: likely wrong ones, and right ones that differ from the solution."""
 
+# A right answer to the last exercise of 01, of which wrong ones are variants.
+AUGMENT = """\
+augment = keras.Sequential(
+    [keras.layers.RandomZoom(0.1, fill_mode='reflect'), keras.layers.RandomTranslation(0.1, 0.1, 'reflect')]
+)"""
 # Right answers to the first and the last exercise of 07, of which wrong ones are variants.
 CKA = """\
 def cka_from_gram(a, b):
@@ -20,6 +25,19 @@ def occlusion(predict, image, size):
 """
 ROWS, COLUMNS = "for top in range(0, image.shape[0], size):", "for left in range(0, image.shape[1], size):"
 
+# How exercise 4 of 03 begins.
+JOINED = """\
+joined_train = np.hstack([late_train, last_train])
+joined_validation = np.hstack([late_validation, last_validation])
+"""
+# Answers to the first exercise of 04.
+START = """\
+def start_stage2(model, base, n):
+    base.trainable = True
+    for place, layer in enumerate(base.layers):
+        layer.trainable = place >= len(base.layers) - {n} and not isinstance(layer, keras.layers.BatchNormalization)
+    model.compile({optimizer}, 'sparse_categorical_crossentropy')
+"""
 # The functions of which wrong answers to the last exercises of 04 and 05 are variants.
 DIAGNOSE = """\
 def diagnose(loss, val_accuracy, classes):
@@ -54,21 +72,43 @@ ANSWERS = {
             (
                 "def split_by_class(labels, share, seed):\n"
                 "    draw = np.random.default_rng(seed).permutation\n"
-                "    held = [int(n) for k in range(4) for n in draw(np.flatnonzero(labels == k))[:10]]\n"
+                "    drawn = [draw(np.flatnonzero(labels == k)) for k in range(4)]\n"
+                "    held = [int(n) for own in drawn for n in own[: round(share * len(own))]]\n"
                 "    return [n for n in range(200) if n not in held], held",
                 "",
+            ),
+            (
+                "def split_by_class(labels, share, seed):\n"
+                "    return train_test_split(np.arange(200), test_size=0.2, random_state=seed, stratify=labels)",
+                "The argument share",
+            ),
+            (
+                "def split_by_class(labels, share, seed):\n"
+                "    return train_test_split(np.arange(200), test_size=share, random_state=seed)",
+                "differs between classes",
             ),
         ],
         [
             ("augment = keras.Sequential([keras.layers.RandomFlip('horizontal')])", "mirrored"),
             ("augment = keras.Sequential([keras.layers.RandomTranslation(0.3, 0.3, 'reflect')])", "more than a tenth"),
             ("augment = keras.Sequential([keras.layers.RandomTranslation(0, 0.1, 'reflect')])", "up and down"),
+            ("augment = keras.Sequential([keras.layers.RandomTranslation(0.1, 0.1, 'reflect')])", "Nothing zooms"),
+            ("augment = keras.Sequential([keras.layers.RandomTranslation(0.1, 0.1, 'nearest')])", "by reflection"),
+            (AUGMENT.replace("Zoom(0.1", "Zoom(0.5"), "more than a tenth"),
+            (AUGMENT + "\naugment.add(keras.layers.RandomFlip('vertical'))", "top to bottom"),
+            (AUGMENT, ""),
         ],
     ],
     "02_architecture": [
-        [("depthwise_cost = lambda h, w, c, k: h * w * c * c * k * k", "sees one channel")],
+        [
+            ("depthwise_cost = lambda h, w, c, k: h * w * c * c * k * k", "sees one channel"),
+            ("depthwise_cost = lambda h, w, c, k: 9 * h * w * c", "a 5 x 5 kernel"),
+        ],
         [("parameters_grow_by, multiply_adds_grow_by = 4, 4", "Does a kernel depend")],
-        [("grown = lambda field, stride, k, s: (field + (k - 1) * s, stride * s)", "as far as its kernel")],
+        [
+            ("grown = lambda field, stride, k, s: (field + (k - 1) * s, stride * s)", "as far as its kernel"),
+            ("grown = lambda field, stride, k, s: (field + 2 * stride, stride * s)", "A 5 x 5 kernel adds"),
+        ],
         [
             ("base.trainable, n_weights, tuned = True, 0, head_only", "other than gamma and beta"),
             ("base.trainable, n_weights, tuned = False, 0, head_only", "Nothing of the base is trainable"),
@@ -80,6 +120,13 @@ ANSWERS = {
                 "model.compile('adam', 'sparse_categorical_crossentropy')\n"
                 "tuned = model.fit(train[0][:32], train[1][:32], verbose=0)",
                 "with validation_data",
+            ),
+            (
+                "base.trainable = True\n"
+                "for layer in base.layers:\n"
+                "    layer.trainable = layer.name.endswith('project_BN')\n"
+                "n_weights, tuned = sum(np.size(weight) for weight in base.trainable_weights), head_only",
+                "still frozen",
             ),
         ],
     ],
@@ -94,7 +141,14 @@ ANSWERS = {
             (
                 "joined_train, joined_validation = np.concatenate([late_train, late_train]), late_validation",
                 "side by side",
-            )
+            ),
+            (f"{JOINED}accuracies, joining_helps = (0.5, 0.5, 0.5), False", "The first accuracy"),
+            (
+                f"{JOINED}accuracies = [head.fit(a, y_train).score(b, y_validation) for a, b in\n"
+                "    ((late_train, late_validation), (last_train, last_validation))] + [1.0]\n"
+                "joining_helps = True",
+                "The third accuracy",
+            ),
         ],
     ],
     "04_two_stage_fine_tuning": [
@@ -114,6 +168,9 @@ ANSWERS = {
                 "    model.compile('adam', 'sparse_categorical_crossentropy')",
                 "A BatchNorm is trainable",
             ),
+            (START.format(n=20, optimizer="keras.optimizers.Adam(1e-4)"), "of the last 30 layers did not move"),
+            (START.format(n=31, optimizer="keras.optimizers.Adam(1e-4)"), "before the last 30 layers moved"),
+            (START.format(n=30, optimizer="'adam'"), "not 0.0001"),
         ],
         [
             ("two_stages = lambda: keras.Sequential([extractor, keras.layers.Dense(10)])", "not probabilities"),
@@ -144,6 +201,8 @@ ANSWERS = {
             ),
             (DIAGNOSE.replace("min(val_accuracy)", "val_accuracy[-1]"), "compare the lowest accuracy with the start"),
             (DIAGNOSE.replace(" - 0.02", ""), "A fall of one point is noise"),
+            (DIAGNOSE.replace("0.02", "0.03"), "two and a half points"),
+            (DIAGNOSE.replace("0.9 *", "0.7 *"), "A tenth is enough"),
         ],
     ],
     "05_baseline_comparison": [
@@ -153,7 +212,10 @@ ANSWERS = {
             ("only_one = lambda a, b: [(a & ~b).sum(), (~a & b).sum()]", ""),
         ],
         [("first_epoch = lambda accuracies, goal: int(np.argmax(accuracies)) + 1", "The first epoch")],
-        [("probe_accuracy = lambda level, draw=0: level / 100", "Another draw")],
+        [
+            ("probe_accuracy = lambda level, draw=0: level / 100", "Another draw"),
+            ("probe_accuracy = lambda level, draw=0: level / 100 + draw / 1000", "accuracy on judging"),
+        ],
         [
             ("train_opponent, gains = (lambda x, y: build_baseline_cnn()), [1, 2]", "to finish learning"),
             (OPPONENT.replace("400", "20"), "20 steps: that is too few"),
@@ -199,6 +261,12 @@ ANSWERS = {
             ("choose = lambda runs: max(runs, key=lambda run: run['test'])['rate']", "which may not decide"),
             ("choose = lambda runs: max(runs, key=lambda run: run['val'])['rate']", "One lucky seed must not win"),
             ("choose = lambda runs: max(run['val'] for run in runs)", "Return a rate"),
+            (
+                "choose = lambda runs: max(\n"
+                "    {run['rate'] for run in runs}, key=lambda rate: min(r['val'] for r in runs if r['rate'] == rate)\n"
+                ")",
+                "not the worst",
+            ),
             (
                 "choose = lambda runs: max(\n"
                 "    [run['rate'] for run in runs], key=lambda rate: sum(r['val'] for r in runs if r['rate'] == rate)\n"
@@ -251,6 +319,8 @@ ANSWERS = {
                 "Are rows and columns in order",
             ),
             (OCCLUSION.replace("            picture = image.copy()\n", ""), "cover one at a time"),
+            (OCCLUSION.replace("= 128", "= 0"), "Cover with 128"),
+            (OCCLUSION.replace("[0, before.argmax()]", "[0].max()"), "the class of the uncovered image"),
             (OCCLUSION, ""),
         ],
     ],
@@ -273,6 +343,12 @@ ANSWERS = {
             (
                 "hold_out = lambda labels, groups, share, rng: np.isin(groups, rng.permutation(240)[:72])",
                 "draw each class on its own",
+            ),
+            (
+                "def hold_out(labels, groups, share, rng):\n"
+                "    draws = [rng.permutation(np.unique(groups[labels == label]))[:24] for label in range(3)]\n"
+                "    return np.isin(groups, draws)",
+                "The argument share",
             ),
             (
                 "def hold_out(labels, groups, share, rng):\n"

@@ -40,7 +40,7 @@ TAILS = (
 )
 WHOLE_RATE = 300
 # Images trained per second by each kind of baseline, at 32 px.
-BASELINE_RATES = {"tutorial": 3300, "compact": 1000}
+BASELINE_RATES = {"tutorial": 2900, "compact": 1000}
 DECODING_RATE = 120e6  # bytes of image files decoded per second: JPEG photographs of 12 megapixels
 
 
