@@ -60,9 +60,8 @@ def new_collection(
     """Return a collection of ``n`` pictures in each class, which ``take_upload`` has kept."""
     from transfer_utils.data.uploads import take_upload
 
-    collection = create_collection(runs, name)
+    collection = create_collection(runs, name, classes)
     for kind in classes:
-        collection.add_class(kind)
         if n:
             take_upload(uploaded(collection, kind, {f"{i}.png": picture(kind, i) for i in range(n)}))
     return collection

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from transfer_utils.errors import UserError
@@ -146,11 +147,11 @@ def collections(runs: Path) -> list[str]:
     return [name for _, name in sorted(dated, reverse=True)]
 
 
-def create_collection(runs: Path, name: str) -> Collection:
-    """Create an empty collection in a runs folder.
+def create_collection(runs: Path, name: str, classes: Iterable[str] = ()) -> Collection:
+    """Create a collection with these classes, without pictures, in a runs folder.
 
     Raises:
-        UserError: the name cannot be that of a folder, or is taken.
+        UserError: the name or that of a class cannot be that of a folder, or is taken. Nothing is left behind.
         OSError: the folder cannot be written.
     """
     name = checked_name(name, "classifier")
@@ -164,6 +165,12 @@ def create_collection(runs: Path, name: str) -> Collection:
         raise UserError(f"There is a classifier {name!r} already: open it, or choose another name.") from None
     collection = Collection(place / name)
     collection.beside.mkdir()
+    try:
+        for word in classes:
+            collection.add_class(word)
+    except UserError:
+        shutil.rmtree(collection.folder)
+        raise
     return collection
 
 

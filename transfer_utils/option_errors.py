@@ -41,7 +41,8 @@ def explain_option(item: Mapping[str, Any], name: str, fields: Mapping[str, Any]
     if kind == "missing":
         return f"The key {name!r} is missing."
     if kind in ("value_error", "assertion_error") or not name:
-        return item["msg"].removeprefix("Value error, ") + "."
+        text = item["msg"].removeprefix("Value error, ")
+        return text if text.endswith((".", "?")) else f"{text}."
     expected = EXPECTED.get(kind) or EXPECTED.get(kind.split("_")[0])
     if expected is None:  # such as a key that is not text
         return f"{name}: {item['msg']}."

@@ -18,7 +18,9 @@ from transfer_utils.course.run import choose_notebooks, notebooks_folder, parame
 from transfer_utils.errors import UserError
 
 LOADED = kernel.LOADED
-PARAMETERS = 'preset = "cifar10"\noutput_dir = "course"\nseed = 0\nrate = 0.5\nnames = ["a"]\nfast = False'
+PARAMETERS = (
+    'preset = "cifar10"\noutput_dir = "course"\nseed = 0\nrate = 0.5\nnames = ["a"]\nfast = False\noptions = {}'
+)
 
 
 @pytest.fixture
@@ -86,6 +88,8 @@ def test_notebooks_are_selected_by_number_or_name_in_course_order(write):
         ("fast", "maybe", "fast must be True or False, such as False, got 'maybe'"),
         ("rate", "fast", "rate must be a number, such as 0.5"),
         ("preset", "offlin", "Did you mean 'offline'"),
+        ("options", "tta", "options must be a mapping, such as {}, got 'tta'"),
+        ("options", "{'epoch_stage2': 3}", "no option 'epoch_stage2'. Did you mean 'epochs_stage2'"),
     ],
 )
 @pytest.mark.fault(29)

@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import os
 import pickle
 import re
 import subprocess
@@ -131,6 +132,13 @@ def test_the_tables_of_the_readme_are_written_between_their_markers(written):
     text = (written / "README.md").read_text("utf-8")
     assert "\nold\n" not in text and text.count("\n|---|") == 4
     assert with_tables(text, {}) == text
+
+
+def test_a_readme_without_markers_is_an_error_before_anything_is_written(tmp_path):
+    (tmp_path / "README.md").write_text("# A readme", "utf-8")
+    with pytest.raises(UserError, match="must have the lines"):
+        write_report(STUDY, RUNS, str(tmp_path))
+    assert os.listdir(tmp_path) == ["README.md"]
 
 
 def test_the_version_for_other_editors_has_no_tables_and_embedded_figures(written, text):

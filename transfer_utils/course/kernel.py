@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,10 +101,12 @@ class Kernels:
 
 def _kill(manager: AsyncKernelManager | None) -> None:
     provisioner = manager.provisioner if manager else None
-    if provisioner and provisioner.pid and psutil.pid_exists(provisioner.pid):
-        kernel = psutil.Process(provisioner.pid)
-        for process in [*kernel.children(recursive=True), kernel]:
-            process.kill()
+    if provisioner and provisioner.pid:
+        with suppress(psutil.NoSuchProcess):
+            kernel = psutil.Process(provisioner.pid)
+            for process in [*kernel.children(recursive=True), kernel]:
+                with suppress(psutil.NoSuchProcess):  # a child may end at any moment
+                    process.kill()
 
 
 def run_notebook(

@@ -23,7 +23,14 @@ from transfer_utils.utils.project import project_folder
 from transfer_utils.utils.text import counted
 
 NOTEBOOK_FILES = "[0-9][0-9]_*.ipynb"
-TYPES = {int: "a whole number", float: "a number", bool: "True or False", str: "text", list: "a list"}
+TYPES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "text",
+    list: "a list",
+    dict: "a mapping",
+}
 CELL_TIMEOUT = 1800.0  # seconds; some cells train a network on all of CIFAR-10
 
 
@@ -167,7 +174,7 @@ def _plan(paths: list[Path], parameters: Mapping[str, Any]) -> dict[Path, dict[s
     for path, own in defaults.items():
         values = {name: _converted(name, value, own[name]) for name, value in parameters.items() if name in own}
         options = {name: value for name, value in values.items() if name in config.RunConfig.model_fields}
-        config.preset(options.pop("preset"), **options)
+        config.preset(options.pop("preset"), **options | values.get("options", {}))
         plan[path] = values
     return plan
 

@@ -54,14 +54,14 @@ def write_report(
         UserError: the study cannot be read, or a run that the article needs is missing.
     """
     results, listing = read_results(study, runs)
-    root, text = Path(output_dir), article(results)  # before the figures, so that an error leaves no files
-    alts = draw_figures(results, root / "figures")
-    written = [root / "figures" / f"{name}.png" for name in alts]
+    root, text = Path(output_dir), article(results)
     texts = {ARTICLE: text, PAGE: page(text)}
     if (root / README).is_file():
         texts[README] = readme((root / README).read_text("utf-8"), results, listing)
     else:
         log(f"{root / README} does not exist, so its tables were not written.")
+    alts = draw_figures(results, root / "figures")  # after all texts, so that an error in them leaves no files
+    written = [root / "figures" / f"{name}.png" for name in alts]
     for name, content in texts.items():
         write_bytes(root / name, content.encode())
         written.append(root / name)

@@ -81,9 +81,7 @@ def _draw_new(view: View) -> None:
         if not st.form_submit_button("Create", type="primary"):
             return
     try:
-        collection = create_collection(view.folder, name)
-        for word in filter(str.strip, classes.split(",")):
-            collection.add_class(word)
+        collection = create_collection(view.folder, name, filter(str.strip, classes.split(",")))
     except (UserError, OSError) as error:
         problem = str(error) if isinstance(error, UserError) else explain(error) or error.strerror
         st.warning("It could not be created:", icon=":material/block:")
