@@ -174,3 +174,10 @@ def test_every_option_has_help_a_group_and_a_row_in_the_table():
     assert table.count("\n") == len(RunConfig.model_fields) + 2
     assert "| `--batch_size` | `128` | images | ≥ 1, ≤ 8192 | images per step |" in table
     assert all(f"| `{name}` |" in presets_table() for name in PRESETS)
+
+
+def test_the_home_folder_takes_the_place_of_a_tilde_and_an_unknown_one_is_a_user_error(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert preset("cifar10", output_dir="~/runs", model_path="none").output_dir == "/home/me/runs"
+    with pytest.raises(UserError, match=r"weights must be .* or an existing file, got '~nobody-here/w\.h5'"):
+        preset("cifar10", weights="~nobody-here/w.h5").weights_file()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
-from transfer_utils.models.saving import class_names, name_classes, not_sure_below, save_model
+from transfer_utils.models.saving import name_classes, names_and_threshold, save_model
 from transfer_utils.predict import predict_images
 from transfer_utils.records import RunRecord
 
@@ -57,26 +57,27 @@ def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered_
     with pytest.warns(
         UserWarning, match=r"There are no class names beside it: put its model\.keras\.classes\.json, or"
     ):
-        assert class_names(path, 2) == numbered
+        assert names_and_threshold(path, 2) == (numbered, 0.0)
     recwarn.clear()
     RunRecord(dataset={"class_names": ["x", "y"]}).save(tmp_path / "run.json")
-    assert class_names(path, 2) == ["x", "y"]
+    assert names_and_threshold(path, 2)[0] == ["x", "y"]
     name_classes(path, ["a", "b"])
-    assert class_names(path, 2) == ["a", "b"] and not recwarn
-    for names, problem in (
-        (["a", "b", "c"], "those of another model"),
+    assert names_and_threshold(path, 2)[0] == ["a", "b"] and not recwarn
+    for content, problem in (
+        ({"class_names": ["a", "b", "c"]}, "those of another model"),
+        ({"class_names": "ab"}, "those"),
         ({"0": "a"}, "no"),
-        ("ab", "those"),
-        (7, "those"),
+        (["a", "b"], "no"),
+        (7, "no"),
     ):
-        notes.write_text(json.dumps(names))
+        notes.write_text(json.dumps(content))
         with pytest.warns(UserWarning, match=f"The.* are {problem}"):
-            assert class_names(path, 2) == numbered
+            assert names_and_threshold(path, 2) == (numbered, 0.0)
     for place in (notes, tmp_path / "run.json"):
         for content in ("{", "[" * 100_000):
             place.write_text(content)
             with pytest.raises(UserError, match=r"The class names beside .*model\.keras cannot be read"):
-                class_names(path, 2)
+                names_and_threshold(path, 2)
         notes.unlink(missing_ok=True)
 
 
@@ -92,21 +93,20 @@ def test_an_answer_below_the_threshold_beside_the_model_is_not_sure(model, tmp_p
 
 def test_the_threshold_is_that_of_this_model_from_the_names_file_or_the_record(tmp_path):
     path, names = tmp_path / "model.keras", ["x", "y"]
-    assert not_sure_below(path, 2) == 0.0
     record = RunRecord(dataset={"class_names": names}, files={"model": "model.keras"}, not_sure={"threshold": 0.4})
     record.save(tmp_path / "run.json")
-    assert not_sure_below(path, 2) == 0.4
-    assert not_sure_below(tmp_path / "model-int8.tflite", 2) == 0.0, "an exported model has a threshold of its own"
+    assert names_and_threshold(path, 2) == (names, 0.4)
+    assert names_and_threshold(tmp_path / "model-int8.tflite", 2)[1] == 0.0, "an exported model has one of its own"
     name_classes(path, names, 0.7)
-    assert not_sure_below(path, 2) == 0.7
-    assert not_sure_below(path, 3) == 0.0, "the threshold of another model"
-    for old in (names, {"class_names": names}):
-        (tmp_path / "model.keras.classes.json").write_text(json.dumps(old))
-        assert not_sure_below(path, 2) == 0.0 and class_names(path, 2) == names
+    assert names_and_threshold(path, 2) == (names, 0.7)
+    with pytest.warns(UserWarning, match="those of another model"):
+        assert names_and_threshold(path, 3)[1] == 0.0
+    (tmp_path / "model.keras.classes.json").write_text(json.dumps({"class_names": names}))
+    assert names_and_threshold(path, 2) == (names, 0.0)
     for value in (-0.1, 1.5, "0.5", None, True):
         (tmp_path / "model.keras.classes.json").write_text(json.dumps({"class_names": names, "not_sure_below": value}))
         with pytest.raises(UserError, match=r"not_sure_below beside .*model\.keras must be from 0 to 1, got"):
-            not_sure_below(path, 2)
+            names_and_threshold(path, 2)
 
 
 @pytest.mark.fault(37)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from transfer_utils.errors import UserError, nearest
 from transfer_utils.option_errors import explain_option, shown, unknown
@@ -204,15 +205,11 @@ class RunConfig(BaseModel):
         "", "paths", "folder that receives the figures of `compare`; empty means the run's own folder"
     )
 
-    @model_validator(mode="before")
+    @field_validator(*PATH_OPTIONS)
     @classmethod
-    def _reject_multiworker(cls, options: Any) -> Any:
-        if isinstance(options, dict) and options.get("strategy") == "multiworker":
-            raise ValueError(
-                "strategy must be 'none' or 'mirrored', got 'multiworker': one run over several machines is not "
-                "supported; 'mirrored' takes all GPUs of one, and sweep --scheduler gives each machine runs of its own"
-            )
-        return options
+    def _at_home(cls, path: str) -> str:
+        """Replace ``~``, which a shell leaves as it is in ``--output_dir=~/runs``."""
+        return os.path.expanduser(path)
 
     @model_validator(mode="after")
     def _check_combinations(self) -> RunConfig:
@@ -311,7 +308,7 @@ class RunConfig(BaseModel):
         """
         if self.weights in NAMED_WEIGHTS:
             return None
-        path = Path(self.weights).expanduser()
+        path = Path(os.path.expanduser(self.weights))
         if not path.is_file():
             names = ", ".join(repr(name) for name in NAMED_WEIGHTS)
             raise UserError(f"weights must be {names} or an existing file, got {self.weights!r}.")

@@ -14,7 +14,7 @@ from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
 from transfer_utils.models.engine import Engine
 from transfer_utils.models.litert import LiteRT, load_exported
-from transfer_utils.models.saving import check_is_model, class_names, load_model, not_sure_below
+from transfer_utils.models.saving import check_is_model, load_model, names_and_threshold
 
 SUFFIXES = (*MODEL_SUFFIXES, ".tflite")
 MAX_SIDE = 4096  # pixels; an image is enlarged to the side that the model takes
@@ -48,7 +48,7 @@ def predict_images(
     """
     classify, side = _classifier(model_path)
     n_classes = classify.shape[-1]
-    names, threshold = class_names(model_path, n_classes), not_sure_below(model_path, n_classes)
+    names, threshold = names_and_threshold(model_path, n_classes)
     for path in images:
         try:
             if path.is_dir():

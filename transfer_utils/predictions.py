@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transfer_utils.evaluation import confusion_matrix
 from transfer_utils.salvage import reading_arrays
 from transfer_utils.utils.files import replacing
 
@@ -58,8 +59,7 @@ class Predictions:
 
     def confusion_matrix(self) -> np.ndarray:
         """Return the number of images by true class (rows) and predicted class (columns), int64 (classes, classes)."""
-        classes = self.probabilities.shape[1]
-        return np.bincount(self.labels * classes + self.predicted, minlength=classes**2).reshape(classes, classes)
+        return confusion_matrix(self.labels, self.predicted, self.probabilities.shape[1])
 
 
 def save_predictions(path: Path, splits: Mapping[str, Predictions]) -> None:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, fi
 
 from transfer_utils.salvage import UnreadableRecord, by_stage, salvage, unreadable
 from transfer_utils.utils.files import write_json
+from transfer_utils.utils.text import finite_number
 
 RECORD_NAME = "run.json"
 SCHEMA = 1
@@ -95,6 +96,14 @@ class RunRecord(BaseModel):
     def on_gpu(self) -> bool:
         """Whether the run had a GPU, so that its seconds say nothing of a CPU."""
         return bool(self.machine.get("gpus"))
+
+    @property
+    def images(self) -> dict[str, int]:
+        """The number of images of each split, as far as the record names them."""
+        images = self.dataset.get("images")
+        known = images if isinstance(images, dict) else {}
+        counts = {split: finite_number(known.get(split)) for split in ("train", "validation", "test")}
+        return {split: int(number) for split, number in counts.items() if number is not None and number >= 0}
 
     @property
     def left_out(self) -> list[str]:

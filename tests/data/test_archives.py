@@ -51,11 +51,11 @@ HOSTILE = {
     "link": (zipped({link("cup/a.png"): b"/etc/passwd"}), "cup/a.png, a link and not a file"),
     "nested": (zipped({"cup/inner.zip": zipped({"a.png": b"x"})}), "another archive, cup/inner.zip: unpack it first"),
     "encrypted": (encrypted(), "is encrypted"),
-    "lzma": (zipped({"a.png": b"x"}, zipfile.ZIP_LZMA), "packed in an unusual way"),
+    "lzma": (zipped({"a.png": b"x"}, zipfile.ZIP_LZMA), "compressed by a method that is not supported"),
     "many": (zipped({f"{i}.png": b"" for i in range(10_000)}), "holds 10,000 files; the limit is 100"),
     "directory": (zipped({f"{i}{'x' * 65_000}": b"" for i in range(70)}), "their list alone has 4.6 MB"),
     "large": (zipped({f"{i}.png": bytes(9000) for i in range(6)}), "unpacks to 54.0 kB; the limit is 50.0 kB"),
-    "64-bit": (with_locator(), "of the 64-bit kind"),
+    "64-bit": (with_locator(), "in the ZIP64 format"),
     "cut": (zipped({"a.png": picture()})[:-30], "is damaged: it does not end like a zip file"),
     "nonsense": (b"PK\3\4" + bytes(100), "is damaged"),
     "end": (zipped({"a.png": b"x"})[-22:], "is damaged"),
@@ -108,10 +108,17 @@ def test_a_member_whose_name_is_damaged_in_one_of_its_two_places_is_named_and_th
 
 
 def test_folders_are_named_and_files_of_the_system_are_left_out(opened):
-    names = ["my/cup/a.png", "my/plate/b.png", "__MACOSX/my/cup/._a.png", "my/.DS_Store", "my/cup/Thumbs.db", "top.png"]
+    names = [
+        "my/cup/12:30.png",
+        "my/plate/b.png",
+        "__MACOSX/my/cup/._a.png",
+        "my/.DS_Store",
+        "my/cup/Thumbs.db",
+        "top.png",
+    ]
     folders, files = opened(zipped(dict.fromkeys(names, b"x")))
     assert folders == ["", "cup", "plate"]
-    assert [f"{file.folder}/{file.name}" for file in files] == ["cup/a.png", "plate/b.png", "/top.png"]
+    assert [f"{file.folder}/{file.name}" for file in files] == ["cup/12:30.png", "plate/b.png", "/top.png"]
 
 
 def test_a_file_is_known_as_an_archive_by_its_first_bytes(tmp_path):

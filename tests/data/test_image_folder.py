@@ -88,11 +88,12 @@ def test_pipes_are_ignored_and_links_that_are_not_followed_are_counted(tmp_path)
     (root / "a" / "back").symlink_to(root / "a")
     (root / "b" / "in.png").symlink_to(root / "a" / "1.png")
     (root / "b" / "broken.png").symlink_to(root / "none.png")
+    (root / "e").symlink_to(root / "none")
     os.mkfifo(root / "a" / "2.png")
     listing = list_image_folder(root)
     assert listing.class_names == ["a", "b"]
     assert listing.splits["train"].counts.tolist() == [1, 2]
-    assert len(listing.notes) == 1 and "Ignored 4 links that lead out of the image folder or" in listing.notes[0]
+    assert len(listing.notes) == 1 and "Ignored 6 links that lead out of the image folder, to" in listing.notes[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows any bytes in file names")

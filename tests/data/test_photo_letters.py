@@ -74,18 +74,6 @@ def test_letters_have_strokes_like_the_digits():
     assert abs((counts == 0).mean() - (digits == 0).mean()) < 0.1
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "minimum"),
-    [("n_letters", 39, 40), ("epochs", 0, 1), ("image_size", 31, 32), ("batch_size", 0, 1)],
-)
-def test_options_below_their_minimum_are_refused(tmp_path, option, value, minimum):
-    with pytest.raises(ValueError, match=f"{option} must be at least {minimum}, got {value}"):
-        pretrain_backbone(tmp_path, **{option: value})
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
-        photo_letters.render_letters(0)
-
-
 @pytest.mark.slow
 def test_pretraining_writes_weights_and_a_record(tmp_path, base, monkeypatch):
     # One eager step: tracing the graph of 150 layers would take longer.

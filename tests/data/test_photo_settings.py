@@ -69,9 +69,10 @@ def test_more_images_get_fewer_epochs_and_larger_batches_and_only_few_are_turned
     found = []
     for n in (100, 700, 3_000, 12_000, 60_000):
         monkeypatch.setattr(photo_settings, "_images", lambda *_, n=n: {"train": n, "validation": 1, "test": 1})
-        options = chosen(tmp_path).options
-        found.append((options["epochs_stage2"], options["batch_size"], options["rotation"] > 0, options["views"]))
-    assert found == [(20, 32, True, 4), (10, 32, True, 4), (10, 64, False, 4), (6, 128, False, 4), (4, 128, False, 4)]
+        config = preset("photos", **chosen(tmp_path).options)
+        found.append((config.epochs_stage2, config.batch_size, config.rotation > 0, config.zoom > 0))
+    few, many = (True, True), (False, False)
+    assert found == [(20, 32, *few), (10, 32, *few), (10, 64, *many), (6, 128, *many), (4, 128, *many)]
 
 
 def test_the_reason_tells_what_is_used_not_what_was_overridden(tmp_path):

@@ -25,7 +25,7 @@ from transfer_utils.errors import Diverged, UserError
 from transfer_utils.experiment import phases
 from transfer_utils.experiment import session as sessions
 from transfer_utils.experiment.run import finished_run, run_experiment
-from transfer_utils.models.saving import load_model, not_sure_below
+from transfer_utils.models.saving import load_model, names_and_threshold
 from transfer_utils.models.weights import sha256_of_weights
 from transfer_utils.not_sure import sentence
 from transfer_utils.predictions import load_predictions
@@ -147,7 +147,7 @@ def test_the_threshold_of_not_sure_is_chosen_on_validation_and_kept_beside_every
     assert record.not_sure["rate"] == RATE and record.not_sure["val_share"] == 0.3
     assert largest[2] < record.not_sure["threshold"] and record.not_sure["threshold"] == pytest.approx(largest[3])
     copy, own = uninterrupted.folder / "model.h5", uninterrupted.run.folder / "model.keras"
-    assert not_sure_below(copy, 2) == not_sure_below(own, 2) == record.not_sure["threshold"]
+    assert names_and_threshold(copy, 2)[1] == names_and_threshold(own, 2)[1] == record.not_sure["threshold"]
     assert json.loads(copy.with_name("model.h5.classes.json").read_text())["class_names"] == tiny.CLASSES
     assert any(line == sentence(record.not_sure) for line in uninterrupted.lines)
 
@@ -209,7 +209,7 @@ def test_a_finished_run_is_reused_on_request(uninterrupted, computing, tmp_path)
     run_experiment(same.model_copy(update=copies), reuse=True, log=quiet)
     assert read_record(tmp_path / "log.json").run_id == again.name
     assert sha256_of_weights(load_model(tmp_path / "mine.keras")) == outcome(again.folder)[0]
-    assert not_sure_below(tmp_path / "mine.keras", 2) == again.record.not_sure["threshold"] > 0
+    assert names_and_threshold(tmp_path / "mine.keras", 2)[1] == again.record.not_sure["threshold"] > 0
     assert finished_run(config(output_dir=same.output_dir, baseline="compact")).path == again.path, "it trains no CNN"
     assert finished_run(config(output_dir=same.output_dir, seed=1)) is None
     assert finished_run(config(output_dir="elsewhere")) is None

@@ -19,7 +19,7 @@ from transfer_utils.experiment.run import run_experiment
 from transfer_utils.models import litert
 from transfer_utils.models.litert import LiteRT, convert, load_exported
 from transfer_utils.models.networks import build_feature_extractor, build_full_model, build_top_classifier
-from transfer_utils.models.saving import name_classes, not_sure_below
+from transfer_utils.models.saving import name_classes, names_and_threshold
 from transfer_utils.predict import predict_images
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
@@ -75,7 +75,7 @@ def test_a_run_exports_and_evaluates_each_precision():
         right = (exported(test.take()).argmax(axis=1) == test.labels).mean()
         assert run.record.metrics[f"test_{precision}"] == right
         largest = exported(load_dataset(tiny.config()).validation.take()).max(axis=1)
-        threshold = not_sure_below(run.folder / run.record.files[precision], 2)
+        threshold = names_and_threshold(run.folder / run.record.files[precision], 2)[1]
         assert threshold == run.record.not_sure[f"threshold_{precision}"] and threshold == np.sort(largest)[3]
     assert run.record.metrics["test_float32"] == run.record.metrics["test_end2end"]
     assert run.record.timing_sec["export"] > 0, "the export has its own entry"

@@ -143,7 +143,7 @@ def test_the_command_writes_both_cards_beside_the_record_or_where_it_is_told(sma
     assert "RUN must be the folder of a run or its record, got 'missing'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("status", "message"), [("failed", "run is failed"), (None, "is no run record")])
+@pytest.mark.parametrize(("status", "message"), [("failed", "run is failed"), (None, "is not a run record")])
 def test_a_card_needs_a_completed_run(small_record, tmp_path, status, message):
     path = tmp_path / "run" / "run.json"
     path.parent.mkdir()

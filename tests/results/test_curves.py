@@ -133,13 +133,10 @@ def fine_tuned(val_loss, val_accuracy, loss=(1.0,), before=0.9):
 
 
 def test_a_setting_that_fell_back_to_its_start_counts_with_its_last_epoch():
-    worse, better = fine_tuned([1.0, 0.9], [0.3, 0.4]), fine_tuned([1.0, 0.8], [0.3, 0.4])
-    assert fell_back(worse) and trained_accuracy(worse) == 0.4
-    assert not fell_back(better) and trained_accuracy(better) == 0.6
-    worse.network, better.network = {"weights_from": "stage2"}, {"weights_from": "stage1"}  # what a run says counts
-    assert not fell_back(worse) and fell_back(better) and trained_accuracy(better) == 0.4
-    worse.network = {"weights_from": ["stage2"]}
-    assert fell_back(worse)
+    run = fine_tuned([1.0, 0.9], [0.3, 0.4])
+    for kept, fell, accuracy in (("stage1", True, 0.4), ("stage2", False, 0.6), (["stage1"], False, 0.6)):
+        run.network = {"weights_from": kept}
+        assert (fell_back(run), trained_accuracy(run)) == (fell, accuracy)
 
 
 @pytest.mark.parametrize(

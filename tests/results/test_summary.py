@@ -124,25 +124,6 @@ def test_the_time_of_runs_with_a_gpu_does_not_count():
     assert math.isnan(with_gpu.seconds) and (without.seconds, both.seconds) == (300, 300)
 
 
-@pytest.mark.parametrize(
-    ("options", "views"),
-    [
-        ({"tta": False}, 1),
-        ({"tta": True}, 2),
-        ({"tta": True, "tta_shift": 2}, 10),
-        ({"tta": True, "horizontal_flip": False}, 5),
-    ],
-)
-def test_the_time_per_image_of_an_older_record_follows_from_its_evaluation(options, views):
-    """The evaluation classifies the unchanged image once, also for the averaged views."""
-    record = RunRecord(config={"horizontal_flip": True, **options}, timing_sec={"evaluation": 3.0})
-    record.dataset = {"images": {"train": 100, "validation": 40, "test": 60}}
-    older = Configuration(preset("cifar10"), {0: Run(record, Path("run.json"))})
-    assert older.milliseconds == pytest.approx(3000 / (100 + views * 100))
-    record.inference = {"images": 64, "seconds": 0.16}
-    assert older.milliseconds == pytest.approx(2.5), "a measured time takes precedence"
-
-
 def test_probes_of_the_source_task_are_collected_whatever_the_data():
     runs = [run(seed, 0.5, learning_rate_stage2=rate) for rate in (1e-3, 1e-5) for seed in (0, 1)]
     for number, each in enumerate(runs[:3]):

@@ -182,7 +182,7 @@ def notebooks(folder: Path) -> None:
     default="imagenet",
     show_default=True,
     type=click.Choice(["imagenet", "letters", "none"]),
-    help="network that judges labels and unusual pictures; none does not judge them",
+    help="network that judges labels and unusual pictures; none skips this",
 )
 @option("cache_dir", default="", help="folder for the cache [default: the user's cache folder]")
 @quiet_option

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tarfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,9 +36,6 @@ def _versions() -> Table:
     table = _table("Versions")
     for name, version in versions().items():
         table.add_row(name, version)
-    # PEP 706: without this filter, extracting an archive can write outside the target folder.
-    safe = "yes" if hasattr(tarfile, "data_filter") else "no: update Python, archives can write outside their folder"
-    table.add_row("safe tar extraction", safe)
     return table
 
 

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from transfer_utils.data.image_folder import check_image_folder
 from transfer_utils.data.images import decode_image
 from transfer_utils.data.inspection import FEW, Inspection, Picture, across_classes, across_splits, inspect_folder
 from transfer_utils.errors import UserError
-from transfer_utils.report.inspection import inspection_page
+from transfer_utils.report.rendering import environment
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.text import counted, printable
@@ -62,14 +63,13 @@ def write_inspection(
     Raises:
         UserError: ``folder`` is not a usable image folder, or ``output`` is a folder.
     """
-    if not folder.expanduser().is_dir():
-        problem = "is not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"FOLDER must be a folder of pictures, got {printable(str(folder))!r}, which {problem}.")
+    check_image_folder(folder, "FOLDER")
     if output.is_dir():
         raise UserError(f"output_file must be a file, got {str(output)!r}, which is a folder.")
     inspection = inspect_folder(folder, progress)
     suspects = Suspects() if weights == NO_WEIGHTS else _find_suspects(inspection, folder, weights, cache_dir, progress)
-    write_bytes(output, inspection_page(_view(inspection, suspects)).encode())
+    page = environment(autoescape=True).get_template("inspection.html.j2")
+    write_bytes(output, page.render(_view(inspection, suspects)).encode())
     for sentence in [*_summary(inspection, suspects), *inspection.notes]:
         log(sentence)
     _log_names(inspection.unreadable, log)

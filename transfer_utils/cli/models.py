@@ -53,7 +53,7 @@ def card(run: Path, output_dir: Path | None) -> None:
     """Write a model card and a data card of a completed RUN.
 
     RUN is the folder of a run, or its record. The cards are Markdown with the metadata of Hugging Face; every number
-    comes from the record, and what it does not say is named.
+    comes from the record, and they list what it does not say.
     """
     from transfer_utils.report.cards import write_cards
 

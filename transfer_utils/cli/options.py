@@ -41,7 +41,7 @@ class RunCommand(click.Command):
     """A command with the options of a run; its help shows them by group, followed by the presets."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Say of a word that is left over what was probably meant."""
+        """Refuse a word that is left over, and suggest what was meant."""
         ctx.allow_extra_args = True
         super().parse_args(ctx, args)
         if ctx.args and not ctx.resilient_parsing:

@@ -87,7 +87,7 @@ def _add_line(figure: go.Figure, panel: int, line: Line, quantity: str, against:
     x_format = "epoch %{x:,.0f}" if against == "epoch" else "%{x:,.0f} s"
     common = {"legendgroup": str(line.place), "row": panel, "col": 1}
     if quantity in history.deviations and split == "validation":
-        deviation = np.nan_to_num(history.deviations[quantity][points], posinf=style.MAX_VALUE)
+        deviation = np.nan_to_num(history.deviations[quantity][points])
         style.add_band(figure, colour, x, y, deviation, is_accuracy, **common)
     figure.add_scatter(
         x=x,

@@ -64,10 +64,10 @@ def draw(
     gallery(key=key, data=data, on_picked_change=report)
 
 
-def choose_page(title: str, n: int, per_page: int, key: str, of_pages: str) -> slice:
+def choose_page(title: str, n: int, per_page: int, key: str) -> slice:
     """Draw the title of a gallery of ``n`` pictures and, if one page is too short for them, the field that turns pages.
 
-    ``of_pages`` is the text behind the field, with the number of pages as ``{:,}``. Returns which pictures to show.
+    Returns which pictures to show.
     """
     pages, page = -(-n // per_page), 1
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -76,7 +76,7 @@ def choose_page(title: str, n: int, per_page: int, key: str, of_pages: str) -> s
             st.space("stretch")
             st.session_state[key] = min(st.session_state.get(key, 1), pages)  # there are fewer once some are removed
             page = st.number_input("Page", 1, pages, key=key, label_visibility="collapsed", width=130)
-            st.text(of_pages.format(pages))
+            st.text(f"of {pages:,} pages")
     return slice((page - 1) * per_page, page * per_page)
 
 

@@ -48,7 +48,7 @@ def running(owner: str) -> BackgroundJob | None:
     job = _jobs.get(owner)
     if job is None or job.status is not None:
         return None
-    if job.stopping:  # again, because its process may not have been there at the first time
+    if job.stopping:  # again, because its process may not have started at the first request
         stop_children(owner)
     return job
 

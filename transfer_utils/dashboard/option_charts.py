@@ -93,7 +93,7 @@ def against_time(groups: list[RunGroup]) -> go.Figure | None:
 
 
 def phases(groups: list[RunGroup]) -> go.Figure | None:
-    """Draw what the time of the runs of each group went into, as means over its runs; None if nothing is recorded."""
+    """Draw where the time of each group's runs went, as means over its runs; None if nothing is recorded."""
     spent = [time_spent(group.records) for group in groups]
     unknown = (name for table in spent for name in table if name != OTHER)
     figure = go.Figure()

@@ -148,7 +148,8 @@ def lock_is_free(row: Row) -> bool:
 
 def file_beside(row: Row, name: str) -> Path | None:
     """Return a file in the folder of a run; None if there is none, or if the name or a link leads out of the folder."""
-    path = row.run.folder / name  # of which os.path.isfile can be asked whatever a record says; Path.is_file raises
+    path = row.run.folder / name
+    # os.path.isfile accepts whatever a record says; Path.is_file may raise.
     return path if os.path.isfile(path) and path.resolve().is_relative_to(row.run.folder.resolve()) else None
 
 

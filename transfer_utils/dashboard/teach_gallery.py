@@ -31,7 +31,7 @@ def _show(collection: Collection, name: str, busy: bool) -> None:
     pictures, names = collection.newest(name), collection.original_names()
     marked = _marked(collection, name) & set(pictures)
     title = f"{as_text(name)}: {counted(len(pictures), 'picture')}"
-    places = gallery.choose_page(title, len(pictures), SHOWN, f"page of {name}", "of {:,}")
+    places = gallery.choose_page(title, len(pictures), SHOWN, f"page of {name}")
     shown = pictures[places]
     tiles = []
     for at, picture in enumerate(shown):

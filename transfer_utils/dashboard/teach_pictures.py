@@ -128,7 +128,7 @@ def submit(collection: Collection, class_name: str, uploads: Sequence[UploadedFi
 
 
 def _attempt(collection: Collection, class_name: str, change: Callable[[], Receipt | str | None]) -> None:
-    """Change a collection, keep what is to be said of it, and draw the page again."""
+    """Change a collection, keep the message about it, and draw the page again."""
     try:
         done = change()
         receipt = done if isinstance(done, Receipt) else Receipt()

@@ -1,4 +1,4 @@
-"""The lower part of the page "Teach": how good the classifier is, its mistakes, a try, and the files to take along."""
+"""The lower part of the page "Teach": the accuracy, the mistakes, a test on a new picture, and downloads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import percent, points
 from transfer_utils.results.table import Row
 from transfer_utils.teach_messages import Measurement, Mistake, read_model
-from transfer_utils.utils.text import as_text, counted, finite_number
+from transfer_utils.utils.text import as_text, counted
 
 SHOWN, PICTURE_PIXELS = 12, 136  # mistakes, and the width of their pictures
 
@@ -39,7 +39,7 @@ def draw(collection: Collection, rows: list[Row], busy: bool) -> None:
         _draw_accuracy(measured)
         left, right = st.columns(2, gap="medium")
         with left:
-            st.markdown("**What would more pictures bring?**")
+            st.markdown("**Would more pictures help?**")
             style.show_chart(learning_curve(measured), "teach-curve", "Accuracy by the number of pictures learned from")
             st.caption(measured_verdict(measured))
         with right:
@@ -51,8 +51,7 @@ def draw(collection: Collection, rows: list[Row], busy: bool) -> None:
         names = {name: _describe(row) for name, (row, _) in models.items()}
         name = st.selectbox("Classifier of the run", list(names), format_func=names.get, key="teach model")
         row, path = models[name]
-        images = row.record.dataset.get("images")
-        n = sum(int(finite_number(count) or 0) for count in images.values()) if isinstance(images, dict) else 0
+        n = sum(row.record.images.values())
         now = sum(map(len, collection.classes().values()))
         if n != now:
             st.caption(f"It was made from {counted(n, 'picture')}; now there are {now:,}.")
@@ -123,7 +122,7 @@ def measured_verdict(measured: Measurement) -> str:
     start = f"From half of the pictures to all of them, the accuracy changed by {gained} ({interval}). "
     if measured.gain_low > 0:
         return start + "It is still rising: more pictures of the same kind should help."
-    return start + "No clear gain: more pictures like these will bring little; different ones may help."
+    return start + "No clear gain: more pictures like these will help little; different ones may help more."
 
 
 def _draw_recall(measured: Measurement) -> None:
@@ -178,7 +177,7 @@ def _describe(row: Row) -> str:
 def _draw_downloads(row: Row) -> None:
     """Draw a button for each file that leaves the dashboard.
 
-    The files are read here. Those that Streamlit reads on a click are gone when the timer of the page comes between.
+    The files are read here. Files that Streamlit reads only on a click are lost if the page's timer reruns it first.
     """
     files = {"Model": model_file(row), "LiteRT": run_file(row, "float32", (".tflite",))}
     with st.container(horizontal=True, gap="small"):

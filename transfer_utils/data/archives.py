@@ -7,7 +7,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from transfer_utils.data.image_folder import is_hidden
@@ -108,20 +108,20 @@ def _check_directory(path: Path, name: str) -> None:
     if len(end) < END_BYTES:
         raise UserError(f"{name} is damaged: it does not end like a zip file.")
     if tail[max(0, start - LOCATOR_BYTES) : start].startswith(LOCATOR):
-        raise UserError(f"{name} is a zip file of the 64-bit kind, which is not taken: pack fewer files into it.")
+        raise UserError(f"{name} is in the ZIP64 format, which is not supported: pack fewer files into it.")
     listed = int.from_bytes(end[12:16], "little")
     if listed > MAX_DIRECTORY_BYTES:
         raise UserError(f"{name} holds too many files: their list alone has {format_bytes(listed)}.")
 
 
-def _path(member: zipfile.ZipInfo) -> PurePosixPath:
-    return PurePosixPath(member.filename.replace("\\", "/"))
+def _path(member: zipfile.ZipInfo) -> PureWindowsPath:
+    return PureWindowsPath(member.filename)  # which knows both separators, and drives
 
 
 def _parts(member: zipfile.ZipInfo, name: str) -> tuple[bytes, ...]:
     """Return the folders and the name of a member; refuse one that leads out of the archive."""
     path = _path(member)
-    if path.is_absolute() or ".." in path.parts or ":" in member.filename:
+    if path.anchor or ".." in path.parts:
         raise UserError(f"{name} holds a path that leads out of it, {as_text(member.filename)}. Nothing was kept.")
     return tuple(os.fsencode(part) for part in path.parts)
 
@@ -136,4 +136,4 @@ def _check_member(member: zipfile.ZipInfo, name: str) -> None:
     if member.flag_bits & 1:
         raise UserError(f"{name} is encrypted: pack it without a password.")
     if member.compress_type not in METHODS:
-        raise UserError(f"{name} is packed in an unusual way: pack it with the means of your system.")
+        raise UserError(f"{name} is compressed by a method that is not supported: create it with your system's tool.")

@@ -55,20 +55,30 @@ def list_image_folder(root: str | os.PathLike) -> FolderListing:
     Files are listed by the extensions of the formats that ``decode_image`` reads, and files without an extension by
     their first bytes. Hidden files and those of the system, such as ``__MACOSX``, are left out. ``notes`` tells of all
     else that was not read: other files by their extensions, pictures beside the class folders, and links that lead out
-    of ``root`` or from a class folder to another folder.
+    of ``root``, to nothing, or from a class folder to another folder.
 
     Raises:
         UserError: ``root`` is not a readable folder, has fewer than two class folders, or has classes without training
             images, which are all named.
     """
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        problem = "which is not a folder" if root.exists() else "which does not exist"
-        raise UserError(f"data_dir must be an image folder, got {printable(str(root))!r}, {problem}.")
+    root = check_image_folder(root)
     try:
         return _list(_Survey(os.path.realpath(os.fsencode(root))))
     except OSError as error:
         raise UserError(f"The image folder {printable(str(root))!r} cannot be read: {error.strerror}.") from error
+
+
+def check_image_folder(path: str | Path, option: str = "data_dir") -> Path:
+    """Return the path of an image folder with the user's home folder in the place of ``~``.
+
+    Raises:
+        UserError: it is not a folder; the message begins with ``option``.
+    """
+    root = Path(os.path.expanduser(path))
+    if not root.is_dir():
+        problem = "is not a folder" if root.exists() else "does not exist"
+        raise UserError(f"{option} must be an image folder, got {printable(str(path))!r}, which {problem}.")
+    return root
 
 
 @dataclass
@@ -110,7 +120,7 @@ class _Survey:
             notes.append(f"Ignored {files} not in a readable image format: {_kinds(kinds)}.{advice}")
         if self.links:
             links = counted(len(self.links), "link that leads", "links that lead")
-            where = "out of the image folder or from a class folder to another folder"
+            where = "out of the image folder, to nothing, or from a class folder to another folder"
             notes.append(f"Ignored {links} {where}, for example {printable(min(self.links))}.")
         return notes
 
@@ -179,15 +189,16 @@ def _split_of(name: bytes) -> str | None:
 
 
 def _folders(place: bytes, survey: _Survey) -> dict[bytes, bytes]:
-    """Return the path of each visible folder in ``place``; links that lead out of the image folder are noted."""
+    """Return the path of each visible folder in ``place``; links that are not followed are noted."""
     folders = {}
     with os.scandir(place) as entries:
         for entry in entries:
-            if not is_hidden(entry.name) and entry.is_dir():
-                if _leads_out(entry, survey.root):
-                    survey.links.add(entry.path)
-                else:
-                    folders[entry.name] = entry.path
+            if is_hidden(entry.name):
+                continue
+            if _leads_out(entry, survey.root):
+                survey.links.add(entry.path)
+            elif entry.is_dir():
+                folders[entry.name] = entry.path
     return dict(sorted(folders.items()))
 
 
@@ -197,7 +208,9 @@ def is_hidden(name: bytes) -> bool:
 
 
 def _leads_out(entry: os.DirEntry, root: bytes) -> bool:
-    return entry.is_symlink() and not os.path.realpath(entry.path).startswith(os.path.join(root, b""))
+    """Return whether an entry is a link that leads out of the image folder, or to nothing."""
+    inside = os.path.realpath(entry.path).startswith(os.path.join(root, b""))
+    return entry.is_symlink() and not (inside and os.path.exists(entry.path))
 
 
 def _pictures(place: bytes) -> list[bytes]:

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -81,7 +80,7 @@ class Inspection:
             counts[picture.split][picture.label] += 1
         return counts
 
-    def groups_of(self, paths: Sequence[str | Path]) -> np.ndarray:
+    def groups_of(self, paths: Sequence[str]) -> np.ndarray:
         """Return a number for each of these pictures, int (n,), equal for copies and pictures that look alike."""
         position = {path: at for at, path in enumerate(paths)}
         pairs = []
@@ -137,7 +136,7 @@ def inspect_folder(folder: str | os.PathLike, progress: Progress | None = None) 
     notes = list(listing.notes)
     if len(pairs) >= MAX_PAIRS:
         notes.append(f"At least {MAX_PAIRS:,} pairs of pictures look alike: no more were looked for.")
-    where = printable(os.fspath(Path(folder).expanduser()))
+    where = printable(os.path.expanduser(folder))
     return Inspection(where, listing.class_names, pictures, unreadable, notes, copies, _groups(pairs, different))
 
 

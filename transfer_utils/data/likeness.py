@@ -58,9 +58,9 @@ def look_of(pixels: np.ndarray) -> Look:
 
 
 def similar_pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of positions of pictures that look alike, at most ``MAX_PAIRS`` found by each of the two ways."""
-    yield from itertools.islice(_same_hash(looks), MAX_PAIRS)
-    yield from itertools.islice(_shifted(np.array([look.grey for look in looks])), MAX_PAIRS)
+    """Return the pairs of positions of pictures that look alike, at most ``MAX_PAIRS``."""
+    grey = np.array([look.grey for look in looks])
+    return itertools.islice(itertools.chain(_same_hash(looks), _shifted(grey)), MAX_PAIRS)
 
 
 def groups_of_images(images: np.ndarray) -> np.ndarray:

@@ -47,13 +47,7 @@ def render_digits(seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 @cache
 def photo_halves(half: str) -> tuple[np.ndarray, ...]:
-    """Return the "left" or the "right" half of each sample photograph, uint8 (427, 320, 3), read-only.
-
-    Raises:
-        ValueError: `half` is neither "left" nor "right".
-    """
-    if half not in ("left", "right"):
-        raise ValueError(f'half must be "left" or "right", got {half!r}')
+    """Return the "left" or the "right" half of each sample photograph, uint8 (427, 320, 3), read-only."""
     from sklearn.datasets import load_sample_image
 
     halves = [np.split(load_sample_image(name), 2, axis=1)[half == "right"].copy() for name in PHOTOS]

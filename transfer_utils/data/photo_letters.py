@@ -47,12 +47,7 @@ def render_letters(
 
     Returns:
         images, uint8 (n, 32, 32, 3), 0-255 RGB; labels, int64 (n,), 0-76; the 77 class names.
-
-    Raises:
-        ValueError: `n` is less than 1.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
     rng = np.random.default_rng(seed)
     images = np.empty((n, SIDE, SIDE, 3), np.uint8)
     labels = np.empty(n, np.int64)

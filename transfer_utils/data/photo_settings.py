@@ -21,7 +21,6 @@ MIN_STORED_SIDE, MAX_STORED_SIDE = 32, 512
 EPOCHS = ((500, 20), (5_000, 10), (20_000, 6), (math.inf, 4))
 BATCHES = ((2_000, 32), (10_000, 64), (math.inf, 128))
 TURNED_BELOW = 1_000  # images; so few are also turned and zoomed, which takes longer than to shift and mirror them
-VIEWS = 4
 
 
 class PhotoSettings(NamedTuple):
@@ -68,9 +67,9 @@ def choose_photo_settings(config: RunConfig) -> PhotoSettings:
     side = _median_side(listing)
     stored = min(largest, max(MIN_STORED_SIDE, side or largest))
     epochs, batch = (next(value for limit, value in table if n < limit) for table in (EPOCHS, BATCHES))
-    options = {"stored_size": stored, "epochs_stage2": epochs, "batch_size": batch, "views": min(epochs, VIEWS)}
-    rotation, zoom = (10.0, 0.1) if n < TURNED_BELOW else (0.0, 0.0)
-    options |= {"augment": True, "rotation": rotation, "zoom": zoom}
+    options = {"stored_size": stored, "epochs_stage2": epochs, "batch_size": batch}
+    if n >= TURNED_BELOW:
+        options |= {"rotation": 0.0, "zoom": 0.0}
     return PhotoSettings(options, images, sum(files.n_bytes for files in listing.splits.values()), side)
 
 

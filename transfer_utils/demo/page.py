@@ -18,7 +18,7 @@ from transfer_utils.data.images import decode_image
 from transfer_utils.demo.library import library_files
 from transfer_utils.errors import UserError
 from transfer_utils.models.litert import convert, open_content
-from transfer_utils.models.saving import check_is_model, class_names, load_model, not_sure_below
+from transfer_utils.models.saving import check_is_model, load_model, names_and_threshold
 from transfer_utils.predict import SUFFIXES, check_side, image_side
 from transfer_utils.records import RECORD_NAME, RunRecord, UnreadableRecord, read_record
 from transfer_utils.report.cards import short_card
@@ -107,8 +107,8 @@ def read_classifier(path: Path) -> Classifier:
         content = path.read_bytes()
     exported = open_content(content, path)
     check_side(path, exported.side)
-    names, record = class_names(path, exported.shape[-1]), _record_beside(path)
-    return Classifier(content, exported.side, names, not_sure_below(path, exported.shape[-1]), record)
+    names, threshold = names_and_threshold(path, exported.shape[-1])
+    return Classifier(content, exported.side, names, threshold, _record_beside(path))
 
 
 def demo_files(

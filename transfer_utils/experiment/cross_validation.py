@@ -52,7 +52,7 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
     Raises:
         UserError: the folder cannot be used, or the weights of the backbone are unavailable.
     """
-    extractor = build_feature_extractor(config)  # first, as it may find that there are no weights
+    extractor = build_feature_extractor(config, progress=progress)  # first, as there may be no weights
     source = load_source(config, progress)
     split = whole_split(source.parts["train"])
     labels, names = split.labels, source.class_names

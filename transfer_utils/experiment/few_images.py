@@ -52,6 +52,6 @@ def certainty(record: RunRecord) -> str:
     return (
         f"Few images leave an accuracy uncertain: its 95 % interval is {' and '.join(widths)}. Cross-validated on "
         f"{checked['images']:,.0f} images in {checked['folds']:.0f} stratified folds, {checked['repeats']:.0f} times, "
-        f"the head on frozen features alone is right for {100 * checked['accuracy']:.1f} % (95 % interval "
+        f"the head on frozen features alone classifies {100 * checked['accuracy']:.1f} % correctly (95 % interval "
         f"{100 * checked['low']:.1f} to {100 * checked['high']:.1f})."
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from transfer_utils.config import MODEL_SUFFIXES, NO_COPY, RunConfig, identity
+from transfer_utils.data.image_folder import check_image_folder
 from transfer_utils.errors import UserError
 from transfer_utils.records import RECORD_NAME, RunRecord, Status, load_runs, read_record, timestamp
 from transfer_utils.utils.array_cache import check_disk
@@ -25,11 +26,11 @@ from transfer_utils.utils.text import printable
 
 RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
 
-# What a run finds out by training, in its record.
+# The fields of the record that hold results.
 RESULTS = ("curves", "metrics", "timing_sec", "inference", "confusion_matrix", "per_class", "calibration", "not_sure")
 RESULTS += ("cross_validation", "test_correct", "files")
 
-# As long as what temporary files and notes beside a file add to its name.
+# The longest suffix that a temporary file, a note and a lock add to a name.
 MAX_SUFFIX = ".4194304-4194304.tmp.classes.json.lock"
 
 MAX_NAME = 60  # characters of an image folder's name in that of a run's folder; 255 bytes are allowed
@@ -177,18 +178,15 @@ def check_paths(config: RunConfig) -> None:
             must be; a name that the system refuses, such as one that is too long; a model file of unknown format; a
             full or read-only disk.
     """
-    images = os.path.expanduser(config.data_dir)
-    if images and not os.path.isdir(images):
-        problem = "is not a folder" if os.path.exists(images) else "does not exist"
-        raise UserError(f"data_dir must be an image folder, got {config.data_dir!r}, which {problem}.")
+    if config.data_dir:
+        check_image_folder(config.data_dir)
     if config.model == "transfer":
         config.weights_file()
     model = str(copy_path(config) or "")
     if model and Path(model).suffix not in MODEL_SUFFIXES:
         raise UserError(f"model_path must end in {' or '.join(MODEL_SUFFIXES)}, got {model!r}.")
     files = {"json_output_path": config.json_output_path, "model_path": model}
-    folders = {"output_dir": config.output_dir, "figures_dir": config.figures_dir}
-    folders["cache_dir"] = os.path.expanduser(config.cache_dir)
+    folders = {"output_dir": config.output_dir, "figures_dir": config.figures_dir, "cache_dir": config.cache_dir}
     for name, value in (files | folders).items():
         if not value:
             continue

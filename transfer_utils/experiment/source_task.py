@@ -19,7 +19,7 @@ SEED = 1  # of the letters; those of the pretraining have seed 0
 
 
 def probe_source_task(base: keras.Model, config: RunConfig) -> Estimate:
-    """Return how many photo-letters a linear probe of ``base`` classifies, with the 95 % interval over its letters.
+    """Return the share of photo-letters that a linear probe of ``base`` classifies correctly, with its 95 % interval.
 
     The probe is a softmax regression on pooled features, solved on 3,000 letters and tested on 2,000 others. None of
     them was seen in the pretraining. Fine-tuning replaces the head, so that only a new one can read what the backbone

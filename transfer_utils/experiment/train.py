@@ -79,7 +79,9 @@ def _probe(when: str, base: keras.Model, session: RunSession) -> None:
         measured = probe_source_task(base, session.config)
     name = f"source_{when}"
     session.record.metrics |= {name: measured.mean, f"{name}_low": measured.low, f"{name}_high": measured.high}
-    session.log(f"A linear probe {when} stage 2 classifies {100 * measured.mean:.1f} % of the source task's letters.")
+    session.log(
+        f"A linear probe {when} stage 2 classifies {100 * measured.mean:.1f} % of the source task's letters correctly."
+    )
 
 
 def _build_transfer(dataset: Dataset, session: RunSession) -> Network:
@@ -219,8 +221,9 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
     session.record.network["weights_from"] = "stage1" if fallbacks else "stage2"
     for before, after in fallbacks:
         note = (
-            f"Stage 2 was no better on validation ({100 * after:.1f} %) than the weights it began with "
-            f"({100 * before:.1f} %), so these are kept. A lower learning_rate_stage2 may help."
+            "Stage 2 is kept only if it lowers the validation loss without lowering the accuracy. It did not "
+            f"({100 * before:.1f} % before, {100 * after:.1f} % in its best epoch), so the weights from before are "
+            "kept. A lower learning_rate_stage2 may help."
         )
         session.record.notes.append(note)
         session.log(note)

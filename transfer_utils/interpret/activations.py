@@ -20,6 +20,8 @@ from transfer_utils.features import extract_features
 from transfer_utils.models.networks import batch_norms
 from transfer_utils.training.linear_head import solve_head
 
+MAX_VALIDATION = 2000  # images that measure a probe
+
 
 class Probe(NamedTuple):
     """Accuracy of a linear classifier on the pooled activations of one layer, in [0, 1], with its 95 % interval."""
@@ -31,9 +33,7 @@ class Probe(NamedTuple):
     high: float
 
 
-def grad_cam(
-    model: keras.Model, image: np.ndarray, class_index: int | None = None, layer_name: str | None = None
-) -> np.ndarray:
+def grad_cam(model: keras.Model, image: np.ndarray, class_index: int | None = None) -> np.ndarray:
     """Compute a heatmap of the evidence for a class (Grad-CAM, Selvaraju et al. 2017, arXiv 1610.02391, eq. 1 and 2).
 
     Each map is weighted by the mean gradient of the class logit over its positions; the heatmap is the positive part of
@@ -43,7 +43,6 @@ def grad_cam(
         model: pixels to class probabilities; the last layer is a ``Dense`` with softmax.
         image: (h, w, 3), 0-255, of the input size of the model.
         class_index: the class to explain; by default, the predicted class.
-        layer_name: the layer whose maps are weighted; by default, the last one before pooling.
 
     Returns:
         Heatmap (h, w) float32 in [0, 1] with maximum 1; all 0 if no position supports the class.
@@ -60,9 +59,7 @@ def grad_cam(
         raise UserError(f"model must end in a Dense layer, got {type(last).__name__}.")
     if class_index is not None and not 0 <= class_index < last.units:
         raise UserError(f"class_index must be from 0 to {last.units - 1}, got {class_index}.")
-    if layer_name and not any(isinstance(step, keras.Model) for step in steps):
-        _check_layer_names(model, [layer_name])
-    maps, gradient = _maps_and_gradient(steps, last, pixels, class_index, layer_name)
+    maps, gradient = _maps_and_gradient(steps, last, pixels, class_index)
     weights = keras.ops.mean(gradient, axis=(1, 2), keepdims=True)
     heat = keras.ops.relu(keras.ops.sum(weights * maps, axis=-1, keepdims=True))
     heat = keras.ops.convert_to_numpy(keras.ops.image.resize(heat, pixels.shape[1:3]))[0, :, :, 0]
@@ -117,7 +114,6 @@ def probe_by_depth(
     config: RunConfig,
     layer_names: Sequence[str],
     max_train: int = 5000,
-    max_validation: int = 2000,
 ) -> list[Probe]:
     """Train a linear probe on the mean-pooled activations of each layer (Alain & Bengio 2016, arXiv 1610.01644).
 
@@ -126,13 +122,13 @@ def probe_by_depth(
 
     Args:
         model: as in ``feature_maps``; its weights do not change.
-        max_train, max_validation: maximum number of images from the start of each split.
+        max_train: maximum number of training images, from the start of the split; at most 2,000 others measure.
 
     Returns:
         One ``Probe`` per layer, in the order of ``layer_names``.
     """
     train = dataset.train.part(np.arange(min(max_train, len(dataset.train))))
-    validation = dataset.validation.part(np.arange(min(max_validation, len(dataset.validation))))
+    validation = dataset.validation.part(np.arange(min(MAX_VALIDATION, len(dataset.validation))))
     one_hot = train.one_hot(len(dataset.class_names))
     # Every fifth image of each class selects, so that both parts have every class even with a handful of labels.
     rank = np.empty(len(train), int)
@@ -177,13 +173,9 @@ def liveliest_channels(maps: np.ndarray, k: int = 8) -> np.ndarray:
 
 
 def _maps_and_gradient(
-    steps: list[keras.layers.Layer],
-    last: keras.layers.Dense,
-    pixels: np.ndarray,
-    class_index: int | None,
-    layer_name: str | None,
+    steps: list[keras.layers.Layer], last: keras.layers.Dense, pixels: np.ndarray, class_index: int | None
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the maps (1, h, w, channels) of the layer, and the gradient of the class logit with respect to them."""
+    """Return the last maps (1, h, w, channels), and the gradient of the class logit with respect to them."""
     import tensorflow as tf
 
     maps = None
@@ -191,12 +183,8 @@ def _maps_and_gradient(
         x = tf.convert_to_tensor(pixels)
         tape.watch(x)  # without it, the tape would record nothing in a frozen backbone
         for step in steps:
-            if layer_name and isinstance(step, keras.Model):
-                maps, x = _with_layers(step, [layer_name])(x, training=False)
-                continue
             x = step(x, training=False)
-            if step.name == layer_name or (not layer_name and len(x.shape) == 4):
-                maps = x
+            maps = x if len(x.shape) == 4 else maps
         if maps is None:
             raise UserError("Grad-CAM needs a layer with maps (h, w, channels), such as a convolution; there is none.")
         # The logit, not the probability: softmax would mix in the gradients of the other classes.
@@ -226,16 +214,12 @@ def _from_pixels(model: keras.Model, layer_names: Sequence[str]) -> keras.Model:
 
 def _with_layers(model: keras.Model, layer_names: Sequence[str]) -> keras.Model:
     """Return a model with the outputs of the named layers, followed by those of ``model``."""
-    _check_layer_names(model, layer_names)
-    outputs = [model.get_layer(name).output for name in layer_names]
-    return keras.Model(model.inputs[0], [*outputs, *model.outputs])
-
-
-def _check_layer_names(model: keras.Model, layer_names: Sequence[str]) -> None:
     known = [layer.name for layer in model.layers]
     for name in layer_names:
         if name not in known:
             raise UserError(f"There is no layer {name!r} in {model.name}.{nearest(name, known)}")
+    outputs = [model.get_layer(name).output for name in layer_names]
+    return keras.Model(model.inputs[0], [*outputs, *model.outputs])
 
 
 def _steps(model: keras.Model) -> list[keras.layers.Layer]:

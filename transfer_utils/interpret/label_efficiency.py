@@ -73,17 +73,15 @@ def measure_label_efficiency(
         for draw in range(draws)
     ]
     tasks.append((round(float(class_sizes.mean())), 0, np.arange(len(labels)), 0))
-    for done, (level, draw, positions, steps) in enumerate(tasks, start=1):
+    for level, draw, positions, steps in tasks:
         points.append(LabelEfficiencyPoint("transfer", level, draw, probe_accuracy(positions)))
         points.append(LabelEfficiencyPoint("baseline", level, draw, cnn.accuracy(positions, draw, steps)))
-        if progress:
-            progress("label efficiency", done, len(tasks))
     return points
 
 
 def _probe(dataset: Dataset, config: RunConfig, progress: Progress | None) -> Callable[[np.ndarray], float]:
     """Return a function from positions of training images, int (m,), to the validation accuracy of a probe of them."""
-    extractor, n_classes = build_feature_extractor(config), len(dataset.class_names)
+    extractor, n_classes = build_feature_extractor(config, progress=progress), len(dataset.class_names)
     train, validation = (
         (np.asarray(extract_features(extractor, split, config, progress=progress)), split.one_hot(n_classes))
         for split in (dataset.train, dataset.validation)

@@ -39,14 +39,13 @@ def cka_matrix(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
     return np.array([[linear_cka(a, b) for b in after.values()] for a in before.values()])
 
 
-def embed_2d(features: np.ndarray, seed: int = 0) -> np.ndarray:
+def embed_2d(features: np.ndarray) -> np.ndarray:
     """Embed features in two dimensions by PCA to 50 dimensions followed by t-SNE.
 
     The embedding preserves neighbourhoods; distances between clusters, and their sizes and positions, have no meaning.
 
     Args:
         features: (n, d), n at least 5; a few thousand rows take half a minute.
-        seed: seed of PCA and t-SNE.
 
     Returns:
         (n, 2) float32.
@@ -62,10 +61,10 @@ def embed_2d(features: np.ndarray, seed: int = 0) -> np.ndarray:
     if features.ndim != 2 or len(features) < 5:
         raise UserError(f"features must have shape (n, d) with n at least 5, got {features.shape}.")
     perplexity = min(TSNE_PERPLEXITY, (len(features) - 1) / 3)
-    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
+    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=0)
     # One thread sums in a fixed order, so the result does not depend on the number of cores.
     with threadpool_limits(1):
-        reduced = PCA(min(TSNE_COMPONENTS, *features.shape), random_state=seed).fit_transform(features)
+        reduced = PCA(min(TSNE_COMPONENTS, *features.shape), random_state=0).fit_transform(features)
         return tsne.fit_transform(reduced)
 
 

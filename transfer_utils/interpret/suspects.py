@@ -54,7 +54,7 @@ def folder_features(
     options |= {"image_size": 64} if weights == "letters" else {}  # what these weights are used at
     config = preset("photos", **options)
     config = preset("photos", **{**choose_photo_settings(config).options, **options})
-    extractor, source = build_feature_extractor(config), load_source(config, progress)
+    extractor, source = build_feature_extractor(config, progress=progress), load_source(config, progress)
     splits = [whole_split(part) for part in source.parts.values()]
     features = [extract_features(extractor, split, config, progress=progress) for split in splits]
     paths = [path for split in splits for path, _ in split.files]

@@ -20,6 +20,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "split_at_freeze_boundary",
             "unfreeze_model_tail",
         ],
-        "saving": ["class_names", "load_model", "save_model"],
+        "saving": ["load_model", "names_and_threshold", "save_model"],
     },
 )

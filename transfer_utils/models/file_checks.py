@@ -85,5 +85,5 @@ def damaged(path: Path, error: Exception) -> UserError:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, or its kind; h5py and Keras say much."""
+    """Return the first line of what an error says, or its kind; messages of h5py and Keras can be very long."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -76,19 +76,22 @@ def build_preprocessing(backbone: str, input_range: str = "backbone") -> list[la
     return []
 
 
-def build_feature_extractor(config: RunConfig | None = None, base: keras.Model | None = None) -> keras.Model:
+def build_feature_extractor(
+    config: RunConfig | None = None, base: keras.Model | None = None, progress: Progress | None = None
+) -> keras.Model:
     """Build the frozen part: resize, preprocess, backbone, global average pooling.
 
     Args:
         config: by default ``RunConfig()``, MobileNetV2 with ImageNet weights at 160 px.
         base: the backbone to use, whose layers are shared; by default a new one.
+        progress: of a download of its weights.
 
     Returns:
         A model from pixels (n, stored_size, stored_size, 3), 0-255, to features (n, channels) float32; MobileNetV2
         has 1,280 channels.
     """
     config = config or RunConfig()
-    base = base or build_backbone(config)[0]
+    base = base or build_backbone(config, progress)[0]
     base.trainable = False
     pixels, maps = _on_pixels(base, config)
     return keras.Model(pixels, _pooled(maps), name="feature_extractor")
@@ -130,7 +133,10 @@ def build_trunk(trunk: keras.Model, config: RunConfig) -> keras.Model:
 
 
 def build_tail_extractor(tail: keras.Model) -> keras.Model:
-    """Put pooling behind a tail as it is: boundary activations to features (n, channels); layers are shared."""
+    """Put pooling after a tail, without its faster layers: boundary activations to features (n, channels).
+
+    The layers are shared.
+    """
     boundary = keras.Input(tail.input.shape[1:], name="boundary")
     return keras.Model(boundary, _pooled(tail(boundary)), name="tail_extractor")
 

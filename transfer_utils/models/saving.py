@@ -38,7 +38,7 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
     """
     path = Path(path)
     if path.suffix not in MODEL_SUFFIXES:
-        raise UserError(f"model_path must end in {' or '.join(MODEL_SUFFIXES)}, got {str(path)!r}.")
+        raise UserError(f"path must end in {' or '.join(MODEL_SUFFIXES)}, got {str(path)!r}.")
     if path.suffix == ".h5":
         # HDF5 aborts the process if its file cannot grow (a full disk), so it writes to memory first.
         content = io.BytesIO()
@@ -182,47 +182,34 @@ def name_classes(model_path: Path, names: list[str], not_sure_below: float = 0.0
     write_json(_names_path(model_path), {"class_names": names, "not_sure_below": not_sure_below})
 
 
-def class_names(model_path: Path, n_classes: int) -> list[str]:
-    """Return the class names of a model, in the order of its outputs.
+def names_and_threshold(model_path: Path, n_classes: int) -> tuple[list[str], float]:
+    """Return the class names of a model, in the order of its outputs, and the probability below which it is "not sure".
 
-    They come from the file that ``name_classes`` wrote, or from the record of the run in the same folder; otherwise
-    they are ``class 0``, ``class 1``, ...
+    They come from the file that ``name_classes`` wrote, or from the record of the run in the same folder. Otherwise the
+    names are ``class 0``, ``class 1``, ..., and the threshold is 0, below which no probability lies.
 
     Raises:
-        UserError: the file or the record cannot be read.
+        UserError: the file or the record cannot be read, or the threshold is not a number from 0 to 1.
 
     Warns:
         UserWarning: there are no names, or those of another model.
     """
-    names = _notes(model_path).get("class_names")
-    if _are_of(names, n_classes):
-        return [str(name) for name in names]
-    problem = "The class names beside it are those of another model" if names else "There are no class names beside it"
-    warnings.warn(
-        f"The classes of {model_path} are numbered. {problem}: put its {_names_path(model_path).name}, or the "
-        f"{RECORD_NAME} of its run, into the same folder.",
-        stacklevel=2,
-    )
-    return [f"class {i}" for i in range(n_classes)]
-
-
-def not_sure_below(model_path: Path, n_classes: int) -> float:
-    """Return the probability below which the answer of a model is "not sure".
-
-    It comes from where its class names come from. It is 0, below which no probability lies, if it is not there or
-    belongs to another model.
-
-    Raises:
-        UserError: the file or the record cannot be read, or the threshold is not a number from 0 to 1.
-    """
     notes = _notes(model_path)
-    if not _are_of(notes.get("class_names"), n_classes):
-        return 0.0
-    value = notes.get("not_sure_below", 0.0)
+    names, value = notes.get("class_names"), notes.get("not_sure_below", 0.0)
+    if not isinstance(names, list) or len(names) != n_classes:
+        problem = (
+            "The class names beside it are those of another model" if names else "There are no class names beside it"
+        )
+        warnings.warn(
+            f"The classes of {model_path} are numbered. {problem}: put its {_names_path(model_path).name}, or the "
+            f"{RECORD_NAME} of its run, into the same folder.",
+            stacklevel=2,
+        )
+        return [f"class {i}" for i in range(n_classes)], 0.0
     threshold = finite_number(value)
     if threshold is None or not 0 <= threshold <= 1:
         raise UserError(f"not_sure_below beside {model_path} must be from 0 to 1, got {as_text(value, 40)}.")
-    return threshold
+    return [str(name) for name in names], threshold
 
 
 def _notes(model_path: Path) -> dict[str, Any]:
@@ -233,7 +220,7 @@ def _notes(model_path: Path) -> dict[str, Any]:
             if path.stat().st_size > MAX_RECORD_BYTES:
                 raise ValueError(f"they take more than {MAX_RECORD_BYTES >> 20} MB")
             notes = json.loads(path.read_text("utf-8"))
-            return notes if isinstance(notes, dict) else {"class_names": notes}  # a list, without a threshold
+            return notes if isinstance(notes, dict) else {}
         if record_path.is_file():
             record = read_record(record_path)
             threshold = record.threshold_of(model_path.name)
@@ -241,10 +228,6 @@ def _notes(model_path: Path) -> dict[str, Any]:
     except (UnreadableRecord, ValueError, RecursionError) as error:
         raise UserError(f"The class names beside {model_path} cannot be read: {error}") from None
     return {}
-
-
-def _are_of(names: Any, n_classes: int) -> bool:
-    return isinstance(names, list) and len(names) == n_classes
 
 
 def _names_path(model_path: Path) -> Path:

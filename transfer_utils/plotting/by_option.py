@@ -84,8 +84,8 @@ def plot_size_and_time(accuracies: Mapping[int, Sequence[float]], milliseconds: 
 def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]) -> Figure:
     """Draw the validation accuracy for each value of each option: one point per run, with its 95 % interval.
 
-    A run that fell back to its start, because no epoch of fine-tuning had a lower validation loss, is a hollow point:
-    its accuracy is that of the head before fine-tuning.
+    A run that fell back to its start, because its best epoch was no better on validation than the start, is a hollow
+    point: its accuracy is that of the head before fine-tuning.
 
     Args:
         effects: for each option and each of its values, the runs that differ in nothing else but the seed.

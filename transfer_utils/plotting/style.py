@@ -15,7 +15,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.files import replacing
 from transfer_utils.utils.palette import GRID, INK, MODEL_COLOURS, NOTE, PAPER
-from transfer_utils.utils.text import printable
+from transfer_utils.utils.text import as_text
 
 DPI = 144  # of saved figures: sharp on a high-density screen
 WIDTH = 9.0  # inches of a full-width figure, at which 10-point text is easy to read in a README
@@ -108,9 +108,7 @@ def bare(axes: Axes) -> None:
 
 def sanitize(name: Any, max_length: int = 20) -> str:
     """Return an untrusted name as short text on one line, in which Matplotlib does not read "$" as a formula."""
-    text = printable(str(name))
-    short = text if len(text) <= max_length else text[: max_length - 1] + "…"
-    return short.replace("$", r"\$")
+    return as_text(name, max_length - 1).replace("$", r"\$")
 
 
 def with_dataset(title: str, record: RunRecord) -> str:

@@ -2,7 +2,7 @@
 few rows of a card that stand on the page of a classifier.
 
 The sections are those of Mitchell et al. (2019, arXiv 1810.03993) and Gebru et al. (2021, arXiv 1803.09010), as far as
-a record can fill them; what it does not say is named.
+a record can fill them; they list what it does not say.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def write_cards(path: Path, output_dir: Path | None = None) -> list[Path]:
             f"RUN must be the folder of a run or its record, got {str(path)!r}, which is missing."
         ) from None
     except UnreadableRecord as error:
-        raise UserError(f"{path} is no run record: {error}") from None
+        raise UserError(f"{path} is not a run record: {error}") from None
     if run.record.status != "completed":
         raise UserError(f"A card needs a completed run; {run.name} is {run.record.status}.")
     folder = output_dir or run.folder
@@ -105,7 +105,7 @@ def short_card(record: RunRecord | None, size: int, side: int, not_sure_below: f
     """
     rows = []
     if record is not None:
-        row, images = Row("", Run(record, Path())), _images(record)
+        row, images = Row("", Run(record, Path())), record.images
         rows = [
             ("Learned from", _data_name(record)),
             ("Pictures", ", ".join(f"{number:,} for {USES[split]}" for split, number in images.items() if number)),
@@ -137,7 +137,7 @@ def _rendered(template: str, record: RunRecord, **values: Any) -> str:
     config = recorded_config(record.config)
     shown = {
         "record": record,
-        "images": _images(record),
+        "images": record.images,
         "classes": _class_names(record),
         "n_classes": len(record.dataset.get("class_names") or []),
         "kind": model_name(record.config),
@@ -175,7 +175,7 @@ def _model_metadata(record: RunRecord, name: str) -> dict[str, Any]:
 
 def _data_metadata(record: RunRecord) -> dict[str, Any]:
     """Return the front matter of a data card (huggingface.co/docs/hub/datasets-cards)."""
-    images = _images(record)
+    images = record.images
     total = sum(images.values())
     splits = [{"name": split, "num_examples": n} for split, n in images.items()]
     labels = {str(i): as_text(name) for i, name in enumerate(record.dataset.get("class_names") or [])}
@@ -214,7 +214,7 @@ def _details(record: RunRecord) -> Rows:
 
 def _results(record: RunRecord) -> Rows:
     """Return the rows of the table of results: what, its value with the interval, and on how many images."""
-    metrics, images = record.metrics, _images(record)
+    metrics, images = record.metrics, record.images
 
     def row(title: str, key: str, split: str) -> list[str]:
         ends = (metrics.get(f"{key}_{end}") for end in ("low", "high"))
@@ -259,13 +259,6 @@ def _unmeasured(record: RunRecord) -> list[str]:
         "groups of people or of things within a class, and whether it treats them alike",
         "damaged, blurred or adversarial pictures",
     ]
-
-
-def _images(record: RunRecord) -> dict[str, int]:
-    """Return the number of images of each split that the record names."""
-    images = record.dataset.get("images")
-    counts = {split: finite_number(images.get(split)) for split in USES} if isinstance(images, dict) else {}
-    return {split: int(number) for split, number in counts.items() if number is not None}
 
 
 def _class_names(record: RunRecord) -> list[str]:

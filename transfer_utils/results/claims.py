@@ -1,4 +1,4 @@
-"""The published claims about this recipe, and what the recorded runs say to each.
+"""The published claims about this recipe, and what the recorded runs say about each.
 
 One rule holds for all. A claim has conditions; the recorded configuration that meets most of them answers, of several
 the one with most seeds. Where it differs in one, or has too few seeds, the verdict is *cannot tell*. Where all match,
@@ -38,7 +38,7 @@ NAMES = {
     "weights_of_cnn": "weights of the CNN",
     "rates": "rates tried for each optimizer",
     "measured_on": "measured on",
-}  # of the conditions that are not called what they are
+}  # the conditions whose names in the article differ from those in the code
 
 # Of a configuration, with its opponent if there is one, and all results: what was measured, and on which of them.
 Measured = tuple[Estimate | None, list[Configuration]]
@@ -69,7 +69,7 @@ class Claim:
 
 
 class EvaluatedClaim(NamedTuple):
-    """What the recorded runs say to a claim.
+    """What the recorded runs say about a claim.
 
     Attributes:
         measured: None if there is no run.
@@ -144,8 +144,6 @@ def _fact(configuration: Configuration, name: str, results: Results) -> Any:
     match name:
         case "kind" | "steps":
             return getattr(configuration, name)
-        case "input_range":
-            return record.config.get(name, "backbone")  # as all records before this option
         case "data":
             return record.dataset["description"]
         case "augmented":

@@ -174,8 +174,7 @@ def _mean(table: np.ndarray) -> np.ndarray:
 def _deviation(table: np.ndarray) -> np.ndarray:
     """Return the sample standard deviation of each column, NaN where it has no mean or fewer than two values."""
     count, mean = np.isfinite(table).sum(axis=0), _mean(table)
-    with np.errstate(over="ignore"):  # a record may hold 1e308; charts leave out infinite values
-        squares = np.nansum((table - mean) ** 2, axis=0)
+    squares = np.nansum((table - mean) ** 2, axis=0)
     return np.where((count > 1) & np.isfinite(mean), np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
 
 
@@ -205,14 +204,8 @@ def fine_tuning_curve(records: Sequence[RunRecord]) -> np.ndarray:
 
 
 def fell_back(record: RunRecord) -> bool:
-    """Return whether the weights of stage 1 were kept, since stage 2 was no better on validation.
-
-    Records of older versions do not tell; in their runs only the ``val_loss`` counted.
-    """
-    if (kept := record.network.get("weights_from")) in ("stage1", "stage2"):
-        return kept == "stage1"
-    before, after = (_numbers(record, stage, "val_loss") for stage in ("stage1", "stage2"))
-    return bool(before and after) and min(after) >= min(before)
+    """Return whether the weights of stage 1 were kept, since stage 2 was no better on validation."""
+    return record.network.get("weights_from") == "stage1"
 
 
 def trained_accuracy(record: RunRecord) -> float:

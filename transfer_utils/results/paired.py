@@ -90,15 +90,9 @@ def _welch(sides: Sequence[np.ndarray]) -> float:
 def _answers(record: RunRecord) -> np.ndarray | None:
     """Return ``answers_on_test``; None also for a damaged record."""
     try:
-        return answers_on_test(record) if _n_test(record) else None
+        return answers_on_test(record)
     except UnreadableRecord:
         return None
-
-
-def _n_test(record: RunRecord) -> int | None:
-    images = record.dataset.get("images")
-    n = images.get("test") if isinstance(images, dict) else None
-    return n if isinstance(n, int) and n > 0 else None
 
 
 def _test_images(record: RunRecord) -> tuple:
@@ -106,4 +100,4 @@ def _test_images(record: RunRecord) -> tuple:
     dataset = record.dataset
     seed = None if dataset.get("name") in FIXED_TEST_SPLIT else record.config.get("seed")
     described = [dataset.get(part) for part in ("name", "description", "class_names")]
-    return tuple(map(repr, (*described, _n_test(record), seed)))
+    return tuple(map(repr, (*described, record.images.get("test"), seed)))

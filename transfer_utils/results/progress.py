@@ -92,7 +92,7 @@ def describe_progress(row: Row) -> str:
 
 
 def silence(row: Row) -> str:
-    """Return how long ago the record was last written, such as ``written 4.0 s ago``."""
+    """Return how long ago the record was last written, such as ``last written 4.0 s ago``."""
     try:
         seconds = time.time() - row.run.path.stat().st_mtime
     except OSError:

@@ -14,9 +14,9 @@ from functools import cached_property
 
 import numpy as np
 
-from transfer_utils.config import RunConfig, identity, recorded_config, tta_count
+from transfer_utils.config import RunConfig, identity, recorded_config
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import TRAIN_SAMPLE, Estimate, difference_interval, summarise_seeds, wilson_interval
+from transfer_utils.evaluation import Estimate, difference_interval, summarise_seeds, wilson_interval
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, unpack_bits
 from transfer_utils.results.curves import trained_accuracy
 from transfer_utils.results.formatting import bounded
@@ -59,7 +59,7 @@ class Configuration:
         curves = list(self.first.curves.values())
         epochs = len(curves[-1].get("val_loss", [])) if curves else 0
         steps = epochs * math.ceil(self.first.dataset["images"]["train"] / self.config.batch_size)
-        return max(steps, self.first.config.get("min_steps", 0))  # few images are repeated within an epoch
+        return max(steps, self.config.min_steps)  # few images are repeated within an epoch
 
     @property
     def clocked(self) -> list[Run]:
@@ -212,7 +212,8 @@ def _independent(a: Estimate, b: Estimate) -> Estimate:
 
 def answers_on_test(record: RunRecord) -> np.ndarray | None:
     """Return whether each test image is classified correctly, bool, shape (n,); None if it is not recorded."""
-    return unpack_bits(record.test_correct, record.dataset["images"]["test"]) if record.test_correct else None
+    n = record.images.get("test", 0)
+    return unpack_bits(record.test_correct, n) if record.test_correct and n else None
 
 
 def _measured(run: Run, metric: str) -> Estimate:
@@ -229,14 +230,7 @@ def _measured(run: Run, metric: str) -> Estimate:
 
 
 def _milliseconds(run: Run) -> float:
-    """Return the measured time per image; for an older record, the time of the evaluation per classified image."""
-    record = run.record
-    if record.inference.get("images") and record.inference.get("seconds"):
-        return 1000 * record.inference["seconds"] / record.inference["images"]
-    images, config = record.dataset["images"], record.config
-    seconds = record.timing_sec.get("evaluation")
-    if not seconds:
-        raise UserError(f"{run.path} must hold the seconds of the evaluation.")
-    # The evaluation classifies the unchanged image once and uses the result as the first of the averaged views.
-    views = tta_count(config["horizontal_flip"], config.get("tta_shift", 0)) if config["tta"] else 1
-    return 1000 * seconds / (min(TRAIN_SAMPLE, images["train"]) + views * (images["validation"] + images["test"]))
+    timed = run.record.inference
+    if not timed.get("images") or not timed.get("seconds"):
+        raise UserError(f"{run.path} must hold the time of its predictions.")
+    return 1000 * timed["seconds"] / timed["images"]

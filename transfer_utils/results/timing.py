@@ -28,7 +28,7 @@ OTHER = "other"
 def time_spent(records: Sequence[RunRecord]) -> dict[str, float]:
     """Return the mean seconds of each phase over the runs that record any, and of the rest of their total as ``other``.
 
-    The phases are in the order of ``PHASE_NAMES``; one without time is left out.
+    A phase without time is left out.
     """
     tables = [
         {name: seconds for name, seconds in record.timing_sec.items() if seconds and seconds > 0} for record in records
@@ -37,11 +37,6 @@ def time_spent(records: Sequence[RunRecord]) -> dict[str, float]:
     for table in tables:
         total = table.pop("total", 0.0)
         table[OTHER] = max(0.0, total - sum(table.values()))
-    names = sorted({name for table in tables for name in table}, key=_order)
+    names = dict.fromkeys(name for table in tables for name in table)
     means = {name: float(np.mean([table.get(name, 0.0) for table in tables])) for name in names}
     return {name: seconds for name, seconds in means.items() if seconds >= 0.05}
-
-
-def _order(phase: str) -> tuple[bool, int]:
-    known = list(PHASE_NAMES)
-    return phase == OTHER, known.index(phase) if phase in known else len(known)

@@ -74,10 +74,7 @@ class Forecast:
 
 def _recorded_images(config: RunConfig, record: RunRecord) -> dict[str, int] | None:
     """Return the number of images of each split of a run on an image folder, if its record has them."""
-    images = record.dataset.get("images")
-    known = config.dataset == "folder" and isinstance(images, dict)
-    counts = {split: images.get(split) for split in ("train", "validation", "test")} if known else {}
-    return counts if counts and all(isinstance(count, int) for count in counts.values()) else None
+    return record.images if config.dataset == "folder" and len(record.images) == 3 else None
 
 
 def disk(configs: Iterable[RunConfig]) -> float:

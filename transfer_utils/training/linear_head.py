@@ -129,7 +129,7 @@ def out_of_fold(
 def stratified_folds(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
     """Return the fold of each image, int (n,), at random; the folds have equal shares of each class, but for one image.
 
-    Unlike ``StratifiedKFold`` of scikit-learn it takes classes with fewer images than folds.
+    Unlike scikit-learn's ``StratifiedKFold``, it also works if every class has fewer images than there are folds.
     """
     shuffled = rng.permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]

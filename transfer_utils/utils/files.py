@@ -181,8 +181,10 @@ def cache_folder(chosen: str = "") -> Path:
 
 def keras_home() -> Path:
     """Return the folder in which Keras stores downloads: KERAS_HOME or ~/.keras, or if not writable a temporary one."""
-    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    existing = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
+    chosen, user = os.environ.get("KERAS_HOME"), os.path.expanduser("~")
+    home = Path(os.path.expanduser(chosen)) if chosen else Path(user, ".keras")
+    # Like Keras, which without KERAS_HOME asks only whether the user's folder is writable.
+    existing = next(each for each in (home, *home.absolute().parents) if each.exists()) if chosen else user
     if os.access(existing, os.W_OK):
         return home
     return Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()) / ".keras"

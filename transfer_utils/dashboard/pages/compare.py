@@ -98,7 +98,7 @@ def _draw_curves(groups: list[RunGroup], against: str) -> None:
             "Bands: ± one standard deviation over the runs."
         )
     if against == "time":
-        st.subheader("What the time went into")
+        st.subheader("Where the time went")
         alt, missing = "Seconds of each phase of the runs", "None of these runs has recorded times."
         style.show_chart(option_charts.phases(groups), "compare-phases", alt, missing)
 

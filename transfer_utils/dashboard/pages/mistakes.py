@@ -161,7 +161,7 @@ def _draw_gallery(
         other: another run, whose predictions are shown too.
     """
     key = f"page {tested.row.name} {selection}"
-    places = gallery.choose_page(title, len(positions), SHOWN, key, "of {:,} pages")
+    places = gallery.choose_page(title, len(positions), SHOWN, key)
     right, tiles = tested.right(), []
     for at in positions[places].tolist():
         lines = [tested.predicted(at)]
@@ -179,8 +179,8 @@ def _describe_thumbnails(tested: Tested) -> None:
         st.code(as_text(repeat_command(tested.row), 5000), language=None, wrap_lines=True)
     elif kept < total:
         st.caption(
-            f"Thumbnails are kept of {kept:,} of the {total:,} test images: of the most confident mistakes first, then "
-            "of the least sure of the others."
+            f"There are thumbnails of {kept:,} of the {total:,} test images: the most confident mistakes first, then "
+            "the least certain of the others."
         )
 
 

@@ -197,7 +197,7 @@ QUESTIONS = (
     Question("3 · Unfreezing depth", "How many of the last layers should stage 2 train?", _vary("n_unfreeze")),
     Question(
         "4 · Learning rate",
-        "At which learning rate does fine-tuning learn, and at which does it forget?",
+        "At which learning rate does fine-tuning learn, and at which does it collapse?",
         _vary("learning_rate_stage2"),
     ),
     Question("5 · Augmentation", "How much does augmentation add?", _vary("augment")),

@@ -21,7 +21,7 @@ from transfer_utils.utils.text import as_text
 CLASSIFIER, NETWORK = "classifier", "network"  # parameters of the address
 MEASURE, FINE_TUNE = "measure", "fine-tune"  # kinds of jobs
 REFRESH_SECONDS = 1
-MISSING_WEIGHTS = "ImageNet weights"  # what the message begins with if they are unavailable
+MISSING_WEIGHTS = "ImageNet weights"  # words in the message if they are unavailable
 # The pretrained networks to start from, with what each has learned from.
 NETWORKS = {
     "photographs": "MobileNetV2, pretrained on ImageNet: 1.3 million photographs of a thousand kinds of things.",

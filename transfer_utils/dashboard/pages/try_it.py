@@ -92,7 +92,7 @@ def explained_prediction(row: Row, path: Path, content: bytes) -> ExplainedPredi
     """
     from transfer_utils.data.images import decode_image, resize_images
     from transfer_utils.interpret.activations import grad_cam
-    from transfer_utils.models.saving import class_names, not_sure_below
+    from transfer_utils.models.saving import names_and_threshold
     from transfer_utils.predict import image_side, top_classes
 
     image = decode_image(content, SHOWN_PIXELS)
@@ -101,7 +101,7 @@ def explained_prediction(row: Row, path: Path, content: bytes) -> ExplainedPredi
     stored = image_side(path, model, MAX_INPUT_SIDE)
     pixels = decode_image(content, stored)
     probabilities = np.asarray(model(pixels[None]))[0]
-    names, threshold = class_names(path, len(probabilities)), not_sure_below(path, len(probabilities))
+    names, threshold = names_and_threshold(path, len(probabilities))
     resized = stored if row.from_scratch else int(finite_number(row.config.get("image_size")) or stored)
     resized = resized if 0 < resized <= MAX_INPUT_SIDE else stored  # the value of a record may be wrong
     network_input = resize_images(pixels[None], resized)[0]
