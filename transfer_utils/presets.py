@@ -122,7 +122,7 @@ BASELINE_OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 PRESET_PURPOSE = {
-    "offline": "no download, one minute: the images that ship with the package",
+    "offline": "no download, one minute: the package's own images",
     "cifar10-classic": "the notebooks' recipe, that of most tutorials; 5 minutes",
     "cifar10": "the short recipe; two and a half minutes on two cores",
     "cifar10-fast": "the short recipe with two epochs, for a first look",

@@ -38,8 +38,8 @@ def configs(monkeypatch):
         configs.append(config)
         return SimpleNamespace(path="runs/0001/run.json")
 
+    monkeypatch.setattr("transfer_utils.cli.compare.run_comparison", run)  # first, as its module imports run_experiment
     monkeypatch.setattr("transfer_utils.experiment.run.run_experiment", run)
-    monkeypatch.setattr("transfer_utils.cli.compare.run_comparison", run)
     return configs
 
 
@@ -78,7 +78,7 @@ WRONG = [
     ("course --publish --preset offline", "leave out --preset and --parameter"),
     ("course --notebook four", "notebook must be one of 01_data_preparation"),
     ("course --timeout 0", "timeout must be a number of at least 1, got '0'."),
-    ("inspect none", "FOLDER must be a folder of pictures, got 'none', which does not exist."),
+    ("inspect none", "FOLDER must be an image folder, got 'none', which does not exist."),
     ("dashboard --runs none", "runs must be a folder of run records, got 'none', which does not exist."),
     ("dashboard --port http", "port must be a whole number from 1 to 65535, got 'http'."),
     ("pretrain --epochs 0", "epochs must be a whole number of at least 1, got '0'."),

@@ -3,6 +3,7 @@ import numpy as np
 from transfer_utils.dashboard.curve_charts import Line, curves, learning_rate
 from transfer_utils.records import RunRecord
 from transfer_utils.results.curves import mean_history
+from transfer_utils.salvage import MAX_NUMBER
 
 STAGE1 = {"loss": [1.0, 0.8], "accuracy": [0.5, 0.6], "val_loss": [1.1, 0.9], "val_accuracy": [0.4, 0.5]}
 STAGE1 |= {"seconds": [2.0, 2.0], "learning_rate": [1e-3, 0.0]}
@@ -54,7 +55,7 @@ def test_a_band_does_not_cross_a_gap():
 
 
 def test_bands_and_values_stay_within_what_is_possible():
-    wild = {"val_accuracy": [0.99, 1e308], "val_loss": [0.01, 1e308]}
+    wild = {"val_accuracy": [0.99, MAX_NUMBER], "val_loss": [0.01, MAX_NUMBER]}
     figure = curves([line({"stage1": wild}, {"stage1": {"val_accuracy": [0.6, 0.5], "val_loss": [2.0, 1.0]}})])
     for axis, most in (("y", 1), ("y2", 1e6)):
         drawn = np.concatenate([trace.y for trace in figure.data if trace.yaxis == axis and trace.x[0] is not None])

@@ -135,7 +135,7 @@ def test_a_run_without_thumbnails_still_shows_every_prediction(tmp_path, draw):
     test = write_tested(tmp_path / "one", predictions(1), thumbnails=[0, 1])
     app = draw(tmp_path, "Mistakes", run="one", show="Surest mistakes")
     assert len(gallery(app)) == min(len(test.mistakes()), SHOWN)
-    assert any("kept of 2 of the 300 test images" in caption.value for caption in app.caption)
+    assert any("thumbnails of 2 of the 300 test images" in caption.value for caption in app.caption)
     (tmp_path / "one" / THUMBNAILS_NAME).unlink()
     app = draw(tmp_path, "Mistakes", run="one", show="Surest mistakes")
     assert {picture["image"] for picture in gallery(app)} == {""} and app.code

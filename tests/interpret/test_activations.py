@@ -72,13 +72,11 @@ def test_grad_cam_marks_the_evidence_and_is_zero_without_any():
     assert not grad_cam(model, red_corner, 1).any()  # red is evidence against it
 
 
-def test_grad_cam_explains_the_predicted_class_and_the_last_maps_by_default(network, image):
+def test_grad_cam_explains_the_predicted_class_by_default(network, image):
     predicted = int(np.argmax(network(image[None].astype("float32"), training=False)))
     heat = grad_cam(network, image)
     np.testing.assert_array_equal(heat, grad_cam(network, image, predicted))
-    np.testing.assert_allclose(heat, grad_cam(network, image, predicted, "relu_3"))
-    for other in (grad_cam(network, image, 1 - predicted), grad_cam(network, image, predicted, "relu_1")):
-        assert np.abs(other - heat).max() > 0.1
+    assert np.abs(grad_cam(network, image, 1 - predicted) - heat).max() > 0.1
     assert grad_cam(build_baseline_cnn(2, tiny.SIDE), image, 0).max() == 1, "a model without a backbone"
 
 
@@ -168,7 +166,8 @@ def test_probe_by_depth_uses_at_most_the_given_number_of_images(network, dataset
         return pooled_activations(model, split, *rest)
 
     monkeypatch.setattr("transfer_utils.interpret.activations.pooled_activations", activations)
-    probes = probe_by_depth(network, dataset, tiny.config(), ["relu_1", "relu_3"], 20, 4)
+    monkeypatch.setattr("transfer_utils.interpret.activations.MAX_VALIDATION", 4)
+    probes = probe_by_depth(network, dataset, tiny.config(), ["relu_1", "relu_3"], 20)
     assert [(probe.layer, probe.channels) for probe in probes] == [("relu_1", 8), ("relu_3", 16)]
     assert sizes == [20, 4]
 

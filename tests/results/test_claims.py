@@ -91,10 +91,8 @@ def test_a_claim_without_runs_says_so(name):
 
 @pytest.mark.parametrize(("cnn", "verdict"), [(0.60, CONFIRMS), (0.75, CONTRADICTS), (0.65, CANNOT_TELL)])
 def test_the_gain_needs_the_conditions_of_both_sides(cnn, verdict):
-    frozen = {"n_unfreeze": 0, "image_size": 32, "head": "plain"}
+    frozen = {"n_unfreeze": 0, "image_size": 32, "head": "plain", "input_range": "zero-one"}
     transfer = made(0.8, 0.8, 0.8, **frozen)
-    for record in transfer.records:
-        record.config["input_range"] = "zero-one"
     opponent = made(cnn, cnn, cnn, model="baseline", augment=False, parameters=545_098)
     answer = evaluate("gain", transfer, opponent)
     assert (answer.differing, answer.verdict) == ([], verdict)

@@ -112,7 +112,7 @@ def test_a_missing_number_is_an_error_that_names_the_file():
 def test_steps_count_repeated_images():
     assert configuration(0.7).steps == 2 * 20  # two epochs of 2,500 images in batches of 125
     repeated = configuration(0.7)
-    repeated.first.config["min_steps"] = 500
+    repeated = Configuration(repeated.config.model_copy(update={"min_steps": 500}), repeated.runs)
     assert repeated.steps == 500
 
 
