@@ -202,7 +202,7 @@ ANSWERS = {
             (DIAGNOSE.replace("min(val_accuracy)", "val_accuracy[-1]"), "compare the lowest accuracy with the start"),
             (DIAGNOSE.replace(" - 0.02", ""), "A fall of one point is noise"),
             (DIAGNOSE.replace("0.02", "0.03"), "two and a half points"),
-            (DIAGNOSE.replace("0.9 *", "0.7 *"), "A tenth is enough"),
+            (DIAGNOSE.replace("0.9 *", "0.7 *"), "a tenth is enough"),
         ],
     ],
     "05_baseline_comparison": [
