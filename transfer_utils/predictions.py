@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer_utils.evaluation import confusion_matrix
 from transfer_utils.salvage import reading_arrays
 from transfer_utils.utils.files import replacing
 
@@ -59,7 +58,8 @@ class Predictions:
 
     def confusion_matrix(self) -> np.ndarray:
         """Return the number of images by true class (rows) and predicted class (columns), int64 (classes, classes)."""
-        return confusion_matrix(self.labels, self.predicted, self.probabilities.shape[1])
+        classes = self.probabilities.shape[1]
+        return np.bincount(self.labels * classes + self.predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def save_predictions(path: Path, splits: Mapping[str, Predictions]) -> None:

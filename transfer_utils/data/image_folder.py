@@ -209,8 +209,9 @@ def is_hidden(name: bytes) -> bool:
 
 def _leads_out(entry: os.DirEntry, root: bytes) -> bool:
     """Return whether an entry is a link that leads out of the image folder, or to nothing."""
-    inside = os.path.realpath(entry.path).startswith(os.path.join(root, b""))
-    return entry.is_symlink() and not (inside and os.path.exists(entry.path))
+    if not entry.is_symlink():
+        return False
+    return not (os.path.exists(entry.path) and os.path.realpath(entry.path).startswith(os.path.join(root, b"")))
 
 
 def _pictures(place: bytes) -> list[bytes]:
