@@ -160,7 +160,7 @@ def test_with_few_images_the_head_is_cross_validated_and_the_log_says_how_sure_o
     assert checked["low"] < checked["accuracy"] < checked["high"]
     (line,) = (line for line in uninterrupted.lines if line.startswith("Few images leave"))
     wide = f"{100 * (metrics['test_high'] - metrics['test_low']):.0f} points wide on 10 test images"
-    assert wide in line and f"right for {100 * checked['accuracy']:.1f} %" in line
+    assert wide in line and f"classifies {100 * checked['accuracy']:.1f} %" in line
 
 
 @pytest.mark.slow
