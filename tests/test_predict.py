@@ -67,8 +67,9 @@ def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered_
         ({"class_names": ["a", "b", "c"]}, "those of another model"),
         ({"class_names": "ab"}, "those"),
         ({"0": "a"}, "no"),
-        (["a", "b"], "no"),
-        (7, "no"),
+        (["a", "b", "c"], "those of another model"),
+        ("ab", "those"),
+        (7, "those"),
     ):
         notes.write_text(json.dumps(content))
         with pytest.warns(UserWarning, match=f"The.* are {problem}"):
@@ -101,8 +102,9 @@ def test_the_threshold_is_that_of_this_model_from_the_names_file_or_the_record(t
     assert names_and_threshold(path, 2) == (names, 0.7)
     with pytest.warns(UserWarning, match="those of another model"):
         assert names_and_threshold(path, 3)[1] == 0.0
-    (tmp_path / "model.keras.classes.json").write_text(json.dumps({"class_names": names}))
-    assert names_and_threshold(path, 2) == (names, 0.0)
+    for old in (names, {"class_names": names}):
+        (tmp_path / "model.keras.classes.json").write_text(json.dumps(old))
+        assert names_and_threshold(path, 2) == (names, 0.0)
     for value in (-0.1, 1.5, "0.5", None, True):
         (tmp_path / "model.keras.classes.json").write_text(json.dumps({"class_names": names, "not_sure_below": value}))
         with pytest.raises(UserError, match=r"not_sure_below beside .*model\.keras must be from 0 to 1, got"):

@@ -89,11 +89,12 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) 
     Raises:
         UserError: no images, a class out of range, or different counts.
     """
+    import sklearn.metrics  # inside functions, because it takes two seconds and readers of records do not need it
+
     labels = _checked_classes("labels", labels, n_classes)
     predicted = _checked_classes("predicted", predicted, n_classes)
     _same_count("predicted", predicted, "labels", labels)
-    cells = np.ravel_multi_index((labels, predicted), (n_classes, n_classes))
-    return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
+    return sklearn.metrics.confusion_matrix(labels, predicted, labels=range(n_classes))
 
 
 def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> dict[str, Any]:
@@ -248,7 +249,7 @@ def _cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _per_class(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    import sklearn.metrics  # here, because it takes two seconds and readers of records do not need it
+    import sklearn.metrics
 
     scores = sklearn.metrics.precision_recall_fscore_support(
         labels, predicted, labels=range(len(class_names)), zero_division=np.nan

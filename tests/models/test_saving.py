@@ -49,7 +49,7 @@ def test_saving_as_h5_prints_no_warning_and_leaves_the_log_level(tmp_path, capfd
 
 def test_a_model_path_must_end_in_keras_or_h5_and_a_model_must_exist(tmp_path):
     for name in ("model", "model.pb", "model.weights"):
-        with pytest.raises(UserError, match=r"path must end in .keras or .h5, got '.*'"):
+        with pytest.raises(UserError, match=r"^path must end in .keras or .h5, got '.*'"):
             save_model(network(), tmp_path / name)
     assert not os.listdir(tmp_path)
     for name, message in (("none.keras", "There is no model file"), ("", "is a folder: name the model")):

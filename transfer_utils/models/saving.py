@@ -220,7 +220,7 @@ def _notes(model_path: Path) -> dict[str, Any]:
             if path.stat().st_size > MAX_RECORD_BYTES:
                 raise ValueError(f"they take more than {MAX_RECORD_BYTES >> 20} MB")
             notes = json.loads(path.read_text("utf-8"))
-            return notes if isinstance(notes, dict) else {}
+            return notes if isinstance(notes, dict) else {"class_names": notes}  # a list, without a threshold
         if record_path.is_file():
             record = read_record(record_path)
             threshold = record.threshold_of(model_path.name)
