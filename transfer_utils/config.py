@@ -133,7 +133,7 @@ class RunConfig(BaseModel):
     learning_rate_stage2: float = _option(
         1e-5,
         "training",
-        "learning rate of stage 2: too high forgets, too low learns nothing; most presets use 3e-4 to 1e-3",
+        "learning rate of stage 2: too high collapses, too low learns little; most presets use 3e-4 to 1e-3",
         gt=0,
         le=1e9,
     )

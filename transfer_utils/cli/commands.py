@@ -17,7 +17,6 @@ from transfer_utils.cli.options import (
     RunCommand,
     WholeNumber,
     debug_option,
-    option,
     photo_config,
     quiet_option,
     run_config,
@@ -32,11 +31,20 @@ from transfer_utils.utils.progress import reporting
 from transfer_utils.utils.supervised import end_with_starter
 from transfer_utils.utils.text import counted
 
+SETTINGS = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 110,
+    "token_normalize_func": lambda name: name.replace("-", "_"),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+@click.group(context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="transfer-utils")
 def cli() -> None:
-    """Transfer learning from a pretrained network to your images, with a record of every run."""
+    """Transfer learning from a pretrained network to your images, with a record of every run.
+
+    Options may be written with hyphens as well: --data-dir is --data_dir.
+    """
 
 
 @cli.command(cls=RunCommand)
@@ -80,15 +88,17 @@ def compare(quiet: bool, **options: Any) -> None:
 
 @cli.command()
 @click.argument("study", type=click.Path(path_type=Path))
-@option("preset", default="", help="preset of the runs [default: the preset of the study]")
-@option("data_dir", default=None, help="image folder of every run [default: that of the study]")
-@option("output_dir", default="runs", show_default=True, help="folder for the runs")
-@option("cache_dir", default=None, help="folder for the cache [default: the user's cache folder]")
-@option("groups", default="", help="run only these groups of the study, such as depth,mixup [default: all]")
-@option("seeds", default="", help="run only these seeds, such as 0,1 [default: all]")
-@option("workers", default=1, show_default=True, type=WholeNumber(1, 256), help="number of runs at the same time")
-@option("scheduler", default="", metavar="tcp://HOST:PORT", help="use the workers of this Dask scheduler")
-@option("notebook", is_flag=True, help="execute notebook 04 for each run and save the executed copies")
+@click.option("--preset", default="", help="preset of the runs [default: the preset of the study]")
+@click.option("--data_dir", default=None, help="image folder of every run [default: that of the study]")
+@click.option("--output_dir", default="runs", show_default=True, help="folder for the runs")
+@click.option("--cache_dir", default=None, help="folder for the cache [default: the user's cache folder]")
+@click.option("--groups", default="", help="run only these groups of the study, such as depth,mixup [default: all]")
+@click.option("--seeds", default="", help="run only these seeds, such as 0,1 [default: all]")
+@click.option(
+    "--workers", default=1, show_default=True, type=WholeNumber(1, 256), help="number of runs at the same time"
+)
+@click.option("--scheduler", default="", metavar="tcp://HOST:PORT", help="use the workers of this Dask scheduler")
+@click.option("--notebook", is_flag=True, help="execute notebook 04 for each run and save the executed copies")
 @click.option("--dry-run", "--dry_run", "dry", is_flag=True, help="only list the runs with their time and disk space")
 @quiet_option
 @debug_option
@@ -128,12 +138,14 @@ def sweep(
 
 
 @cli.command()
-@option("preset", default="offline", show_default=True, help="preset of the notebooks")
+@click.option("--preset", default="offline", show_default=True, help="preset of the notebooks")
 @click.option("--notebook", "notebooks", multiple=True, help="run only this notebook, such as 04; can be repeated")
 @click.option("--parameter", "-p", "parameters", multiple=True, nargs=2, metavar="NAME VALUE", help="set a parameter")
-@option("output_dir", default="course", show_default=True, help="folder for the executed copies")
-@option("timeout", default=1800.0, show_default=True, type=Number(1), help="seconds that a cell may take")
-@option("publish", is_flag=True, help="write outputs and figures back into the project (preset cifar10-classic)")
+@click.option("--output_dir", default="course", show_default=True, help="folder for the executed copies")
+@click.option("--timeout", default=1800.0, show_default=True, type=Number(1), help="seconds that a cell may take")
+@click.option(
+    "--publish", is_flag=True, help="write outputs and figures back into the project (preset cifar10-classic)"
+)
 @quiet_option
 @debug_option
 @supervised_option
@@ -176,15 +188,17 @@ def notebooks(folder: Path) -> None:
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@option("output_file", default="inspection.html", show_default=True, type=click.Path(path_type=Path), help="the page")
-@option(
-    "weights",
+@click.option(
+    "--output_file", default="inspection.html", show_default=True, type=click.Path(path_type=Path), help="the page"
+)
+@click.option(
+    "--weights",
     default="imagenet",
     show_default=True,
     type=click.Choice(["imagenet", "letters", "none"]),
     help="network that judges labels and unusual pictures; none skips this",
 )
-@option("cache_dir", default="", help="folder for the cache [default: the user's cache folder]")
+@click.option("--cache_dir", default="", help="folder for the cache [default: the user's cache folder]")
 @quiet_option
 @debug_option
 def inspect(folder: Path, output_file: Path, weights: str, cache_dir: str, quiet: bool) -> None:
@@ -200,7 +214,7 @@ def inspect(folder: Path, output_file: Path, weights: str, cache_dir: str, quiet
 
 
 @cli.command()
-@option("cache_dir", default="", help="folder of the cache [default: the user's cache folder]")
+@click.option("--cache_dir", default="", help="folder of the cache [default: the user's cache folder]")
 @debug_option
 def doctor(cache_dir: str) -> None:
     """Report what this machine offers and what each preset needs."""
@@ -210,10 +224,12 @@ def doctor(cache_dir: str) -> None:
 
 
 @cli.command()
-@option("output_dir", default="weights", show_default=True, help="folder for the weights and the record")
-@option("n_letters", default=80_000, show_default=True, type=WholeNumber(min=40), help="number of training images")
-@option("epochs", default=8, show_default=True, type=WholeNumber(min=1), help="number of epochs")
-@option("seed", default=0, show_default=True, type=WholeNumber(0, 2**31 - 1), help="random seed")
+@click.option("--output_dir", default="weights", show_default=True, help="folder for the weights and the record")
+@click.option(
+    "--n_letters", default=80_000, show_default=True, type=WholeNumber(min=40), help="number of training images"
+)
+@click.option("--epochs", default=8, show_default=True, type=WholeNumber(min=1), help="number of epochs")
+@click.option("--seed", default=0, show_default=True, type=WholeNumber(0, 2**31 - 1), help="random seed")
 @quiet_option
 @debug_option
 def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: bool) -> None:
@@ -231,10 +247,10 @@ def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: boo
 
 
 @cli.command()
-@option("study", default="studies/six_stages.yaml", show_default=True, help="study file of the runs")
-@option("runs", default="runs", show_default=True, help="folder of the run records")
-@option("output_dir", default=".", show_default=True, help="folder for figures/, report/ and README.md")
-@option("medium", is_flag=True, help="also write the article for editors without tables, such as Medium's")
+@click.option("--study", default="studies/six_stages.yaml", show_default=True, help="study file of the runs")
+@click.option("--runs", default="runs", show_default=True, help="folder of the run records")
+@click.option("--output_dir", default=".", show_default=True, help="folder for figures/, report/ and README.md")
+@click.option("--medium", is_flag=True, help="also write the article for editors without tables, such as Medium's")
 @quiet_option
 @debug_option
 def report(study: str, runs: str, output_dir: str, medium: bool, quiet: bool) -> None:
@@ -249,9 +265,11 @@ def report(study: str, runs: str, output_dir: str, medium: bool, quiet: bool) ->
 
 
 @cli.command()
-@option("runs", default="runs", show_default=True, help="folder of the run records")
-@option("port", default=8501, show_default=True, type=WholeNumber(1, 65535), help="port of the server")
-@option("export", default=None, metavar="DIR", help="write a page that needs no server into this folder instead")
+@click.option("--runs", default="runs", show_default=True, help="folder of the run records")
+@click.option("--port", default=8501, show_default=True, type=WholeNumber(1, 65535), help="port of the server")
+@click.option(
+    "--export", default=None, metavar="DIR", help="write a page that needs no server into this folder instead"
+)
 @debug_option
 def dashboard(runs: str, port: int, export: str | None) -> None:
     """Compare recorded runs in the browser.

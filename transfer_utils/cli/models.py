@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from transfer_utils.cli.options import WholeNumber, debug_option, option, quiet_option
+from transfer_utils.cli.options import WholeNumber, debug_option, quiet_option
 from transfer_utils.cli.output import echo
 from transfer_utils.errors import UserError
 from transfer_utils.utils.progress import reporting
@@ -17,7 +17,7 @@ from transfer_utils.utils.text import as_text, counted, printable
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
-@option("top", default=3, show_default=True, type=WholeNumber(1, 1000), help="number of classes per image")
+@click.option("--top", default=3, show_default=True, type=WholeNumber(1, 1000), help="number of classes per image")
 @debug_option
 def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
     """Print the most likely classes of each IMAGE, after "not sure" if they are too unlikely.
@@ -45,8 +45,8 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@option(
-    "output_dir", default=None, type=click.Path(path_type=Path), help="folder of the cards [default: that of the run]"
+@click.option(
+    "--output_dir", default=None, type=click.Path(path_type=Path), help="folder of the cards [default: that of the run]"
 )
 @debug_option
 def card(run: Path, output_dir: Path | None) -> None:
@@ -67,7 +67,7 @@ def card(run: Path, output_dir: Path | None) -> None:
 @click.option(
     "--example", "examples", multiple=True, type=click.Path(path_type=Path), help="a picture to try; repeatable"
 )
-@option("cache_dir", default="", help="folder of the cache [default: the user's cache folder]")
+@click.option("--cache_dir", default="", help="folder of the cache [default: the user's cache folder]")
 @quiet_option
 @debug_option
 def demo(model: Path, folder: Path, examples: tuple[Path, ...], cache_dir: str, quiet: bool) -> None:

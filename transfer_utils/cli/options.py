@@ -62,11 +62,6 @@ class RunCommand(click.Command):
                 formatter.write_dl(rows)
 
 
-def option(name: str, **attributes: Any) -> Callable:
-    """Declare the option ``--a_b``, which may also be spelled ``--a-b``."""
-    return click.option(*[f"--{spelling}" for spelling in _spellings(name)], name, **attributes)
-
-
 def run_options(command: Callable) -> Callable:
     """Add a flag for every field of ``RunConfig``, ``--quiet`` and ``--debug``.
 
@@ -78,11 +73,10 @@ def run_options(command: Callable) -> Callable:
         unit = field.json_schema_extra["unit"]
         text = f"{field.description} [default: {default}{' ' + unit if unit else ''}]"
         if field.annotation is bool:
-            switches = [f"--{spelling}/--no-{spelling}" for spelling in _spellings(name)]
-            command = click.option(*switches, name, default=None, help=text)(command)
+            command = click.option(f"--{name}/--no-{name}", default=None, help=text)(command)
         else:
             metavar = "|".join(get_args(field.annotation)) or field.annotation.__name__.upper()
-            command = option(name, default=None, help=text, type=str, metavar=metavar)(command)
+            command = click.option(f"--{name}", default=None, help=text, type=str, metavar=metavar)(command)
     return command
 
 
@@ -120,7 +114,3 @@ def _meant(word: str) -> str:
     if word.lower() in ("yes", "no", "true", "false", "on", "off", "0", "1"):
         return " A switch takes no value: write --augment to turn it on and --no-augment to turn it off."
     return ""
-
-
-def _spellings(name: str) -> list[str]:
-    return list(dict.fromkeys([name, name.replace("_", "-")]))

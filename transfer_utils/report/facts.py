@@ -59,13 +59,14 @@ def headline(results: Results) -> list[str]:
             f"**{_on_test(longest)}** after {duration(longest.seconds)} by a longer recipe, {recipe(longest)} "
             f"({seeds(len(longest.runs))})."
         )
+    shown = f"**{points(gained)}**" if gained.low > 0 else f"**No gain in accuracy is shown**: {points(gained)}"
     sentences.append(
-        f"**{points(gained)}** over the best opponent on record, the {name} from scratch, each at the best setting "
-        f"of its grid ({seeds(gained.n)}{clock})."
+        f"With all labels: {shown} over the best opponent on record, the {name}, which is trained from scratch, each "
+        f"at the best of the settings tried ({seeds(gained.n)}{clock})."
     )
     for level, compared in list(by_labels(results).items())[-1:]:
         few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]
-        sentences.append(f"**{points(few)}** with {labels(level)} labels per class, over the {name} ({seeds(few.n)}).")
+        sentences.append(f"With {labels(level)} labels per class: **{points(few)}** over the {name} ({seeds(few.n)}).")
     return sentences
 
 
