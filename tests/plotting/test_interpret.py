@@ -113,3 +113,14 @@ def test_corruptions_have_one_panel_per_kind():
     assert [line.get_xydata().tolist() for line in figure.axes[1].lines] == [[[0, 0.8], [5, 0.7]], [[0, 0.9], [5, 0.8]]]
     assert len({line.get_linestyle() for line in figure.axes[0].lines}) == 2
     assert {"noise", "blur", "severity", "before", "after"} <= set(words(figure))
+
+
+def test_many_models_and_sides_are_all_drawn_and_told_apart():
+    models = [f"model {place}" for place in range(12)]
+    probes = [Probe("block_1", 16, 0.3, 0.25, 0.36), Probe("block_2", 24, 0.6, 0.5, 0.7)]
+    layers = [Reach("conv_1", 2, 3, 16), Reach("conv_2", 4, 11, 8)]
+    by_depth = interpret.plot_probes(dict.fromkeys(models, probes), 0.1).axes[0].lines[:-1]
+    by_severity = interpret.plot_corruptions({"noise": dict.fromkeys(models, (0.8, 0.5))}, [0, 5]).axes[0].lines
+    sides = interpret.plot_receptive_field(layers, range(32, 44)).axes[0].lines[1:]
+    for lines in (by_depth, by_severity, sides):
+        assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}) == 12

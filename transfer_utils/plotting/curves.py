@@ -13,7 +13,6 @@ from matplotlib.ticker import MaxNLocator
 from transfer_utils.errors import UserError
 from transfer_utils.plotting.style import (
     DOTTED,
-    MARKERS,
     MODEL_STYLES,
     NOT_RECORDED,
     PERCENT,
@@ -21,13 +20,14 @@ from transfer_utils.plotting.style import (
     canvas,
     panels,
     sanitize,
+    series,
     styled,
     with_dataset,
 )
 from transfer_utils.records import RunRecord
 from transfer_utils.results.curves import History, mean_history, timeline
 from transfer_utils.results.options import model_name
-from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SERIES, SPLIT_DASHES
+from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SPLIT_DASHES
 
 LINESTYLES = {"dash": "--", "solid": "-"}
 MAX_MARKERS = 40  # on one line; more would hide it
@@ -146,9 +146,7 @@ def plot_fine_tunings(curves: Mapping[str, Sequence[float]]) -> Figure:
     figure, axes = canvas(WIDTH * 0.7, 3.8)
     axes.axhline(next(iter(curves.values()))[0], label="before fine-tuning", **DOTTED)
     for place, (label, values) in enumerate(curves.items()):
-        style = {"color": SERIES[place % len(SERIES)], "marker": MARKERS[place % len(MARKERS)]}
-        style["linestyle"] = ("-", "--", "-.")[place % 3]
-        axes.plot(range(len(values)), values, label=sanitize(label, 40), **style)
+        axes.plot(range(len(values)), values, label=sanitize(label, 40), **series(place))
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PERCENT)

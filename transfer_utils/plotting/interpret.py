@@ -23,11 +23,12 @@ from transfer_utils.plotting.style import (
     draw_image,
     panels,
     sanitize,
+    series,
     styled,
 )
 from transfer_utils.utils.palette import CLASS_COLOURS, INK, PAPER, PERCEPTUAL, SEQUENTIAL, SERIES
 
-LINESTYLES = ("-", "--", ":", "-.")
+SIDE_STYLES = ("--", ":", "-.")  # of the sides that a receptive field is compared with
 OVERLAY = 0.55  # opacity of a heatmap over its grey image
 
 
@@ -99,10 +100,10 @@ def plot_probes(probes: Mapping[str, Sequence[Any]], chance: float) -> Figure:
     figure, axes = canvas(WIDTH, 3.9)
     layers = [f"{probe.layer} ({probe.channels})" for probe in next(iter(probes.values()))]
     for place, (label, by_depth) in enumerate(probes.items()):
-        style = {"color": SERIES[place], "linestyle": LINESTYLES[place % len(LINESTYLES)], "marker": MARKERS[place]}
+        style = series(place)
         axes.plot(range(len(layers)), [probe.accuracy for probe in by_depth], label=sanitize(label, 40), **style)
         low, high = zip(*((probe.low, probe.high) for probe in by_depth), strict=True)
-        axes.fill_between(range(len(layers)), low, high, color=SERIES[place], alpha=0.18, linewidth=0)
+        axes.fill_between(range(len(layers)), low, high, color=style["color"], alpha=0.18, linewidth=0)
     axes.axhline(chance, label="guessing", **DOTTED)
     axes.set_xticks(range(len(layers)), layers, rotation=30, ha="right", fontsize=8)
     axes.set_ylim(0, 1)
@@ -158,8 +159,10 @@ def plot_receptive_field(layers: Sequence[Any], sides: Sequence[int]) -> Figure:
     """Draw the result of ``interpret.receptive_field``, and the sides of input images in px as horizontal lines."""
     figure, axes = canvas(WIDTH, 3.6)
     axes.plot([row.receptive_field for row in layers], color=SERIES[0], marker="o", markersize=4)
-    for side, dash in zip(sides, LINESTYLES[1:], strict=False):
-        axes.axhline(side, color=SERIES[1], linestyle=dash, linewidth=1.4, label=f"side of an image of {side} px")
+    for place, side in enumerate(sides):
+        cycle, dash = divmod(place, len(SIDE_STYLES))
+        style = {"color": SERIES[(1 + cycle) % len(SERIES)], "linestyle": SIDE_STYLES[dash], "linewidth": 1.4}
+        axes.axhline(side, label=f"side of an image of {side} px", **style)
     axes.set_xticks(range(len(layers)), [row.layer for row in layers], rotation=45, ha="right", fontsize=8)
     axes.set_ylim(bottom=0)
     axes.set(xlabel="layer", ylabel="receptive field (px)", title="How much of the image one position can see")
@@ -219,8 +222,7 @@ def plot_corruptions(accuracy: Mapping[str, Mapping[str, Sequence[float]]], seve
     figure, [row] = panels(WIDTH, 3.3, 1, len(accuracy), sharey=True)
     for axes, (kind, lines) in zip(row, accuracy.items(), strict=True):
         for place, (label, values) in enumerate(lines.items()):
-            style = {"color": SERIES[place], "linestyle": LINESTYLES[place], "marker": MARKERS[place], "markersize": 5}
-            axes.plot(severities, values, label=label, **style)
+            axes.plot(severities, values, label=label, markersize=5, **series(place))
         axes.grid(True)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(title=kind, xlabel="severity", ylim=(0, 1))

@@ -15,7 +15,6 @@ from transfer_utils.errors import UserError
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.plotting.style import (
     DOTTED,
-    MARKERS,
     MAX_LEGIBLE_CLASSES,
     NOT_RECORDED,
     PERCENT,
@@ -24,6 +23,7 @@ from transfer_utils.plotting.style import (
     canvas,
     panels,
     sanitize,
+    series,
     styled,
     with_dataset,
 )
@@ -125,7 +125,8 @@ def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
     figure, [[axes], [below]] = panels(6.4, 6.8, 2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], label="perfectly calibrated", **DOTTED)
     for place, (label, calibration) in enumerate(calibrations.items()):
-        style = {"color": SERIES[place % len(SERIES)], "linewidth": 1.5}
+        line = series(place)
+        style = {"color": line["color"], "linewidth": 1.5}
         if not calibration:
             axes.plot([], [], label=f"{sanitize(label, 40)}: {NOT_RECORDED}", **style)
             continue
@@ -134,7 +135,7 @@ def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
         confidence, accuracy = (np.array(calibration[key], float)[filled] for key in ("confidence", "accuracy"))
         ends = [wilson_interval(round(a * n), n) for a, n in zip(accuracy, counts[filled].tolist(), strict=True)]
         whiskers = np.abs(np.transpose(ends) - accuracy)
-        points = {"marker": MARKERS[place % len(MARKERS)], "markersize": 5, "elinewidth": 0.9}
+        points = {"marker": line["marker"], "markersize": 5, "elinewidth": 0.9}
         name = f"{sanitize(label, 40)}: ECE {100 * calibration['ece']:.1f} %"
         axes.errorbar(confidence, accuracy, whiskers, label=name, **points, **style)
         below.stairs(counts / counts.sum(), calibration["edges"], **style)

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from transfer_utils.errors import UserError
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.files import replacing
-from transfer_utils.utils.palette import GRID, INK, MODEL_COLOURS, NOTE, PAPER
+from transfer_utils.utils.palette import GRID, INK, MODEL_COLOURS, NOTE, PAPER, SERIES
 from transfer_utils.utils.text import as_text
 
 DPI = 144  # of saved figures: sharp on a high-density screen
@@ -46,6 +46,7 @@ styled = matplotlib.style.context(STYLE, after_reset=True)  # decorates every pl
 
 # Markers and line styles distinguish lines and classes without relying on colour.
 MARKERS = "osD^vP*X<>"
+LINESTYLES = ("-", "--", "-.")  # without the dotted one, which is for lines to compare with
 MODEL_STYLES = {
     model: {"color": MODEL_COLOURS[model], "linestyle": linestyle, "marker": marker}
     for model, linestyle, marker in (
@@ -104,6 +105,15 @@ def bare(axes: Axes) -> None:
     axes.grid(False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+
+
+def series(place: int) -> dict[str, Any]:
+    """Return colour, line style and marker of the line at ``place``, counted from 0; 210 lines all differ."""
+    return {
+        "color": SERIES[place % len(SERIES)],
+        "linestyle": LINESTYLES[place % len(LINESTYLES)],
+        "marker": MARKERS[place % len(MARKERS)],
+    }
 
 
 def sanitize(name: Any, max_length: int = 20) -> str:
