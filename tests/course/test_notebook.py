@@ -34,13 +34,6 @@ def test_begin_returns_the_options_and_creates_the_folder(tmp_path, capsys):
     assert capsys.readouterr().out == "Data photo-digits; preset offline; seed 3.\n"
 
 
-def test_begin_suggests_the_nearest_preset_and_option():
-    with pytest.raises(UserError, match="Did you mean 'offline'"):
-        begin(preset="offlin")
-    with pytest.raises(UserError, match="Did you mean 'labels_per_class'"):
-        begin(preset="offline", label_per_class=5)
-
-
 def test_the_environment_overrides_the_preset_with_a_message_and_an_empty_data_dir_without(monkeypatch, capsys):
     monkeypatch.setenv("TRANSFER_UTILS_PRESET", "offline")
     assert begin(preset="cifar10").preset == "offline"

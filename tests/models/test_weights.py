@@ -128,6 +128,7 @@ def virtual(group, secret):
         (external_storage, "stores its values in another file"),
         (virtual, "stores its values in another file"),
         (lambda group, secret: group.update(item=np.dtype("f8")), "is neither a group nor a dataset"),
+        (lambda group, secret: group.update(item=group), "is linked twice"),
     ],
 )
 @pytest.mark.fault(13)
