@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 import tracemalloc
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.folders import picture_folder
 from transfer_utils.data import image_store
 from transfer_utils.data.image_folder import list_image_folder
 from transfer_utils.data.image_store import decode_folder, open_or_build
@@ -46,12 +48,7 @@ def assert_intact(store):
 @pytest.fixture
 def folder(tmp_path):
     """Return an image folder of two classes with three pictures each."""
-    root = tmp_path / "pictures"
-    for label, name in enumerate(["cat", "dog"]):
-        (root / name).mkdir(parents=True)
-        for number in range(3):
-            Image.new("RGB", (8, 8), (10 * number, 100 * label, 7)).save(root / name / f"{number}.png")
-    return root
+    return picture_folder(tmp_path / "pictures", 3)
 
 
 def listed(root):
@@ -63,7 +60,8 @@ def test_a_folder_becomes_a_memory_mapped_read_only_array_and_is_decoded_once(fo
     store = decode_folder(listed(folder), 8, tmp_path / "cache", lambda *step: done.append(step))
     assert store.images.shape == (6, 8, 8, 3) and store.images.dtype == np.uint8
     assert store.labels.tolist() == [0, 0, 0, 1, 1, 1] and store.labels.dtype == np.int64
-    assert store.images[:, 0, 0].tolist() == [[10 * n, 100 * label, 7] for label in range(2) for n in range(3)]
+    colours = [Image.open(path).getpixel((0, 0)) for path in sorted(folder.glob("*/*.png"))]
+    assert [tuple(pixel) for pixel in store.images[:, 0, 0].tolist()] == colours and len(set(colours)) == 6
     assert isinstance(store.images.base, np.memmap) and not store.images.flags.writeable
     assert done == [("Decoding images", 6, 6)]
     assert (store.n_skipped, store.skipped) == (0, [])
@@ -183,9 +181,11 @@ def test_a_store_is_built_again_after_its_builder_was_killed(tmp_path, moment):
     assert not [path for path in tmp_path.iterdir() if "tmp" in path.name]
 
 
-def open_many(folder: Path, rounds: int, reads: int, barrier, opened) -> None:
+def open_many(folder: Path, rounds: int, reads: int, locked: bool, barrier, opened) -> None:
     """Open the same ``rounds`` stores as the other processes at the same time; report what was built and read."""
     built, seen = 0, []
+    if not locked:
+        array_cache.lock = lambda path: nullcontext()
 
     def counted():
         nonlocal built
@@ -203,18 +203,22 @@ def open_many(folder: Path, rounds: int, reads: int, barrier, opened) -> None:
     opened.put((built, len(seen), sorted(set(seen))))
 
 
-@pytest.mark.parametrize(("rounds", "reads"), [(2, 1), pytest.param(50, 25, marks=pytest.mark.torture)])
+@pytest.mark.parametrize(
+    ("rounds", "reads", "locked"), [(2, 1, True), (1, 0, False), pytest.param(50, 25, True, marks=pytest.mark.torture)]
+)
 @pytest.mark.fault(8)
-def test_one_of_eight_processes_builds_a_store_and_all_read_it(tmp_path, tally, without_main, rounds, reads):
+def test_one_of_eight_processes_builds_a_store_and_all_read_it(tmp_path, tally, without_main, rounds, reads, locked):
     context = multiprocessing.get_context("spawn")
     barrier, opened = context.Barrier(8), context.Queue()
-    workers = [context.Process(target=open_many, args=(tmp_path, rounds, reads, barrier, opened)) for _ in range(8)]
+    arguments = (tmp_path, rounds, reads, locked, barrier, opened)
+    workers = [context.Process(target=open_many, args=arguments) for _ in range(8)]
     for worker in workers:
         worker.start()
     reports = [opened.get(timeout=500) for _ in workers]
     for worker in workers:
         worker.join()
-    assert sum(built for built, *_ in reports) == rounds
+    built = sum(built for built, *_ in reports)
+    assert built == rounds if locked else built > rounds, "without the lock, more than one process must build it"
     assert [n for _, n, _ in reports] == [rounds * reads] * 8
     assert len({tuple(hashes) for *_, hashes in reports}) == 1
     tally(8 * rounds * reads)

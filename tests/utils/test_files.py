@@ -26,24 +26,6 @@ with lock(sys.argv[1]):
     sys.stdin.read()
 """
 
-BUILD = """
-import os, sys, time
-from pathlib import Path
-from transfer_utils.utils.files import lock, replacing
-cache, locked = Path(sys.argv[1]), sys.argv[2] == "locked"
-print("ready", flush=True)
-sys.stdin.readline()
-owner = lock(cache)
-if locked:
-    owner.acquire()
-if not cache.exists():
-    with replacing(cache) as temporary:
-        temporary.write_bytes(os.urandom(1 << 20))
-        time.sleep(0.3)
-    print("built", flush=True)
-print(cache.read_bytes()[:8].hex())
-"""
-
 
 def test_a_file_is_replaced_atomically_by_strict_json_and_its_folder_is_created(tmp_path):
     path = tmp_path / "new" / "folder" / "a.json"
@@ -196,25 +178,6 @@ def test_a_lock_on_a_network_drive_warns(tmp_path, monkeypatch, recwarn):
     (tmp_path / "link").symlink_to(share)
     with pytest.warns(UserWarning, match="network drive"):
         lock(tmp_path / "link" / "a")
-
-
-@pytest.mark.parametrize("mode", ["locked", "unlocked"])
-@pytest.mark.fault(8)
-def test_only_one_of_eight_processes_builds_a_file_under_a_lock(tmp_path, mode):
-    command = [sys.executable, "-c", BUILD, str(tmp_path / "cache"), mode]
-    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
-    for worker in workers:
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-    outputs = [worker.communicate()[0].split() for worker in workers]
-    builders = sum("built" in words for words in outputs)
-    if mode == "locked":
-        assert builders == 1
-        assert len({words[-1] for words in outputs}) == 1
-    else:
-        assert builders > 1, "the test does not detect two builders"
 
 
 class TestCacheFolder:
