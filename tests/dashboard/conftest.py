@@ -29,7 +29,7 @@ def draw(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     monkeypatch.setattr("transfer_utils.dashboard.app.show_failure", _raise_again)
 
     def draw(folder: Path, page: str = "Runs", **address: str | list[str]) -> AppTest:
-        monkeypatch.setenv("TRANSFER_UTILS_RUNS", str(folder))
+        monkeypatch.setattr("sys.argv", [str(SCRIPT), "--runs", str(folder)])
         app = AppTest.from_file(str(SCRIPT), default_timeout=60)
         app.query_params.update({"page": page, **address})
         return app.run()

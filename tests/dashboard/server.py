@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from transfer_utils.dashboard.launch import command
+from transfer_utils.dashboard.launch import server_arguments
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -52,7 +53,8 @@ def chromium(*flags: str) -> Iterator[Browser]:
 def served(folder: str | os.PathLike) -> Iterator[tuple[str, subprocess.Popen]]:
     """Serve the dashboard for a folder on a free port; yield its address and its process."""
     port = free_port()
-    server = subprocess.Popen(command(folder, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "streamlit", *server_arguments(folder, port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}/_stcore/health", server)
         yield f"http://127.0.0.1:{port}", server

@@ -19,9 +19,12 @@ def test_an_unknown_page_in_the_address_opens_the_first_page_with_the_number_of_
     assert app.text[0].value == f"{runs.name} · 1 running"
 
 
-def test_the_command_line_takes_precedence_over_the_environment(runs, tmp_path, draw, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["dashboard.py", "--runs", str(tmp_path / "other")])
-    assert draw(runs).code  # the other folder is empty
+def test_without_an_option_the_runs_are_those_below_the_current_folder(tmp_path, monkeypatch):
+    write_run(tmp_path / "runs" / "one", {}, "completed", 0)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(SCRIPT)])
+    app = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
+    assert not app.exception and list(app.dataframe[0].value["Run"]) == ["one"]
 
 
 def test_a_new_run_appears(tmp_path, draw):
@@ -46,7 +49,7 @@ def test_a_page_that_fails_shows_one_plain_box_and_the_terminal_shows_the_reason
 
     draw(runs)  # loads the module and replaces the box by the exception
     monkeypatch.undo()
-    monkeypatch.setenv("TRANSFER_UTILS_RUNS", str(runs))
+    monkeypatch.setattr("sys.argv", [str(SCRIPT), "--runs", str(runs)])
     monkeypatch.setitem(dashboard.PAGES, "Study", fail)
     app = AppTest.from_file(str(SCRIPT), default_timeout=60)
     app.query_params["page"] = "Study"

@@ -58,8 +58,7 @@ def test_another_configuration_cannot_weaken_the_server(tmp_path, monkeypatch):
     }
     if "server.enableAgentApi" in get_config_options():  # an option that Streamlit has had since 1.67
         expected["server.enableAgentApi"] = False
-    command = launch.command(tmp_path, 8123)
-    command[1:3] = [str(script), json.dumps(list(expected))]
+    command = [sys.executable, str(script), json.dumps(list(expected)), *launch.server_arguments(tmp_path, 8123)]
     environment = {**os.environ, "STREAMLIT_SERVER_ADDRESS": "0.0.0.0", "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "true"}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
     assert json.loads(seen.read_text()) == expected

@@ -1,4 +1,3 @@
-import os
 import shutil
 import subprocess
 import sys
@@ -129,16 +128,16 @@ def test_the_overlay_is_transparent_where_the_heatmap_is_weak():
 
 def test_no_page_loads_tensorflow_before_an_image_is_uploaded(runs):
     script = """
-import os, sys
+import sys
 from streamlit.testing.v1 import AppTest
+sys.argv.pop(0)  # which is "-c"
 for page in ("Runs", "Compare", "One run", "Mistakes", "Study", "Try it", "Teach"):
-    app = AppTest.from_file(sys.argv[1], default_timeout=60)
+    app = AppTest.from_file(sys.argv[0], default_timeout=60)
     app.query_params["page"] = page
     app.run()
     assert not app.exception, app.exception
     assert "tensorflow" not in sys.modules and "keras" not in sys.modules, page
 """
-    environment = {**os.environ, "TRANSFER_UTILS_RUNS": str(runs)}
-    command = [sys.executable, "-c", script, str(SCRIPT)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-c", script, str(SCRIPT), "--runs", str(runs)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

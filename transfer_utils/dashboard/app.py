@@ -75,9 +75,9 @@ def main() -> None:
 
 
 def runs_folder() -> str:
-    """Return the value of ``--runs``, else of the environment variable, else ``runs`` in the current folder."""
+    """Return the value of ``--runs``, else ``runs`` in the current folder."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--runs", default=os.environ.get(store.RUNS_VARIABLE, DEFAULT_RUNS))
+    parser.add_argument("--runs", default=DEFAULT_RUNS)
     return parser.parse_known_args()[0].runs
 
 

@@ -6,9 +6,7 @@ which two of them differ. Everything that comes from a record is escaped, in the
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,14 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from transfer_utils.dashboard.launch import DEFAULT_RUNS
-from transfer_utils.dashboard.store import lock_is_free
-from transfer_utils.errors import UserError
-from transfer_utils.records import STATUSES, load_runs
+from transfer_utils.dashboard.launch import DEFAULT_RUNS, check_folder
+from transfer_utils.dashboard.store import newest_first, read, stamp
+from transfer_utils.records import STATUSES
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration
 from transfer_utils.results.options import ORDER
 from transfer_utils.results.search import searched_text
-from transfer_utils.results.table import STOPPED, Row, make_rows
+from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.text import MISSING, as_text, counted
 
@@ -64,29 +61,24 @@ def _render(template: str, runs_dir: str | os.PathLike) -> str:
     )
     environment.globals["file"] = lambda name: Markup((PAGE_TEMPLATES / name).read_text("utf-8"))
     environment.globals["counted"] = counted
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
     return environment.get_template(template).render(_values(runs_dir))
 
 
 def _values(runs_dir: str | os.PathLike) -> dict[str, Any]:
-    root = Path(runs_dir)
-    if not root.is_dir():
-        raise UserError(f"runs must name a folder of run records, got {os.fspath(runs_dir)!r}.")
-    listing = load_runs(root)
-    rows = [
-        replace(row, is_live=row.record.status != "running" or not lock_is_free(row))
-        for row in make_rows(listing, root)
-    ]
-    # Newest first: run numbers increase, while the clock may have been set back.
-    rows.sort(key=lambda row: row.record.run_id, reverse=True)
+    check_folder(Path(runs_dir))
+    root = Path(os.path.abspath(runs_dir))
+    view = read(root, stamp(root))
+    rows = newest_first(view.rows)
     return {
         "columns": COLUMNS,
         "rows": [_cells(row) for row in rows],
         "statuses": [status for status in (*STATUSES, STOPPED) if any(row.status == status for row in rows)],
         "datasets": sorted({row.dataset for row in rows}),
         "unreadable": [
-            (as_text(path.relative_to(root).as_posix()), as_text(why)) for path, why in listing.unreadable.items()
+            (as_text(path.relative_to(root).as_posix()), as_text(why)) for path, why in view.unreadable.items()
         ],
-        "data": _as_script_data({"runs": [_data(row) for row in rows], "order": list(ORDER), "stages": STAGE_NAMES}),
+        "data": {"runs": [_data(row) for row in rows], "order": list(ORDER), "stages": STAGE_NAMES},
     }
 
 
@@ -139,11 +131,3 @@ def _data(row: Row) -> dict[str, Any]:
 
 def _rounded(value: float) -> float | None:
     return round(float(value), DIGITS) if np.isfinite(value) else None
-
-
-def _as_script_data(value: Any) -> Markup:
-    """Return JSON that cannot end the script element around it: ``<``, ``>`` and ``&`` are written as escapes."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from pathlib import Path
 
 from transfer_utils.errors import UserError
@@ -28,21 +27,28 @@ def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
     missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"The dashboard needs {' and '.join(missing)}: pip install 'transfer-utils[dashboard]'")
-    _check_folder(Path(runs_dir))
+    folder = Path(runs_dir)
+    if folder.exists() or str(folder) != DEFAULT_RUNS:
+        check_folder(folder)
     from streamlit.web.cli import main as streamlit
 
-    streamlit(command(runs_dir, port)[3:], prog_name="streamlit", standalone_mode=False)  # returns after Ctrl-C
+    streamlit(server_arguments(runs_dir, port), prog_name="streamlit", standalone_mode=False)  # returns after Ctrl-C
     return 0
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir() and (folder.exists() or str(folder) != DEFAULT_RUNS):
+def check_folder(folder: Path) -> None:
+    """Refuse a path that is not a folder of run records.
+
+    Raises:
+        UserError: it is a file, or does not exist.
+    """
+    if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(f"runs must be a folder of run records, got {str(folder)!r}, which {problem}.")
 
 
-def command(runs_dir: str | os.PathLike, port: int) -> list[str]:
-    """Return the command line that serves ``runs_dir``."""
+def server_arguments(runs_dir: str | os.PathLike, port: int) -> list[str]:
+    """Return the arguments with which Streamlit serves ``runs_dir``."""
     from streamlit.config import get_config_options
 
     hosts = ("localhost", "127.0.0.1")
@@ -64,4 +70,4 @@ def command(runs_dir: str | os.PathLike, port: int) -> list[str]:
     if "server.enableAgentApi" in get_config_options():  # since Streamlit 1.67; an unknown option ends the server
         settings.append(("server.enableAgentApi", "false"))
     options = [f"--{name}={value}" for name, value in settings]
-    return [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *options, "--", "--runs", os.path.abspath(runs_dir)]
+    return ["run", str(SCRIPT), *options, "--", "--runs", os.path.abspath(runs_dir)]

@@ -21,8 +21,6 @@ from transfer_utils.records import (
 from transfer_utils.results.table import Row, make_rows
 from transfer_utils.utils.files import is_locked
 
-RUNS_VARIABLE = "TRANSFER_UTILS_RUNS"
-
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -111,7 +109,7 @@ class _Reader:
 
     def has_stopped(self, view: View) -> bool:
         """Return whether a run of the view that was in progress no longer is."""
-        return any(row.status == "running" and lock_is_free(row) for row in view.rows)
+        return any(row.status == "running" and _lock_is_free(row) for row in view.rows)
 
     def _read(self, files: dict[str, tuple[int, int]], path: Path) -> RunRecord:
         key, state = str(path), files.get(str(path))
@@ -135,15 +133,20 @@ class _Reader:
         if row.record.status != "running":
             return row
         path, state = row.run.path, files.get(str(row.run.path), (0, 0))
-        is_live = self._free.get(path) != state and not lock_is_free(row)
+        is_live = self._free.get(path) != state and not _lock_is_free(row)
         if not is_live:
             self._free[path] = state
         return row if row.is_live == is_live else replace(row, is_live=is_live)
 
 
-def lock_is_free(row: Row) -> bool:
+def _lock_is_free(row: Row) -> bool:
     """Return whether no process works on a run; False for a log, which has no lock beside it."""
     return row.run.path.name == RECORD_NAME and not is_locked(row.run.path)
+
+
+def newest_first(rows: Iterable[Row]) -> list[Row]:
+    """Return rows by run number, the highest first: run numbers increase, while the clock may have been set back."""
+    return sorted(rows, key=lambda row: row.record.run_id, reverse=True)
 
 
 def file_beside(row: Row, name: str) -> Path | None:

@@ -12,7 +12,7 @@ import streamlit as st
 from transfer_utils.collection import MIN_PICTURES, Collection
 from transfer_utils.dashboard import style
 from transfer_utils.dashboard.pages.try_it import model_file, run_file, show_answer
-from transfer_utils.dashboard.store import View
+from transfer_utils.dashboard.store import View, newest_first
 from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import percent, points
 from transfer_utils.results.table import Row
@@ -25,8 +25,9 @@ SHOWN, PICTURE_PIXELS = 12, 136  # mistakes, and the width of their pictures
 def runs_of(collection: Collection, view: View) -> list[Row]:
     """Return the runs on the pictures of a collection, the newest first."""
     folder = str(collection.folder)
-    rows = [row for row in view.rows if row.config.get("dataset") == "folder" and row.config.get("data_dir") == folder]
-    return sorted(rows, key=lambda row: row.record.run_id, reverse=True)
+    return newest_first(
+        row for row in view.rows if row.config.get("dataset") == "folder" and row.config.get("data_dir") == folder
+    )
 
 
 def draw(collection: Collection, rows: list[Row], busy: bool) -> None:

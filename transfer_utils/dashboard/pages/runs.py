@@ -10,7 +10,7 @@ import streamlit as st
 
 from transfer_utils.dashboard import live, state, style
 from transfer_utils.dashboard.run_tables import SEEDS, as_csv, as_latex, group_frame, grouped
-from transfer_utils.dashboard.store import View
+from transfer_utils.dashboard.store import View, newest_first
 from transfer_utils.records import STATUSES
 from transfer_utils.results.formatting import percent
 from transfer_utils.results.groups import Best, RunGroup, best_configurations, dataset_order
@@ -25,8 +25,7 @@ ORDERS: dict[str, Callable[[list[Row]], list[Row]]] = {
         rows, key=lambda row: (row.status != "running", *dataset_order(row.dataset), -_or_zero(row, "val"))
     ),
     "test accuracy": lambda rows: sorted(rows, key=lambda row: -_or_zero(row, "test")),
-    # Run numbers increase; the clock may have been set back.
-    "newest": lambda rows: sorted(rows, key=lambda row: row.record.run_id, reverse=True),
+    "newest": newest_first,
     "seconds": lambda rows: sorted(rows, key=lambda row: (row.seconds is None, row.seconds)),
     "name": lambda rows: sorted(rows, key=lambda row: row.name),
 }
