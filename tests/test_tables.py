@@ -44,7 +44,7 @@ def test_make_tables_replaces_only_the_text_between_the_markers(small_record, pa
 def test_what_the_page_on_not_sure_says_of_its_table_is_true():
     text = " ".join((ROOT / "docs" / "not-sure.md").read_text("utf-8").split())
     for sentence in (
-        "The energy separates foreign pictures better, by 1 to 6 points of AUROC.",
+        "In these two runs the energy has the higher AUROC in every row, by 0.7 to 6.4 points",
         "of the letters and digits each score stops 23 to 38 %, and the energy at most 5 points more",
         "slightly more of the remaining answers are right (86.4 against 86.0 % on CIFAR-10)",
     ):
@@ -55,11 +55,11 @@ def test_what_the_page_on_not_sure_says_of_its_table_is_true():
         assert max(right, key=right.get) == "largest probability"
         for kind, scores in row["foreign"].items():
             ours, energy = scores["largest probability"], scores["energy"]
-            gains.append(round(100 * (energy["auroc"][0] - ours["auroc"][0])))
+            gains.append(round(100 * (energy["auroc"][0] - ours["auroc"][0]), 1))
             if kind.startswith(("letters", "digits")):
                 stopped += [score["share"] for score in scores.values()]
                 assert energy["share"] - ours["share"] < 0.055
-    assert (min(gains), max(gains)) == (1, 6)
+    assert (min(gains), max(gains)) == (0.7, 6.4)
     assert (round(100 * min(stopped)), round(100 * max(stopped))) == (23, 38)
 
 
