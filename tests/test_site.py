@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 from tools.site.check import check, link_report
 from tools.site.classifier import ClassifierPage
 from tools.site.links import Links, Repository, StageError
-from tools.site.notebooks import chapters, staged_notebook
+from tools.site.notebooks import chapters, glossary, staged_notebook
 from tools.site.reference import MODULES, public_names, reference_pages
 from tools.site.sources import abstract_sources, figure_sources, table_sources
 from tools.site.stage import filled, readme_sections, slug, stage, with_sources
@@ -173,6 +173,19 @@ def test_the_address_of_the_repository_is_one_setting_and_all_that_needs_it_deri
     repository = Repository.of_project(tmp_path)
     assert repository.filled("clone <address of this repository> x") == "clone https://example.org/course x"
     assert repository.address("a.py", is_folder=False) == "https://example.org/course/blob/main/a.py"
+
+
+def test_a_course_without_a_glossary_is_an_error(links):
+    with pytest.raises(StageError, match="begins with '## Glossary'"):
+        glossary(ROOT, chapters(ROOT)[:1], links, "glossary.md")
+
+
+def test_without_a_built_site_there_is_nothing_to_look_at(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    from tools.site import look
+
+    monkeypatch.setattr(look, "SITE", tmp_path)
+    assert look.main() == 1 and "Run `make site` first." in capsys.readouterr().err
 
 
 def test_a_page_that_asks_for_an_unknown_value_is_an_error():

@@ -8,24 +8,18 @@ writes both again, and changes nothing else in a notebook.
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
+from tools.repository import BRANCH, UNKNOWN, read_project, repository_address
 from transfer_utils.course.exercises import serialised
 from transfer_utils.report.readme import with_tables
 from transfer_utils.utils.files import write_bytes
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ("notebooks/*.ipynb", "notebooks/exercises/*.ipynb", "notebooks/solutions/*.ipynb")
-BRANCH = "main"
 INSTALL = "install"  # tag and id of the cell
 COLAB = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
 BINDER = "[![Open on Binder](https://mybinder.org/badge_logo.svg)]"
@@ -51,7 +45,7 @@ def repository_name(project: dict) -> str:
     Raises:
         ValueError: the address is not that of a repository on GitHub, the only ones that Colab opens.
     """
-    address = project["project"].get("urls", {}).get("Repository", "")
+    address = repository_address(project)
     match = GITHUB.fullmatch(address)
     if address and not match:
         raise ValueError(f"Repository must be an address such as https://github.com/OWNER/NAME, got {address!r}.")
@@ -110,12 +104,12 @@ def with_badges(notebook: NotebookNode, path: str, repository: str, version: str
 
 def pages(root: Path) -> dict[Path, bytes]:
     """Return the README and all notebooks below ``root`` as they must be, by path."""
-    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    project = read_project(root)
     repository, version = repository_name(project), project["project"]["version"]
     readme, first = root / "README.md", "notebooks/01_data_preparation.ipynb"
     line = badges(repository, first, folder="notebooks")
     text = with_tables(readme.read_text("utf-8"), {"badges": f"{line}\n" if line else ""})
-    address = f"https://github.com/{repository}" if repository else "<address of this repository>"
+    address = f"https://github.com/{repository}" if repository else UNKNOWN
     made = {readme: CLONE.sub(rf"\g<1>{address}\g<2>", text).encode()}
     for path in (path for pattern in NOTEBOOKS for path in sorted(root.glob(pattern))):
         notebook = nbformat.read(path, as_version=4)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.repository import BRANCH, UNKNOWN, read_project, repository_address
+
 # The text of a link can itself be a picture.
 LINK = re.compile(r"(!?)\[((?:!\[[^\]]*\]\([^)\s]+\)|[^\]])*)\]\(([^)\s]+)\)")
 FENCED = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[ \t]*$)", re.DOTALL | re.MULTILINE)
@@ -24,20 +26,17 @@ class Repository:
     """Where the sources are published; an empty ``url`` if that is not known."""
 
     url: str = ""
-    branch: str = "main"
+    branch: str = BRANCH
 
     @classmethod
     def of_project(cls, root: Path) -> Repository:
         """Return the address in ``[project.urls]`` of pyproject.toml, or of the repository whose workflow this is."""
-        import tomllib  # not in Python 3.10, for which there is no site
-
-        urls = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"].get("urls", {})
         workflow = "/".join(os.environ.get(name, "") for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY"))
-        return cls((urls.get("Repository") or workflow).strip("/"))
+        return cls((repository_address(read_project(root)) or workflow).strip("/"))
 
     def filled(self, text: str) -> str:
         """Return text with the address of the repository in place of what stands for it while it is not known."""
-        return text.replace("<address of this repository>", self.url) if self.url else text
+        return text.replace(UNKNOWN, self.url) if self.url else text
 
     def address(self, path: str, is_folder: bool) -> str:
         return f"{self.url}/{'tree' if is_folder else 'blob'}/{self.branch}/{path}"

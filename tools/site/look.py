@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import functools
 import http.server
-import os
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError
 
+from tests.dashboard.server import CHROMIUM, chromium
 from tools.site.check import MAX_FRONT_PAGE, MAX_PAGE
 from tools.site.stage import ROOT
 from transfer_utils.errors import UserError
 from transfer_utils.utils.npm import Package, package_files
 
 SITE, PICTURES = ROOT / "site", ROOT / "build" / "pictures"
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+# Every name but the server's leads nowhere, so a request to another site fails and is seen.
+NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 WIDTHS, MODES = (1440, 800, 390), ("light", "dark")
 WORD = "trainable"  # a word that several chapters explain
 CLASSIFIER = "classifier.html"
@@ -38,6 +38,9 @@ SERIOUS = "r => r.violations.filter(v => ['serious', 'critical'].includes(v.impa
 
 def main() -> int:
     """Look at the pages named on the command line, or at all but those of single functions; return the exit status."""
+    if not (SITE / "index.html").is_file():
+        print("Error: there is no site to look at. Run `make site` first.", file=sys.stderr)
+        return 1
     if not CHROMIUM:
         print("Error: Chromium is not installed (Debian: apt-get install chromium).", file=sys.stderr)
         return 1
@@ -52,10 +55,7 @@ def main() -> int:
         if not {"_static", "_modules", "generated"} & set(path.relative_to(SITE).parts)
     )
     problems = []
-    with served(SITE) as address, sync_playwright() as playwright:
-        # Every name but the server's leads nowhere, so a request to another site fails and is seen.
-        flags = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    with served(SITE) as address, chromium(NO_NETWORK) as browser:
         for name in names:
             for width in WIDTHS:
                 for mode in MODES:
@@ -65,7 +65,6 @@ def main() -> int:
         problems += search(browser, address)
         if (SITE / CLASSIFIER).exists():
             problems += classify(browser, address)
-        browser.close()
     for problem in problems:
         print(problem, file=sys.stderr)
     print(f"{len(names)} pages, {len(problems)} problems; pictures in {PICTURES.relative_to(ROOT)}.")

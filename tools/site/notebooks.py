@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,12 +75,16 @@ def staged_notebook(text: str, path: str, links: Links, children: dict[str, str]
     return json.dumps(notebook, ensure_ascii=False)
 
 
-def glossary(root: Path, links: Links, target: str) -> str | None:
-    """Return the course's glossary as a page of its own: the cell of a chapter that begins with that heading."""
-    for chapter in chapters(root):
+def glossary(root: Path, course: Iterable[Chapter], links: Links, target: str) -> str:
+    """Return the course's glossary as a page of its own: the cell of a chapter that begins with that heading.
+
+    Raises:
+        StageError: no chapter has such a cell.
+    """
+    for chapter in course:
         cells: list[dict[str, Any]] = json.loads((root / chapter.path).read_text("utf-8"))["cells"]
         for cell in cells:
             source = "".join(cell["source"])
             if cell["cell_type"] == "markdown" and source.startswith("## Glossary"):
                 return links.moved(source.removeprefix("#"), chapter.path, target)
-    return None
+    raise StageError("No chapter has a cell that begins with '## Glossary'.")

@@ -58,10 +58,7 @@ def stage(root: Path, folder: Path, repository: Repository, classifier: Classifi
     _write(folder / ARTICLE, with_sources((folder / ARTICLE).read_text("utf-8"), *sources))
     for title in staged:
         _write(folder / _guide(title), links.moved(sections[title], "README.md", _guide(title)))
-    terms = glossary(root, links, GLOSSARY)
-    if terms is None:
-        raise StageError("No chapter has a cell that begins with '## Glossary'.")
-    _write(folder / GLOSSARY, terms)
+    _write(folder / GLOSSARY, glossary(root, course, links, GLOSSARY))
     for name, text in reference_pages(root).items():
         _write(folder / "reference" / f"{name}.rst", text)
     _write(folder / "runs-fragment.html", fragment(root / "runs"))
