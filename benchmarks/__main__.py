@@ -33,13 +33,11 @@ RESULTS = Path(__file__).parent / "results"
 def main(names: tuple[str, ...], data_dir: str, runs: str, rounds: int, max_wait: float, output: Path) -> None:
     """Measure NAMES (all but not_sure by default) against plain Keras, in turn, and write the results."""
     measure = functools.partial(alternate, rounds=rounds, max_wait=max_wait)
+    others = {"growth": functools.partial(growth, data_dir), "not_sure": functools.partial(not_sure, data_dir, runs)}
     for name in names or (*COMPARISONS, "growth"):
         about = {"machine": machine(), "versions": versions(), "load_before": round(busy_cores(), 2)}
-        if name == "growth":
-            write_json(output / "growth.json", {"rows": growth(data_dir), **about})
-            continue
-        if name == "not_sure":
-            write_json(output / "not_sure.json", {"rows": not_sure(data_dir, runs), **about})
+        if name in others:
+            write_json(output / f"{name}.json", {"rows": others[name](), **about})
             continue
         click.echo(f"{name}: {COMPARISONS[name].__doc__.splitlines()[0]}")
         rows = COMPARISONS[name](data_dir, measure)

@@ -8,7 +8,6 @@ one run is written every second. The cells of the page "Mistakes" are clicked on
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -36,6 +35,8 @@ MAX_MEGABYTES = 300  # of memory that the server may take
 TARGETS = {"first paint": 3.0, "click": 1.0, "one run in progress": 1.0}
 SECONDS_PER_EPOCH = 1.0  # of the run in progress
 TEST_IMAGES = 10_000  # of the run whose mistakes are looked at
+RUNS, REPEATS = 1000, 5  # at least so many runs; times that each action is measured
+MAX_WAIT = 300.0  # seconds to wait until the machine is quiet
 
 # Evaluated at every frame; Playwright's own waiting checks only twice a second.
 IS_VISIBLE = """([text, mark]) =>
@@ -44,21 +45,21 @@ IS_VISIBLE = """([text, mark]) =>
 CHART, CELL = "[class*=st-key-chart]{} .main-svg", '[data-testid="stDataFrame"] td'
 
 
-def measure(runs: int = 1000, repeats: int = 5, max_wait: float = 0.0) -> dict:
+def measure() -> dict:
     """Return the median and the slowest time of each action in seconds, with the number of runs and CPU cores.
 
-    It begins when the machine is quiet, but at the latest after ``max_wait`` seconds.
+    It begins when the machine is quiet, but at the latest after ``MAX_WAIT`` seconds.
     """
-    busy = wait_until_quiet(max_wait)
+    busy = wait_until_quiet(MAX_WAIT)
     load = os.getloadavg()[0]  # above the number of cores, other processes slow down the measurement
     with tempfile.TemporaryDirectory() as folder:
-        n = write_runs(Path(folder), runs)
+        n = write_runs(Path(folder), RUNS)
         with served(folder) as (address, server), chromium() as browser:
-            first = [first_paint(browser, address, n) for _ in range(repeats + 1)]
+            first = [first_paint(browser, address, n) for _ in range(REPEATS + 1)]
             page = browser.new_page(viewport={"width": 1440, "height": 1000})
-            clicks = time_clicks(page, address, n, repeats)
+            clicks = time_clicks(page, address, n, REPEATS)
             with run_in_progress(Path(folder)):
-                for name, seconds in time_clicks(page, address, n, repeats).items():
+                for name, seconds in time_clicks(page, address, n, REPEATS).items():
                     clicks[name.replace("click", "one run in progress")] = seconds
             memory = psutil.Process(server.pid).memory_info().rss
             time_cells(browser, clicks)
@@ -197,15 +198,10 @@ def summary(seconds: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--max_wait", type=float, default=300, help="seconds to wait until the machine is quiet")
-    parser.add_argument("--output", type=Path, default=RESULT, help="the file of the JSON")
-    options = parser.parse_args()
-    result = measure(options.runs, options.repeats, options.max_wait)
+    """Measure, print the result and keep it for the table in docs/speed.md."""
+    result = measure()
     print(json.dumps(result, indent=2))
-    write_json(options.output, result)
+    write_json(RESULT, result)
 
 
 if __name__ == "__main__":

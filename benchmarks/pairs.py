@@ -21,13 +21,18 @@ class Timed(NamedTuple):
     result: object
 
 
+def busy_cores() -> float:
+    """Return how many cores are busy on average over the next two seconds, in which this process sleeps."""
+    return sum(psutil.cpu_percent(LOOK_SECONDS, percpu=True)) / 100
+
+
 def alternate(
     sides: dict[str, Side],
     rounds: int,
     *,
     max_wait: float = 0.0,
     log: Callable[[str], None] = print,
-    load: Callable[[], float] | None = None,
+    load: Callable[[], float] = busy_cores,
 ) -> dict[str, dict[str, Any]]:
     """Run every side once a round, in an order that is reversed each time, so that drifts of the machine cancel.
 
@@ -43,10 +48,10 @@ def alternate(
     measured: dict[str, dict[str, Any]] = {name: {"seconds": [], "results": [], "load": []} for name in sides}
     for number in range(rounds):
         order = list(sides)[:: -1 if number % 2 else 1]
-        timed, loads = _round(sides, order, max_wait, load or busy_cores)
+        timed, loads = _round(sides, order, max_wait, load)
         if max_wait and max(loads.values()) > QUIET:
             log(f"  round {number + 1} began beside {max(loads.values()):.2f} busy cores and is repeated")
-            timed, loads = _round(sides, order, max_wait, load or busy_cores)
+            timed, loads = _round(sides, order, max_wait, load)
         for name in sides:
             measured[name]["seconds"].append(round(timed[name].seconds, 4))
             measured[name]["results"].append(timed[name].result)
@@ -73,11 +78,6 @@ def compare(slow: dict[str, Any], fast: dict[str, Any], count: int) -> dict[str,
         "seconds": {"plain": slow["seconds"], "ours": fast["seconds"]},
         "load": [max(pair) for pair in zip(slow["load"], fast["load"], strict=True)],
     }
-
-
-def busy_cores() -> float:
-    """Return how many cores are busy on average over the next two seconds, in which this process sleeps."""
-    return sum(psutil.cpu_percent(LOOK_SECONDS, percpu=True)) / 100
 
 
 def wait_until_quiet(max_wait: float, load: Callable[[], float] = busy_cores) -> float:

@@ -41,7 +41,7 @@ def best_train_batch(split: Split, n_classes: int, config: RunConfig) -> int:
     seconds = {}
     for size in TRAIN_BATCHES:
         base, _ = build_backbone(config)
-        model = build_full_model(base, build_top_classifier(base.output.shape[-1], n_classes, config), config)
+        model = with_new_head(base, n_classes, config)
         unfreeze_model_tail(base, config.n_unfreeze, config.batch_norm)
         compile_model(model, build_optimizer(config.optimizer_stage2, 1e-6, 0.0), config.label_smoothing)
         x, y = split.take(np.arange(size)).astype("float32"), np.eye(n_classes, dtype="float32")[split.labels[:size]]
@@ -51,6 +51,11 @@ def best_train_batch(split: Split, n_classes: int, config: RunConfig) -> int:
             model.train_on_batch(x, y)
         seconds[size] = (time.perf_counter() - started) / size
     return min(seconds, key=seconds.__getitem__)
+
+
+def with_new_head(base: keras.Model, n_classes: int, config: RunConfig) -> keras.Model:
+    """Return a backbone with a head that has not been trained, from pixels to probabilities."""
+    return build_full_model(base, build_top_classifier(base.output.shape[-1], n_classes, config), config)
 
 
 def train_head(head: keras.Model, train: tuple, validation: tuple, config: RunConfig, epochs: int) -> float:

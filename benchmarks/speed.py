@@ -29,7 +29,6 @@ from transfer_utils.models.networks import (
     build_backbone,
     build_compact_cnn,
     build_feature_extractor,
-    build_full_model,
     build_tail,
     build_top_classifier,
     build_trunk,
@@ -89,7 +88,7 @@ def stage2_epoch(data_dir: str, measure: Measure) -> Rows:
     views, epochs = preset(CLASSIC).views, preset(CLASSIC).epochs_stage2
     part = dataset.train.part(np.arange(EPOCH_IMAGES))
     base, _ = build_backbone(config)
-    network = build_full_model(base, build_top_classifier(1280, 10, config), config)
+    network = plain.with_new_head(base, 10, config)
     unfreeze_model_tail(base, config.n_unfreeze)
     layers, tail = split_at_freeze_boundary(base)
     tail_model = build_tail(tail, build_top_classifier(1280, 10, config))
@@ -131,7 +130,7 @@ def batch_norm(data_dir: str, measure: Measure) -> Rows:
     def mobilenet(faster: Callable) -> keras.Model:
         base, _ = build_backbone(config)
         unfreeze_model_tail(base, config.n_unfreeze, config.batch_norm)
-        return build_full_model(faster(base), build_top_classifier(base.output.shape[-1], 10, config), config)
+        return plain.with_new_head(faster(base), 10, config)
 
     def compact(faster: Callable) -> keras.Model:
         return faster(build_compact_cnn())
@@ -152,8 +151,7 @@ def batch_norm(data_dir: str, measure: Measure) -> Rows:
 def single_image(data_dir: str, measure: Measure) -> Rows:
     """One image at a time through the exported network, against four ways to ask the Keras model."""
     config = preset(CLASSIC, weights="random")
-    base, _ = build_backbone(config)
-    network = build_full_model(base, build_top_classifier(base.output.shape[-1], 10, config), config)
+    network = plain.with_new_head(build_backbone(config)[0], 10, config)
     exported = LiteRT(convert(network, 1))
     images = np.random.default_rng(0).integers(0, 256, (SINGLE_IMAGES, 1, 32, 32, 3), dtype=np.uint8)
     graph = tf.function(lambda image: network(image, training=False), autograph=False)
