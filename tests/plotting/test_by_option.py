@@ -1,8 +1,5 @@
-import pytest
-
 from tests.plotting.figures import lines_by_label, words
 from transfer_utils import plotting
-from transfer_utils.errors import UserError
 from transfer_utils.records import RunRecord
 
 SUMMARY = {
@@ -22,20 +19,6 @@ def test_label_efficiency_draws_means_in_order_and_the_range_of_the_draws_as_a_b
     for each in (figure, fewer):
         assert [tick.get_text() for tick in each.axes[0].get_xticklabels()] == ["5", "20"]
     assert "linear probe" in lines_by_label(plotting.plot_label_efficiency(SUMMARY, transfer="linear probe"))
-
-
-@pytest.mark.parametrize(
-    ("draw", "message"),
-    [
-        (lambda: plotting.plot_label_efficiency({}), "summary must hold"),
-        (lambda: plotting.plot_accuracy_by_setting({}, "depth", "title"), "accuracies must hold"),
-        (lambda: plotting.plot_size_and_time({96: (0.7, 0.6, 0.8)}, {}), r"same image sizes, .* got \[96\] and \[\]"),
-        (lambda: plotting.plot_option_effects({"Mixup": {}}), "effects must hold"),
-    ],
-)
-def test_missing_data_is_refused(draw, message):
-    with pytest.raises(UserError, match=message):
-        draw()
 
 
 def run_with(weights_from: str) -> RunRecord:

@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 
 from tests.plotting.figures import BASELINE, EMPTY, GAPS, OLD, TRANSFER, lines_by_label, words
 from transfer_utils import plotting
-from transfer_utils.errors import UserError
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.palette import MODEL_COLOURS
 
@@ -34,12 +33,6 @@ def test_a_dotted_line_marks_where_a_later_stage_begins():
     assert [boundaries(plotting.plot_curves(TRANSFER), panel) for panel in (0, 1)] == [[3.5], [3.5]]
     assert boundaries(plotting.plot_curves(BASELINE)) == []
     assert boundaries(plotting.plot_curves(GAPS)) == [2.5]  # the stage without epochs has no line
-
-
-def test_a_stage_with_lists_of_different_lengths_keeps_its_epochs_in_place():
-    record = RunRecord(curves={"stage1": {"accuracy": [0.5, 0.6], "loss": [1.0]}, "stage2": {"loss": [0.5]}})
-    loss, _ = curves_in(plotting.plot_curves(record), 1).values()
-    assert np.array_equal(loss, [1.0, math.nan, 0.5], equal_nan=True)
 
 
 @pytest.mark.parametrize(("record", "times"), [(EMPTY, 2), (OLD, 1), (GAPS, 2)], ids=["empty", "old log", "gaps"])
@@ -79,5 +72,3 @@ def test_fine_tunings_begin_at_epoch_0_and_differ_without_colour():
     assert first.get_xydata().tolist() == [[0, 0.8], [1, 0.85]]
     assert first.get_linestyle() != second.get_linestyle()
     assert lines["before fine-tuning"].get_ydata()[0] == 0.8
-    with pytest.raises(UserError, match="curves must hold at least one curve"):
-        plotting.plot_fine_tunings({})

@@ -1,10 +1,8 @@
 import numpy as np
-import pytest
 from matplotlib.figure import Figure
 
 from tests.plotting.figures import IMAGES, LABELS, NAMES, PROBABILITIES, VIEWS, words
 from transfer_utils import plotting
-from transfer_utils.errors import UserError
 
 
 def sheet_of(figure: Figure) -> np.ndarray:
@@ -40,35 +38,6 @@ def test_the_most_confident_mistake_comes_first():
     assert words(plotting.plot_mistakes(IMAGES, LABELS, np.eye(2)[LABELS], NAMES)) == ["No wrong answer"]
     doubted = words(plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES, NAMES, label="label", title="Doubtful"))
     assert "Doubtful" in doubted and "dog, 80 %\nlabel: cat" in doubted
-
-
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (IMAGES / 255, "images must have pixels in 0-255, got values from 0 to 1"),
-        (IMAGES / 127.5 - 1, "images must have pixels in 0-255, got values from -1 to 1"),
-        (IMAGES[..., :1], r"images must have shape \(n, height, width, 3\).*got \(4, 8, 8, 1\)"),
-        (IMAGES[0], r"images must have shape .*got \(8, 8, 3\)"),
-        (IMAGES[:0], r"hold at least one image, got \(0, 8, 8, 3\)"),
-    ],
-)
-def test_images_of_another_shape_or_value_range_are_refused(images, message):
-    with pytest.raises(UserError, match=message):
-        plotting.plot_class_grid(images, LABELS, NAMES)
-
-
-@pytest.mark.parametrize(
-    ("draw", "message"),
-    [
-        (lambda: plotting.plot_class_grid(IMAGES, LABELS[:1], NAMES), "labels must be as many as images, got 1 and 4"),
-        (lambda: plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES[:2], NAMES), "as many as images, got 2 and 4"),
-        (lambda: plotting.plot_augmented(IMAGES, VIEWS[:3]), "views must be as many as images, got 3 and 4"),
-        (lambda: plotting.plot_blends(VIEWS[:1], np.zeros((2, 2)), NAMES), "labels must be as many as blends, got 2"),
-    ],
-)
-def test_different_counts_are_refused(draw, message):
-    with pytest.raises(UserError, match=message):
-        draw()
 
 
 def test_blends_show_three_images_per_pair_and_the_largest_parts_of_the_label():

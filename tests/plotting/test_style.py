@@ -7,9 +7,23 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tests.plotting.figures import DRAW, EMPTY, GAPS, IMAGES, LABELS, OLD, TRANSFER, drawn_texts, png
+from tests.plotting.figures import (
+    DRAW,
+    EMPTY,
+    GAPS,
+    IMAGES,
+    LABELS,
+    NAMES,
+    OLD,
+    PROBABILITIES,
+    TRANSFER,
+    VIEWS,
+    drawn_texts,
+    png,
+)
 from transfer_utils import plotting
 from transfer_utils.errors import UserError
+from transfer_utils.plotting.interpret import plot_filters
 
 
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
@@ -55,6 +69,40 @@ def test_untrusted_names_are_drawn_as_one_short_line_of_text():
     png(figure)
     ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert ticks == ["\\$\\frac{1}\\$ and \\$", "<script>\\n\\x00", "a name that goes on…", ""]
+
+
+def grid(images=IMAGES, labels=LABELS):
+    return plotting.plot_class_grid(images, labels, NAMES)
+
+
+ONE_EACH = "matrix must have a row and a column"
+REFUSED = [
+    (lambda: plotting.plot_label_efficiency({}), "summary must hold"),
+    (lambda: plotting.plot_accuracy_by_setting({}, "depth", "title"), "accuracies must hold"),
+    (lambda: plotting.plot_size_and_time({96: (0.7, 0.6, 0.8)}, {}), r"same image sizes, .* got \[96\] and \[\]"),
+    (lambda: plotting.plot_option_effects({"Mixup": {}}), "effects must hold"),
+    (lambda: plotting.plot_fine_tunings({}), "curves must hold at least one curve"),
+    (lambda: plotting.plot_class_balance({}), "at least one split"),
+    (lambda: plotting.plot_confusion_matrix([[1, 2], [3, 4]], ["cat"]), ONE_EACH),
+    (lambda: plotting.plot_confusion_matrix([[1, 2]], NAMES), ONE_EACH),
+    (lambda: plotting.plot_confusion_matrix(np.zeros((0, 0)), []), ONE_EACH),
+    (lambda: plot_filters(np.zeros((3, 3, 1, 9))), r"kernel must have shape \(h, w, 3, n\), got \(3, 3, 1, 9\)"),
+    (lambda: grid(IMAGES / 255), "images must have pixels in 0-255, got values from 0 to 1"),
+    (lambda: grid(IMAGES / 127.5 - 1), "images must have pixels in 0-255, got values from -1 to 1"),
+    (lambda: grid(IMAGES[..., :1]), r"images must have shape \(n, height, width, 3\).*got \(4, 8, 8, 1\)"),
+    (lambda: grid(IMAGES[0]), r"images must have shape .*got \(8, 8, 3\)"),
+    (lambda: grid(IMAGES[:0]), r"hold at least one image, got \(0, 8, 8, 3\)"),
+    (lambda: grid(labels=LABELS[:1]), "labels must be as many as images, got 1 and 4"),
+    (lambda: plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES[:2], NAMES), "as many as images, got 2 and 4"),
+    (lambda: plotting.plot_augmented(IMAGES, VIEWS[:3]), "views must be as many as images, got 3 and 4"),
+    (lambda: plotting.plot_blends(VIEWS[:1], np.zeros((2, 2)), NAMES), "labels must be as many as blends, got 2"),
+]
+
+
+@pytest.mark.parametrize(("draw", "message"), REFUSED)
+def test_wrong_arguments_are_refused(draw, message):
+    with pytest.raises(UserError, match=message):
+        draw()
 
 
 class TestSaveFigure:
