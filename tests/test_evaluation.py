@@ -47,11 +47,6 @@ class TestWilson:
     def test_it_reproduces_the_examples_of_newcombe_1998(self, correct, n, low, high):
         assert wilson_interval(correct, n) == pytest.approx((low, high), abs=5e-5)
 
-    @pytest.mark.parametrize(("correct", "n"), [(0, 0), (-1, 5), (6, 5)])
-    def test_impossible_counts_are_rejected(self, correct, n):
-        with pytest.raises(UserError, match=r"must be .*, got"):
-            wilson_interval(correct, n)
-
 
 class TestEvaluate:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.1, 0.8, 0.1], [0.25, 0.7, 0.05]], np.float32)
@@ -100,47 +95,49 @@ class TestEvaluate:
 VALID = {"probabilities": np.full((3, 2), 0.5), "labels": np.array([0, 1, 1]), "class_names": "ab"}
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"labels": np.array([0, 1, 7])}, "labels must be between 0 and 1, got 7 at position 2"),
-        ({"labels": np.array([0, -1, 1])}, "labels must be between 0 and 1, got -1 at position 1"),
-        ({"labels": np.array([0, 1])}, "probabilities and labels must have the same length, got 3 and 2"),
-        ({"labels": np.array([0.0, 1.0, 1.0])}, "labels must be integers, got float64"),
-        ({"labels": np.eye(2)[[0, 1, 1]]}, r"labels must have shape \(n,\), got \(3, 2\)"),
-        ({"labels": np.array([], int), "probabilities": np.zeros((0, 2))}, "labels must have at least one image"),
-        ({"probabilities": np.array([[0.5, 0.5], [np.nan, 1], [1, 0]])}, "got NaN in row 1"),
-        (
-            {"probabilities": np.array([[0.5, 0.5], [0.9, 0.9], [1, 0]])},
-            "got row 1 with smallest value 0.9 and sum 1.8",
-        ),
-        ({"probabilities": np.array([[0.5, 0.5], [1, 0], [-1, 2]])}, "got row 2 with smallest value -1 and sum 1"),
-        ({"probabilities": np.array([[0.5, 0.5], [np.inf, 0], [1, 0]])}, "got row 1 with smallest value 0 and sum inf"),
-        ({"probabilities": np.full(3, 0.5)}, r"probabilities must have shape \(n, classes\), got \(3,\)"),
-        ({"class_names": "abc"}, "class_names must have 2 names, one per class, got 3"),
-    ],
-)
+def evaluated(**change):
+    return lambda: evaluate(**VALID | change)
+
+
+DIFFERENT = "correct_a and correct_b must have the same length, got 2 and 1"
+REFUSED = [
+    (evaluated(labels=np.array([0, 1, 7])), "labels must be between 0 and 1, got 7 at position 2"),
+    (evaluated(labels=np.array([0, -1, 1])), "labels must be between 0 and 1, got -1 at position 1"),
+    (evaluated(labels=np.array([0, 1])), "probabilities and labels must have the same length, got 3 and 2"),
+    (evaluated(labels=np.array([0.0, 1.0, 1.0])), "labels must be integers, got float64"),
+    (evaluated(labels=np.eye(2)[[0, 1, 1]]), r"labels must have shape \(n,\), got \(3, 2\)"),
+    (evaluated(labels=np.array([], int), probabilities=np.zeros((0, 2))), "labels must have at least one image"),
+    (evaluated(probabilities=np.array([[0.5, 0.5], [np.nan, 1], [1, 0]])), "got NaN in row 1"),
+    (evaluated(probabilities=np.array([[0.5, 0.5], [0.9, 0.9], [1, 0]])), "row 1 with smallest value 0.9 and sum 1.8"),
+    (evaluated(probabilities=np.array([[0.5, 0.5], [1, 0], [-1, 2]])), "got row 2 with smallest value -1 and sum 1"),
+    (evaluated(probabilities=np.array([[0.5, 0.5], [np.inf, 0], [1, 0]])), "row 1 with smallest value 0 and sum inf"),
+    (evaluated(probabilities=np.full(3, 0.5)), r"probabilities must have shape \(n, classes\), got \(3,\)"),
+    (evaluated(class_names="abc"), "class_names must have 2 names, one per class, got 3"),
+    (lambda: confusion_matrix([0, 1], [0, 9], 2), "predicted must be between 0 and 1, got 9"),
+    (lambda: confusion_matrix([0, 1], [0], 2), "predicted and labels must have the same length, got 1 and 2"),
+    (lambda: wilson_interval(0, 0), "must be .*, got 0"),
+    (lambda: wilson_interval(-1, 5), "must be .*, got -1"),
+    (lambda: wilson_interval(6, 5), "must be .*, got 6"),
+    (lambda: calibration(VALID["probabilities"], VALID["labels"], bins=0), "bins must be at least 1, got 0"),
+    *((lambda t=t: apply_temperature([[1, 0]], t), "must be positive and finite") for t in (0, -1, np.nan, np.inf)),
+    *((lambda test=test: test([True, False], [True]), DIFFERENT) for test in (mcnemar, difference_interval)),
+    *((lambda test=test: test([], []), "at least one image") for test in (mcnemar, difference_interval)),
+    (lambda: summarise_seeds([]), "values must"),
+    (lambda: summarise_seeds([0.5, np.nan]), "values must"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSED)
 @pytest.mark.fault(17)
-def test_wrong_arguments_are_rejected_with_name_and_value(change, message):
+def test_wrong_arguments_are_rejected_with_name_and_value(call, message):
     with pytest.raises(UserError, match=message):
-        evaluate(**{**VALID, **change})
+        call()
 
 
 class TestConfusionMatrix:
     def test_rows_are_true_and_columns_predicted_including_absent_classes(self):
         matrix = confusion_matrix(np.array([0, 0, 2]), np.array([0, 2, 2]), 4)
         assert matrix.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-
-    @pytest.mark.parametrize(
-        ("predicted", "message"),
-        [
-            ([0, 9], "predicted must be between 0 and 1, got 9"),
-            ([0], "predicted and labels must have the same length, got 1 and 2"),
-        ],
-    )
-    def test_wrong_predictions_are_rejected(self, predicted, message):
-        with pytest.raises(UserError, match=message):
-            confusion_matrix(np.array([0, 1]), np.array(predicted), 2)
 
 
 class TestCalibration:
@@ -161,8 +158,6 @@ class TestCalibration:
         assert calibration(np.array([[0.5, 0.5]]), np.array([0]), bins=2)["count"] == [1, 0], "the lower bin"
         assert calibration(np.eye(3), np.arange(3))["ece"] == 0
         assert calibration(np.eye(2), np.array([1, 0]))["ece"] == 1
-        with pytest.raises(UserError, match="bins must be at least 1, got 0"):
-            calibration(VALID["probabilities"], VALID["labels"], bins=0)
 
     @settings(max_examples=30)
     @given(predictions(), st.integers(1, 40))
@@ -197,11 +192,6 @@ class TestTemperature:
         with np.errstate(all="raise"):
             assert 0 < apply_temperature(np.eye(2, dtype=np.float32), 2.0)[0, 1] < 1e-18
 
-    @pytest.mark.parametrize("temperature", [0, -1, np.nan, np.inf])
-    def test_an_invalid_temperature_is_rejected(self, temperature):
-        with pytest.raises(UserError, match="temperature must be positive and finite"):
-            apply_temperature([[0.8, 0.2]], temperature)
-
 
 class TestPairs:
     # Complete response before and after consolidation therapy (Cavo et al. 2012), the example in
@@ -226,13 +216,6 @@ class TestPairs:
         assert (here.mean, here.low) == pytest.approx((-there.mean, -there.high))
         assert mcnemar(a, b)["p_value"] == pytest.approx(mcnemar(b, a)["p_value"])
 
-    @pytest.mark.parametrize("compare", [mcnemar, difference_interval])
-    def test_unequal_or_empty_arrays_are_rejected(self, compare):
-        with pytest.raises(UserError, match="correct_a and correct_b must have the same length, got 2 and 1"):
-            compare(np.array([True, False]), np.array([True]))
-        with pytest.raises(UserError, match="at least one image"):
-            compare(np.array([], bool), np.array([], bool))
-
 
 class TestSeeds:
     def test_three_runs_have_a_student_t_interval(self):
@@ -244,8 +227,3 @@ class TestSeeds:
     def test_one_run_has_no_interval_and_equal_runs_have_one_of_width_0(self):
         assert summarise_seeds([0.9]) == {"mean": 0.9, "std": None, "low": None, "high": None, "n": 1}
         assert summarise_seeds([0.5, 0.5]) == {"mean": 0.5, "std": 0.0, "low": 0.5, "high": 0.5, "n": 2}
-
-    @pytest.mark.parametrize("values", [[], [0.5, np.nan]])
-    def test_values_without_a_mean_are_rejected(self, values):
-        with pytest.raises(UserError, match="values must"):
-            summarise_seeds(values)

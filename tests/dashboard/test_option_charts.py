@@ -46,12 +46,13 @@ def test_parallel_coordinates_show_the_options_that_differ_and_the_accuracy(view
 def test_the_time_of_a_group_is_that_of_its_phases_and_the_rest():
     table = {"total": 100.0, "features": 20.0, "stage1": 10.0, "stage2": 60.0}
     tables = [table, {**table, "features": 40.0, "total": 120.0, "reading": 0.0}, {"total": 50.0, "baseline": 50.0}]
+    tables.insert(0, {"total": None})
     rows = [Row(str(n), Run(RunRecord(timing_sec=timing), Path())) for n, timing in enumerate(tables)]
-    figure = option_charts.phases([RunGroup("transfer", rows[:2]), RunGroup("scratch", rows[2:])])
+    figure = option_charts.phases([RunGroup("transfer", rows[:3]), RunGroup("scratch", rows[3:])])
     assert {trace.name: trace.x for trace in figure.data} == {
         "features": (30, 0), "stage 1": (10, 0), "stage 2": (60, 0), "training from scratch": (0, 50), "other": (10, 0),
     }  # fmt: skip
-    assert option_charts.phases([RunGroup("none", [Row("none", Run(RunRecord(), Path()))])]) is None
+    assert option_charts.phases([RunGroup("none", rows[:1])]) is None
 
 
 def test_an_error_bar_ends_at_what_is_possible():

@@ -161,13 +161,6 @@ def test_the_newest_completed_run_of_a_configuration_is_found():
     first, second = run_of(config, preset="none", data_dir=""), run_of(config, 2, output_dir="there")
     assert find_run(config, [first, second, other, failed]) is second
     assert find_run(config, [other, failed]) is None
-
-
-def test_an_option_that_an_older_record_lacks_has_its_default():
-    old = run_of(preset("cifar10"))
-    del old.record.config["mixup_alpha"]
-    assert find_run(preset("cifar10"), [old]) is old
-    assert find_run(preset("cifar10", mixup_alpha=0.3), [old]) is None
     assert find_run(preset("none"), [Run(RunRecord(), Path("log.json"))]) is None, "a log without options"
 
 

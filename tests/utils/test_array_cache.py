@@ -54,20 +54,6 @@ def test_a_missing_note_is_not_reported_as_damage(tmp_path, recwarn):
 
 
 @pytest.mark.fault(5)
-def test_a_failed_build_raises_and_leaves_the_previous_array(tmp_path):
-    def full_disk():
-        yield ROWS
-        raise OSError(28, "No space left on device")
-
-    open_array(tmp_path / "a.npy", chunks, note)
-    content = (tmp_path / "a.npy").read_bytes()
-    (tmp_path / "a.json").unlink()
-    with pytest.raises(OSError, match="No space left"):
-        open_array(tmp_path / "a.npy", full_disk, note)
-    assert (tmp_path / "a.npy").read_bytes() == content
-
-
-@pytest.mark.fault(5)
 @pytest.mark.parametrize(
     ("needed", "free", "reserve", "message"),
     [
