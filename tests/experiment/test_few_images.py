@@ -23,9 +23,15 @@ def test_of_many_images_some_from_all_parts_are_used(monkeypatch):
     rng = np.random.default_rng(0)
     labels = [np.eye(2)[np.arange(n) % 2] for n in (90, 11)]
     features = [rng.normal(size=(len(y), 4)).astype("float16") for y in labels]
+    features[1][:, 0] = 9
+    used, cross_validate = [], few_images.cross_validate_head
+    monkeypatch.setattr(
+        few_images, "cross_validate_head", lambda x, *rest, **dealt: used.append(x) or cross_validate(x, *rest, **dealt)
+    )
     session = SimpleNamespace(config=preset("none"), record=RunRecord())
     record_cross_validation(features, labels, session)
     found = session.record.cross_validation
+    assert len(used[0]) == 40 and (used[0][:, 0] == 9).sum() == 4, "as many as the share of the second part"
     assert (found["images"], found["folds"], found["repeats"]) == (40, 5, 3)
     assert found["low"] <= found["accuracy"] <= found["high"]
 
