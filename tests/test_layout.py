@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "transfer_utils"
 READERS = ("results", "report", "plotting", "studies", "dashboard")
 COMPUTING = ("data", "models", "features", "training", "experiment", "predict", "interpret")
-ASKS_A_MODEL = PACKAGE / "dashboard" / "pages" / "try_it.py"
+ASKS_A_MODEL = PACKAGE / "dashboard" / "answers.py"
 
 
 def modules_imported(path: Path) -> set[str]:

@@ -190,6 +190,11 @@ def test_grad_cam_shows_where_the_model_of_the_run_looked(model_run, tmp_path, d
     button(app, "Show where the network looked").click().run()
     assert not app.exception and not app.warning and len(app.image) == 2
     assert any("the model predicts <b>red</b>" in text.value for text in app.text)
+    (tmp_path / "one" / "model.keras").write_bytes(b"no model")
+    app = draw(tmp_path, "Mistakes", run="one", picture="2")
+    button(app, "Show where the network looked").click().run()
+    assert not app.exception and [box.value for box in app.warning] == ["The thumbnail could not be classified:"]
+    assert not any(str(tmp_path) in text.value for text in app.text)
 
 
 def test_pictures_of_a_collection_have_the_names_that_they_came_with(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from tests.dashboard.charts import figures
 from tests.dashboard.conftest import SCRIPT
 from transfer_utils.dashboard import store
-from transfer_utils.dashboard.pages.try_it import _enlarged, explained_prediction, model_file, overlay
+from transfer_utils.dashboard.answers import _enlarged, explained_prediction, model_file, overlay
 from transfer_utils.errors import UserError
 from transfer_utils.records import RunRecord, read_record
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.groups import RunGroup, group_by, group_by_configuration
-from transfer_utils.results.table import Row
+from transfer_utils.results.table import Row, differing
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 SEEDS = "configuration (mean over seeds)"
@@ -16,6 +16,11 @@ LATEX_NOTE = "% needs \\usepackage{booktabs}\n"
 def grouped(rows: list[Row], by: list[str]) -> list[RunGroup]:
     """Return the groups of runs that agree in these options, or, with ``SEEDS`` among them, in all but the seed."""
     return group_by_configuration(rows) if SEEDS in by else group_by(rows, *by)
+
+
+def grouping_options(rows: list[Row]) -> list[str]:
+    """Return what rows can be grouped by: ``SEEDS``, and the options in which they differ."""
+    return [SEEDS, *(name for name in differing(rows) if name != "seed")]
 
 
 def group_frame(groups: list[RunGroup]) -> pd.DataFrame:

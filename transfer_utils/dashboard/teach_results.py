@@ -11,8 +11,10 @@ import streamlit as st
 
 from transfer_utils.collection import MIN_PICTURES, Collection
 from transfer_utils.dashboard import style
-from transfer_utils.dashboard.pages.try_it import model_file, run_file, show_answer
+from transfer_utils.dashboard.answers import model_file, run_file, show_answer
+from transfer_utils.dashboard.parts import interval_note, show_block, show_metric
 from transfer_utils.dashboard.store import View, newest_first
+from transfer_utils.evaluation import Estimate
 from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import percent, points
 from transfer_utils.results.table import Row
@@ -63,8 +65,7 @@ def draw(collection: Collection, rows: list[Row], busy: bool) -> None:
 def _draw_accuracy(measured: Measurement) -> None:
     with st.container(key="numbers"):
         accuracy, guessing, pictures, mistakes = st.columns(4)
-    interval = f"95 %: {100 * measured.low:.1f}–{100 * measured.high:.1f}"
-    accuracy.metric("Right answers", percent(measured.accuracy), interval, delta_color="off", delta_arrow="off")
+    show_metric(accuracy, "Right answers", percent(measured.accuracy), interval_note(measured.low, measured.high))
     guessing.metric("By guessing", percent(measured.guessing))
     pictures.metric("Pictures", f"{measured.n:,}")
     mistakes.metric("Misclassified", f"{len(measured.mistakes):,}")
@@ -118,9 +119,9 @@ def measured_verdict(measured: Measurement) -> str:
     """Say in a sentence what twice the pictures brought."""
     if measured.gain is None or measured.gain_low is None or measured.gain_high is None:
         return "There are too few pictures for a curve."
-    gained = points(100 * measured.gain)
-    interval = f"95 %: {100 * measured.gain_low:+.1f} to {100 * measured.gain_high:+.1f}".replace("-", "−")
-    start = f"From half of the pictures to all of them, the accuracy changed by {gained} ({interval}). "
+    gain, low, high = (100 * value for value in (measured.gain, measured.gain_low, measured.gain_high))
+    gained = points(Estimate(gain, low, high, measured.different))
+    start = f"From half of the pictures to all of them, the accuracy changed by {gained}, with its 95 % interval. "
     if measured.gain_low > 0:
         return start + "It is still rising: more pictures of the same kind should help."
     return start + "No clear gain: more pictures like these will help little; different ones may help more."
@@ -194,7 +195,7 @@ def _draw_downloads(row: Row) -> None:
         _offer("Record", (row.run.folder / RECORD_NAME).read_bytes(), RECORD_NAME)
     if row.record.command:
         st.caption("The same, without the dashboard:")
-        st.code(as_text(row.record.command, 2000), language=None, wrap_lines=True)
+        show_block(row.record.command)
 
 
 def _offer(label: str, content: str | bytes, name: str) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from transfer_utils.dashboard import curve_charts, option_charts, state, style
 from transfer_utils.dashboard.curve_charts import Line
-from transfer_utils.dashboard.run_tables import SEEDS, grouped
+from transfer_utils.dashboard.run_tables import grouped, grouping_options
 from transfer_utils.dashboard.store import View
 from transfer_utils.results.curves import mean_history
 from transfer_utils.results.groups import RunGroup
@@ -62,7 +62,7 @@ def _pick_runs(view: View) -> list[Row]:
 
 def _group(rows: list[Row]) -> tuple[list[RunGroup], str]:
     """Draw the controls; return the runs of each line, and ``epoch`` or ``time``."""
-    options = [SEEDS, *(name for name in differing(rows) if name != "seed")]
+    options = grouping_options(rows)
     left, right = st.columns([1, 1])
     by = left.multiselect("One line for each", options, placeholder="run", **state.kept("group", [], options))
     against = state.choice(right, "Against", ["epoch", "time"], "against")

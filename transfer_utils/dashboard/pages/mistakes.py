@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from transfer_utils.dashboard import gallery, result_charts, state, style
+from transfer_utils.dashboard import answers, gallery, result_charts, state, style
 from transfer_utils.dashboard.gallery import Tile
-from transfer_utils.dashboard.pages import try_it
 from transfer_utils.dashboard.pages.one_run import choose_run
+from transfer_utils.dashboard.parts import show_block
 from transfer_utils.dashboard.store import View
 from transfer_utils.dashboard.tested import Tested, keeps_predictions, read_tested
-from transfer_utils.errors import UserError
 from transfer_utils.records import UnreadableRecord
 from transfer_utils.results.formatting import percent
 from transfer_utils.results.progress import UNFINISHED, repeat_command
@@ -84,7 +83,7 @@ def _read(row: Row) -> Tested | None:
     )
     if command := repeat_command(row):
         st.caption("To look at its mistakes, make the run again:")
-        st.code(as_text(command, 5000), language=None, wrap_lines=True)
+        show_block(command)
     counts = result_charts.confusion_counts(row.record)
     if counts is not None:
         names = result_charts.class_labels(row.record, len(counts))
@@ -176,7 +175,7 @@ def _describe_thumbnails(tested: Tested) -> None:
     kept, total = len(tested.thumbnails), len(tested.predictions)
     if not kept:
         st.caption("This run has no thumbnails of its images. To have them, make the run again:")
-        st.code(as_text(repeat_command(tested.row), 5000), language=None, wrap_lines=True)
+        show_block(repeat_command(tested.row))
     elif kept < total:
         st.caption(
             f"There are thumbnails of {kept:,} of the {total:,} test images: the most confident mistakes first, then "
@@ -196,8 +195,8 @@ def _look_closely(tested: Tested, at: int) -> None:
     with right:
         st.text(tested.name(at))
         st.text(f"True class: {tested.true(at)}. Predicted: {tested.predicted(at)}.")
-        style.show_chart(try_it.bars(best[:TOP]), "mistake", "The most probable classes")
-    model = try_it.model_file(tested.row)
+        style.show_chart(answers.bars(best[:TOP]), "mistake", "The most probable classes")
+    model = answers.model_file(tested.row)
     if not model or not content:
         missing = "a thumbnail of it" if model else "the saved model"
         st.caption(f"Grad-CAM would show where the network looked, but this run has not kept {missing}.")
@@ -207,12 +206,8 @@ def _look_closely(tested: Tested, at: int) -> None:
 
 def _explain(row: Row, model: Path, content: bytes) -> None:
     """Show Grad-CAM for a thumbnail, and what the model predicts for it."""
-    try:
-        with st.spinner("Loading the model and asking it …"):
-            prediction = try_it.explained_prediction(row, model, content)
-    except UserError as error:
-        st.warning("The model could not classify the thumbnail:", icon=":material/broken_image:")
-        st.text(as_text(str(error).replace(str(model), model.name), 1000, lines=True))
+    prediction = answers.ask(row, model, content, "thumbnail")
+    if prediction is None:
         return
     left, right = st.columns(2)
     left.image(prediction.image, caption="The thumbnail", width="stretch")

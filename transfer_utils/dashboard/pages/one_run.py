@@ -11,6 +11,7 @@ import streamlit as st
 
 from transfer_utils.dashboard import curve_charts, live, result_charts, state, style
 from transfer_utils.dashboard.curve_charts import Line
+from transfer_utils.dashboard.parts import interval_note, show_block, show_metric
 from transfer_utils.dashboard.store import View
 from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import bounded, duration, percent
@@ -78,7 +79,7 @@ def _draw_summary(row: Row) -> None:
         st.badge(row.status, color=STATUS_COLOURS[row.status])
         st.text(" · ".join(text for text in (row.network, row.dataset, row.created) if text != MISSING))
     if record.error:
-        st.code(as_text(record.error, 5000, lines=True), language=None, wrap_lines=True)
+        show_block(record.error, lines=True)
     if row.status == "running":
         live.draw([row], names=False)
     elif row.status in UNFINISHED:
@@ -86,11 +87,11 @@ def _draw_summary(row: Row) -> None:
     validation, test, time_column, size_column = st.container(key="numbers").columns(4)
     for column, label, split in ((validation, "Validation accuracy", "val"), (test, "Test accuracy", "test")):
         accuracy, low, high = (record.metrics.get(name) for name in bounded(f"{split}_end2end"))
-        note = f"95 %: {100 * low:.1f}–{100 * high:.1f}" if low is not None and high is not None else None
+        note = interval_note(low, high) if low is not None and high is not None else None
         if split == "val" and accuracy is None and row.status in UNFINISHED:
             accuracy = progress(row).val_accuracy
             note = None if accuracy is None else "of the last epoch"
-        column.metric(label, percent(accuracy), note, delta_color="off", delta_arrow="off")
+        show_metric(column, label, percent(accuracy), note)
     time_column.metric("Time", duration(row.seconds))
     parameters = finite_number(record.network.get("parameters"))
     size_column.metric("Parameters", MISSING if parameters is None else f"{parameters:,.0f}")
@@ -114,7 +115,7 @@ def _draw_command(row: Row) -> None:
     if resume and row.status != "running":
         st.caption("This command resumes it; no finished epoch is lost:")
     if command:
-        st.code(as_text(command, 5000), language=None, wrap_lines=True)
+        show_block(command)
 
 
 def _draw_curves(row: Row) -> None:

@@ -9,14 +9,15 @@ import pandas as pd
 import streamlit as st
 
 from transfer_utils.dashboard import live, state, style
-from transfer_utils.dashboard.run_tables import SEEDS, as_csv, as_latex, group_frame, grouped
+from transfer_utils.dashboard.parts import show_metric
+from transfer_utils.dashboard.run_tables import as_csv, as_latex, group_frame, grouped, grouping_options
 from transfer_utils.dashboard.store import View, newest_first
 from transfer_utils.records import STATUSES
 from transfer_utils.results.formatting import percent
 from transfer_utils.results.groups import Best, RunGroup, best_configurations, dataset_order
 from transfer_utils.results.progress import UNFINISHED, epochs_text, progress
 from transfer_utils.results.search import parse_search
-from transfer_utils.results.table import STOPPED, Row, differing
+from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.text import MISSING, as_text, counted
 
 FIRST_COMMAND = "transfer-utils compare --preset offline"
@@ -81,7 +82,7 @@ def _describe_best(best: Best, place: int, name_dataset: bool) -> None:
     for column, label, metric in ((validation, "Validation", "val_end2end"), (test, "Test", "test_end2end")):
         deviation = group.deviation(metric)
         spread = group.size if deviation is None else f"± {100 * deviation:.1f}, {group.size}"
-        column.metric(label, percent(group.mean(metric)), spread, delta_color="off", delta_arrow="off")
+        show_metric(column, label, percent(group.mean(metric)), spread)
     names = [row.name for row in group.rows]
     label, hint = ("See run", names[0]) if len(names) == 1 else ("See runs", f"Compare its {group.size}")
     opening.button(label, key=f"open best {place}", on_click=_open_best, args=(names,), help=hint)
@@ -115,7 +116,7 @@ def _filter(rows: list[Row]) -> tuple[list[Row], list[str]]:
         for row in rows
         if (not statuses or row.status in statuses) and (not datasets or row.dataset in datasets) and query.matches(row)
     ]
-    options = [SEEDS, *(name for name in differing(matching) if name != "seed")]
+    options = grouping_options(matching)
     grouping = group.multiselect("One row for each", options, placeholder="run", **state.kept("rows", [], options))
     return ORDERS[by](matching), grouping
 

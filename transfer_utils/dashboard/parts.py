@@ -1,0 +1,27 @@
+"""Small parts that several pages draw in the same way: a block of a record's text, a number with a note below it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from transfer_utils.utils.text import as_text
+
+MAX_BLOCK = 5000  # characters
+
+
+def show_block(value: Any, lines: bool = False) -> None:
+    """Show a command or an error of a record as a block that can be copied; ``lines`` keeps its line ends."""
+    st.code(as_text(value, MAX_BLOCK, lines=lines), language=None, wrap_lines=True)
+
+
+def show_metric(column: DeltaGenerator, label: str, value: str, note: Any = None) -> None:
+    """Show a number with a grey note below it, which Streamlit would colour and give an arrow as a change."""
+    column.metric(label, value, note, delta_color="off", delta_arrow="off")
+
+
+def interval_note(low: float, high: float) -> str:
+    """Return the 95 % interval of a fraction as the note below it: ``95 %: 84.4–85.8``."""
+    return f"95 %: {100 * low:.1f}–{100 * high:.1f}"
