@@ -16,6 +16,7 @@ from rich import filesize
 
 MISSING = "–"
 MAX_LENGTH = 200  # characters of one value; a longer one would fill the page
+MAX_LABEL_LINES = 4
 
 
 def as_text(value: Any, max_length: int = MAX_LENGTH, lines: bool = False) -> str:
@@ -41,16 +42,16 @@ def as_label(value: Any, max_length: int = 60) -> str:
     return html.escape(as_text(value, max_length), quote=False)
 
 
-def as_label_lines(parts: str, width: int = 30, max_lines: int = 4) -> str:
-    """Return text whose parts are joined by `` · `` as a few lines of a Plotly label."""
+def as_label_lines(parts: str, width: int = 30) -> str:
+    """Return text whose parts are joined by `` · `` as lines of a Plotly label, at most ``MAX_LABEL_LINES``."""
     lines = [""]
     for part in parts.split(" · "):
         if lines[-1] and len(lines[-1]) + len(part) > width:
             lines.append(part)
         else:
             lines[-1] += f" · {part}" if lines[-1] else part
-    shown = [as_label(line, width + 4) for line in lines[:max_lines]]
-    return "<br>".join(shown) + (" …" if len(lines) > max_lines else "")
+    shown = [as_label(line, width + 4) for line in lines[:MAX_LABEL_LINES]]
+    return "<br>".join(shown) + (" …" if len(lines) > MAX_LABEL_LINES else "")
 
 
 def finite_number(value: Any) -> float | None:
