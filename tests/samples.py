@@ -111,6 +111,15 @@ def write_run(folder: Path, options: dict[str, Any], status: str, index: int) ->
     return folder / RECORD_NAME
 
 
+def set_accuracy(record: RunRecord, accuracy: float, n: int, *splits: str) -> None:
+    """Set the accuracy on splits of ``n`` images with its interval; on the test split the first images are the hits."""
+    low, high = wilson_interval(round(accuracy * n), n)
+    for split in splits:
+        record.metrics |= {f"{split}_end2end": accuracy, f"{split}_low": low, f"{split}_high": high}
+    if "test" in splits:
+        record.test_correct = pack_bits(np.arange(n) < round(accuracy * n))
+
+
 def cifar10(config: RunConfig) -> dict[str, Any]:
     """Return the dataset of a record."""
     return {
@@ -190,8 +199,6 @@ def _add_results(record: RunRecord, accuracy: float, random: np.random.Generator
     matrix = _confusion(accuracy, random)
     correct = int(np.trace(matrix))
     validated = round(accuracy * N_VALIDATION)
-    test_low, test_high = wilson_interval(correct, N_TEST)
-    val_low, val_high = wilson_interval(validated, N_VALIDATION)
     record.confusion_matrix = matrix.tolist()
     columns, rows, right = matrix.sum(0), matrix.sum(1), np.diag(matrix)
     precision, recall = right / np.maximum(columns, 1), right / rows
@@ -214,15 +221,11 @@ def _add_results(record: RunRecord, accuracy: float, random: np.random.Generator
             "mce": 0.09,
         }
     )
+    set_accuracy(record, validated / N_VALIDATION, N_VALIDATION, "val")
+    set_accuracy(record, correct / N_TEST, N_TEST, "test")
     record.test_correct = pack_bits(random.random(N_TEST) < correct / N_TEST)
-    record.metrics = {
-        "val_end2end": validated / N_VALIDATION,
-        "val_low": val_low,
-        "val_high": val_high,
+    record.metrics |= {
         "val_loss": float(-np.log(accuracy) * 1.7 + 0.22),
-        "test_end2end": correct / N_TEST,
-        "test_low": test_low,
-        "test_high": test_high,
         "test_loss": float(-np.log(accuracy) * 1.7 + 0.24),
         "test_ece": 0.041,
         "val_tta": min(validated / N_VALIDATION + 0.009, 1) if record.config["tta"] else None,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from tests.tiny import split
 from transfer_utils import features
 from transfer_utils.data.augment import training_view
 from transfer_utils.data.dataset import Split
@@ -44,11 +45,6 @@ def mean_colour(images: np.ndarray) -> np.ndarray:
 
 def never():
     raise AssertionError("the engine was built although the cache is complete")
-
-
-def split(seed: int = 0) -> Split:
-    images = np.random.default_rng(seed).integers(0, 256, (N, 32, 32, 3), dtype=np.uint8)
-    return Split(images, np.arange(N) % 2, np.arange(N))
 
 
 def extractor(**options) -> keras.Model:

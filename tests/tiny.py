@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from transfer_utils.config import RunConfig, preset
+from transfer_utils.data.dataset import Split
 
 SIDE = 32
 PER_CLASS = {"train": 20, "validation": 5, "test": 5}
@@ -50,6 +51,12 @@ def image_folder() -> str:
                 pixels = light[..., None] + rng.normal(0, 25, (SIDE, SIDE, 3)) + rng.uniform(-40, 40, 3)
                 Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(folder / f"{number}.png")
     return str(CACHES / "shapes")
+
+
+def split(seed: int = 0, n: int = 40, side: int = SIDE) -> Split:
+    """Return random pictures, of two classes in turn."""
+    images = np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), np.uint8)
+    return Split(images, np.arange(n) % 2, np.arange(n))
 
 
 def backbone(input_shape: tuple[int, int, int] = (SIDE, SIDE, 3), **ignored):

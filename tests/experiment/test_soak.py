@@ -15,7 +15,6 @@ from PIL import Image
 
 from tests import tiny
 from transfer_utils.config import RunConfig
-from transfer_utils.data.dataset import Split
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor, build_full_model, build_top_classifier
@@ -101,8 +100,7 @@ def peak(step: Callable[[], object]) -> float:
 
 
 def extract(n: int, config: RunConfig, base: keras.Model) -> None:
-    images = np.random.default_rng(n).integers(0, 256, (n, config.stored_size, config.stored_size, 3), np.uint8)
-    extract_features(build_feature_extractor(config, base), Split(images, np.arange(n) % 2, np.arange(n)), config)
+    extract_features(build_feature_extractor(config, base), tiny.split(n, n, config.stored_size), config)
 
 
 def extract_naively(n: int, config: RunConfig, base: keras.Model) -> None:

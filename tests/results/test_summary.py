@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.samples import set_accuracy
 from transfer_utils.config import preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import difference_interval, wilson_interval
-from transfer_utils.records import Run, RunRecord, pack_bits
+from transfer_utils.records import Run, RunRecord
 from transfer_utils.results.summary import Configuration, collect, difference
 from transfer_utils.studies.spec import Study, StudyGroup
 
@@ -20,16 +21,12 @@ STUDY = Study(preset="cifar10", groups=[StudyGroup(name="one", question="?")])
 def run(seed: int, accuracy: float, name: str = "a", hits: bool = True, **options) -> Run:
     """Return a completed run in which the first images are those classified correctly."""
     config = preset("cifar10", seed=seed, **options)
-    low, high = wilson_interval(round(accuracy * N), N)
     record = RunRecord(config=config.model_dump(), dataset={"name": "cifar10", "class_names": list("abcdefghij")})
     record.dataset["images"] = {"train": 2500, "validation": N, "test": N}
-    record.metrics = dict.fromkeys(("val_end2end", "test_end2end", "test_tta", "train_end2end"), accuracy)
-    record.metrics |= {
-        f"{split}_{end}": value
-        for split in ("val", "test", "test_tta")
-        for end, value in (("low", low), ("high", high))
-    }
-    record.test_correct = pack_bits(np.arange(N) < round(accuracy * N)) if hits else ""
+    record.metrics = {"test_tta": accuracy, "train_end2end": accuracy}
+    set_accuracy(record, accuracy, N, "val", "test", "test_tta")
+    if not hits:
+        record.test_correct = ""
     record.curves = {"stage2": {"loss": [1.0, 0.9], "val_loss": [1.1, 1.0], "val_accuracy": [0.5, accuracy]}}
     return Run(record, Path(f"{name}-{seed}/run.json"))
 
