@@ -80,6 +80,14 @@ def backbone(input_shape: tuple[int, int, int] = (SIDE, SIDE, 3), **ignored):
     return keras.Model(pixels, x, name="tiny")
 
 
+def model(options: RunConfig):
+    """Return the backbone with the head of these options, from pixels to probabilities of two classes."""
+    from transfer_utils.models.networks import build_full_model, build_top_classifier
+
+    base = backbone((options.image_size, options.image_size, 3))
+    return build_full_model(base, build_top_classifier(16, 2, options), options)
+
+
 def use_backbone(monkeypatch) -> None:
     """Replace ``MobileNetV2`` by ``backbone`` until the end of a test."""
     import keras

@@ -17,7 +17,7 @@ from tests import tiny
 from transfer_utils.config import RunConfig
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import extract_features
-from transfer_utils.models.networks import build_feature_extractor, build_full_model, build_top_classifier
+from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.models.saving import name_classes, save_model
 from transfer_utils.predict import predict_images
 
@@ -65,8 +65,7 @@ def test_a_run_releases_its_memory(monkeypatch, tally, warm_up, times, limit):
 @pytest.mark.fault(22)
 @pytest.mark.timeout(3000)
 def test_a_prediction_releases_its_memory(tally, times):
-    config = tiny.config()
-    save_model(build_full_model(tiny.backbone(), build_top_classifier(16, 2, config), config), "m.keras")
+    save_model(tiny.model(tiny.config()), "m.keras")
     name_classes(Path("m.keras"), tiny.CLASSES)
     for number in range(50):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), np.uint8)

@@ -16,12 +16,7 @@ from transfer_utils.interpret.activations import (
     probe_by_depth,
     settle_batch_norm,
 )
-from transfer_utils.models.networks import (
-    build_baseline_cnn,
-    build_feature_extractor,
-    build_full_model,
-    build_top_classifier,
-)
+from transfer_utils.models.networks import build_baseline_cnn, build_feature_extractor
 from transfer_utils.training.linear_head import solve_head
 
 
@@ -33,8 +28,7 @@ def rng():
 def network() -> keras.Model:
     """Return a tiny backbone with a linear head, and BatchNorm statistics that are not 0 and 1."""
     keras.utils.set_random_seed(0)
-    base = tiny.backbone()
-    model = build_full_model(base, build_top_classifier(16, 2, tiny.config()), tiny.config())
+    model = tiny.model(tiny.config())
     for weight in model.weights:
         if "moving_variance" in weight.path:
             weight.assign(rng().uniform(0.5, 2, weight.shape))

@@ -157,8 +157,7 @@ def test_pixels_are_scaled_to_zero_to_one_if_asked_whatever_the_backbone():
 
 
 def test_preprocessing_layers_are_never_trained():
-    config = tiny.config(backbone="VGG16")
-    model = build_full_model(tiny.backbone(), build_top_classifier(16, 2, config), config)
+    model = tiny.model(tiny.config(backbone="VGG16"))
     unfreeze_model_tail(model.get_layer("tiny"), ALL_LAYERS, "trained")
     assert {w.path.split("/")[0] for w in model.trainable_weights} == {
         *(f"{kind}_{i}" for kind in ("conv", "norm") for i in (1, 2, 3)),
@@ -190,8 +189,7 @@ def test_heads_have_the_layers_of_their_options(options, kinds, units, dropout):
 
 @pytest.mark.parametrize("side", [32, 48])
 def test_a_model_takes_pixels_of_0_to_255_as_integers_or_floats(side):
-    config = tiny.config(image_size=side)
-    model = build_full_model(tiny.backbone((side, side, 3)), build_top_classifier(16, 2, config), config)
+    model = tiny.model(tiny.config(image_size=side))
     images = pixels(3)
     expected = model.predict_on_batch(images.astype("float32"))
     assert np.allclose(model(images), expected, atol=1e-6)
@@ -200,8 +198,7 @@ def test_a_model_takes_pixels_of_0_to_255_as_integers_or_floats(side):
 
 
 def test_a_call_without_training_argument_runs_in_inference_mode():
-    config, images = tiny.config(dropout=0.9), pixels(3)
-    model = build_full_model(tiny.backbone(), build_top_classifier(16, 2, config), config)
+    model, images = tiny.model(tiny.config(dropout=0.9)), pixels(3)
     before = tiny.weights_of(model)
     assert np.array_equal(model(images), model(images, training=False))
     assert tiny.moved(before, model) == set()

@@ -18,7 +18,7 @@ from keras import layers
 
 from tests import tiny
 from transfer_utils.errors import UserError
-from transfer_utils.models.networks import build_baseline_cnn, build_full_model, build_top_classifier
+from transfer_utils.models.networks import build_baseline_cnn
 from transfer_utils.models.saving import MAX_DESCRIPTION_BYTES, load_model, save_model
 from transfer_utils.utils.keras_private import without_memory
 
@@ -27,8 +27,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype("float
 
 def network(name: str = "MobileNetV2") -> keras.Model:
     """Return a full model with the small backbone and the preprocessing of backbone ``name``."""
-    config = tiny.config(backbone=name)
-    return build_full_model(tiny.backbone(), build_top_classifier(16, 2, config), config)
+    return tiny.model(tiny.config(backbone=name))
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
