@@ -9,6 +9,7 @@ from tests.conftest import ROOT
 from tools.tables import options_table, presets_table
 from transfer_utils.config import PATH_OPTIONS, RunConfig, identity, preset
 from transfer_utils.errors import UserError
+from transfer_utils.experiment.run import run_experiment
 from transfer_utils.presets import PRESETS
 from transfer_utils.records import read_record
 
@@ -113,6 +114,25 @@ def test_the_small_preset_differs_from_the_large_one_only_in_labels_epochs_and_a
     small, large = preset("cifar10-small"), preset("cifar10")
     differing = {name for name, value in small if value != getattr(large, name)}
     assert differing == {"preset", "labels_per_class", "epochs_stage2", "augment", "augment_baseline", "views"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": "baseline", "epochs_stage1": 0, "epochs_stage2": 0},
+        {"epochs_stage1": 0, "n_unfreeze": 0, "hidden_units": 256},
+        {"epochs_stage1": 0, "epochs_stage2": 0, "head_start": "random"},
+    ],
+)
+def test_a_run_that_would_train_nothing_is_refused(options, tmp_path):
+    with pytest.raises(UserError, match="must be at least 1"):
+        run_experiment(preset("none", dataset="photo-digits", weights="random", output_dir=str(tmp_path), **options))
+    assert list(tmp_path.iterdir()) == []
+    preset("none", epochs_stage1=0, n_unfreeze=0, hidden_units=0).check_trains()
+
+
+def test_only_a_transfer_model_needs_validation_for_the_plateaus_of_its_stages():
+    assert preset("none", model="baseline", selection="none").selection == "none"
 
 
 def test_the_fingerprint_ignores_only_the_preset_and_the_path_options():

@@ -37,9 +37,6 @@ NAMED_WEIGHTS = ("imagenet", "letters", "random")  # any other value of weights 
 # The widths of MobileNetV2 for which Keras provides ImageNet weights.
 IMAGENET_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 
-# Smallest image size that the backbone accepts, if it is above the limit of image_size.
-MINIMUM_SIZE = {"InceptionV3": 75}
-
 
 def _option(default: Any, group: str, help: str, unit: str = "", **limits: Any) -> Any:
     """Declare an option with its default, its group in the help text, one sentence of help and its unit."""
@@ -218,9 +215,8 @@ class RunConfig(BaseModel):
                 "source_probe needs weights 'letters' and stored_size 32, which are the size and task of its letters, "
                 f"got {self.weights!r} and {self.stored_size}"
             )
-        smallest = MINIMUM_SIZE.get(self.backbone, 32)
-        if self.image_size < smallest:
-            raise ValueError(f"image_size must be at least {smallest} for {self.backbone}, got {self.image_size}")
+        if self.backbone == "InceptionV3" and self.image_size < 75:
+            raise ValueError(f"image_size must be at least 75 for InceptionV3, got {self.image_size}")
         if self.weights == "letters" and (self.backbone, self.alpha) != ("MobileNetV2", 0.35):
             raise ValueError(
                 f"weights 'letters' fit MobileNetV2 with alpha 0.35, got {self.backbone} with alpha {self.alpha:g}"
@@ -229,7 +225,7 @@ class RunConfig(BaseModel):
             widths = ", ".join(f"{alpha:g}" for alpha in IMAGENET_WIDTHS)
             raise ValueError(f"alpha must be one of {widths} for weights 'imagenet', got {self.alpha:g}")
         plateau = self.epochs_stage1 or (self.fine_tunes and self.schedule == "plateau")
-        if self.selection == "none" and plateau:
+        if self.model == "transfer" and self.selection == "none" and plateau:
             raise ValueError(
                 "selection must be 'validation' for epochs_stage1 and schedule 'plateau', led by val_loss, got 'none'"
             )
@@ -275,10 +271,22 @@ class RunConfig(BaseModel):
         """The number of epochs of the baseline: ``epochs_baseline``, or the sum of both stages if that is 0."""
         return self.epochs_baseline or self.epochs_stage1 + self.epochs_stage2
 
+    def check_trains(self) -> None:
+        """Raise ``UserError`` if a run of these options would train nothing."""
+        if self.model == "baseline":
+            self.check_baseline()
+        elif not (self.solves_head or self.epochs_stage1 or self.fine_tunes):
+            raise UserError("epochs_stage1 must be at least 1 when no head is solved and no layer is unfrozen, got 0")
+
     def check_baseline(self) -> None:
         """Raise ``UserError`` if the baseline would train for no epochs."""
         if not self.baseline_epochs:
             raise UserError("epochs_baseline must be at least 1 when both stages have no epochs, got 0")
+
+    @property
+    def solves_head(self) -> bool:
+        """Whether the head of a transfer model starts from the solution of its convex problem."""
+        return self.head_start == "convex" and self.head == "batchnorm" and not self.hidden_units
 
     @property
     def fine_tunes(self) -> bool:
@@ -390,4 +398,5 @@ def tta_count(horizontal_flip: bool, shift: int = 0) -> int:
 
 
 def effective_tta_shift(horizontal_flip: bool, shift: int) -> int:
+    """Return the pixels by which test-time augmentation shifts an image: without mirrored views at least 1."""
     return shift if horizontal_flip else max(1, shift)

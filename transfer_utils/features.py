@@ -96,7 +96,6 @@ class BoundaryCache:
             return training_view(split, positions, config, number, self._n_classes, drawn)[0]
 
         key, title = self._view_key(number), f"view {number + 1} of {self.views}"
-        draw = draw if drawn else split.take
         activations = _cached(key, len(split), self.engine, draw, config, title=title, progress=self._progress)
         labels = split.one_hot(self._n_classes)
         if "partners" in drawn:  # Mixup blended the images

@@ -26,6 +26,7 @@ from transfer_utils.utils.files import write_json
 from transfer_utils.utils.text import finite_number
 
 RECORD_NAME = "run.json"
+PRECISIONS = ("float32", "float16", "int8")  # of the LiteRT files of a run, by their names in its ``files``
 SCHEMA = 1
 MAX_RECORD_BYTES = 8 << 20  # a record of a long run takes tens of kilobytes
 MAX_FOLDER_DEPTH = 3  # runs/<study>/<run>/run.json
@@ -113,10 +114,10 @@ class RunRecord(BaseModel):
     def threshold_of(self, file_name: str) -> float | str | None:
         """Return the probability below which a model of this run, by its file's name, is "not sure"; 0 for never.
 
-        Exported files have thresholds of their own.
+        Exported files have thresholds of their own; a Keras file of another name is taken for a copy of the model.
         """
-        kind = next((kind for kind, name in self.files.items() if name == file_name), "")
-        return self.not_sure.get("threshold" if kind == "model" else f"threshold_{kind}", 0.0)
+        kind = next((kind for kind in PRECISIONS if self.files.get(kind) == file_name), "")
+        return self.not_sure.get(f"threshold_{kind}" if file_name.endswith(".tflite") else "threshold", 0.0)
 
     @field_validator("curves", mode="before")
     @classmethod

@@ -63,7 +63,7 @@ def test_the_estimate_grows_with_the_work(more, less):
 
 def test_the_estimate_shrinks_with_more_cores(monkeypatch):
     def seconds(cores: int) -> float:
-        monkeypatch.setattr(cost, "machine", lambda: {"cores": cores})
+        monkeypatch.setattr(cost, "available_cores", lambda: cores)
         return estimate(preset("cifar10"))[0]
 
     assert seconds(1) > seconds(2) > seconds(16) > 30

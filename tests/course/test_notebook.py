@@ -44,6 +44,7 @@ def test_the_environment_overrides_the_preset_with_a_message_and_an_empty_data_d
     assert "elsewhere" not in capsys.readouterr().out
     assert begin(preset="cifar10", data_dir="mine").data_dir == "mine"
     assert begin(preset="offline", data_dir="").data_dir == ""
+    assert begin(preset="none", dataset="folder").data_dir == "elsewhere"
 
 
 def test_a_published_notebook_names_data_preset_and_date(monkeypatch, capsys):

@@ -197,3 +197,9 @@ def test_files_can_be_left_out_by_position(tmp_path):
     rest = files.without([0, 2])
     assert rest.names() == ["a/2.png", "c/1.png"] and rest.counts.tolist() == [1, 0, 1]
     assert [label for _, label in rest] == [0, 2]
+
+
+@pytest.mark.fault(18)
+def test_classes_may_have_the_names_of_splits_if_there_is_no_split_for_training(tmp_path):
+    listing = list_image_folder(lay_out(tmp_path, "test/1.png", "test set/1.png", "bus/1.png"))
+    assert listing.class_names == ["bus", "test", "test set"] and list(listing.splits) == ["train"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from transfer_utils.errors import UserError
-from transfer_utils.interpret.similarity import cka_matrix, embed_2d, linear_cka, neighbour_agreement
+from transfer_utils.interpret.similarity import cka_matrix, linear_cka, neighbour_agreement
 
 
 def rng():
@@ -36,20 +36,6 @@ def test_cka_matrix_compares_each_pair_of_layers():
 
 
 @pytest.mark.slow
-def test_embed_2d_keeps_clusters_together_and_is_deterministic():
-    centres = 20 * np.eye(3, 60)
-    features = np.concatenate([centre + rng().normal(size=(30, 60)) for centre in centres])
-    embedding = embed_2d(features)
-    groups = embedding.reshape(3, 30, 2)
-    spread = np.linalg.norm(groups - groups.mean(axis=1, keepdims=True), axis=-1).max()
-    apart = min(np.linalg.norm(groups.mean(1)[i] - groups.mean(1)[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
-    assert embedding.shape == (90, 2)
-    assert apart > 2 * spread
-    np.testing.assert_array_equal(embedding, embed_2d(features))
-    with pytest.raises(UserError, match=r"n at least 5, got \(4, 3\)"):
-        embed_2d(np.zeros((4, 3)))
-
-
 def test_neighbour_agreement_uses_the_nearest_other_image():
     features = np.array([[0.0], [1.0], [5.0], [6.2], [6.3]])
     assert neighbour_agreement(features, np.array([0, 0, 1, 0, 0])) == 0.8

@@ -13,12 +13,13 @@ import jinja2
 import numpy as np
 import pytest
 
+from tests import samples
 from tests.conftest import ROOT
 from transfer_utils.cli.main import main
 from transfer_utils.config import preset
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import Estimate, wilson_interval
-from transfer_utils.records import Run, RunRecord, load_runs, pack_bits
+from transfer_utils.evaluation import Estimate
+from transfer_utils.records import Run, RunRecord, load_runs
 from transfer_utils.report import article as report
 from transfer_utils.report import facts
 from transfer_utils.report.article import article, page, read_results, write_report
@@ -76,10 +77,7 @@ def altered(change=lambda record: None, more=(), keep=lambda record: True) -> st
 def set_accuracy(record: RunRecord, accuracy: float) -> None:
     """Set the accuracy on validation and test, with intervals and hits."""
     for split, images in (("val", "validation"), ("test", "test")):
-        n = record.dataset["images"][images]
-        low, high = wilson_interval(round(accuracy * n), n)
-        record.metrics |= {f"{split}_end2end": accuracy, f"{split}_low": low, f"{split}_high": high}
-    record.test_correct = pack_bits(np.arange(n) < round(accuracy * n))
+        samples.set_accuracy(record, accuracy, record.dataset["images"][images], split)
 
 
 def headline(record: RunRecord, model: str = "transfer") -> bool:
@@ -134,8 +132,16 @@ def test_the_tables_of_the_readme_are_written_between_their_markers(written):
     assert with_tables(text, {}) == text
 
 
-def test_a_readme_without_markers_is_an_error_before_anything_is_written(tmp_path):
+def test_a_readme_without_a_place_for_the_tables_is_left_as_it_is(tmp_path):
     (tmp_path / "README.md").write_text("# A readme", "utf-8")
+    lines = []
+    write_report(STUDY, RUNS, str(tmp_path), log=lines.append)
+    assert "README.md has no line <!-- results -->" in lines[0]
+    assert (tmp_path / "README.md").read_text("utf-8") == "# A readme"
+
+
+def test_a_marker_that_is_missing_is_an_error_before_anything_is_written(tmp_path):
+    (tmp_path / "README.md").write_text("<!-- results -->\n", "utf-8")
     with pytest.raises(UserError, match="must have the lines"):
         write_report(STUDY, RUNS, str(tmp_path))
     assert os.listdir(tmp_path) == ["README.md"]
@@ -172,7 +178,7 @@ def test_the_gain_is_that_of_the_records_and_names_its_opponent():
     ("met", "change", "sentence"),
     [
         (headline, lambda record: set_accuracy(record, 0.5), "Whether it is more accurate"),
-        (headline, lambda record: record.timing_sec.update(total=4000.0), "time where they are many"),
+        (headline, lambda record: record.timing_sec.update(total=4000.0), "it took less than half the time"),
         (lambda record: record.config["n_unfreeze"] == 60, lambda record: set_accuracy(record, 0.6), "Each step"),
         (
             lambda record: record.config["learning_rate_stage2"] == 1e-2,
@@ -305,7 +311,7 @@ def test_without_the_headline_the_error_names_its_command():
 
 
 def test_a_missing_number_is_an_error():
-    with pytest.raises(UserError, match=r"must hold the metrics .*test_low"):
+    with pytest.raises(UserError, match=r"must hold .*test_low and .*: train it again"):
         altered(lambda record: record.metrics.pop("test_low"))
 
 

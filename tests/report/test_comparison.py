@@ -92,6 +92,12 @@ def test_catching_up_may_take_one_epoch_or_never_happen(pair, accuracies, senten
     assert sentence in analysis(transfer, baseline)
 
 
+def test_a_head_that_was_solved_may_be_as_good_before_any_epoch(pair):
+    transfer, baseline = pair
+    transfer.curves, transfer.metrics["val_convex"] = {}, 0.5
+    assert "48.0 % on validation; transfer's solved head was as good before any epoch." in analysis(transfer, baseline)
+
+
 def test_a_baseline_that_wins_and_models_that_agree_have_a_difference_too(pair):
     transfer, baseline = pair
     assert "differs from the baseline by −30.0 points (−" in analysis(baseline, transfer)

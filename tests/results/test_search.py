@@ -90,3 +90,6 @@ def test_an_unknown_name_is_reported_with_the_nearest():
     assert parse_search("seed=0 val>0").unknown(ROWS) == []
     [problem] = parse_search("n_unfreze=30").unknown(ROWS)
     assert problem == "There is no column or option 'n_unfreze'. Did you mean 'n_unfreeze'?"
+    [problem] = parse_search("val>0,8").unknown(ROWS)
+    assert problem == "'0,8' is not a number: write, for example, 0.8 or 80%."
+    assert parse_search("date>=2026-11 n_unfreeze>=all val>80%").unknown(ROWS) == []

@@ -19,6 +19,7 @@ from cycler import cycler
 from transfer_utils.config import RunConfig, preset
 from transfer_utils.errors import UserError
 from transfer_utils.plotting import STYLE, save_figure
+from transfer_utils.presets import PRESETS
 from transfer_utils.utils.palette import SERIES
 
 if TYPE_CHECKING:
@@ -124,18 +125,16 @@ def _config(name: str, **options: Any) -> RunConfig:
     if override and override != name:
         print(f"{PRESET_VARIABLE} is set: preset {override} instead of {name}.")
         name = override
-    config = preset(name, **options)
-    folder = os.environ.get(DATA_VARIABLE)
-    if folder and not config.data_dir and config.dataset != "photo-digits":
+    given, folder = {**PRESETS.get(name, {}), **options}, os.environ.get(DATA_VARIABLE)
+    if folder and not given.get("data_dir") and given.get("dataset") != "photo-digits":
         if not os.environ.get(FIGURES_VARIABLE):  # published notebooks name the data instead
             print(f"{DATA_VARIABLE} is set: the images come from that folder.")
-        config = preset(name, **{**options, "data_dir": folder})
-    return config
+        options["data_dir"] = folder
+    return preset(name, **options)
 
 
 def _set_up_kernel() -> None:
     """Silence log messages and warnings of the libraries, and set the figure style."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow's own logger stays: it says when a cell makes it trace functions again and again.
     logging.getLogger("absl").addFilter(lambda entry: entry.levelno >= logging.ERROR)
     warnings.filterwarnings("ignore", module="keras|tensorflow")

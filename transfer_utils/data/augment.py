@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from transfer_utils.config import RunConfig, effective_tta_shift
+from transfer_utils.data.dataset import Split
 
 # Streams of random numbers: part of the seeds, so that the streams are independent.
 _AFFINE, _MIXUP, _ORDER = 1, 2, 3
@@ -85,12 +86,11 @@ def blend(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarra
 
 
 def training_view(
-    split, positions: np.ndarray, config: RunConfig, view: int, n_classes: int, draws: dict | None = None
+    split: Split, positions: np.ndarray, config: RunConfig, view: int, n_classes: int, draws: dict | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the images and labels of one view of a training split, at ``positions``.
 
     Args:
-        split: a ``data.Split``.
         positions: (m,) int, positions in the split.
         draws: the result of ``draw_view`` for this view, to share it between batches; drawn here by default.
 

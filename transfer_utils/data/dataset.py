@@ -1,6 +1,6 @@
-"""A dataset in memory: its splits, which hold positions and labels but no pixels.
+"""A dataset in three splits: positions in an array of images, with their labels.
 
-Pixels stay uint8 and, except for the embedded digits, on disk: a split is a list of positions in a memory-mapped array.
+Pixels stay uint8 and, except for the embedded digits, on disk, in a memory-mapped array.
 """
 
 from __future__ import annotations
@@ -91,10 +91,15 @@ class Dataset:
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     def counts(self) -> dict[str, list[int]]:
         """Return the number of images per class for each split, in the order of the class names."""
-        splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: images_per_class(split.labels, len(self.class_names)).tolist() for name, split in splits.items()}
+        n_classes = len(self.class_names)
+        return {name: images_per_class(split.labels, n_classes).tolist() for name, split in self.splits.items()}
 
 
 def images_per_class(labels: np.ndarray, n_classes: int) -> np.ndarray:

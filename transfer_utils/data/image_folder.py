@@ -146,6 +146,8 @@ def _split_places(survey: _Survey) -> dict[str, bytes]:
     """Return the folder of each split, or that of the classes as ``train`` if it contains them itself."""
     root = _unwrapped(survey)
     folders = _folders(root, survey)
+    if not any(_split_of(name) == "train" and _folders(place, survey) for name, place in folders.items()):
+        return {"train": root}
     places: dict[str, bytes] = {}
     for name, place in folders.items():
         split = _split_of(name)
@@ -154,8 +156,6 @@ def _split_places(survey: _Survey) -> dict[str, bytes]:
             raise UserError(f"{printable(root)} must hold one folder for the {split} split, got {names}.")
         if split:
             places[split] = place
-    if "train" not in places or not _folders(places["train"], survey):
-        return {"train": root}
     others = [name for name in folders if not _split_of(name)]
     survey.notes += [f"The folder {printable(name)!r} beside the splits was not read." for name in others]
     return {split: _inner_split(place, split, survey) for split, place in places.items()}

@@ -19,7 +19,7 @@ from transfer_utils.training import distribute
 def compute(session: RunSession) -> None:
     """Do the whole run: fill the record of ``session`` and leave the trained model in its folder."""
     config = session.config
-    export_precisions(config)  # an export that is impossible here is refused before hours of training
+    precisions = export_precisions(config)  # an export that is impossible here is refused before hours of training
     if names := distribute.devices(config):
         session.log(f"Training on {len(names)} devices, {', '.join(names)}; the frozen part runs on one.")
     keras.utils.set_random_seed(config.seed)
@@ -28,15 +28,15 @@ def compute(session: RunSession) -> None:
         _describe(dataset, session)
     model = train_model(dataset, session)
     with session.phase("saving"):
-        save_trained_model(model, dataset, session)
+        save_trained_model(model, precisions, dataset, session)
     session.record.timing_sec.pop("evaluation", None)  # it starts again, whatever an earlier session did of it
     with session.phase("evaluation"):
         test = evaluate_model(dataset, session)
     with session.phase("thumbnails"):
         keep_thumbnails(test, dataset.test, session)
-    if config.export != "none":
+    if precisions:
         with session.phase("export"):
-            evaluate_exports(export_precisions(config), dataset, session)
+            evaluate_exports(precisions, dataset, session)
     with session.phase("saving"):
         copy_trained_model(model, session)
     _log_results(session)
@@ -45,7 +45,6 @@ def compute(session: RunSession) -> None:
 
 def _describe(dataset: Dataset, session: RunSession) -> None:
     """Record the dataset, and start again if it is not the one that an earlier session trained on."""
-    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     # Other images are split anew too: what was trained on may now be in the test split.
     session.restart_if_changed("The images", session.record.dataset.get("fingerprint"), dataset.fingerprint)
     session.record.dataset = {
@@ -53,13 +52,13 @@ def _describe(dataset: Dataset, session: RunSession) -> None:
         "description": dataset.description,
         "fingerprint": dataset.fingerprint,
         "class_names": dataset.class_names,
-        "images": {name: len(split) for name, split in splits.items()},
+        "images": {name: len(split) for name, split in dataset.splits.items()},
         "skipped": dataset.n_skipped,
     }
     session.record.notes = list(dataset.notes)
     for note in dataset.notes:
         session.log(note)
-    sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
+    sizes = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
     session.log(f"{dataset.description}: {sizes} images, {len(dataset.class_names)} classes.")
     session.save()
 

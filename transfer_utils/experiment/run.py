@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 from filelock import Timeout
 
-from transfer_utils.config import NAMED_WEIGHTS, NO_COPY, RunConfig
+from transfer_utils.config import NAMED_WEIGHTS, RunConfig
 from transfer_utils.errors import Diverged
 from transfer_utils.experiment.session import (
     RunSession,
     check_paths,
     claim_session,
     configuration_lock,
+    copy_path,
     same_configuration,
 )
 from transfer_utils.records import RECORD_NAME, Run, load_runs
@@ -39,6 +39,7 @@ def run_experiment(
         UserError: an option or file that the user can put right; ``Diverged``: the loss became NaN or infinite.
         Whatever is raised, the record says ``failed``, ``diverged`` or ``interrupted`` first.
     """
+    config.check_trains()
     check_paths(config)
     with _one_process(config, log) if reuse else nullcontext():
         if reuse and (done := finished_run(config)):
@@ -100,10 +101,10 @@ def _write_copies(run: Run, config: RunConfig, log: Log) -> None:
     """Write the record and the model of a run that is used again to where the options ask for them."""
     if config.json_output_path:
         run.record.save(config.json_output_path)
-    if config.model_path not in ("", NO_COPY):
+    if copy := copy_path(config):
         from transfer_utils.models.saving import copy_model, load_model
 
-        copy_model(load_model(run.folder / run.record.files["model"]), run.record, Path(config.model_path), log)
+        copy_model(load_model(run.folder / run.record.files["model"]), run.record, copy, log)
 
 
 def _fingerprints(config: RunConfig) -> tuple[str, str | None]:

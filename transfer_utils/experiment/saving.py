@@ -11,9 +11,8 @@ from transfer_utils.experiment.session import RunSession, copy_path
 from transfer_utils.models.engine import litert_missing
 from transfer_utils.models.litert import convert
 from transfer_utils.models.saving import copy_model, save_model
+from transfer_utils.records import PRECISIONS
 from transfer_utils.utils.files import write_bytes
-
-EXPORT_PRECISIONS = ("float32", "float16", "int8")
 
 CALIBRATION_IMAGES = 500  # for int8; the converter's guide asks for a hundred to five hundred
 
@@ -28,14 +27,14 @@ def export_precisions(config: RunConfig) -> tuple[str, ...]:
         return ()
     if missing := litert_missing():
         raise UserError(f"export must be 'none' here, got {config.export!r}: {missing}.")
-    return EXPORT_PRECISIONS if config.export == "all" else (config.export,)
+    return PRECISIONS if config.export == "all" else (config.export,)
 
 
-def save_trained_model(model: keras.Model, dataset: Dataset, session: RunSession) -> None:
-    """Write the model and, if requested, its LiteRT files into the run's folder."""
+def save_trained_model(model: keras.Model, precisions: tuple[str, ...], dataset: Dataset, session: RunSession) -> None:
+    """Write the model, and its LiteRT files of these precisions, into the run's folder."""
     save_model(model, session.folder / "model.keras")
     session.record.files = {"model": "model.keras"}
-    for precision in export_precisions(session.config):
+    for precision in precisions:
         name = f"model-{precision}.tflite"
         # Spread over the split, they show the converter the range of every activation.
         train = dataset.train

@@ -30,8 +30,8 @@ RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
 RESULTS = ("curves", "metrics", "timing_sec", "inference", "confusion_matrix", "per_class", "calibration", "not_sure")
 RESULTS += ("cross_validation", "test_correct", "files")
 
-# The longest suffix that a temporary file, a note and a lock add to a name.
-MAX_SUFFIX = ".4194304-4194304.tmp.classes.json.lock"
+# What the temporary file of the longest note adds to the name of a model.
+MAX_SUFFIX = "..classes.json.4194304-4194304.tmp.json"
 
 MAX_NAME = 60  # characters of an image folder's name in that of a run's folder; 255 bytes are allowed
 

@@ -148,8 +148,7 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
     """Stage 1: solve the head if it is linear, then train it for ``epochs_stage1`` epochs."""
     config, record, head = session.config, session.record, network.head
     record.network["trainable_stage1"] = _trainable_weights(head)
-    solvable = config.head_start == "convex" and config.head == "batchnorm" and not config.hidden_units
-    if not (solvable or config.epochs_stage1):
+    if not (config.solves_head or config.epochs_stage1):
         return
     starts_stage2 = config.fine_tunes and not config.epochs_stage1
     limit = START_IMAGES if starts_stage2 else len(dataset.train)
@@ -159,7 +158,7 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
     with session.phase("stage1"):
         labels = [split.part(positions).one_hot(len(dataset.class_names)) for split, positions in parts]
         data = list(zip(features, labels, strict=True))
-        start = functools.partial(_start_from_solution, head, *data, session) if solvable else None
+        start = functools.partial(_start_from_solution, head, *data, session) if config.solves_head else None
         if few_held_out(dataset):
             record_cross_validation(features, labels, session)
         if config.epochs_stage1:
@@ -214,12 +213,13 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
                 model = build_full_model(with_fast_layers(base), head, config)
         inputs = cache.plain(dataset.validation) if cache else dataset.validation.take()
         validation = inputs, dataset.validation.one_hot(len(dataset.class_names))
-        fallbacks: list[tuple[float, float]] = []
-        hooks = {**_hooks("stage2", session), "on_fallback": lambda *accuracies: fallbacks.append(accuracies)}
+        fallback: list[float] = []  # the accuracies before and after, if stage 2 is not kept
+        hooks = {**_hooks("stage2", session), "on_fallback": lambda *accuracies: fallback.extend(accuracies)}
         run_stage2_finetuning(model, cache or dataset.train, validation, config, **hooks)
     _log_stage("Stage 2", session.record.curves["stage2"], session)
-    session.record.network["weights_from"] = "stage1" if fallbacks else "stage2"
-    for before, after in fallbacks:
+    session.record.network["weights_from"] = "stage1" if fallback else "stage2"
+    if fallback:
+        before, after = fallback
         note = (
             "Stage 2 is kept only if it lowers the validation loss without lowering the accuracy. It did not "
             f"({100 * before:.1f} % before, {100 * after:.1f} % in its best epoch), so the weights from before are "
@@ -240,7 +240,7 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
     validation = (dataset.validation.take(), dataset.validation.one_hot(n_classes))
     with session.phase("baseline"):
         train_baseline(model, dataset.train, validation, config, **_hooks("baseline", session))
-    _log_stage("Baseline", session.record.curves.get("baseline", {}), session)
+    _log_stage("Baseline", session.record.curves["baseline"], session)
     return model
 
 

@@ -18,6 +18,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "corruptions": ["SEVERITIES", "corrupt"],
         "label_efficiency": ["draw_labels", "measure_label_efficiency"],
         "suspects": ["doubtful_labels", "unlike_all_others"],
-        "similarity": ["cka_matrix", "embed_2d", "linear_cka", "neighbour_agreement"],
+        "similarity": ["cka_matrix", "linear_cka", "neighbour_agreement"],
     },
 )

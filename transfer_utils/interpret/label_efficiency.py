@@ -25,7 +25,6 @@ from transfer_utils.results.by_labels import LabelEfficiencyPoint
 from transfer_utils.training import distribute
 from transfer_utils.training.linear_head import solve_head
 from transfer_utils.training.stages import train_baseline
-from transfer_utils.utils.progress import Progress
 
 LEVELS = (5, 20, 100, 500)
 STEPS = 225  # of the CNN, times the square root of the labels per class: 503 with 5 of them, 5,031 with 500
@@ -38,7 +37,6 @@ def measure_label_efficiency(
     draws: int = 3,
     *,
     on_all: Run | None = None,
-    progress: Progress | None = None,
 ) -> list[LabelEfficiencyPoint]:
     """Measure the accuracy of both models on several draws of each number of labels, and once on all labels.
 
@@ -63,7 +61,7 @@ def measure_label_efficiency(
     config.check_baseline()
     config = config.model_copy(update={"labels_per_class": 0, "selection": "none"})
     dataset = load_dataset(config)
-    probe_accuracy, cnn = _probe(dataset, config, progress), _CNN(dataset, config, on_all)
+    probe_accuracy, cnn = _probe(dataset, config), _CNN(dataset, config, on_all)
     labels, points = dataset.train.labels, []
     class_sizes = np.bincount(labels)
     tasks = [
@@ -79,11 +77,11 @@ def measure_label_efficiency(
     return points
 
 
-def _probe(dataset: Dataset, config: RunConfig, progress: Progress | None) -> Callable[[np.ndarray], float]:
+def _probe(dataset: Dataset, config: RunConfig) -> Callable[[np.ndarray], float]:
     """Return a function from positions of training images, int (m,), to the validation accuracy of a probe of them."""
-    extractor, n_classes = build_feature_extractor(config, progress=progress), len(dataset.class_names)
+    extractor, n_classes = build_feature_extractor(config), len(dataset.class_names)
     train, validation = (
-        (np.asarray(extract_features(extractor, split, config, progress=progress)), split.one_hot(n_classes))
+        (np.asarray(extract_features(extractor, split, config)), split.one_hot(n_classes))
         for split in (dataset.train, dataset.validation)
     )
 

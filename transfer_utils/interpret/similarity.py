@@ -1,4 +1,4 @@
-"""Similarity of two representations of the same images, and a two-dimensional map of one."""
+"""Similarity of two representations of the same images, and of the classes of neighbours in one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from transfer_utils.errors import UserError
-
-TSNE_COMPONENTS, TSNE_PERPLEXITY = 50, 30  # van der Maaten & Hinton 2008, JMLR 9, section 4
 
 
 def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
@@ -37,35 +35,6 @@ def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
 def cka_matrix(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return ``linear_cka`` of each layer of ``before`` (rows) with each layer of ``after`` (columns), float64."""
     return np.array([[linear_cka(a, b) for b in after.values()] for a in before.values()])
-
-
-def embed_2d(features: np.ndarray) -> np.ndarray:
-    """Embed features in two dimensions by PCA to 50 dimensions followed by t-SNE.
-
-    The embedding preserves neighbourhoods; distances between clusters, and their sizes and positions, have no meaning.
-
-    Args:
-        features: (n, d), n at least 5; a few thousand rows take half a minute.
-
-    Returns:
-        (n, 2) float32.
-
-    Raises:
-        UserError: fewer than five rows.
-    """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
-    features = np.asarray(features, "float32")
-    if features.ndim != 2 or len(features) < 5:
-        raise UserError(f"features must have shape (n, d) with n at least 5, got {features.shape}.")
-    perplexity = min(TSNE_PERPLEXITY, (len(features) - 1) / 3)
-    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=0)
-    # One thread sums in a fixed order, so the result does not depend on the number of cores.
-    with threadpool_limits(1):
-        reduced = PCA(min(TSNE_COMPONENTS, *features.shape), random_state=0).fit_transform(features)
-        return tsne.fit_transform(reduced)
 
 
 def neighbour_agreement(features: np.ndarray, labels: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from keras import layers
 from transfer_utils.config import ALL_LAYERS, RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models.fast_layers import layer_inputs, with_fast_layers
-from transfer_utils.models.weights import keras_backbone, load_weights
+from transfer_utils.models.weights import load_weights
 from transfer_utils.utils.progress import Progress
 
 # Keras's MobileNetV2 has momentum 0.999: after 1,000 steps with small batches its moving statistics still lag behind
@@ -50,7 +50,9 @@ def build_backbone(config: RunConfig, progress: Progress | None = None) -> tuple
     Raises:
         UserError: the weights are unavailable or do not fit.
     """
-    base = keras_backbone(config, config.image_size)
+    application, side = getattr(keras.applications, config.backbone), config.image_size
+    width = {"alpha": config.alpha} if config.backbone == "MobileNetV2" else {}
+    base = application(include_top=False, weights=None, input_shape=(side, side, 3), **width)
     if config.weights == "random":
         _initialize(base, config.seed)
     return base, load_weights(base, config, progress)

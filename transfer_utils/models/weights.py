@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-import zipfile
 from importlib import resources
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from transfer_utils.models.file_checks import check_h5, damaged, first_line
 from transfer_utils.utils.download import download
 from transfer_utils.utils.files import cache_folder, keras_home, lock, replacing, write_json
 from transfer_utils.utils.progress import Progress
+
+STDDEV = (0.229, 0.224, 0.225)  # of the pixels of ImageNet by channel, as in keras.applications.efficientnet
 
 LETTERS_FILE = "letters_mobilenetv2_0.35.npz"
 
@@ -51,7 +52,7 @@ def load_weights(base: keras.Model, config: RunConfig, progress: Progress | None
         source = f"random, seed {config.seed}"
     elif config.weights == "imagenet":
         source = "ImageNet, keras.applications"
-        _set_weights(base, imagenet_weights(config, progress))
+        _load_imagenet(base, config, progress)
     elif config.weights == "letters":
         source = "photo-letters, shipped with the package"
         with resources.as_file(resources.files("transfer_utils") / "letters" / LETTERS_FILE) as path:
@@ -66,8 +67,8 @@ def load_weights(base: keras.Model, config: RunConfig, progress: Progress | None
     return {"source": source, "sha256": digest}
 
 
-def imagenet_weights(config: RunConfig, progress: Progress | None = None) -> list[np.ndarray]:
-    """Return the ImageNet weights of the backbone; the first use downloads them.
+def _load_imagenet(base: keras.Model, config: RunConfig, progress: Progress | None) -> None:
+    """Load the ImageNet weights of the backbone into ``base``; the first use downloads them.
 
     Keras has MobileNetV2 weights for the sizes 96, 128, 160, 192 and 224. All runs use those of 224, so that runs at
     different image sizes differ in nothing else.
@@ -83,36 +84,24 @@ def imagenet_weights(config: RunConfig, progress: Progress | None = None) -> lis
         download(path, [imagenet_address(config)], name, advice, progress=progress)
         check_h5(path)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Keras warns that it uses the weights of size 224, as intended
-                donor = keras_backbone(config, None, "imagenet")
+            base.load_weights(path)
+            _check_finite(path, base, base.get_weights())
         except Exception as error:  # h5py and Keras raise many types of exceptions for a file that does not fit
             raise damaged(path, error) from None
-    values = donor.get_weights()
-    if not all(np.isfinite(value).all() for value in values):
-        raise damaged(path, ValueError("it contains values that are not finite"))
     if config.backbone == "EfficientNetB0":
-        _fold_in_rescaling(donor, values)
-    return values
+        _fold_in_rescaling(base)
+    _update_normalization(base)
 
 
-def keras_backbone(config: RunConfig, side: int | None, weights: str | None = None) -> keras.Model:
-    """Return the backbone of ``keras.applications``, without its classifier, for images (n, side, side, 3)."""
-    application = getattr(keras.applications, config.backbone)
-    width = {"alpha": config.alpha} if config.backbone == "MobileNetV2" else {}
-    return application(include_top=False, weights=weights, input_shape=(side, side, 3), **width)
-
-
-def _fold_in_rescaling(donor: keras.Model, values: list[np.ndarray]) -> None:
-    """Scale the variance of the Normalization layer of ``donor``, to replace the Rescaling layer after it.
+def _fold_in_rescaling(base: keras.Model) -> None:
+    """Scale the variance of the Normalization layer, to replace a Rescaling layer after it by 1 / sqrt(STDDEV).
 
     Keras adds that layer to EfficientNetB0 only with ImageNet weights (keras.applications.efficientnet); our backbone
     is built without weights and does not have it.
     """
-    normalization = next(layer for layer in donor.layers if isinstance(layer, keras.layers.Normalization))
-    rescaling = donor.layers[donor.layers.index(normalization) + 1]
-    i = next(i for i, weight in enumerate(donor.weights) if weight is normalization.adapt_variance)
-    values[i] = values[i] / np.square(np.asarray(rescaling.scale, "float32")).reshape(values[i].shape)
+    normalization = next(layer for layer in base.layers if isinstance(layer, keras.layers.Normalization))
+    variance = normalization.adapt_variance
+    variance.assign(variance * np.reshape(np.float32(STDDEV), variance.shape))
 
 
 def imagenet_path(config: RunConfig) -> Path:
@@ -166,7 +155,7 @@ def load_weights_npz(base: keras.Model, path: Path) -> None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             values = [archive[key].astype(np.float32) for key in sorted(archive.files)]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy, zipfile and zlib raise many types of exceptions for a damaged file
         raise UserError(f"{path} is not a weights file: {first_line(error)}") from None
     shapes, expected = [value.shape for value in values], [tuple(weight.shape) for weight in base.weights]
     if shapes != expected:
@@ -179,7 +168,8 @@ def load_weights_npz(base: keras.Model, path: Path) -> None:
             f"{different[0] if different else ''}."
         )
     _check_finite(path, base, values)
-    _set_weights(base, values)
+    base.set_weights(values)
+    _update_normalization(base)
 
 
 def _check_finite(path: Path, base: keras.Model, values: list[np.ndarray]) -> None:
@@ -188,9 +178,8 @@ def _check_finite(path: Path, base: keras.Model, values: list[np.ndarray]) -> No
             raise UserError(f"{path} is damaged: {weight.path} contains values that are not finite.")
 
 
-def _set_weights(base: keras.Model, values: list[np.ndarray]) -> None:
-    """Set all weights, and update the copies with which the Normalization layers of EfficientNets compute."""
-    base.set_weights(values)
+def _update_normalization(base: keras.Model) -> None:
+    """Update the copies of their weights with which the Normalization layers of EfficientNets compute."""
     for layer in base.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()

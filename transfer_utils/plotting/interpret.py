@@ -119,7 +119,7 @@ def plot_embedding(points: Mapping[str, np.ndarray], labels: np.ndarray, class_n
     """Draw embeddings side by side, a colour and a marker for each class; the axes have no unit.
 
     Args:
-        points: for each title, shape (n, 2), as returned by ``similarity.embed_2d``.
+        points: for each title, shape (n, 2), such as those of t-SNE.
         labels: shape (n,), integers that index ``class_names``.
         class_names: one name per class; the first ten classes are drawn.
     """

@@ -56,10 +56,11 @@ def write_report(
     results, listing = read_results(study, runs)
     root, text = Path(output_dir), article(results)
     texts = {ARTICLE: text, PAGE: page(text)}
-    if (root / README).is_file():
-        texts[README] = readme((root / README).read_text("utf-8"), results, listing)
+    own = (root / README).read_text("utf-8") if (root / README).is_file() else ""
+    if "<!-- results -->" in own:
+        texts[README] = readme(own, results, listing)
     else:
-        log(f"{root / README} does not exist, so its tables were not written.")
+        log(f"{root / README} has no line <!-- results --> for the tables, so they were not written.")
     alts = draw_figures(results, root / "figures")  # after all texts, so that an error in them leaves no files
     written = [root / "figures" / f"{name}.png" for name in alts]
     for name, content in texts.items():

@@ -19,8 +19,9 @@ import yaml
 from transfer_utils.config import recorded_config
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import wilson_interval
-from transfer_utils.records import LEFT_OUT, RECORD_NAME, Run, RunRecord, UnreadableRecord, read_record
+from transfer_utils.records import LEFT_OUT, PRECISIONS, RECORD_NAME, Run, RunRecord, UnreadableRecord, read_record
 from transfer_utils.report.rendering import environment, tidy
+from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration, markdown_table, percent, with_interval
 from transfer_utils.results.options import model_name
 from transfer_utils.results.table import Row
@@ -29,7 +30,6 @@ from transfer_utils.utils.text import MISSING, as_label, as_text, counted, finit
 
 MODEL_CARD, DATA_CARD = "model-card.md", "data-card.md"
 MAX_LISTED_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
-PRECISIONS = ("float32", "float16", "int8")
 METRICS_OF = {"validation": "val", "test": "test"}  # how the names of the metrics of a split begin
 USES = {"train": "training", "validation": "validation", "test": "the test"}  # of the splits
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
@@ -192,16 +192,16 @@ def _data_metadata(record: RunRecord) -> dict[str, Any]:
 def _details(record: RunRecord) -> Rows:
     """Return the rows of the table of the model: what it is, and how it was trained."""
     config, network, seconds = record.config, record.network, record.timing_sec.get("total")
-    transfer = config.get("model") != "baseline"
-    epochs = ("epochs_stage1", "epochs_stage2") if transfer else ("epochs_baseline",)
+    transfer, parameters = config.get("model") != "baseline", finite_number(network.get("parameters"))
+    stages = Row("", Run(record, Path())).planned_stages
     width = f", width {config['alpha']:g}" if config.get("backbone") == "MobileNetV2" and "alpha" in config else ""
     rows = [
         ["Network", f"{_md(config.get('backbone', ''))}{width}" if transfer else _md(model_name(config))],
-        ["Weights", f"{network['parameters']:,.0f}" if "parameters" in network else ""],
+        ["Weights", f"{parameters:,.0f}" if parameters else ""],
         ["Input", f"RGB pixels, 0–255, {config['stored_size']} px a side" if "stored_size" in config else ""],
         ["Size in the network", f"{config['image_size']} px" if transfer and "image_size" in config else ""],
         ["Start", _md(record.weights.get("source", ""))],
-        ["Epochs, at most", ", ".join(f"{config[name]} ({name})" for name in epochs if name in config)],
+        ["Epochs, at most", ", ".join(f"{n} ({STAGE_NAMES[stage]})" for stage, n in stages.items() if n)],
         ["Kept weights", {"stage1": "those before stage 2"}.get(str(network.get("weights_from")), "")],
         ["Seed", str(config.get("seed", ""))],
         ["Time", f"{duration(seconds)} in all" if seconds else ""],

@@ -69,6 +69,8 @@ def _catching_up(transfer: RunRecord, baseline: RunRecord) -> str:
     best = max(moment.val_accuracy for moment in moments)
     reached = first_reaching(transfer, best)
     start = f"The baseline's best epoch reached {percent(best)} on validation"
+    if (transfer.metrics.get("val_convex") or 0.0) >= best:
+        return f"{start}; transfer's solved head was as good before any epoch."
     if reached is None:
         return f"{start}; transfer did not reach it."
     epochs = "in its first epoch" if reached.epoch == 1 else f"after {reached.epoch} epochs"

@@ -50,9 +50,10 @@ def headline(results: Results) -> list[str]:
     name, times = MODEL_NAMES[opponent.kind], [side.seconds for side in (transfer, opponent)]
     runs = seeds(min(len(side.clocked) for side in (transfer, opponent)))
     clock = f"; {' against '.join(map(duration, times))}, {runs} each" if all(map(math.isfinite, times)) else ""
+    after = f", after {duration(first.seconds)} on {first.first.machine['cores']} CPU cores"
     sentences = [
-        f"**{_on_test(first)}** of the test images of {first.first.dataset['description']}, after "
-        f"{duration(first.seconds)} on {first.first.machine['cores']} CPU cores ({seeds(len(first.runs))})."
+        f"**{_on_test(first)}** of the test images of {first.first.dataset['description']}"
+        f"{after if math.isfinite(first.seconds) else ''} ({seeds(len(first.runs))})."
     ]
     if longest is not first:
         sentences.append(
@@ -124,11 +125,9 @@ def time_rows(results: Results) -> list[list[str]]:
 def recipe(each: Configuration) -> str:
     """Return the epochs, learning rate, size and depth of a configuration, after the preset that repeats it, if any."""
     config, transfer = each.config, each.config.model == "transfer"
-    epochs = len(next(reversed(each.first.curves.values()))["val_loss"])
-    stage = "baseline" if not transfer else "stage2" if config.n_unfreeze else "stage1"
-    parts = [f"{epochs} epochs at {rate(getattr(config, f'learning_rate_{stage}'))}"]
+    parts = [f"{each.epochs} epochs at {rate(each.rate)}" if each.epochs else "solved head"]
     if transfer:
-        depth = f"{layers(config.n_unfreeze)} layers" if config.n_unfreeze else "backbone frozen"
+        depth = f"{layers(config.n_unfreeze)} layers" if config.fine_tunes else "backbone frozen"
         parts += [f"{config.image_size} px", depth]
     named = repeating_preset(config)
     return (f"`{named.preset}`: " if named else "") + ", ".join(parts)
@@ -230,7 +229,10 @@ def holds(condition: Any, caller: Callable[[], str]) -> str:
     """
     sentence = caller()
     if not condition:
-        raise UserError(f"The records no longer bear out this sentence of the article's template: {sentence!r}")
+        raise UserError(
+            f"The records no longer bear out this sentence of the article: {sentence!r}. "
+            "Change it in report/templates/blog_post.md.j2 of the package."
+        )
     return sentence
 
 
@@ -248,15 +250,8 @@ def _measured(measured: Estimate | None, unit: str) -> str:
     mean, low, high, n = measured
     if not math.isfinite(low):
         return f"{mean:.1f} {unit}, {seeds(n)}".replace("-", "−")
-    match unit:
-        case "points":
-            text = points(measured)
-        case "%" if low < 0:
-            text = f"{mean:.1f} % ({low:.1f} to {high:.1f})".replace("-", "−")
-        case "%":
-            text = percent(Estimate(mean / 100, low / 100, high / 100, n))
-        case _:
-            text = f"{mean:.1f} {unit} ({low:.1f}–{high:.1f})"
+    to = " to " if low < 0 else "–"
+    text = points(measured) if unit == "points" else f"{mean:.1f} {unit} ({low:.1f}{to}{high:.1f})".replace("-", "−")
     return f"{text}, {seeds(n)}"
 
 

@@ -108,6 +108,20 @@ def by_labels(results: Results) -> FewLabels:
     return {n: found for n, found in compared.items() if len(found) > 1 and "transfer" in found}
 
 
+def other_rates(results: Results, few: FewLabels) -> dict[str, dict[int, tuple[Configuration, Estimate]]]:
+    """Return the best other setting of each side with few labels, and what it gains on validation, by side and labels.
+
+    A side that was tried at one setting alone is left out.
+    """
+    found: dict[str, dict[int, tuple[Configuration, Estimate]]] = {}
+    for n, compared in few.items():
+        for kind, side in compared.items():
+            gains = [(each, difference(each, side)) for each in _grid(results, side) if each is not side]
+            if gains:
+                found.setdefault(kind, {})[n] = max(gains, key=lambda gained: gained[1].mean)
+    return found
+
+
 def hurried(few: FewLabels) -> list[Configuration]:
     """Return the opponents with few labels that had fewer than ``ENOUGH_STEPS`` training steps."""
     opponents = (side for compared in few.values() for kind, side in compared.items() if kind != "transfer")

@@ -151,7 +151,7 @@ def _fact(configuration: Configuration, name: str, results: Results) -> Any:
         case "weights_of_cnn":
             return record.network.get("parameters")
         case "measured_on":
-            return "the target task"  # only the records of studies/forgetting.yaml, whose data is not CIFAR-10, measure the source task
+            return "the target task"  # the source task is measured on letters alone (studies/forgetting.yaml)
         case "rates":
             return len(results.alike(config, "learning_rate_stage1"))
         case "fine_tunes":

@@ -52,10 +52,13 @@ class Query:
         return contains and all(_meets(row, *condition) for condition in self.conditions)
 
     def unknown(self, rows: list[Row]) -> list[str]:
-        """Return a sentence for each name in a condition that is neither a column nor an option of a run."""
+        """Return a sentence for each condition whose name is no column or option of a run, or whose limit no number."""
         known = {*COLUMNS, *OTHER_NAMES, *RunConfig.model_fields} | {name for row in rows for name in row.config}
         names = dict.fromkeys(name for name, _, _ in self.conditions if name not in known)
-        return [f"There is no column or option {as_text(name, 40)!r}.{nearest(name, known)}" for name in names]
+        lines = [f"There is no column or option {as_text(name, 40)!r}.{nearest(name, known)}" for name in names]
+        limits = (value for name, sign, value in self.conditions if sign in COMPARISONS and name != "date")
+        odd = [value for value in limits if _limit("", value) is None]
+        return lines + [f"{as_text(value, 40)!r} is not a number: write, for example, 0.8 or 80%." for value in odd]
 
 
 def parse_search(text: str) -> Query:

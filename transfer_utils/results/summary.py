@@ -54,11 +54,21 @@ class Configuration:
         return model_kind(self.first.config)
 
     @property
+    def rate(self) -> float:
+        """The learning rate of the last stage of these options."""
+        stage = "baseline" if self.config.model == "baseline" else "stage2" if self.config.fine_tunes else "stage1"
+        return getattr(self.config, f"learning_rate_{stage}")
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs of the last stage that was trained; 0 for a head that was solved."""
+        curves = list(self.first.curves.values())
+        return len(curves[-1].get("val_loss", [])) if curves else 0
+
+    @property
     def steps(self) -> int:
         """The number of optimizer steps of the last stage that was trained."""
-        curves = list(self.first.curves.values())
-        epochs = len(curves[-1].get("val_loss", [])) if curves else 0
-        steps = epochs * math.ceil(self.first.dataset["images"]["train"] / self.config.batch_size)
+        steps = self.epochs * math.ceil(self.first.dataset["images"]["train"] / self.config.batch_size)
         return max(steps, self.config.min_steps)  # few images are repeated within an epoch
 
     @property
@@ -225,12 +235,12 @@ def _measured(run: Run, metric: str) -> Estimate:
     names = bounded(metric)
     values = [record.metrics.get(name) for name in names]
     if None in values:
-        raise UserError(f"{run.path} must hold the metrics {names[0]}, {names[1]} and {names[2]}.")
+        raise UserError(f"{run.path} must hold {names[0]}, {names[1]} and {names[2]}: train it again, or move it away.")
     return Estimate(*values, 1)
 
 
 def _milliseconds(run: Run) -> float:
     timed = run.record.inference
     if not timed.get("images") or not timed.get("seconds"):
-        raise UserError(f"{run.path} must hold the time of its predictions.")
+        raise UserError(f"{run.path} must hold the time of its predictions: train it again, or move it away.")
     return 1000 * timed["seconds"] / timed["images"]

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 
 from transfer_utils.config import Identity, RunConfig, identity, recorded_config, tta_count
 from transfer_utils.records import Run, RunRecord
-from transfer_utils.utils.machine import available_cores, machine
+from transfer_utils.utils.machine import available_cores
 
 # Apart from early stopping, these options do not change the time of a run.
 WITHOUT_EFFECT_ON_TIME = {"seed", "data_dir", "label_smoothing", "dropout"}
 WITHOUT_EFFECT_ON_TIME |= {"learning_rate_stage1", "learning_rate_stage2", "weight_decay", "input_range"}
 WITHOUT_EFFECT_ON_TIME |= {"learning_rate_baseline", "weight_decay_baseline", "warm_up_baseline", "selection"}
+WITHOUT_EFFECT_ON_TIME |= {"not_sure_rate"}
 
 # The options that decide what a run caches, besides whether there is a stage 2.
 CACHED_BY = {"seed", "backbone", "alpha", "weights", "image_size", "views"}
@@ -99,7 +100,7 @@ def estimate(
         images_of: the number of images to train, validate and test on, by split, if it is known.
         n_bytes: of the image files that are to be decoded.
     """
-    cores = max(1, int(machine()["cores"])) / REFERENCE_CORES
+    cores = available_cores() / REFERENCE_CORES
     if images_of is None:
         images = IMAGES.get(config.dataset, 10_000)
         validation = config.validation_share * images

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from transfer_utils.config import RunConfig, identity
 from transfer_utils.config import preset as from_preset
 from transfer_utils.errors import UserError, nearest
-from transfer_utils.option_errors import explain_option, unknown
+from transfer_utils.option_errors import explain_option
 from transfer_utils.records import Run, Status
 from transfer_utils.utils.project import project_folder
 
@@ -78,7 +78,6 @@ class Study(_Strict):
     Attributes:
         options: options of every run; those of a group take precedence.
         presets: the changes under other presets, by name of the preset.
-        overrides: options that the caller sets for every run, such as ``data_dir``; they override all others.
     """
 
     preset: str
@@ -86,7 +85,7 @@ class Study(_Strict):
     seeds: list[int] = Field([0], min_length=1)
     groups: list[StudyGroup] = Field(min_length=1)
     presets: dict[str, Variant] = {}
-    overrides: Options = {}
+    _overrides: Options = PrivateAttr({})  # set by the caller for every run, such as data_dir
 
     @model_validator(mode="after")
     def _check_names(self) -> Study:
@@ -120,7 +119,7 @@ class Study(_Strict):
         configs = []
         for seed, *values in itertools.product(group.seeds or self.seeds, *group.grid.values()):
             varied = dict(zip(group.grid, values, strict=True))
-            options = {**self.options, **group.options, **varied, "seed": seed, **self.overrides}
+            options = {**self.options, **group.options, **varied, "seed": seed, **self._overrides}
             try:
                 configs.append(from_preset(self.preset, **options))
             except UserError as error:
@@ -145,7 +144,8 @@ class Study(_Strict):
                 if (common := [seed for seed in group.seeds or self.seeds if seed in seeds])
             ]
             if not chosen:
-                raise UserError(f"No run of these groups has one of the seeds {', '.join(map(str, seeds))}.")
+                known = sorted({seed for group in self.groups for seed in group.seeds or self.seeds})
+                raise UserError(f"seeds must be among {', '.join(map(str, known))}, got {', '.join(map(str, seeds))}.")
         return self.model_copy(update={"groups": chosen})
 
 
@@ -175,12 +175,11 @@ def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
     if not isinstance(content, dict):
         raise UserError(f"The study {path} must have the keys preset and groups, got {type(content).__name__}.")
     try:
-        study = Study.model_validate({**content, "overrides": overrides})
-        lines = [unknown("key", "overrides", ())] if "overrides" in content else []
+        study = Study.model_validate(content)
     except ValidationError as error:
         lines = [_explained(item, content) for item in error.errors()]
-    if lines:
-        raise UserError(f"The study {path} is not valid:\n  " + "\n  ".join(lines))
+        raise UserError(f"The study {path} is not valid:\n  " + "\n  ".join(lines)) from None
+    study._overrides = overrides
     study = _under_preset(study, preset or study.preset)
     study.planned()  # raises if a run is not valid
     return study
@@ -210,10 +209,13 @@ def _explained(item: Mapping[str, Any], content: Mapping[str, Any]) -> str:
         else:
             group = content["groups"][key] if model is Study else key
             name = group.get("name") if isinstance(group, dict) else group
-            place = f"group {name}" if name and isinstance(name, str) else f"group number {key + 1}"
+            place = (
+                f"group {name}"
+                if isinstance(key, str) or (name and isinstance(name, str))
+                else f"group number {key + 1}"
+            )
             places, model = [*places, place], StudyGroup if model is Study else Changes
-    fields = {name: field for name, field in model.model_fields.items() if name != "overrides"}
-    text = explain_option(item, ".".join(map(str, loc)) or "it", fields)
+    text = explain_option(item, ".".join(map(str, loc)) or "it", model.model_fields)
     return f"In {', '.join(places)}: {text}" if places else text
 
 

@@ -20,7 +20,7 @@ from transfer_utils.utils.progress import Log
 from transfer_utils.utils.supervised import PROGRAM
 from transfer_utils.utils.text import counted
 
-SECONDS_BETWEEN_UPDATES = 0.5
+SECONDS_BETWEEN_UPDATES = 5.0  # reading all records more often would take time from the runs
 MAX_CELL_SECONDS = str(7 * 24 * 3600)  # in notebook 04 a whole training is one cell
 
 NOTEBOOKS = "notebooks"  # folder of the executed notebooks, inside the folder of the runs
@@ -102,7 +102,7 @@ def run_sweep(
         notebook: do each run that has two stages with notebook 04, executed in ``<output_dir>/notebooks``.
         log: called with a line for each run that has ended, and with the summary.
         log_error: called with the errors at the end; the default is ``log``.
-        on_update: called with the sweep whenever the records have been read, at least every half second.
+        on_update: called with the sweep whenever the records have been read, every few seconds.
         program: the arguments of Python that start the command line.
 
     Returns:
@@ -148,7 +148,8 @@ def _follow(sweep: Sweep, running: dict[Future, Job], log: Log, on_update: OnUpd
     """Update the jobs from their records until all have ended."""
     while running:
         ended, _ = wait(running, timeout=SECONDS_BETWEEN_UPDATES, return_when=FIRST_COMPLETED)
-        _read_records(sweep, list(running.values()))
+        if ended or on_update:
+            _read_records(sweep, list(running.values()), learn=bool(ended))
         for future in [future for future in running if future in ended]:
             job = running.pop(future)
             _finish(job, future)
@@ -170,9 +171,10 @@ def _arguments(config: RunConfig, notebook: bool) -> list[str]:
     return [*arguments, "--parameter", "seed", str(config.seed), "--parameter", "options", repr(options)]
 
 
-def _read_records(sweep: Sweep, jobs: list[Job]) -> None:
+def _read_records(sweep: Sweep, jobs: list[Job], *, learn: bool) -> None:
     runs = load_runs(jobs[0].config.output_dir).runs
-    sweep.forecast = Forecast(runs)
+    if learn:
+        sweep.forecast = Forecast(runs)
     newest = {run.record.fingerprint: run for run in runs}  # of exactly these options, whatever its status
     for job in jobs:
         job.run = newest.get(job.config.fingerprint, job.run)  # a record that cannot be read for a moment is not gone
