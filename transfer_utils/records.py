@@ -106,6 +106,11 @@ class RunRecord(BaseModel):
         counts = {split: finite_number(known.get(split)) for split in ("train", "validation", "test")}
         return {split: int(number) for split, number in counts.items() if number is not None and number >= 0}
 
+    def bounded(self, metric: str) -> tuple[float | None, float | None, float | None]:
+        """Return an accuracy such as ``val_end2end`` and the ends of its 95 % interval; None for what is missing."""
+        stem = metric.removesuffix("_end2end")
+        return self.metrics.get(metric), self.metrics.get(f"{stem}_low"), self.metrics.get(f"{stem}_high")
+
     @property
     def left_out(self) -> list[str]:
         """The damaged parts of the file that were left out when it was read."""

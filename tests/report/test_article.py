@@ -311,7 +311,7 @@ def test_without_the_headline_the_error_names_its_command():
 
 
 def test_a_missing_number_is_an_error():
-    with pytest.raises(UserError, match=r"must hold .*test_low and .*: train it again"):
+    with pytest.raises(UserError, match=r"must hold .* and its interval: train it again"):
         altered(lambda record: record.metrics.pop("test_low"))
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from transfer_utils.dashboard import style
-from transfer_utils.results.formatting import bounded, duration, percent
+from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.options import REPEATS, sort_key
 from transfer_utils.results.table import Row, differing
@@ -199,5 +199,5 @@ def _error_bar(group: RunGroup, split: str, mean: float) -> tuple[float, float]:
     if deviation is not None:
         return min(deviation, mean), min(deviation, 1 - mean)
     row = next(row for row in group.rows if row.metric(f"{split}_end2end") is not None)
-    _, low, high = (row.metric(name) for name in bounded(f"{split}_end2end"))
+    _, low, high = row.record.bounded(f"{split}_end2end")
     return max(mean - (mean if low is None else low), 0), max((mean if high is None else high) - mean, 0)

@@ -13,7 +13,6 @@ from transfer_utils.errors import UserError
 from transfer_utils.plotting.style import DOTTED, MODEL_STYLES, PERCENT, WIDTH, canvas, panels, sanitize, styled
 from transfer_utils.records import RunRecord
 from transfer_utils.results.curves import fell_back
-from transfer_utils.results.formatting import bounded
 from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SERIES
 
 
@@ -102,7 +101,7 @@ def plot_option_effects(effects: Mapping[str, Mapping[str, Sequence[RunRecord]]]
         for place, records in enumerate(values.values()):
             offsets = place + 0.24 * (np.arange(len(records)) - (len(records) - 1) / 2)
             for height, record in zip(offsets, records, strict=True):
-                value, low, high = (record.metrics.get(name) for name in bounded("val_end2end"))
+                value, low, high = record.bounded("val_end2end")
                 if value is not None:
                     interval = None if low is None or high is None else [[value - low], [high - value]]
                     style = {"color": colour, "mfc": PAPER if fell_back(record) else colour, "capsize": 3}

@@ -28,7 +28,6 @@ from transfer_utils.plotting.style import (
     with_dataset,
 )
 from transfer_utils.records import RunRecord
-from transfer_utils.results.formatting import bounded
 from transfer_utils.results.options import model_name
 from transfer_utils.utils.palette import INK, MODEL_COLOURS, NOTE, PAPER, SEQUENTIAL, SERIES
 
@@ -44,15 +43,15 @@ def plot_accuracy_comparison(transfer: RunRecord, baseline: RunRecord) -> Figure
     A third group shows the test accuracy with test-time augmentation if either record has one.
     """
     records = {"transfer": transfer, "baseline": baseline}
-    groups = {"validation": bounded("val_end2end"), "test": bounded("test_end2end")}
+    groups = {"validation": "val_end2end", "test": "test_end2end"}
     if any(record.metrics.get("test_tta") is not None for record in records.values()):
-        groups["test, averaged views (TTA)"] = bounded("test_tta")
+        groups["test, averaged views (TTA)"] = "test_tta"
     figure, axes = canvas(WIDTH * (0.4 + 0.16 * len(groups)), 4.4)
     for side, (model, record) in zip((-0.2, 0.2), records.items(), strict=True):
         style = {"color": MODEL_COLOURS[model], "hatch": HATCHES[model], "edgecolor": PAPER}
         name = model_name({**record.config, "model": model})
         # NaN where the record has no number.
-        values = np.array([[record.metrics.get(key) for key in keys] for keys in groups.values()], float)
+        values = np.array([record.bounded(metric) for metric in groups.values()], float)
         axes.bar(np.arange(len(groups)) + side, np.nan_to_num(values[:, 0]), 0.37, label=name, **style)
         for place, (value, low, high) in enumerate(values):
             _write_accuracy(axes, place + side, value, low, high)

@@ -217,11 +217,10 @@ def _results(record: RunRecord) -> Rows:
     metrics, images = record.metrics, record.images
 
     def row(title: str, key: str, split: str) -> list[str]:
-        ends = (metrics.get(f"{key}_{end}") for end in ("low", "high"))
-        value = metrics.get(f"{key}_end2end", metrics.get(key))
+        value, *ends = record.bounded(key)
         return [title, with_interval(value, *ends) if value is not None else "", f"{images.get(split, 0):,}"]
 
-    rows = [row(f"Accuracy on {split}", key, split) for split, key in METRICS_OF.items()]
+    rows = [row(f"Accuracy on {split}", f"{key}_end2end", split) for split, key in METRICS_OF.items()]
     rows.append(row("Accuracy on test, averaged over views", "test_tta", "test"))
     rows += [row(f"Accuracy on test, LiteRT file in {kind}", f"test_{kind}", "test") for kind in PRECISIONS]
     if metrics.get("test_ece") is not None:

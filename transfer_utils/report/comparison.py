@@ -7,7 +7,7 @@ from pathlib import Path
 from transfer_utils.evaluation import difference_interval, mcnemar
 from transfer_utils.records import Run, RunRecord, unpack_bits
 from transfer_utils.results.curves import first_reaching, overfitting, timeline
-from transfer_utils.results.formatting import bounded, markdown_table, p_value, percent, points, with_interval
+from transfer_utils.results.formatting import markdown_table, p_value, percent, points, with_interval
 from transfer_utils.results.options import model_name
 
 ANALYSIS_NAME = "comparison.md"
@@ -60,7 +60,7 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
 
 
 def _accuracy(record: RunRecord, metric: str) -> str:
-    return with_interval(*(record.metrics[name] for name in bounded(metric)))
+    return with_interval(*record.bounded(metric))
 
 
 def _catching_up(transfer: RunRecord, baseline: RunRecord) -> str:

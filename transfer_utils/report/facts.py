@@ -60,14 +60,14 @@ def headline(results: Results) -> list[str]:
             f"**{_on_test(longest)}** after {duration(longest.seconds)} by a longer recipe, {recipe(longest)} "
             f"({seeds(len(longest.runs))})."
         )
-    shown = f"**{points(gained)}**" if gained.low > 0 else f"**No gain in accuracy is shown**: {points(gained)}"
+    shown = f"**{points(gained)}**" if gained.low > 0 else f"**no gain in accuracy is shown**: {points(gained)}"
     sentences.append(
-        f"With all labels: {shown} over the best opponent on record, the {name}, which is trained from scratch, each "
+        f"With all labels, {shown} over the best opponent on record, the {name}, which is trained from scratch, each "
         f"at the best of the settings tried ({seeds(gained.n)}{clock})."
     )
     for level, compared in list(by_labels(results).items())[-1:]:
         few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]
-        sentences.append(f"With {labels(level)} labels per class: **{points(few)}** over the {name} ({seeds(few.n)}).")
+        sentences.append(f"With {labels(level)} labels per class, **{points(few)}** over the {name} ({seeds(few.n)}).")
     return sentences
 
 

@@ -72,12 +72,6 @@ def seeds(n: int) -> str:
     return "1 run" if n == 1 else f"{n} seeds"
 
 
-def bounded(metric: str) -> tuple[str, str, str]:
-    """Return the names of an accuracy and of the ends of its interval: ``val_end2end``, ``val_low``, ``val_high``."""
-    stem = metric.removesuffix("_end2end")
-    return metric, f"{stem}_low", f"{stem}_high"
-
-
 def with_interval(value: Any, low: Any, high: Any) -> str:
     """Format a fraction and its 95 % interval as ``84.4 % (83.7–85.1)``; without bounds, the fraction alone."""
     bounds = finite_number(low), finite_number(high)

@@ -19,7 +19,6 @@ from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate, difference_interval, summarise_seeds, wilson_interval
 from transfer_utils.records import RECORD_NAME, Run, RunRecord, unpack_bits
 from transfer_utils.results.curves import trained_accuracy
-from transfer_utils.results.formatting import bounded
 from transfer_utils.results.options import REPEATS, by_configuration, model_kind
 from transfer_utils.studies.spec import Study
 
@@ -232,10 +231,9 @@ def _measured(run: Run, metric: str) -> Estimate:
         n = record.dataset["images"]["test" if metric.startswith("test") else "validation"]
         classes = len(record.dataset["class_names"])
         return Estimate(1 / classes, *wilson_interval(round(n / classes), n), 1)
-    names = bounded(metric)
-    values = [record.metrics.get(name) for name in names]
+    values = record.bounded(metric)
     if None in values:
-        raise UserError(f"{run.path} must hold {names[0]}, {names[1]} and {names[2]}: train it again, or move it away.")
+        raise UserError(f"{run.path} must hold {metric} and its interval: train it again, or move it away.")
     return Estimate(*values, 1)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from transfer_utils.config import PATH_OPTIONS, Identity, identity
 from transfer_utils.records import RECORD_NAME, Listing, Run, RunRecord
 from transfer_utils.results.curves import History, mean_history
-from transfer_utils.results.formatting import bounded, with_interval
+from transfer_utils.results.formatting import with_interval
 from transfer_utils.results.options import ORDER, REPEATS, ignored, model_name, normalised, value_text
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
@@ -101,8 +101,7 @@ class Row:
 
     def accuracy(self, split: str) -> str:
         """The final model's accuracy on ``val`` or ``test``, with its interval if it is recorded, as text."""
-        value, low, high = (self.record.metrics.get(name) for name in bounded(f"{split}_end2end"))
-        return with_interval(value, low, high)
+        return with_interval(*self.record.bounded(f"{split}_end2end"))
 
     @property
     def seconds(self) -> float | None:

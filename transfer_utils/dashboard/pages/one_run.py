@@ -14,7 +14,7 @@ from transfer_utils.dashboard.curve_charts import Line
 from transfer_utils.dashboard.parts import interval_note, show_block, show_metric
 from transfer_utils.dashboard.store import View
 from transfer_utils.records import RECORD_NAME
-from transfer_utils.results.formatting import bounded, duration, percent
+from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.progress import (
     UNFINISHED,
     describe_progress,
@@ -86,7 +86,7 @@ def _draw_summary(row: Row) -> None:
         st.text(f"{describe_progress(row)} · {silence(row)}")
     validation, test, time_column, size_column = st.container(key="numbers").columns(4)
     for column, label, split in ((validation, "Validation accuracy", "val"), (test, "Test accuracy", "test")):
-        accuracy, low, high = (record.metrics.get(name) for name in bounded(f"{split}_end2end"))
+        accuracy, low, high = record.bounded(f"{split}_end2end")
         note = interval_note(low, high) if low is not None and high is not None else None
         if split == "val" and accuracy is None and row.status in UNFINISHED:
             accuracy = progress(row).val_accuracy
