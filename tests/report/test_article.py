@@ -92,6 +92,12 @@ def as_before(record: RunRecord) -> None:
         record.metrics["train_end2end"] = 0.6  # it is still learning
 
 
+def at_another_rate(record: RunRecord) -> bool:
+    """Return whether a run with few labels has another learning rate than those of the table."""
+    rates = record.config["learning_rate_stage2"], record.config.get("learning_rate_baseline")
+    return bool(record.config.get("min_steps")) and rates not in {(1e-3, 1e-3), (1e-3, 2e-2), (3e-3, 1e-3)}
+
+
 def against_the_tutorial_cnn(record: RunRecord) -> bool:
     """Return whether a run belongs to transfer learning or to the weakest opponent."""
     return record.config.get("baseline") != "compact" and record.config.get("weights") != "random"
@@ -196,6 +202,11 @@ def test_the_gain_is_that_of_the_records_and_names_its_opponent():
             "differ in one more thing",
         ),
         (
+            lambda record: at_another_rate(record) and record.config["baseline"] == "compact",
+            lambda record: set_accuracy(record, 0.9),
+            "the gains over the compact CNN larger",
+        ),
+        (
             lambda record: record.config.get("min_steps"),
             lambda record: (record.config.update(min_steps=0), record.metrics.update(train_end2end=0.99)),
             "still learning",
@@ -205,6 +216,20 @@ def test_the_gain_is_that_of_the_records_and_names_its_opponent():
 def test_a_sentence_that_no_longer_fits_its_numbers_is_an_error(met, change, sentence):
     with pytest.raises(UserError, match=f"no longer bear out .*{sentence}"):
         altered(lambda record: change(record) if met(record) else None)
+
+
+def test_patience_is_replayed_on_the_seeds_that_came_to_their_end():
+    def diverge(record: RunRecord) -> None:
+        if record.config["epochs_stage2"] == 30 and record.config["patience"] == 0 and record.config["seed"] == 1:
+            record.status, record.curves = "diverged", {"stage1": record.curves["stage1"]}
+
+    assert "Without early stopping, 2 runs that differ in nothing but the seed" in altered(diverge)
+
+
+def test_other_rates_with_few_labels_are_reported_if_there_are_any(text):
+    assert "no other rate is better for the compact CNN" in text
+    without = altered(keep=lambda record: not at_another_rate(record))
+    assert "No rate was tuned with few labels." in without and "Others were tried" not in without
 
 
 def test_a_ratio_with_an_interval_stays_a_ratio():
