@@ -99,7 +99,7 @@ def compare(quiet: bool, **options: Any) -> None:
 )
 @click.option("--scheduler", default="", metavar="tcp://HOST:PORT", help="use the workers of this Dask scheduler")
 @click.option("--notebook", is_flag=True, help="execute notebook 04 for each run and save the executed copies")
-@click.option("--dry-run", "--dry_run", "dry", is_flag=True, help="only list the runs with their time and disk space")
+@click.option("--dry_run", "dry", is_flag=True, help="only list the runs with their time and disk space")
 @quiet_option
 @debug_option
 def sweep(

@@ -84,10 +84,11 @@ def _load_imagenet(base: keras.Model, config: RunConfig, progress: Progress | No
         download(path, [imagenet_address(config)], name, advice, progress=progress)
         check_h5(path)
         try:
-            base.load_weights(path)
-            _check_finite(path, base, base.get_weights())
+            _load_h5(base, path)
         except Exception as error:  # h5py and Keras raise many types of exceptions for a file that does not fit
             raise damaged(path, error) from None
+    if not all(np.isfinite(value).all() for value in base.get_weights()):
+        raise damaged(path, ValueError("it contains values that are not finite"))
     if config.backbone == "EfficientNetB0":
         _fold_in_rescaling(base)
     _update_normalization(base)
@@ -125,12 +126,16 @@ def load_weights_file(base: keras.Model, path: Path) -> None:
         return
     check_h5(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Keras warns about empty groups; a missing weight is an error anyway
-            base.load_weights(path)
+        _load_h5(base, path)
     except Exception as error:  # h5py and Keras raise many types of exceptions for a file that does not fit
         raise UserError(f"{path} does not hold the weights of this backbone: {first_line(error)}") from None
     _check_finite(path, base, base.get_weights())
+
+
+def _load_h5(base: keras.Model, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns about empty groups; a missing weight is an error anyway
+        base.load_weights(path)
 
 
 def save_weights_npz(base: keras.Model, path: Path) -> None:

@@ -209,12 +209,9 @@ def _explained(item: Mapping[str, Any], content: Mapping[str, Any]) -> str:
         else:
             group = content["groups"][key] if model is Study else key
             name = group.get("name") if isinstance(group, dict) else group
-            place = (
-                f"group {name}"
-                if isinstance(key, str) or (name and isinstance(name, str))
-                else f"group number {key + 1}"
-            )
-            places, model = [*places, place], StudyGroup if model is Study else Changes
+            if isinstance(key, int) and not (name and isinstance(name, str)):
+                name = f"number {key + 1}"
+            places, model = [*places, f"group {name}"], StudyGroup if model is Study else Changes
     text = explain_option(item, ".".join(map(str, loc)) or "it", model.model_fields)
     return f"In {', '.join(places)}: {text}" if places else text
 
