@@ -105,6 +105,21 @@ def test_a_picture_and_a_class_can_be_removed(tmp_path):
     assert list(collection.classes()) == ["plate"] and len(list((collection.beside / "thumbnails").iterdir())) == 2
 
 
+def test_a_class_that_is_removed_meanwhile_has_no_pictures(tmp_path, monkeypatch):
+    collection = new_collection(tmp_path, n=1)
+    real, scanned = os.scandir, []
+
+    def scandir(folder):
+        if scanned:  # after the list of classes
+            (collection.folder / "cup").rename(tmp_path / "removed")
+            scanned.clear()
+        scanned.append(folder)
+        return real(folder)
+
+    monkeypatch.setattr("transfer_utils.collection.os.scandir", scandir)
+    assert collection.classes()["cup"] == []
+
+
 @pytest.mark.fault(39)
 def test_an_upload_of_too_many_or_too_large_files_is_refused():
     check_upload([1] * 2000)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from tests.conftest import ROOT
 from tools.tables import options_table, presets_table
-from transfer_utils.config import PATH_OPTIONS, RunConfig, identity, preset
+from transfer_utils.config import PATH_OPTIONS, RunConfig, identity, preset, recorded_config
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.presets import PRESETS
@@ -20,7 +20,7 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 
-FOLLOWS_THE_LOSS = "selection must be 'validation' for epochs_stage1 and schedule 'plateau'"
+FOLLOWS_THE_LOSS = "selection 'none' needs epochs_stage1 0 and, if stage 2 is trained, schedule 'cosine'"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_the_compact_baseline_sets_its_own_training_which_options_override_and_t
 def test_a_record_has_the_identity_of_its_config_even_if_it_is_older_or_damaged():
     config = preset("cifar10", backbone="VGG16")
     older = {**config.model_dump(exclude={"tta_shift", "backbone"}), "base_model": "VGG16"}
-    assert identity(older) == identity(config)
+    assert identity(older) == identity(config) and recorded_config(older).backbone == "VGG16"
     assert identity({**older, "seed": [1, {}]}) != identity({**older, "unknown": 1}) != identity(config)
 
 

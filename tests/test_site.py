@@ -189,7 +189,7 @@ def test_without_a_built_site_there_is_nothing_to_look_at(tmp_path, monkeypatch,
 
 
 def test_a_page_that_asks_for_an_unknown_value_is_an_error():
-    with pytest.raises(StageError, match="minute "):
+    with pytest.raises(StageError, match="'minute'"):
         filled("{{ minute }}", {"minutes": "1"})
 
 

@@ -68,8 +68,11 @@ class Collection:
         return {name: self._pictures(name) for name in sorted(names)}
 
     def _pictures(self, class_name: str) -> list[str]:
-        with os.scandir(self.folder / class_name) as entries:
-            files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        try:
+            with os.scandir(self.folder / class_name) as entries:
+                files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []  # the class is being removed
         return sorted(name for name in files if PICTURE_NAME.fullmatch(name))
 
     def read_thumbnail(self, picture: str) -> bytes:

@@ -212,7 +212,7 @@ class RunConfig(BaseModel):
     def _check_combinations(self) -> RunConfig:
         if self.source_probe and (self.weights, self.stored_size) != ("letters", 32):
             raise ValueError(
-                "source_probe needs weights 'letters' and stored_size 32, which are the size and task of its letters, "
+                "source_probe needs weights 'letters' and stored_size 32, the task and the size of its letters, "
                 f"got {self.weights!r} and {self.stored_size}"
             )
         if self.backbone == "InceptionV3" and self.image_size < 75:
@@ -227,7 +227,8 @@ class RunConfig(BaseModel):
         plateau = self.epochs_stage1 or (self.fine_tunes and self.schedule == "plateau")
         if self.model == "transfer" and self.selection == "none" and plateau:
             raise ValueError(
-                "selection must be 'validation' for epochs_stage1 and schedule 'plateau', led by val_loss, got 'none'"
+                "selection 'none' needs epochs_stage1 0 and, if stage 2 is trained, schedule 'cosine': stage 1 and "
+                "schedule 'plateau' follow val_loss"
             )
         if self.dataset == "folder" and not self.data_dir:
             raise ValueError("data_dir must name an image folder when dataset is 'folder', got an empty name")
@@ -336,9 +337,7 @@ def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = (
         options: a config, or the ``config`` of any run record; an option that an older record lacks has its default.
         ignoring: further options that do not count, such as the seed.
     """
-    values = dict(_DEFAULTS)
-    for name, value in dict(options).items():
-        values[FORMER_NAMES.get(name, name)] = value
+    values = _DEFAULTS | current_names(dict(options))
     ignored = {"preset", *PATH_OPTIONS, *ignoring}
     if values["dataset"] == "cifar10":
         ignored.add("data_dir")
@@ -353,6 +352,11 @@ def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = (
 
 
 _DEFAULTS = dict(RunConfig())
+
+
+def current_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of any log under their current names."""
+    return {FORMER_NAMES.get(name, name): value for name, value in options.items()}
 
 
 def preset(name: str, **options: Any) -> RunConfig:
@@ -381,7 +385,8 @@ def preset(name: str, **options: Any) -> RunConfig:
 def recorded_config(options: Mapping[str, Any]) -> RunConfig | None:
     """Return the config of a run record, or None if its options are not valid in this version."""
     try:
-        config = RunConfig(**{name: value for name, value in options.items() if name in RunConfig.model_fields})
+        known = current_names(options).items()
+        config = RunConfig(**{name: value for name, value in known if name in RunConfig.model_fields})
         preset(config.preset)
         return config
     except ValueError:

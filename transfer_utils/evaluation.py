@@ -89,12 +89,11 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) 
     Raises:
         UserError: no images, a class out of range, or different counts.
     """
-    import sklearn.metrics  # inside functions, because it takes two seconds and readers of records do not need it
-
     labels = _checked_classes("labels", labels, n_classes)
     predicted = _checked_classes("predicted", predicted, n_classes)
     _same_count("predicted", predicted, "labels", labels)
-    return sklearn.metrics.confusion_matrix(labels, predicted, labels=range(n_classes))
+    pairs = labels.astype(int) * n_classes + predicted
+    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class BoundaryCache:
         plain_views: whether the one view shows the images as they are.
         views: K.
         size: number of training images.
+        bytes_per_view: of disk.
     """
 
     def __init__(

@@ -133,12 +133,7 @@ class RunRecord(BaseModel):
     @classmethod
     def _keep_numbers(cls, values: Any) -> Any:
         """Replace every value that is not a number by None: an old log may contain text."""
-        if not isinstance(values, dict):
-            return values
-        return {
-            name: value if isinstance(value, int | float) and not isinstance(value, bool) else None
-            for name, value in values.items()
-        }
+        return {k: finite_number(value) for k, value in values.items()} if isinstance(values, dict) else values
 
     @field_validator("confusion_matrix")
     @classmethod
@@ -318,6 +313,8 @@ def _check_link(path: Path, root: Path) -> None:
 
 
 def _read_bounded(path: Path) -> bytes:
+    if path.is_dir():
+        raise UnreadableRecord("not a regular file")
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # or opening a pipe would wait for a writer
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)

@@ -17,6 +17,7 @@ from transfer_utils.config import preset
 from transfer_utils.data import cifar10, sources
 from transfer_utils.data.cifar10 import ARCHIVE, BATCHES, URL_VARIABLE, archive_path, read_batches
 from transfer_utils.data.sources import CIFAR10_CLASSES, load_source
+from transfer_utils.data.splits import whole_split
 from transfer_utils.errors import UserError
 
 PUBLISHED = cifar10.SHA256
@@ -106,6 +107,8 @@ def test_cifar10_is_downloaded_once_and_stored(serve, config, capfd):
         np.testing.assert_array_equal(source.parts["test"].images, X[50:])
         np.testing.assert_array_equal(source.parts["test"].labels, np.arange(10))
         assert not source.parts["train"].images.flags.owndata
+    first_ten = [whole_split(part).part(np.arange(10)).fingerprint for part in source.parts.values()]
+    assert len(set(first_ten)) == 2, "the features of one are not taken for those of the other"
     assert server.requests == [None]
     assert steps[-1] == (steps[0][0], len(CONTENT), len(CONTENT), "bytes")
     assert steps[0][0].startswith("Downloading CIFAR-10 from 127.0.0.1:")

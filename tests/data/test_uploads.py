@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from transfer_utils.data.images import decode_image
 from transfer_utils.data.uploads import take_upload
 from transfer_utils.errors import UserError
 from transfer_utils.teach_messages import Receipt, Upload, read_model, write_model
+from transfer_utils.utils import files
 
 
 @pytest.fixture
@@ -74,6 +76,22 @@ def test_a_hostile_file_is_refused_with_a_sentence_and_the_others_are_kept(colle
     assert problem in sentence and sentence.startswith(name[:12]) and receipt.added == {"cup": 1}
     assert around(tmp_path, collection.folder) == before, "nothing is written outside of the collection"
     assert len(collection.classes()["cup"]) == len(os.listdir(collection.folder / "cup")) == 1
+
+
+@pytest.mark.fault(5, 39)
+def test_a_full_disk_leaves_the_pictures_before_it_with_their_names(collection, tmp_path, monkeypatch):
+    written = []
+
+    def write(path, content):
+        if len(written) == 2:  # the first picture and its thumbnail
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        files.write_bytes(path, content)
+
+    monkeypatch.setattr(uploads, "write_bytes", write)
+    with pytest.raises(OSError, match="No space left"):
+        take_upload(uploaded(collection, "cup", {"a.png": picture(), "b.png": picture(number=1)}))
+    assert list(collection.original_names().values()) == ["a.png"]
 
 
 @pytest.mark.fault(39)

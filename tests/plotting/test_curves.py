@@ -60,6 +60,12 @@ def test_accuracy_over_time_has_a_point_at_the_end_of_each_epoch():
     assert all(axis.get_text() for axis in (figure.axes[0].xaxis.label, figure.axes[0].yaxis.label))
 
 
+def test_a_run_without_curves_is_named_in_the_legend_as_not_recorded():
+    lines = lines_by_label(plotting.plot_accuracy_over_time(RunRecord(), run([0.1], [4.0])))
+    assert list(lines) == ["transfer learning: not recorded", "tutorial CNN"]
+    assert list(lines_by_label(plotting.plot_accuracy_over_time(RunRecord(), models=["transfer"])))
+
+
 def test_an_opponent_that_takes_far_longer_does_not_crowd_the_others_together():
     figure = plotting.plot_accuracy_over_time(run([0.5, 0.6], [1.0, 2.0]), run([0.1], [31.0]))
     assert figure.axes[0].get_xscale() == "log"

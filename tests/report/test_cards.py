@@ -112,6 +112,16 @@ def test_what_the_record_lacks_is_named_and_takes_no_room(small_record):
     assert data_card(RunRecord(config=sparse.config)).count("## Not recorded") == 1, "an old log has no dataset"
 
 
+def test_a_table_of_many_classes_is_cut_and_says_so(small_record):
+    small_record.per_class = [{"name": f"class {n}", "f1": 0.5} for n in range(60)]
+    assert "| and 10 more |" in model_card(small_record, "run") and "class 50" not in model_card(small_record, "run")
+
+
+def test_an_old_log_with_numbers_as_text_gets_a_card(small_record):
+    small_record.config |= {"alpha": "0.35", "image_size": "96"}
+    assert "MobileNetV2, width 0.35" in model_card(small_record, "run")
+
+
 def test_names_of_classes_and_notes_are_text_not_markup(small_record):
     record = full_record(small_record)
     hostile = "<b>a</b>|`x`\n# title\x1b[31m"

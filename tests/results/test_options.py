@@ -14,6 +14,7 @@ def test_old_logs_get_current_names_and_values():
         "batch_size": 64,
         "epochs_stage2": 100,
     }
+    assert normalised({"selection": "none", "data_dir": "2024"}) == {"selection": "none", "data_dir": "2024"}, "text"
     assert normalised({"lr": "1e-5", "n": "30", "none": "None", "word": "nan"}) == {
         "lr": 1e-5, "n": 30, "none": None, "word": "nan",
     }  # fmt: skip

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from transfer_utils.config import preset
 from transfer_utils.data import load_dataset
+from transfer_utils.data.images import encode_image
 from transfer_utils.demo.page import demo_files, demo_fragment, read_classifier
 from transfer_utils.errors import UserError
 
@@ -52,7 +51,5 @@ def example_files() -> dict[str, bytes]:
     test, files = load_dataset(preset("offline")).test, {}
     for label in range(int(test.labels.max()) + 1):
         position = int(np.flatnonzero(test.labels == label)[0])
-        file = io.BytesIO()
-        Image.fromarray(test.take(slice(position, position + 1))[0]).save(file, "PNG")
-        files[f"{label}.png"] = file.getvalue()
+        files[f"{label}.png"] = encode_image(test.take(slice(position, position + 1))[0])
     return files

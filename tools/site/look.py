@@ -21,6 +21,7 @@ from tools.site.check import MAX_FRONT_PAGE, MAX_PAGE
 from tools.site.stage import ROOT
 from transfer_utils.errors import UserError
 from transfer_utils.utils.npm import Package, package_files
+from transfer_utils.utils.text import counted
 
 SITE, PICTURES = ROOT / "site", ROOT / "build" / "pictures"
 # Every name but the server's leads nowhere, so a request to another site fails and is seen.
@@ -61,13 +62,13 @@ def main() -> int:
                 for mode in MODES:
                     seen = look(browser, address, name, width, mode)
                     problems += [f"{name} at {width} px, {mode}: {each}" for each in seen]
-            print(f"{name}: {sum(each.startswith(f'{name} ') for each in problems)} problems", flush=True)
+            print(f"{name}: {counted(sum(each.startswith(f'{name} ') for each in problems), 'problem')}", flush=True)
         problems += search(browser, address)
         if (SITE / CLASSIFIER).exists():
             problems += classify(browser, address)
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(f"{len(names)} pages, {len(problems)} problems; pictures in {PICTURES.relative_to(ROOT)}.")
+    print(f"{len(names)} pages, {counted(len(problems), 'problem')}; pictures in {PICTURES.relative_to(ROOT)}.")
     return bool(problems)
 
 

@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import jinja2
+
 from tools.site.classifier import ClassifierPage
 from tools.site.links import Links, Repository, StageError
 from tools.site.notebooks import CHAPTERS, EXERCISES, SOLUTIONS, Chapter, chapters, glossary, staged_notebook
@@ -18,6 +20,7 @@ from tools.site.sources import abstract_sources, figure_sources, table_sources
 from transfer_utils.dashboard.export import fragment
 from transfer_utils.records import Run
 from transfer_utils.report.article import ARTICLE, read_results
+from transfer_utils.results.formatting import markdown_table
 
 ROOT = Path(__file__).parents[2]
 OWN_PAGES = "docs/site"
@@ -92,8 +95,8 @@ def slug(title: str) -> str:
 
 def chapter_table(course: Iterable[Chapter]) -> str:
     """Return the table of chapters for the front page."""
-    rows = (f"| [{each.title}]({each.path}) | {each.minutes}\N{NO-BREAK SPACE}minutes |" for each in course)
-    return "\n".join(["| chapter | to read |", "|---|---|", *rows])
+    rows = ([f"[{each.title}]({each.path})", f"{each.minutes}\N{NO-BREAK SPACE}minutes"] for each in course)
+    return markdown_table(["chapter", "to read"], rows)
 
 
 def filled(text: str, values: dict[str, str]) -> str:
@@ -102,13 +105,10 @@ def filled(text: str, values: dict[str, str]) -> str:
     Raises:
         StageError: a name has no value.
     """
-
-    def value(match: re.Match) -> str:
-        if match[1] not in values:
-            raise StageError(f"A page of {OWN_PAGES} asks for {match[0]}; there are {', '.join(values)}.")
-        return values[match[1]]
-
-    return re.sub(r"\{\{ (\w+) \}\}", value, text)
+    try:
+        return jinja2.Template(text, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(values)
+    except jinja2.UndefinedError as error:
+        raise StageError(f"A page of {OWN_PAGES}: {error}; there are {', '.join(values)}.") from None
 
 
 def with_sources(article: str, abstract: list[Run], figures: dict[str, list[Run]], tables: dict[str, list[Run]]) -> str:

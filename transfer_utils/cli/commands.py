@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -183,7 +184,7 @@ def notebooks(folder: Path) -> None:
     copied, kept = copy_course(folder)
     existed = f"; {kept} existed and {'was' if kept == 1 else 'were'} kept." if kept else "."
     click.echo(f"Copied {counted(copied, 'file')} to {folder}{existed}")
-    click.echo(f"Start with: jupyter lab {folder / 'notebooks' / '01_data_preparation.ipynb'}")
+    click.echo(f"Start with: jupyter lab {shlex.quote(str(folder / 'notebooks' / '01_data_preparation.ipynb'))}")
 
 
 @cli.command()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from transfer_utils.data.image_folder import check_image_folder
-from transfer_utils.data.images import decode_image
+from transfer_utils.data.images import decode_image, encode_image
 from transfer_utils.data.inspection import FEW, Inspection, Picture, across_classes, across_splits, inspect_folder
 from transfer_utils.errors import UserError
 from transfer_utils.report.rendering import environment
@@ -188,6 +186,5 @@ def _thumbnail(path: str) -> str:
         pixels = decode_image(path, THUMBNAIL_SIDE)
     except UserError:
         return ""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    content = encode_image(pixels, "JPEG", quality=THUMBNAIL_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")

@@ -20,7 +20,7 @@ from transfer_utils.utils.text import as_text, counted, printable
 @click.option("--top", default=3, show_default=True, type=WholeNumber(1, 1000), help="number of classes per image")
 @debug_option
 def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
-    """Print the most likely classes of each IMAGE, after "not sure" if they are too unlikely.
+    """Print the most likely classes of each IMAGE, with "not sure" before them if even the first is too unlikely.
 
     MODEL is the file of a saved model (.keras, .h5 or .tflite). The threshold of "not sure" was chosen when it was
     trained (--not_sure_rate) and is kept beside it.

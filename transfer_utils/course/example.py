@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from transfer_utils.data.images import encode_image
 from transfer_utils.data.photo_digits import SIDE, paint, photo_halves, place, random_crop
 
 FRAME = 48  # side of a picture in px; the digit stands somewhere in it
@@ -37,10 +37,10 @@ def write_example_pictures(
         own, wrong = CLASS_NAMES[digit], CLASS_NAMES[other]
         images = _draw(digit, per_class, rng)
         mislabelled, copied, repeated, others = rng.permutation(per_class)[:8].reshape(4, 2)
-        pictures += [(wrong if i in mislabelled else own, _encoded(image)) for i, image in enumerate(images)]
-        pictures += [(own, _encoded(images[i])) for i in copied]
-        pictures += [(own, _encoded(_retaken(images[i]), "JPEG")) for i in repeated]
-        twice, cut = (_encoded(images[i]) for i in others)
+        pictures += [(wrong if i in mislabelled else own, encode_image(image)) for i, image in enumerate(images)]
+        pictures += [(own, encode_image(images[i])) for i in copied]
+        pictures += [(own, encode_image(_retaken(images[i]), "JPEG")) for i in repeated]
+        twice, cut = (encode_image(images[i]) for i in others)
         pictures += [(wrong, twice), (own, cut[: len(cut) // 2])]
     for number, i in enumerate(rng.permutation(len(pictures))):
         name, content = pictures[i]
@@ -68,9 +68,3 @@ def _retaken(image: Image.Image) -> Image.Image:
     """Return the picture shifted by a pixel and brighter, as if taken a moment later."""
     shifted = np.pad(np.asarray(image)[:, 1:], ((0, 0), (0, 1), (0, 0)), mode="edge")
     return ImageEnhance.Brightness(Image.fromarray(shifted)).enhance(1.15)
-
-
-def _encoded(image: Image.Image, kind: str = "PNG") -> bytes:
-    content = io.BytesIO()
-    image.save(content, kind)
-    return content.getvalue()

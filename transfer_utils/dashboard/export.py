@@ -12,7 +12,6 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
 
 from transfer_utils.dashboard.launch import DEFAULT_RUNS, check_folder
 from transfer_utils.dashboard.store import newest_first, read, stamp
@@ -20,6 +19,7 @@ from transfer_utils.records import STATUSES
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration
 from transfer_utils.results.options import ORDER
+from transfer_utils.results.progress import repeat_command
 from transfer_utils.results.search import searched_text
 from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.files import write_bytes
@@ -59,7 +59,6 @@ def _render(template: str, runs_dir: str | os.PathLike) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals["file"] = lambda name: Markup((PAGE_TEMPLATES / name).read_text("utf-8"))
     environment.globals["counted"] = counted
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
     return environment.get_template(template).render(_values(runs_dir))
@@ -121,7 +120,7 @@ def _data(row: Row) -> dict[str, Any]:
     curves = {name: [_rounded(value) for value in history.values[name][points]] for name in QUANTITIES}
     return {
         "name": row.name,
-        "command": as_text(row.record.command, 400),
+        "command": as_text(repeat_command(row.record), 400),
         "options": row.options,
         "epochs": history.epochs[points].tolist(),
         "curves": {name: values for name, values in curves.items() if any(value is not None for value in values)},

@@ -17,6 +17,7 @@ from transfer_utils.dashboard.store import View, newest_first
 from transfer_utils.evaluation import Estimate
 from transfer_utils.records import RECORD_NAME
 from transfer_utils.results.formatting import percent, points
+from transfer_utils.results.progress import repeat_command
 from transfer_utils.results.table import Row
 from transfer_utils.teach_messages import Measurement, Mistake, read_model
 from transfer_utils.utils.text import as_text, counted
@@ -193,9 +194,9 @@ def _draw_downloads(row: Row) -> None:
                 content = json.dumps(notes, ensure_ascii=False, indent=2)
                 _offer(f"Class names ({label})", content, f"{name}.classes.json")
         _offer("Record", (row.run.folder / RECORD_NAME).read_bytes(), RECORD_NAME)
-    if row.record.command:
+    if command := repeat_command(row.record):
         st.caption("The same, without the dashboard:")
-        show_block(row.record.command)
+        show_block(command)
 
 
 def _offer(label: str, content: str | bytes, name: str) -> None:

@@ -136,7 +136,7 @@ def tta_views(images: np.ndarray, horizontal_flip: bool, shift: int = 0) -> list
         shift: pixels by which the images are shifted up, down, left and right; 0 adds no shifted views.
 
     Returns:
-        One to ten arrays of the shape of ``images``; the first is ``images``.
+        One, two, five or ten arrays of the shape of ``images``; the first is ``images``.
     """
     views = [images, images[:, :, ::-1]] if horizontal_flip else [images]
     if shift := effective_tta_shift(horizontal_flip, shift):

@@ -1,4 +1,4 @@
-"""Decode image files of many formats to small RGB squares.
+"""Decode image files of many formats to small RGB squares, and encode pixels.
 
 Image files are untrusted: their size is checked before they are decoded, and errors name the file.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -28,6 +28,13 @@ HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")  # ISO/IEC 
 
 class BadImage(UserError):
     """A readable file that is not an image or is too large; the message names the file and the reason."""
+
+
+def encode_image(pixels: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
+    """Return an image, uint8 (height, width, 3), as the content of a file, with the options of Pillow's ``save``."""
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(pixels)).save(file, kind, **options)
+    return file.getvalue()
 
 
 def decode_image(source: str | os.PathLike | bytes, side: int, name: str = "") -> np.ndarray:

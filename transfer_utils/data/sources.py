@@ -108,9 +108,10 @@ def _cifar10(config: RunConfig, progress: Progress | None) -> Source:
     if side != CIFAR10_SIDE:
         store = open_or_build(folder / f"cifar10-{side}-v{DECODER}", functools.partial(_resized, store, side, progress))
     rows = {"train": slice(None, CIFAR10_TRAIN), "test": slice(CIFAR10_TRAIN, None)}
-    parts = {
-        split: replace(store, images=store.images[part], labels=store.labels[part]) for split, part in rows.items()
-    }
+    parts = {}
+    for split, part in rows.items():  # whose positions both begin at 0
+        digest = hashlib.sha256(f"{store.sha256} {split}".encode()).hexdigest()
+        parts[split] = replace(store, images=store.images[part], labels=store.labels[part], sha256=digest)
     return Source("CIFAR-10", CIFAR10_CLASSES, parts)
 
 

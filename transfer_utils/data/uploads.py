@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections import Counter
 from pathlib import Path
-
-from PIL import Image
 
 from transfer_utils.collection import (
     BESIDE,
@@ -24,7 +21,7 @@ from transfer_utils.collection import (
 )
 from transfer_utils.data.archives import is_archive, read_archive
 from transfer_utils.data.image_folder import EXTENSIONS, HEIC, HEIC_ADVICE
-from transfer_utils.data.images import decode_image
+from transfer_utils.data.images import decode_image, encode_image
 from transfer_utils.errors import UserError
 from transfer_utils.teach_messages import RECEIPT_NAME, REQUEST_NAME, Receipt, Upload, read_model, write_model
 from transfer_utils.utils.files import lock, write_bytes, write_json
@@ -49,11 +46,13 @@ def take_upload(folder: Path) -> Receipt:
     collection = Collection(beside.parent)
     paths = [folder / str(number) for number in range(len(request.names))]
     check_upload([path.stat().st_size for path in paths])
-    with lock(collection.measurement):  # two uploads at once must not exceed the limits together
+    with lock(collection.names):  # two uploads at once must not exceed the limits together
         keeper = _Keeper(collection)
-        for path, name in zip(paths, request.names, strict=True):
-            keeper.take(path, name, request.class_name)
-        receipt = keeper.close()
+        try:
+            for path, name in zip(paths, request.names, strict=True):
+                keeper.take(path, name, request.class_name)
+        finally:  # the pictures that were kept keep their names, even if the disk is full now
+            receipt = keeper.close()
     write_model(folder / RECEIPT_NAME, receipt)
     return receipt
 
@@ -157,6 +156,4 @@ class _Keeper:
 
 def _thumbnail(content: bytes, name: str) -> bytes:
     """Return a picture as a small square JPEG file; ``BadImage`` as in ``decode_image``."""
-    buffer = io.BytesIO()
-    Image.fromarray(decode_image(content, THUMBNAIL_SIDE, name)).save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
-    return buffer.getvalue()
+    return encode_image(decode_image(content, THUMBNAIL_SIDE, name), "JPEG", quality=THUMBNAIL_QUALITY)

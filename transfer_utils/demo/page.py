@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shlex
@@ -11,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
-from PIL import Image
 
 from transfer_utils.config import MODEL_SUFFIXES
-from transfer_utils.data.images import decode_image
+from transfer_utils.data.images import decode_image, encode_image
 from transfer_utils.demo.library import library_files
 from transfer_utils.errors import UserError
 from transfer_utils.models.litert import convert, open_content
@@ -172,6 +170,4 @@ def _record_beside(path: Path) -> RunRecord | None:
 
 def _thumbnail(path: Path, classifier: Classifier) -> bytes:
     """Return an example as PNG, cropped and resized as the model takes it; no more of a photograph is published."""
-    file = io.BytesIO()
-    Image.fromarray(decode_image(path, classifier.side)).save(file, "PNG")
-    return file.getvalue()
+    return encode_image(decode_image(path, classifier.side))

@@ -1,4 +1,4 @@
-"""The evaluation of the saved model on all splits; nothing before it reads the test split."""
+"""The evaluation of the saved model on all splits; no model is asked about the test split before it."""
 
 from __future__ import annotations
 

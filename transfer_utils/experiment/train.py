@@ -256,13 +256,15 @@ def _hooks(stage: str, session: RunSession) -> Hooks:
 
 
 def _log_stage(title: str, curves: Curves, session: RunSession) -> None:
-    """Log the epoch of least validation loss."""
+    """Log the epoch whose weights are kept: that of least validation loss, or the last one."""
     if not curves:
         return
-    best, epochs = int(np.argmin(curves["val_loss"])), len(curves["val_loss"])
+    which, kept = "last", len(curves["val_loss"]) - 1
+    if session.config.selection == "validation":
+        which, kept = "best", int(np.argmin(curves["val_loss"]))
     session.log(
-        f"{title}: validation accuracy {100 * curves['val_accuracy'][best]:.1f} % in the best of "
-        f"{counted(epochs, 'epoch')}, {sum(curves['seconds']):.0f} s."
+        f"{title}: validation accuracy {100 * curves['val_accuracy'][kept]:.1f} % in the {which} of "
+        f"{counted(len(curves['val_loss']), 'epoch')}, {sum(curves['seconds']):.0f} s."
     )
 
 

@@ -48,7 +48,7 @@ def grad_cam(model: keras.Model, image: np.ndarray, class_index: int | None = No
         Heatmap (h, w) float32 in [0, 1] with maximum 1; all 0 if no position supports the class.
 
     Raises:
-        UserError: an unknown layer or class, an image of the wrong shape, a model that does not end in a ``Dense``
+        UserError: a class out of range, an image of the wrong shape, a model that does not end in a ``Dense``
             layer or has no layer with maps, or a Keras backend other than TensorFlow, which computes the gradient.
     """
     if keras.backend.backend() != "tensorflow":

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from transfer_utils.data.images import encode_image
 from transfer_utils.errors import UserError, nearest
 
 # Severities 1 to 5 of CIFAR-10-C, for images of 32 px: the standard deviation of the noise as a fraction of 255, the
@@ -56,6 +57,4 @@ def corrupt(images: np.ndarray, kind: str, severity: int, seed: int = 0) -> np.n
 
 
 def _compress(image: np.ndarray, quality: int) -> np.ndarray:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(encode_image(image, "JPEG", quality=quality))).convert("RGB"))

@@ -42,7 +42,7 @@ def folder_features(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the features (n, d), labels (n,) and paths of all readable pictures of an image folder, in all splits.
 
-    The pictures are stored and the features cached as a run with the preset ``photos`` does, which then finds them.
+    The pictures are stored as a run with the preset ``photos`` stores them, which then need not decode them again.
 
     Args:
         weights: those of the network, as the option of a run: ``imagenet`` or ``letters``.
@@ -70,13 +70,15 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
 
     Args:
         features: (n, d).
-        labels: int (n,), 0 to classes - 1. Pictures in classes of fewer than five are not judged.
+        labels: int (n,), 0 to classes - 1. Classes of fewer than five different pictures are not judged.
         groups: int (n,), equal for pictures that are copies of each other, which must not vouch for their labels.
     """
-    judged = np.flatnonzero(np.bincount(labels)[labels] >= FOLDS)
+    groups = np.arange(len(labels)) if groups is None else groups
+    different = [len(np.unique(groups[labels == label])) for label in range(labels.max(initial=-1) + 1)]
+    judged = np.flatnonzero(np.array(different, int)[labels] >= FOLDS)
     classes, labels = np.unique(labels[judged], return_inverse=True)
-    groups = judged if groups is None else groups[judged]
-    if len(classes) < 2 or len(np.unique(groups)) < FOLDS:
+    groups = groups[judged]
+    if len(classes) < 2:
         return []
     one_hot = np.eye(len(classes), dtype="float32")[labels]
     # The strength of L2 is one number: chosen on the fold that is judged, it cannot learn the labels there.

@@ -89,7 +89,7 @@ class LiteRT:
         return interpreter
 
     def _run(self, interpreter: Interpreter, images: np.ndarray, results: np.ndarray) -> None:
-        """Write the outputs of ``images`` into ``results``; the last batch is padded with images of the one before."""
+        """Write the outputs of ``images`` into ``results``; the last batch is padded with whatever the array holds."""
         batch = np.zeros(self._input_shape, self._input_dtype)
         for i in range(0, len(images), len(batch)):
             part = images[i : i + len(batch)]

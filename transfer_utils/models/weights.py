@@ -61,6 +61,9 @@ def load_weights(base: keras.Model, config: RunConfig, progress: Progress | None
         path = config.weights_file()
         source = path.name
         load_weights_file(base, path)
+        if config.backbone == "EfficientNetB0" and path.name == imagenet_path(config).name:
+            _fold_in_rescaling(base)
+            _update_normalization(base)
     digest = sha256_of_weights(base)
     if config.weights == "imagenet":
         _check_first_use(config, digest)

@@ -111,16 +111,16 @@ def plot_accuracy_over_time(*records: RunRecord, models: Sequence[str] = ("trans
     ends = []
     for model, record in zip(models, records, strict=True):
         moments = timeline(record)
-        ends.append(moments[-1].seconds)
+        ends += [moment.seconds for moment in moments[-1:]]
         axes.plot(
             [moment.seconds for moment in moments],
             [moment.val_accuracy for moment in moments],
-            label=MODEL_NAMES[model],
+            label=MODEL_NAMES[model] if moments else f"{MODEL_NAMES[model]}: {NOT_RECORDED}",
             markersize=4,
             markevery=max(1, len(moments) // MAX_MARKERS),
             **MODEL_STYLES[model],
         )
-    if max(ends) > 10 * min(ends):  # a linear axis would crowd the fast ones together
+    if ends and max(ends) > 10 * min(ends):  # a linear axis would crowd the fast ones together
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:,.0f}")
     else:

@@ -161,7 +161,7 @@ def _pixels(name: str, images: np.ndarray, dimensions: int) -> np.ndarray:
         raise UserError(f"{name} must have shape {shape} and hold at least one image, got {images.shape}")
     if images.dtype == np.uint8:
         return images
-    if 0 < images.max() <= 1 or images.min() < 0:
+    if 0 < images.max() <= 1 or images.min() < 0 or images.max() >= 256:
         raise UserError(f"{name} must have pixels in 0-255, got values from {images.min():.3g} to {images.max():.3g}")
     return np.clip(np.rint(images), 0, 255).astype(np.uint8)
 

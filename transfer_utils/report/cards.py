@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from transfer_utils.config import recorded_config
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.records import LEFT_OUT, PRECISIONS, RECORD_NAME, Run, RunRecord, UnreadableRecord, read_record
@@ -24,6 +23,7 @@ from transfer_utils.report.rendering import environment, tidy
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration, markdown_table, percent, with_interval
 from transfer_utils.results.options import model_name
+from transfer_utils.results.progress import repeat_command
 from transfer_utils.results.table import Row
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.text import MISSING, as_label, as_text, counted, finite_number, format_bytes
@@ -134,7 +134,6 @@ def _rendered(template: str, record: RunRecord, **values: Any) -> str:
     templates = environment()
     templates.filters |= {"md": _md, "percent": percent, "duration": duration}
     templates.globals |= {"table": markdown_table, "with_interval": with_interval, "counted": counted}
-    config = recorded_config(record.config)
     shown = {
         "record": record,
         "images": record.images,
@@ -147,7 +146,7 @@ def _rendered(template: str, record: RunRecord, **values: Any) -> str:
         "notes": [note for note in record.notes if not note.startswith(LEFT_OUT)],
         "unmeasured": _unmeasured(record),
         "hashed": "weights at the start",
-        "command": as_text(config.command() if config else record.command, 2000),
+        "command": as_text(repeat_command(record), 2000),
     }
     return tidy(templates.get_template(template).render(shown | values))
 
@@ -191,10 +190,11 @@ def _data_metadata(record: RunRecord) -> dict[str, Any]:
 
 def _details(record: RunRecord) -> Rows:
     """Return the rows of the table of the model: what it is, and how it was trained."""
-    config, network, seconds = record.config, record.network, record.timing_sec.get("total")
+    row, network, seconds = Row("", Run(record, Path())), record.network, record.timing_sec.get("total")
+    config, stages = row.config, row.planned_stages
     transfer, parameters = config.get("model") != "baseline", finite_number(network.get("parameters"))
-    stages = Row("", Run(record, Path())).planned_stages
-    width = f", width {config['alpha']:g}" if config.get("backbone") == "MobileNetV2" and "alpha" in config else ""
+    alpha = finite_number(config.get("alpha")) if config.get("backbone") == "MobileNetV2" else None
+    width = f", width {alpha:g}" if alpha else ""
     rows = [
         ["Network", f"{_md(config.get('backbone', ''))}{width}" if transfer else _md(model_name(config))],
         ["Weights", f"{parameters:,.0f}" if parameters else ""],
@@ -232,7 +232,7 @@ def _results(record: RunRecord) -> Rows:
 
 
 def _per_class(record: RunRecord) -> Rows:
-    return [
+    rows = [
         [
             _md(as_text(entry.get("name"), 60)),
             *(percent(entry.get(score)) for score in ("precision", "recall", "f1")),
@@ -240,6 +240,8 @@ def _per_class(record: RunRecord) -> Rows:
         ]
         for entry in record.per_class[:MAX_LISTED_CLASSES]
     ]
+    left_out = len(record.per_class) - len(rows)
+    return [*rows, [f"and {left_out:,} more", "", "", "", ""]] if left_out else rows
 
 
 def _unmeasured(record: RunRecord) -> list[str]:

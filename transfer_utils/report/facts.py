@@ -43,7 +43,7 @@ def optimizers_at_best(evaluated: list[EvaluatedClaim]) -> list[Configuration]:
 def headline(results: Results) -> list[str]:
     """Return the main results as sentences: accuracy and time, and the gains over the best opponent on record.
 
-    Of the gains with few labels, it is the one with most of them.
+    With few labels, only the gain at the largest number of labels is stated.
     """
     first, compared, longest = short(results), sides(results), results.best("transfer")
     transfer, opponent, gained = compared["transfer"], strongest(compared), gain(compared)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from transfer_utils.utils.palette import MODEL_NAMES
+from transfer_utils.utils.text import enumerated
 
 
 class LabelEfficiencyPoint(NamedTuple):
@@ -69,5 +70,5 @@ def _clear_lead(transfer: Mapping[int, tuple], baseline: Mapping[int, tuple]) ->
         return f"At every number of labels, {rule}."
     if clear == levels[: len(clear)]:
         return f"Up to {clear[-1]:,} labels per class, {rule}; with more labels, it is not."
-    numbers = " and ".join(f"{level:,}" for level in clear)
+    numbers = enumerated([f"{level:,}" for level in clear])
     return f"With {numbers} labels per class, {rule}; with the other numbers, it is not."

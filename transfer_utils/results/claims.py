@@ -90,7 +90,7 @@ def evaluate_claims(results: Results) -> list[EvaluatedClaim]:
 
 
 def evaluate_claim(claim: Claim, results: Results) -> EvaluatedClaim:
-    """Return what the recorded configuration that meets most conditions of a claim says to it."""
+    """Return what the recorded configuration that meets most conditions of a claim says about it."""
     opponents = [each for each in results.pool if claim.against and not _differing(each, claim.against, results)]
     answers = []
     for configuration in results.pool:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from transfer_utils.config import ALL_LAYERS, FORMER_NAMES, Identity, RunConfig, identity, preset
+from transfer_utils.config import ALL_LAYERS, Identity, RunConfig, current_names, identity, preset
 from transfer_utils.presets import BASELINE_OPTIONS, PRESETS
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import as_text, finite_number
 
 OLD_VALUES = {"true": True, "false": False, "none": None, "null": None}
-NONE_IS_A_VALUE = {"preset", "export", "strategy"}  # options whose value "none" does not mean None
+TEXT_OPTIONS = {name for name, field in RunConfig.model_fields.items() if field.annotation is str}
+TEXT_OPTIONS |= {name for name, field in RunConfig.model_fields.items() if get_args(field.annotation)}  # Literal
 
 REPEATS = {"seed"}  # runs that differ only in these options repeat each other
 
@@ -74,10 +75,13 @@ def by_configuration(
 
 
 def normalised(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of any log under their current names, with text such as ``"True"`` and ``"30"`` converted."""
+    """Return the options of any log under their current names, with text such as ``"True"`` and ``"30"`` converted.
+
+    The value of an option that is text, such as ``selection="none"``, stays as it is.
+    """
     return {
-        as_text(FORMER_NAMES.get(name, name), 60): value if name in NONE_IS_A_VALUE else _converted(value)
-        for name, value in config.items()
+        as_text(name, 60): value if name in TEXT_OPTIONS else _converted(value)
+        for name, value in current_names(config).items()
     }
 
 

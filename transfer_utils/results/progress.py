@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from transfer_utils.config import recorded_config
-from transfer_utils.records import RECORD_NAME
+from transfer_utils.records import RECORD_NAME, RunRecord
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.table import STOPPED, Row
@@ -111,13 +111,13 @@ def resume_command(row: Row) -> str:
     return shlex.join(["transfer-utils", "train", *arguments, "--output_dir", folder])
 
 
-def repeat_command(row: Row) -> str:
+def repeat_command(record: RunRecord) -> str:
     """Return the command that makes the same run again; empty if the record does not tell.
 
     It is not always the recorded command: a preset may have changed since.
     """
-    config = recorded_config(row.record.config) if row.record.fingerprint else None
-    return config.command() if config else row.record.command
+    config = recorded_config(record.config) if record.fingerprint else None
+    return config.command() if config else record.command
 
 
 def _short(folder: Path) -> str:

@@ -21,6 +21,7 @@ PHASE_NAMES = {
     "saving": "saving",
     "evaluation": "evaluation",
     "thumbnails": "thumbnails",
+    "export": "export",
 }
 OTHER = "other"
 

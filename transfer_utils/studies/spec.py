@@ -186,10 +186,10 @@ def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
 
 
 def _study_file(path: Path) -> Path:
-    """Return the course's own study for ``six_stages`` and ``studies/six_stages.yaml``, unless that path exists."""
+    """Return the course's own study for ``six_stages`` and ``studies/six_stages.yaml``, unless that path is a file."""
     own = Path("studies", path.name).with_suffix(".yaml")
     known = path in (own, Path(own.stem)) and (project_folder() / own).is_file()
-    return project_folder() / own if known and not path.exists() else path
+    return project_folder() / own if known and not path.is_file() else path
 
 
 def find_run(config: RunConfig, runs: Sequence[Run], status: Status = "completed") -> Run | None:

@@ -212,6 +212,6 @@ def _summary(sweep: Sweep, log: Log, log_error: Log) -> int:
         name = f" ({job.run.folder})" if job.run else ""
         log_error(f"{job.label}{name} {job.status}: {job.error or 'no reason is recorded'}")
         log_error(f"  {job.config.command()}")
-    are = "is" if len(sweep.jobs) == 1 else "are"
-    log(f"{len(sweep.jobs) - len(bad)} of {counted(len(sweep.jobs), 'run')} {are} on record.")
+    completed = len(sweep.jobs) - len(bad)
+    log(f"{completed} of {counted(len(sweep.jobs), 'run')} {'is' if completed == 1 else 'are'} completed.")
     return 1 if bad else 0

@@ -55,18 +55,18 @@ def replicas(model: keras.Model) -> int:
     return strategy.num_replicas_in_sync if strategy else 1
 
 
-def spread(model: keras.Model, batch: tuple[np.ndarray, np.ndarray], config_strategy: str) -> None:
+def spread(model: keras.Model, batch: tuple[np.ndarray, np.ndarray], strategy: str) -> None:
     """Prepare a compiled ``model`` for ``shares``; ``gather`` undoes it.
 
     Args:
         batch: inputs and labels, of which the first image is used.
 
     Raises:
-        UserError: ``config_strategy`` asks for several devices, but the model was built for one.
+        UserError: ``strategy`` asks for several devices, but the model was built for one.
     """
     if replicas(model) == 1:
-        if config_strategy != "none":
-            raise UserError(f"strategy {config_strategy!r} needs a model that was built in distribute.scope(config).")
+        if strategy != "none":
+            raise UserError(f"strategy {strategy!r} needs a model that was built in distribute.scope(config).")
         return
     # Keras creates the variables of loss and metrics at the first batch, which must not be split.
     model.test_on_batch(np.asarray(batch[0][:1], "float32"), batch[1][:1])

@@ -32,7 +32,7 @@ class LinearHead(NamedTuple):
     Attributes:
         mean, deviation: (d,) float32, of the training features.
         kernel, bias: (d, classes) and (classes,) float32.
-        l2: the strength chosen on validation.
+        l2: the strength, chosen on validation unless it is fixed.
         val_loss: cross-entropy on validation, in nats, with the same label smoothing.
         val_accuracy: accuracy on validation, 0-1.
     """

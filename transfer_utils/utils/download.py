@@ -60,6 +60,8 @@ def download(
         UserWarning: the file at ``path`` was damaged and has been renamed, or an address sent another file.
     """
     checksum = _Checksum("sha512", sha512) if sha512 else _Checksum("sha256", sha256)
+    if path.exists() and not checksum.differs(path):  # nothing is written, so the folder may be read-only
+        return
     with files.lock(path):
         if path.exists() and not checksum.differs(path):
             return

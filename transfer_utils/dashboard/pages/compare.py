@@ -75,7 +75,7 @@ def _best_lines(groups: list[RunGroup]) -> list[RunGroup]:
         return groups
     hint = "" if any(len(group.rows) > 1 for group in groups) else " Group the runs to see them all."
     st.info(
-        f"The charts show {style.MAX_LINES} of {len(groups)} lines: those of the highest validation accuracy.{hint}"
+        f"The charts show {style.MAX_LINES} of {len(groups)} lines: those with the highest validation accuracy.{hint}"
     )
     places = sorted(range(len(groups)), key=lambda place: -(groups[place].mean("val_end2end") or 0))
     return [groups[place] for place in sorted(places[: style.MAX_LINES])]

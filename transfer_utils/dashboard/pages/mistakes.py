@@ -48,7 +48,7 @@ def draw(view: View) -> None:
         elif show == LEAST_SURE:
             _draw_gallery(tested, test.least_sure(), "All test images, the least confident prediction first", show)
         else:
-            _draw_one_right(tested, view)
+            tested = _draw_one_right(tested, view)
         _describe_thumbnails(tested)
     picture = (state.values(PICTURE) or [""])[-1]
     if picture.isascii() and picture.isdecimal() and len(picture) < 10 and int(picture) < len(test):
@@ -81,7 +81,7 @@ def _read(row: Row) -> Tested | None:
         "This run has no predictions: an older version made it, or the file is gone.",
         icon=":material/image_not_supported:",
     )
-    if command := repeat_command(row):
+    if command := repeat_command(row.record):
         st.caption("To look at its mistakes, make the run again:")
         show_block(command)
     counts = result_charts.confusion_counts(row.record)
@@ -128,26 +128,31 @@ def _draw_cell(tested: Tested) -> None:
     _draw_gallery(tested, test.most_confident(in_cell), title, f"{true} {predicted}")
 
 
-def _draw_one_right(tested: Tested, view: View) -> None:
-    """Let the reader choose another run, and show the images that only one of the two classifies rightly."""
+def _draw_one_right(tested: Tested, view: View) -> Tested:
+    """Let the reader choose another run, and show the images that only one of the two classifies rightly.
+
+    Returns:
+        ``tested`` with the thumbnails that only the other run has kept.
+    """
     rows = [row for row in view.rows if row.dataset == tested.row.dataset and row.name != tested.row.name]
     names = [row.name for row in rows if keeps_predictions(row)]
     if not names:
         st.info("No other run on this dataset keeps its predictions.", icon=":material/compare_arrows:")
-        return
+        return tested
     name = st.selectbox("The other run", names, **state.kept(OTHER_RUN, names[0], names))
     other = _read(view.named([name])[0])
     if other is None:
-        return
+        return tested
     if not tested.has_same_images(other):
         st.info("These two runs were not tested on the same images.", icon=":material/compare_arrows:")
-        return
+        return tested
     which = state.choice(st, "Images", [THIS_RIGHT, OTHER_RIGHT], RIGHT, label_visibility="collapsed")
     this, that = tested.right(), other.right()
     chosen = this & ~that if which == THIS_RIGHT else that & ~this
     title, positions = f"{counted(int(chosen.sum()), 'image')}: {which}", tested.predictions.most_confident(chosen)
     with_more = replace(tested, thumbnails=other.thumbnails | tested.thumbnails)
     _draw_gallery(with_more, positions, title, f"{name} {which}", other)
+    return with_more
 
 
 def _draw_gallery(
@@ -174,8 +179,10 @@ def _draw_gallery(
 def _describe_thumbnails(tested: Tested) -> None:
     kept, total = len(tested.thumbnails), len(tested.predictions)
     if not kept:
-        st.caption("This run has no thumbnails of its images. To have them, make the run again:")
-        show_block(repeat_command(tested.row))
+        command = repeat_command(tested.row.record)
+        st.caption("This run has no thumbnails of its images." + (" To have them, repeat it:" if command else ""))
+        if command:
+            show_block(command)
     elif kept < total:
         st.caption(
             f"There are thumbnails of {kept:,} of the {total:,} test images: the most confident mistakes first, then "

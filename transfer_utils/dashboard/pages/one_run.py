@@ -106,12 +106,12 @@ def _draw_command(row: Row) -> None:
     """Draw the command that resumes the run or, if it has ended, the one that repeats it."""
     if row.status == STOPPED:
         st.warning(
-            "Stopped without a word: the record says that the run is running, but no process works on it any more. "
+            "Stopped unexpectedly: the record says that the run is running, but no process works on it any more. "
             "It was killed, or the machine was switched off.",
             icon=":material/report:",
         )
     resume = resume_command(row)
-    command = resume or repeat_command(row)
+    command = resume or repeat_command(row.record)
     if resume and row.status != "running":
         st.caption("This command resumes it; no finished epoch is lost:")
     if command:

@@ -34,7 +34,8 @@
     let shown = 0;
     for (const row of rows) {
       const { words: text, status, dataset } = row.dataset;
-      row.hidden = !(words.every((word) => text.includes(word))
+      // The value of an option is searched whole: seed=1 is not seed=10.
+      row.hidden = !(words.every((word) => (word.includes("=") ? ` ${text} `.includes(` ${word} `) : text.includes(word)))
         && (!form.status.value || status === form.status.value)
         && (!form.data.value || dataset === form.data.value)
         && (!only || only.has(nameOf(row))));
