@@ -1,5 +1,6 @@
 """The phases of a run: what is trained and evaluated, and that the test split is read last."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,56 +9,17 @@ import pytest
 from tests import tiny
 from tests.conftest import ROOT
 from tests.experiment.test_run import interrupt, quiet
-from transfer_utils.data.augment import tta_views
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment import phases, train
-from transfer_utils.experiment.evaluate import predict_probabilities
 from transfer_utils.experiment.run import run_experiment
-from transfer_utils.features import CHUNK
 from transfer_utils.models.networks import build_top_classifier
+from transfer_utils.records import read_record
 from transfer_utils.studies.spec import load_study
 from transfer_utils.training.stages import run_stage2_finetuning
 
 OPPONENTS = ROOT / "studies" / "opponents.yaml"
-
-
-def pictures(n: int) -> Split:
-    images = np.random.default_rng(0).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
-    return Split(images, np.zeros(n, int), np.arange(n))
-
-
-def colours(images: np.ndarray) -> np.ndarray:
-    """Return probabilities, as an engine does, that differ for each image and view."""
-    weights = np.linspace(0, 1, 8)[:, None] * np.ones((8, 8))
-    sums = (images.transpose(0, 3, 1, 2) * (weights + weights.T**2)).sum(axis=(2, 3)).astype("float32")
-    return sums / sums.sum(axis=1, keepdims=True)
-
-
-def test_predictions_do_not_depend_on_the_chunks():
-    n, steps = CHUNK + 3, []
-    hooks = {"progress": lambda *step: steps.append(step), "title": "t"}
-    probabilities = predict_probabilities(colours, pictures(n), tiny.config(), **hooks)
-    assert np.array_equal(probabilities, colours(pictures(n).take()))
-    assert steps == [("t", CHUNK, n), ("t", n, n)]
-
-
-@pytest.mark.parametrize(("flip", "shift"), [(True, 0), (True, 2), (False, 0)])
-def test_averaged_predictions_are_the_mean_over_the_views(flip, shift):
-    config, images = tiny.config(horizontal_flip=flip, tta_shift=shift), pictures(5).take()
-    averaged = predict_probabilities(colours, pictures(5), config, tta=True)
-    views = tta_views(images, flip, shift)
-    assert np.allclose(averaged, np.mean([colours(view) for view in views], axis=0))
-    assert not np.allclose(averaged, colours(images), atol=1e-4), "all views have the same prediction"
-    predicted = []
-
-    def counted(view: np.ndarray) -> np.ndarray:
-        predicted.append(view)
-        return colours(view)
-
-    again = predict_probabilities(counted, pictures(5), config, tta=True, plain=colours(images))
-    assert np.array_equal(again, averaged) and len(predicted) == len(views) - 1
 
 
 class Guarded(Split):
@@ -92,6 +54,23 @@ def guarded(monkeypatch):
 
     monkeypatch.setattr(phases, "load_dataset", load)
     monkeypatch.setattr(phases, "evaluate_model", on_begin)
+
+
+def test_the_notes_on_a_dataset_are_logged_and_recorded_once_with_the_number_of_files_skipped(tmp_path, monkeypatch):
+    def interrupted(dataset, session):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(phases, "train_model", interrupted)
+    damaged = shutil.copytree(tiny.image_folder(), tmp_path / "images") / "train" / "rings" / "7.png"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    for _ in range(2):  # the second run resumes the first
+        lines = []
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(tiny.config(data_dir=str(tmp_path / "images")), log=lines.append)
+        record = read_record("runs/0001-images-transfer/run.json")
+        [note] = record.notes
+        assert note in lines and note.startswith("Skipped 1 file of the train split") and "rings/7.png" in note
+        assert record.dataset["skipped"] == 1 and record.dataset["images"]["train"] == 39
 
 
 @pytest.mark.slow
@@ -185,6 +164,23 @@ def test_a_run_whose_stage_2_is_no_better_says_and_records_it(monkeypatch):
         "Stage 2 is kept only if it lowers the validation loss without lowering the accuracy. It did not (99.8 % "
         "before, 99.6 % in its best epoch), so the weights from before are kept. A lower learning_rate_stage2 may help."
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("selection", ["validation", "none"])
+def test_stage_2_starts_from_a_head_of_images_from_all_over_the_split_and_selects_only_where_asked(
+    guarded, monkeypatch, selection
+):
+    def solve(training, validation, label_smoothing, select):
+        assert training[1].argmax(axis=1).tolist() == load_dataset(config).train.labels[::3].tolist()
+        assert (len(training[0]), label_smoothing, select) == (14, 0.1, selection == "validation")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "START_IMAGES", 14)  # of 40
+    monkeypatch.setattr(train, "solve_head", solve)
+    config = tiny.config(epochs_stage1=0, schedule="cosine", selection=selection)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(config, log=quiet)
 
 
 @pytest.mark.slow
