@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests import tiny
 from transfer_utils.models.networks import build_top_classifier
+from transfer_utils.training import linear_head
 from transfer_utils.training.linear_head import cross_validate_head, solve_head, start_head, stratified_folds
 
 CLASSES = 4
@@ -19,19 +20,26 @@ def features(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
     return x * rng.uniform(0.1, 5, d).astype("float32") + 3, labels
 
 
-@pytest.mark.parametrize(("n", "d"), [(400, 30), (100, 150), (60, 200)], ids=["many", "about as many", "few"])
-def test_the_head_is_scikit_learns(n, d):
+@pytest.mark.parametrize(
+    ("n", "d", "smoothing", "large"),
+    [(400, 30, 0.0, 8_000), (100, 150, 0.0, 8_000), (60, 200, 0.2, 8_000), (400, 30, 0.2, 400)],
+    ids=["many", "about as many", "few", "first on a quarter"],
+)
+def test_the_head_is_scikit_learns(monkeypatch, n, d, smoothing, large):
+    monkeypatch.setattr(linear_head, "LARGE", large)
     x, labels = features(n + 100, d)
     one_hot = np.eye(CLASSES)[labels]
-    head = solve_head((x[:n], one_hot[:n]), (x[n:], one_hot[n:]))
+    head = solve_head((x[:n], one_hot[:n]), (x[n:], one_hot[n:]), smoothing)
     scores = (x[n:] - head.mean) / head.deviation @ head.kernel + head.bias
+    # To scikit-learn, a smoothed label is every class, each with its share as a weight.
+    shares, standardised = (1 - smoothing) * one_hot + smoothing / CLASSES, (x - head.mean) / head.deviation
     reference = LogisticRegression(C=1 / (n * head.l2), max_iter=1000).fit(
-        (x[:n] - head.mean) / head.deviation, labels[:n]
+        np.repeat(standardised[:n], CLASSES, axis=0), np.tile(np.arange(CLASSES), n), shares[:n].ravel()
     )
-    expected = reference.predict_log_proba((x[n:] - head.mean) / head.deviation)
+    expected = reference.predict_log_proba(standardised[n:])
     found = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
     assert np.abs(found - expected).max() < 0.03
-    assert head.val_loss == pytest.approx(-expected[np.arange(100), labels[n:]].mean(), abs=5e-3)
+    assert head.val_loss == pytest.approx(-(shares[n:] * expected).sum(axis=1).mean(), abs=5e-3)
 
 
 def test_without_selection_l2_is_fixed_and_the_validation_labels_only_measure():
