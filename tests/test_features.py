@@ -81,6 +81,15 @@ def test_features_are_computed_once(cache):
     assert steps == [("features", N, N)]
 
 
+class BeyondFloat16(MeanColour):
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return np.tile(np.float32([1e6, -1e6, 0.5]), (len(images), 1))
+
+
+def test_outputs_beyond_float16_are_cut_off(cache):
+    assert cache.extract(BeyondFloat16)[0].tolist() == [65504, -65504, 0.5]
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
 @pytest.mark.fault(14)
 def test_a_damaged_cache_is_detected_and_computed_again(cache, suffix):
