@@ -5,12 +5,13 @@ import math
 import os
 import random
 import sys
-from contextlib import suppress
+from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 import pytest
+from keras.src.utils import file_utils
 
 from tests import tiny
 from transfer_utils.config import RunConfig
@@ -177,19 +178,6 @@ def small(shelf, monkeypatch):
     monkeypatch.setattr(keras.applications, "MobileNetV2", lambda input_shape, **ignored: tiny.backbone(input_shape))
 
 
-@pytest.mark.slow
-def test_keras_stores_the_weights_at_imagenet_path(shelf, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    base = keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None, input_shape=(32, 32, 3))
-    with pytest.raises(UserError, match="is on this machine, and it could not be downloaded"):
-        load_weights(base, IMAGENET)
-    base.save(shelf)
-    digest = sha256_of_weights(base)
-    base.set_weights([np.zeros(w.shape) for w in base.weights])
-    assert load_weights(base, IMAGENET) == {"source": "ImageNet, keras.applications", "sha256": digest}
-    assert sha256_of_weights(base) == digest
-
-
 @pytest.mark.fault(11)
 def test_without_a_network_the_error_explains_what_is_missing_and_where_to_put_it(shelf, small, monkeypatch):
     pauses: list[float] = []
@@ -210,30 +198,41 @@ def test_the_weights_are_downloaded_with_progress_and_resumed(shelf, small, monk
     shelf.with_name(shelf.name + ".part").write_bytes(content[:5000])
     server = file_server(content)
     monkeypatch.setattr(weights, "IMAGENET_SERVER", server.url + "/")
-    digest = load_weights(network(2.0), IMAGENET, lambda *step: steps.append(step))["sha256"]
-    assert digest == sha256_of_weights(network())
+    origin = load_weights(network(2.0), IMAGENET, lambda *step: steps.append(step))
+    assert origin == {"source": "ImageNet, keras.applications", "sha256": sha256_of_weights(network())}
     assert server.requests == ["bytes=5000-"]
     assert steps[0][0].startswith("Downloading the ImageNet weights of MobileNetV2 from 127.0.0.1:")
     assert steps[-1][1:] == (len(content), len(content), "bytes")
 
 
 @pytest.mark.parametrize("backbone", weights.IMAGENET_FILES)
-def test_the_weights_come_from_the_folder_that_keras_names(backbone):
-    module = sys.modules[getattr(keras.applications, backbone).__module__]
-    address = imagenet_address(IMAGENET.model_copy(update={"backbone": backbone}))
-    folder = address[: address.rindex("/") + 1]
-    assert {address, folder} & {value for value in vars(module).values() if isinstance(value, str)}
+def test_keras_asks_for_the_weights_at_the_same_address_and_stores_them_in_the_same_place(monkeypatch, backbone):
+    asked = {}
+
+    def get_file(fname, origin, cache_subdir, **checks):
+        asked.update(path=Path(file_utils.config.keras_home(), cache_subdir, fname), origin=origin)
+        raise LookupError
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    config = IMAGENET.model_copy(update={"backbone": backbone})
+    width = {"alpha": config.alpha} if backbone == "MobileNetV2" else {}
+    with pytest.raises(LookupError):
+        getattr(keras.applications, backbone)(include_top=False, input_shape=(224, 224, 3), **width)
+    assert asked == {"path": imagenet_path(config), "origin": imagenet_address(config)}
 
 
 @pytest.mark.fault(10)
-def test_a_file_of_ours_with_overwritten_bytes_is_named_wherever_they_are(tmp_path):
+def test_a_file_of_ours_with_overwritten_bytes_is_named_or_loaded_exactly_wherever_they_are(tmp_path):
     path, base = tmp_path / "weights.npz", network()
     save_weights_npz(base, path)
-    whole = path.read_bytes()
+    whole, digest = path.read_bytes(), sha256_of_weights(base)
     for place in range(0, len(whole) - 16, max(1, len(whole) // 60)):
         path.write_bytes(whole[:place] + b"\xff" * 16 + whole[place + 16 :])
-        with suppress(UserError):
+        try:
             load_weights_npz(base, path)
+        except UserError as error:
+            assert str(path) in str(error)
+        assert sha256_of_weights(base) == digest, "wrong weights were loaded"
 
 
 def another_network() -> keras.Model:
