@@ -1,6 +1,5 @@
 import importlib.metadata
 import itertools
-import json
 import re
 import shutil
 import subprocess
@@ -137,27 +136,16 @@ def test_conda_and_binder_install_the_same_lock_on_a_python_that_we_support():
     assert "--no-deps --editable ." in (ROOT / "postBuild").read_text("utf-8")
 
 
-def test_the_dockerfile_ends_in_jupyterlab_as_an_ordinary_user():
+def test_the_container_runs_as_an_ordinary_user_and_jupyterlab_keeps_its_token():
     lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
     assert users and users[-1] not in ("root", "0")
-    assert lines[-1].startswith('CMD ["jupyter", "lab"') and "token" not in lines[-1]
+    assert lines[-1].startswith("CMD") and "token" not in lines[-1]
 
 
-def test_the_dev_container_sets_up_the_environment_that_it_names():
-    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
-    assert container["postCreateCommand"] == "make setup"
-    interpreter = container["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
-    assert interpreter == "${containerWorkspaceFolder}/.venv/bin/python"
-
-
-def test_the_workflow_runs_the_automatic_check_on_the_oldest_and_the_newest_python():
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
-    test = workflow["jobs"]["test"]
-    assert {"run": ".ci/run"} in test["steps"]
-    for job in workflow["jobs"].values():
-        assert job["strategy"]["matrix"]["python"] == [PYTHONS[0], PYTHONS[-1]]
-        assert job["timeout-minutes"] <= 60
+def test_no_job_of_a_workflow_can_run_for_hours():
+    workflows = [yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / ".github" / "workflows").iterdir()]
+    assert all(job["timeout-minutes"] <= 60 for workflow in workflows for job in workflow["jobs"].values())
 
 
 def test_the_hooks_check_style_with_the_locked_version():
