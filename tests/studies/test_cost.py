@@ -2,6 +2,7 @@ import pytest
 
 from tests.studies.samples import write_record
 from transfer_utils.config import preset
+from transfer_utils.studies import cost
 from transfer_utils.studies.cost import Forecast, disk, estimate
 from transfer_utils.utils.machine import available_cores
 
@@ -16,6 +17,32 @@ def test_a_forecast_uses_similar_runs_and_otherwise_corrects_the_estimate():
     correction = learned.seconds(preset("offline")) / blank.seconds(preset("offline"))
     assert learned.seconds(other) == pytest.approx(correction * blank.seconds(other))
     assert learned.seconds(preset("cifar10")) == blank.seconds(preset("cifar10"))
+
+
+@pytest.mark.parametrize(
+    ("more", "less"),
+    [
+        ({"epochs_stage2": 20}, {"epochs_stage2": 5}),
+        ({"image_size": 224}, {"image_size": 96}),
+        ({"alpha": 1.0}, {"alpha": 0.35}),
+        ({"labels_per_class": 0}, {"labels_per_class": 100}),
+        ({"n_unfreeze": 30}, {"n_unfreeze": 0}),
+        ({"n_unfreeze": 120}, {"n_unfreeze": 91}),
+        ({"tta_shift": 2}, {"tta_shift": 0}),
+        ({"validation_share": 0.1}, {"validation_share": 0.3}),
+    ],
+)
+def test_the_estimate_grows_with_the_work(more, less):
+    long, short = (estimate(preset("cifar10", **options)) for options in (more, less))
+    assert long[0] > short[0] and long[1] >= short[1] and long[2] >= short[2]
+
+
+def test_the_estimate_shrinks_with_more_cores(monkeypatch):
+    def seconds(cores: int) -> float:
+        monkeypatch.setattr(cost, "available_cores", lambda: cores)
+        return estimate(preset("cifar10"))[0]
+
+    assert seconds(1) > seconds(2) > seconds(16) > 30
 
 
 def test_an_estimate_counts_the_steps_of_each_kind_of_baseline():
