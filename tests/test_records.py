@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.faults import play, survived
 from tests.samples import OLD_LOG
 from tests.utils.test_text import JSON
+from tests.waiting import wait_for
 from transfer_utils import records
 from transfer_utils.records import (
     LEFT_OUT,
@@ -245,15 +246,19 @@ def test_a_half_written_record_is_read_again_and_one_that_vanishes_is_skipped(sm
 @pytest.mark.fault(26)
 def test_runs_load_while_another_process_writes_and_deletes_records(small_record, tmp_path):
     small_record.save(tmp_path / "good" / "run.json")
+    counts = set()
+
+    def both_states_were_read() -> bool:  # with the second record and without it
+        for _ in range(50):
+            listing = load_runs(tmp_path)
+            names = [run.name for run in listing.runs]
+            assert names in (["good"], ["brief", "good"]) and not listing.unreadable
+            counts.add(len(names))
+        return len(counts) == 2
+
     writer = subprocess.Popen([sys.executable, "-c", WRITE_AND_DELETE, str(tmp_path / "brief")])
     try:
-        counts = set()
-        while len(counts) < 2:  # until both states were read: with the second record and without it
-            for _ in range(50):
-                listing = load_runs(tmp_path)
-                names = [run.name for run in listing.runs]
-                assert names in (["good"], ["brief", "good"]) and not listing.unreadable
-                counts.add(len(names))
+        wait_for(both_states_were_read, writer)
     finally:
         writer.kill()
         writer.wait()

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import nbformat
@@ -13,6 +12,7 @@ import psutil
 import pytest
 
 from tests.notebooks.conftest import code, notebook_of
+from tests.waiting import wait_for
 from transfer_utils.course import kernel, run
 from transfer_utils.course.run import choose_notebooks, notebooks_folder, parameters_of, publish, run_course
 from transfer_utils.errors import UserError
@@ -214,23 +214,15 @@ def test_an_interrupt_stops_the_course_and_its_kernel(write, tmp_path):
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        kernel, kernels = _wait_for(tmp_path / "kernel", process), []
-        while len(kernels) < 2:  # that of the next notebook starts meanwhile
-            kernels = psutil.Process(process.pid).children()
-            time.sleep(0.05)
+        note, started = tmp_path / "kernel", psutil.Process(process.pid)
+        wait_for(lambda: note.exists() and note.read_text().endswith("\n"), process)
+        wait_for(lambda: len(started.children()) > 1, process)  # the kernel of the next notebook starts meanwhile
+        kernels = started.children()
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=60)
     assert printed.splitlines()[-1] == "KeyboardInterrupt"
-    assert kernel in [each.pid for each in kernels] and not any(each.is_running() for each in kernels)
+    assert int(note.read_text()) in [each.pid for each in kernels] and not any(each.is_running() for each in kernels)
     assert not (tmp_path / "next").exists()
-
-
-def _wait_for(path, process):
-    while True:
-        assert process.poll() is None
-        if path.exists() and (text := path.read_text()).endswith("\n"):
-            return int(text)
-        time.sleep(0.05)
 
 
 def test_the_whole_course_is_not_published_from_runs_of_before(write):

@@ -1,10 +1,9 @@
 import json
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 
+from tests.waiting import wait_for
 from transfer_utils.dashboard import jobs
 from transfer_utils.utils import supervised
 
@@ -15,13 +14,6 @@ FAILS = "import sys; print('a warning', file=sys.stderr); sys.exit('Error: no pi
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     monkeypatch.setattr(jobs, "_jobs", {})
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_job_runs_once_for_its_owner_and_ends_when_it_is_asked_to(tmp_path, monkeypatch):

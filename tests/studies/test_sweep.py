@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from tests import tiny
 from tests.conftest import ROOT
 from tests.studies.samples import EPOCHS, write_record, write_study
+from tests.waiting import wait_for
 from transfer_utils import cli
 from transfer_utils.cli.sweep_table import draw
 from transfer_utils.config import NO_COPY, preset
@@ -24,8 +24,10 @@ from transfer_utils.errors import UserError
 from transfer_utils.experiment.session import configuration_lock
 from transfer_utils.records import RECORD_NAME, load_runs, read_record
 from transfer_utils.studies import sweep, workers
+from transfer_utils.studies.cost import Forecast
 from transfer_utils.studies.spec import load_study
-from transfer_utils.studies.sweep import Sweep, plan, run_sweep
+from transfer_utils.studies.sweep import Job, Sweep, plan, run_sweep
+from transfer_utils.utils.machine import available_cores
 from transfer_utils.utils.supervised import run_child
 
 
@@ -65,12 +67,6 @@ def run_experiment(config, **hooks):
 run.run_experiment = run_experiment
 sys.exit(main())
 """
-
-
-def wait_until(reached, process=None) -> None:
-    while not reached():
-        assert process is None or process.poll() is None, "the process ended first"
-        time.sleep(0.05)
 
 
 def epochs_done(stage: str) -> int:
@@ -140,6 +136,27 @@ def test_a_run_whose_process_ends_without_a_record_is_reported_with_the_reason(p
     ]
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"), [(OSError("it was lost"), "it was lost"), (OSError(), "its worker is gone")]
+)
+def test_a_run_whose_worker_is_gone_is_reported_with_the_reason(monkeypatch, error, reason):
+    def lose(*arguments):
+        raise error
+
+    lines = []
+    monkeypatch.setattr(workers, "run_child", lose)
+    assert run_sweep(write_study(), log=lines.append) == 1
+    assert len([line for line in lines if line.endswith(f" failed: {reason}")]) == 2, lines
+
+
+def test_the_time_left_is_that_of_the_jobs_that_have_not_ended_shared_by_the_workers():
+    config = preset("offline")
+    forecast = Forecast([write_record(config, timing_sec={"total": 100.0}, machine={"cores": available_cores()})])
+    begun = write_record(config, 2, status="running", timing_sec={"total": 40.0})
+    jobs = [Job(config, ["g"], "a", "completed"), Job(config, ["g"], "b", "running", begun), Job(config, ["g"], "c")]
+    assert Sweep(jobs, forecast, workers=2).seconds_left == (60 + 100) / 2
+
+
 def test_a_diverged_run_and_one_of_another_preset_are_not_repeated_and_an_interrupted_one_is():
     study, lines = write_study(), []
     first, second = study.of_group("depth")
@@ -155,14 +172,16 @@ def test_a_diverged_run_and_one_of_another_preset_are_not_repeated_and_an_interr
 
 
 def test_the_command_passes_its_options_on(monkeypatch):
-    write_study()
     calls = []
     monkeypatch.setattr(sweep, "run_sweep", lambda study, **options: calls.append((study, options)) or 0)
-    options = ["--data_dir", tiny.image_folder(), "--output_dir", "there", "--groups", " depth ,", "--seeds", "0"]
-    assert cli.main(["sweep", "study.yaml", *options, "--workers", "3", "--scheduler", "tcp://x:1"]) == 0
+    write_offline_study({"n_unfreeze": 10}, {"n_unfreeze": 30}, seeds=[3, 4])
+    words = "--cache_dir c --output_dir there --groups 1, --seeds 4 --workers 3 --scheduler tcp://x:1 --notebook"
+    assert cli.main(["sweep", "study.yaml", *words.split()]) == 0
     study, options = calls[0]
-    assert {run.config.output_dir for run in study.planned()} == {"there"}
-    assert (options["workers"], options["scheduler"], options["on_update"]) == (3, "tcp://x:1", None)
+    [config] = (run.config for run in study.planned())
+    assert (config.cache_dir, config.output_dir, config.n_unfreeze, config.seed) == ("c", "there", 30, 4)
+    passed = [options[name] for name in ("workers", "scheduler", "notebook", "on_update")]
+    assert passed == [3, "tcp://x:1", True, None]
 
 
 # Killed and interrupted sweeps.
@@ -213,8 +232,8 @@ if __name__ == "__main__":
 def test_a_killed_sweep_leaves_no_process_and_the_same_command_completes_its_runs(program):
     write_study()
     command = [sys.executable, "-c", SCRIPT, *program]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: epochs_done("stage2") >= 2, process)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    wait_for(lambda: epochs_done("stage2") >= 2, process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
@@ -231,10 +250,10 @@ def test_a_killed_sweep_leaves_no_process_and_the_same_command_completes_its_run
 def test_an_interrupted_sweep_ends_its_run_whose_record_says_interrupted():
     def interrupt(state: Sweep) -> None:
         if epochs_done("stage1") >= 1:
-            runs.extend(psutil.Process().children())
+            runs.extend(set(psutil.Process().children()) - before)
             raise KeyboardInterrupt
 
-    runs: list[psutil.Process] = []
+    before, runs = set(psutil.Process().children()), []
     with pytest.raises(KeyboardInterrupt):
         run_sweep(write_study(), log=lambda line: None, on_update=interrupt, program=["-c", TRAINING])
     assert len(runs) == 1 and not runs[0].is_running()
@@ -264,8 +283,8 @@ time.sleep(600)
 def test_ctrl_c_in_a_terminal_reaches_a_run_only_through_its_sweep_and_starts_no_other():
     write_study()
     command = [sys.executable, "-c", SCRIPT, "-c", NOTING]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
-    wait_until(lambda: Path("started").exists() and Path("started").stat().st_size, process)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: Path("started").exists() and Path("started").stat().st_size, process)
     children = psutil.Process(process.pid).children()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the sweep and to its run
     assert process.wait(timeout=60) != 0
@@ -280,16 +299,15 @@ def test_ctrl_c_in_a_terminal_reaches_a_run_only_through_its_sweep_and_starts_no
 @contextmanager
 def cluster(count: int):
     """Start a scheduler and workers, each a process of its own without a nanny; yield its address and the workers."""
-    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     dask = [sys.executable, "-m", "dask"]
     file = Path("scheduler.json")
     local = ["--host", "127.0.0.1", "--no-dashboard"]
-    processes = [subprocess.Popen([*dask, "scheduler", *local, "--port", "0", "--scheduler-file", file], **options)]
+    processes = [subprocess.Popen([*dask, "scheduler", *local, "--port", "0", "--scheduler-file", file])]
     try:
-        wait_until(lambda: file.exists() and file.stat().st_size, processes[0])
+        wait_for(lambda: file.exists() and file.stat().st_size, processes[0])
         worker = [*dask, "worker", json.loads(file.read_text())["address"], *local, "--nthreads", "1", "--no-nanny"]
         worker += ["--local-directory", "scratch"]
-        processes += [subprocess.Popen(worker, **options) for _ in range(count)]
+        processes += [subprocess.Popen(worker) for _ in range(count)]
         yield json.loads(file.read_text())["address"], processes[1:]
     finally:
         for process in processes:
@@ -300,8 +318,9 @@ def cluster(count: int):
 @pytest.mark.slow
 @pytest.mark.fault(4)
 @pytest.mark.parametrize("program", PROGRAMS, ids=["fake", "real"])
-def test_on_a_cluster_another_worker_resumes_the_run_of_a_killed_one(program):
-    study, lines, killed = write_study(), [], []
+def test_on_a_cluster_another_worker_resumes_the_run_of_a_killed_one(program, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Dask sets it for its workers
+    study, lines, killed, limited = write_study(), [], [], []
 
     def kill_worker(state: Sweep) -> None:
         if killed or epochs_done("stage2") < 2:
@@ -309,6 +328,7 @@ def test_on_a_cluster_another_worker_resumes_the_run_of_a_killed_one(program):
         for process in processes:
             runs = psutil.Process(process.pid).children()
             if any("--n_unfreeze 3" in " ".join(run.cmdline()) for run in runs):
+                limited.extend(run for run in runs if "OMP_NUM_THREADS" in run.environ())
                 killed.extend(runs)
                 process.kill()
                 process.wait()
@@ -317,6 +337,7 @@ def test_on_a_cluster_another_worker_resumes_the_run_of_a_killed_one(program):
         status = run_sweep(study, scheduler=address, log=lines.append, on_update=kill_worker, program=program)
     assert status == 0 and lines[-1] == "2 of 2 runs are on record."
     assert killed and psutil.wait_procs(killed, timeout=60)[1] == []
+    assert not limited, "a run uses all cores"
     check_both_runs_are_complete()
 
 
@@ -396,20 +417,25 @@ def test_a_run_waits_for_another_process_with_the_same_options_and_reuses_its_re
 # Notebook 04 as a run.
 
 
-def write_offline_study(depths: list[int]):
-    groups = [{"name": "depth", "question": "How deep?", "grid": {"n_unfreeze": depths}}]
-    study = {"preset": "offline", "options": {"image_size": 32}, "seeds": [3], "groups": groups}
+def write_offline_study(*groups: dict, seeds=(3,)):
+    """Return a study of groups of these options, which are named by their place."""
+    groups = [{"name": str(n), "question": "?", "options": options} for n, options in enumerate(groups)]
+    study = {"preset": "offline", "options": {"image_size": 32}, "seeds": list(seeds), "groups": groups}
     Path("study.yaml").write_text(json.dumps(study))
     return load_study("study.yaml")
 
 
-def test_only_runs_of_two_stages_are_done_with_notebook_04():
+def test_only_runs_of_two_stages_with_a_linear_head_are_done_with_notebook_04():
     lines = []
     program = ["-c", "import sys; sys.exit(' '.join(sys.argv[1:]))"]
-    run_sweep(write_offline_study([0, 30]), notebook=True, log=lines.append, program=program)
-    head_alone, both = (line.split("failed: ")[1] for line in lines if "failed: " in line)
-    assert head_alone.startswith("train --supervised --quiet --preset offline")
+    others = [{"n_unfreeze": 0}, {"epochs_stage2": 0}, {"model": "baseline"}]
+    others += [{"hidden_units": 8}, {"head": "plain"}, {"strategy": "mirrored"}]
+    study = write_offline_study({"n_unfreeze": 30}, *others)
+    run_sweep(study, notebook=True, workers=2, log=lines.append, program=program)
+    both, *rest = (line.split("failed: ")[1] for line in lines if "failed: " in line)
     assert both.startswith("course --supervised --quiet") and "--notebook 04" in both and "--parameter seed 3" in both
+    for options, command in zip(others, rest, strict=True):
+        assert command.startswith("train --supervised --quiet --preset offline"), options
 
 
 # What notebook 04 does with its options, without the training; its cells are executed by tests/notebooks.
@@ -424,7 +450,7 @@ print("04_two_stage_fine_tuning: finished.")
 @pytest.mark.slow
 @pytest.mark.course
 def test_a_run_done_with_notebook_04_is_recorded_and_leaves_the_executed_notebook():
-    study, lines = write_offline_study([30]), []
+    study, lines = write_offline_study({"n_unfreeze": 30}), []
     notebook = nbformat.read(ROOT / "notebooks" / "04_two_stage_fine_tuning.ipynb", as_version=4)
     cells = [cell for cell in notebook.cells if cell.metadata.get("tags") == ["parameters"] or "begin(" in cell.source]
     notebook.cells = [*cells, nbformat.v4.new_code_cell(SAVE)]
