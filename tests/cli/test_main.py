@@ -190,19 +190,19 @@ def test_each_error_has_its_exit_status_and_only_debug_prints_a_traceback(capsys
     assert ("in fail" in capsys.readouterr().err) == isinstance(error, Exception)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-@pytest.mark.fault(6, 34)
-def test_sigterm_and_sighup_run_the_cleanup_code(monkeypatch, number, status):
-    cleaned_up = []
-
-    def run(config, **ignored):
-        try:
-            os.kill(os.getpid(), number)
-        finally:
-            cleaned_up.append(True)
-
-    monkeypatch.setattr("transfer_utils.experiment.run.run_experiment", run)
-    assert main(["train"]) == status and cleaned_up == [True]
+@pytest.mark.fault(34)
+def test_sighup_ends_a_command_whose_terminal_is_gone_with_its_status():
+    code = """
+import os, signal, sys
+from transfer_utils.cli.main import main
+from transfer_utils.experiment import run
+run.run_experiment = lambda config, **hooks: os.kill(os.getpid(), signal.SIGHUP)
+sys.exit(main(["train"]))
+"""
+    reader, terminal = os.pipe()
+    os.close(reader)
+    assert subprocess.run([sys.executable, "-c", code], stdout=terminal, stderr=terminal).returncode == 129
+    os.close(terminal)
 
 
 @pytest.mark.fault(34)
@@ -234,16 +234,21 @@ runpy.run_module("transfer_utils", run_name="__main__")
     assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
 
 
-def test_quiet_prints_only_errors(capfd, monkeypatch):
+@pytest.mark.parametrize(
+    ("command", "function"), [("course", "course.run.run_course"), ("sweep six_stages", "studies.sweep.run_sweep")]
+)
+@pytest.mark.parametrize(("words", "printed"), [("", ("done\n01 failed\n", "")), ("--quiet", ("", "01 failed\n"))])
+def test_the_status_is_that_of_all_runs_and_quiet_prints_only_errors(
+    capfd, monkeypatch, command, function, words, printed
+):
     def fail(*arguments, log, log_error, **options) -> int:
         log("done")
         log_error("01 failed")
         return 1
 
-    monkeypatch.setattr("transfer_utils.course.run.run_course", fail)
-    assert main(["course", "--quiet"]) == 1
-    captured = capfd.readouterr()
-    assert captured.out == "" and captured.err == "01 failed\n"
+    monkeypatch.setattr(f"transfer_utils.{function}", fail)
+    assert main([*command.split(), *words.split()]) == 1
+    assert capfd.readouterr() == printed
 
 
 def test_train_prints_the_path_of_the_record_unless_quiet(capfd, monkeypatch):
@@ -328,6 +333,7 @@ REPORT = "report --study s.yaml --runs r --output_dir o --medium"
         (REPORT, "report.article.write_report", None, (("s.yaml", "r", "o"), {"medium": True})),
         ("dashboard --runs r --port 9000", "dashboard.launch.launch", 3, (("r", 9000), {})),
         ("doctor --cache_dir c", "cli.doctor.examine", "the report", (("c",), {})),
+        ("compare --preset offline", "cli.compare.run_comparison", "the analysis", ((preset("offline"),), {})),
     ],
 )
 def test_a_command_passes_its_options_on_and_prints_the_result(capsys, monkeypatch, words, function, result, expected):
@@ -341,5 +347,5 @@ def test_a_command_passes_its_options_on_and_prints_the_result(capsys, monkeypat
     monkeypatch.setattr(f"transfer_utils.{function}", record)
     status = main(words.split())
     assert calls == [expected] and status == (result if function.startswith("dashboard") else 0)
-    printed = {"pretrain": "Wrote w.npz to w: validation accuracy 25.0 %.\n", "doctor": "the report\n"}
-    assert capsys.readouterr().out == printed.get(words.split()[0], "")
+    printed = {"pretrain": "Wrote w.npz to w: validation accuracy 25.0 %.", "doctor": result, "compare": result}
+    assert capsys.readouterr().out.rstrip("\n") == printed.get(words.split()[0], "")
