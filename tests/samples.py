@@ -111,6 +111,15 @@ def write_run(folder: Path, options: dict[str, Any], status: str, index: int) ->
     return folder / RECORD_NAME
 
 
+def write_stopped_early(folder: Path) -> Path:
+    """Write a run that stopped after 12 of its 20 epochs."""
+    path = write_run(folder, {"epochs_stage1": 8, "epochs_stage2": 12, "n_unfreeze": 10}, "completed", 0)
+    record = read_record(path)
+    record.curves["stage2"] = {name: values[:4] for name, values in record.curves["stage2"].items()}
+    record.save(path)
+    return path
+
+
 def set_accuracy(record: RunRecord, accuracy: float, n: int, *splits: str) -> None:
     """Set the accuracy on splits of ``n`` images with its interval; on the test split the first images are the hits."""
     low, high = wilson_interval(round(accuracy * n), n)

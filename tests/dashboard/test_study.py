@@ -1,4 +1,4 @@
-from tests.samples import write_run
+from tests.samples import write_run, write_stopped_early
 from transfer_utils.records import read_record
 
 
@@ -51,11 +51,8 @@ def test_values_of_diverged_runs_are_named(tmp_path, draw):
 
 
 def test_early_stopping_is_recognised_by_the_number_of_epochs(tmp_path, draw):
-    path = write_run(tmp_path / "one", {"epochs_stage1": 8, "epochs_stage2": 12, "n_unfreeze": 10}, "completed", 0)
-    record = read_record(path)
-    record.curves["stage2"] = {name: values[:2] for name, values in record.curves["stage2"].items()}
-    record.save(path)
-    assert "1 run stopped early, after 50 % of the planned epochs." in texts(draw(tmp_path, "Study"))
+    write_stopped_early(tmp_path / "one")
+    assert "1 run stopped early, after 60 % of the planned epochs." in texts(draw(tmp_path, "Study"))
 
 
 def test_an_option_without_accuracies_on_this_split_has_no_chart(tmp_path, draw):
