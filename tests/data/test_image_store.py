@@ -10,7 +10,9 @@ import shutil
 import signal
 import time
 import tracemalloc
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -181,8 +183,14 @@ def test_a_store_is_built_again_after_its_builder_was_killed(tmp_path, moment):
     assert not [path for path in tmp_path.iterdir() if "tmp" in path.name]
 
 
-def open_many(folder: Path, rounds: int, reads: int, locked: bool, barrier, opened) -> None:
-    """Open the same ``rounds`` stores as the other processes at the same time; report what was built and read."""
+def meet_at(barrier: Barrier) -> None:
+    """Let ``open_many`` in this process meet those in the others."""
+    global meeting
+    meeting = barrier
+
+
+def open_many(folder: Path, rounds: int, reads: int, locked: bool) -> tuple[int, list[str]]:
+    """Open the same ``rounds`` stores as the other processes at the same time; return what was built and read."""
     built, seen = 0, []
     if not locked:
         array_cache.lock = lambda path: nullcontext()
@@ -190,17 +198,24 @@ def open_many(folder: Path, rounds: int, reads: int, locked: bool, barrier, open
     def counted():
         nonlocal built
         built += 1
-        time.sleep(0.1)  # long enough for the others to need it meanwhile
+        if locked:
+            time.sleep(0.1)  # long enough for the others to need it meanwhile
+        else:
+            meeting.wait(60)  # until all are building it
         yield from chunks()
 
-    for number in range(rounds):
-        barrier.wait(60)
-        assert_intact(open_or_build(folder / f"{number}", counted))
-        for _ in range(reads):
-            store = open_or_build(folder / f"{number}", must_not_build)
-            assert_intact(store)
-            seen.append(store.sha256)
-    opened.put((built, len(seen), sorted(set(seen))))
+    try:
+        for number in range(rounds):
+            meeting.wait(60)
+            assert_intact(open_or_build(folder / f"{number}", counted))
+            for _ in range(reads):
+                store = open_or_build(folder / f"{number}", must_not_build)
+                assert_intact(store)
+                seen.append(store.sha256)
+    except BaseException:
+        meeting.abort()  # the others need not wait
+        raise
+    return built, seen
 
 
 @pytest.mark.parametrize(
@@ -208,19 +223,14 @@ def open_many(folder: Path, rounds: int, reads: int, locked: bool, barrier, open
 )
 @pytest.mark.fault(8)
 def test_one_of_eight_processes_builds_a_store_and_all_read_it(tmp_path, tally, without_main, rounds, reads, locked):
-    context = multiprocessing.get_context("spawn")
-    barrier, opened = context.Barrier(8), context.Queue()
-    arguments = (tmp_path, rounds, reads, locked, barrier, opened)
-    workers = [context.Process(target=open_many, args=arguments) for _ in range(8)]
-    for worker in workers:
-        worker.start()
-    reports = [opened.get(timeout=500) for _ in workers]
-    for worker in workers:
-        worker.join()
-    built = sum(built for built, *_ in reports)
-    assert built == rounds if locked else built > rounds, "without the lock, more than one process must build it"
-    assert [n for _, n, _ in reports] == [rounds * reads] * 8
-    assert len({tuple(hashes) for *_, hashes in reports}) == 1
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(8, spawn, initializer=meet_at, initargs=(spawn.Barrier(8),)) as pool:
+        futures = [pool.submit(open_many, tmp_path, rounds, reads, locked) for _ in range(8)]
+        reports = [future.result() for future in as_completed(futures)]  # raises what went wrong first
+    built = sum(built for built, _ in reports)
+    assert built == (rounds if locked else 8), "without the lock, all processes must build it"
+    assert [len(seen) for _, seen in reports] == [rounds * reads] * 8
+    assert len({tuple(seen) for _, seen in reports}) == 1
     tally(8 * rounds * reads)
 
 
