@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, field_validator
 
+from transfer_utils.errors import UserError
 from transfer_utils.salvage import UnreadableRecord, by_stage, salvage, unreadable
 from transfer_utils.utils.files import write_json
 from transfer_utils.utils.text import finite_number
@@ -201,6 +202,17 @@ def read_record(path: str | os.PathLike) -> RunRecord:
     record, lost = salvage(_read_bounded(Path(path)), RunRecord.model_validate)
     record.notes += [LEFT_OUT + part for part in lost]
     return record
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a path that is not a folder of run records.
+
+    Raises:
+        UserError: it is a file, or does not exist.
+    """
+    if not folder.is_dir():
+        problem = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"runs must be a folder of run records, got {str(folder)!r}, which {problem}.")
 
 
 def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | None = None) -> Listing:

@@ -10,12 +10,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
-from transfer_utils.dashboard.launch import DEFAULT_RUNS, check_folder
+from transfer_utils.dashboard.launch import DEFAULT_RUNS
 from transfer_utils.dashboard.store import newest_first, read, stamp
-from transfer_utils.records import STATUSES
+from transfer_utils.records import STATUSES, check_folder
+from transfer_utils.report.rendering import environment
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration
 from transfer_utils.results.options import ORDER
@@ -56,12 +56,10 @@ def fragment(runs_dir: str | os.PathLike = DEFAULT_RUNS) -> str:
 
 
 def _render(template: str, runs_dir: str | os.PathLike) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGE_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.globals["counted"] = counted
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
-    return environment.get_template(template).render(_values(runs_dir))
+    templates = environment(PAGE_TEMPLATES, autoescape=True)
+    templates.globals["counted"] = counted
+    templates.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+    return templates.get_template(template).render(_values(runs_dir))
 
 
 def _values(runs_dir: str | os.PathLike) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from transfer_utils.errors import UserError
+from transfer_utils.records import check_folder
 from transfer_utils.utils.project import project_folder
 
 SCRIPT = project_folder() / "dashboard.py"
@@ -34,17 +35,6 @@ def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
 
     streamlit(server_arguments(runs_dir, port), prog_name="streamlit", standalone_mode=False)  # returns after Ctrl-C
     return 0
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a path that is not a folder of run records.
-
-    Raises:
-        UserError: it is a file, or does not exist.
-    """
-    if not folder.is_dir():
-        problem = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"runs must be a folder of run records, got {str(folder)!r}, which {problem}.")
 
 
 def server_arguments(runs_dir: str | os.PathLike, port: int) -> list[str]:

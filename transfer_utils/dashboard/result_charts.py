@@ -33,10 +33,9 @@ def class_labels(record: RunRecord, n: int) -> list[str]:
 def confusion_counts(record: RunRecord) -> np.ndarray | None:
     """Return the confusion matrix, float64 of shape (n, n), or None if it is not square or too large."""
     rows = record.confusion_matrix
-    if not rows or len(rows) > MAX_DRAWN_CLASSES or any(len(row) != len(rows) for row in rows):
+    if not rows or len(rows) > MAX_DRAWN_CLASSES or len(rows[0]) != len(rows):
         return None
-    numbers = [[finite_number(count) for count in row] for row in rows]
-    return np.array(numbers, float)
+    return np.array(rows, float)
 
 
 def confusion(counts: np.ndarray, names: list[str], normalised: bool) -> go.Figure:

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import jinja2
-
 from transfer_utils.config import MODEL_SUFFIXES
 from transfer_utils.data.images import decode_image, encode_image
 from transfer_utils.demo.library import library_files
@@ -20,6 +18,7 @@ from transfer_utils.models.saving import check_is_model, load_model, names_and_t
 from transfer_utils.predict import SUFFIXES, check_side, image_side
 from transfer_utils.records import RECORD_NAME, RunRecord, UnreadableRecord, read_record
 from transfer_utils.report.cards import short_card
+from transfer_utils.report.rendering import environment
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.text import format_bytes
@@ -136,16 +135,17 @@ def demo_fragment(classifier: Classifier, examples: Iterable[str], folder: str) 
 
 
 def _render(template: str, classifier: Classifier, examples: Iterable[str], folder: str) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(WEB), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template(template).render(
-        files=folder,
-        side=classifier.side,
-        classes=classifier.classes,
-        not_sure=classifier.not_sure_below > 0,
-        facts=short_card(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
-        examples=[f"{folder}examples/{name}" for name in examples],
+    return (
+        environment(WEB, autoescape=True)
+        .get_template(template)
+        .render(
+            files=folder,
+            side=classifier.side,
+            classes=classifier.classes,
+            not_sure=classifier.not_sure_below > 0,
+            facts=short_card(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
+            examples=[f"{folder}examples/{name}" for name in examples],
+        )
     )
 
 

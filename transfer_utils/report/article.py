@@ -14,8 +14,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from transfer_utils.errors import UserError
-from transfer_utils.records import Listing, load_runs
+from transfer_utils.records import Listing, check_folder, load_runs
 from transfer_utils.report import facts, sides
 from transfer_utils.report.figures import draw_figures, figures_of
 from transfer_utils.report.readme import results_table, with_tables
@@ -81,8 +80,7 @@ def read_results(study: str = STUDY, runs: str = "runs") -> tuple[Results, Listi
     Raises:
         UserError: as ``write_report``.
     """
-    if not Path(runs).is_dir():
-        raise UserError(f"runs must name a folder of run records, got {runs!r}.")
+    check_folder(Path(runs))
     listing = load_runs(runs)
     return collect(load_study(study), listing.runs), listing
 

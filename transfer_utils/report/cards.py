@@ -20,7 +20,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.records import LEFT_OUT, PRECISIONS, RECORD_NAME, Run, RunRecord, UnreadableRecord, read_record
 from transfer_utils.report.rendering import environment, tidy
-from transfer_utils.results.curves import STAGE_NAMES
+from transfer_utils.results.curves import STAGE_NAMES, fell_back
 from transfer_utils.results.formatting import duration, markdown_table, percent, with_interval
 from transfer_utils.results.options import model_name
 from transfer_utils.results.progress import repeat_command
@@ -202,7 +202,7 @@ def _details(record: RunRecord) -> Rows:
         ["Size in the network", f"{config['image_size']} px" if transfer and "image_size" in config else ""],
         ["Start", _md(record.weights.get("source", ""))],
         ["Epochs, at most", ", ".join(f"{n} ({STAGE_NAMES[stage]})" for stage, n in stages.items() if n)],
-        ["Kept weights", {"stage1": "those before stage 2"}.get(str(network.get("weights_from")), "")],
+        ["Kept weights", "those before stage 2" if fell_back(record) else ""],
         ["Seed", str(config.get("seed", ""))],
         ["Time", f"{duration(seconds)} in all" if seconds else ""],
         ["Cores", str(record.machine.get("cores", ""))],

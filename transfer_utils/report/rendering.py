@@ -1,4 +1,4 @@
-"""How the templates of the report are filled in."""
+"""How templates are filled in: those of the report, of the page of runs and of the demo."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import jinja2
 
+TEMPLATES = Path(__file__).parent / "templates"
 
-def environment(**options: Any) -> jinja2.Environment:
-    """Return Jinja's environment of the templates of the report; what they write is escaped only on request."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+
+def environment(folder: Path = TEMPLATES, **options: Any) -> jinja2.Environment:
+    """Return Jinja's environment of the templates in a folder; what they write is escaped only on request."""
     options |= {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    return jinja2.Environment(loader=loader, **options)
+    return jinja2.Environment(loader=jinja2.FileSystemLoader(folder), **options)
 
 
 def tidy(text: str) -> str:
