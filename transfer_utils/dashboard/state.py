@@ -96,8 +96,8 @@ def kept(key: str, default: Any = "", valid: Container | None = None) -> dict[st
         default: the value of the widget without the parameter; a list if it has several.
         valid: the values that the widget offers; others in the address are ignored.
     """
-    found = [value for value in values(key) if valid is None or value in valid]
-    value = found if isinstance(default, list) else found[-1] if found else default
+    valid_values = [value for value in values(key) if valid is None or value in valid]
+    value = valid_values if isinstance(default, list) else valid_values[-1] if valid_values else default
     if key not in st.session_state or st.session_state[key] != value:  # not always: it undoes what is being typed
         st.session_state[key] = value
     drawn(key, value)

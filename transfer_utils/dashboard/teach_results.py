@@ -143,23 +143,23 @@ def _draw_recall(measured: Measurement) -> None:
 def _draw_mistakes(collection: Collection, measured: Measurement, busy: bool) -> None:
     """Draw the misclassified pictures that still exist, each with a button to remove it."""
     classes = collection.classes()
-    found = []
+    still_there = []
     for mistake in measured.mistakes:
         name, _, picture = mistake.file.partition("/")
         if picture in classes.get(name, []):
-            found.append((mistake, name, picture))
-    if not found:
+            still_there.append((mistake, name, picture))
+    if not still_there:
         return
     st.markdown("**Misclassified pictures**, the most confident mistakes first")
     names = collection.original_names()
     with st.container(horizontal=True, gap="small", key="mistakes"):
-        for place, (mistake, name, picture) in enumerate(found[:SHOWN]):
+        for place, (mistake, name, picture) in enumerate(still_there[:SHOWN]):
             with st.container(width=PICTURE_PIXELS, gap="small"):
                 _draw_mistake(collection, mistake, picture, names.get(picture, ""))
                 change = {"on_click": collection.remove, "args": (name, picture), "disabled": busy}
                 st.button("Remove", key=f"remove mistake {place}", help="Delete this picture", **change)
-    if len(found) > SHOWN:
-        st.caption(f"and {len(found) - SHOWN:,} more")
+    if len(still_there) > SHOWN:
+        st.caption(f"and {len(still_there) - SHOWN:,} more")
 
 
 def _draw_mistake(collection: Collection, mistake: Mistake, picture: str, original: str) -> None:

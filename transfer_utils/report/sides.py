@@ -68,7 +68,7 @@ def tries(results: Results, side: Configuration) -> int:
 
 def edges(results: Results, side: Configuration) -> list[str]:
     """Return in words at which ends of its grid a side has its best setting: it may be better still beyond them."""
-    stage, found = "baseline" if side.config.model == "baseline" else "stage2", []
+    stage, ends = "baseline" if side.config.model == "baseline" else "stage2", []
     grid = _grid(results, side)
     for option, lowest, highest in (
         ("learning_rate", "the lowest rate", "the highest rate"),
@@ -77,8 +77,8 @@ def edges(results: Results, side: Configuration) -> list[str]:
         values = [getattr(each.config, f"{option}_{stage}") for each in grid]
         mine = getattr(side.config, f"{option}_{stage}")
         if min(values) < max(values):
-            found += [lowest] * (mine == min(values)) + [highest] * (mine == max(values))
-    return found
+            ends += [lowest] * (mine == min(values)) + [highest] * (mine == max(values))
+    return ends
 
 
 def saves_time(side: Configuration, other: Configuration) -> bool:
@@ -105,7 +105,7 @@ def by_labels(results: Results) -> FewLabels:
     """Return the ``sides`` at each number of labels per class, below all, with an opponent on record."""
     levels = sorted({each.config.labels_per_class for each in results.pool} - {0})
     compared = {n: sides(results, n) for n in levels}
-    return {n: found for n, found in compared.items() if len(found) > 1 and "transfer" in found}
+    return {n: sides_of_n for n, sides_of_n in compared.items() if len(sides_of_n) > 1 and "transfer" in sides_of_n}
 
 
 def other_rates(results: Results, few: FewLabels) -> dict[str, dict[int, tuple[Configuration, Estimate]]]:
@@ -113,13 +113,13 @@ def other_rates(results: Results, few: FewLabels) -> dict[str, dict[int, tuple[C
 
     A side that was tried at one setting alone is left out.
     """
-    found: dict[str, dict[int, tuple[Configuration, Estimate]]] = {}
+    best_other: dict[str, dict[int, tuple[Configuration, Estimate]]] = {}
     for n, compared in few.items():
         for kind, side in compared.items():
             gains = [(each, difference(each, side)) for each in _grid(results, side) if each is not side]
             if gains:
-                found.setdefault(kind, {})[n] = max(gains, key=lambda gained: gained[1].mean)
-    return found
+                best_other.setdefault(kind, {})[n] = max(gains, key=lambda gained: gained[1].mean)
+    return best_other
 
 
 def hurried(few: FewLabels) -> list[Configuration]:

@@ -114,10 +114,10 @@ def _draw_verdict(groups: list[RunGroup]) -> None:
     first = left.selectbox("First", names, **state.kept("first", names[0], names))
     others = [name for name in names if name != first]
     second = right.selectbox("Second", others, **state.kept("second", others[0], others))
-    found = paired_verdict(by_name[first], by_name[second])
-    st.text(found.text)
-    if found.basis:
-        st.caption(f"{found.basis} Choose by validation accuracy; the test images only confirm a choice.")
+    verdict = paired_verdict(by_name[first], by_name[second])
+    st.text(verdict.text)
+    if verdict.basis:
+        st.caption(f"{verdict.basis} Choose by validation accuracy; the test images only confirm a choice.")
 
 
 def _draw_differences(rows: list[Row]) -> None:

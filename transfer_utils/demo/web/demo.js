@@ -20,12 +20,12 @@ function classifier() {
   return loading;
 }
 
-function say(text) {
+function showStatus(text) {
   status.textContent = text;
 }
 
-function complain(text) {
-  say("");
+function showProblem(text) {
+  showStatus("");
   result.hidden = true;
   problem.textContent = text;
 }
@@ -35,7 +35,7 @@ async function show(source) {
   newest += 1;
   const mine = newest;
   problem.textContent = "";
-  say("Reading the picture …");
+  showStatus("Reading the picture …");
   try {
     const bitmap = await source();
     const pixels = square(bitmap, side);
@@ -43,14 +43,14 @@ async function show(source) {
     if (mine !== newest) return;
     drawSquare(pixels);
     drawAnswer(null);
-    say(loading ? "Classifying …" : "Loading the classifier, about 10 MB, once …");
+    showStatus(loading ? "Classifying …" : "Loading the classifier, about 10 MB, once …");
     const answer = await (await classifier()).classify(pixels);
     if (mine !== newest) return;
     drawAnswer(answer);
-    say("");
+    showStatus("");
   } catch (error) {
     if (mine !== newest) return;
-    complain(error instanceof Refused ? error.message : `The classifier cannot be loaded here: ${error.message}`);
+    showProblem(error instanceof Refused ? error.message : `The classifier cannot be loaded here: ${error.message}`);
   }
 }
 
@@ -88,7 +88,7 @@ function element(tag, name = "", text = "") {
 
 function showFile(file) {
   if (file) show(() => decode(file, file.name));
-  else complain("That was not a file: drop a picture from a folder.");
+  else showProblem("That was not a file: drop a picture from a folder.");
 }
 
 async function openCamera() {
@@ -108,7 +108,7 @@ async function openCamera() {
       NotAllowedError: "The camera may not be used: allow it in the browser's settings for this page.",
       NotFoundError: "There is no camera.",
     };
-    complain(error instanceof Refused ? error.message : reasons[error.name] ?? `The camera does not start: ${error.message}`);
+    showProblem(error instanceof Refused ? error.message : reasons[error.name] ?? `The camera does not start: ${error.message}`);
   }
 }
 
@@ -144,4 +144,4 @@ button("stop").addEventListener("click", closeCamera);
 button("take").addEventListener("click", () => show(() => createImageBitmap(video)));
 window.addEventListener("pagehide", closeCamera);
 for (const control of root.querySelectorAll("button, input")) control.disabled = false;
-say("");
+showStatus("");
