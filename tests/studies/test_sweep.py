@@ -93,14 +93,14 @@ def test_a_failed_run_is_named_the_others_finish_and_recorded_runs_are_not_repea
     assert statuses == [("completed", 0), ("completed", 3), ("failed", 3)]
     assert {run.record.config["model_path"] for run in runs} == {NO_COPY}, "the model stays in its run's folder"
     first, *results, summary = lines
-    assert first == "3 runs: 0 on record, 3 to do." and summary == "2 of 3 runs are on record."
+    assert first == "3 runs: 0 on record, 3 to do." and summary == "2 of 3 runs are completed."
     assert results[0] == "[1/3] depth: n_unfreeze 0, seed 0 (0001-fake): completed, validation 25.0 %, 0 s"
     assert results[3] == "bad: seed 0 (runs/0003-fake) failed: UserError: bad weights"
     assert results[4].strip() == study.of_group("bad")[0].command()
     assert tables[-1][0].startswith("3 of 3 ended")
     lines.clear()
     assert run_sweep(study.chosen(["depth"]), log=lines.append, program=REFUSE) == 0
-    assert lines == ["2 runs: 2 on record, 0 to do.", "2 of 2 runs are on record."]
+    assert lines == ["2 runs: 2 on record, 0 to do.", "2 of 2 runs are completed."]
 
 
 TOGETHER = """
@@ -168,7 +168,7 @@ def test_a_diverged_run_and_one_of_another_preset_are_not_repeated_and_an_interr
     assert run_sweep(study, log=lines.append, program=REFUSE) == 1
     assert lines[0] == "2 runs: 2 on record, 0 to do."
     assert lines[1] == "depth: n_unfreeze 3, seed 0 (runs/0002-x) diverged: The loss became nan."
-    assert lines[-1] == "1 of 2 runs are on record."
+    assert lines[-1] == "1 of 2 runs is completed."
 
 
 def test_the_command_passes_its_options_on(monkeypatch):
@@ -335,7 +335,7 @@ def test_on_a_cluster_another_worker_resumes_the_run_of_a_killed_one(program, mo
 
     with cluster(2) as (address, processes):
         status = run_sweep(study, scheduler=address, log=lines.append, on_update=kill_worker, program=program)
-    assert status == 0 and lines[-1] == "2 of 2 runs are on record."
+    assert status == 0 and lines[-1] == "2 of 2 runs are completed."
     assert killed and psutil.wait_procs(killed, timeout=60)[1] == []
     assert not limited, "a run uses all cores"
     check_both_runs_are_complete()
