@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("streamlit", reason="the extra 'dashboard' is not installed")
 from streamlit.testing.v1 import AppTest
 
-from tests.dashboard.server import chromium, served
+from tests.dashboard.server import chromium, quiet_page, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -72,16 +72,9 @@ def context(browser: Browser, server: tuple[str, psutil.Process]) -> Iterator[Br
 @pytest.fixture
 def page(context: BrowserContext, server: tuple[str, psutil.Process]) -> Iterator[Page]:
     """Yield a page; afterwards, its console must be empty and all requests must have gone to the server."""
-    page, messages, hosts = context.new_page(), [], set()
-    page.set_default_timeout(60_000)
-    page.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.on("request", lambda request: hosts.add(request.url.split("/")[2] if "//" in request.url else ""))
-    yield page
-    assert page.get_by_test_id("stException").count() == 0
-    assert messages == []
-    assert hosts - {""} == {server[0].removeprefix("http://")}
-    page.close()
+    with quiet_page(context, f"{server[0]}/") as page:
+        yield page
+        assert page.get_by_test_id("stException").count() == 0
 
 
 @pytest.fixture(scope="session")

@@ -7,25 +7,28 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
+from tests.waiting import wait_for
 from transfer_utils.dashboard.launch import server_arguments
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from PIL import Image
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 BROWSER_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-START_SECONDS = 120
 NEEDS_CHROMIUM = [
     pytest.mark.browser,
     pytest.mark.slow,
@@ -50,11 +53,40 @@ def chromium(*flags: str) -> Iterator[Browser]:
 
 
 @contextmanager
+def quiet_page(context: Browser | BrowserContext, own: str) -> Iterator[Page]:
+    """Yield a page; afterwards its console must be empty, and it must have asked for addresses that begin with ``own``.
+
+    Playwright waits up to a minute for each action.
+    """
+    page, messages, addresses = context.new_page(), [], []
+    page.set_default_timeout(60_000)
+    page.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: addresses.append(request.url))
+    yield page
+    foreign = [address for address in addresses if not address.startswith((own, "blob:", "data:"))]
+    assert not messages and not foreign, (messages, foreign)
+    page.close()
+
+
+def camera(film: Path, pictures: Iterable[Image.Image]) -> list[str]:
+    """Return flags for a camera that films ``pictures`` of 320 x 240 pixels, which are written to ``film`` (.y4m)."""
+    with open(film, "wb") as file:
+        file.write(b"YUV4MPEG2 W320 H240 F10:1 Ip A1:1 C420jpeg\n")
+        for picture in pictures:
+            light, *colours = picture.convert("YCbCr").split()
+            file.write(b"FRAME\n" + light.tobytes())
+            file.writelines(colour.resize((160, 120)).tobytes() for colour in colours)
+    flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    return [*flags, f"--use-file-for-fake-video-capture={film}"]
+
+
+@contextmanager
 def served(folder: str | os.PathLike) -> Iterator[tuple[str, subprocess.Popen]]:
     """Serve the dashboard for a folder on a free port; yield its address and its process."""
     port = free_port()
     command = [sys.executable, "-m", "streamlit", *server_arguments(folder, port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}/_stcore/health", server)
         yield f"http://127.0.0.1:{port}", server
@@ -69,17 +101,18 @@ def free_port() -> int:
 
 
 def wait_until_ready(address: str, server: subprocess.Popen) -> None:
+    """Wait until ``server`` answers; an answer of another process that has taken its port does not count."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+
+    def ready() -> bool:
         try:
             opener.open(address, timeout=5).close()
-            return
-        except OSError:
-            if server.poll() is not None:
-                raise RuntimeError(f"the server stopped with status {server.returncode}") from None
-            time.sleep(0.1)
-    raise TimeoutError(f"the server did not answer at {address} within {START_SECONDS} s")
+            connections = psutil.Process(server.pid).net_connections("tcp")
+        except (OSError, psutil.NoSuchProcess):
+            return False
+        return urlsplit(address).port in {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
+
+    wait_for(ready, server)
 
 
 def open_page(page: Page, address: str) -> None:

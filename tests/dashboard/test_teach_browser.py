@@ -11,15 +11,13 @@ pytest.importorskip("playwright", reason="Playwright is not installed")
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, NEEDS_CHROMIUM, open_page, served, wait_until_drawn
+from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, NEEDS_CHROMIUM, camera, open_page, served, wait_until_drawn
 from tests.pictures import bomb, new_collection, picture, zipped
 from transfer_utils.collection import Collection
 from transfer_utils.records import read_record
 
 pytestmark = NEEDS_CHROMIUM
 TRAINING_MS = 300_000  # of a busy machine; a quiet one takes a tenth
-WIDTH, HEIGHT = 320, 240
-CAMERA_FLAGS = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 
 
 @pytest.fixture(scope="module")
@@ -96,22 +94,12 @@ def test_from_the_empty_page_to_a_downloaded_model(page, folder):
     expect(page.get_by_text("1 of 1 run", exact=False).first).to_be_visible()
 
 
-def fake_video(path: Path) -> None:
-    """Write a video of noise, of which no two frames are the same, in the format that Chromium takes for a camera."""
-    rng = np.random.default_rng(0)
-    with open(path, "wb") as file:
-        file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F10:1 Ip A1:1 C420jpeg\n".encode())
-        for _ in range(30):
-            grey = rng.integers(0, 256, (HEIGHT // 8, WIDTH // 8), np.uint8).repeat(8, 0).repeat(8, 1)
-            colour = rng.integers(0, 256, 2 * (HEIGHT // 2) * (WIDTH // 2), np.uint8)
-            file.write(b"FRAME\n" + grey.tobytes() + colour.tobytes())
-
-
 @pytest.mark.torture
 def test_pictures_are_taken_with_the_camera(tmp_path, browser):
-    fake_video(tmp_path / "camera.y4m")
+    noise = np.random.default_rng(0).integers(0, 256, (30, 30, 40, 3), np.uint8)  # no two pictures are the same
+    film = (Image.fromarray(each).resize((320, 240), Image.Resampling.NEAREST) for each in noise)
     collection = new_collection(tmp_path)
-    flags = [*BROWSER_FLAGS, *CAMERA_FLAGS, f"--use-file-for-fake-video-capture={tmp_path / 'camera.y4m'}"]
+    flags = [*BROWSER_FLAGS, *camera(tmp_path / "camera.y4m", film)]
     with served(tmp_path) as (address, _):
         chromium = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
         shown = chromium.new_page(viewport={"width": 1440, "height": 1000})
@@ -125,7 +113,7 @@ def test_pictures_are_taken_with_the_camera(tmp_path, browser):
         chromium.close()
     [name] = Collection(collection.folder).classes()["cup"]
     with Image.open(collection.folder / "cup" / name) as taken:
-        assert min(taken.size) >= HEIGHT
+        assert min(taken.size) >= 240
 
 
 @pytest.mark.torture

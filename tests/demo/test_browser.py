@@ -16,8 +16,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import ROOT
-from tests.dashboard.server import NEEDS_CHROMIUM, chromium
-from tools.site.look import served
+from tests.dashboard.server import NEEDS_CHROMIUM, camera, chromium, quiet_page
+from tools.site.look import NO_NETWORK, served
 from transfer_utils.config import preset
 from transfer_utils.data import load_dataset
 from transfer_utils.data.images import decode_image
@@ -78,36 +78,26 @@ def filmed(expected) -> int:
 @pytest.fixture(scope="module")
 def browser(images, filmed, tmp_path_factory) -> Iterator[Browser]:
     """Yield a browser without a network, whose camera films a test image."""
-    expect.set_options(timeout=60_000)
+    picture = Image.new("RGB", (320, 240))
+    picture.paste(Image.fromarray(images[filmed]).resize((240, 240), Image.Resampling.NEAREST), (40, 0))
     film = tmp_path_factory.mktemp("film") / "digit.y4m"
-    frame = Image.new("YCbCr", (320, 240))
-    frame.paste(Image.fromarray(images[filmed]).resize((240, 240), Image.Resampling.NEAREST).convert("YCbCr"), (40, 0))
-    light, *colours = frame.split()
-    planes = light.tobytes() + b"".join(colour.resize((160, 120)).tobytes() for colour in colours)
-    film.write_bytes(b"YUV4MPEG2 W320 H240 F10:1 Ip A1:1 C420jpeg\n" + (b"FRAME\n" + planes) * 10)
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    camera.append(f"--use-file-for-fake-video-capture={film}")
-    with chromium(*camera, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1") as browser:
+    with chromium(NO_NETWORK, *camera(film, [picture] * 10)) as browser:
         yield browser
 
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
     """Yield the page; afterwards its console must be empty, and all it sent must be requests for its own files."""
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    page, messages, requests = context.new_page(), [], []
-    page.set_default_timeout(60_000)
-    page.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.on("requestfailed", lambda request: messages.append(f"failed: {request.url} {request.failure}"))
-    page.on("request", lambda request: requests.append((request.method, request.url)))
-    page.goto(f"{address}/index.html")
-    yield page
-    context.close()
-    assert messages == []
-    assert {method for method, _ in requests} == {"GET"}
-    own = (f"{address}/", "blob:", "data:")
-    assert all(url.startswith(own) for _, url in requests), requests
+    failed, methods = [], set()
+    with (
+        browser.new_context(viewport={"width": 390, "height": 844}) as context,
+        quiet_page(context, f"{address}/") as page,
+    ):
+        page.on("requestfailed", lambda request: failed.append(f"{request.url}: {request.failure}"))
+        page.on("request", lambda request: methods.add(request.method))
+        page.goto(f"{address}/index.html")
+        yield page
+    assert failed == [] and methods == {"GET"}
 
 
 def choose(page: Page, file: Path | dict) -> None:
