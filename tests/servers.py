@@ -1,4 +1,4 @@
-"""Servers on the loopback interface that send a file: at once, slowly, partly, wrongly or never."""
+"""Servers on the loopback interface that send a file: all of it, a part, another one or none."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import http.server
 import threading
 from dataclasses import dataclass, field
 
-BLOCK = 4096
-
 
 @dataclass
 class FileServer:
     """What a server sends, and what it was asked for. Start it with the fixture ``file_server``."""
 
     content: bytes
-    rate: float = 0.0  # bytes per second; 0 sends without a pause
     stops_after: int | None = None  # bytes of each response after which it closes the connection, or hangs
     hangs: bool = False  # it stops sending and keeps the connection open
     ranges: bool = True  # it understands Range requests; otherwise it always sends all of the file
     status: int = 0  # it answers with this error and nothing else
-    gate: threading.Event | None = None  # it sends nothing until this event is set
     requests: list[str | None] = field(default_factory=list)  # the Range header of each, None for one without
-    sent: int = 0  # bytes in all responses
     closing: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
@@ -46,16 +41,8 @@ class FileServer:
             self._send(handler, self.content[start:])
 
     def _send(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
-        if self.gate:
-            self.gate.wait()
-        limit = len(body) if self.stops_after is None else min(self.stops_after, len(body))
-        step = BLOCK if not self.rate else max(1, int(self.rate / 50))
-        for position in range(0, limit, step):
-            block = body[position : min(position + step, limit)]
-            handler.wfile.write(block)
-            self.sent += len(block)
-            if self.rate and self.closing.wait(len(block) / self.rate):
-                return
+        limit = len(body) if self.stops_after is None else self.stops_after
+        handler.wfile.write(body[:limit])
         if self.hangs:
             self.closing.wait()
 
