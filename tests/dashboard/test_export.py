@@ -10,6 +10,7 @@ from tests.dashboard.server import CHROMIUM, quiet_page
 from tests.dashboard.test_hostile import MARKUP, SCRIPT, UNREADABLE, as_bytes
 from tests.samples import RUNNING, write_samples
 from transfer_utils.cli.main import main
+from transfer_utils.config import preset
 from transfer_utils.dashboard.export import COLUMNS, export_page, fragment
 from transfer_utils.records import RunRecord
 from transfer_utils.utils.files import lock
@@ -44,6 +45,13 @@ def test_the_command_writes_every_run_with_its_results_options_and_curves(tmp_pa
     recorded = [value for stage in record.curves.values() for value in stage["val_accuracy"]]
     assert run["curves"]["val_accuracy"] == pytest.approx(recorded, abs=1e-4)
     assert run["options"]["n_unfreeze"] == "30" and run["command"] == record.command
+
+
+def test_the_command_is_the_one_that_makes_the_run_again_whatever_its_preset_was_then(tmp_path):
+    config = preset("none", epochs_stage2=7)
+    record = RunRecord(config=config.model_dump(), fingerprint=config.fingerprint, command="transfer-utils train")
+    record.save(tmp_path / "0001-run" / "run.json")
+    assert [run["command"] for run in data_of(fragment(tmp_path))["runs"]] == [config.command()]
 
 
 def test_a_run_that_no_process_works_on_is_stopped(tmp_path):
@@ -140,6 +148,9 @@ def test_in_a_browser_the_table_sorts_filters_and_compares(tmp_path, page):
     expect(visible).to_have_count(5)
     expect(page.get_by_role("status")).to_have_text("5 of 15 runs")
     page.get_by_label("Status").select_option("failed")
+    expect(visible).to_have_count(0)
+    page.get_by_role("button", name="Show all").click()
+    page.get_by_label("Search").fill("n_unfreeze=3")  # not 30
     expect(visible).to_have_count(0)
     page.get_by_role("button", name="Show all").click()
     expect(visible).to_have_count(15)

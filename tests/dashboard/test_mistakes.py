@@ -102,6 +102,14 @@ def test_images_that_one_of_two_runs_classifies_rightly(folder, draw):
         assert gallery(app)[0]["lines"][-1].startswith("other: ")
 
 
+def test_a_picture_that_only_the_other_run_has_kept_can_be_looked_at(tmp_path, draw):
+    write_tested(tmp_path / "one", predictions(1), thumbnails=[0])
+    write_tested(tmp_path / "two", predictions(2))
+    app = draw(tmp_path, "Mistakes", run="one", show="One of two runs right", picture="7")
+    [large] = [data["pictures"] for data in sent(app) if "pictures" in data and not data["clickable"]]
+    assert large[0]["image"].startswith("data:image/webp;base64,UklGR")
+
+
 def test_runs_on_other_images_are_not_compared(tmp_path, draw):
     write_tested(tmp_path / "one", predictions(1))
     other = predictions(2)

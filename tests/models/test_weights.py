@@ -287,6 +287,16 @@ def test_pixels_are_normalised_by_the_loaded_weights(tmp_path):
     assert loaded(pixels).numpy() == pytest.approx((pixels - 0.5) / 0.5, rel=1e-5)
 
 
+@pytest.mark.parametrize(("name", "scale"), [("efficientnetb0_notop.h5", weights.STDDEV), ("mine.h5", (1, 1, 1))])
+def test_the_file_of_keras_is_known_by_its_name_wherever_it_lies(name, scale, tmp_path, monkeypatch):
+    (tmp_path / name).touch()
+    base = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Normalization()])
+    base.set_weights([np.zeros(3), np.ones(3), np.array(0)])
+    monkeypatch.setattr(weights, "load_weights_file", lambda base, path: None)
+    load_weights(base, RunConfig(backbone="EfficientNetB0", weights=str(tmp_path / name)))
+    assert base.layers[0].adapt_variance.numpy().ravel() == pytest.approx(scale)
+
+
 def test_the_rescaling_of_efficientnetb0_is_folded_into_its_normalization():
     stddev = sys.modules[keras.applications.EfficientNetB0.__module__].IMAGENET_STDDEV_RGB
     scaling = keras.layers.Rescaling([1 / math.sqrt(value) for value in stddev])

@@ -164,6 +164,11 @@ def test_the_newest_completed_run_of_a_configuration_is_found():
     assert find_run(preset("none"), [Run(RunRecord(), Path("log.json"))]) is None, "a log without options"
 
 
+def test_a_folder_named_like_a_study_of_the_course_does_not_hide_it():
+    Path("forgetting").mkdir()
+    assert load_study("forgetting").groups == load_study(ROOT / "studies" / "forgetting.yaml").groups
+
+
 @pytest.mark.parametrize("name", ["", *PRESETS])
 def test_the_study_of_the_course_is_valid_for_every_preset(name):
     study = load_study(SIX_STAGES, name)
@@ -172,7 +177,7 @@ def test_the_study_of_the_course_is_valid_for_every_preset(name):
 
 
 def test_the_study_of_the_course_asks_for_the_runs_that_are_on_record():
-    first, second = load_study(SIX_STAGES, data_dir="data/cifar10").chosen(["headline"]).planned()
+    first, second = load_study(SIX_STAGES, data_dir="data/cifar10").chosen(["headline"], [0]).planned()
     assert first.config.fingerprint == "15ded597eeba"
     assert second.config.fingerprint == "d9f35034422a"
     offline = load_study(SIX_STAGES, "offline").planned()[0].config
