@@ -4,7 +4,7 @@ import pytest
 from transfer_utils.config import RunConfig
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.experiment import cross_validation
-from transfer_utils.experiment.cross_validation import FOLDS, answer, divide
+from transfer_utils.experiment.cross_validation import FOLDS, predict_held_out, stratified_group_folds
 
 CONFIG = RunConfig()
 
@@ -16,9 +16,9 @@ def features_of(labels: np.ndarray, distance: float, d: int = 8) -> np.ndarray:
 
 
 def accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None) -> float:
-    folds = divide(labels, groups, 0)
-    [answers] = answer(features, labels, folds, [len(labels)], labels.max() + 1, CONFIG)
-    return float(answers.correct.mean())
+    folds = stratified_group_folds(labels, groups, 0)
+    [predictions] = predict_held_out(features, labels, folds, [len(labels)], labels.max() + 1, CONFIG)
+    return float(predictions.correct.mean())
 
 
 def test_classes_that_are_far_apart_are_told_apart_and_noise_is_not():
@@ -40,8 +40,8 @@ def test_no_head_learns_from_what_it_classifies_and_smaller_levels_are_part_of_l
         return head
 
     monkeypatch.setattr(cross_validation, "_solve", watching)
-    folds, levels = [*divide(labels, None, 0), *divide(labels, None, 1)], [2, 8, 40]
-    results = answer(features, labels, folds, levels, 2, CONFIG)
+    folds, levels = [*stratified_group_folds(labels, None, 0), *stratified_group_folds(labels, None, 1)], [2, 8, 40]
+    results = predict_held_out(features, labels, folds, levels, 2, CONFIG)
     assert len(learned) == len(folds) * len(levels) == 30
     for number, (learn, held_out) in enumerate(folds):
         small, middle, whole = learned[3 * number : 3 * number + 3]
@@ -59,7 +59,7 @@ def test_pictures_that_look_alike_do_not_make_the_accuracy_too_high():
     features, groups = features_of(np.zeros(40, int), 0, d=400).repeat(2, axis=0), np.repeat(np.arange(40), 2)
     assert accuracy(features, labels) > 0.75, "noise, but each picture has a twin"
     assert accuracy(features, labels, groups) < 0.65
-    for learn, held_out in divide(labels, groups, 0):
+    for learn, held_out in stratified_group_folds(labels, groups, 0):
         assert not set(groups[learn]) & set(groups[held_out])
 
 
@@ -90,8 +90,10 @@ def test_the_curve_gives_the_gain_of_the_last_doubling_with_an_interval_over_the
     half, whole = (np.zeros((2, 10), bool) for _ in range(2))
     half[:, :6] = whole[:, :8] = True
     whole[1, 8] = True
-    answers = [cross_validation.Answers(np.zeros((2, 10, 2), "float32"), correct) for correct in (half, whole)]
-    curve = cross_validation._curve(answers, [4, 20], 10, 10)
+    predictions = [
+        cross_validation.HeldOutPredictions(np.zeros((2, 10, 2), "float32"), correct) for correct in (half, whole)
+    ]
+    curve = cross_validation._curve(predictions, [4, 20], 10, 10)
     assert [(point.per_class, point.accuracy) for point in curve["curve"]] == [(4, 0.6), (8, 0.85)]
     differences = [0] * 6 + [1, 1, 0.5, 0]
     assert curve["gain"] == pytest.approx(np.mean(differences))
@@ -102,8 +104,8 @@ def test_the_curve_gives_the_gain_of_the_last_doubling_with_an_interval_over_the
 def test_the_mistakes_are_those_of_the_mean_answer_the_most_confident_first():
     probabilities = np.array([[[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [[0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]], "float32")
     labels = np.array([1, 0, 1])
-    answers = cross_validation.Answers(probabilities, probabilities.argmax(axis=2) == labels)
-    found = cross_validation._mistakes(answers, labels, ["cup", "plate"], ["plate/a", "cup/b", "plate/c"])
+    predictions = cross_validation.HeldOutPredictions(probabilities, probabilities.argmax(axis=2) == labels)
+    found = cross_validation._mistakes(predictions, labels, ["cup", "plate"], ["plate/a", "cup/b", "plate/c"])
     assert [(m.file, m.true, m.predicted, round(m.probability, 2)) for m in found] == [
         ("plate/a", "plate", "cup", 0.85),
         ("cup/b", "cup", "plate", 0.65),

@@ -67,12 +67,13 @@ def test_the_keras_head_starts_from_the_solution_also_where_a_feature_hardly_mov
 @pytest.mark.parametrize(("counts", "folds"), [([23, 40, 9], 5), ([3, 1, 2], 5), ([2, 2], 2)])
 def test_folds_are_stratified_and_as_equal_as_can_be(counts, folds):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    fold = stratified_folds(labels, folds, np.random.default_rng(1))
-    assert set(fold) == set(range(folds))
+    first, again, other = (stratified_folds(labels, folds, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert len(first) == folds and sorted(np.concatenate([out for _, out in first])) == list(range(len(labels)))
+    assert all(set(learn) == set(range(len(labels))) - set(out) for learn, out in first)
     for of_class in (np.ones(len(labels), bool), *(labels == label for label in range(len(counts)))):
-        assert np.ptp(np.bincount(fold[of_class], minlength=folds)) <= 1
-    again = [stratified_folds(labels, folds, np.random.default_rng(seed)) for seed in (1, 2)]
-    assert np.array_equal(again[0], fold) and (len(labels) < 5 or not np.array_equal(again[1], fold))
+        assert np.ptp([of_class[out].sum() for _, out in first]) <= 1
+    held_out = [[out.tolist() for _, out in dealt] for dealt in (first, again, other)]
+    assert held_out[0] == held_out[1] and (len(labels) < 5 or held_out[0] != held_out[2])
 
 
 def test_each_image_is_judged_by_heads_that_have_not_seen_it():

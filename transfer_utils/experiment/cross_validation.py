@@ -20,18 +20,18 @@ from transfer_utils.evaluation import summarise_seeds, wilson_interval
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.teach_messages import CurvePoint, Measurement, Mistake
-from transfer_utils.training.linear_head import LinearHead, solve_head
+from transfer_utils.training.linear_head import Fold, LinearHead, solve_head
 from transfer_utils.utils.progress import Progress
 
 FOLDS = 5
 # With fewer pictures than this, the folds are drawn three times: how they fall matters more, and repeating costs less.
 FEW_PICTURES, REPETITIONS = 500, 3
 LEVELS = 4  # of the learning curve, each with half of the pictures of the next
-SMALLEST = 2  # pictures of a class at the lowest level: one to learn from, one to choose the L2
+MIN_PER_CLASS = 2  # pictures of a class at the lowest level: one to learn from, one to choose the L2
 
 
-class Answers(NamedTuple):
-    """The answers to held-out pictures, for one level of the learning curve.
+class HeldOutPredictions(NamedTuple):
+    """The predictions for held-out pictures, for one level of the learning curve.
 
     Attributes:
         probabilities: float32 (repeats, n, classes).
@@ -65,11 +65,10 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
     groups = groups_of_images(split.store)
     grouped = _can_be_grouped(labels, groups)
     repeats = REPETITIONS if len(labels) < FEW_PICTURES else 1
-    folds = [
-        fold for repeat in range(repeats) for fold in divide(labels, groups if grouped else None, config.seed + repeat)
-    ]
+    kept_together, seeds = (groups if grouped else None), range(config.seed, config.seed + repeats)
+    folds = [fold for seed in seeds for fold in stratified_group_folds(labels, kept_together, seed)]
     levels, different = _levels(labels), len(np.unique(groups))
-    answers = answer(features, labels, folds, levels, len(names), config, progress)
+    predictions = predict_held_out(features, labels, folds, levels, len(names), config, progress)
     return Measurement(
         pictures_digest=pictures_digest,
         weights=config.weights,
@@ -80,14 +79,14 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
         grouped=grouped,
         alike=int((np.bincount(groups)[groups] > 1).sum()),
         guessing=float(counts.max() / len(labels)),
-        recall={name: float(answers[-1].correct[:, labels == label].mean()) for label, name in enumerate(names)},
-        mistakes=_mistakes(answers[-1], labels, names, split.names()),
-        **_estimate(answers[-1].correct, different),
-        **_curve(answers, levels, int(counts.max()), different),
+        recall={name: float(predictions[-1].correct[:, labels == label].mean()) for label, name in enumerate(names)},
+        mistakes=_mistakes(predictions[-1], labels, names, split.names()),
+        **_estimate(predictions[-1].correct, different),
+        **_curve(predictions, levels, int(counts.max()), different),
     )
 
 
-def divide(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def stratified_group_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list[Fold]:
     """Return for each of five stratified folds the positions to learn from and the held-out positions.
 
     Args:
@@ -101,15 +100,15 @@ def divide(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list[tup
     return list(kind(**options).split(np.zeros(len(labels)), labels, groups))
 
 
-def answer(
+def predict_held_out(
     features: np.ndarray,
     labels: np.ndarray,
-    folds: list[tuple[np.ndarray, np.ndarray]],
+    folds: list[Fold],
     levels: list[int],
     n_classes: int,
     config: RunConfig,
     progress: Progress | None = None,
-) -> list[Answers]:
+) -> list[HeldOutPredictions]:
     """Solve a head for each fold and level, and classify the pictures of the fold that it has not seen.
 
     Args:
@@ -131,13 +130,13 @@ def answer(
                 results[place][number // FOLDS, held_out] = head.probabilities(features[held_out])
                 if progress:
                     progress("Cross-validation", number * len(levels) + place + 1, len(folds) * len(levels))
-    return [Answers(values, values.argmax(axis=2) == labels) for values in results]
+    return [HeldOutPredictions(values, values.argmax(axis=2) == labels) for values in results]
 
 
 def _solve(features: np.ndarray, labels: np.ndarray, one_hot: np.ndarray, config: RunConfig) -> LinearHead:
     """Solve a head as stage 1 does; with a single picture of a class, nothing can be held out to choose the L2."""
     present = np.bincount(labels)
-    if present[present > 0].min() < SMALLEST:
+    if present[present > 0].min() < MIN_PER_CLASS:
         return solve_head((features, one_hot), (features, one_hot), config.label_smoothing, select=False)
     parts = split_stratified(labels, config.validation_share, config.seed)
     train, validation = ((features[part], one_hot[part]) for part in parts)
@@ -154,7 +153,7 @@ def _levels(labels: np.ndarray) -> list[int]:
     """Return the largest number of pictures per class at each level; the last is more than any fold has."""
     most = int(np.bincount(labels).max()) * (FOLDS - 1) // FOLDS
     halves = {most // 2**power for power in range(1, LEVELS)}
-    return [*sorted(level for level in halves if level >= SMALLEST), len(labels)]
+    return [*sorted(level for level in halves if level >= MIN_PER_CLASS), len(labels)]
 
 
 def _estimate(correct: np.ndarray, different: int) -> dict[str, float]:
@@ -168,22 +167,26 @@ def _estimate(correct: np.ndarray, different: int) -> dict[str, float]:
     return {"accuracy": accuracy, "low": low, "high": high}
 
 
-def _curve(answers: list[Answers], levels: list[int], largest_class: int, different: int) -> dict[str, Any]:
+def _curve(
+    predictions: list[HeldOutPredictions], levels: list[int], largest_class: int, different: int
+) -> dict[str, Any]:
     per_class = [*levels[:-1], largest_class * (FOLDS - 1) // FOLDS]
     curve = [
-        CurvePoint(per_class=level, **_estimate(answer.correct, different))
-        for level, answer in zip(per_class, answers, strict=True)
+        CurvePoint(per_class=level, **_estimate(at_level.correct, different))
+        for level, at_level in zip(per_class, predictions, strict=True)
     ]
     if len(curve) == 1:
         return {"curve": curve, "gain": None, "gain_low": None, "gain_high": None}
-    half, whole = (answer.correct.mean(axis=0) for answer in answers[-2:])
+    half, whole = (at_level.correct.mean(axis=0) for at_level in predictions[-2:])
     gain = summarise_seeds(whole - half)
     return {"curve": curve, "gain": gain["mean"], "gain_low": gain["low"], "gain_high": gain["high"]}
 
 
-def _mistakes(answers: Answers, labels: np.ndarray, class_names: list[str], files: list[str]) -> list[Mistake]:
-    """Return the pictures for which the mean of the answers is wrong, the most confident first."""
-    probabilities = answers.probabilities.mean(axis=0)
+def _mistakes(
+    predictions: HeldOutPredictions, labels: np.ndarray, class_names: list[str], files: list[str]
+) -> list[Mistake]:
+    """Return the pictures for which the mean of the predictions is wrong, the most confident first."""
+    probabilities = predictions.probabilities.mean(axis=0)
     predicted = probabilities.argmax(axis=1)
     mistakes = [
         Mistake(

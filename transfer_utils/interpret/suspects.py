@@ -15,7 +15,7 @@ from transfer_utils.config import preset
 from transfer_utils.data.photo_settings import choose_photo_settings
 from transfer_utils.data.sources import load_source
 from transfer_utils.data.splits import whole_split
-from transfer_utils.experiment.cross_validation import FOLDS, divide
+from transfer_utils.experiment.cross_validation import FOLDS, stratified_group_folds
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.training.linear_head import out_of_fold
@@ -82,7 +82,7 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
         return []
     one_hot = np.eye(len(classes), dtype="float32")[labels]
     # The strength of L2 is one number: chosen on the fold that is judged, it cannot learn the labels there.
-    probabilities = out_of_fold(features[judged], one_hot, _folds(labels, groups), select=True)
+    probabilities = out_of_fold(features[judged], one_hot, stratified_group_folds(labels, groups, seed=0), select=True)
     rows = np.arange(len(labels))
     thresholds = [probabilities[labels == place, place].mean() for place in range(len(classes))]
     counting = np.where(probabilities >= thresholds, probabilities, 0)
@@ -96,14 +96,6 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
         probability = float(probabilities[row, other])
         labels_in_doubt.append(DoubtfulLabel(int(judged[row]), int(classes[other]), probability, float(margin[row])))
     return labels_in_doubt
-
-
-def _folds(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the fold of each picture, int (n,), of five stratified folds; pictures of one group are in one fold."""
-    fold = np.zeros(len(labels), int)
-    for number, (_, held_out) in enumerate(divide(labels, groups, seed=0)):
-        fold[held_out] = number
-    return fold
 
 
 def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:

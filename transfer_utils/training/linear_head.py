@@ -6,6 +6,7 @@ find it in seconds, where stochastic steps take epochs. Training can then start 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -24,6 +25,9 @@ FIXED_L2 = 50.0
 TOLERANCE, MAX_STEPS = 1e-5, 100
 
 LARGE = 8_000  # images; with at least so many, the search for L2 begins on a quarter of them
+
+
+Fold = tuple[np.ndarray, np.ndarray]  # positions to learn from, and held-out positions
 
 
 class LinearHead(NamedTuple):
@@ -104,30 +108,29 @@ def cross_validate_head(
     """
     labels, rng = y.argmax(axis=1), np.random.default_rng(seed)
     dealt = (stratified_folds(labels, min(folds, len(x)), rng) for _ in range(repeats))
-    correct = [out_of_fold(x, y, fold, label_smoothing).argmax(axis=1) == labels for fold in dealt]
+    correct = [out_of_fold(x, y, each, label_smoothing).argmax(axis=1) == labels for each in dealt]
     return float(np.mean(correct))
 
 
 def out_of_fold(
-    x: np.ndarray, y: np.ndarray, fold: np.ndarray, label_smoothing: float = 0.0, select: bool = False
+    x: np.ndarray, y: np.ndarray, folds: Sequence[Fold], label_smoothing: float = 0.0, select: bool = False
 ) -> np.ndarray:
     """Return the probabilities (n, classes) of each image by a head that was solved without its fold.
 
     Args:
         x, y: features (n, d) and labels (n, classes), one-hot.
-        fold: int (n,), the fold of each image; at least two folds.
+        folds: the positions to learn from and the held-out positions of each; each image is held out once.
         select: choose the L2 of each head, one number, on the fold that it judges; without it, L2 is fixed.
     """
     probabilities = np.zeros(y.shape, "float32")
-    for number in np.unique(fold):
-        out = fold == number
-        head = solve_head((x[~out], y[~out]), (x[out], y[out]), label_smoothing, select)
-        probabilities[out] = head.probabilities(x[out])
+    for learn, held_out in folds:
+        head = solve_head((x[learn], y[learn]), (x[held_out], y[held_out]), label_smoothing, select)
+        probabilities[held_out] = head.probabilities(x[held_out])
     return probabilities
 
 
-def stratified_folds(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the fold of each image, int (n,), at random; the folds have equal shares of each class, but for one image.
+def stratified_folds(labels: np.ndarray, folds: int, rng: np.random.Generator) -> list[Fold]:
+    """Return so many folds at random, as positions; they have equal shares of each class, but for one image.
 
     Unlike scikit-learn's ``StratifiedKFold``, it also works if every class has fewer images than there are folds.
     """
@@ -135,7 +138,7 @@ def stratified_folds(labels: np.ndarray, folds: int, rng: np.random.Generator) -
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     fold = np.empty(len(labels), int)
     fold[by_class] = np.arange(len(labels)) % folds  # dealt out class by class, like cards
-    return fold
+    return [(np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(folds)]
 
 
 def start_head(head: keras.Model, solved: LinearHead) -> None:
