@@ -54,6 +54,32 @@ def train_opponent(x, y):
     return cnn
 gains = [20, 20]"""
 
+# A right answer to exercise 3 of 05, and a wrong one to exercise 4: the accuracy on the wrong images.
+SECONDS_TO = """\
+def seconds_to(goal, accuracies, seconds, before):
+    reached = [n for n in range(len(accuracies)) if accuracies[n] >= goal]
+    return next((before + sum(seconds[: n + 1]) for n in reached), None)
+"""
+CHOOSING = """\
+def probe_accuracy(level, draw=0):
+    drawn = draw_labels(labels, level, seed, draw)
+    head = solve_head((known[drawn], one_hot[labels[drawn]]), choosing)
+    scores = (choosing[0] - head.mean) / head.deviation @ head.kernel + head.bias
+    return np.mean(scores.argmax(axis=1) == choosing[1].argmax(axis=1))
+"""
+# A right answer to exercise 2 of 07.
+FINE_TUNE = """\
+tail.trainable = True
+for layer in tail.layers:
+    layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+def fine_tune(rate):
+    model.set_weights(start)
+    model.compile(keras.optimizers.Adam(rate), 'sparse_categorical_crossentropy')
+    model.fit(maps, y_train, epochs=4, batch_size=64, verbose=0)
+    return linear_cka(before, np.asarray(pool(tail.predict(maps_val, verbose=0))))
+similarity = {rate: fine_tune(rate) for rate in rates}
+"""
+
 # How answers to the last exercise of 08 begin.
 LEARN = """\
 def learn(train_files, validation_files):
@@ -66,7 +92,7 @@ def learn(train_files, validation_files):
 ANSWERS = {
     "01_data_preparation": [
         [
-            ("bytes_of = lambda n, side, dtype: n * side**2 * np.dtype(dtype).itemsize", "three colours"),
+            ("bytes_of = lambda n, side, dtype: n * side**2 * np.dtype(dtype).itemsize", "three colour values"),
             ("bytes_of = lambda n, side, dtype: n * side**2 * 3", "takes more bytes"),
         ],
         [
@@ -99,7 +125,9 @@ ANSWERS = {
         [
             ("augment = keras.Sequential([keras.layers.RandomFlip('horizontal')])", "mirrored"),
             ("augment = keras.Sequential([keras.layers.RandomTranslation(0.3, 0.3, 'reflect')])", "more than a tenth"),
-            ("augment = keras.Sequential([keras.layers.RandomTranslation(0, 0.1, 'reflect')])", "up and down"),
+            ("augment = keras.Sequential([keras.layers.RandomTranslation(0, 0.1, 'reflect')])", "up, down"),
+            (AUGMENT.replace("Translation(0.1, 0.1", "Translation((0, 0.1), (0, 0.1)"), "up, down"),
+            (AUGMENT.replace("Translation(0.1, 0.1", "Translation(0.05, 0.05"), "by up to a tenth"),
             ("augment = keras.Sequential([keras.layers.RandomTranslation(0.1, 0.1, 'reflect')])", "Nothing zooms"),
             ("augment = keras.Sequential([keras.layers.RandomTranslation(0.1, 0.1, 'nearest')])", "by reflection"),
             (AUGMENT.replace("Zoom(0.1", "Zoom(0.5"), "more than a tenth"),
@@ -139,7 +167,10 @@ ANSWERS = {
         ],
     ],
     "03_feature_maps": [
-        [("side_block_13, side_out = 16, 32", "distance of two positions"), ("side_block_13, side_out = 6.0, 3", "")],
+        [
+            ("side_block_13, side_out = 16, 32", "distance between two positions"),
+            ("side_block_13, side_out = 6.0, 3", ""),
+        ],
         [
             ("sparsity = lambda maps: (maps == 0).mean()", "One number for each channel"),
             ("sparsity = lambda maps: [float((maps[..., c] == 0).mean()) for c in range(maps.shape[-1])]", ""),
@@ -149,6 +180,10 @@ ANSWERS = {
             (
                 "joined_train, joined_validation = np.concatenate([late_train, late_train]), late_validation",
                 "side by side",
+            ),
+            (
+                JOINED.replace("late_validation, last_validation]", "last_validation, late_validation]"),
+                "the same order in both",
             ),
             (f"{JOINED}accuracies, joining_helps = (0.5, 0.5, 0.5), False", "The first accuracy"),
             (
@@ -199,7 +234,7 @@ ANSWERS = {
             ("accuracies, best_depth = {10: trial, 30: 0.99, 90: 0.5}, 30", ""),
         ],
         [
-            ("diagnose = lambda loss, val_accuracy, classes: 'learning'", "ln(10) = 2.30"),
+            ("diagnose = lambda loss, val_accuracy, classes: 'learning'", "ln(10) is 2.3026"),
             (
                 "def diagnose(loss, val_accuracy, classes):\n"
                 "    if loss[-1] > 2.2:\n"
@@ -210,7 +245,7 @@ ANSWERS = {
             (DIAGNOSE.replace("min(val_accuracy)", "val_accuracy[-1]"), "compare the lowest accuracy with the start"),
             (DIAGNOSE.replace(" - 0.02", ""), "A fall of one point is noise"),
             (DIAGNOSE.replace("0.02", "0.03"), "two and a half points"),
-            (DIAGNOSE.replace("0.9 *", "0.7 *"), "a tenth is enough"),
+            (DIAGNOSE.replace("0.9 *", "0.7 *"), "more than a tenth is enough"),
         ],
     ],
     "05_baseline_comparison": [
@@ -219,10 +254,19 @@ ANSWERS = {
             ("only_one = lambda a, b: (int((~a & b).sum()), int((a & ~b).sum()))", "swapped"),
             ("only_one = lambda a, b: [(a & ~b).sum(), (~a & b).sum()]", ""),
         ],
-        [("first_epoch = lambda accuracies, goal: int(np.argmax(accuracies)) + 1", "The first epoch")],
+        [
+            ("seconds_to = lambda goal, accuracies, seconds, before: before + sum(seconds)", "return None"),
+            (SECONDS_TO.replace(">= goal", "> goal"), "reaches the goal exactly"),
+            (SECONDS_TO.replace("[: n + 1]", "[:n]"), "Its own seconds"),
+            (SECONDS_TO.replace("accuracies[n]", "min(accuracies[n:])"), "The curve falls again"),
+            (SECONDS_TO.replace("sum(seconds[: n + 1])", "seconds[0] * (n + 1)"), "The curve falls again"),
+            (SECONDS_TO.replace("before + ", ""), "were not free"),
+            (SECONDS_TO, ""),
+        ],
         [
             ("probe_accuracy = lambda level, draw=0: level / 100", "Another draw"),
             ("probe_accuracy = lambda level, draw=0: level / 100 + draw / 1000", "accuracy on judging"),
+            (CHOOSING, "accuracy on judging"),
         ],
         [
             ("train_opponent, gains = (lambda x, y: build_baseline_cnn()), [1, 2]", "to finish learning"),
@@ -230,6 +274,7 @@ ANSWERS = {
             (OPPONENT.replace("adam", "sgd").replace("fit(x,", "fit(x / 255,"), "are the pixels 0 to 255"),
             (OPPONENT.replace("400", "400 // -(-len(x) // 32) + 1").replace("20, 20", "0.4, 0.4"), "not fractions"),
             ("gains = (-40.0, -40.0)", "the probe minus the CNN"),
+            ("gains = [expected, expected]", "Both draws give the same gain"),
             ("gains = np.array([expected, 30])", ""),
         ],
     ],
@@ -264,6 +309,12 @@ ANSWERS = {
                 "head = keras.Sequential([keras.layers.Dense(10, activation='softmax', kernel_initializer='zeros')])",
                 "not the head of your best rate",
             ),
+            (
+                "accuracy = dict.fromkeys((1, 2, 4, 8, 16), 0)\n"
+                "head = keras.Sequential([keras.layers.Dense(len(dataset.class_names), activation='softmax')])\n"
+                "accuracy[4] = np.mean(head.predict(features_val, verbose=0).argmax(axis=1) == y_val)",
+                "",
+            ),
         ],
         [
             ("choose = lambda runs: max(runs, key=lambda run: run['test'])['rate']", "which may not decide"),
@@ -280,6 +331,12 @@ ANSWERS = {
                 "    [run['rate'] for run in runs], key=lambda rate: sum(r['val'] for r in runs if r['rate'] == rate)\n"
                 ")",
                 "sums are not comparable",
+            ),
+            (
+                "choose = lambda runs: max(\n"
+                "    [r['rate'] for r in runs], key=lambda t: np.median([r['val'] for r in runs if r['rate'] == t])\n"
+                ")",
+                "the middle seed is not the mean",
             ),
         ],
         [
@@ -307,6 +364,13 @@ ANSWERS = {
                 "similarity = {1e-4: 0.9, 1e-3: 0.5}",
                 "Freeze those layers again",
             ),
+            ("model.set_weights(start)\n" + FINE_TUNE.replace("    model.set_weights(start)\n", ""), "egin at start"),
+            (
+                FINE_TUNE.replace("    model.set_weights(start)\n", "").partition("similarity =")[0]
+                + "model.set_weights(start)\nsimilarity = {1e-4: 1 - 1e-4, 1e-3: fine_tune(1e-3)}",
+                "does fine_tune begin at start",
+            ),
+            (FINE_TUNE, ""),
         ],
         [
             ("temperature = 1 / 3", "must become softer"),
@@ -314,7 +378,7 @@ ANSWERS = {
             ("temperature = 3", "5 % lower has a lower loss"),
             (
                 "from scipy.optimize import minimize_scalar\n"
-                "temperature = minimize_scalar(entropy, bounds=(0.5, 20), method='bounded').x",
+                "temperature = minimize_scalar(cross_entropy, bounds=(0.5, 20), method='bounded').x",
                 "",
             ),
         ],
@@ -347,6 +411,15 @@ ANSWERS = {
         ],
         [
             ("hold_out = lambda labels, groups, share, rng: rng.random(len(labels)) < share", "on both sides"),
+            (
+                "def hold_out(labels, groups, share, rng):\n"
+                "    held_out = np.zeros(len(labels), bool)\n"
+                "    for own in (labels == label for label in np.unique(labels)):\n"
+                "        drawn = rng.permutation(np.unique(groups[own]))\n"
+                "        held_out[own] = np.isin(groups[own], drawn[: round(share * len(drawn))])\n"
+                "    return held_out",
+                "on both sides",
+            ),
             ("hold_out = lambda labels, groups, share, rng: groups < 72", "Another generator"),
             (
                 "hold_out = lambda labels, groups, share, rng: np.isin(groups, rng.permutation(240)[:72])",
@@ -375,13 +448,32 @@ ANSWERS = {
                 ")",
                 "nothing may be answered",
             ),
+            (
+                "choose_threshold = lambda confidence, correct, target: min(\n"
+                "    (t for t in confidence if correct[confidence >= t].mean() >= target), default=1.0\n"
+                ")",
+                "nothing may be answered",
+            ),
+            (
+                "choose_threshold = lambda confidence, correct, target: next(\n"
+                "    confidence[n] for n in range(len(confidence)) if correct[n:].mean() >= target\n"
+                ")",
+                "Fewer than 90 %",
+            ),
+            (
+                "def choose_threshold(confidence, correct, target):\n"
+                "    order = np.argsort(-confidence)\n"
+                "    reached = np.cumsum(correct[order]) / np.arange(1, len(order) + 1) >= target\n"
+                "    return confidence[order][np.flatnonzero(reached)[-1]] if reached.any() else 2",
+                "",
+            ),
         ],
         [
             (
                 "def prepare(folder, rng):\n"
                 "    files = rng.permutation([p for p in sorted(folder.glob('*/*')) if thumbnail(p) is not None])\n"
                 "    return files[:156], files[156:208], files[208:]",
-                "split groups, not pictures",
+                "split whole groups",
             )
         ],
         [
