@@ -456,9 +456,9 @@ ANSWERS = {
             ),
             (
                 "choose_threshold = lambda confidence, correct, target: next(\n"
-                "    confidence[n] for n in range(len(confidence)) if correct[n:].mean() >= target\n"
+                "    (confidence[n] for n in range(len(confidence)) if correct[n:].mean() >= target), 2\n"
                 ")",
-                "Fewer than 90 %",
+                "Nothing is answered",
             ),
             (
                 "def choose_threshold(confidence, correct, target):\n"
