@@ -49,7 +49,7 @@ def test_at_most_twelve_lines_are_drawn(draw, study):
     names = [f"labels-{n}-s{seed}" for n in (5, 20, 100, 500) for seed in range(3)]
     app = draw(study, "Compare", chosen=[*names, "mixup-s0"])
     [info] = [info.value for info in app.info]
-    assert "12 of 13 lines: those of the highest validation accuracy" in info and "Group the runs" in info
+    assert "12 of 13 lines: those with the highest validation accuracy" in info and "Group the runs" in info
     drawn = set(legend(app))
     lowest = min(names, key=lambda name: read_record(study / name / "run.json").metrics["val_end2end"])
     assert len(drawn) == 12 and lowest not in drawn and "mixup-s0" in drawn

@@ -94,7 +94,7 @@ def test_a_run_that_has_not_finished_shows_the_command_that_resumes_it(tmp_path,
     words = app.code[-1].value.split()
     assert words[:2] == ["transfer-utils", "train"] and words[-2:] == ["--output_dir", "runs"] and "--seed" in words
     assert [caption.value for caption in app.caption if "resumes it" in caption.value]
-    assert any("Stopped without a word" in warning.value for warning in app.warning) == (status == "running")
+    assert any("Stopped unexpectedly" in warning.value for warning in app.warning) == (status == "running")
     assert app.metric[0].value != "–" and app.metric[0].delta == "of the last epoch"
 
 
