@@ -135,17 +135,14 @@ def demo_fragment(classifier: Classifier, examples: Iterable[str], folder: str) 
 
 
 def _render(template: str, classifier: Classifier, examples: Iterable[str], folder: str) -> str:
-    return (
-        environment(WEB, autoescape=True)
-        .get_template(template)
-        .render(
-            files=folder,
-            side=classifier.side,
-            classes=classifier.classes,
-            not_sure=classifier.not_sure_below > 0,
-            facts=short_card(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
-            examples=[f"{folder}examples/{name}" for name in examples],
-        )
+    templates = environment(WEB, autoescape=True)
+    return templates.get_template(template).render(
+        files=folder,
+        side=classifier.side,
+        classes=classifier.classes,
+        not_sure=classifier.not_sure_below > 0,
+        facts=short_card(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
+        examples=[f"{folder}examples/{name}" for name in examples],
     )
 
 
