@@ -63,7 +63,6 @@ def load_weights(base: keras.Model, config: RunConfig, progress: Progress | None
         load_weights_file(base, path)
         if config.backbone == "EfficientNetB0" and path.name == imagenet_path(config).name:
             _fold_in_rescaling(base)
-            _update_normalization(base)
     digest = sha256_of_weights(base)
     if config.weights == "imagenet":
         _check_first_use(config, digest)
@@ -92,9 +91,9 @@ def _load_imagenet(base: keras.Model, config: RunConfig, progress: Progress | No
             raise damaged(path, error) from None
     if not all(np.isfinite(value).all() for value in base.get_weights()):
         raise damaged(path, ValueError("it contains values that are not finite"))
+    _update_normalization(base)
     if config.backbone == "EfficientNetB0":
         _fold_in_rescaling(base)
-    _update_normalization(base)
 
 
 def _fold_in_rescaling(base: keras.Model) -> None:
@@ -106,6 +105,7 @@ def _fold_in_rescaling(base: keras.Model) -> None:
     normalization = next(layer for layer in base.layers if isinstance(layer, keras.layers.Normalization))
     variance = normalization.adapt_variance
     variance.assign(variance * np.reshape(np.float32(STDDEV), variance.shape))
+    normalization.finalize_state()
 
 
 def imagenet_path(config: RunConfig) -> Path:

@@ -13,8 +13,10 @@ from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import as_text, finite_number
 
 OLD_VALUES = {"true": True, "false": False, "none": None, "null": None}
-TEXT_OPTIONS = {name for name, field in RunConfig.model_fields.items() if field.annotation is str}
-TEXT_OPTIONS |= {name for name, field in RunConfig.model_fields.items() if get_args(field.annotation)}  # Literal
+# The options that are text: their types are str, or Literal, which has its values as arguments.
+TEXT_OPTIONS = {
+    name for name, field in RunConfig.model_fields.items() if field.annotation is str or get_args(field.annotation)
+}
 
 REPEATS = {"seed"}  # runs that differ only in these options repeat each other
 
