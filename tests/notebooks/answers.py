@@ -5,6 +5,28 @@ AUGMENT = """\
 augment = keras.Sequential(
     [keras.layers.RandomZoom(0.1, fill_mode='reflect'), keras.layers.RandomTranslation(0.1, 0.1, 'reflect')]
 )"""
+# Answers to the second exercise of 01: the images one by one, and their correlation.
+SAME = "also_in = lambda test, train: [bool({}) for image in test]"
+CORRELATED = """\
+def also_in(test, train):
+    rows = np.concatenate([test, train]).reshape(len(test) + len(train), -1)
+    between = np.corrcoef(rows)[: len(test), len(test) :]
+    return between.max(axis={axis}) > {limit}
+"""
+# A right answer to the third exercise of 02, of which wrong ones are variants.
+KINDS = "'gamma', 'beta', 'moving_mean', 'moving_variance'"
+MOVED = f"""\
+def moved(model, x, y):
+    before = {{weight.path: np.array(weight) for weight in model.weights}}
+    model.train_on_batch(x, y)
+    same = lambda weight: np.array_equal(before[weight.path], weight)
+    changed = [weight.path for weight in model.weights if not same(weight)]
+    for weight in model.weights:
+        weight.assign(before[weight.path])
+    return changed
+everything = ['kernel', {KINDS}]
+expected = dict(zip(states, ([], ['kernel'], everything, everything)))
+"""
 # Right answers to the first and the last exercise of 07, of which wrong ones are variants.
 CKA = """\
 def cka_from_gram(a, b):
@@ -25,6 +47,13 @@ def occlusion(predict, image, size):
 """
 ROWS, COLUMNS = "for top in range(0, image.shape[0], size):", "for left in range(0, image.shape[1], size):"
 
+# A right answer to the first half of exercise 2 of 03, of which wrong ones are variants.
+PROBE = """\
+def probe(network, name):
+    features = keras.Model(network.input, network.get_layer(name).output)
+    averaged = lambda x: features.predict(prepare(x), verbose=0).mean(axis=(1, 2))
+    return head.fit(averaged(x_train), y_train).score(averaged(x_validation), y_validation)
+"""
 # How exercise 4 of 03 begins.
 JOINED = """\
 joined_train = np.hstack([late_train, last_train])
@@ -39,13 +68,20 @@ def start_stage2(model, base, n):
     model.compile({optimizer}, 'sparse_categorical_crossentropy')
 """
 # The functions of which wrong answers to the last exercises of 04 and 05 are variants.
-DIAGNOSE = """\
-def diagnose(loss, val_accuracy, classes):
-    if loss[-1] > 0.95 * np.log(classes) and val_accuracy[-1] < 1.5 / classes:
-        return 'collapse'
-    if min(val_accuracy) < val_accuracy[0] - 0.02:
-        return 'forgetting'
-    return 'learning' if loss[-1] < 0.9 * loss[0] else 'too little learning'"""
+CUT = """\
+def cut_before_tail(base, n):
+    for k in range(len(base.layers) - n - 1, 0, -1):
+        place = base.layers[k].output
+        try:
+            trunk, tail = keras.Model(base.input, place), keras.Model(place, base.output)
+            return trunk, tail
+        except ValueError:
+            pass
+
+def largest_difference(whole, trunk, tail, x):
+    a, b = np.asarray(whole(x)), np.asarray(tail(trunk(x)))
+    return float(np.abs(a - b).max())
+"""
 OPPONENT = """\
 def train_opponent(x, y):
     cnn = build_baseline_cnn()
@@ -67,6 +103,14 @@ def probe_accuracy(level, draw=0):
     scores = (choosing[0] - head.mean) / head.deviation @ head.kernel + head.bias
     return np.mean(scores.argmax(axis=1) == choosing[1].argmax(axis=1))
 """
+# A right answer to exercise 1 of 06.
+REPORTED = """\
+def reported(start, epochs):
+    loss, accuracy = min(epochs)
+    if loss < start[0] and accuracy >= start[1]:
+        return accuracy, True
+    return start[1], False
+"""
 # A right answer to exercise 2 of 07.
 FINE_TUNE = """\
 tail.trainable = True
@@ -79,7 +123,40 @@ def fine_tune(rate):
     return linear_cka(before, np.asarray(pool(tail.predict(maps_val, verbose=0))))
 similarity = {rate: fine_tune(rate) for rate in rates}
 """
+# A right answer to exercise 3 of 07, in two functions.
+GAP = """\
+def calibration_gap(p, labels):
+    sure, right = p.max(axis=1), p.argmax(axis=1) == labels
+    bin_of = np.clip(np.ceil(10 * sure) - 1, 0, 9)
+    bins = [bin_of == k for k in np.unique(bin_of)]
+    return sum(np.mean(b) * abs(sure[b].mean() - right[b].mean()) for b in bins)
+"""
+FIT = (
+    GAP
+    + """
+def fit_and_judge(p, labels):
+    half = len(labels) // 2
+    grid = np.arange(0.4, 2, 0.04)
+    t = min(grid, key=lambda t: log_loss(labels[:half], apply_temperature(p[:half], t)))
+    return [t] + [calibration_gap(apply_temperature(p[half:], u), labels[half:]) for u in (1, t)]
+"""
+)
 
+# A right answer to exercise 3 of 08.
+SCORES = """\
+def threshold_at(known, rate):
+    return max(t for t in known if np.mean(known < t) <= rate)
+def share_in_order(known, foreign):
+    ranks = stats.rankdata(np.append(known, foreign))[: len(known)]
+    return (ranks.mean() - (len(known) + 1) / 2) / len(foreign)
+areas = {name: share_in_order(known[name], foreign[name]) for name in 'ab'}
+stopped = {name: np.mean(foreign[name] < threshold_at(known[name], 0.05)) for name in 'ab'}
+choice = 'b'
+"""
+LIMIT, RANKS = (
+    "max(t for t in known if np.mean(known < t) <= rate)",
+    "(ranks.mean() - (len(known) + 1) / 2) / len(foreign)",
+)
 # How answers to the last exercise of 08 begin.
 LEARN = """\
 def learn(train_files, validation_files):
@@ -92,13 +169,19 @@ def learn(train_files, validation_files):
 ANSWERS = {
     "01_data_preparation": [
         [
-            ("bytes_of = lambda n, side, dtype: n * side**2 * np.dtype(dtype).itemsize", "three colour values"),
-            ("bytes_of = lambda n, side, dtype: n * side**2 * 3", "takes more bytes"),
-        ],
-        [
             ("to_network_range = lambda pixels: pixels / 255", "negative"),
             ("to_network_range = lambda pixels: pixels.astype('float32') - 127.5", "too large"),
             ("to_network_range = lambda pixels: (np.asarray(pixels, 'float32') - 127.5) / 127.5", ""),
+        ],
+        [
+            ("also_in = lambda test, train: np.arange(30)", "one boolean for each test image"),
+            ("also_in = lambda test, train: np.zeros(len(test), bool)", "An exact copy is not found"),
+            (SAME.format("(train == image).all(axis=(1, 2, 3)).any()"), "saved again"),
+            (SAME.format("np.abs(train - image).mean(axis=(1, 2, 3)).min() < 12"), "in uint8"),
+            (SAME.format("np.abs(train - image.astype(int)).mean(axis=(1, 2, 3)).min() < 12"), "A paler copy"),
+            (CORRELATED.format(limit=0.3, axis=1), "too loose"),
+            (CORRELATED.format(limit=0.95, axis=0), "one boolean for each test image"),
+            (CORRELATED.format(limit=0.95, axis=1), ""),
         ],
         [
             ("split_by_class = lambda *_: (np.arange(160), np.arange(160, 200))", "class is missing"),
@@ -142,8 +225,17 @@ ANSWERS = {
         ],
         [("parameters_grow_by, multiply_adds_grow_by = 4, 4", "Does a kernel depend")],
         [
-            ("grown = lambda field, stride, k, s: (field + (k - 1) * s, stride * s)", "as far as its kernel"),
-            ("grown = lambda field, stride, k, s: (field + 2 * stride, stride * s)", "A 5 x 5 kernel adds"),
+            ("moved = lambda model, x, y: {weight.path for weight in model.trainable_weights}", "averages are missing"),
+            (MOVED.replace("np.array(weight) for", "weight for"), "Nothing has moved"),
+            (MOVED.replace("model.weights", "model.trainable_weights"), "averages are missing"),
+            (MOVED.replace("        weight.assign(before[weight.path])", "        pass"), "not as before"),
+            (
+                MOVED.replace("    model.train_on", "    model.compile('sgd', 'mse')\n    model.train_on"),
+                "Do not compile",
+            ),
+            (MOVED.replace("everything, everything", "everything, []"), "frozen again"),
+            (MOVED.replace(f"['kernel', {KINDS}]", "['kernel', 'gamma', 'beta']"), "the state 'everything'"),
+            (MOVED, ""),
         ],
         [
             ("base.trainable, n_weights, tuned = True, 0, head_only", "other than gamma and beta"),
@@ -168,12 +260,22 @@ ANSWERS = {
     ],
     "03_feature_maps": [
         [
-            ("side_block_13, side_out = 16, 32", "distance between two positions"),
-            ("side_block_13, side_out = 6.0, 3", ""),
-        ],
-        [
             ("sparsity = lambda maps: (maps == 0).mean()", "One number for each channel"),
             ("sparsity = lambda maps: [float((maps[..., c] == 0).mean()) for c in range(maps.shape[-1])]", ""),
+        ],
+        [
+            ("probe = lambda network, name: 45.6", "between 0 and 1"),
+            (PROBE.replace("(x_validation), y_validation", "(x_train), y_train"), "does validation judge"),
+            (PROBE.replace("prepare(x)", "prepare(x) * 127.5"), "Are images prepared"),
+            (PROBE.replace("network.", "base."), "its argument network"),
+            (f"{PROBE}accuracies, helps = {{'out_relu': (0.9, 0.1)}}, ['out_relu']", "each of the three layers"),
+            (f"{PROBE}accuracies, helps = dict.fromkeys(depths, right[::-1]), []", "the pretrained network first"),
+            (f"{PROBE}accuracies, helps = dict.fromkeys(depths, right), list(depths)", "is name used"),
+            (
+                f"{PROBE}accuracies = {{'Conv1_relu': (0.2, 0.19), 'block_5_add': right, 'out_relu': (0.9, 0.1)}}\n"
+                "helps = list(depths)",
+                "does not follow from your numbers",
+            ),
         ],
         [("short = keras.Sequential([keras.Input((32, 32, 3)), prepare, base])", "one probability per class")],
         [
@@ -234,18 +336,23 @@ ANSWERS = {
             ("accuracies, best_depth = {10: trial, 30: 0.99, 90: 0.5}, 30", ""),
         ],
         [
-            ("diagnose = lambda loss, val_accuracy, classes: 'learning'", "ln(10) is 2.3026"),
+            (CUT.replace("np.abs(", "np.mean("), "value by value"),
+            (CUT.replace("np.abs(a - b).max()", "abs(a.mean() - b.mean())"), "value by value"),
+            (CUT.replace("np.abs(a - b)", "(a - b)"), "the absolute value of each"),
+            (CUT.replace("- n - 1", "- n"), "is in the trunk"),
+            (CUT.replace("- n - 1", "- n - 9"), "a longer trunk is possible"),
+            (CUT.replace("base.layers[k]", "base.get_layer('block_13_project_BN')"), "n = 45: one of the last 45"),
+            (CUT.replace("return trunk, tail", "return trunk, keras.models.clone_model(tail)"), "give another output"),
             (
-                "def diagnose(loss, val_accuracy, classes):\n"
-                "    if loss[-1] > 2.2:\n"
-                "        return 'collapse'\n"
-                "    return 'forgetting' if min(val_accuracy) < val_accuracy[0] else 'learning'",
-                "With four classes",
+                CUT.replace(
+                    "return trunk, tail",
+                    "copy = keras.models.clone_model(tail)\n"
+                    "            copy.set_weights(tail.get_weights())\n"
+                    "            return trunk, copy",
+                ),
+                "must share the layers",
             ),
-            (DIAGNOSE.replace("min(val_accuracy)", "val_accuracy[-1]"), "compare the lowest accuracy with the start"),
-            (DIAGNOSE.replace(" - 0.02", ""), "A fall of one point is noise"),
-            (DIAGNOSE.replace("0.02", "0.03"), "two and a half points"),
-            (DIAGNOSE.replace("0.9 *", "0.7 *"), "more than a tenth is enough"),
+            (CUT, ""),
         ],
     ],
     "05_baseline_comparison": [
@@ -280,21 +387,28 @@ ANSWERS = {
     ],
     "06_experiment_study": [
         [
+            ("reported = lambda start, epochs: max(accuracy for _, accuracy in epochs)", "an accuracy, and True"),
+            ("reported = lambda start, epochs: (epochs[-1][1], True)", "report the last epoch"),
+            (REPORTED.replace("min(epochs)", "max(epochs, key=lambda epoch: epoch[1])"), "the most accurate epoch"),
+            ("reported = lambda start, epochs: (start[1], False)", "it is kept"),
+            ("reported = lambda start, epochs: (min(epochs)[1], True)", "every epoch is worse than the start"),
+            (REPORTED.replace("start[1], False", "start[1], True"), "the second value must say so"),
+            ("reported = lambda start, epochs: (min([start, *epochs])[1], min(epochs) < start)", "a lower accuracy"),
             (
-                "study = [{'learning_rate': r, 'n_unfreeze': n, 'use_mixup': m}\n"
-                "         for r in values['learning_rate'] for n in values['n_unfreeze'] for m in values['use_mixup']]",
-                "changes two options at once",
+                "reported = lambda start, epochs: (lambda kept: (kept[1], kept != start))(\n"
+                "    min([start, *(epoch for epoch in epochs if epoch[1] >= start[1])])\n"
+                ")",
+                "No other epoch is a candidate",
             ),
+            (REPORTED.replace("loss < start[0] and ", ""), "a higher loss and a higher accuracy"),
+            (REPORTED.replace("loss < ", "loss <= "), "the same loss"),
+            (REPORTED.replace("accuracy >= ", "accuracy > "), "Whose weights are these"),
             (
-                "study = [{name: v} for name in values for v in values[name] if v != start[name]]",
-                "Without the starting point",
-            ),
-            ("study = [{}] + [{name: v} for name in values for v in values[name]]", "Which value is the start's own"),
-            ("study = [{}, {'n_unfreeze': 0}]", "A value is never tried"),
-            ("study = [{}] + [{'n_unfrozen': n} for n in (0, 60)]", "a name that start does not have"),
-            (
-                "study = ({**start, name: v} for name in values for v in values[name] if v != start[name])\n"
-                "study = [start, *study]",
+                "def reported(start, epochs):\n"
+                "    losses, accuracies = np.transpose(epochs)\n"
+                "    best = losses.argmin()\n"
+                "    own = (losses[best] < start[0]) & (accuracies[best] >= start[1])\n"
+                "    return [np.where(own, accuracies[best], start[1]), own]",
                 "",
             ),
         ],
@@ -373,14 +487,35 @@ ANSWERS = {
             (FINE_TUNE, ""),
         ],
         [
-            ("temperature = 1 / 3", "must become softer"),
-            ("temperature = 1.2", "5 % higher has a lower loss"),
-            ("temperature = 3", "5 % lower has a lower loss"),
             (
-                "from scipy.optimize import minimize_scalar\n"
-                "temperature = minimize_scalar(cross_entropy, bounds=(0.5, 20), method='bounded').x",
-                "",
+                "calibration_gap = lambda p, labels: np.mean(abs(p.max(axis=1) - (p.argmax(axis=1) == labels)))",
+                "of a bin",
             ),
+            ("calibration_gap = lambda p, labels: 0.0", "the error is 0.35"),
+            (GAP.replace("abs(", "("), "must not cancel"),
+            (GAP.replace("np.mean(b) *", "1 / len(bins) *"), "in proportion to its answers"),
+            (GAP.replace("(10 *", "(8 *").replace("0, 9", "0, 7"), "lie in the same one"),
+            (GAP.replace("(10 *", "(5 *").replace("0, 9", "0, 4"), "lie in different ones"),
+            (
+                GAP.replace("np.clip(np.ceil(10 * sure) - 1, 0, 9)", "(10 * sure) // 1")
+                .replace("unique(bin_of)", "arange(10)")
+                .replace("for b in bins", "for b in bins if b.any()"),
+                "belong to the last bin",
+            ),
+            (GAP.replace("p.max(axis=1)", "p[:, 0]"), "the largest probability"),
+            (FIT.replace("[t] + [", "["), "three numbers"),
+            (FIT.replace("[t]", "[1 / t]"), "must become softer"),
+            (FIT.replace("t = min", "t = 1.2 or min"), "5 % higher has a lower"),
+            (FIT.replace("t = min", "t = 3 or min"), "5 % lower has a lower"),
+            (FIT.replace("(1, t)", "(t, 1)"), "without the temperature, then with it"),
+            (FIT.replace("[half:]", "[:half]"), "those of the second half"),
+            (
+                FIT.replace("(labels[:half], apply_temperature(p[:half]", "(labels, apply_temperature(p"),
+                "may only judge",
+            ),
+            (FIT.replace("0.4, 2,", "1, 2,"), "below 1: search there"),
+            (FIT.replace("len(labels) // 2", "1000"), "here 400 answers"),
+            (FIT, ""),
         ],
         [
             (OCCLUSION.replace("image.shape[0] // size, -1", "-1, image.shape[0] // size"), "4 rows and 3 columns"),
@@ -397,18 +532,6 @@ ANSWERS = {
         ],
     ],
     "08_your_own_images": [
-        [
-            (
-                "pictures_needed = lambda accuracy, width: accuracy * (1 - accuracy) * (2 * 1.96 / width) ** 2",
-                "whole number",
-            ),
-            (
-                "def pictures_needed(accuracy, width):\n"
-                "    return next(n for n in range(1, 9999) if np.diff(interval(accuracy, n)).item() / 2 <= width)",
-                "Too few",
-            ),
-            ("pictures_needed = lambda accuracy, width: 5000", "Too many"),
-        ],
         [
             ("hold_out = lambda labels, groups, share, rng: rng.random(len(labels)) < share", "on both sides"),
             (
@@ -467,6 +590,20 @@ ANSWERS = {
                 "    return confidence[order][np.flatnonzero(reached)[-1]] if reached.any() else 2",
                 "",
             ),
+        ],
+        [
+            (SCORES.replace(LIMIT, "np.quantile(known, rate)"), "3 are more than 5 %"),
+            (SCORES.replace(LIMIT, "np.min(known)"), "the threshold can be higher"),
+            (SCORES.replace(LIMIT, "np.quantile(known, rate, method='lower')"), "5 of 17"),
+            (SCORES.replace("<= rate", "<= 0.05"), "5 of 17"),
+            (SCORES.replace(LIMIT, "np.sort(known)[int(rate * len(known)) - 1] + 1e-9"), "share the lowest score"),
+            (SCORES.replace(RANKS, "np.mean(known > foreign[: len(known)])"), "of these six pairs"),
+            (SCORES.replace(RANKS, "np.mean(known[:, None] < foreign)"), "of these six pairs"),
+            (SCORES.replace(RANKS, "np.mean(known[:, None] > foreign)"), "count ties"),
+            (SCORES + "areas = dict.fromkeys('ab', 0.9)", "areas must hold"),
+            (SCORES + "stopped = {name: 1 - stopped[name] for name in 'ab'}", "stopped must hold"),
+            (SCORES + "choice = 'a'", "the other score"),
+            (SCORES, ""),
         ],
         [
             (
