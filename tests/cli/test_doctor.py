@@ -4,9 +4,9 @@ from pathlib import Path
 
 from transfer_utils.cli import doctor
 from transfer_utils.cli.doctor import examine
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
+from transfer_utils.config.presets import PRESETS
 from transfer_utils.models.weights import imagenet_path
-from transfer_utils.presets import PRESETS
 from transfer_utils.utils.files import keras_home
 
 

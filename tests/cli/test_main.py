@@ -17,10 +17,10 @@ from PIL import Image
 
 from tests import tiny
 from transfer_utils.cli.main import main
-from transfer_utils.config import RunConfig, preset
+from transfer_utils.config.options import RunConfig, preset
+from transfer_utils.config.presets import PRESET_PURPOSE
 from transfer_utils.errors import Diverged, UserError
 from transfer_utils.models.saving import name_classes, save_model
-from transfer_utils.presets import PRESET_PURPOSE
 
 # The command of the original script, with its default values.
 ORIGINAL = (

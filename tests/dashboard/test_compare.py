@@ -2,7 +2,7 @@ import pytest
 
 from tests.dashboard.charts import figures, legend
 from transfer_utils.dashboard import style
-from transfer_utils.records import read_record
+from transfer_utils.records.record import read_record
 
 
 def test_only_the_options_that_differ_are_listed_and_the_runs_can_be_changed(runs, draw):

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.data.folders import picture_folder
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.data import photo_settings
 from transfer_utils.data.photo_settings import choose_photo_settings
 from transfer_utils.data.splits import load_dataset

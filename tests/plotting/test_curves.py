@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from tests.plotting.figures import BASELINE, EMPTY, GAPS, OLD, TRANSFER, lines_by_label, words
 from transfer_utils import plotting
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.palette import MODEL_COLOURS
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import (
     MAX_POINTS,
     collapsed,

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.samples import OLD_LOG
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.results.options import by_configuration, ignored, normalised, option_text, sort_key, value_text
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import ROOT
 from transfer_utils.evaluation import difference_interval
-from transfer_utils.records import Run, RunRecord, pack_bits
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord, pack_bits
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.paired import paired_difference, paired_verdict
 from transfer_utils.results.table import Row

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.studies.samples import write_record
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.studies import cost
 from transfer_utils.studies.cost import Forecast, disk, estimate
 from transfer_utils.utils.machine import available_cores

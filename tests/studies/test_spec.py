@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
+from transfer_utils.config.presets import PRESETS
 from transfer_utils.errors import UserError
-from transfer_utils.presets import PRESETS
-from transfer_utils.records import Run, RunRecord
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord
 from transfer_utils.studies.spec import find_run, load_study
 
 SIX_STAGES = ROOT / "studies" / "six_stages.yaml"

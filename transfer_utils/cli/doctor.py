@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 from rich.table import Table
 
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
+from transfer_utils.config.presets import PRESET_PURPOSE, PRESETS
 from transfer_utils.data.cifar10 import archive_path
-from transfer_utils.presets import PRESET_PURPOSE, PRESETS
 from transfer_utils.results.formatting import duration, plain_text
 from transfer_utils.studies.cost import estimate
 from transfer_utils.utils.files import cache_folder

@@ -11,12 +11,12 @@ from typing import Any
 
 import nbformat
 
-from transfer_utils import config
+from transfer_utils.config.options import RunConfig, preset
 from transfer_utils.course.exercises import serialised
 from transfer_utils.course.kernel import Kernels, Running, kernel_environment, run_notebook
 from transfer_utils.course.notebook import FIGURES_VARIABLE
 from transfer_utils.errors import UserError, nearest
-from transfer_utils.records import RECORD_NAME
+from transfer_utils.records.record import RECORD_NAME
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.project import project_folder
@@ -173,8 +173,8 @@ def _plan(paths: list[Path], parameters: Mapping[str, Any]) -> dict[Path, dict[s
     plan = {}
     for path, own in defaults.items():
         values = {name: _converted(name, value, own[name]) for name, value in parameters.items() if name in own}
-        options = {name: value for name, value in values.items() if name in config.RunConfig.model_fields}
-        config.preset(options.pop("preset"), **options | values.get("options", {}))
+        options = {name: value for name, value in values.items() if name in RunConfig.model_fields}
+        preset(options.pop("preset"), **options | values.get("options", {}))
         plan[path] = values
     return plan
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.image_folder import FolderListing, list_image_folder
 from transfer_utils.data.images import measure_image
 from transfer_utils.data.splits import TEST_SHARE, held_out_size

@@ -24,7 +24,7 @@ from transfer_utils.plotting.style import (
     styled,
     with_dataset,
 )
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import History, mean_history, timeline
 from transfer_utils.results.options import model_name
 from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SPLIT_DASHES

@@ -14,7 +14,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from transfer_utils.records import Listing, check_folder, load_runs
+from transfer_utils.records.folder import Listing, check_folder, load_runs
 from transfer_utils.report import facts, sides
 from transfer_utils.report.figures import draw_figures, figures_of
 from transfer_utils.report.readme import results_table, with_tables

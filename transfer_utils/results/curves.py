@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 
 STAGE_NAMES = {"stage1": "stage 1", "stage2": "stage 2", "baseline": "from scratch", "training": "training"}
 # The phases in ``timing_sec`` that count as training besides the epochs; in stage 1 it is solving the linear head.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_args
 
-from transfer_utils.config import ALL_LAYERS, Identity, RunConfig, current_names, identity, preset
-from transfer_utils.presets import BASELINE_OPTIONS, PRESETS
+from transfer_utils.config.options import ALL_LAYERS, Identity, RunConfig, current_names, identity, preset
+from transfer_utils.config.presets import BASELINE_OPTIONS, PRESETS
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import as_text, finite_number
 

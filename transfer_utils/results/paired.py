@@ -10,7 +10,8 @@ import numpy as np
 import scipy
 
 from transfer_utils.evaluation import UPPER, Estimate, difference_interval
-from transfer_utils.records import RunRecord, UnreadableRecord
+from transfer_utils.records.record import RunRecord
+from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.results.formatting import points
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.summary import answers_on_test, over_seeds

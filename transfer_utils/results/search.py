@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.errors import nearest
 from transfer_utils.results.options import ignored, model_kind, model_name, sort_key, value_text
 from transfer_utils.results.table import Row

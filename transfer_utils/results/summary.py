@@ -14,10 +14,11 @@ from functools import cached_property
 
 import numpy as np
 
-from transfer_utils.config import RunConfig, identity, recorded_config
+from transfer_utils.config.options import RunConfig, identity, recorded_config
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate, difference_interval, summarise_seeds, wilson_interval
-from transfer_utils.records import RECORD_NAME, Run, RunRecord, unpack_bits
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RECORD_NAME, RunRecord, unpack_bits
 from transfer_utils.results.curves import trained_accuracy
 from transfer_utils.results.options import REPEATS, by_configuration, model_kind
 from transfer_utils.studies.spec import Study

@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transfer_utils.config import PATH_OPTIONS, Identity, identity
-from transfer_utils.records import RECORD_NAME, Listing, Run, RunRecord
+from transfer_utils.config.options import PATH_OPTIONS, Identity, identity
+from transfer_utils.records.folder import Listing, Run
+from transfer_utils.records.record import RECORD_NAME, RunRecord
 from transfer_utils.results.curves import History, mean_history
 from transfer_utils.results.formatting import with_interval
 from transfer_utils.results.options import ORDER, REPEATS, ignored, model_name, normalised, value_text

@@ -6,8 +6,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from transfer_utils.config import Identity, RunConfig, identity, recorded_config, tta_count
-from transfer_utils.records import Run, RunRecord
+from transfer_utils.config.options import Identity, RunConfig, identity, recorded_config, tta_count
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.machine import available_cores
 
 # Apart from early stopping, these options do not change the time of a run.

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from transfer_utils.config import RunConfig, identity
-from transfer_utils.config import preset as from_preset
+from transfer_utils.config.option_errors import explain_option
+from transfer_utils.config.options import RunConfig, identity
+from transfer_utils.config.options import preset as from_preset
 from transfer_utils.errors import UserError, nearest
-from transfer_utils.option_errors import explain_option
-from transfer_utils.records import Run, Status
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import Status
 from transfer_utils.utils.project import project_folder
 
 Options = dict[str, Any]

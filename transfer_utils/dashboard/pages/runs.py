@@ -12,7 +12,7 @@ from transfer_utils.dashboard import live, state, style
 from transfer_utils.dashboard.parts import show_metric
 from transfer_utils.dashboard.run_tables import as_csv, as_latex, group_frame, grouped, grouping_options
 from transfer_utils.dashboard.store import View, newest_first
-from transfer_utils.records import STATUSES
+from transfer_utils.records.record import STATUSES
 from transfer_utils.results.formatting import percent
 from transfer_utils.results.groups import Best, RunGroup, best_configurations, dataset_order
 from transfer_utils.results.progress import UNFINISHED, epochs_text, progress
