@@ -59,6 +59,16 @@ def test_the_number_of_images_in_each_split_is_known_before_they_are_decoded(tmp
     assert chosen(tmp_path, labels_per_class=3).images["train"] == 6
 
 
+def test_a_small_class_counts_with_the_images_that_it_has(tmp_path):
+    photos(tmp_path, 100)
+    few = sorted(tmp_path.iterdir())[0]
+    for path in sorted(few.iterdir())[10:]:
+        path.unlink()
+    paths = {"data_dir": str(tmp_path), "cache_dir": str(tmp_path / ".cache"), "labels_per_class": 40}
+    made = sum(load_dataset(preset("photos", **paths)).counts()["train"])
+    assert abs(chosen(tmp_path, labels_per_class=40).images["train"] - made) <= 2
+
+
 def test_the_number_of_images_in_each_split_allows_for_one_of_every_class(tmp_path):
     picture_folder(tmp_path, 4, [f"class {number}" for number in range(20)])
     assert chosen(tmp_path).images == {"train": 40, "validation": 20, "test": 20}

@@ -207,6 +207,9 @@ class _Runner:
     def run(self, path: Path, values: dict[str, Any]) -> str:
         """Execute one notebook into ``output_dir``; return why that failed, or an empty string."""
         copy = self.output_dir / path.name
+        if copy.resolve() == path.resolve():
+            folder = f"{self.output_dir} holds the notebooks themselves, which their copies would replace"
+            raise UserError(f"{folder}: choose another folder with --output_dir.")
         copy.parent.mkdir(parents=True, exist_ok=True)
         running, started = Running(path.stem, self.progress), time.monotonic()
         problem = run_notebook(path, copy, values, running, self.timeout, self.kernels)
