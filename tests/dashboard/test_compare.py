@@ -23,6 +23,11 @@ def test_one_run_has_no_options_that_differ_and_no_verdict(runs, draw):
     assert "Is one better than the other?" not in [heading.value for heading in app.subheader]
 
 
+def test_an_address_that_names_a_run_twice_names_one_run(runs, draw):
+    app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-0"])
+    assert not app.exception
+
+
 def test_without_chosen_runs_the_page_explains_how_to_choose(runs, draw):
     app = draw(runs, "Compare", chosen=["no such run"])
     assert not app.exception and len(app.info) == 1

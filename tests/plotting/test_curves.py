@@ -29,6 +29,11 @@ def test_both_models_and_both_splits_are_drawn_with_joined_stages():
     assert np.array_equal(curves[blue, "-"], [0.7, math.nan, 0.8, 0.81, 0.83], equal_nan=True)
 
 
+def test_one_epoch_is_a_whole_number():
+    axes = plotting.plot_curves(run([0.5], [1.0])).axes[0]
+    assert [tick for tick in axes.get_xticks() if tick % 1] == []
+
+
 def test_a_dotted_line_marks_where_a_later_stage_begins():
     assert [boundaries(plotting.plot_curves(TRANSFER), panel) for panel in (0, 1)] == [[3.5], [3.5]]
     assert boundaries(plotting.plot_curves(BASELINE)) == []

@@ -145,6 +145,9 @@ def test_a_readme_without_a_place_for_the_tables_is_left_as_it_is(tmp_path):
     write_report(STUDY, RUNS, str(tmp_path), log=lines.append)
     assert "README.md has no line <!-- results -->" in lines[0]
     assert (tmp_path / "README.md").read_text("utf-8") == "# A readme"
+    lines.clear()
+    write_report(STUDY, RUNS, str(tmp_path / "new"), log=lines.append)
+    assert not any("README" in line for line in lines), "there is none"
 
 
 def test_a_marker_that_is_missing_is_an_error_before_anything_is_written(tmp_path):

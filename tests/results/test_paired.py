@@ -54,6 +54,15 @@ def test_seeds_are_compared_with_themselves():
     assert difference.high - difference.low < 8, "the step that the seeds share does not widen the interval"
 
 
+def test_an_interval_ends_at_what_is_possible():
+    a, b = [record(accuracy, seed) for seed, accuracy in enumerate((0.9, 0.5))], [record(0.1, seed) for seed in (0, 1)]
+    for pair in ((a, b), (a, b[:1]), (b, a)):
+        difference, _ = paired_difference(*pair)
+        assert difference.low >= -100 and difference.high <= 100
+
+    assert paired_difference(a, b)[0].high == 100
+
+
 def test_runs_without_common_seeds_have_the_interval_of_their_means_and_of_the_images():
     a, b = [record(0.8, 0), record(0.8, 1)], [record(0.6, 2), record(0.7, 3), record(0.8, 4)]
     difference, basis = paired_difference(a, b)
@@ -98,6 +107,8 @@ def test_the_seed_chooses_the_test_images_of_a_folder():
     runs = [record(accuracy, seed, dataset=dataset) for accuracy, seed in ((0.8, 0), (0.5, 0), (0.5, 1))]
     assert "beats" in paired_verdict(group("A", runs[0]), group("B", runs[1])).text
     assert "same images" in paired_verdict(group("A", runs[0]), group("B", runs[2])).text
+    other = record(0.5, 0, dataset={**dataset, "fingerprint": "of other pictures"})
+    assert "same images" in paired_verdict(group("A", runs[0]), group("B", other)).text
 
 
 LIGHT = """

@@ -58,7 +58,7 @@ def write_report(
     own = (root / README).read_text("utf-8") if (root / README).is_file() else ""
     if "<!-- results -->" in own:
         texts[README] = readme(own, results, listing)
-    else:
+    elif own:
         log(f"{root / README} has no line <!-- results --> for the tables, so they were not written.")
     alts = draw_figures(results, root / "figures")  # after all texts, so that an error in them leaves no files
     written = [root / "figures" / f"{name}.png" for name in alts]

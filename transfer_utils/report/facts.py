@@ -56,9 +56,9 @@ def headline(results: Results) -> list[str]:
         f"{after if math.isfinite(first.seconds) else ''} ({seeds(len(first.runs))})."
     ]
     if longest is not first:
+        after = f" after {duration(longest.seconds)}" if math.isfinite(longest.seconds) else ""
         sentences.append(
-            f"**{_on_test(longest)}** after {duration(longest.seconds)} by a longer recipe, {recipe(longest)} "
-            f"({seeds(len(longest.runs))})."
+            f"**{_on_test(longest)}**{after} by a longer recipe, {recipe(longest)} ({seeds(len(longest.runs))})."
         )
     shown = f"**{points(gained)}**" if gained.low > 0 else f"**no gain in accuracy is shown**: {points(gained)}"
     sentences.append(

@@ -47,7 +47,7 @@ DECODING_RATE = 120e6  # bytes of image files decoded per second: JPEG photograp
 
 
 class Forecast:
-    """The expected time of runs, learned from the completed runs on machines with as many cores as this one."""
+    """The expected time of runs, learned from the completed runs without a GPU on as many cores as here."""
 
     def __init__(self, runs: Iterable[Run]):
         self._durations: dict[Identity, list[float]] = defaultdict(list)
@@ -55,7 +55,8 @@ class Forecast:
         for run in runs:
             record = run.record
             seconds = record.timing_sec.get("total")
-            if not seconds or record.status != "completed" or record.machine.get("cores") != available_cores():
+            like_this = record.machine.get("cores") == available_cores() and not record.on_gpu
+            if not seconds or record.status != "completed" or not like_this:
                 continue
             if config := recorded_config(run.record.config):
                 self._durations[identity(config, WITHOUT_EFFECT_ON_TIME)].append(seconds)

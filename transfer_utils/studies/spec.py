@@ -131,7 +131,7 @@ class Study(_Strict):
         """Return the study reduced to these groups and these seeds; an empty list means all.
 
         Raises:
-            UserError: a group does not exist, or no group has one of the seeds.
+            UserError: a group does not exist, or no chosen group has one of the seeds.
         """
         names = [group.name for group in self.groups]
         for name in groups:
@@ -139,14 +139,14 @@ class Study(_Strict):
                 raise UserError(f"group must be one of {', '.join(names)}, got {name!r}.{nearest(name, names)}")
         chosen = [group for group in self.groups if group.name in groups or not groups]
         if seeds:
+            known = sorted({seed for group in chosen for seed in group.seeds or self.seeds})
+            if not set(seeds) <= set(known):
+                raise UserError(f"seeds must be among {', '.join(map(str, known))}, got {', '.join(map(str, seeds))}.")
             chosen = [
                 group.model_copy(update={"seeds": common})
                 for group in chosen
                 if (common := [seed for seed in group.seeds or self.seeds if seed in seeds])
             ]
-            if not chosen:
-                known = sorted({seed for group in self.groups for seed in group.seeds or self.seeds})
-                raise UserError(f"seeds must be among {', '.join(map(str, known))}, got {', '.join(map(str, seeds))}.")
         return self.model_copy(update={"groups": chosen})
 
 
