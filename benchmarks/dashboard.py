@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, Page
 from benchmarks.pairs import wait_until_quiet
 from tests.dashboard.server import CENTRE, chromium, served
 from tests.samples import TESTED_CLASSES, predictions, write_study, write_tested
-from transfer_utils.records import RECORD_NAME, read_record
+from transfer_utils.records.record import RECORD_NAME, read_record
 from transfer_utils.utils.files import lock, write_json
 
 RESULT = Path(__file__).parent / "results" / "dashboard.json"

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import scipy.special
 
-from transfer_utils.config import RunConfig, preset
+from transfer_utils.config.options import RunConfig, preset
 from transfer_utils.data.photo_digits import photo_halves, random_crop, render_digits
 from transfer_utils.data.photo_letters import render_letters
 from transfer_utils.data.splits import load_dataset

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.dataset import Split
 from transfer_utils.models.networks import (
     build_backbone,

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from benchmarks import plain
 from benchmarks.pairs import Timed, compare
-from transfer_utils.config import ALL_LAYERS, RunConfig, preset
+from transfer_utils.config.options import ALL_LAYERS, RunConfig, preset
 from transfer_utils.data.dataset import Dataset
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.experiment.evaluate import predict_probabilities

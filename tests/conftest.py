@@ -161,8 +161,8 @@ def _is_loopback(host: object) -> bool:
 @pytest.fixture
 def small_record():
     """Return the record of a completed run: two stages of three epochs, three classes with ten test images each."""
-    from transfer_utils.config import preset
-    from transfer_utils.records import RunRecord, pack_bits
+    from transfer_utils.config.options import preset
+    from transfer_utils.records.record import RunRecord, pack_bits
 
     correct = [True] * 24 + [False] * 6
     curve = {"loss": [1.2, 0.9, 0.7], "accuracy": [0.5, 0.6, 0.7], "val_loss": [1.3, 1.0, 0.9]}

@@ -108,7 +108,7 @@ def _generation(kind: Kind, path: Path) -> int:
 
 
 def record_kind(naive: bool = False) -> Kind:
-    from transfer_utils.records import RunRecord, read_record
+    from transfer_utils.records.record import RunRecord, read_record
 
     def write(path: Path, generation: int) -> None:
         notes = [str(generation)] * NOTES

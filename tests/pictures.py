@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from transfer_utils.collection import Collection, create_collection
-from transfer_utils.teach_messages import REQUEST_NAME, Upload, write_model
+from transfer_utils.teach.collection import Collection, create_collection
+from transfer_utils.teach.messages import REQUEST_NAME, Upload, write_model
 
 SIDE = 40
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.evaluation import wilson_interval
-from transfer_utils.predictions import PREDICTIONS_NAME, Predictions, load_predictions, save_predictions
-from transfer_utils.records import RECORD_NAME, RunRecord, finite, pack_bits, read_record
-from transfer_utils.thumbnails import THUMBNAILS_NAME, save_thumbnails
+from transfer_utils.records.predictions import PREDICTIONS_NAME, Predictions, load_predictions, save_predictions
+from transfer_utils.records.record import RECORD_NAME, RunRecord, finite, pack_bits, read_record
+from transfer_utils.records.thumbnails import THUMBNAILS_NAME, save_thumbnails
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 N_TEST, N_VALIDATION = 10_000, 10_000

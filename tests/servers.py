@@ -15,6 +15,7 @@ class FileServer:
     stops_after: int | None = None  # bytes of each response after which it closes the connection, or hangs
     hangs: bool = False  # it stops sending and keeps the connection open
     ranges: bool = True  # it understands Range requests; otherwise it always sends all of the file
+    content_type: str = ""  # the type that it states
     status: int = 0  # it answers with this error and nothing else
     requests: list[str | None] = field(default_factory=list)  # the Range header of each, None for one without
     closing: threading.Event = field(default_factory=threading.Event)
@@ -37,6 +38,8 @@ class FileServer:
             if start:
                 handler.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
             handler.send_header("Content-Length", str(len(self.content) - start))
+            if self.content_type:
+                handler.send_header("Content-Type", self.content_type)
             handler.end_headers()
             self._send(handler, self.content[start:])
 

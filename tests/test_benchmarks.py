@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from benchmarks.pairs import Timed, alternate, compare
 from tests import tiny
 from transfer_utils.data.splits import load_dataset
-from transfer_utils.records import read_record
+from transfer_utils.records.record import read_record
 
 
 def quiet(line: str) -> None:

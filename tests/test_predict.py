@@ -13,7 +13,7 @@ from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
 from transfer_utils.models.saving import name_classes, names_and_threshold, save_model
 from transfer_utils.predict import predict_images
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 
 
 @pytest.fixture(scope="module")

@@ -258,6 +258,13 @@ esac
         (checkout / "requirements.lock").write_text("changed\n")
         assert "for Python 3.10.4" in self.set_up(checkout, PYTHON=str(checkout / "bin" / "my python")).stdout
 
+    @pytest.mark.parametrize("named", ["python3.9", "nowhere/python3"])
+    def test_a_named_interpreter_that_does_not_fit_is_refused(self, checkout, named):
+        self.python(checkout, "python3", "3, 11, 0")
+        self.python(checkout, "python3.9", "3, 9, 2")
+        done = self.set_up(checkout, PYTHON=named)
+        assert done.returncode != 0 and done.stderr.endswith(f"PYTHON names another or none: {named}\n")
+
     @pytest.mark.parametrize("version", ["3, 9, 18", "3, 14, 0", "2, 7, 18"])
     def test_without_a_fitting_python_there_is_one_clear_sentence(self, checkout, version):
         self.python(checkout, "python3", version)

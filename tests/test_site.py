@@ -15,7 +15,8 @@ from tools.site.reference import MODULES, public_names, reference_pages
 from tools.site.sources import abstract_sources, figure_sources, table_sources
 from tools.site.stage import filled, readme_sections, slug, stage, with_sources
 from tools.site.theme import FOLD, SCRIPT, mend_theme
-from transfer_utils.records import Run, RunRecord
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord
 from transfer_utils.report.article import read_results
 from transfer_utils.report.figures import figures_of
 

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 from tools.tables import BENCHMARKS, PAGES, dashboard_table, fresh_pages, fresh_tables, growth_table, speed_table
 from transfer_utils.errors import UserError
-from transfer_utils.records import load_runs
+from transfer_utils.records.folder import load_runs
 from transfer_utils.report.readme import results_table
 
 

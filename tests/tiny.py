@@ -6,7 +6,7 @@ import sys
 import numpy as np
 from PIL import Image
 
-from transfer_utils.config import RunConfig, preset
+from transfer_utils.config.options import RunConfig, preset
 from transfer_utils.data.dataset import Split
 
 SIDE = 32

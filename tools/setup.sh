@@ -13,8 +13,14 @@ fail() {
 find_python() { # the first that runs (a pyenv shim may exist and fail), fits, and can make a virtual environment
     fits='import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))'
     problem="Python 3.10 to 3.13 is needed and none was found: install one, or name it: make PYTHON=/path/to/python3.12"
-    for name in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.10 python; do
-        [ -n "$name" ] && "$name" -c "$fits" >/dev/null 2>&1 || continue
+    if [ -n "${PYTHON:-}" ]; then
+        set -- "$PYTHON"
+        problem="Python 3.10 to 3.13 is needed, and PYTHON names another or none: $PYTHON"
+    else
+        set -- python3 python3.13 python3.12 python3.11 python3.10 python
+    fi
+    for name; do
+        "$name" -c "$fits" >/dev/null 2>&1 || continue
         "$name" -c 'import venv, ensurepip' >/dev/null 2>&1 && return
         problem="$name cannot make virtual environments; on Debian and Ubuntu: sudo apt install python3-venv"
     done

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from transfer_utils.config import RunConfig
-from transfer_utils.presets import PRESET_PURPOSE, PRESETS
-from transfer_utils.records import Run, load_runs
+from transfer_utils.config.options import RunConfig
+from transfer_utils.config.presets import PRESET_PURPOSE, PRESETS
+from transfer_utils.records.folder import Run, load_runs
 from transfer_utils.report.cards import letters_card
 from transfer_utils.report.readme import results_table, with_tables
 from transfer_utils.results.formatting import markdown_table, percent

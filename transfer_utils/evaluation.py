@@ -31,6 +31,10 @@ class Estimate(NamedTuple):
     high: float
     n: int
 
+    def within(self, low: float, high: float) -> Estimate:
+        """Return the estimate with its interval cut to what is possible; that of two seeds is often wider."""
+        return self._replace(low=max(self.low, low), high=min(self.high, high))
+
 
 def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
     """Compare predicted probabilities with the true labels, integers (n,) in [0, classes).

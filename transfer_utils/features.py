@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.augment import blend, draw_view, training_view
 from transfer_utils.data.dataset import Split
 from transfer_utils.errors import UserError

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from transfer_utils.config import MODEL_SUFFIXES
+from transfer_utils.config.options import MODEL_SUFFIXES
 from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
 from transfer_utils.models.engine import Engine

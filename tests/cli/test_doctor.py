@@ -4,9 +4,10 @@ from pathlib import Path
 
 from transfer_utils.cli import doctor
 from transfer_utils.cli.doctor import examine
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
+from transfer_utils.config.presets import PRESETS
+from transfer_utils.data.cifar10 import archive_path
 from transfer_utils.models.weights import imagenet_path
-from transfer_utils.presets import PRESETS
 from transfer_utils.utils.files import keras_home
 
 
@@ -24,12 +25,17 @@ def test_the_report_has_versions_machine_downloads_and_presets(tmp_path):
 def test_downloads_are_cached_or_the_target_folder_is_named():
     path = imagenet_path(preset("cifar10"))
     assert f"not cached: {path.name} belongs in" in " ".join(examine().split())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    try:
-        assert f"cached in {keras_home() / 'models'}" in " ".join(examine().split())
-    finally:
-        path.unlink()
+    for download, content, state in (
+        (path, b"", f"damaged: {path} will be downloaded again"),
+        (path, b"x", f"cached in {keras_home() / 'models'}"),
+        (archive_path(), b"cut off", f"damaged: {archive_path()} will be downloaded again"),
+    ):
+        download.parent.mkdir(parents=True, exist_ok=True)
+        download.write_bytes(content)
+        try:
+            assert "".join(state.split()) in "".join(examine().split()), "a long path is wrapped"
+        finally:
+            download.unlink()
 
 
 def test_the_size_of_the_cache_is_the_sum_of_its_files(tmp_path):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.pictures import picture
 from tests.utils.test_text import JSON
 from transfer_utils import cli
-from transfer_utils.config import MODEL_SUFFIXES, RunConfig
+from transfer_utils.config.options import MODEL_SUFFIXES, RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models.litert import convert
 from transfer_utils.models.saving import save_model

@@ -72,6 +72,13 @@ def test_the_page_is_bounded(folder, tmp_path, monkeypatch):
     assert len(images_of(page)) == 4 and "The first 1 of 2 groups are shown." in page
 
 
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is_read(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(inspection, "inspect_folder", lambda *_: pytest.fail("the work would be lost"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="output_file"):
+        write_inspection(folder, tmp_path / "file" / "page.html")
+
+
 def test_an_output_that_is_a_folder_or_a_folder_without_pictures_is_refused(folder, tmp_path, capsys):
     with pytest.raises(UserError, match=r"output_file must be a file, got '.*', which is a folder"):
         write_inspection(folder, tmp_path)

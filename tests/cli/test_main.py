@@ -17,10 +17,10 @@ from PIL import Image
 
 from tests import tiny
 from transfer_utils.cli.main import main
-from transfer_utils.config import RunConfig, preset
+from transfer_utils.config.options import RunConfig, preset
+from transfer_utils.config.presets import PRESET_PURPOSE
 from transfer_utils.errors import Diverged, UserError
 from transfer_utils.models.saving import name_classes, save_model
-from transfer_utils.presets import PRESET_PURPOSE
 
 # The command of the original script, with its default values.
 ORIGINAL = (
@@ -74,12 +74,16 @@ WRONG = [
     ("sweep six_stage", "The studies of the course are forgetting, opponents, six_stages. Did you mean 'six_stages'?"),
     ("sweep a\x1b[31mb.yaml", "The study a\\x1b[31mb.yaml cannot be read"),
     ("sweep six_stages --workers 0", "workers must be a whole number from 1 to 256, got '0'."),
+    ("sweep six_stages --seeds ,", "a list such as 0,1 is expected, got ','."),
+    ("sweep six_stages --workers 2 --scheduler tcp://a:1", "--scheduler has workers of its own: leave out --workers."),
     ("sweep six_stages --groups dept", "Did you mean 'depth'?"),
     ("course --publish --preset offline", "leave out --preset and --parameter"),
+    ("course --preset offline -p preset cifar10", "the preset is named twice: leave out -p preset."),
     ("course --notebook four", "notebook must be one of 01_data_preparation"),
     ("course --timeout 0", "timeout must be a number of at least 1, got '0'."),
     ("inspect none", "FOLDER must be an image folder, got 'none', which does not exist."),
     ("dashboard --runs none", "runs must be a folder of run records, got 'none', which does not exist."),
+    ("dashboard --export page --port 1234", "--export writes a page that needs no server: leave out --port."),
     ("dashboard --port http", "port must be a whole number from 1 to 65535, got 'http'."),
     ("pretrain --epochs 0", "epochs must be a whole number of at least 1, got '0'."),
     (f"report --runs {'r' * 300}", "The file name is too long: rrr"),

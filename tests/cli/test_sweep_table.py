@@ -10,8 +10,9 @@ from rich.console import Console
 from tests.studies.samples import write_record, write_study
 from transfer_utils import cli
 from transfer_utils.cli.sweep_table import draw, dry_run, watching
-from transfer_utils.config import preset
-from transfer_utils.records import Run, RunRecord
+from transfer_utils.config.options import preset
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord
 from transfer_utils.studies.cost import Forecast
 from transfer_utils.studies.sweep import Job, Sweep, plan
 from transfer_utils.utils.machine import available_cores

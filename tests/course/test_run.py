@@ -181,6 +181,14 @@ def test_a_failure_names_notebook_cell_and_error_and_keeps_the_partial_copy(writ
     assert ("not reached\n" in texts("course/01_bad.ipynb")) is not finished
 
 
+def test_the_notebooks_themselves_are_never_replaced_by_their_copies(write):
+    path = write("01_one")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"holds the notebooks themselves.*--output_dir"):
+        run_course("offline", output_dir=str(path.parent))
+    assert path.read_bytes() == before
+
+
 @pytest.mark.fault(28)
 def test_the_notebooks_after_a_failed_one_still_run(write, monkeypatch):
     write("01_bad")

@@ -84,7 +84,7 @@ def model_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
 
     from transfer_utils.models.saving import save_model
-    from transfer_utils.records import RunRecord
+    from transfer_utils.records.record import RunRecord
 
     folder = tmp_path_factory.mktemp("models") / "0001-colours"
     pixels = keras.Input((8, 8, 3))

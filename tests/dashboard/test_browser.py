@@ -20,7 +20,7 @@ from tests.dashboard.server import CENTRE, NEEDS_CHROMIUM, open_page, wait_until
 from tests.samples import OLD_LOG, RUNNING, TESTED_CLASSES, predictions, write_run, write_samples, write_tested
 from tests.utils.test_files import HOLD
 from transfer_utils.dashboard.live import REFRESH_SECONDS
-from transfer_utils.records import read_record
+from transfer_utils.records.record import read_record
 from transfer_utils.utils.files import lock
 
 pytestmark = NEEDS_CHROMIUM

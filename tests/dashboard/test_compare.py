@@ -2,7 +2,7 @@ import pytest
 
 from tests.dashboard.charts import figures, legend
 from transfer_utils.dashboard import style
-from transfer_utils.records import read_record
+from transfer_utils.records.record import read_record
 
 
 def test_only_the_options_that_differ_are_listed_and_the_runs_can_be_changed(runs, draw):
@@ -21,6 +21,11 @@ def test_one_run_has_no_options_that_differ_and_no_verdict(runs, draw):
     app = draw(runs, "Compare", chosen="depth-30-0")
     assert not app.dataframe and any("the same options" in caption.value for caption in app.caption)
     assert "Is one better than the other?" not in [heading.value for heading in app.subheader]
+
+
+def test_an_address_that_names_a_run_twice_names_one_run(runs, draw):
+    app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-0"])
+    assert not app.exception
 
 
 def test_without_chosen_runs_the_page_explains_how_to_choose(runs, draw):

@@ -1,9 +1,9 @@
 import numpy as np
 
 from transfer_utils.dashboard.curve_charts import Line, curves, learning_rate
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
+from transfer_utils.records.salvage import MAX_NUMBER
 from transfer_utils.results.curves import mean_history
-from transfer_utils.salvage import MAX_NUMBER
 
 STAGE1 = {"loss": [1.0, 0.8], "accuracy": [0.5, 0.6], "val_loss": [1.1, 0.9], "val_accuracy": [0.4, 0.5]}
 STAGE1 |= {"seconds": [2.0, 2.0], "learning_rate": [1e-3, 0.0]}

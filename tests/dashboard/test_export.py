@@ -10,9 +10,9 @@ from tests.dashboard.server import CHROMIUM, quiet_page
 from tests.dashboard.test_hostile import MARKUP, SCRIPT, UNREADABLE, as_bytes
 from tests.samples import RUNNING, write_samples
 from transfer_utils.cli.main import main
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.dashboard.export import COLUMNS, export_page, fragment
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.files import lock
 
 

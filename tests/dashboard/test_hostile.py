@@ -16,19 +16,20 @@ from transfer_utils.dashboard.pages.one_run import list_files
 from transfer_utils.dashboard.pages.runs import frame
 from transfer_utils.dashboard.pages.try_it import model_file
 from transfer_utils.dashboard.run_tables import as_csv, as_latex, group_frame
-from transfer_utils.records import Run, RunRecord
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.groups import RunGroup, best_configurations, group_by, group_by_configuration
 from transfer_utils.results.table import Row, differing
 
 SCRIPT = "<script>document.title='taken'</script>"
 MARKUP = "**bold** [link](http://example.org) :red[red] $x^2$ # head `code` ![](http://example.org/x.png)"
 
-# What makes a record unreadable is tested in tests/test_records.py; these have a reason of each kind.
+# What makes a record unreadable is tested in tests/records/test_folder.py; these have a reason of each kind.
 UNREADABLE = {
     "empty": b"",
     "status": {"status": "excellent"},
 }
-# Read without their damaged part; tests/test_salvage.py has more of them.
+# Read without their damaged part; tests/records/test_salvage.py has more of them.
 DAMAGED = {
     "curves-null": {**OLD_LOG, "curves": {"...": None}},
     "curves-word": {"curves": {"stage1": {"loss": ["a"]}}},

@@ -10,9 +10,9 @@ import pytest
 from streamlit.config import get_config_options
 
 from tests.dashboard.server import free_port, wait_until_ready
-from transfer_utils.collection import MAX_ARCHIVE_BYTES
 from transfer_utils.dashboard import launch
 from transfer_utils.errors import UserError
+from transfer_utils.teach.collection import MAX_ARCHIVE_BYTES
 
 WEAK = """
 [server]

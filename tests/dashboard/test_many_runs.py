@@ -13,7 +13,7 @@ pytest.importorskip("playwright", reason="Playwright is not installed")
 
 from benchmarks.dashboard import MAX_MEGABYTES, run_in_progress, time_clicks, write_runs
 from tests.dashboard.server import NEEDS_CHROMIUM, chromium, served
-from transfer_utils.records import RECORD_NAME
+from transfer_utils.records.record import RECORD_NAME
 
 pytestmark = NEEDS_CHROMIUM
 RUNS = 1000

@@ -9,13 +9,13 @@ import pytest
 
 from tests.dashboard.charts import button, sent
 from tests.samples import TESTED_CLASSES, predictions, write_run, write_tested
-from transfer_utils.collection import create_collection
 from transfer_utils.dashboard import store
 from transfer_utils.dashboard.pages.mistakes import SHOWN
 from transfer_utils.dashboard.tested import read_tested
-from transfer_utils.predictions import PREDICTIONS_NAME, Predictions, load_predictions, save_predictions
-from transfer_utils.records import read_record
-from transfer_utils.thumbnails import THUMBNAILS_NAME, save_thumbnails
+from transfer_utils.records.predictions import PREDICTIONS_NAME, Predictions, load_predictions, save_predictions
+from transfer_utils.records.record import read_record
+from transfer_utils.records.thumbnails import THUMBNAILS_NAME, save_thumbnails
+from transfer_utils.teach.collection import create_collection
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from transfer_utils.dashboard import option_charts
-from transfer_utils.records import Run, RunRecord
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.groups import RunGroup, group_by_configuration
 from transfer_utils.results.table import Row
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from transfer_utils.dashboard import result_charts
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 
 COUNTS = [[8, 2], [1, 9]]
 

@@ -16,7 +16,7 @@ def test_a_group_has_the_mean_the_deviation_and_the_range_of_its_seeds(view):
     line = table.loc["last 30 layers unfrozen"]
     values = [100 * row.metric("val_end2end") for row in rows if row.name.startswith("depth-30")]
     assert line["Runs"] == "3 seeds"
-    assert line["Validation"] == f"{statistics.fmean(values):.1f} % ± {statistics.stdev(values):.1f}"
+    assert line["Validation"].lstrip() == f"{statistics.fmean(values):.1f} % ± {statistics.stdev(values):.1f}"
     assert line["Validation from–to"] == f"{min(values):.1f}–{max(values):.1f} %"
     alone = group_frame(grouped(rows[:1], [SEEDS])).iloc[0]
     assert "±" not in alone["Validation"] and alone["Validation from–to"] == "–"

@@ -7,7 +7,7 @@ from tests.dashboard.charts import button
 from tests.samples import write_run
 from transfer_utils.dashboard import store
 from transfer_utils.dashboard.run_tables import as_csv
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.files import lock
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.samples import write_run
 from transfer_utils.dashboard import store
-from transfer_utils.records import read_record
+from transfer_utils.records.record import read_record
 from transfer_utils.utils.files import is_locked, lock
 
 

@@ -1,5 +1,5 @@
 from tests.samples import write_run, write_stopped_early
-from transfer_utils.records import read_record
+from transfer_utils.records.record import read_record
 
 
 def texts(app):

@@ -5,16 +5,16 @@ import pytest
 from tests.dashboard.charts import button, figures
 from tests.pictures import bomb, new_collection, picture, zipped
 from transfer_utils.cli.options import photo_config
-from transfer_utils.collection import Collection, collections
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.dashboard import jobs, teach_gallery, teach_pictures
 from transfer_utils.dashboard.jobs import BackgroundJob
 from transfer_utils.dashboard.pages import teach
 from transfer_utils.dashboard.store import View
 from transfer_utils.dashboard.teach_results import measured_verdict
 from transfer_utils.errors import UserError
-from transfer_utils.records import RunRecord
-from transfer_utils.teach_messages import CurvePoint, Measurement, Mistake, Receipt, write_model
+from transfer_utils.records.record import RunRecord
+from transfer_utils.teach.collection import Collection, collections
+from transfer_utils.teach.messages import CurvePoint, Measurement, Mistake, Receipt, write_model
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 
 from tests.dashboard.server import BROWSER_FLAGS, CHROMIUM, NEEDS_CHROMIUM, camera, open_page, served, wait_until_drawn
 from tests.pictures import bomb, new_collection, picture, zipped
-from transfer_utils.collection import Collection
-from transfer_utils.records import read_record
+from transfer_utils.records.record import read_record
+from transfer_utils.teach.collection import Collection
 
 pytestmark = NEEDS_CHROMIUM
 TRAINING_MS = 300_000  # of a busy machine; a quiet one takes a tenth

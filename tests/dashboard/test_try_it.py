@@ -10,7 +10,7 @@ from tests.dashboard.conftest import SCRIPT
 from transfer_utils.dashboard import store
 from transfer_utils.dashboard.answers import _enlarged, explained_prediction, model_file, overlay
 from transfer_utils.errors import UserError
-from transfer_utils.records import RunRecord, read_record
+from transfer_utils.records.record import RunRecord, read_record
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from transfer_utils.config import RunConfig, preset
+from transfer_utils.config.options import RunConfig, preset
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:

@@ -1,3 +1,4 @@
+import re
 import stat
 import tracemalloc
 import zipfile
@@ -119,6 +120,19 @@ def test_folders_are_named_and_files_of_the_system_are_left_out(opened):
     folders, files = opened(zipped(dict.fromkeys(names, b"x")))
     assert folders == ["", "cup", "plate"]
     assert [f"{file.folder}/{file.name}" for file in files] == ["cup/12:30.png", "plate/b.png", "/top.png"]
+
+
+def test_names_in_utf_8_are_read_even_without_the_flag_that_says_so(opened):
+    content = zipped(dict.fromkeys(("Vögel/ü.png", "cup/b.png"), b"x"))
+    unflagged = bytearray(content)
+    for mark, place in ((b"PK\3\4", 7), (b"PK\1\2", 9)):
+        for found in re.finditer(re.escape(mark), content):
+            unflagged[found.start() + place] &= ~8
+    assert unflagged != content
+    for each in (content, bytes(unflagged)):
+        folders, files = opened(each)
+        assert folders == ["Vögel", "cup"]
+        assert [(file.name, file.content) for file in files] == [("ü.png", b"x"), ("b.png", b"x")]
 
 
 def test_a_file_is_known_as_an_archive_by_its_first_bytes(tmp_path):

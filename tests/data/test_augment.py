@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer_utils.config import preset, tta_count
+from transfer_utils.config.options import preset, tta_count
 from transfer_utils.data import augment
 from transfer_utils.data.augment import apply_augmentation, build_augmentation, epoch_order, mixup, training_view
 from transfer_utils.data.dataset import Split

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.data import cifar10, sources
 from transfer_utils.data.cifar10 import ARCHIVE, BATCHES, URL_VARIABLE, archive_path, read_batches
 from transfer_utils.data.sources import CIFAR10_CLASSES, load_source

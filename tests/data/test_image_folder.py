@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -95,6 +96,31 @@ def test_pipes_are_ignored_and_links_that_are_not_followed_are_counted(tmp_path)
     assert listing.splits["train"].counts.tolist() == [1, 2]
     assert len(listing.notes) == 1
     assert "Ignored 6 links that lead out of the image folder, to nothing, or from a class folder" in listing.notes[0]
+
+
+@pytest.mark.parametrize("linked", [["a"], ["a", "b"], ["a/1.png"]])
+def test_an_error_names_the_links_that_were_not_followed(tmp_path, linked):
+    root = lay_out(tmp_path / "root", "a/1.png", "b/1.png")
+    for name in linked:
+        outside = tmp_path / name.replace("/", "-")
+        (root / name).rename(outside)
+        (root / name).symlink_to(outside)
+    with pytest.raises(UserError, match=r"(?s)\.\nIgnored \d links? that leads? out of the image folder"):
+        list_image_folder(root)
+
+
+def test_a_folder_inside_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    root = lay_out(tmp_path / "root", "a/1.png", "b/1.png", "b/deep/2.png")
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fsencode(path).endswith(b"deep"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=r"root/b/deep cannot be read: Permission denied\."):
+        list_image_folder(root)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows any bytes in file names")

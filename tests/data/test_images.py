@@ -76,6 +76,13 @@ def test_16_bit_values_are_scaled_and_not_clipped():
     np.testing.assert_array_equal(pixels[0, :, 0], [0, 1, 128, 255])
 
 
+def test_16_bit_pixels_of_the_transparent_value_become_white():
+    image = Image.fromarray(np.array([[0, 257, 65535]] * 3, np.uint16))
+    for transparent, expected in ((0, [255, 1, 255]), (257, [0, 255, 255])):
+        pixels = decode_image(encoded(image, transparency=transparent), 3)
+        np.testing.assert_array_equal(pixels[0, :, 0], expected)
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 @pytest.mark.fault(19)
 def test_transparent_pixels_become_white(mode):

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.data.folders import picture_folder
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.data import photo_settings
 from transfer_utils.data.photo_settings import choose_photo_settings
 from transfer_utils.data.splits import load_dataset
@@ -57,6 +57,16 @@ def test_the_number_of_images_in_each_split_is_known_before_they_are_decoded(tmp
     assert settings.images == {split: sum(of_class) for split, of_class in counts.items()}
     assert settings.n_bytes == sum(path.stat().st_size for path in tmp_path.rglob("*.png"))
     assert chosen(tmp_path, labels_per_class=3).images["train"] == 6
+
+
+def test_a_small_class_counts_with_the_images_that_it_has(tmp_path):
+    photos(tmp_path, 100)
+    few = sorted(tmp_path.iterdir())[0]
+    for path in sorted(few.iterdir())[10:]:
+        path.unlink()
+    paths = {"data_dir": str(tmp_path), "cache_dir": str(tmp_path / ".cache"), "labels_per_class": 40}
+    made = sum(load_dataset(preset("photos", **paths)).counts()["train"])
+    assert abs(chosen(tmp_path, labels_per_class=40).images["train"] - made) <= 2
 
 
 def test_the_number_of_images_in_each_split_allows_for_one_of_every_class(tmp_path):

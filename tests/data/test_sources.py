@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.data.folders import folder_config, picture_folder
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.data.sources import CIFAR10_CLASSES, load_source
 from transfer_utils.errors import UserError
 from transfer_utils.utils import files

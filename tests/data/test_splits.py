@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.folders import folder_config, picture_folder
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.data import splits
 from transfer_utils.data.checks import imbalance
 from transfer_utils.data.dataset import Dataset

@@ -13,7 +13,7 @@ from transfer_utils.data.image_folder import list_image_folder
 from transfer_utils.data.images import decode_image
 from transfer_utils.data.uploads import take_upload
 from transfer_utils.errors import UserError
-from transfer_utils.teach_messages import Receipt, Upload, read_model, write_model
+from transfer_utils.teach.messages import Receipt, Upload, read_model, write_model
 from transfer_utils.utils import files
 
 

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.conftest import ROOT
 from tests.dashboard.server import NEEDS_CHROMIUM, camera, chromium, quiet_page
 from tools.site.look import NO_NETWORK, served
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.data import load_dataset
 from transfer_utils.data.images import decode_image
 from transfer_utils.demo.page import write_demo

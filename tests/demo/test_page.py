@@ -16,7 +16,7 @@ from transfer_utils.demo.page import demo_fragment, read_classifier, write_demo
 from transfer_utils.errors import UserError
 from transfer_utils.models.litert import convert, load_exported
 from transfer_utils.models.saving import name_classes, save_model
-from transfer_utils.records import RunRecord, read_record
+from transfer_utils.records.record import RunRecord, read_record
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
 NAMES = ["red", "green", "<b>blue</b>"]
@@ -182,7 +182,7 @@ def test_the_library_imports_its_loader_by_the_name_of_a_file(monkeypatch):
 def test_the_model_on_the_site_is_that_of_the_record_beside_it():
     folder = ROOT / "docs" / "site" / "digits"
     record, classifier = read_record(folder / "run.json"), read_classifier(folder / "model-float16.tflite")
-    from transfer_utils.config import preset
+    from transfer_utils.config.options import preset
     from transfer_utils.data import load_dataset
 
     test = load_dataset(preset("offline")).test

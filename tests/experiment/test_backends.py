@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from transfer_utils.records import load_runs
+from transfer_utils.records.folder import load_runs
 
 SHORT = "train --preset offline --labels_per_class 5 --image_size 32 --epochs_stage1 1 --epochs_stage2 1 --quiet"
 

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from transfer_utils.cli.main import main
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.data.sources import CIFAR10_CLASSES
-from transfer_utils.records import read_record
+from transfer_utils.records.record import read_record
 
 
 @pytest.mark.torture

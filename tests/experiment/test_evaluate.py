@@ -12,7 +12,7 @@ from transfer_utils.data.dataset import Dataset
 from transfer_utils.experiment import evaluate
 from transfer_utils.experiment.evaluate import evaluate_model, predict_probabilities
 from transfer_utils.features import CHUNK
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 
 
 def colours(images: np.ndarray) -> np.ndarray:

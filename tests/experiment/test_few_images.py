@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.experiment import few_images
 from transfer_utils.experiment.few_images import certainty, few_held_out, record_cross_validation
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 
 
 @pytest.mark.parametrize(

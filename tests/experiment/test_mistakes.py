@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from transfer_utils.experiment.mistakes import name_mistakes
-from transfer_utils.predictions import Predictions
-from transfer_utils.records import RunRecord
+from transfer_utils.records.predictions import Predictions
+from transfer_utils.records.record import RunRecord
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 10, 14])

@@ -15,7 +15,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.experiment import phases, train
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.models.networks import build_top_classifier
-from transfer_utils.records import read_record
+from transfer_utils.records.record import read_record
 from transfer_utils.studies.spec import load_study
 from transfer_utils.training.stages import run_stage2_finetuning
 

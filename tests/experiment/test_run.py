@@ -18,7 +18,7 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from tests import tiny
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.images import decode_image
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import Diverged, UserError
@@ -28,9 +28,10 @@ from transfer_utils.experiment.run import finished_run, run_experiment
 from transfer_utils.models.saving import load_model, names_and_threshold
 from transfer_utils.models.weights import sha256_of_weights
 from transfer_utils.not_sure import sentence
-from transfer_utils.predictions import load_predictions
-from transfer_utils.records import RECORD_NAME, RunRecord, load_runs, read_record, unpack_bits
-from transfer_utils.thumbnails import load_thumbnails
+from transfer_utils.records.folder import load_runs
+from transfer_utils.records.predictions import load_predictions
+from transfer_utils.records.record import RECORD_NAME, RunRecord, read_record, unpack_bits
+from transfer_utils.records.thumbnails import load_thumbnails
 from transfer_utils.training import stages
 from transfer_utils.utils import array_cache, disk
 from transfer_utils.utils.files import lock
@@ -469,7 +470,7 @@ def test_a_run_that_is_completed_while_another_process_reads_it_is_not_resumed(m
 
 CLAIM = """
 import sys
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.experiment.session import claim_session
 session = claim_session(preset("offline"), None, print)
 session.save()

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests import tiny
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.evaluation import Estimate
 from transfer_utils.experiment import source_task, train
 from transfer_utils.experiment.run import run_experiment

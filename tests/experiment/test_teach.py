@@ -3,12 +3,12 @@ import pytest
 from tests import tiny
 from tests.pictures import new_collection, picture, uploaded
 from transfer_utils import cli
-from transfer_utils.collection import FOLDER
 from transfer_utils.data.uploads import take_upload
 from transfer_utils.models.saving import load_model
 from transfer_utils.models.weights import sha256_of_weights
-from transfer_utils.records import read_record
-from transfer_utils.teach_messages import Measurement, read_model
+from transfer_utils.records.record import read_record
+from transfer_utils.teach.collection import FOLDER
+from transfer_utils.teach.messages import Measurement, read_model
 from transfer_utils.utils.files import sha256_of
 
 OPTIONS = ["--weights", "random", "--image_size", "32", "--model_path", "none", "--n_unfreeze", "0", "--quiet"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from transfer_utils.config import ALL_LAYERS, Backbone, RunConfig
+from transfer_utils.config.options import ALL_LAYERS, Backbone, RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models.networks import (
     build_backbone,

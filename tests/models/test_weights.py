@@ -14,7 +14,7 @@ import pytest
 from keras.src.utils import file_utils
 
 from tests import tiny
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models import weights
 from transfer_utils.models.file_checks import check_h5

@@ -1,6 +1,6 @@
 from tests.plotting.figures import lines_by_label, words
 from transfer_utils import plotting
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 
 SUMMARY = {
     "transfer": {5: (0.7, 0.6, 0.8), 20: (0.8, 0.75, 0.85)},

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from tests.plotting.figures import BASELINE, EMPTY, GAPS, OLD, TRANSFER, lines_by_label, words
 from transfer_utils import plotting
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.palette import MODEL_COLOURS
 
 
@@ -27,6 +27,11 @@ def test_both_models_and_both_splits_are_drawn_with_joined_stages():
     assert curves[blue, "--"].tolist() == [0.6, 0.7, 0.75, 0.7, 0.8]
     assert curves[red, "-"].tolist() == [0.4, 0.45]
     assert np.array_equal(curves[blue, "-"], [0.7, math.nan, 0.8, 0.81, 0.83], equal_nan=True)
+
+
+def test_one_epoch_is_a_whole_number():
+    axes = plotting.plot_curves(run([0.5], [1.0])).axes[0]
+    assert [tick for tick in axes.get_xticks() if tick % 1] == []
 
 
 def test_a_dotted_line_marks_where_a_later_stage_begins():

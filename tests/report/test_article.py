@@ -16,10 +16,11 @@ import pytest
 from tests import samples
 from tests.conftest import ROOT
 from transfer_utils.cli.main import main
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate
-from transfer_utils.records import Run, RunRecord, load_runs
+from transfer_utils.records.folder import Run, load_runs
+from transfer_utils.records.record import RunRecord
 from transfer_utils.report import article as report
 from transfer_utils.report import facts
 from transfer_utils.report.article import article, page, read_results, write_report
@@ -144,6 +145,9 @@ def test_a_readme_without_a_place_for_the_tables_is_left_as_it_is(tmp_path):
     write_report(STUDY, RUNS, str(tmp_path), log=lines.append)
     assert "README.md has no line <!-- results -->" in lines[0]
     assert (tmp_path / "README.md").read_text("utf-8") == "# A readme"
+    lines.clear()
+    write_report(STUDY, RUNS, str(tmp_path / "new"), log=lines.append)
+    assert not any("README" in line for line in lines), "there is none"
 
 
 def test_a_marker_that_is_missing_is_an_error_before_anything_is_written(tmp_path):

@@ -9,7 +9,8 @@ import yaml
 from tests.conftest import ROOT
 from transfer_utils.cli.main import main
 from transfer_utils.errors import UserError
-from transfer_utils.records import RunRecord, load_runs
+from transfer_utils.records.folder import load_runs
+from transfer_utils.records.record import RunRecord
 from transfer_utils.report.cards import data_card, letters_card, model_card, write_cards
 
 # Numbers of the templates that are not of the record: pixel values, the level of intervals, names of hashes and scores.

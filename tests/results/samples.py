@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from transfer_utils.config import RunConfig
-from transfer_utils.records import Run, RunRecord
+from transfer_utils.config.options import RunConfig
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.table import Row
 
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from tests.results.test_summary import STUDY, configuration
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.evaluation import Estimate
 from transfer_utils.results import claims
 from transfer_utils.results.claims import CANNOT_TELL, CLAIMS, CONFIRMS, CONTRADICTS, evaluate_claim, within

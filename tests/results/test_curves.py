@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import (
     MAX_POINTS,
     collapsed,
@@ -116,11 +116,13 @@ class TestHistory:
         assert points[0] == 0 and points[-1] == 9998
 
 
-def test_fine_tuning_begins_at_the_end_of_stage_1_and_ends_with_the_shortest_run():
+def test_fine_tuning_begins_at_the_best_of_stage_1_or_the_solved_head_and_ends_with_the_shortest_run():
+    best_before_last = {"val_accuracy": [0.6, 0.7], "val_loss": [1.0, 1.1]}
     runs = [
-        record(stage1={"val_accuracy": [0.1, 0.6]}, stage2={"val_accuracy": [0.7, 0.8]}),
-        record(stage1={"val_accuracy": [0.4]}, stage2={"val_accuracy": [0.5, None]}),
+        record(stage1=best_before_last, stage2={"val_accuracy": [0.7, 0.8]}),
+        record(stage1={"val_accuracy": [0.1], "val_loss": [2.0]}, stage2={"val_accuracy": [0.5, None]}),
     ]
+    runs[1].metrics["val_convex"] = 0.4
     assert fine_tuning_curve(runs).tolist() == pytest.approx([0.5, 0.6])
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.samples import OLD_LOG
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.results.options import by_configuration, ignored, normalised, option_text, sort_key, value_text
 
 
@@ -53,6 +53,8 @@ def test_options_without_effect_are_known():
     frozen = ignored(preset("cifar10", n_unfreeze=0, epochs_stage1=5).model_dump())
     assert {"learning_rate_stage2", "epochs_stage2", "augment", "zoom", "views"} <= frozen
     assert not {"n_unfreeze", "learning_rate_stage1", "horizontal_flip"} & frozen, "its test views are mirrored"
+    unplanned = ignored(preset("cifar10", epochs_stage2=0, epochs_stage1=5).model_dump())
+    assert {"n_unfreeze", "learning_rate_stage2"} <= unplanned, "no epoch trains the unfrozen layers"
     assert ignored(OLD_LOG["config"]) == ignored({}) == set(), "what a record lacks is unknown"
     assert "learning_rate_stage1" not in ignored({"model": "baseline"}), "an older baseline was trained with it"
 
@@ -62,6 +64,7 @@ def test_values_sort_by_size_with_all_last():
     assert sorted(depths, key=lambda value: sort_key("n_unfreeze", value)) == [0, 10, 60, -1, "ten", None]
     assert value_text("n_unfreeze", -1) == value_text("labels_per_class", 0) == "all"
     assert value_text("augment", False) == "no"
+    assert len({value_text("weights", "/pictures" * 10 + name) for name in ("a.npz", "b.npz")}) == 2
 
 
 def test_items_that_differ_only_in_the_seed_are_one_configuration():

@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import ROOT
 from transfer_utils.evaluation import difference_interval
-from transfer_utils.records import Run, RunRecord, pack_bits
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord, pack_bits
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.paired import paired_difference, paired_verdict
 from transfer_utils.results.table import Row
@@ -51,6 +52,15 @@ def test_seeds_are_compared_with_themselves():
     assert difference.mean == pytest.approx(np.mean(gaps)) and difference.n == 3
     assert basis == "over the 3 seeds that both have."
     assert difference.high - difference.low < 8, "the step that the seeds share does not widen the interval"
+
+
+def test_an_interval_ends_at_what_is_possible():
+    a, b = [record(accuracy, seed) for seed, accuracy in enumerate((0.9, 0.5))], [record(0.1, seed) for seed in (0, 1)]
+    for pair in ((a, b), (a, b[:1]), (b, a)):
+        difference, _ = paired_difference(*pair)
+        assert difference.low >= -100 and difference.high <= 100
+
+    assert paired_difference(a, b)[0].high == 100
 
 
 def test_runs_without_common_seeds_have_the_interval_of_their_means_and_of_the_images():
@@ -97,6 +107,8 @@ def test_the_seed_chooses_the_test_images_of_a_folder():
     runs = [record(accuracy, seed, dataset=dataset) for accuracy, seed in ((0.8, 0), (0.5, 0), (0.5, 1))]
     assert "beats" in paired_verdict(group("A", runs[0]), group("B", runs[1])).text
     assert "same images" in paired_verdict(group("A", runs[0]), group("B", runs[2])).text
+    other = record(0.5, 0, dataset={**dataset, "fingerprint": "of other pictures"})
+    assert "same images" in paired_verdict(group("A", runs[0]), group("B", other)).text
 
 
 LIGHT = """

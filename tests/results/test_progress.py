@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from transfer_utils.config import preset
-from transfer_utils.records import Run, RunRecord
+from transfer_utils.config.options import preset
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.progress import describe_progress, epochs_text, progress, resume_command, silence
 from transfer_utils.results.table import Row
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tests.samples import set_accuracy
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import difference_interval, wilson_interval
-from transfer_utils.records import Run, RunRecord
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.summary import Configuration, collect, difference
 from transfer_utils.studies.spec import Study, StudyGroup
 
@@ -47,6 +48,12 @@ def test_test_images_are_shared_by_all_seeds_so_that_their_sampling_counts_too()
     assert configuration(0.7, 0.7, 0.7).accuracy() == pytest.approx((0.7, 0.7, 0.7, 3))
     half = (high - low) / 2
     assert configuration(0.7, 0.7, 0.7).accuracy("test_end2end") == pytest.approx((0.7, 0.7 - half, 0.7 + half, 3))
+
+
+def test_no_interval_goes_beyond_what_is_possible():
+    two = configuration(0.93, 0.98)
+    assert two.accuracy().high == two.trained.high == 1.0 and two.accuracy().low < 0.93
+    assert difference(two, configuration(0.1, 0.6)).high == 100.0
 
 
 def test_a_diverged_run_counts_as_guessing():
@@ -106,11 +113,18 @@ def test_a_missing_number_is_an_error_that_names_the_file():
         incomplete.accuracy("test_end2end")
 
 
+def solved() -> Run:
+    head = run(0, 0.7)
+    head.record.curves = {}
+    return head
+
+
 def test_steps_count_repeated_images():
     assert configuration(0.7).steps == 2 * 20  # two epochs of 2,500 images in batches of 125
     repeated = configuration(0.7)
     repeated = Configuration(repeated.config.model_copy(update={"min_steps": 500}), repeated.runs)
-    assert repeated.steps == 500
+    assert repeated.steps == 2 * 125, "500 steps were planned for 4 epochs, of which 2 were trained"
+    assert Configuration(preset("cifar10", n_unfreeze=0, min_steps=500), {0: solved()}).steps == 0
 
 
 def test_the_time_of_runs_with_a_gpu_does_not_count():
@@ -119,6 +133,10 @@ def test_the_time_of_runs_with_a_gpu_does_not_count():
     without.first.timing_sec, without.first.machine = {"total": 300.0}, {"cores": 2, "gpus": []}
     both = Configuration(with_gpu.config, {0: with_gpu.runs[0], 1: without.runs[0]})
     assert math.isnan(with_gpu.seconds) and (without.seconds, both.seconds) == (300, 300)
+    assert both.typical is without.runs[0] and with_gpu.typical is None
+    unknown = configuration(0.7, 0.7)
+    unknown.first.timing_sec = {"total": 300.0}
+    assert unknown.seconds == 300, "the other has no time on record"
 
 
 def test_probes_of_the_source_task_are_collected_whatever_the_data():

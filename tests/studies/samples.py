@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from tests import tiny
-from transfer_utils.config import RunConfig
-from transfer_utils.records import RECORD_NAME, Run, RunRecord
+from transfer_utils.config.options import RunConfig
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RECORD_NAME, RunRecord
 from transfer_utils.studies.spec import Study, load_study
 
 EPOCHS = 12

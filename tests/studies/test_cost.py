@@ -1,7 +1,7 @@
 import pytest
 
 from tests.studies.samples import write_record
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.studies import cost
 from transfer_utils.studies.cost import Forecast, disk, estimate
 from transfer_utils.utils.machine import available_cores
@@ -12,6 +12,7 @@ def test_a_forecast_uses_similar_runs_and_otherwise_corrects_the_estimate():
     similar, other = preset("offline", learning_rate_stage2=0.5), preset("offline", n_unfreeze=60)
     runs = [write_record(similar, n, timing_sec={"total": t}, machine=machine) for n, t in ((1, 40.0), (2, 60.0))]
     runs += [write_record(similar, 3, timing_sec={"total": 9e9}, machine={"cores": 10**6})]
+    runs += [write_record(similar, 4, timing_sec={"total": 9e9}, machine={**machine, "gpus": ["cuda:0"]})]
     learned, blank = Forecast(runs), Forecast([])
     assert learned.seconds(preset("offline", seed=5)) == 50.0
     correction = learned.seconds(preset("offline")) / blank.seconds(preset("offline"))

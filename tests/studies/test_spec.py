@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
+from transfer_utils.config.presets import PRESETS
 from transfer_utils.errors import UserError
-from transfer_utils.presets import PRESETS
-from transfer_utils.records import Run, RunRecord
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord
 from transfer_utils.studies.spec import find_run, load_study
 
 SIX_STAGES = ROOT / "studies" / "six_stages.yaml"
@@ -102,7 +103,9 @@ def test_a_study_can_be_reduced_to_some_groups_and_seeds(load):
     assert study.chosen([], [7]).planned() == [*study.chosen(["rate", "mixup"]).planned()]
     with pytest.raises(UserError, match=r"group must be one of depth, rate, mixup, got 'dept'. Did you mean 'depth'?"):
         study.chosen(["dept"])
-    with pytest.raises(UserError, match="seeds must be among 0, 1, 7, got 8, 9"):
+    with pytest.raises(UserError, match="seeds must be among 0, 1, 7, got 0, 9"):
+        study.chosen(seeds=[0, 9])
+    with pytest.raises(UserError, match="seeds must be among 0, 1, got 8, 9"):
         study.chosen(["depth"], [8, 9])
 
 

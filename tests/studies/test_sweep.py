@@ -18,11 +18,12 @@ from tests.studies.samples import EPOCHS, write_record, write_study
 from tests.waiting import wait_for
 from transfer_utils import cli
 from transfer_utils.cli.sweep_table import draw
-from transfer_utils.config import NO_COPY, preset
+from transfer_utils.config.options import NO_COPY, preset
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.session import configuration_lock
-from transfer_utils.records import RECORD_NAME, load_runs, read_record
+from transfer_utils.records.folder import load_runs
+from transfer_utils.records.record import RECORD_NAME, read_record
 from transfer_utils.studies import sweep, workers
 from transfer_utils.studies.cost import Forecast
 from transfer_utils.studies.spec import load_study
@@ -47,7 +48,8 @@ from pathlib import Path
 from transfer_utils.cli.main import main
 from transfer_utils.errors import UserError
 from transfer_utils.experiment import run
-from transfer_utils.records import RECORD_NAME, Run, RunRecord
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RECORD_NAME, RunRecord
 
 def run_experiment(config, **hooks):
     number = len(list(Path(config.output_dir).glob("*"))) + 1
@@ -440,7 +442,7 @@ def test_only_runs_of_two_stages_with_a_linear_head_are_done_with_notebook_04():
 
 # What notebook 04 does with its options, without the training; its cells are executed by tests/notebooks.
 SAVE = """
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 record = RunRecord(status="completed", fingerprint=config.fingerprint, config=config.model_dump())
 record.save(f"{config.output_dir}/0001-x/run.json")
 print("04_two_stage_fine_tuning: finished.")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from transfer_utils.config import RunConfig, preset
+from transfer_utils.config.options import RunConfig, preset
 from transfer_utils.errors import UserError
 from transfer_utils.models.networks import build_top_classifier
 from transfer_utils.training import distribute

@@ -129,6 +129,21 @@ def test_a_server_that_always_starts_over_is_not_appended(serve, tmp_path):
 
 
 @pytest.mark.fault(32)
+def test_a_web_page_is_not_taken_for_the_file_and_what_was_received_stays(serve, tmp_path):
+    (tmp_path / "file.part").write_bytes(FILE[:300_000])
+    login = serve(b"<html>Log in", ranges=False, content_type="text/html; charset=utf-8")
+    with pytest.raises(UserError, match="it sent a web page, perhaps one to log in"):
+        fetch(tmp_path / "file", login)
+    assert fetch(tmp_path / "file", login, serve()) == FILE
+
+
+def test_certificates_that_are_not_there_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+    with pytest.raises(UserError, match=r"Could not find a suitable TLS CA certificate bundle.*none\.pem"):
+        fetch(tmp_path / "file", "https://127.0.0.1:9/file")
+
+
+@pytest.mark.fault(32)
 def test_an_error_lists_what_happened_at_each_address_without_its_password(serve, tmp_path):
     missing, wrong = serve(status=404), serve(WRONG)
     secret = "http://me:secret@127.0.0.1:9/file"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transfer_utils.records import load_runs
+from transfer_utils.records.folder import load_runs
 from transfer_utils.utils.revision import source_revision
 
 ROOT = Path(__file__).parents[2]

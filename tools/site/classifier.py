@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.data import load_dataset
 from transfer_utils.data.images import encode_image
 from transfer_utils.demo.page import demo_files, demo_fragment, read_classifier

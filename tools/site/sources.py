@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from transfer_utils.records import Run
+from transfer_utils.records.folder import Run
 from transfer_utils.report.facts import CLAIM_COLUMNS, FORGETTING_COLUMNS, depths, fastest, setting_groups
 from transfer_utils.report.figures import figures_of
 from transfer_utils.report.sides import best_cnn, by_labels, short, sides, timed

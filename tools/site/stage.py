@@ -18,7 +18,7 @@ from tools.site.notebooks import CHAPTERS, EXERCISES, SOLUTIONS, Chapter, chapte
 from tools.site.reference import reference_pages
 from tools.site.sources import abstract_sources, figure_sources, table_sources
 from transfer_utils.dashboard.export import fragment
-from transfer_utils.records import Run
+from transfer_utils.records.folder import Run
 from transfer_utils.report.article import ARTICLE, read_results
 from transfer_utils.results.formatting import markdown_table
 

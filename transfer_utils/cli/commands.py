@@ -125,6 +125,8 @@ def sweep(
     from transfer_utils.studies.spec import load_study
     from transfer_utils.studies.sweep import plan, run_sweep
 
+    if scheduler and click.get_current_context().get_parameter_source("workers") != ParameterSource.DEFAULT:
+        raise UserError("--scheduler has workers of its own: leave out --workers.")
     overrides = {name: value for name, value in overrides.items() if value is not None}
     selected = load_study(study, **overrides).chosen(_split(groups), [_seed(word) for word in _split(seeds)])
     if dry:
@@ -164,6 +166,8 @@ def course(
     preset_source = click.get_current_context().get_parameter_source("preset")
     if publish and (parameters or preset_source != ParameterSource.DEFAULT):
         raise UserError("--publish runs the notebooks unchanged: leave out --preset and --parameter.")
+    if "preset" in dict(parameters) and preset_source != ParameterSource.DEFAULT:
+        raise UserError("the preset is named twice: leave out -p preset.")
     with reporting(quiet) as (progress, log):
         execute = run.publish if publish else partial(run.run_course, preset, parameters=dict(parameters))
         status = execute(**options, progress=progress, log=log, log_error=log_error if quiet else log)
@@ -278,6 +282,8 @@ def dashboard(runs: str, port: int, export: str | None) -> None:
     The server listens on this machine only. Stop it with Ctrl-C.
     """
     if export is not None:
+        if click.get_current_context().get_parameter_source("port") != ParameterSource.DEFAULT:
+            raise UserError("--export writes a page that needs no server: leave out --port.")
         from transfer_utils.dashboard.export import export_page
 
         click.echo(f"Wrote {export_page(runs, export)}.")
@@ -292,7 +298,10 @@ for command in (predict, card, demo, collect, teach):
 
 
 def _split(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if text and not words:
+        raise UserError(f"a list such as 0,1 is expected, got {text!r}.")
+    return words
 
 
 def _seed(word: str) -> int:

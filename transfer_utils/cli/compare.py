@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transfer_utils.config import NO_COPY, RunConfig
+from transfer_utils.config.options import NO_COPY, RunConfig
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.report.comparison import ANALYSIS_NAME, analysis, draw_comparison
 from transfer_utils.utils.files import write_bytes

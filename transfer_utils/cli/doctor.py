@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 from rich.table import Table
 
-from transfer_utils.config import preset
-from transfer_utils.data.cifar10 import archive_path
-from transfer_utils.presets import PRESET_PURPOSE, PRESETS
+from transfer_utils.config.options import preset
+from transfer_utils.config.presets import PRESET_PURPOSE, PRESETS
+from transfer_utils.data.cifar10 import SHA256, archive_path
 from transfer_utils.results.formatting import duration, plain_text
 from transfer_utils.studies.cost import estimate
-from transfer_utils.utils.files import cache_folder
+from transfer_utils.utils.files import cache_folder, sha256_of
 from transfer_utils.utils.machine import machine, versions
 from transfer_utils.utils.text import format_bytes
 
@@ -59,8 +59,9 @@ def _downloads() -> Table:
     configs = [preset(name) for name in PRESETS]
     weights = {imagenet_path(config): config for config in configs if config.weights == "imagenet"}
     for path, config in weights.items():
-        table.add_row(f"{config.backbone} {config.alpha:g}", _cached(path))
-    table.add_row("CIFAR-10", _cached(archive_path()))
+        table.add_row(f"{config.backbone} {config.alpha:g}", _cached(path, path.exists() and path.stat().st_size > 0))
+    archive = archive_path()
+    table.add_row("CIFAR-10", _cached(archive, archive.exists() and sha256_of(archive) == SHA256))
     table.add_row("letters weights", "included in the package")
     return table
 
@@ -73,8 +74,10 @@ def _presets() -> Table:
     return table
 
 
-def _cached(path: Path) -> str:
-    return f"cached in {path.parent}" if path.exists() else f"not cached: {path.name} belongs in {path.parent}"
+def _cached(path: Path, is_whole: bool) -> str:
+    if path.exists() and not is_whole:
+        return f"damaged: {path} will be downloaded again"
+    return f"cached in {path.parent}" if is_whole else f"not cached: {path.name} belongs in {path.parent}"
 
 
 def _size(folder: Path) -> int:

@@ -15,6 +15,7 @@ from transfer_utils.data.images import decode_image, encode_image
 from transfer_utils.data.inspection import FEW, Inspection, Picture, across_classes, across_splits, inspect_folder
 from transfer_utils.errors import UserError
 from transfer_utils.report.rendering import environment
+from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.text import counted, printable
@@ -64,6 +65,7 @@ def write_inspection(
     check_image_folder(folder, "FOLDER")
     if output.is_dir():
         raise UserError(f"output_file must be a file, got {str(output)!r}, which is a folder.")
+    check_writable("output_file", output.parent)
     inspection = inspect_folder(folder, progress)
     suspects = Suspects() if weights == NO_WEIGHTS else _find_suspects(inspection, folder, weights, cache_dir, progress)
     page = environment(autoescape=True).get_template("inspection.html.j2")

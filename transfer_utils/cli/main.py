@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     _end_on_signals()
     warnings.formatwarning = lambda message, *location, **line: f"Warning: {as_lines(str(message))}\n"
+    warnings.filterwarnings("ignore", module="PIL")  # damaged EXIF of a picture that can be read, without its name
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a file name may have undecodable bytes
     try:

@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 import click
 
-from transfer_utils.config import RunConfig, preset
+from transfer_utils.config.options import RunConfig, preset
+from transfer_utils.config.presets import PRESET_PURPOSE
 from transfer_utils.errors import UserError
-from transfer_utils.presets import PRESET_PURPOSE
 
 quiet_option = click.option("--quiet", is_flag=True, help="print only errors")
 supervised_option = click.option("--supervised", is_flag=True, hidden=True)  # set by what starts child processes
@@ -94,7 +94,7 @@ def photo_config(options: dict[str, Any]) -> tuple[RunConfig, str] | None:
     if not photos or "preset" in given:
         return None
     from transfer_utils.data.photo_settings import choose_photo_settings
-    from transfer_utils.records import load_runs
+    from transfer_utils.records.folder import load_runs
     from transfer_utils.results.formatting import duration
     from transfer_utils.studies.cost import Forecast, estimate
     from transfer_utils.utils.text import format_bytes

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 from cycler import cycler
 
-from transfer_utils.config import RunConfig, preset
+from transfer_utils.config.options import RunConfig, preset
+from transfer_utils.config.presets import PRESETS
 from transfer_utils.errors import UserError
 from transfer_utils.plotting import STYLE, save_figure
-from transfer_utils.presets import PRESETS
 from transfer_utils.utils.palette import SERIES
 
 if TYPE_CHECKING:

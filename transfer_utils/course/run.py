@@ -11,12 +11,12 @@ from typing import Any
 
 import nbformat
 
-from transfer_utils import config
+from transfer_utils.config.options import RunConfig, preset
 from transfer_utils.course.exercises import serialised
 from transfer_utils.course.kernel import Kernels, Running, kernel_environment, run_notebook
 from transfer_utils.course.notebook import FIGURES_VARIABLE
 from transfer_utils.errors import UserError, nearest
-from transfer_utils.records import RECORD_NAME
+from transfer_utils.records.record import RECORD_NAME
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.project import project_folder
@@ -173,8 +173,8 @@ def _plan(paths: list[Path], parameters: Mapping[str, Any]) -> dict[Path, dict[s
     plan = {}
     for path, own in defaults.items():
         values = {name: _converted(name, value, own[name]) for name, value in parameters.items() if name in own}
-        options = {name: value for name, value in values.items() if name in config.RunConfig.model_fields}
-        config.preset(options.pop("preset"), **options | values.get("options", {}))
+        options = {name: value for name, value in values.items() if name in RunConfig.model_fields}
+        preset(options.pop("preset"), **options | values.get("options", {}))
         plan[path] = values
     return plan
 
@@ -207,6 +207,9 @@ class _Runner:
     def run(self, path: Path, values: dict[str, Any]) -> str:
         """Execute one notebook into ``output_dir``; return why that failed, or an empty string."""
         copy = self.output_dir / path.name
+        if copy.resolve() == path.resolve():
+            folder = f"{self.output_dir} holds the notebooks themselves, which their copies would replace"
+            raise UserError(f"{folder}: choose another folder with --output_dir.")
         copy.parent.mkdir(parents=True, exist_ok=True)
         running, started = Running(path.stem, self.progress), time.monotonic()
         problem = run_notebook(path, copy, values, running, self.timeout, self.kernels)

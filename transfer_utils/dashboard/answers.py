@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from transfer_utils.config import MODEL_SUFFIXES
+from transfer_utils.config.options import MODEL_SUFFIXES
 from transfer_utils.dashboard import style
 from transfer_utils.dashboard.store import file_beside
 from transfer_utils.errors import UserError

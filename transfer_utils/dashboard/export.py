@@ -14,7 +14,8 @@ import numpy as np
 
 from transfer_utils.dashboard.launch import DEFAULT_RUNS
 from transfer_utils.dashboard.store import newest_first, read, stamp
-from transfer_utils.records import STATUSES, check_folder
+from transfer_utils.records.folder import check_folder
+from transfer_utils.records.record import STATUSES
 from transfer_utils.report.rendering import environment
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration

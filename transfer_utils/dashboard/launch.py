@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from transfer_utils.errors import UserError
-from transfer_utils.records import check_folder
+from transfer_utils.records.folder import check_folder
 from transfer_utils.utils.project import project_folder
 
 SCRIPT = project_folder() / "dashboard.py"

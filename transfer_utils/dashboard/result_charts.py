@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from transfer_utils.dashboard import style
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.palette import OKABE_ITO
 from transfer_utils.utils.text import as_label, as_text, finite_number
 

@@ -29,13 +29,18 @@ def group_frame(groups: list[RunGroup]) -> pd.DataFrame:
         {
             "Group": [group.name for group in groups],
             "Runs": [group.size for group in groups],
-            "Validation": [group.shown("val_end2end") for group in groups],
+            "Validation": [padded(group.shown("val_end2end")) for group in groups],
             "Validation from–to": [_range(group, "val_end2end") for group in groups],
-            "Test": [group.shown("test_end2end") for group in groups],
+            "Test": [padded(group.shown("test_end2end")) for group in groups],
             "Test from–to": [_range(group, "test_end2end") for group in groups],
             "Time": [_mean_time(group) for group in groups],
         }
     )
+
+
+def padded(accuracy: str) -> str:
+    """Return an accuracy with leading spaces: tables sort such a column as text, and so put 9.8 % below 84.4 %."""
+    return "" if accuracy == MISSING else " " * (3 - len(accuracy.split(".")[0])) + accuracy
 
 
 def _range(group: RunGroup, metric: str) -> str:

@@ -44,7 +44,7 @@ def values(name: str) -> list[str]:
     """Return all values of a parameter of the address."""
     known = st.session_state.setdefault(_KNOWN, {})
     if name not in known:
-        known[name] = st.query_params.get_all(name)
+        known[name] = list(dict.fromkeys(st.query_params.get_all(name)))
     return known[name]
 
 

@@ -10,14 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from transfer_utils.records import (
-    MAX_FOLDER_DEPTH,
-    RECORD_NAME,
-    RunRecord,
-    UnreadableRecord,
-    load_runs,
-    read_stable,
-)
+from transfer_utils.records.folder import MAX_FOLDER_DEPTH, load_runs, read_stable
+from transfer_utils.records.record import RECORD_NAME, RunRecord
+from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.results.table import Row, make_rows
 from transfer_utils.utils.files import is_locked
 

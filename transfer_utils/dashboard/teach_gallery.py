@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from transfer_utils.collection import Collection
 from transfer_utils.dashboard import gallery, state
 from transfer_utils.dashboard.gallery import Tile
+from transfer_utils.teach.collection import Collection
 from transfer_utils.utils.text import as_text, counted
 
 CLASS = "class"  # in the address: the class whose pictures are shown

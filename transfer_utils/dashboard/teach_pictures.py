@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from transfer_utils.collection import MAX_CLASS_NAME, MAX_CLASSES, MIN_PICTURES, Collection, check_upload
 from transfer_utils.dashboard import state, teach_gallery
 from transfer_utils.errors import UserError
-from transfer_utils.teach_messages import RECEIPT_NAME, REQUEST_NAME, Receipt, Upload, read_model, write_model
+from transfer_utils.teach.collection import MAX_CLASS_NAME, MAX_CLASSES, MIN_PICTURES, Collection, check_upload
+from transfer_utils.teach.messages import RECEIPT_NAME, REQUEST_NAME, Receipt, Upload, read_model, write_model
 from transfer_utils.utils.disk import explain
 from transfer_utils.utils.supervised import run_child
 from transfer_utils.utils.text import as_text, counted

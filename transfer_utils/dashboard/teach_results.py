@@ -9,17 +9,17 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from transfer_utils.collection import MIN_PICTURES, Collection
 from transfer_utils.dashboard import style
 from transfer_utils.dashboard.answers import model_file, run_file, show_answer
 from transfer_utils.dashboard.parts import interval_note, show_block, show_metric
 from transfer_utils.dashboard.store import View, newest_first
 from transfer_utils.evaluation import Estimate
-from transfer_utils.records import RECORD_NAME
+from transfer_utils.records.record import RECORD_NAME
 from transfer_utils.results.formatting import percent, points
 from transfer_utils.results.progress import repeat_command
 from transfer_utils.results.table import Row
-from transfer_utils.teach_messages import Measurement, Mistake, read_model
+from transfer_utils.teach.collection import MIN_PICTURES, Collection
+from transfer_utils.teach.messages import Measurement, Mistake, read_model
 from transfer_utils.utils.text import as_text, counted
 
 SHOWN, PICTURE_PIXELS = 12, 136  # mistakes, and the width of their pictures

@@ -10,14 +10,14 @@ from typing import TypeVar
 import numpy as np
 import streamlit as st
 
-from transfer_utils.collection import FOLDER, Collection, collections
 from transfer_utils.dashboard.result_charts import class_labels
 from transfer_utils.dashboard.store import file_beside
-from transfer_utils.predictions import PREDICTIONS_NAME, Predictions, load_predictions
-from transfer_utils.records import RECORD_NAME
+from transfer_utils.records.predictions import PREDICTIONS_NAME, Predictions, load_predictions
+from transfer_utils.records.record import RECORD_NAME
+from transfer_utils.records.thumbnails import THUMBNAILS_NAME, load_thumbnails
 from transfer_utils.results.formatting import percent
 from transfer_utils.results.table import Row
-from transfer_utils.thumbnails import THUMBNAILS_NAME, load_thumbnails
+from transfer_utils.teach.collection import FOLDER, Collection, collections
 from transfer_utils.utils.text import as_text
 
 Content = TypeVar("Content")

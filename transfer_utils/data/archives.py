@@ -7,6 +7,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that any system wr
 
 # The record at the end of a zip file (PKWARE, APPNOTE.TXT 6.3.10, sections 4.3.15 and 4.3.16).
 END, END_BYTES, LOCATOR, LOCATOR_BYTES, MAX_COMMENT = b"PK\5\6", 22, b"PK\6\7", 20, 65_535
+UTF8_FLAG = 1 << 11  # of a member whose name is UTF-8 (section 4.4.4)
 MAX_DIRECTORY_BYTES = 4 << 20  # of the list of members, which zipfile reads as a whole
 
 
@@ -61,6 +63,10 @@ def read_archive(
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise UserError(f"{name} is damaged: {as_text(str(error))}.") from None
     members = [member for member in archive.infolist() if not member.is_dir()]
+    for member in members:
+        if not member.flag_bits & UTF8_FLAG:  # macOS writes UTF-8 without the flag, and zipfile reads it as cp437
+            with suppress(UnicodeError):
+                member.filename = member.filename.encode("cp437").decode()
     if len(members) > max_files:
         raise UserError(f"{name} holds {len(members):,} files; the limit is {max_files:,}. Nothing was kept.")
     members = [member for member in members if not any(map(is_hidden, _parts(member, name)))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from transfer_utils.config import RunConfig, effective_tta_shift
+from transfer_utils.config.options import RunConfig, effective_tta_shift
 from transfer_utils.data.dataset import Split
 
 # Streams of random numbers: part of the seeds, so that the streams are independent.

@@ -65,7 +65,7 @@ def list_image_folder(root: str | os.PathLike) -> FolderListing:
     try:
         return _list(_Survey(os.path.realpath(os.fsencode(root))))
     except OSError as error:
-        raise UserError(f"The image folder {printable(str(root))!r} cannot be read: {error.strerror}.") from error
+        raise UserError(f"{printable(error.filename or str(root))} cannot be read: {error.strerror}.") from error
 
 
 def check_image_folder(path: str | Path, option: str = "data_dir") -> Path:
@@ -118,11 +118,14 @@ class _Survey:
             files = counted(kinds.total(), "file that is", "files that are")
             advice = f" {HEIC_ADVICE}" if HEIC & set(kinds) else ""
             notes.append(f"Ignored {files} not in a readable image format: {_kinds(kinds)}.{advice}")
-        if self.links:
-            links = counted(len(self.links), "link that leads", "links that lead")
-            where = "out of the image folder, to nothing, or from a class folder to another folder"
-            notes.append(f"Ignored {links} {where}, for example {printable(min(self.links))}.")
-        return notes
+        return notes + self.link_notes()
+
+    def link_notes(self) -> list[str]:
+        if not self.links:
+            return []
+        links = counted(len(self.links), "link that leads", "links that lead")
+        where = "out of the image folder, to nothing, or from a class folder to another folder"
+        return [f"Ignored {links} {where}, for example {printable(min(self.links))}."]
 
 
 def _list(survey: _Survey) -> FolderListing:
@@ -133,10 +136,11 @@ def _list(survey: _Survey) -> FolderListing:
         survey.loose += _pictures(place)
     if not classes:
         problem = "holds no class folders; its layout must be <split>/<class>/* or <class>/*"
-        raise UserError(f"The image folder {printable(survey.root)} {problem}.")
+        raise UserError("\n".join([f"The image folder {printable(survey.root)} {problem}.", *survey.link_notes()]))
     if len(classes) == 1:
         where = printable(places["train"])
-        raise UserError(f"{where} must hold at least two classes, got only {printable(classes[0])!r}.")
+        problem = f"{where} must hold at least two classes, got only {printable(classes[0])!r}."
+        raise UserError("\n".join([problem, *survey.link_notes()]))
     splits = {split: _list_split(places[split], classes, folders[split], survey) for split in places}
     _check_classes(classes, splits, survey)
     return FolderListing([printable(name) for name in classes], splits, survey.all_notes())
@@ -305,4 +309,4 @@ def _check_classes(classes: Sequence[bytes], splits: dict[str, ImageFiles], surv
     if problems and few:
         problems.append(f"Fewer than {needed} images that can be read are in {', '.join(few)}.")
     if problems:
-        raise UserError("\n".join(problems))
+        raise UserError("\n".join(problems + survey.link_notes()))

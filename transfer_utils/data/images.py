@@ -159,7 +159,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise ValueError("its pixels are floats, which have no fixed range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         # Pillow would clip 16-bit values at 255. 65535 / 257 = 255, and adding half of 257 rounds.
-        levels = (np.clip(np.asarray(image), 0, 65535).astype(np.uint32) + 128) // 257
+        values = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
+        if (transparent := image.info.get("transparency")) is not None:
+            values[values == transparent] = 65535
+        levels = (values + 128) // 257
         image = Image.fromarray(levels.astype(np.uint8))
     elif image.has_transparency_data:
         image = image.convert("RGBA")

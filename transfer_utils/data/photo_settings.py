@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.image_folder import FolderListing, list_image_folder
 from transfer_utils.data.images import measure_image
 from transfer_utils.data.splits import TEST_SHARE, held_out_size
@@ -88,14 +88,16 @@ def _augmentation(config: RunConfig) -> str:
 
 
 def _images(listing: FolderListing, config: RunConfig) -> dict[str, int]:
-    """Return the number of images of each split, as ``load_dataset`` will make it."""
+    """Return the number of images of each split, as ``load_dataset`` will make it, give or take one of each class."""
     counts = {split: len(files) for split, files in listing.splits.items()}
     for split, share in (("test", TEST_SHARE), ("validation", config.validation_share)):
         if split not in counts:
             counts[split] = held_out_size(counts["train"], share, len(listing.class_names))
             counts["train"] -= counts[split]
     if config.labels_per_class:
-        counts["train"] = min(counts["train"], config.labels_per_class * len(listing.class_names))
+        files = listing.splits["train"]
+        per_class = files.counts * counts["train"] // len(files)
+        counts["train"] = int(np.minimum(per_class, config.labels_per_class).sum())
     return counts
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.cifar10 import download_cifar10, read_batches
 from transfer_utils.data.image_folder import FolderListing, list_image_folder
 from transfer_utils.data.image_store import DECODER, Chunk, ImageStore, decode_folder, open_or_build

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transfer_utils.config import RunConfig, preset
+from transfer_utils.config.options import RunConfig, preset
 from transfer_utils.data.checks import check_class_sizes, copies, imbalance, missing_classes
 from transfer_utils.data.dataset import Dataset, Split, images_per_class
 from transfer_utils.data.image_store import ImageStore
@@ -124,7 +124,6 @@ def load_dataset(config: RunConfig, progress: Progress | None = None) -> Dataset
         test=test,
         fingerprint=_fingerprint(source, train, validation, test),
         n_skipped=sum(part.n_skipped for part in source.parts.values()),
-        skipped=[line for part in source.parts.values() for line in part.skipped],
         notes=notes,
     )
 

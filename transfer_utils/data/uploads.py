@@ -7,7 +7,11 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from transfer_utils.collection import (
+from transfer_utils.data.archives import is_archive, read_archive
+from transfer_utils.data.image_folder import EXTENSIONS, HEIC, HEIC_ADVICE
+from transfer_utils.data.images import decode_image, encode_image
+from transfer_utils.errors import UserError
+from transfer_utils.teach.collection import (
     BESIDE,
     DIGEST_CHARACTERS,
     MAX_BYTES,
@@ -19,11 +23,7 @@ from transfer_utils.collection import (
     check_upload,
     checked_name,
 )
-from transfer_utils.data.archives import is_archive, read_archive
-from transfer_utils.data.image_folder import EXTENSIONS, HEIC, HEIC_ADVICE
-from transfer_utils.data.images import decode_image, encode_image
-from transfer_utils.errors import UserError
-from transfer_utils.teach_messages import RECEIPT_NAME, REQUEST_NAME, Receipt, Upload, read_model, write_model
+from transfer_utils.teach.messages import RECEIPT_NAME, REQUEST_NAME, Receipt, Upload, read_model, write_model
 from transfer_utils.utils.files import lock, write_bytes, write_json
 from transfer_utils.utils.text import as_text, counted, format_bytes, printable
 

@@ -9,14 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transfer_utils.config import MODEL_SUFFIXES
+from transfer_utils.config.options import MODEL_SUFFIXES
 from transfer_utils.data.images import decode_image, encode_image
 from transfer_utils.demo.library import library_files
 from transfer_utils.errors import UserError
 from transfer_utils.models.litert import convert, open_content
 from transfer_utils.models.saving import check_is_model, load_model, names_and_threshold
 from transfer_utils.predict import SUFFIXES, check_side, image_side
-from transfer_utils.records import RECORD_NAME, RunRecord, UnreadableRecord, read_record
+from transfer_utils.records.record import RECORD_NAME, RunRecord, read_record
+from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.report.cards import short_card
 from transfer_utils.report.rendering import environment
 from transfer_utils.utils.files import write_bytes

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.likeness import groups_of_images
 from transfer_utils.data.sources import load_source
 from transfer_utils.data.splits import draw_labels, split_stratified, whole_split
@@ -19,7 +19,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.evaluation import summarise_seeds, wilson_interval
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
-from transfer_utils.teach_messages import CurvePoint, Measurement, Mistake
+from transfer_utils.teach.messages import CurvePoint, Measurement, Mistake
 from transfer_utils.training.linear_head import Fold, LinearHead, solve_head
 from transfer_utils.utils.progress import Progress
 

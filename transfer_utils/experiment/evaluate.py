@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from transfer_utils import evaluation
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.augment import tta_views
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.experiment.session import RunSession
@@ -17,8 +17,8 @@ from transfer_utils.models.engine import Engine
 from transfer_utils.models.litert import LiteRT
 from transfer_utils.models.saving import load_model, name_classes
 from transfer_utils.not_sure import describe_not_sure, not_sure_threshold
-from transfer_utils.predictions import PREDICTIONS_NAME, SPLITS, Predictions, save_predictions
-from transfer_utils.records import pack_bits
+from transfer_utils.records.predictions import PREDICTIONS_NAME, SPLITS, Predictions, save_predictions
+from transfer_utils.records.record import pack_bits
 from transfer_utils.utils.progress import Progress
 
 

@@ -10,7 +10,7 @@ from transfer_utils.data.dataset import Dataset
 from transfer_utils.evaluation import wilson_interval
 from transfer_utils.experiment.cross_validation import FOLDS, REPETITIONS
 from transfer_utils.experiment.session import RunSession
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.training.linear_head import cross_validate_head
 from transfer_utils.utils.text import counted
 

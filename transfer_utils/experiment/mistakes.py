@@ -9,8 +9,8 @@ import numpy as np
 
 from transfer_utils.data.dataset import Split
 from transfer_utils.experiment.session import RunSession
-from transfer_utils.predictions import Predictions
-from transfer_utils.thumbnails import THUMBNAILS_NAME, save_thumbnails
+from transfer_utils.records.predictions import Predictions
+from transfer_utils.records.thumbnails import THUMBNAILS_NAME, save_thumbnails
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.text import printable
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from filelock import Timeout
 
-from transfer_utils.config import NAMED_WEIGHTS, RunConfig
+from transfer_utils.config.options import NAMED_WEIGHTS, RunConfig
 from transfer_utils.errors import Diverged
 from transfer_utils.experiment.session import (
     RunSession,
@@ -17,7 +17,8 @@ from transfer_utils.experiment.session import (
     copy_path,
     same_configuration,
 )
-from transfer_utils.records import RECORD_NAME, Run, load_runs
+from transfer_utils.records.folder import Run, load_runs
+from transfer_utils.records.record import RECORD_NAME
 from transfer_utils.utils.progress import Log, Progress
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import keras
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.dataset import Dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.session import RunSession, copy_path
 from transfer_utils.models.engine import litert_missing
 from transfer_utils.models.litert import convert
 from transfer_utils.models.saving import copy_model, save_model
-from transfer_utils.records import PRECISIONS
+from transfer_utils.records.record import PRECISIONS
 from transfer_utils.utils.files import write_bytes
 
 CALIBRATION_IMAGES = 500  # for int8; the converter's guide asks for a hundred to five hundred

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from transfer_utils.config import MODEL_SUFFIXES, NO_COPY, RunConfig, identity
+from transfer_utils.config.options import MODEL_SUFFIXES, NO_COPY, RunConfig, identity
 from transfer_utils.data.image_folder import check_image_folder
 from transfer_utils.errors import UserError
-from transfer_utils.records import RECORD_NAME, RunRecord, Status, load_runs, read_record, timestamp
+from transfer_utils.records.folder import load_runs
+from transfer_utils.records.record import RECORD_NAME, RunRecord, Status, read_record, timestamp
 from transfer_utils.utils.array_cache import check_disk
 from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.files import cache_folder, lock

@@ -7,7 +7,7 @@ from functools import cache
 import keras
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.photo_letters import render_letters
 from transfer_utils.evaluation import Estimate, wilson_interval
 from transfer_utils.models.engine import Engine

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from transfer_utils.collection import BESIDE, Collection
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.run import run_experiment
-from transfer_utils.records import Run
-from transfer_utils.teach_messages import Step, write_model
+from transfer_utils.records.folder import Run
+from transfer_utils.teach.collection import BESIDE, Collection
+from transfer_utils.teach.messages import Step, write_model
 from transfer_utils.utils.progress import Log, Progress
 
 SECONDS_BETWEEN = 0.3  # two reports of progress

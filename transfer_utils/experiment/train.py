@@ -28,7 +28,7 @@ from transfer_utils.models.networks import (
     split_at_freeze_boundary,
     unfreeze_model_tail,
 )
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves
 from transfer_utils.training.linear_head import solve_head, start_head

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.errors import UserError, nearest
 from transfer_utils.evaluation import wilson_interval

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.data.splits import draw_labels, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import BASELINES, build_feature_extractor
 from transfer_utils.models.saving import load_model
-from transfer_utils.records import Run
+from transfer_utils.records.folder import Run
 from transfer_utils.results.by_labels import LabelEfficiencyPoint
 from transfer_utils.training import distribute
 from transfer_utils.training.linear_head import solve_head

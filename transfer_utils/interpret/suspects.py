@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.data.photo_settings import choose_photo_settings
 from transfer_utils.data.sources import load_source
 from transfer_utils.data.splits import whole_split

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from transfer_utils.config import ALL_LAYERS, RunConfig
+from transfer_utils.config.options import ALL_LAYERS, RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models.fast_layers import layer_inputs, with_fast_layers
 from transfer_utils.models.weights import load_weights

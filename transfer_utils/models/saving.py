@@ -13,10 +13,11 @@ from typing import Any
 import h5py
 import keras
 
-from transfer_utils.config import MODEL_SUFFIXES
+from transfer_utils.config.options import MODEL_SUFFIXES
 from transfer_utils.errors import UserError
 from transfer_utils.models.file_checks import check_declared_size, check_h5, first_line
-from transfer_utils.records import MAX_RECORD_BYTES, RECORD_NAME, RunRecord, UnreadableRecord, read_record
+from transfer_utils.records.record import MAX_RECORD_BYTES, RECORD_NAME, RunRecord, read_record
+from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.utils.files import replacing, write_bytes, write_json
 from transfer_utils.utils.keras_private import save_h5, without_memory
 from transfer_utils.utils.progress import Log

@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models.file_checks import check_h5, damaged, first_line
 from transfer_utils.utils.download import download

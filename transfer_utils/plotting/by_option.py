@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 
 from transfer_utils.errors import UserError
 from transfer_utils.plotting.style import DOTTED, MODEL_STYLES, PERCENT, WIDTH, canvas, panels, sanitize, styled
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import fell_back
 from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SERIES
 

@@ -24,7 +24,7 @@ from transfer_utils.plotting.style import (
     styled,
     with_dataset,
 )
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import History, mean_history, timeline
 from transfer_utils.results.options import model_name
 from transfer_utils.utils.palette import MODEL_COLOURS, MODEL_NAMES, NOTE, PAPER, SPLIT_DASHES
@@ -82,7 +82,7 @@ def _draw_quantity(axes: Axes, quantity: str, label: str, histories: Mapping[str
         axes.axvline(boundary, **DOTTED)
     axes.grid(True)
     axes.set(ylabel=label, title=quantity.capitalize(), xlim=(0.5, max(longest, 1) + 0.5))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     if len(missing) == 2 * len(histories):
         axes.text(0.5, 0.5, NOT_RECORDED, ha="center", va="center", color=NOTE, transform=axes.transAxes)
         axes.set(xticks=[], yticks=[])
@@ -148,7 +148,7 @@ def plot_fine_tunings(curves: Mapping[str, Sequence[float]]) -> Figure:
     for place, (label, values) in enumerate(curves.items()):
         axes.plot(range(len(values)), values, label=sanitize(label, 40), **series(place))
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(xlabel="epoch of fine-tuning", ylabel="validation accuracy")
     axes.set_title("The same start, different learning rates")

@@ -27,7 +27,7 @@ from transfer_utils.plotting.style import (
     styled,
     with_dataset,
 )
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.options import model_name
 from transfer_utils.utils.palette import INK, MODEL_COLOURS, NOTE, PAPER, SEQUENTIAL, SERIES
 

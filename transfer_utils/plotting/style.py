@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from transfer_utils.errors import UserError
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.files import replacing
 from transfer_utils.utils.palette import GRID, INK, MODEL_COLOURS, NOTE, PAPER, SERIES
 from transfer_utils.utils.text import as_text

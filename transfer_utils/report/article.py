@@ -14,7 +14,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from transfer_utils.records import Listing, check_folder, load_runs
+from transfer_utils.records.folder import Listing, check_folder, load_runs
 from transfer_utils.report import facts, sides
 from transfer_utils.report.figures import draw_figures, figures_of
 from transfer_utils.report.readme import results_table, with_tables
@@ -58,7 +58,7 @@ def write_report(
     own = (root / README).read_text("utf-8") if (root / README).is_file() else ""
     if "<!-- results -->" in own:
         texts[README] = readme(own, results, listing)
-    else:
+    elif own:
         log(f"{root / README} has no line <!-- results --> for the tables, so they were not written.")
     alts = draw_figures(results, root / "figures")  # after all texts, so that an error in them leaves no files
     written = [root / "figures" / f"{name}.png" for name in alts]

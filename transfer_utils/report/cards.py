@@ -18,7 +18,9 @@ import yaml
 
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import wilson_interval
-from transfer_utils.records import LEFT_OUT, PRECISIONS, RECORD_NAME, Run, RunRecord, UnreadableRecord, read_record
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import LEFT_OUT, PRECISIONS, RECORD_NAME, RunRecord, read_record
+from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.report.rendering import environment, tidy
 from transfer_utils.results.curves import STAGE_NAMES, fell_back
 from transfer_utils.results.formatting import duration, markdown_table, percent, with_interval

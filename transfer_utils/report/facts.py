@@ -11,7 +11,7 @@ import numpy as np
 
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.report.sides import by_labels, gain, short, sides, strongest, validation
 from transfer_utils.results.claims import NAMES, EvaluatedClaim
 from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_patience, timeline
@@ -56,9 +56,9 @@ def headline(results: Results) -> list[str]:
         f"{after if math.isfinite(first.seconds) else ''} ({seeds(len(first.runs))})."
     ]
     if longest is not first:
+        after = f" after {duration(longest.seconds)}" if math.isfinite(longest.seconds) else ""
         sentences.append(
-            f"**{_on_test(longest)}** after {duration(longest.seconds)} by a longer recipe, {recipe(longest)} "
-            f"({seeds(len(longest.runs))})."
+            f"**{_on_test(longest)}**{after} by a longer recipe, {recipe(longest)} ({seeds(len(longest.runs))})."
         )
     shown = f"**{points(gained)}**" if gained.low > 0 else f"**no gain in accuracy is shown**: {points(gained)}"
     sentences.append(

@@ -35,8 +35,7 @@ def figures_of(results: Results) -> dict[str, str]:
 
 def _over_time(results: Results) -> Figure:
     compared = timed(results)
-    records = (side.clocked[len(side.clocked) // 2].record for side in compared.values())
-    return plotting.plot_accuracy_over_time(*records, models=list(compared))
+    return plotting.plot_accuracy_over_time(*(side.typical.record for side in compared.values()), models=list(compared))
 
 
 def _matrix(results: Results) -> Figure:

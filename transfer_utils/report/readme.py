@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from transfer_utils.errors import UserError
-from transfer_utils.records import RECORD_NAME, Run, RunRecord
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RECORD_NAME, RunRecord
 from transfer_utils.results.formatting import markdown_table, percent
 from transfer_utils.results.options import model_name, repeating_preset
 from transfer_utils.results.summary import Configuration, configurations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from transfer_utils.config import preset
+from transfer_utils.config.options import preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from transfer_utils.config import identity
+from transfer_utils.config.options import identity
 from transfer_utils.evaluation import Estimate
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import accuracy_before_fine_tuning, overfitting, replay_patience
 from transfer_utils.results.options import REPEATS
 from transfer_utils.results.summary import MIN_SEEDS, Configuration, Results, difference, over_seeds

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 
 STAGE_NAMES = {"stage1": "stage 1", "stage2": "stage 2", "baseline": "from scratch", "training": "training"}
 # The phases in ``timing_sec`` that count as training besides the epochs; in stage 1 it is solving the linear head.
@@ -184,9 +184,11 @@ def overfitting(record: RunRecord) -> float:
 
 
 def accuracy_before_fine_tuning(record: RunRecord) -> float | None:
-    """Return the validation accuracy at the end of stage 1; that of the solved head if it had no epochs."""
-    curve = record.curves.get("stage1", {}).get("val_accuracy", [])
-    return curve[-1] if curve else record.metrics.get("val_convex")
+    """Return the validation accuracy of the weights that stage 2 starts from: the solved head or stage 1's best."""
+    if (solved := record.metrics.get("val_convex")) is not None:
+        return solved
+    losses = _numbers(record, "stage1", "val_loss")
+    return record.curves["stage1"]["val_accuracy"][losses.index(min(losses))] if losses else None
 
 
 def fine_tuning_curve(records: Sequence[RunRecord]) -> np.ndarray:
@@ -236,11 +238,9 @@ class EarlyStop(NamedTuple):
 def replay_patience(record: RunRecord, patience: int) -> EarlyStop:
     """Return where ``patience`` would have ended a stage 2 that was trained to its end.
 
-    The stage starts from the lowest ``val_loss`` of stage 1, with the accuracy of that epoch or of the solved head.
+    The stage starts from the lowest ``val_loss`` of stage 1.
     """
-    before = _numbers(record, "stage1", "val_loss")
-    best, start = _loss_before(record), record.metrics.get("val_convex")
-    accuracy = start or record.curves["stage1"]["val_accuracy"][before.index(best)] if before else start or 0.0
+    best, accuracy = _loss_before(record), accuracy_before_fine_tuning(record) or 0.0
     curve = record.curves["stage2"]
     best_epoch = 0
     for epoch, (loss, val_accuracy) in enumerate(zip(curve["val_loss"], curve["val_accuracy"], strict=True), 1):

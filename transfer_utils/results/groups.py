@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transfer_utils.config import Identity
-from transfer_utils.records import RunRecord
+from transfer_utils.config.options import Identity
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.formatting import with_deviation
 from transfer_utils.results.options import ORDER, REPEATS, by_configuration, model_name, option_text, sort_key
 from transfer_utils.results.table import Row, differing

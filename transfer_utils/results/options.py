@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_args
 
-from transfer_utils.config import ALL_LAYERS, Identity, RunConfig, current_names, identity, preset
-from transfer_utils.presets import BASELINE_OPTIONS, PRESETS
+from transfer_utils.config.options import ALL_LAYERS, Identity, RunConfig, current_names, identity, preset
+from transfer_utils.config.presets import BASELINE_OPTIONS, PRESETS
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import as_text, finite_number
 
@@ -87,6 +87,11 @@ def normalised(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def fine_tunes(options: Mapping[str, Any]) -> bool:
+    """Return whether a run with these options has a stage 2, as far as its record tells."""
+    return options.get("model") != "baseline" and options.get("n_unfreeze") != 0 and options.get("epochs_stage2") != 0
+
+
 def ignored(options: Mapping[str, Any]) -> set[str]:
     """Return the names of the options that have no effect on a run with these options, under their current names.
 
@@ -94,7 +99,6 @@ def ignored(options: Mapping[str, Any]) -> set[str]:
     """
     get = options.get
     from_scratch = get("model") == "baseline"
-    fine_tunes = not from_scratch and get("n_unfreeze") != 0 and get("epochs_stage2") != 0
     names = set()
     if from_scratch:
         names |= TRANSFER_ONLY
@@ -107,11 +111,12 @@ def ignored(options: Mapping[str, Any]) -> set[str]:
         names |= {name for name in options if "baseline" in name}
         names |= {"optimizer_stage1", "learning_rate_stage1"} if get("epochs_stage1") == 0 else set()
         names |= {"epochs_stage2"} if get("n_unfreeze") == 0 else set()
+        names |= {"n_unfreeze"} if get("n_unfreeze") and get("epochs_stage2") == 0 else set()
         names |= {"alpha"} if get("backbone", "MobileNetV2") != "MobileNetV2" else set()
         names |= {"hidden_units", "dropout"} if get("head") == "plain" else set()
         names |= {"head_start"} if get("head") == "plain" or get("hidden_units") else set()
-        names |= set() if fine_tunes else STAGE2_ONLY
-    augmented = (fine_tunes or from_scratch) and get("augment") is not False
+        names |= set() if fine_tunes(options) else STAGE2_ONLY
+    augmented = (from_scratch or fine_tunes(options)) and get("augment") is not False
     augmented = augmented or (from_scratch and bool(get("augment_baseline")))
     names |= set() if augmented else {"rotation", "zoom", "width_shift", "height_shift"}
     names |= set() if augmented or get("tta") is not False else {"horizontal_flip"}
@@ -138,8 +143,8 @@ def model_name(options: Mapping[str, Any]) -> str:
 
 
 def value_text(name: str, value: Any) -> str:
-    """Return the value of an option as text of at most 40 characters; a number that means all is ``all``."""
-    return "all" if _is_all(name, value) else as_text(value, 40)
+    """Return the value of an option as text; a number that means all is ``all``."""
+    return "all" if _is_all(name, value) else as_text(value)
 
 
 def option_text(name: str, value: Any) -> str:

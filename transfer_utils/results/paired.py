@@ -10,7 +10,8 @@ import numpy as np
 import scipy
 
 from transfer_utils.evaluation import UPPER, Estimate, difference_interval
-from transfer_utils.records import RunRecord, UnreadableRecord
+from transfer_utils.records.record import RunRecord
+from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.results.formatting import points
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.summary import answers_on_test, over_seeds
@@ -61,7 +62,7 @@ def paired_difference(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[E
     if len(common) > 1 and len(by_seed[0]) == len(a) and len(by_seed[1]) == len(b):
         pairs = [(_answers(by_seed[0][seed]), _answers(by_seed[1][seed])) for seed in common]
         gaps = [difference_interval(*pair) for pair in pairs]
-        return over_seeds(gaps, shared=True), f"over the {len(common)} seeds that both have."
+        return over_seeds(gaps, shared=True).within(-100.0, 100.0), f"over the {len(common)} seeds that both have."
     hits = [np.array([_answers(record) for record in records], float) for records in (a, b)]
     means = [side.mean(axis=1) for side in hits]
     gap = 100 * float(means[0].mean() - means[1].mean())
@@ -71,7 +72,7 @@ def paired_difference(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[E
     reach = 100 * math.hypot(error, _welch(means))
     basis = f"over {len(a)} and {len(b)} runs"
     basis += "." if min(len(a), len(b)) > 1 else "; what another seed changes is known of one side alone."
-    return Estimate(gap, max(gap - reach, -100.0), min(gap + reach, 100.0), min(len(a), len(b))), basis
+    return Estimate(gap, gap - reach, gap + reach, min(len(a), len(b))).within(-100.0, 100.0), basis
 
 
 def _welch(sides: Sequence[np.ndarray]) -> float:
@@ -98,6 +99,7 @@ def _answers(record: RunRecord) -> np.ndarray | None:
 def _test_images(record: RunRecord) -> tuple:
     """Return what tells the test images of a run: equal for runs whose answers can be compared image by image."""
     dataset = record.dataset
-    seed = None if dataset.get("name") in FIXED_TEST_SPLIT else record.config.get("seed")
+    fixed = dataset.get("name") in FIXED_TEST_SPLIT
+    own = () if fixed else (dataset.get("fingerprint"), record.config.get("seed"))
     described = [dataset.get(part) for part in ("name", "description", "class_names")]
-    return tuple(map(repr, (*described, record.images.get("test"), seed)))
+    return tuple(map(repr, (*described, record.images.get("test"), *own)))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.errors import nearest
 from transfer_utils.results.options import ignored, model_kind, model_name, sort_key, value_text
 from transfer_utils.results.table import Row
@@ -98,10 +98,12 @@ def _meets(row: Row, name: str, sign: str, value: str) -> bool:
         texts = [value_text(name, actual)]
     else:
         return False
+    if name == "date":
+        # As text, which ISO dates sort by. As much of the date as is asked for, so = and <= mean that day or month.
+        actual = actual[: len(value)]
+        compared = COMPARISONS.get(sign, lambda ours, theirs: (ours == theirs) != (sign in DIFFERENT))
+        return actual[:1].isdigit() and value[:1].isdigit() and compared(actual, value)
     number, limit = _number(name, actual), _limit(name, value)
-    if sign in COMPARISONS and name == "date":
-        # As text, which ISO dates sort by. As much of the date as is asked for, so that <= includes that day or month.
-        return actual[:1].isdigit() and value[:1].isdigit() and COMPARISONS[sign](actual[: len(value)], value)
     if sign in COMPARISONS:
         return number is not None and limit is not None and COMPARISONS[sign](number, limit)
     texts += [as_text(actual, 200), str(actual)]

@@ -14,10 +14,11 @@ from functools import cached_property
 
 import numpy as np
 
-from transfer_utils.config import RunConfig, identity, recorded_config
+from transfer_utils.config.options import RunConfig, identity, recorded_config
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate, difference_interval, summarise_seeds, wilson_interval
-from transfer_utils.records import RECORD_NAME, Run, RunRecord, unpack_bits
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RECORD_NAME, RunRecord, unpack_bits
 from transfer_utils.results.curves import trained_accuracy
 from transfer_utils.results.options import REPEATS, by_configuration, model_kind
 from transfer_utils.studies.spec import Study
@@ -67,20 +68,27 @@ class Configuration:
     @property
     def steps(self) -> int:
         """The number of optimizer steps of the last stage that was trained."""
-        steps = self.epochs * math.ceil(self.first.dataset["images"]["train"] / self.config.batch_size)
-        return max(steps, self.config.min_steps)  # few images are repeated within an epoch
+        stage = list(self.first.curves)[-1:]
+        planned = {"stage2": self.config.epochs_stage2, "baseline": self.config.baseline_epochs}.get(*stage or "-", 0)
+        steps = math.ceil(self.first.dataset["images"]["train"] / self.config.batch_size)
+        # Few images are repeated within an epoch.
+        return self.epochs * max(steps, math.ceil(self.config.min_steps / planned) if planned else 0)
 
     @property
     def clocked(self) -> list[Run]:
         """The runs without a GPU, the only ones whose times are compared, the fastest first."""
-        runs = [run for run in self.runs.values() if not run.record.on_gpu]
-        return sorted(runs, key=lambda run: run.record.timing_sec.get("total") or math.inf)
+        runs = [run for run in self.runs.values() if not run.record.on_gpu and run.record.timing_sec.get("total")]
+        return sorted(runs, key=lambda run: run.record.timing_sec["total"])
+
+    @property
+    def typical(self) -> Run | None:
+        """The run of median time, which one busy hour does not move; None if all had a GPU."""
+        return self.clocked[(len(self.clocked) - 1) // 2] if self.clocked else None
 
     @property
     def seconds(self) -> float:
-        """The median seconds of a whole run without a GPU, which one busy hour does not move; NaN if all had a GPU."""
-        seconds = [run.record.timing_sec.get("total") or math.nan for run in self.clocked]
-        return float(np.median(seconds)) if seconds else math.nan
+        """The seconds of the typical run; NaN if all had a GPU."""
+        return self.typical.record.timing_sec["total"] if self.typical else math.nan
 
     def measured(self, metric: str) -> dict[int, Estimate]:
         """Return one accuracy of each run by seed; a diverged run counts with the accuracy of random guessing."""
@@ -88,14 +96,15 @@ class Configuration:
 
     def accuracy(self, metric: str = "val_end2end") -> Estimate:
         """Return the mean accuracy over the seeds and its interval, in [0, 1]."""
-        return over_seeds(list(self.measured(metric).values()), shared=metric.startswith(SHARED))
+        return over_seeds(list(self.measured(metric).values()), shared=metric.startswith(SHARED)).within(0.0, 1.0)
 
     @cached_property
     def trained(self) -> Estimate:
         """The mean validation accuracy of the trained networks, also where the weights from before were kept."""
         values = [trained_accuracy(record) for record in self.records]
         n = self.first.dataset["images"]["validation"]
-        return over_seeds([Estimate(value, *wilson_interval(round(value * n), n), 1) for value in values])
+        measured = [Estimate(value, *wilson_interval(round(value * n), n), 1) for value in values]
+        return over_seeds(measured).within(0.0, 1.0)
 
     @property
     def milliseconds(self) -> float:
@@ -187,7 +196,7 @@ def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", 
         independent = _independent(measured_a[seed], measured_b[seed])
         paired = all(correct is not None and len(correct) == len(hits[0]) for correct in hits)
         gaps.append(difference_interval(*hits) if paired else independent)
-    return over_seeds(gaps, shared=metric.startswith(SHARED))
+    return over_seeds(gaps, shared=metric.startswith(SHARED)).within(-100.0, 100.0)
 
 
 def over_seeds(measured: Sequence[Estimate], *, shared: bool = False) -> Estimate:

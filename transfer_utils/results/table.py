@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transfer_utils.config import PATH_OPTIONS, Identity, identity
-from transfer_utils.records import RECORD_NAME, Listing, Run, RunRecord
+from transfer_utils.config.options import PATH_OPTIONS, Identity, identity
+from transfer_utils.records.folder import Listing, Run
+from transfer_utils.records.record import RECORD_NAME, RunRecord
 from transfer_utils.results.curves import History, mean_history
 from transfer_utils.results.formatting import with_interval
-from transfer_utils.results.options import ORDER, REPEATS, ignored, model_name, normalised, value_text
+from transfer_utils.results.options import ORDER, REPEATS, fine_tunes, ignored, model_name, normalised, value_text
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 STOPPED = "stopped"  # the status of a run that is recorded as running although no process works on it
@@ -76,11 +77,11 @@ class Row:
     @property
     def fine_tunes(self) -> bool:
         """Whether the run has a stage 2."""
-        return not self.from_scratch and bool(self.config.get("n_unfreeze")) and self.config.get("epochs_stage2") != 0
+        return fine_tunes(self.config)
 
     @property
     def unfrozen(self) -> str:
-        return MISSING if self.from_scratch else value_text("n_unfreeze", self.config.get("n_unfreeze"))
+        return self.options.get("n_unfreeze", MISSING)
 
     @property
     def labels(self) -> str:

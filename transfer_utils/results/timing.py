@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transfer_utils.records import RunRecord
+from transfer_utils.records.record import RunRecord
 
 # The phases of a run in ``timing_sec``, in their usual order, as charts name them.
 PHASE_NAMES = {

@@ -6,8 +6,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from transfer_utils.config import Identity, RunConfig, identity, recorded_config, tta_count
-from transfer_utils.records import Run, RunRecord
+from transfer_utils.config.options import Identity, RunConfig, identity, recorded_config, tta_count
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.machine import available_cores
 
 # Apart from early stopping, these options do not change the time of a run.
@@ -46,7 +47,7 @@ DECODING_RATE = 120e6  # bytes of image files decoded per second: JPEG photograp
 
 
 class Forecast:
-    """The expected time of runs, learned from the completed runs on machines with as many cores as this one."""
+    """The expected time of runs, learned from the completed runs without a GPU on as many cores as here."""
 
     def __init__(self, runs: Iterable[Run]):
         self._durations: dict[Identity, list[float]] = defaultdict(list)
@@ -54,7 +55,8 @@ class Forecast:
         for run in runs:
             record = run.record
             seconds = record.timing_sec.get("total")
-            if not seconds or record.status != "completed" or record.machine.get("cores") != available_cores():
+            like_this = record.machine.get("cores") == available_cores() and not record.on_gpu
+            if not seconds or record.status != "completed" or not like_this:
                 continue
             if config := recorded_config(run.record.config):
                 self._durations[identity(config, WITHOUT_EFFECT_ON_TIME)].append(seconds)

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from transfer_utils.config import RunConfig, identity
-from transfer_utils.config import preset as from_preset
+from transfer_utils.config.option_errors import explain_option
+from transfer_utils.config.options import RunConfig, identity
+from transfer_utils.config.options import preset as from_preset
 from transfer_utils.errors import UserError, nearest
-from transfer_utils.option_errors import explain_option
-from transfer_utils.records import Run, Status
+from transfer_utils.records.folder import Run
+from transfer_utils.records.record import Status
 from transfer_utils.utils.project import project_folder
 
 Options = dict[str, Any]
@@ -130,7 +131,7 @@ class Study(_Strict):
         """Return the study reduced to these groups and these seeds; an empty list means all.
 
         Raises:
-            UserError: a group does not exist, or no group has one of the seeds.
+            UserError: a group does not exist, or no chosen group has one of the seeds.
         """
         names = [group.name for group in self.groups]
         for name in groups:
@@ -138,14 +139,14 @@ class Study(_Strict):
                 raise UserError(f"group must be one of {', '.join(names)}, got {name!r}.{nearest(name, names)}")
         chosen = [group for group in self.groups if group.name in groups or not groups]
         if seeds:
+            known = sorted({seed for group in chosen for seed in group.seeds or self.seeds})
+            if not set(seeds) <= set(known):
+                raise UserError(f"seeds must be among {', '.join(map(str, known))}, got {', '.join(map(str, seeds))}.")
             chosen = [
                 group.model_copy(update={"seeds": common})
                 for group in chosen
                 if (common := [seed for seed in group.seeds or self.seeds if seed in seeds])
             ]
-            if not chosen:
-                known = sorted({seed for group in self.groups for seed in group.seeds or self.seeds})
-                raise UserError(f"seeds must be among {', '.join(map(str, known))}, got {', '.join(map(str, seeds))}.")
         return self.model_copy(update={"groups": chosen})
 
 

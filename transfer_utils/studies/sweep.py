@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
-from transfer_utils.config import NO_COPY, RunConfig
-from transfer_utils.records import Run, load_runs
+from transfer_utils.config.options import NO_COPY, RunConfig
+from transfer_utils.records.folder import Run, load_runs
 from transfer_utils.studies.cost import Forecast
 from transfer_utils.studies.spec import Planned, Study, find_run
 from transfer_utils.studies.workers import open_workers

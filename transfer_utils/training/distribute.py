@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 import keras
 import numpy as np
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models.networks import batch_norms
 

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from typing_extensions import TypedDict
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.augment import epoch_order
 from transfer_utils.errors import Diverged
 from transfer_utils.training import distribute

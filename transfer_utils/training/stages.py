@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from typing_extensions import Unpack
 
-from transfer_utils.config import RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.augment import draw_view, training_view
 from transfer_utils.data.dataset import Split
 from transfer_utils.features import BoundaryCache

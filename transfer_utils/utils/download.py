@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from transfer_utils.errors import UserError
@@ -170,7 +170,7 @@ class _Transfer:
         timeout = (CONNECT_SECONDS, WINDOW_SECONDS)
         started, start = time.monotonic(), done
         try:
-            with requests.get(address, headers=headers, stream=True, timeout=timeout) as response:
+            with _asked(address, headers=headers, stream=True, timeout=timeout) as response:
                 start, total = self._position(response, done)
                 if start < total:
                     check_disk(self.part.parent, total - start, "Make room there.", what="The download")
@@ -191,6 +191,8 @@ class _Transfer:
             raise _Left("its file is shorter than what was received before")
         if status not in (200, 206):
             raise _Left(f"status {status}")
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            raise _Left("it sent a web page, perhaps one to log in")
         length = response.headers.get("Content-Length", "")
         if not length.isdecimal():
             raise _Left("it does not state the length of the file")
@@ -218,6 +220,18 @@ class _Transfer:
                     since, mark = time.monotonic(), done
         if done < total:
             raise _Left(f"cut off after {format_bytes(done)} of {format_bytes(total)}")
+
+
+def _asked(address: str, **options: Any) -> requests.Response:
+    """Begin a response. Where ``requests`` finds no certificates, it raises an error that is none of its own."""
+    import requests  # here: only a download needs it
+
+    try:
+        return requests.get(address, **options)
+    except requests.RequestException:
+        raise
+    except OSError as error:
+        raise _Left(printable(str(error))) from None
 
 
 def _host(address: str) -> str:

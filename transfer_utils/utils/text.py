@@ -32,6 +32,11 @@ def as_text(value: Any, max_length: int = MAX_LENGTH, lines: bool = False) -> st
     return shown + "…" if len(text) > max_length else shown
 
 
+def without_surrogates(text: str) -> str:
+    """Return text that UTF-8 can hold: a lone surrogate, an undecodable byte of a file name, becomes ``?``."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def as_lines(text: str) -> str:
     """Return lines for a terminal, which would obey the escape codes in the name of a file or class."""
     return _escaped(text, keep="\n\t")

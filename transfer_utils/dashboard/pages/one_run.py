@@ -13,7 +13,7 @@ from transfer_utils.dashboard import curve_charts, live, result_charts, state, s
 from transfer_utils.dashboard.curve_charts import Line
 from transfer_utils.dashboard.parts import interval_note, show_block, show_metric
 from transfer_utils.dashboard.store import View
-from transfer_utils.records import RECORD_NAME
+from transfer_utils.records.record import RECORD_NAME
 from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.progress import (
     UNFINISHED,

@@ -10,9 +10,9 @@ import streamlit as st
 
 from transfer_utils.dashboard import live, state, style
 from transfer_utils.dashboard.parts import show_metric
-from transfer_utils.dashboard.run_tables import as_csv, as_latex, group_frame, grouped, grouping_options
+from transfer_utils.dashboard.run_tables import SEEDS, as_csv, as_latex, group_frame, grouped, grouping_options, padded
 from transfer_utils.dashboard.store import View, newest_first
-from transfer_utils.records import STATUSES
+from transfer_utils.records.record import STATUSES
 from transfer_utils.results.formatting import percent
 from transfer_utils.results.groups import Best, RunGroup, best_configurations, dataset_order
 from transfer_utils.results.progress import UNFINISHED, epochs_text, progress
@@ -107,7 +107,8 @@ def _filter(rows: list[Row]) -> tuple[list[Row], list[str]]:
     statuses = status.multiselect("Status", ALL_STATUSES, placeholder="any", **state.kept("status", [], ALL_STATUSES))
     names = sorted({row.dataset for row in rows})
     datasets = dataset.multiselect("Data", names, placeholder="any", **state.kept("data", [], names))
-    by = order.selectbox("Sort by", list(ORDERS), **state.kept("sort", next(iter(ORDERS)), ORDERS))
+    by_option = bool(grouping := state.values("rows")) and SEEDS not in grouping  # groups stand in the options' order
+    by = order.selectbox("Sort by", list(ORDERS), disabled=by_option, **state.kept("sort", next(iter(ORDERS)), ORDERS))
     query = parse_search(text or "")
     for problem in query.unknown(rows):
         st.caption(problem)
@@ -243,9 +244,9 @@ def frame(rows: list[Row]) -> pd.DataFrame:
             "Run": [row.name for row in rows],
             "Status": [f"{SIGNS[row.status]} {row.status}" for row in rows],
             "Epochs": [epochs_text(row) for row in rows],
-            "Validation": [_padded(_validation(row)) for row in rows],
+            "Validation": [padded(_validation(row)) for row in rows],
             "Curve": [_sparkline(row) for row in rows],
-            "Test": [_padded(row.accuracy("test")) for row in rows],
+            "Test": [padded(row.accuracy("test")) for row in rows],
             "Preset": [as_text(row.config.get("preset"), 40) for row in rows],
             "Network": [row.network for row in rows],
             "Unfrozen": [row.unfrozen for row in rows],
@@ -257,11 +258,6 @@ def frame(rows: list[Row]) -> pd.DataFrame:
             "Data": [row.dataset for row in rows],
         }
     )
-
-
-def _padded(accuracy: str) -> str:
-    # The table sorts this column as text: leading spaces put 9.8 % below 84.4 %, and that below 100.0 %.
-    return "" if accuracy == MISSING else " " * (3 - len(accuracy.split(".")[0])) + accuracy
 
 
 def _validation(row: Row) -> str:

@@ -147,8 +147,8 @@ def _compare_start(rows: list[Row], split: str) -> Finding | None:
     """Compare frozen features with the network from scratch, both trained on all labels."""
     metric = f"{split}_end2end"
     finished = [row for row in rows if row.labels in ("all", MISSING) and row.metric(metric) is not None]
-    scratch = _best([row for row in finished if row.from_scratch], metric, MAX_BARS // 2)
-    frozen = _best([row for row in finished if not row.from_scratch and not row.fine_tunes], metric, MAX_BARS // 2)
+    scratch = _best([row for row in finished if row.from_scratch], n=MAX_BARS // 2)
+    frozen = _best([row for row in finished if not row.from_scratch and not row.fine_tunes], n=MAX_BARS // 2)
     if not scratch or not frozen:
         return None
     gain = 100 * (frozen[0].mean(metric) - scratch[0].mean(metric))
@@ -185,9 +185,9 @@ def _drawn_of(rows: list[Row]) -> str:
     return f" The chart shows the best {MAX_BARS} of {n} configurations." if n > MAX_BARS else ""
 
 
-def _best(rows: list[Row], metric: str = "val_end2end", n: int = MAX_BARS) -> list[RunGroup]:
-    """Return the ``n`` best configurations by this metric, named by the options in which they differ."""
-    groups = sorted(group_by_configuration(rows), key=lambda group: -(group.mean(metric) or 0))
+def _best(rows: list[Row], n: int = MAX_BARS) -> list[RunGroup]:
+    """Return the ``n`` best configurations on validation, named by the options in which they differ."""
+    groups = sorted(group_by_configuration(rows), key=lambda group: -(group.mean("val_end2end") or 0))
     return group_by_configuration([row for group in groups[:n] for row in group.rows])
 
 

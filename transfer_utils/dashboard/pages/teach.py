@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from transfer_utils.collection import FOLDER, MAX_CLASS_NAME, Collection, collections, create_collection
 from transfer_utils.dashboard import jobs, state, teach_pictures, teach_results
 from transfer_utils.dashboard.store import View
 from transfer_utils.errors import UserError
 from transfer_utils.results.progress import describe_progress, progress, silence
 from transfer_utils.results.table import Row
-from transfer_utils.teach_messages import Step, read_model
+from transfer_utils.teach.collection import FOLDER, MAX_CLASS_NAME, Collection, collections, create_collection
+from transfer_utils.teach.messages import Step, read_model
 from transfer_utils.utils.disk import explain
 from transfer_utils.utils.text import as_text
 

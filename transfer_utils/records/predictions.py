@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer_utils.salvage import reading_arrays
+from transfer_utils.records.salvage import reading_arrays
 from transfer_utils.utils.files import replacing
 
 PREDICTIONS_NAME = "predictions.npz"

@@ -3,8 +3,14 @@ import os
 import pytest
 
 from tests.pictures import new_collection, picture
-from transfer_utils.collection import MAX_ARCHIVE_BYTES, check_upload, checked_name, collections, create_collection
 from transfer_utils.errors import UserError
+from transfer_utils.teach.collection import (
+    MAX_ARCHIVE_BYTES,
+    check_upload,
+    checked_name,
+    collections,
+    create_collection,
+)
 
 
 @pytest.mark.fault(24, 39)
@@ -116,7 +122,7 @@ def test_a_class_that_is_removed_meanwhile_has_no_pictures(tmp_path, monkeypatch
         scanned.append(folder)
         return real(folder)
 
-    monkeypatch.setattr("transfer_utils.collection.os.scandir", scandir)
+    monkeypatch.setattr("transfer_utils.teach.collection.os.scandir", scandir)
     assert collection.classes()["cup"] == []
 
 

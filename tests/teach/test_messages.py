@@ -1,6 +1,6 @@
 import pytest
 
-from transfer_utils.teach_messages import Step, read_model, write_model
+from transfer_utils.teach.messages import Step, read_model, write_model
 
 
 @pytest.mark.fault(33)

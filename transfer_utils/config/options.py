@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from transfer_utils.config.option_errors import explain_option, shown, unknown
+from transfer_utils.config.presets import BASELINE_OPTIONS, PRESETS
 from transfer_utils.errors import UserError, nearest
-from transfer_utils.option_errors import explain_option, shown, unknown
-from transfer_utils.presets import BASELINE_OPTIONS, PRESETS
 
 Backbone = Literal["MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "InceptionV3", "VGG16"]
 Optimizer = Literal["AdamW", "Adam", "SGD"]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transfer_utils import thumbnails
-from transfer_utils.records import UnreadableRecord
-from transfer_utils.thumbnails import THUMBNAILS_NAME, load_thumbnails, save_thumbnails
+from transfer_utils.records import thumbnails
+from transfer_utils.records.salvage import UnreadableRecord
+from transfer_utils.records.thumbnails import THUMBNAILS_NAME, load_thumbnails, save_thumbnails
 
 
 def images(n: int, side: int = 32) -> np.ndarray:

@@ -8,31 +8,25 @@ them in ``notes``.
 from __future__ import annotations
 
 import base64
-import errno
 import math
 import os
 import stat
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, field_validator
 
-from transfer_utils.errors import UserError
-from transfer_utils.salvage import UnreadableRecord, by_stage, salvage, unreadable
+from transfer_utils.records.salvage import UnreadableRecord, by_stage, salvage, unreadable
 from transfer_utils.utils.files import write_json
-from transfer_utils.utils.text import finite_number
+from transfer_utils.utils.text import finite_number, without_surrogates
 
 RECORD_NAME = "run.json"
 PRECISIONS = ("float32", "float16", "int8")  # of the LiteRT files of a run, by their names in its ``files``
 SCHEMA = 1
 MAX_RECORD_BYTES = 8 << 20  # a record of a long run takes tens of kilobytes
-MAX_FOLDER_DEPTH = 3  # runs/<study>/<run>/run.json
 LEFT_OUT = "Left out of the record: "  # the notes on damaged parts start with it
-CIRCLE = "a link that leads in a circle"
 
 Status = Literal["running", "completed", "failed", "diverged", "interrupted"]
 STATUSES: tuple[Status, ...] = Status.__args__
@@ -149,32 +143,6 @@ class RunRecord(BaseModel):
         write_json(path, finite(self.model_dump()))
 
 
-@dataclass
-class Run:
-    """A run record and the file it was read from."""
-
-    record: RunRecord
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The name of the run's folder, or of the file if it is not called ``run.json``."""
-        return _unicode(self.path.parent.name if self.path.name == RECORD_NAME else self.path.stem)
-
-    @property
-    def folder(self) -> Path:
-        """The folder that contains the record."""
-        return self.path.parent
-
-
-@dataclass
-class Listing:
-    """The runs of a folder, sorted by path, and the reason for each file that could not be read."""
-
-    runs: list[Run] = field(default_factory=list)
-    unreadable: dict[Path, str] = field(default_factory=dict)
-
-
 def save_results_as_json(results: RunRecord | dict[str, Any], path: str | os.PathLike) -> Path:
     """Write results to ``path`` as a run record, atomically; numbers that are not finite become null.
 
@@ -204,69 +172,19 @@ def read_record(path: str | os.PathLike) -> RunRecord:
     return record
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a path that is not a folder of run records.
-
-    Raises:
-        UserError: it is a file, or does not exist.
-    """
-    if not folder.is_dir():
-        problem = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"runs must be a folder of run records, got {str(folder)!r}, which {problem}.")
-
-
-def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | None = None) -> Listing:
-    """Read every record under ``folder``: ``run.json`` up to three folders down, and ``*.json`` logs at the top level.
-
-    Links that lead out of ``folder`` and files that are not regular (pipes, devices) are listed as unreadable and never
-    opened. A file that vanishes during reading is skipped, and so is a log with the ``run_id`` of a ``run.json``.
-
-    Args:
-        read: reads one record; by default ``read_stable``. It may raise ``UnreadableRecord`` or ``OSError``.
-    """
-    root, listing, read = Path(folder), Listing(), read or read_stable
-    for path in _record_paths(root, listing.unreadable):
-        try:
-            if path.is_symlink():
-                _check_link(path, root)
-            listing.runs.append(Run(read(path), path))
-        except FileNotFoundError:
-            continue
-        except UnreadableRecord as error:
-            listing.unreadable[path] = str(error)
-        except OSError as error:
-            listing.unreadable[path] = error.strerror or type(error).__name__  # its text would name the whole path
-    run_ids = {run.record.run_id for run in listing.runs if run.path.name == RECORD_NAME} - {""}
-    listing.runs = [run for run in listing.runs if run.path.name == RECORD_NAME or run.record.run_id not in run_ids]
-    return listing
-
-
-def read_stable(path: Path) -> RunRecord:
-    """Read a record that another process may be rewriting in place: retry twice before reporting it as unreadable."""
-    for _ in range(2):
-        before = path.stat()
-        try:
-            return read_record(path)
-        except UnreadableRecord:
-            if time.time() - before.st_mtime >= 1 and path.stat().st_mtime_ns == before.st_mtime_ns:
-                raise
-            time.sleep(0.05)
-    return read_record(path)
-
-
 def finite(value: Any) -> Any:
     """Convert ``value`` to strict JSON types: lists and dictionaries, None for NaN and infinities, Unicode text.
 
     Python represents the undecodable bytes of a file name as lone surrogates; each becomes ``?``.
     """
     if isinstance(value, dict):
-        return {_unicode(str(key)): finite(item) for key, item in value.items()}
+        return {without_surrogates(str(key)): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
         return [finite(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str):
-        return _unicode(value)
+        return without_surrogates(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -297,33 +215,6 @@ def timestamp() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _record_paths(root: Path, unreadable: dict[Path, str]) -> list[Path]:
-    """List the candidate files below ``root``, without following links, and note folders that cannot be listed."""
-    paths, errors = [], []
-    for name, subfolders, files in os.walk(root, onerror=errors.append):
-        folder = Path(name)
-        depth = len(folder.relative_to(root).parts)
-        subfolders[:] = [sub for sub in subfolders if not sub.startswith(".") and depth < MAX_FOLDER_DEPTH]
-        paths += [folder / file for file in files if file == RECORD_NAME or (depth == 0 and file.endswith(".json"))]
-    errors = [error for error in errors if not isinstance(error, FileNotFoundError)]
-    unreadable |= {Path(error.filename): error.strerror or type(error).__name__ for error in errors}
-    return sorted(paths)
-
-
-def _check_link(path: Path, root: Path) -> None:
-    """Raise UnreadableRecord for a link that leads out of ``root`` or in a circle; OSError if it leads nowhere."""
-    try:
-        target = path.resolve(strict=True)
-    except RuntimeError:  # a circle, before Python 3.13
-        raise UnreadableRecord(CIRCLE) from None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UnreadableRecord(CIRCLE) from None
-        raise
-    if not target.is_relative_to(root.resolve()):
-        raise UnreadableRecord("a link that leads out of the runs folder")
-
-
 def _read_bounded(path: Path) -> bytes:
     if path.is_dir():
         raise UnreadableRecord("not a regular file")
@@ -335,7 +226,3 @@ def _read_bounded(path: Path) -> bytes:
         if status.st_size > MAX_RECORD_BYTES:
             raise UnreadableRecord(f"{status.st_size} bytes; a record may have at most {MAX_RECORD_BYTES}")
         return file.read(status.st_size)
-
-
-def _unicode(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")

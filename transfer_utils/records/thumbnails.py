@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from transfer_utils.salvage import reading_arrays
+from transfer_utils.records.salvage import reading_arrays
 from transfer_utils.utils.files import replacing
 from transfer_utils.utils.machine import available_cores
 

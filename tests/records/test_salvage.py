@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from transfer_utils.records import RunRecord
-from transfer_utils.salvage import salvage
+from transfer_utils.records.record import RunRecord
+from transfer_utils.records.salvage import salvage
 
 NAN, INFINITY = float("nan"), float("inf")
 INTACT = {

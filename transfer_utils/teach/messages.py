@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from transfer_utils.collection import MAX_FILES
+from transfer_utils.teach.collection import MAX_FILES
 from transfer_utils.utils.files import write_json
 
 REQUEST_NAME, RECEIPT_NAME = "request.json", "receipt.json"  # in the folder of an upload

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer_utils import predictions, thumbnails
-from transfer_utils.predictions import PREDICTIONS_NAME, Predictions, load_predictions, save_predictions
-from transfer_utils.records import UnreadableRecord
-from transfer_utils.thumbnails import THUMBNAILS_NAME, load_thumbnails, save_thumbnails
+from transfer_utils.records import predictions, thumbnails
+from transfer_utils.records.predictions import PREDICTIONS_NAME, Predictions, load_predictions, save_predictions
+from transfer_utils.records.salvage import UnreadableRecord
+from transfer_utils.records.thumbnails import THUMBNAILS_NAME, load_thumbnails, save_thumbnails
 
 
 def sample(n: int = 50, classes: int = 3, names: bool = True) -> Predictions:

@@ -7,11 +7,11 @@ from pydantic import ValidationError
 
 from tests.conftest import ROOT
 from tools.tables import options_table, presets_table
-from transfer_utils.config import PATH_OPTIONS, RunConfig, identity, preset, recorded_config
+from transfer_utils.config.options import PATH_OPTIONS, RunConfig, identity, preset, recorded_config
+from transfer_utils.config.presets import PRESETS
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.run import run_experiment
-from transfer_utils.presets import PRESETS
-from transfer_utils.records import read_record
+from transfer_utils.records.record import read_record
 
 NAMES = sorted(RunConfig.model_fields)
 VALUES = st.recursive(
