@@ -193,7 +193,7 @@ class RunConfig(BaseModel):
     )
 
     output_dir: str = _option("runs", "paths", "folder that receives the run's own folder")
-    json_output_path: str = _option("", "paths", "also write the run record to this file; empty writes no such log")
+    json_output_path: str = _option("", "paths", "also write the run record to this file; empty writes no such file")
     model_path: str = _option(
         "", "paths", "copy of the model (.keras or .h5); empty: <dataset>.h5 in this folder; 'none': no copy"
     )

@@ -62,8 +62,8 @@ def headline(results: Results) -> list[str]:
         )
     shown = f"**{points(gained)}**" if gained.low > 0 else f"**no gain in accuracy is shown**: {points(gained)}"
     sentences.append(
-        f"With all labels, {shown} over the best opponent on record, the {name}, which is trained from scratch, each "
-        f"at the best of the settings tried ({seeds(gained.n)}{clock})."
+        f"With all labels, {shown} over the best opponent on record, the {name}, which is trained from "
+        f"scratch. Each side has the best of the settings tried ({seeds(gained.n)}{clock})."
     )
     for level, compared in list(by_labels(results).items())[-1:]:
         few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]
