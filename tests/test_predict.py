@@ -12,7 +12,7 @@ from PIL import Image
 from transfer_utils.data.images import decode_image
 from transfer_utils.errors import UserError
 from transfer_utils.models.saving import name_classes, names_and_threshold, save_model
-from transfer_utils.predict import predict_images
+from transfer_utils.predict import predict_images, top_classes
 from transfer_utils.records.record import RunRecord
 
 
@@ -80,6 +80,10 @@ def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered_
             with pytest.raises(UserError, match=r"The class names beside .*model\.keras cannot be read"):
                 names_and_threshold(path, 2)
         notes.unlink(missing_ok=True)
+
+
+def test_of_equal_probabilities_the_first_class_is_named_as_in_the_evaluation():
+    assert [name for name, _ in top_classes(np.array([0.2, 0.4, 0.4]), ["a", "b", "c"], 2)] == ["b", "c"]
 
 
 def test_an_answer_below_the_threshold_beside_the_model_is_not_sure(model, tmp_path):

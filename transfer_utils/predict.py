@@ -95,5 +95,5 @@ def check_side(path: Path, side: int, limit: int = MAX_SIDE) -> None:
 
 def top_classes(probabilities: np.ndarray, names: list[str], top: int) -> Classes:
     """Return the ``top`` most likely classes for ``probabilities`` of shape (classes,), most likely first."""
-    best = np.argsort(probabilities)[::-1][:top]
+    best = np.argsort(-probabilities, kind="stable")[:top]  # of equal ones the first, as argmax takes it
     return [(names[i], float(probabilities[i])) for i in best]

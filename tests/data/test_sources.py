@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +37,12 @@ def test_a_folder_of_cifar10_is_described_by_its_format_and_has_ten_classes(tmp_
     other = picture_folder(tmp_path / "others", 2)
     with pytest.raises(UserError, match="ten classes of CIFAR-10, got cat, dog"):
         load_source(folder_config(other).model_copy(update={"dataset": "cifar10"}))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows any bytes in file names")
+def test_the_description_of_a_folder_can_be_printed(tmp_path):
+    root = picture_folder(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")), 2)
+    load_source(folder_config(root)).description.encode("utf-8")
 
 
 @pytest.mark.fault(20)

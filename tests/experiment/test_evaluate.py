@@ -10,7 +10,7 @@ from transfer_utils import evaluation
 from transfer_utils.data.augment import tta_views
 from transfer_utils.data.dataset import Dataset
 from transfer_utils.experiment import evaluate
-from transfer_utils.experiment.evaluate import evaluate_model, predict_probabilities
+from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model, predict_probabilities
 from transfer_utils.features import CHUNK
 from transfer_utils.records.record import RunRecord
 
@@ -71,3 +71,24 @@ def test_every_metric_is_of_its_split_and_the_call_that_prepares_the_engine_is_n
     assert (record.confusion_matrix, record.per_class) == (found["confusion_matrix"], found["per_class"])
     assert record.calibration == evaluation.calibration(plain, split.labels)
     assert record.inference["images"] == 25 + 2 * (27 + 36), "with the mirrored view"
+
+
+def test_the_record_leaves_out_the_matrix_of_too_many_classes(monkeypatch, tmp_path):
+    monkeypatch.setattr(evaluate, "load_model", lambda path: None)
+    monkeypatch.setattr(evaluate, "Engine", lambda model, kind: colours)
+    monkeypatch.setattr(evaluate, "MAX_MATRIX", 2)
+    session = SimpleNamespace(config=tiny.config(), record=RunRecord(), folder=tmp_path, progress=None)
+    splits = [tiny.split(n, n, side=8) for n in (40, 27, 36)]
+    evaluate_model(Dataset("shapes", "shapes", ["red", "green", "blue"], *splits, fingerprint=""), session)
+    assert session.record.confusion_matrix == [] and len(session.record.per_class) == 3
+
+
+def test_an_export_that_rounds_every_probability_to_0_counts_as_undecided(monkeypatch, tmp_path):
+    monkeypatch.setattr(evaluate, "LiteRT", lambda content: lambda images: np.zeros((len(images), 3), "float32"))
+    (tmp_path / "model-int8.tflite").write_bytes(b"")
+    record = RunRecord(files={"int8": "model-int8.tflite"})
+    lines = []
+    session = SimpleNamespace(config=tiny.config(), record=record, folder=tmp_path, progress=None, log=lines.append)
+    splits = [tiny.split(n, n, side=8) for n in (40, 27, 36)]
+    evaluate_exports(("int8",), Dataset("shapes", "shapes", ["red", "green", "blue"], *splits, fingerprint=""), session)
+    assert record.metrics["test_int8"] == np.mean(splits[2].labels == 0)

@@ -124,7 +124,19 @@ def test_a_linear_head_starts_from_the_solved_regression_unless_a_checkpoint_is_
     (checkpoint,) = Path("runs/0001-shapes-transfer").glob("checkpoint*")
     checkpoint.write_bytes(b"")
     record = run_experiment(config, log=quiet).record
-    assert len(solved) == 2 and "val_convex" in record.metrics
+    assert len(solved) == 2 and {"val_convex", "val_convex_loss"} <= record.metrics.keys()
+
+
+@pytest.mark.slow
+def test_a_stage_1_that_is_no_better_than_the_solved_head_says_that_this_is_kept(monkeypatch):
+    tiny.use_backbone(monkeypatch)
+    lines = []
+    record = run_experiment(
+        tiny.config(n_unfreeze=0, epochs_stage1=1, learning_rate_stage1=1.0, optimizer_stage1="SGD"), log=lines.append
+    ).record
+    kept = "No epoch of stage 1 had a lower validation loss than the solved head, which is kept."
+    assert (kept in lines) == (record.metrics["val_convex_loss"] <= record.curves["stage1"]["val_loss"][0])
+    assert kept in lines, "such a rate makes the head worse"
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ from transfer_utils.models.weights import sha256_of_weights
 from transfer_utils.not_sure import sentence
 from transfer_utils.records.folder import load_runs
 from transfer_utils.records.predictions import load_predictions
-from transfer_utils.records.record import RECORD_NAME, RunRecord, read_record, unpack_bits
+from transfer_utils.records.record import RECORD_NAME, RunRecord, finite, read_record, unpack_bits
 from transfer_utils.records.thumbnails import load_thumbnails
 from transfer_utils.training import stages
 from transfer_utils.utils import array_cache, disk
@@ -291,6 +291,7 @@ def computing(monkeypatch):
 def failing(error):
     def compute(session):
         session.record.metrics = {"val_end2end": 0.5}
+        (session.folder / "checkpoint-stage1.npz").touch()
         raise error
 
     return compute
@@ -316,6 +317,8 @@ def test_every_error_is_recorded_and_raised_and_the_lock_is_released(computing, 
     assert raised.value is error
     record = read_record("runs/0001-shapes-transfer/run.json")
     assert (record.status, record.error, record.metrics) == (status, text, {"val_end2end": 0.5})
+    left = Path("runs/0001-shapes-transfer/checkpoint-stage1.npz").exists()
+    assert left == (status != "diverged"), "what diverged is never resumed"
     with lock("runs/0001-shapes-transfer/run.json", timeout=0):
         pass
     computing(lambda session: None)
@@ -334,6 +337,13 @@ def test_a_completed_run_stays_completed_when_its_checkpoints_cannot_be_removed(
         with pytest.raises(KeyboardInterrupt):
             run_experiment(config(), log=quiet)
     assert read_record("runs/0001-shapes-transfer/run.json").status == "completed"
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_the_same_in_the_record():
+    options = config(dataset="folder", data_dir=os.fsdecode(b"caf\xe9"))
+    record = RunRecord(fingerprint="f", config=finite(options.model_dump()))
+    assert sessions.same_configuration(record, options)
+    assert not sessions.same_configuration(record, config(dataset="folder", data_dir="tea"))
 
 
 @pytest.mark.slow

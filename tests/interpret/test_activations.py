@@ -16,7 +16,7 @@ from transfer_utils.interpret.activations import (
     probe_by_depth,
     settle_batch_norm,
 )
-from transfer_utils.models.networks import build_baseline_cnn, build_feature_extractor
+from transfer_utils.models.networks import build_baseline_cnn, build_compact_cnn, build_feature_extractor
 from transfer_utils.training.linear_head import solve_head
 
 
@@ -64,6 +64,12 @@ def test_grad_cam_marks_the_evidence_and_is_zero_without_any():
     heat = grad_cam(model, red_corner, 0)
     np.testing.assert_array_equal(heat > 0, red_corner[..., 0] > 0)
     assert not grad_cam(model, red_corner, 1).any()  # red is evidence against it
+
+
+def test_grad_cam_follows_the_branches_of_the_compact_cnn():
+    keras.utils.set_random_seed(0)
+    heat = grad_cam(build_compact_cnn(3, 16), rng().integers(0, 256, (16, 16, 3)))
+    assert heat.shape == (16, 16) and heat.max() == 1
 
 
 def test_grad_cam_explains_the_predicted_class_by_default(network, image):

@@ -99,6 +99,12 @@ def test_a_truncated_file_is_refused_by_name(tmp_path, name, share):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_whole_model_is_not_called_damaged(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"must be a \.npz or \.h5 file .* not a whole model: got .*model\.keras"):
+        load_weights_file(tiny.backbone(), tmp_path / "model.keras")
+
+
 @pytest.mark.fault(10)
 def test_a_file_of_another_network_without_a_layer_or_with_nan_is_refused(tmp_path, recwarn):
     another_network().save_weights(tmp_path / "other.weights.h5")

@@ -101,9 +101,10 @@ def test_a_log_that_copies_the_record_of_a_run_is_listed_once(small_record, tmp_
     small_record.save(tmp_path / "0001" / "run.json")
     small_record.save(tmp_path / "log.json")
     RunRecord(run_id="other").save(tmp_path / "other.json")
+    RunRecord(run_id=small_record.run_id, created="of another folder").save(tmp_path / "same.json")
     RunRecord().save(tmp_path / "0002" / "run.json")
     RunRecord().save(tmp_path / "nameless.json")
-    assert [run.name for run in load_runs(tmp_path).runs] == ["0001", "0002", "nameless", "other"]
+    assert [run.name for run in load_runs(tmp_path).runs] == ["0001", "0002", "nameless", "other", "same"]
 
 
 @pytest.mark.fault(24)

@@ -149,7 +149,12 @@ def test_a_collapse_is_one_answer_for_everything(loss, accuracy, expected):
 
 
 def test_a_stage_that_never_gets_ahead_is_behind_for_all_its_epochs():
-    assert dip(fine_tuned([1.1, 1.0, 1.2], [0.4, 0.5, 0.6])) == 3
+    curve = fine_tuned([1.1, 1.0, 1.2], [0.4, 0.5, 0.6])
+    assert dip(curve) == 3
+    curve.curves["stage1"] = {}
+    assert dip(curve) == 0, "an older record does not tell its start"
+    curve.metrics["val_convex_loss"] = 1.05
+    assert dip(curve) == 1
 
 
 @pytest.mark.parametrize(
@@ -163,3 +168,6 @@ def test_every_patience_is_replayed_on_one_curve(patience, epochs, best_epoch, a
     curve.metrics["val_convex"] = 0.65
     if not best_epoch:
         assert replay_patience(curve, patience).val_accuracy == 0.65, "the solved head is where stage 2 starts"
+        for loss, accuracy in ((0.91, 0.6), (0.89, 0.65)):
+            curve.metrics["val_convex_loss"] = loss
+            assert replay_patience(curve, patience).val_accuracy == accuracy, "the one of lower loss"

@@ -32,6 +32,8 @@ from transfer_utils.teach.collection import (
         ("a\0b", "must not begin with"),
         ("a\nb", "must not begin with"),
         ("\u202ecup", "must not begin with"),
+        ("nul", "Windows keeps this name"),
+        ("Com1.txt", "Windows keeps this name"),
     ],
 )
 def test_a_name_that_cannot_be_that_of_a_folder_is_refused(tmp_path, name, problem):

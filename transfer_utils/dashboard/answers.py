@@ -91,6 +91,8 @@ def explained_prediction(row: Row, path: Path, content: bytes) -> ExplainedPredi
     Raises:
         UserError: the model cannot be loaded or does not classify images, or the image cannot be read.
     """
+    import keras
+
     from transfer_utils.data.images import decode_image, resize_images
     from transfer_utils.interpret.activations import grad_cam
     from transfer_utils.models.saving import names_and_threshold
@@ -101,7 +103,7 @@ def explained_prediction(row: Row, path: Path, content: bytes) -> ExplainedPredi
     model = _load(str(path), status.st_mtime_ns, status.st_size)
     stored = image_side(path, model, MAX_INPUT_SIDE)
     pixels = decode_image(content, stored)
-    probabilities = np.asarray(model(pixels[None]))[0]
+    probabilities = keras.ops.convert_to_numpy(model(pixels[None]))[0]
     names, threshold = names_and_threshold(path, len(probabilities))
     resized = stored if row.from_scratch else int(finite_number(row.config.get("image_size")) or stored)
     resized = resized if 0 < resized <= MAX_INPUT_SIDE else stored  # the value of a record may be wrong

@@ -18,7 +18,7 @@ from transfer_utils.data.images import resize_images
 from transfer_utils.errors import UserError
 from transfer_utils.utils import files
 from transfer_utils.utils.progress import Progress
-from transfer_utils.utils.text import counted
+from transfer_utils.utils.text import counted, printable
 
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 CIFAR10_TRAIN = 50_000  # the first 50,000 of the 60,000 images are the training images
@@ -80,7 +80,7 @@ def _from_folder(config: RunConfig, progress: Progress | None) -> Source:
 
 def _describe(config: RunConfig, listing: FolderListing) -> str:
     if config.dataset == "folder":
-        return f"{config.dataset_name}, image folder"
+        return f"{printable(config.dataset_name)}, image folder"
     # JPEG compression lowers the accuracy a little, so captions must name it.
     jpeg = any(path.lower().endswith((".jpg", ".jpeg")) for listed in listing.splits.values() for path, _ in listed)
     return "CIFAR-10, JPEG copy" if jpeg else "CIFAR-10, image folder"

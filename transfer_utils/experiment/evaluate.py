@@ -21,6 +21,8 @@ from transfer_utils.records.predictions import PREDICTIONS_NAME, SPLITS, Predict
 from transfer_utils.records.record import pack_bits
 from transfer_utils.utils.progress import Progress
 
+MAX_MATRIX = 500  # classes; that of more would make the record too large, and can be had from the predictions beside it
+
 
 class TimedEngine:
     """Calls an engine and adds up the images and the seconds that the calls took."""
@@ -55,7 +57,9 @@ def evaluate_model(dataset: Dataset, session: RunSession) -> Predictions:
         record.metrics |= _with_interval(key, result, f"{key}_end2end")
         record.metrics |= {f"{key}_loss": result["loss"], f"{key}_ece": result["ece"]}
         if key == "test":
-            record.confusion_matrix, record.per_class = result["confusion_matrix"], result["per_class"]
+            record.per_class = result["per_class"]
+            if len(dataset.class_names) <= MAX_MATRIX:
+                record.confusion_matrix = result["confusion_matrix"]
     record.calibration = evaluation.calibration(probabilities["test"], dataset.test.labels)
     held_out = {key: probabilities[key] for key in SPLITS}
     record.not_sure = describe_not_sure(held_out, dataset.test.labels, config.not_sure_rate)
@@ -87,7 +91,9 @@ def evaluate_exports(precisions: tuple[str, ...], dataset: Dataset, session: Run
             if key == "val":  # on what the file gives, as ``predict`` reads it
                 threshold = not_sure_threshold(probabilities.max(axis=1), session.config.not_sure_rate)
             # In int8 they are multiples of 1/256, so that a row may sum to a little less than 1.
-            probabilities /= probabilities.sum(axis=1, keepdims=True)
+            # With hundreds of classes all of a row may be 0: the file then says nothing.
+            sums = probabilities.sum(axis=1, keepdims=True)
+            probabilities = np.where(sums > 0, probabilities / np.maximum(sums, 1 / 256), 1 / probabilities.shape[1])
             result = evaluation.evaluate(probabilities, split.labels, dataset.class_names)
             record.metrics |= _with_interval(f"{key}_{precision}", result)
         record.not_sure = {**record.not_sure, f"threshold_{precision}": threshold}

@@ -74,6 +74,7 @@ def _compute(session: RunSession) -> Run:
         session.close("completed")
     except Diverged as error:
         session.close("diverged", str(error))
+        session.drop_checkpoints()  # it would diverge again
         raise
     except (KeyboardInterrupt, SystemExit):
         session.close("interrupted")

@@ -165,7 +165,10 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
             run_stage1_training(head, *data, config, on_begin=start, **_hooks("stage1", session))
         elif start:
             start()
-    _log_stage("Stage 1", record.curves.get("stage1", {}), session)
+    _log_stage("Stage 1", stage1 := record.curves.get("stage1", {}), session)
+    solved = record.metrics.get("val_convex_loss")
+    if solved is not None and stage1 and config.selection == "validation" and solved <= min(stage1["val_loss"]):
+        session.log("No epoch of stage 1 had a lower validation loss than the solved head, which is kept.")
 
 
 def _features(
@@ -191,7 +194,7 @@ def _start_from_solution(head: keras.Model, train: Batch, validation: Batch, ses
     config = session.config
     solution = solve_head(train, validation, config.label_smoothing, config.selection == "validation")
     start_head(head, solution)
-    session.record.metrics["val_convex"] = solution.val_accuracy
+    session.record.metrics |= {"val_convex": solution.val_accuracy, "val_convex_loss": solution.val_loss}
     session.log(
         "Softmax regression on the frozen features: validation accuracy "
         f"{100 * solution.val_accuracy:.1f} % (L2 {solution.l2:.2g}, {len(train[1]):,} images)."

@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "architecture": ["cost_by_block", "multiply_adds", "receptive_field"],
         "corruptions": ["SEVERITIES", "corrupt"],
-        "label_efficiency": ["draw_labels", "measure_label_efficiency"],
+        "label_efficiency": ["measure_label_efficiency"],
         "suspects": ["doubtful_labels", "unlike_all_others"],
         "similarity": ["cka_matrix", "linear_cka", "neighbour_agreement"],
     },

@@ -59,7 +59,7 @@ def grad_cam(model: keras.Model, image: np.ndarray, class_index: int | None = No
         raise UserError(f"model must end in a Dense layer, got {type(last).__name__}.")
     if class_index is not None and not 0 <= class_index < last.units:
         raise UserError(f"class_index must be from 0 to {last.units - 1}, got {class_index}.")
-    maps, gradient = _maps_and_gradient(steps, last, pixels, class_index)
+    maps, gradient = _maps_and_gradient(model, steps, last, pixels, class_index)
     weights = keras.ops.mean(gradient, axis=(1, 2), keepdims=True)
     heat = keras.ops.relu(keras.ops.sum(weights * maps, axis=-1, keepdims=True))
     heat = keras.ops.convert_to_numpy(keras.ops.image.resize(heat, pixels.shape[1:3]))[0, :, :, 0]
@@ -173,20 +173,25 @@ def liveliest_channels(maps: np.ndarray, k: int = 8) -> np.ndarray:
 
 
 def _maps_and_gradient(
-    steps: list[keras.layers.Layer], last: keras.layers.Dense, pixels: np.ndarray, class_index: int | None
+    model: keras.Model,
+    steps: list[keras.layers.Layer],
+    last: keras.layers.Dense,
+    pixels: np.ndarray,
+    class_index: int | None,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Return the last maps (1, h, w, channels), and the gradient of the class logit with respect to them."""
     import tensorflow as tf
 
-    maps = None
+    at = max((place for place, step in enumerate(steps) if len(step.output.shape) == 4), default=None)
+    if at is None:
+        raise UserError("Grad-CAM needs a layer with maps (h, w, channels), such as a convolution; there is none.")
+    # Not the layer's own output: that of a nested backbone is not in the graph of the model.
+    maps = keras.Model(model.inputs, steps[at + 1].input)([pixels], training=False)
     with tf.GradientTape() as tape:
-        x = tf.convert_to_tensor(pixels)
-        tape.watch(x)  # without it, the tape would record nothing in a frozen backbone
-        for step in steps:
+        tape.watch(maps)
+        x = maps
+        for step in steps[at + 1 :]:
             x = step(x, training=False)
-            maps = x if len(x.shape) == 4 else maps
-        if maps is None:
-            raise UserError("Grad-CAM needs a layer with maps (h, w, channels), such as a convolution; there is none.")
         # The logit, not the probability: softmax would mix in the gradients of the other classes.
         logits = keras.ops.matmul(x, last.kernel) + last.bias
         score = logits[0, int(np.argmax(logits[0])) if class_index is None else class_index]

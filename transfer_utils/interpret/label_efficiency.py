@@ -125,4 +125,4 @@ def _predict(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
     # Without ``predict``: tracing a graph for each of many small networks would take longer than running them.
     starts = range(0, len(pixels), PREDICT_BATCH)
     batches = [pixels[i : i + PREDICT_BATCH] for i in starts]
-    return np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
+    return np.concatenate([keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches])

@@ -127,6 +127,8 @@ def load_weights_file(base: keras.Model, path: Path) -> None:
     if path.suffix == ".npz":
         load_weights_npz(base, path)
         return
+    if path.suffix != ".h5":
+        raise UserError(f"weights must be a .npz or .h5 file of a backbone's weights, not a whole model: got {path}.")
     check_h5(path)
     try:
         _load_h5(base, path)

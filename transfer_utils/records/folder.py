@@ -59,7 +59,7 @@ def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | Non
     """Read every record under ``folder``: ``run.json`` up to three folders down, and ``*.json`` logs at the top level.
 
     Links that lead out of ``folder`` and files that are not regular (pipes, devices) are listed as unreadable and never
-    opened. A file that vanishes during reading is skipped, and so is a log with the ``run_id`` of a ``run.json``.
+    opened. A file that vanishes during reading is skipped, and so is a log that copies a ``run.json``.
 
     Args:
         read: reads one record; by default ``read_stable``. It may raise ``UnreadableRecord`` or ``OSError``.
@@ -76,9 +76,14 @@ def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | Non
             listing.unreadable[path] = str(error)
         except OSError as error:
             listing.unreadable[path] = error.strerror or type(error).__name__  # its text would name the whole path
-    run_ids = {run.record.run_id for run in listing.runs if run.path.name == RECORD_NAME} - {""}
-    listing.runs = [run for run in listing.runs if run.path.name == RECORD_NAME or run.record.run_id not in run_ids]
+    own = {_id(run) for run in listing.runs if run.path.name == RECORD_NAME}
+    listing.runs = [run for run in listing.runs if run.path.name == RECORD_NAME or _id(run) not in own]
     return listing
+
+
+def _id(run: Run) -> tuple[str, str]:
+    # Numbers alone are the same in every folder of runs. A run without one is known by its path.
+    return (run.record.run_id, run.record.created) if run.record.run_id else ("", str(run.path))
 
 
 def read_stable(path: Path) -> RunRecord:

@@ -185,9 +185,10 @@ def overfitting(record: RunRecord) -> float:
 
 def accuracy_before_fine_tuning(record: RunRecord) -> float | None:
     """Return the validation accuracy of the weights that stage 2 starts from: the solved head or stage 1's best."""
-    if (solved := record.metrics.get("val_convex")) is not None:
+    losses, solved = _numbers(record, "stage1", "val_loss"), record.metrics.get("val_convex")
+    # Older records do not have the loss of the solved head: it counts as the start.
+    if solved is not None and not (losses and record.metrics.get("val_convex_loss", -math.inf) > min(losses)):
         return solved
-    losses = _numbers(record, "stage1", "val_loss")
     return record.curves["stage1"]["val_accuracy"][losses.index(min(losses))] if losses else None
 
 
@@ -261,7 +262,8 @@ def dip(record: RunRecord) -> int:
 
 
 def _loss_before(record: RunRecord) -> float:
-    return min(_numbers(record, "stage1", "val_loss"), default=math.inf)
+    solved = record.metrics.get("val_convex_loss")
+    return min([*_numbers(record, "stage1", "val_loss"), math.inf if solved is None else solved])
 
 
 def _numbers(record: RunRecord, stage: str, quantity: str) -> list[float]:

@@ -29,6 +29,7 @@ MAX_BYTES = 2_000_000_000  # of all pictures of a collection
 MAX_CLASS_NAME, MAX_FILE_NAME = 60, 200  # characters
 MAX_NAME_BYTES = 200  # of a class in UTF-8; file systems allow 255
 
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}  # Windows
 FORBIDDEN = re.compile(r'[/\\:*?"<>|]')  # in the names of folders, on any system
 DIGEST_CHARACTERS = 24
 PICTURE_NAME = re.compile(rf"[0-9a-f]{{{DIGEST_CHARACTERS}}}\.[a-z0-9]{{2,5}}")
@@ -195,6 +196,8 @@ def checked_name(name: str, what: str) -> str:
             f"The name of a {what} must not begin with . or _ nor contain control characters or any of "
             f'/ \\ : * ? " < > |, got {as_text(name)!r}.'
         )
+    if name.split(".")[0].rstrip().upper() in RESERVED:
+        raise UserError(f"A {what} cannot be called {name!r}: Windows keeps this name for a device.")
     return name
 
 
