@@ -279,7 +279,7 @@ def test_runs_with_few_labels_on_a_gpu_are_said_to_be(text):
         if record.config.get("min_steps"):
             record.machine["gpus"] = []
 
-    assert "every model was trained for 4,000 steps, the same network from random weights on a GPU." in text
+    assert "every model was trained for 4,000 steps, the same network from random weights partly on a GPU." in text
     assert "was trained for 4,000 steps. " in altered(without_gpu)
 
 
