@@ -186,8 +186,8 @@ def overfitting(record: RunRecord) -> float:
 def accuracy_before_fine_tuning(record: RunRecord) -> float | None:
     """Return the validation accuracy of the weights that stage 2 starts from: the solved head or stage 1's best."""
     losses, solved = _numbers(record, "stage1", "val_loss"), record.metrics.get("val_convex")
-    # Older records do not have the loss of the solved head: it counts as the start.
-    if solved is not None and not (losses and record.metrics.get("val_convex_loss", -math.inf) > min(losses)):
+    solved_loss = record.metrics.get("val_convex_loss")  # older records do not have it: the solved head is the start
+    if solved is not None and not (losses and solved_loss is not None and min(losses) < solved_loss):
         return solved
     return record.curves["stage1"]["val_accuracy"][losses.index(min(losses))] if losses else None
 

@@ -68,11 +68,11 @@ class Configuration:
     @property
     def steps(self) -> int:
         """The number of optimizer steps of the last stage that was trained."""
-        stage = list(self.first.curves)[-1:]
-        planned = {"stage2": self.config.epochs_stage2, "baseline": self.config.baseline_epochs}.get(*stage or "-", 0)
-        steps = math.ceil(self.first.dataset["images"]["train"] / self.config.batch_size)
-        # Few images are repeated within an epoch.
-        return self.epochs * max(steps, math.ceil(self.config.min_steps / planned) if planned else 0)
+        per_epoch = math.ceil(self.first.dataset["images"]["train"] / self.config.batch_size)
+        planned = {"stage2": self.config.epochs_stage2, "baseline": self.config.baseline_epochs}
+        if epochs := planned.get(next(reversed(self.first.curves), "")):
+            per_epoch = max(per_epoch, math.ceil(self.config.min_steps / epochs))  # few images are repeated
+        return self.epochs * per_epoch
 
     @property
     def clocked(self) -> list[Run]:

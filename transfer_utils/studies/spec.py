@@ -131,7 +131,7 @@ class Study(_Strict):
         """Return the study reduced to these groups and these seeds; an empty list means all.
 
         Raises:
-            UserError: a group does not exist, or no chosen group has one of the seeds.
+            UserError: a group does not exist, or a seed is in none of those chosen.
         """
         names = [group.name for group in self.groups]
         for name in groups:
