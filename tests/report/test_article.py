@@ -188,7 +188,7 @@ def test_the_gain_is_that_of_the_records_and_names_its_opponent():
     ("met", "change", "sentence"),
     [
         (headline, lambda record: set_accuracy(record, 0.5), "Whether it is more accurate"),
-        (headline, lambda record: record.timing_sec.update(total=4000.0), "it took less than half the time"),
+        (headline, lambda record: record.timing_sec.update(total=4000.0), "transfer learning took less than half the time"),
         (lambda record: record.config["n_unfreeze"] == 60, lambda record: set_accuracy(record, 0.6), "Each step"),
         (
             lambda record: record.config["learning_rate_stage2"] == 1e-2,
@@ -292,7 +292,7 @@ def test_a_side_that_ran_on_a_gpu_alone_has_no_time_and_leaves_its_place_in_the_
     side, clocked = sides(results)["random"], timed(results)["random"]
     assert side is not clocked and np.isnan(side.seconds) and clocked.seconds > 0
     assert side.accuracy().mean > clocked.accuracy().mean
-    assert "epochs, it gains" in article(results), "no time where there is none"
+    assert "epochs, transfer learning gains" in article(results), "no time where there is none"
 
 
 def test_every_side_is_said_to_have_had_its_number_of_settings(results):

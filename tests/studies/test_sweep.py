@@ -177,13 +177,14 @@ def test_the_command_passes_its_options_on(monkeypatch):
     calls = []
     monkeypatch.setattr(sweep, "run_sweep", lambda study, **options: calls.append((study, options)) or 0)
     write_offline_study({"n_unfreeze": 10}, {"n_unfreeze": 30}, seeds=[3, 4])
-    words = "--cache_dir c --output_dir there --groups 1, --seeds 4 --workers 3 --scheduler tcp://x:1 --notebook"
+    words = "--cache_dir c --output_dir there --groups 1, --seeds 4 --scheduler tcp://x:1 --notebook"
     assert cli.main(["sweep", "study.yaml", *words.split()]) == 0
     study, options = calls[0]
     [config] = (run.config for run in study.planned())
     assert (config.cache_dir, config.output_dir, config.n_unfreeze, config.seed) == ("c", "there", 30, 4)
-    passed = [options[name] for name in ("workers", "scheduler", "notebook", "on_update")]
-    assert passed == [3, "tcp://x:1", True, None]
+    passed = [options[name] for name in ("scheduler", "notebook", "on_update")]
+    assert passed == ["tcp://x:1", True, None]
+    assert cli.main(["sweep", "study.yaml", "--workers", "3"]) == 0 and calls[1][1]["workers"] == 3
 
 
 # Killed and interrupted sweeps.

@@ -76,6 +76,7 @@ class Dataset:
         train, validation, test: the splits; the test split is for the final evaluation only.
         fingerprint: SHA-256 of pixels, labels, class names and splits, 64 hex digits.
         n_skipped: number of files that could not be decoded.
+        skipped: messages about the first ten of them in each split.
         notes: sentences about skipped files, ignored folders, missing or small classes, and copies across splits.
     """
 
@@ -87,6 +88,7 @@ class Dataset:
     test: Split
     fingerprint: str
     n_skipped: int = 0
+    skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -124,6 +124,7 @@ def load_dataset(config: RunConfig, progress: Progress | None = None) -> Dataset
         test=test,
         fingerprint=_fingerprint(source, train, validation, test),
         n_skipped=sum(part.n_skipped for part in source.parts.values()),
+        skipped=[line for part in source.parts.values() for line in part.skipped],
         notes=notes,
     )
 
