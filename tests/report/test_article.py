@@ -188,7 +188,7 @@ def test_the_gain_is_that_of_the_records_and_names_its_opponent():
     ("met", "change", "sentence"),
     [
         (headline, lambda record: set_accuracy(record, 0.5), "Whether it is more accurate"),
-        (headline, lambda record: record.timing_sec.update(total=4000.0), "transfer learning took less than half the time"),
+        (headline, lambda record: record.timing_sec.update(total=4000.0), "took less than half the time"),
         (lambda record: record.config["n_unfreeze"] == 60, lambda record: set_accuracy(record, 0.6), "Each step"),
         (
             lambda record: record.config["learning_rate_stage2"] == 1e-2,
