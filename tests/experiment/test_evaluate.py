@@ -47,14 +47,19 @@ def test_averaged_predictions_are_the_mean_over_the_views(flip, shift):
     assert np.array_equal(again, averaged) and len(predicted) == len(views) - 1
 
 
+def shapes() -> Dataset:
+    splits = (tiny.split(n, n, side=8) for n in (40, 27, 36))
+    return Dataset("shapes", "shapes", ["red", "green", "blue"], *splits, fingerprint="")
+
+
 def test_every_metric_is_of_its_split_and_the_call_that_prepares_the_engine_is_not_counted(monkeypatch, tmp_path):
     monkeypatch.setattr(evaluate, "load_model", lambda path: None)
     monkeypatch.setattr(evaluate, "Engine", lambda model, kind: colours)
     monkeypatch.setattr(evaluation, "TRAIN_SAMPLE", 25)
-    splits = [tiny.split(n, n, side=8) for n in (40, 27, 36)]
-    config, names = tiny.config(tta=True), ["red", "green", "blue"]
+    config, dataset = tiny.config(tta=True), shapes()
+    names, splits = dataset.class_names, (dataset.train, dataset.validation, dataset.test)
     session = SimpleNamespace(config=config, record=RunRecord(), folder=tmp_path, progress=None)
-    evaluate_model(Dataset("shapes", "shapes", names, *splits, fingerprint=""), session)
+    evaluate_model(dataset, session)
     record, expected = session.record, {}
     for key, split in zip(("train", "val", "test"), (splits[0].part(np.arange(25)), *splits[1:]), strict=True):
         plain = colours(split.take())
@@ -78,8 +83,7 @@ def test_the_record_leaves_out_the_matrix_of_too_many_classes(monkeypatch, tmp_p
     monkeypatch.setattr(evaluate, "Engine", lambda model, kind: colours)
     monkeypatch.setattr(evaluate, "MAX_MATRIX", 2)
     session = SimpleNamespace(config=tiny.config(), record=RunRecord(), folder=tmp_path, progress=None)
-    splits = [tiny.split(n, n, side=8) for n in (40, 27, 36)]
-    evaluate_model(Dataset("shapes", "shapes", ["red", "green", "blue"], *splits, fingerprint=""), session)
+    evaluate_model(shapes(), session)
     assert session.record.confusion_matrix == [] and len(session.record.per_class) == 3
 
 
@@ -87,8 +91,8 @@ def test_an_export_that_rounds_every_probability_to_0_counts_as_undecided(monkey
     monkeypatch.setattr(evaluate, "LiteRT", lambda content: lambda images: np.zeros((len(images), 3), "float32"))
     (tmp_path / "model-int8.tflite").write_bytes(b"")
     record = RunRecord(files={"int8": "model-int8.tflite"})
-    lines = []
-    session = SimpleNamespace(config=tiny.config(), record=record, folder=tmp_path, progress=None, log=lines.append)
-    splits = [tiny.split(n, n, side=8) for n in (40, 27, 36)]
-    evaluate_exports(("int8",), Dataset("shapes", "shapes", ["red", "green", "blue"], *splits, fingerprint=""), session)
-    assert record.metrics["test_int8"] == np.mean(splits[2].labels == 0)
+    session = SimpleNamespace(
+        config=tiny.config(), record=record, folder=tmp_path, progress=None, log=lambda line: None
+    )
+    evaluate_exports(("int8",), shapes(), session)
+    assert record.metrics["test_int8"] == np.mean(shapes().test.labels == 0)

@@ -125,7 +125,7 @@ def sweep(
     from transfer_utils.studies.spec import load_study
     from transfer_utils.studies.sweep import plan, run_sweep
 
-    if scheduler and click.get_current_context().get_parameter_source("workers") != ParameterSource.DEFAULT:
+    if scheduler and _is_given("workers"):
         raise UserError("--scheduler has workers of its own: leave out --workers.")
     overrides = {name: value for name, value in overrides.items() if value is not None}
     selected = load_study(study, **overrides).chosen(_split(groups), [_seed(word) for word in _split(seeds)])
@@ -163,10 +163,9 @@ def course(
         end_with_starter()
     from transfer_utils.course import run
 
-    preset_source = click.get_current_context().get_parameter_source("preset")
-    if publish and (parameters or preset_source != ParameterSource.DEFAULT):
+    if publish and (parameters or _is_given("preset")):
         raise UserError("--publish runs the notebooks unchanged: leave out --preset and --parameter.")
-    if "preset" in dict(parameters) and preset_source != ParameterSource.DEFAULT:
+    if "preset" in dict(parameters) and _is_given("preset"):
         raise UserError("the preset is named twice: leave out -p preset.")
     with reporting(quiet) as (progress, log):
         execute = run.publish if publish else partial(run.run_course, preset, parameters=dict(parameters))
@@ -282,7 +281,7 @@ def dashboard(runs: str, port: int, export: str | None) -> None:
     The server listens on this machine only. Stop it with Ctrl-C.
     """
     if export is not None:
-        if click.get_current_context().get_parameter_source("port") != ParameterSource.DEFAULT:
+        if _is_given("port"):
             raise UserError("--export writes a page that needs no server: leave out --port.")
         from transfer_utils.dashboard.export import export_page
 
@@ -295,6 +294,11 @@ def dashboard(runs: str, port: int, export: str | None) -> None:
 
 for command in (predict, card, demo, collect, teach):
     cli.add_command(command)
+
+
+def _is_given(option: str) -> bool:
+    """Return whether the command line names an option, whose value may be that of its default."""
+    return click.get_current_context().get_parameter_source(option) != ParameterSource.DEFAULT
 
 
 def _split(text: str) -> list[str]:

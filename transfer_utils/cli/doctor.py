@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,9 +60,8 @@ def _downloads() -> Table:
     configs = [preset(name) for name in PRESETS]
     weights = {imagenet_path(config): config for config in configs if config.weights == "imagenet"}
     for path, config in weights.items():
-        table.add_row(f"{config.backbone} {config.alpha:g}", _cached(path, path.exists() and path.stat().st_size > 0))
-    archive = archive_path()
-    table.add_row("CIFAR-10", _cached(archive, archive.exists() and sha256_of(archive) == SHA256))
+        table.add_row(f"{config.backbone} {config.alpha:g}", _cached(path, lambda path: path.stat().st_size > 0))
+    table.add_row("CIFAR-10", _cached(archive_path(), lambda path: sha256_of(path) == SHA256))
     table.add_row("letters weights", "included in the package")
     return table
 
@@ -74,10 +74,10 @@ def _presets() -> Table:
     return table
 
 
-def _cached(path: Path, is_whole: bool) -> str:
-    if path.exists() and not is_whole:
-        return f"damaged: {path} will be downloaded again"
-    return f"cached in {path.parent}" if is_whole else f"not cached: {path.name} belongs in {path.parent}"
+def _cached(path: Path, is_whole: Callable[[Path], bool]) -> str:
+    if not path.exists():
+        return f"not cached: {path.name} belongs in {path.parent}"
+    return f"cached in {path.parent}" if is_whole(path) else f"damaged: {path} will be downloaded again"
 
 
 def _size(folder: Path) -> int:

@@ -118,9 +118,13 @@ class _Survey:
             files = counted(kinds.total(), "file that is", "files that are")
             advice = f" {HEIC_ADVICE}" if HEIC & set(kinds) else ""
             notes.append(f"Ignored {files} not in a readable image format: {_kinds(kinds)}.{advice}")
-        return notes + self.link_notes()
+        return notes + self._link_notes()
 
-    def link_notes(self) -> list[str]:
+    def refusal(self, *problems: str) -> UserError:
+        """Return the error for an unusable folder, which also names links, in which its pictures may lie."""
+        return UserError("\n".join([*problems, *self._link_notes()]))
+
+    def _link_notes(self) -> list[str]:
         if not self.links:
             return []
         links = counted(len(self.links), "link that leads", "links that lead")
@@ -136,11 +140,10 @@ def _list(survey: _Survey) -> FolderListing:
         survey.loose += _pictures(place)
     if not classes:
         problem = "holds no class folders; its layout must be <split>/<class>/* or <class>/*"
-        raise UserError("\n".join([f"The image folder {printable(survey.root)} {problem}.", *survey.link_notes()]))
+        raise survey.refusal(f"The image folder {printable(survey.root)} {problem}.")
     if len(classes) == 1:
         where = printable(places["train"])
-        problem = f"{where} must hold at least two classes, got only {printable(classes[0])!r}."
-        raise UserError("\n".join([problem, *survey.link_notes()]))
+        raise survey.refusal(f"{where} must hold at least two classes, got only {printable(classes[0])!r}.")
     splits = {split: _list_split(places[split], classes, folders[split], survey) for split in places}
     _check_classes(classes, splits, survey)
     return FolderListing([printable(name) for name in classes], splits, survey.all_notes())
@@ -309,4 +312,4 @@ def _check_classes(classes: Sequence[bytes], splits: dict[str, ImageFiles], surv
     if problems and few:
         problems.append(f"Fewer than {needed} images that can be read are in {', '.join(few)}.")
     if problems:
-        raise UserError("\n".join(problems + survey.link_notes()))
+        raise survey.refusal(*problems)

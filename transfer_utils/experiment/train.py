@@ -165,7 +165,8 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
             run_stage1_training(head, *data, config, on_begin=start, **_hooks("stage1", session))
         elif start:
             start()
-    _log_stage("Stage 1", stage1 := record.curves.get("stage1", {}), session)
+    stage1 = record.curves.get("stage1", {})
+    _log_stage("Stage 1", stage1, session)
     solved = record.metrics.get("val_convex_loss")
     if solved is not None and stage1 and config.selection == "validation" and solved <= min(stage1["val_loss"]):
         session.log("No epoch of stage 1 had a lower validation loss than the solved head, which is kept.")

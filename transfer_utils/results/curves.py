@@ -185,11 +185,7 @@ def overfitting(record: RunRecord) -> float:
 
 def accuracy_before_fine_tuning(record: RunRecord) -> float | None:
     """Return the validation accuracy of the weights that stage 2 starts from: the solved head or stage 1's best."""
-    losses, solved = _numbers(record, "stage1", "val_loss"), record.metrics.get("val_convex")
-    solved_loss = record.metrics.get("val_convex_loss")  # older records do not have it: the solved head is the start
-    if solved is not None and not (losses and solved_loss is not None and min(losses) < solved_loss):
-        return solved
-    return record.curves["stage1"]["val_accuracy"][losses.index(min(losses))] if losses else None
+    return _before_fine_tuning(record)[1]
 
 
 def fine_tuning_curve(records: Sequence[RunRecord]) -> np.ndarray:
@@ -241,7 +237,8 @@ def replay_patience(record: RunRecord, patience: int) -> EarlyStop:
 
     The stage starts from the lowest ``val_loss`` of stage 1.
     """
-    best, accuracy = _loss_before(record), accuracy_before_fine_tuning(record) or 0.0
+    best, start = _before_fine_tuning(record)
+    accuracy = start or 0.0
     curve = record.curves["stage2"]
     best_epoch = 0
     for epoch, (loss, val_accuracy) in enumerate(zip(curve["val_loss"], curve["val_accuracy"], strict=True), 1):
@@ -257,13 +254,19 @@ def dip(record: RunRecord) -> int:
 
     A stage that never gets ahead of its start is behind it for all its epochs.
     """
-    start, losses = _loss_before(record), record.curves["stage2"]["val_loss"]
+    (start, _), losses = _before_fine_tuning(record), record.curves["stage2"]["val_loss"]
     return next((epoch for epoch, loss in enumerate(losses) if loss < start), len(losses))
 
 
-def _loss_before(record: RunRecord) -> float:
-    solved = record.metrics.get("val_convex_loss")
-    return min([*_numbers(record, "stage1", "val_loss"), math.inf if solved is None else solved])
+def _before_fine_tuning(record: RunRecord) -> tuple[float, float | None]:
+    """Return ``val_loss`` and accuracy of the weights that stage 2 starts from: the lowest loss of those before it."""
+    losses = _numbers(record, "stage1", "val_loss")
+    best = min(losses, default=math.inf)
+    accuracy = record.curves["stage1"]["val_accuracy"][losses.index(best)] if losses else None
+    solved, solved_loss = (record.metrics.get(name) for name in ("val_convex", "val_convex_loss"))
+    if solved_loss is None:  # older records do not have it: the solved head counts as the start
+        return best, accuracy if solved is None else solved
+    return (solved_loss, solved) if solved_loss <= best else (best, accuracy)
 
 
 def _numbers(record: RunRecord, stage: str, quantity: str) -> list[float]:
