@@ -13,6 +13,7 @@ from benchmarks.pairs import QUIET, alternate, busy_cores
 from benchmarks.speed import COMPARISONS
 from transfer_utils.utils.files import write_json
 from transfer_utils.utils.machine import machine, versions
+from transfer_utils.utils.revision import source_revision
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -21,7 +22,13 @@ RESULTS = Path(__file__).parent / "results"
 @click.argument("names", nargs=-1, type=click.Choice([*COMPARISONS, "growth", "not_sure"]))
 @click.option("--data_dir", default="", help="CIFAR-10 as an image folder, instead of a download")
 @click.option("--runs", default="runs", show_default=True, help="folder of the runs that not_sure uses, or trains")
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="times that each side runs")
+@click.option(
+    "--rounds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1),
+    help="times that each side runs; growth and not_sure, which compare nothing, run once",
+)
 @click.option(
     "--max_wait",
     default=300.0,
@@ -33,9 +40,13 @@ RESULTS = Path(__file__).parent / "results"
 def main(names: tuple[str, ...], data_dir: str, runs: str, rounds: int, max_wait: float, output: Path) -> None:
     """Measure NAMES (all but not_sure by default) against plain Keras, in turn, and write the results."""
     measure = functools.partial(alternate, rounds=rounds, max_wait=max_wait)
-    others = {"growth": functools.partial(growth, data_dir), "not_sure": functools.partial(not_sure, data_dir, runs)}
+    others = {
+        "growth": functools.partial(growth, data_dir, max_wait),
+        "not_sure": functools.partial(not_sure, data_dir, runs),
+    }
     for name in names or (*COMPARISONS, "growth"):
-        about = {"machine": machine(), "versions": versions(), "load_before": round(busy_cores(), 2)}
+        about = {"source": source_revision(), "machine": machine(), "versions": versions()}
+        about["load_before"] = round(busy_cores(), 2)
         if name in others:
             write_json(output / f"{name}.json", {"rows": others[name](), **about})
             continue

@@ -9,13 +9,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pairs import wait_until_quiet
+
 LABELS_PER_CLASS = (400, 1200, 4000)  # 4,000, 12,000 and 40,000 training images
 ALL_LABELS = 5000  # per class of CIFAR-10; validation takes a quarter of the training images of them
 PHASES = ("boundary", "features", "stage1", "stage2")
 
 
-def growth(data_dir: str) -> list[dict[str, Any]]:
-    """Return for each number of training images the seconds of each phase and the peak memory in MB."""
+def growth(data_dir: str, max_wait: float = 0.0) -> list[dict[str, Any]]:
+    """Return for each number of training images the seconds of each phase, the peak memory in MB, and the busy cores.
+
+    Args:
+        max_wait: seconds to wait before each run until other processes keep few cores busy.
+    """
     rows = []
     for labels in LABELS_PER_CLASS:
         with tempfile.TemporaryDirectory() as folder:
@@ -23,9 +29,10 @@ def growth(data_dir: str) -> list[dict[str, Any]]:
             words += ["--labels_per_class", str(labels), "--validation_share", str(labels / 4 / ALL_LABELS)]
             words += ["--output_dir", folder, "--cache_dir", f"{folder}/cache"]
             words += ["--data_dir", data_dir] if data_dir else []
+            load = wait_until_quiet(max_wait)
             subprocess.run([sys.executable, "-m", "transfer_utils", *words], check=True)
             record = json.loads(next(Path(folder).glob("*/run.json")).read_text("utf-8"))
         seconds = {phase: record["timing_sec"].get(phase) or 0.0 for phase in PHASES}
         images, memory = record["dataset"]["images"]["train"], record["machine"]["peak_memory_mb"]
-        rows.append({"images": images, "seconds": seconds, "peak_memory_mb": memory})
+        rows.append({"images": images, "seconds": seconds, "peak_memory_mb": memory, "load": round(load, 2)})
     return rows

@@ -11,6 +11,7 @@ from benchmarks.pairs import Timed, alternate, compare
 from tests import tiny
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.records.record import read_record
+from transfer_utils.utils.revision import source_revision
 
 
 def quiet(line: str) -> None:
@@ -78,7 +79,9 @@ def test_the_command_measures_and_writes(tmp_path, monkeypatch, name, n):
     words = [name, "--rounds", "1", "--max_wait", "0", "--output", str(tmp_path)]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
-    rows = json.loads((tmp_path / f"{name}.json").read_text())["rows"]
+    measured = json.loads((tmp_path / f"{name}.json").read_text())
+    rows = measured["rows"]
+    assert measured["source"] == source_revision()
     assert len(rows) == n and all(row["ours"] > 0 and row["plain"] > 0 for row in rows)
     assert CliRunner().invoke(main, ["no_such"]).exit_code == 2
 

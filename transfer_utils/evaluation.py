@@ -31,6 +31,11 @@ class Estimate(NamedTuple):
     high: float
     n: int
 
+    @classmethod
+    def on_images(cls, accuracy: float, n: int) -> Estimate:
+        """Return the accuracy of one run on ``n`` images, with Wilson's interval."""
+        return cls(accuracy, *wilson_interval(round(accuracy * n), n), 1)
+
     def within(self, low: float, high: float) -> Estimate:
         """Return the estimate with its interval cut to what is possible; that of two seeds is often wider."""
         return self._replace(low=max(self.low, low), high=min(self.high, high))

@@ -11,24 +11,22 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from transfer_utils.config.options import RunConfig
+from transfer_utils.config.options import VIEW_OPTIONS, RunConfig
 from transfer_utils.data.augment import blend, draw_view, training_view
 from transfer_utils.data.dataset import Split
 from transfer_utils.errors import UserError
 from transfer_utils.models.engine import Engine, choose_engine
 from transfer_utils.models.fast_layers import tensors_in
 from transfer_utils.models.weights import sha256_of_weights
-from transfer_utils.utils.array_cache import check_disk, free_bytes, open_array
+from transfer_utils.utils import interrupts
+from transfer_utils.utils.array_cache import open_array
+from transfer_utils.utils.disk import check_disk, free_bytes
 from transfer_utils.utils.files import cache_folder
 from transfer_utils.utils.progress import Progress
 from transfer_utils.utils.text import format_bytes
 
 # Part of every key: raise it when the meaning of a cached number changes.
 LAYOUT = 1
-
-# The options that decide what a view shows.
-VIEW_OPTIONS = ("seed", "augment", "rotation", "zoom", "width_shift", "height_shift", "horizontal_flip")
-VIEW_OPTIONS += ("use_mixup", "mixup_alpha")
 
 CHUNK = 512  # images between two reports of progress
 
@@ -161,8 +159,9 @@ class BoundaryCache:
 
 
 def image_chunks(n: int) -> Iterator[np.ndarray]:
-    """Yield the positions 0 ... n - 1 in runs of at most ``CHUNK``."""
+    """Yield the positions 0 ... n - 1 in runs of at most ``CHUNK``, between which a signal may end the process."""
     for start in range(0, n, CHUNK):
+        interrupts.end_if_asked()
         yield np.arange(start, min(start + CHUNK, n))
 
 

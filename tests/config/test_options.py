@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from tests.conftest import ROOT
 from tools.tables import options_table, presets_table
-from transfer_utils.config.options import PATH_OPTIONS, RunConfig, identity, preset, recorded_config
+from transfer_utils.config.options import PATH_OPTIONS, RunConfig, preset
 from transfer_utils.config.presets import PRESETS
+from transfer_utils.config.recorded import identity, recorded_config
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.records.record import read_record

@@ -208,13 +208,19 @@ def test_grad_cam_shows_where_the_model_of_the_run_looked(model_run, tmp_path, d
 def test_pictures_of_a_collection_have_the_names_that_they_came_with(tmp_path):
     collection = create_collection(tmp_path, "pets")
     collection.names.write_text(json.dumps({"0.png": "my cat.jpg"}))
-    for name, data_dir in (("taught", collection.folder), ("elsewhere", tmp_path / "other" / "teach" / "pets")):
+    folders = {
+        "taught": collection.folder,
+        "before the project was moved": tmp_path / "old" / "teach" / "pets",
+        "elsewhere": tmp_path / "other" / "pets",
+    }
+    for name, data_dir in folders.items():
         test = write_tested(tmp_path / name, predictions(1), thumbnails=[])
         record = read_record(tmp_path / name / "run.json")
         record.config["data_dir"] = str(data_dir)
         record.save(tmp_path / name / "run.json")
     rows = {row.name: row for row in store.read(tmp_path, store.stamp(tmp_path)).rows}
-    taught, elsewhere = read_tested(rows["taught"]), read_tested(rows["elsewhere"])
-    assert [taught.name(at) for at in (0, 1)] == [test.names[0].replace("0.png", "my cat.jpg"), test.names[1]]
+    taught, moved, elsewhere = (read_tested(rows[name]) for name in folders)
+    for tested in (taught, moved):
+        assert [tested.name(at) for at in (0, 1)] == [test.names[0].replace("0.png", "my cat.jpg"), test.names[1]]
     assert elsewhere.name(0) == test.names[0], "a record may not have the names of any folder read"
     assert taught.has_same_images(elsewhere)

@@ -2,7 +2,7 @@ import pytest
 
 from tests.dashboard.charts import figures
 from tests.samples import write_run
-from transfer_utils.config.options import recorded_config
+from transfer_utils.config.recorded import recorded_config
 from transfer_utils.records.record import read_record
 from transfer_utils.utils.files import lock
 

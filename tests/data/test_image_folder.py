@@ -65,7 +65,7 @@ def test_the_error_for_an_unusable_folder_names_the_reason(tmp_path, paths, prob
         list_image_folder(lay_out(tmp_path, *paths))
     with pytest.raises(UserError, match="does not exist"):
         list_image_folder(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match="is a file, not a folder"):
         list_image_folder(lay_out(tmp_path, "file") / "file")
 
 

@@ -33,7 +33,7 @@ from transfer_utils.records.predictions import load_predictions
 from transfer_utils.records.record import RECORD_NAME, RunRecord, finite, read_record, unpack_bits
 from transfer_utils.records.thumbnails import load_thumbnails
 from transfer_utils.training import stages
-from transfer_utils.utils import array_cache, disk
+from transfer_utils.utils import disk
 from transfer_utils.utils.files import lock
 
 EPOCHS, RATE = 12, 0.3
@@ -555,7 +555,7 @@ def test_every_place_that_a_run_writes_to_is_tried_before_anything_is_computed(c
 @pytest.mark.parametrize("model", ["transfer", "baseline"])
 @pytest.mark.fault(40)
 def test_the_room_for_the_trained_model_is_measured_before_training(monkeypatch, model):
-    monkeypatch.setattr(array_cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
     monkeypatch.setattr(stages, "fit", lambda *ignored: pytest.fail("it was trained"))
     message = "The trained model in runs/0001-photo-digits-.* needs .*B more, but only 100 bytes are free.*--output_dir"
     with pytest.raises(UserError, match=message):

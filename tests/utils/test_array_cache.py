@@ -1,14 +1,11 @@
 """Cached arrays are built once, verified when they are opened, and built again when they are damaged."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from transfer_utils.errors import UserError
-from transfer_utils.utils import array_cache
-from transfer_utils.utils.array_cache import check_disk, open_array
+from transfer_utils.utils.array_cache import open_array
 
 ROWS = np.random.default_rng(0).normal(size=(50, 2, 3)).astype("<f2")
 
@@ -51,20 +48,3 @@ def test_a_missing_note_is_not_reported_as_damage(tmp_path, recwarn):
     (tmp_path / "a.json").unlink()
     open_array(tmp_path / "a.npy", chunks, note)
     assert json.loads((tmp_path / "a.json").read_text())["engine"] == "keras" and not recwarn
-
-
-@pytest.mark.fault(5)
-@pytest.mark.parametrize(
-    ("needed", "free", "reserve", "message"),
-    [
-        (700, 699, 0, "needs 700 bytes more, but only 699 bytes are free."),
-        (1_500_000, 2_000, 0, "needs 1.5 MB more, but only 2.0 kB are free."),
-        (1, 10**9, 10**9, "needs 1 byte more, but only 1.0 GB are free, of which 1.0 GB are kept in reserve."),
-    ],
-)
-def test_too_little_disk_space_is_reported_in_readable_units(tmp_path, monkeypatch, needed, free, reserve, message):
-    monkeypatch.setattr(array_cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
-    check_disk(tmp_path, free - reserve, "Use another disk.", reserve)
-    with pytest.raises(UserError) as error:
-        check_disk(tmp_path, needed, "Use another disk.", reserve)
-    assert str(error.value) == f"The cache in {tmp_path} {message} Use another disk."

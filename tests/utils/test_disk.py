@@ -73,3 +73,20 @@ def test_the_sentence_says_how_much_is_needed_where_that_is_known(tmp_path):
     error.needed = 9_100_000
     text = disk.explain(error)
     assert f"are free in {tmp_path}, and 9.1 MB are needed." in text and "a\\x1b.h5" in text
+
+
+@pytest.mark.fault(5)
+@pytest.mark.parametrize(
+    ("needed", "free", "reserve", "message"),
+    [
+        (700, 699, 0, "needs 700 bytes more, but only 699 bytes are free."),
+        (1_500_000, 2_000, 0, "needs 1.5 MB more, but only 2.0 kB are free."),
+        (1, 10**9, 10**9, "needs 1 byte more, but only 1.0 GB are free, of which 1.0 GB are kept in reserve."),
+    ],
+)
+def test_too_little_disk_space_is_reported_in_readable_units(tmp_path, monkeypatch, needed, free, reserve, message):
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    disk.check_disk(tmp_path, free - reserve, "Use another disk.", reserve)
+    with pytest.raises(UserError) as error:
+        disk.check_disk(tmp_path, needed, "Use another disk.", reserve)
+    assert str(error.value) == f"The cache in {tmp_path} {message} Use another disk."

@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers import FileServer
 from transfer_utils.errors import UserError
-from transfer_utils.utils import array_cache, download, files
+from transfer_utils.utils import disk, download, files
 
 FILE = np.random.default_rng(0).bytes(1_000_000)
 WRONG = FILE[:500_000] + bytes([FILE[500_000] ^ 1]) + FILE[500_001:]
@@ -49,9 +49,9 @@ def serve(file_server):
     return lambda content=FILE, **behaviour: file_server(content, **behaviour)
 
 
-def fetch(path, *addresses: FileServer | str, sha256: str = SHA256, **options) -> bytes:
+def fetch(path, *addresses: FileServer | str, checksum: str = SHA256, **options) -> bytes:
     urls = [address if isinstance(address, str) else address.url for address in addresses]
-    download.download(path, urls, "the file", "Put it there.", sha256=sha256, **options)
+    download.download(path, urls, "the file", "Put it there.", checksum=checksum, **options)
     return path.read_bytes()
 
 
@@ -167,7 +167,7 @@ def test_a_damaged_file_is_named_and_kept_beside_under_a_new_name(serve, tmp_pat
 
 
 def test_a_file_that_does_not_fit_on_the_disk_is_not_downloaded(serve, tmp_path, monkeypatch):
-    monkeypatch.setattr(array_cache, "free_bytes", lambda folder: 500_000)
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: 500_000)
     server = serve()
     with pytest.raises(UserError, match=r"needs 1\.0 MB more, but only 500\.0 kB"):
         fetch(tmp_path / "file", server, server)

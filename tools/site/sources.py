@@ -26,7 +26,7 @@ def figure_sources(results: Results) -> dict[str, list[Run]]:
     pair = [next(iter(side.runs.values())) for side in (compared["transfer"], best_cnn(results))]
     shown = {
         "label_efficiency": _with_few_labels(results),
-        "accuracy_over_time": [side.clocked[0] for side in timed(results).values()],
+        "accuracy_over_time": [side.typical for side in timed(results).values()],
         "model_comparison": pair,
         "accuracy_comparison": pair,
         "confusion_matrix": pair[:1],

@@ -186,8 +186,8 @@ def notebooks(folder: Path) -> None:
 
     copied, kept = copy_course(folder)
     existed = f"; {kept} existed and {'was' if kept == 1 else 'were'} kept." if kept else "."
-    click.echo(f"Copied {counted(copied, 'file')} to {folder}{existed}")
-    click.echo(f"Start with: jupyter lab {shlex.quote(str(folder / 'notebooks' / '01_data_preparation.ipynb'))}")
+    echo(f"Copied {counted(copied, 'file')} to {folder}{existed}")
+    echo(f"Start with: jupyter lab {shlex.quote(str(folder / 'notebooks' / '01_data_preparation.ipynb'))}")
 
 
 @cli.command()
@@ -285,7 +285,7 @@ def dashboard(runs: str, port: int, export: str | None) -> None:
             raise UserError("--export writes a page that needs no server: leave out --port.")
         from transfer_utils.dashboard.export import export_page
 
-        click.echo(f"Wrote {export_page(runs, export)}.")
+        echo(f"Wrote {export_page(runs, export)}.")
         return
     from transfer_utils.dashboard.launch import launch
 

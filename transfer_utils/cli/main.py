@@ -13,7 +13,7 @@ import click
 
 from transfer_utils.cli.commands import cli
 from transfer_utils.errors import Diverged, UserError
-from transfer_utils.utils import disk
+from transfer_utils.utils import disk, interrupts
 from transfer_utils.utils.text import as_lines
 
 USER_ERROR, MACHINE_ERROR, HUNG_UP, INTERRUPTED, TERMINATED = 2, 1, 129, 130, 143
@@ -22,8 +22,9 @@ USER_ERROR, MACHINE_ERROR, HUNG_UP, INTERRUPTED, TERMINATED = 2, 1, 129, 130, 14
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
-    For the rest of the process, SIGTERM and SIGHUP (a terminal that is closed) raise ``SystemExit``, warnings are one
-    line each, and standard output and error escape characters that they cannot encode.
+    For the rest of the process, Ctrl-C raises ``KeyboardInterrupt``, SIGTERM and SIGHUP (a terminal that is closed)
+    raise ``SystemExit``, not in the middle of TensorFlow; warnings are one line each, and standard output and error
+    escape characters that they cannot encode.
 
     Returns:
         0: success; 1: an error of the machine; 2: an error of the user; 129: SIGHUP; 130: Ctrl-C; 143: SIGTERM.
@@ -67,10 +68,17 @@ def _hint(error: click.ClickException) -> str:
 
 
 def _end_on_signals() -> None:
-    for name, status in (("SIGTERM", TERMINATED), ("SIGHUP", HUNG_UP)):  # Windows has no SIGHUP
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
-            signal.signal(number, lambda number, frame, status=status: sys.exit(status))
+    interrupts.end_on(
+        {
+            getattr(signal, name): end
+            for name, end in (
+                ("SIGINT", KeyboardInterrupt),
+                ("SIGTERM", lambda: SystemExit(TERMINATED)),
+                ("SIGHUP", lambda: SystemExit(HUNG_UP)),
+            )
+            if hasattr(signal, name)  # Windows has no SIGHUP
+        }
+    )
 
 
 def _interrupted(status: int) -> int:

@@ -8,11 +8,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "options": [
             "PATH_OPTIONS",
             "RunConfig",
-            "identity",
             "preset",
-            "recorded_config",
             "tta_count",
         ],
         "presets": ["PRESETS"],
+        "recorded": ["identity", "recorded_config"],
     },
 )

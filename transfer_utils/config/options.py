@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,8 +29,6 @@ PATH_OPTIONS = ("output_dir", "json_output_path", "model_path", "cache_dir", "fi
 ALL_LAYERS = -1
 MODEL_SUFFIXES = (".keras", ".h5")
 NO_COPY = "none"  # value of model_path that keeps the model only in the run's folder
-
-FORMER_NAMES = {"base_model": "backbone"}  # option names of old logs
 
 NAMED_WEIGHTS = ("imagenet", "letters", "random")  # any other value of weights is the path of a file
 
@@ -324,39 +322,15 @@ class RunConfig(BaseModel):
         return path
 
 
-Identity = frozenset[tuple[str, Any]]
-
-
-def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = ()) -> Identity:
-    """Return the (option, value) pairs that define a configuration; runs with equal identities compute the same.
-
-    The preset and the path options do not count. ``data_dir`` does not count for CIFAR-10: neither its place nor
-    whether it is the JPEG copy. The options of the baseline do not count for the transfer model.
-
-    Args:
-        options: a config, or the ``config`` of any run record; an option that an older record lacks has its default.
-        ignoring: further options that do not count, such as the seed.
-    """
-    values = _DEFAULTS | current_names(dict(options))
-    ignored = {"preset", *PATH_OPTIONS, *ignoring}
-    if values["dataset"] == "cifar10":
-        ignored.add("data_dir")
-    if values["model"] == "transfer":
-        ignored |= {name for name in values if "baseline" in str(name)}
-    # A damaged record may have lists or dictionaries as values, which a set cannot hold.
-    return frozenset(
-        (name, repr(value) if isinstance(value, list | dict) else value)
-        for name, value in values.items()
-        if name not in ignored
-    )
-
-
-_DEFAULTS = dict(RunConfig())
-
-
-def current_names(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of any log under their current names."""
-    return {FORMER_NAMES.get(name, name): value for name, value in options.items()}
+# The options that decide what a view of the training images shows. Keys of caches hold them in this order.
+VIEW_OPTIONS = (
+    "seed",
+    *(
+        name
+        for name, field in RunConfig.model_fields.items()
+        if field.json_schema_extra["group"] == "augmentation" and not name.startswith(("augment_baseline", "tta"))
+    ),
+)
 
 
 def preset(name: str, **options: Any) -> RunConfig:
@@ -380,17 +354,6 @@ def preset(name: str, **options: Any) -> RunConfig:
         places = [(item, ".".join(str(part) for part in item["loc"])) for item in error.errors()]
         lines = [explain_option(item, name, RunConfig.model_fields) for item, name in places]
         raise UserError("\n".join(lines)) from None
-
-
-def recorded_config(options: Mapping[str, Any]) -> RunConfig | None:
-    """Return the config of a run record, or None if its options are not valid in this version."""
-    try:
-        known = current_names(options).items()
-        config = RunConfig(**{name: value for name, value in known if name in RunConfig.model_fields})
-        preset(config.preset)
-        return config
-    except ValueError:
-        return None
 
 
 def tta_count(horizontal_flip: bool, shift: int = 0) -> int:

@@ -27,10 +27,8 @@ SHOWN, PICTURE_PIXELS = 12, 136  # mistakes, and the width of their pictures
 
 def runs_of(collection: Collection, view: View) -> list[Row]:
     """Return the runs on the pictures of a collection, the newest first."""
-    folder = str(collection.folder)
-    return newest_first(
-        row for row in view.rows if row.config.get("dataset") == "folder" and row.config.get("data_dir") == folder
-    )
+    on_folders = (row for row in view.rows if row.config.get("dataset") == "folder")
+    return newest_first(row for row in on_folders if collection.is_source_of(row.config.get("data_dir")))
 
 
 def draw(collection: Collection, rows: list[Row], busy: bool) -> None:

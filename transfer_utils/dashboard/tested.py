@@ -89,7 +89,7 @@ def _originals(row: Row) -> dict[str, str]:
     runs = row.run.folder.parent
     for name in collections(runs):
         collection = Collection(runs / FOLDER / name)
-        if str(collection.folder) == row.config.get("data_dir"):
+        if collection.is_source_of(row.config.get("data_dir")):
             return collection.original_names()
     return {}
 

@@ -58,7 +58,7 @@ def download_cifar10(progress: Progress | None = None) -> Path:
         "--preset offline."
     )
     addresses = [own, *ADDRESSES] if own else ADDRESSES
-    download(path, addresses, "CIFAR-10", advice, sha256=SHA256, progress=progress)
+    download(path, addresses, "CIFAR-10", advice, checksum=SHA256, progress=progress)
     return path
 
 

@@ -21,7 +21,8 @@ from transfer_utils.data.image_files import ImageFiles
 from transfer_utils.data.images import BadImage, decode_image
 from transfer_utils.errors import UserError
 from transfer_utils.utils import files
-from transfer_utils.utils.array_cache import Note, check_disk, open_array
+from transfer_utils.utils.array_cache import Note, open_array
+from transfer_utils.utils.disk import check_disk
 from transfer_utils.utils.machine import available_cores
 from transfer_utils.utils.progress import Progress
 from transfer_utils.utils.text import printable

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from transfer_utils.config.options import MODEL_SUFFIXES, NO_COPY, RunConfig, identity
+from transfer_utils.config.options import MODEL_SUFFIXES, NO_COPY, RunConfig
+from transfer_utils.config.recorded import identity
 from transfer_utils.data.image_folder import check_image_folder
 from transfer_utils.errors import UserError
 from transfer_utils.records.folder import load_runs
 from transfer_utils.records.record import RECORD_NAME, RunRecord, Status, finite, read_record, timestamp
-from transfer_utils.utils.array_cache import check_disk
-from transfer_utils.utils.disk import check_writable
+from transfer_utils.utils.disk import check_disk, check_writable
 from transfer_utils.utils.files import cache_folder, lock
 from transfer_utils.utils.machine import machine, peak_memory_mb, versions
 from transfer_utils.utils.progress import Log, Progress

@@ -9,7 +9,7 @@ import numpy as np
 
 from transfer_utils.config.options import RunConfig
 from transfer_utils.data.photo_letters import render_letters
-from transfer_utils.evaluation import Estimate, wilson_interval
+from transfer_utils.evaluation import Estimate
 from transfer_utils.models.engine import Engine
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.training.linear_head import solve_head
@@ -36,7 +36,7 @@ def probe_source_task(base: keras.Model, config: RunConfig) -> Estimate:
     targets = np.eye(labels.max() + 1, dtype="float32")[labels]
     parts = [(features[:TRAIN], targets[:TRAIN]), (features[TRAIN:], targets[TRAIN:])]
     accuracy = solve_head(*parts, select=False).val_accuracy
-    return Estimate(accuracy, *wilson_interval(round(accuracy * TEST), TEST), 1)
+    return Estimate.on_images(accuracy, TEST)
 
 
 @cache

@@ -26,13 +26,12 @@ from transfer_utils.results.curves import STAGE_NAMES, fell_back
 from transfer_utils.results.formatting import duration, markdown_table, percent, with_interval
 from transfer_utils.results.options import model_name
 from transfer_utils.results.progress import repeat_command
-from transfer_utils.results.table import Row
+from transfer_utils.results.table import METRICS_OF, Row
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.text import MISSING, as_label, as_text, counted, finite_number, format_bytes
 
 MODEL_CARD, DATA_CARD = "model-card.md", "data-card.md"
 MAX_LISTED_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
-METRICS_OF = {"validation": "val", "test": "test"}  # how the names of the metrics of a split begin
 USES = {"train": "training", "validation": "validation", "test": "the test"}  # of the splits
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 LETTERS = Path(__file__).parents[1] / "letters"
@@ -126,7 +125,9 @@ def short_card(record: RunRecord | None, size: int, side: int, not_sure_below: f
 def _network(row: Row) -> str:
     if row.from_scratch:
         return row.network
-    weights, parameters = as_text(row.config.get("weights"), 40), finite_number(row.record.network.get("parameters"))
+    # Of a user's own file of weights only the name: its folder is nobody's business.
+    weights = as_text(Path(str(row.config.get("weights") or MISSING)).name, 40)
+    parameters = finite_number(row.record.network.get("parameters"))
     parts = [row.network, f"{weights} weights" if weights != MISSING else ""]
     parts.append(counted(round(parameters), "parameter") if parameters else "")
     return ", ".join(part for part in parts if part not in ("", MISSING))

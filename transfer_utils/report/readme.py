@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from transfer_utils.errors import UserError
@@ -14,7 +15,7 @@ from transfer_utils.utils.text import MISSING
 
 
 def results_table(runs: Sequence[Run]) -> str:
-    """Return a row for each preset: mean accuracies over the seeds, and time and command of the lowest seed."""
+    """Return a row for each preset: mean accuracies over the seeds, the time of the typical one, and the command."""
     completed = [run for run in runs if run.path.name == RECORD_NAME and run.record.status == "completed"]
     rows = []
     for configuration in configurations(completed):
@@ -29,7 +30,7 @@ def results_table(runs: Sequence[Run]) -> str:
                 _network(first),
                 str(len(configuration.runs)),
                 *(_accuracy(configuration, metric) for metric in ("val_end2end", "test_end2end", "test_tta")),
-                f"{first.timing_sec['total'] / 60:.1f}",
+                MISSING if math.isnan(configuration.seconds) else f"{configuration.seconds / 60:.1f}",
                 # Not the recorded command: the preset may have had another name when the run was made.
                 f"`{config.model_copy(update=data_dir).command()}`",
             ]

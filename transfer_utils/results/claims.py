@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from transfer_utils.config.options import identity
+from transfer_utils.config.recorded import identity
 from transfer_utils.evaluation import Estimate
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import accuracy_before_fine_tuning, overfitting, replay_patience
-from transfer_utils.results.options import REPEATS
+from transfer_utils.results.options import REPEATS, augments
 from transfer_utils.results.summary import MIN_SEEDS, Configuration, Results, difference, over_seeds
 
 CONFIRMS, CONTRADICTS, CANNOT_TELL = "confirms", "contradicts", "cannot tell"
@@ -147,7 +147,7 @@ def _fact(configuration: Configuration, name: str, results: Results) -> Any:
         case "data":
             return record.dataset["description"]
         case "augmented":
-            return config.augment or (config.model == "baseline" and config.augment_baseline)
+            return augments(dict(config))
         case "weights_of_cnn":
             return record.network.get("parameters")
         case "measured_on":
@@ -231,7 +231,7 @@ _LAST_30, _AT_1E3 = {**_TUNED, "n_unfreeze": 30}, {**_TUNED, "learning_rate_stag
 _FULL = {"alpha": 1.0, "image_size": 160, **_ALL, "augmented": True, "epochs_stage2": 100, "learning_rate_stage2": 1e-5}
 _LEVEL = {**_FULL, "patience": PATIENCE, **_ORIGINAL}
 _AS_WRITTEN = {"alpha": 1.0, "image_size": 32, "input_range": "zero-one", "head": "plain", **_ALL}
-_TUTORIAL_CNN = {"kind": "tutorial", **_ALL}
+_TUTORIAL_CNN = {"kind": "tutorial", "learning_rate_baseline": 1e-3, **_ALL}
 _CNN = {"weights_of_cnn": 545_098, "augmented": False, **_ORIGINAL}
 _SOURCE = {"alpha": 1.0, **_ALL, "measured_on": "the source task"}
 

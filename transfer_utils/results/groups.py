@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transfer_utils.config.options import Identity
+from transfer_utils.config.recorded import Identity
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.formatting import with_deviation
 from transfer_utils.results.options import ORDER, REPEATS, by_configuration, model_name, option_text, sort_key

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_args
 
-from transfer_utils.config.options import ALL_LAYERS, Identity, RunConfig, current_names, identity, preset
+from transfer_utils.config.options import ALL_LAYERS, RunConfig, preset
 from transfer_utils.config.presets import BASELINE_OPTIONS, PRESETS
+from transfer_utils.config.recorded import Identity, current_names, identity
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import as_text, finite_number
 
@@ -116,14 +117,20 @@ def ignored(options: Mapping[str, Any]) -> set[str]:
         names |= {"hidden_units", "dropout"} if get("head") == "plain" else set()
         names |= {"head_start"} if get("head") == "plain" or get("hidden_units") else set()
         names |= set() if fine_tunes(options) else STAGE2_ONLY
-    augmented = (from_scratch or fine_tunes(options)) and get("augment") is not False
-    augmented = augmented or (from_scratch and bool(get("augment_baseline")))
+    augmented = (from_scratch or fine_tunes(options)) and augments(options) is not False
+    names |= {"augment"} if from_scratch and get("augment_baseline") else set()
     names |= set() if augmented else {"rotation", "zoom", "width_shift", "height_shift"}
     names |= set() if augmented or get("tta") is not False else {"horizontal_flip"}
     names |= {"mixup_alpha"} if get("use_mixup") is False or "use_mixup" in names else set()
     names |= {"tta_shift"} if get("tta") is False else set()
     names |= {"data_dir"} if get("dataset") in ("cifar10", "photo-digits") else set()
     return names
+
+
+def augments(options: Mapping[str, Any]) -> bool | None:
+    """Return whether a run augments its training images; None if that is not recorded."""
+    of_baseline = options.get("model") == "baseline" and options.get("augment_baseline")
+    return True if of_baseline else options.get("augment")
 
 
 def model_kind(options: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transfer_utils.config.options import recorded_config
+from transfer_utils.config.recorded import recorded_config
 from transfer_utils.records.record import RECORD_NAME, RunRecord
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration, percent

@@ -14,9 +14,10 @@ from functools import cached_property
 
 import numpy as np
 
-from transfer_utils.config.options import RunConfig, identity, recorded_config
+from transfer_utils.config.options import RunConfig
+from transfer_utils.config.recorded import identity, recorded_config
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import Estimate, difference_interval, summarise_seeds, wilson_interval
+from transfer_utils.evaluation import Estimate, difference_interval, summarise_seeds
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RECORD_NAME, RunRecord, unpack_bits
 from transfer_utils.results.curves import trained_accuracy
@@ -103,8 +104,7 @@ class Configuration:
         """The mean validation accuracy of the trained networks, also where the weights from before were kept."""
         values = [trained_accuracy(record) for record in self.records]
         n = self.first.dataset["images"]["validation"]
-        measured = [Estimate(value, *wilson_interval(round(value * n), n), 1) for value in values]
-        return over_seeds(measured).within(0.0, 1.0)
+        return over_seeds([Estimate.on_images(value, n) for value in values]).within(0.0, 1.0)
 
     @property
     def milliseconds(self) -> float:
@@ -240,7 +240,7 @@ def _measured(run: Run, metric: str) -> Estimate:
     if record.status == "diverged":
         n = record.dataset["images"]["test" if metric.startswith("test") else "validation"]
         classes = len(record.dataset["class_names"])
-        return Estimate(1 / classes, *wilson_interval(round(n / classes), n), 1)
+        return Estimate.on_images(1 / classes, n)
     values = record.bounded(metric)
     if None in values:
         raise UserError(f"{run.path} must hold {metric} and its interval: train it again, or move it away.")

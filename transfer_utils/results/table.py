@@ -8,14 +8,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transfer_utils.config.options import PATH_OPTIONS, Identity, identity
+from transfer_utils.config.options import PATH_OPTIONS
+from transfer_utils.config.recorded import Identity, identity
 from transfer_utils.records.folder import Listing, Run
 from transfer_utils.records.record import RECORD_NAME, RunRecord
 from transfer_utils.results.curves import History, mean_history
 from transfer_utils.results.formatting import with_interval
-from transfer_utils.results.options import ORDER, REPEATS, fine_tunes, ignored, model_name, normalised, value_text
+from transfer_utils.results.options import (
+    ORDER,
+    REPEATS,
+    augments,
+    fine_tunes,
+    ignored,
+    model_name,
+    normalised,
+    value_text,
+)
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
+METRICS_OF = {"validation": "val", "test": "test"}  # how the names of the metrics of a split begin
 STOPPED = "stopped"  # the status of a run that is recorded as running although no process works on it
 
 
@@ -90,9 +101,12 @@ class Row:
     @property
     def augmentation(self) -> str:
         """Whether augmentation and Mixup are used, as text."""
-        if self.options.get("augment") == MISSING:
+        augmented = augments(self.config)
+        if self.options.get("augment") == MISSING and not (self.from_scratch and augmented):
             return MISSING
-        used = [word for name, word in (("augment", "yes"), ("use_mixup", "Mixup")) if self.config.get(name) is True]
+        used = [
+            word for word, is_used in (("yes", augmented), ("Mixup", self.config.get("use_mixup"))) if is_used is True
+        ]
         if used:
             return " + ".join(used)
         return "no" if "augment" in self.config else MISSING

@@ -6,7 +6,8 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from transfer_utils.config.options import Identity, RunConfig, identity, recorded_config, tta_count
+from transfer_utils.config.options import VIEW_OPTIONS, RunConfig, tta_count
+from transfer_utils.config.recorded import Identity, identity, recorded_config
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.machine import available_cores
@@ -18,12 +19,8 @@ WITHOUT_EFFECT_ON_TIME |= {"learning_rate_baseline", "weight_decay_baseline", "w
 WITHOUT_EFFECT_ON_TIME |= {"not_sure_rate"}
 
 # The options that decide what a run caches, besides whether there is a stage 2.
-CACHED_BY = {"seed", "backbone", "alpha", "weights", "image_size", "views"}
-CACHED_BY |= {
-    name
-    for name, field in RunConfig.model_fields.items()
-    if field.json_schema_extra["group"] in ("data", "augmentation") and not name.startswith("tta")
-}
+CACHED_BY = {"backbone", "alpha", "weights", "image_size", "views", *VIEW_OPTIONS}
+CACHED_BY |= {name for name, field in RunConfig.model_fields.items() if field.json_schema_extra["group"] == "data"}
 
 IMAGES = {"cifar10": 50_000, "photo-digits": 1_257}
 

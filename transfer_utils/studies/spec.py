@@ -11,8 +11,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from transfer_utils.config.option_errors import explain_option
-from transfer_utils.config.options import RunConfig, identity
+from transfer_utils.config.options import RunConfig
 from transfer_utils.config.options import preset as from_preset
+from transfer_utils.config.recorded import Identity, identity
 from transfer_utils.errors import UserError, nearest
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import Status
@@ -101,11 +102,11 @@ class Study(_Strict):
         return self
 
     def planned(self) -> list[Planned]:
-        """Return every run once, in the order of the groups."""
-        planned: dict[str, Planned] = {}
+        """Return every run once, in the order of the groups; configs that compute the same are one run."""
+        planned: dict[Identity, Planned] = {}
         for group in self.groups:
             for config in self.of_group(group.name):
-                planned.setdefault(config.fingerprint, Planned(config=config, groups=[])).groups.append(group.name)
+                planned.setdefault(identity(config), Planned(config=config, groups=[])).groups.append(group.name)
         return list(planned.values())
 
     def of_group(self, name: str) -> list[RunConfig]:

@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 from transfer_utils.config.options import NO_COPY, RunConfig
+from transfer_utils.config.recorded import identity
 from transfer_utils.records.folder import Run, load_runs
 from transfer_utils.studies.cost import Forecast
 from transfer_utils.studies.spec import Planned, Study, find_run
@@ -175,9 +176,9 @@ def _read_records(sweep: Sweep, jobs: list[Job], *, learn: bool) -> None:
     runs = load_runs(jobs[0].config.output_dir).runs
     if learn:
         sweep.forecast = Forecast(runs)
-    newest = {run.record.fingerprint: run for run in runs}  # of exactly these options, whatever its status
+    newest = {identity(run.record.config): run for run in runs if run.record.fingerprint}  # whatever its status
     for job in jobs:
-        job.run = newest.get(job.config.fingerprint, job.run)  # a record that cannot be read for a moment is not gone
+        job.run = newest.get(identity(job.config), job.run)  # a record that cannot be read for a moment is not gone
         if job.run and job.run.record.status == "running":
             job.status = "running"
 

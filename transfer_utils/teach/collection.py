@@ -62,6 +62,10 @@ class Collection:
             return {}
         return {str(key): str(value) for key, value in names.items()} if isinstance(names, dict) else {}
 
+    def is_source_of(self, data_dir: object) -> bool:
+        """Return whether a run with this ``data_dir`` learned from these pictures, even if the project has moved."""
+        return Path(str(data_dir)).parts[-2:] == self.folder.parts[-2:]
+
     def classes(self) -> dict[str, list[str]]:
         """Return the stored file names of the pictures of each class, sorted; links are left out."""
         with os.scandir(self.folder) as entries:

@@ -24,6 +24,7 @@ from transfer_utils.errors import Diverged
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves, restore_checkpoint, save_checkpoint
 from transfer_utils.training.optimizers import WARM_UP, build_optimizer, compile_model, warm_up_and_cosine
+from transfer_utils.utils import interrupts
 from transfer_utils.utils.keras_private import trace_once
 from transfer_utils.utils.progress import Log, Progress
 
@@ -183,6 +184,7 @@ def _train_epoch(
         logs = model.train_on_batch(*distribute.shares(model, x, y), return_dict=True)
         means.add(logs, len(y))
         _check_finite("loss", float(logs["loss"]), epoch, stage)
+        interrupts.end_if_asked()
         stage.report("on_step_end", f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step, steps)
     return means.row() | {"learning_rate": rate}
 
@@ -223,6 +225,7 @@ def _validate(model: keras.Model, validation: Batch, batch_size: int) -> dict[st
         x, y = np.asarray(inputs[i : i + size], "float32"), labels[i : i + size]
         model.reset_metrics()
         means.add(model.test_on_batch(*distribute.shares(model, x, y), return_dict=True), len(y))
+        interrupts.end_if_asked()
     return means.row("val_")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,9 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
-from transfer_utils.errors import UserError
 from transfer_utils.utils.files import lock, replacing, sha256_of, write_json
-from transfer_utils.utils.text import format_bytes
 
 Note = dict[str, Any]
 
@@ -55,27 +52,6 @@ def open_array(
                     warnings.warn(f"The cache file {path} or its note is damaged; it is built again.", stacklevel=2)
                 note = _build(path, chunks(), make_note)
     return np.load(path, mmap_mode="r", allow_pickle=False), note
-
-
-def check_disk(folder: Path, needed: int, advice: str, reserve: int = 0, what: str = "The cache") -> None:
-    """Check that ``needed`` bytes fit on the disk of ``folder``, which is created if necessary.
-
-    Raises:
-        UserError: they would leave less than ``reserve`` bytes free; the message ends with ``advice``.
-    """
-    free = free_bytes(folder)
-    if needed > free - reserve:
-        reserved = f", of which {format_bytes(reserve)} are kept in reserve" if reserve else ""
-        raise UserError(
-            f"{what} in {folder} needs {format_bytes(needed)} more, but only {format_bytes(free)} are free"
-            f"{reserved}. {advice}"
-        )
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the free bytes on the disk of ``folder``, which is created if necessary."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return shutil.disk_usage(folder).free
 
 
 def _read_note(path: Path, matches: Callable[[Note, str], bool]) -> Note | None:

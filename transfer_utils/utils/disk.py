@@ -1,4 +1,4 @@
-"""Full and read-only disks: try the places that will be written to, and say what the matter is in a sentence."""
+"""Full and read-only disks: try the places that will be written to, measure them, say in a sentence what is wrong."""
 
 from __future__ import annotations
 
@@ -38,6 +38,27 @@ def check_writable(option: str, folder: str | os.PathLike) -> None:
         raise UserError(f"{option} cannot be in {place}: {reason}. {advice} another folder with --{option}.") from None
 
 
+def check_disk(folder: Path, needed: int, advice: str, reserve: int = 0, what: str = "The cache") -> None:
+    """Check that ``needed`` bytes fit on the disk of ``folder``, which is created if necessary.
+
+    Raises:
+        UserError: they would leave less than ``reserve`` bytes free; the message ends with ``advice``.
+    """
+    free = free_bytes(folder)
+    if needed > free - reserve:
+        reserved = f", of which {format_bytes(reserve)} are kept in reserve" if reserve else ""
+        raise UserError(
+            f"{what} in {folder} needs {format_bytes(needed)} more, but only {format_bytes(free)} are free"
+            f"{reserved}. {advice}"
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free bytes on the disk of ``folder``, which is created if necessary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return shutil.disk_usage(folder).free
+
+
 def explain(error: OSError) -> str:
     """Return a sentence about a file that could not be written, and what to do; empty for any other error."""
     # HDF5 reports a full disk in its own words.
@@ -60,4 +81,4 @@ def explain(error: OSError) -> str:
 
 
 def _room(folder: Path) -> str:
-    return f"{format_bytes(shutil.disk_usage(folder).free)} are free"
+    return f"{format_bytes(free_bytes(folder))} are free"

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from transfer_utils.errors import UserError
 from transfer_utils.utils import files
-from transfer_utils.utils.array_cache import check_disk
+from transfer_utils.utils.disk import check_disk
 from transfer_utils.utils.progress import Progress, notebook_progress
 from transfer_utils.utils.text import format_bytes, printable
 
@@ -35,8 +35,7 @@ def download(
     name: str,
     advice: str,
     *,
-    sha256: str = "",
-    sha512: str = "",
+    checksum: str = "",
     progress: Progress | None = None,
 ) -> None:
     """Download the file ``path`` unless it is there; other processes that want it wait, and find it there.
@@ -48,8 +47,7 @@ def download(
     Args:
         name: of the file, for messages and the progress bar.
         advice: the last sentences of the error message: what the user can do.
-        sha256: of the file, 64 hex digits. Without it and without ``sha512``, only the length of the file is checked.
-        sha512: of the file, 128 hex digits, for a sender that states this one instead.
+        checksum: SHA-256 or SHA-512 of the file, 64 or 128 hex digits. Without it, only the length is checked.
         progress: called with a title, the bytes received, all bytes, and ``"bytes"``. In a notebook, the default is a
             line below the cell.
 
@@ -59,17 +57,17 @@ def download(
     Warns:
         UserWarning: the file at ``path`` was damaged and has been renamed, or an address sent another file.
     """
-    checksum = _Checksum("sha512", sha512) if sha512 else _Checksum("sha256", sha256)
-    if path.exists() and not checksum.differs(path):  # nothing is written, so the folder may be read-only
+    expected = _Checksum(checksum)
+    if path.exists() and not expected.differs(path):  # nothing is written, so the folder may be read-only
         return
     with files.lock(path):
-        if path.exists() and not checksum.differs(path):
+        if path.exists() and not expected.differs(path):
             return
         missing = f"No copy of {name} is on this machine"
         if path.exists():
-            missing = f"{path} is damaged (its {checksum.label} is wrong; it is now named {files.set_aside(path).name})"
+            missing = f"{path} is damaged (its {expected.label} is wrong; it is now named {files.set_aside(path).name})"
             warnings.warn(f"{missing}.", stacklevel=2)
-        transfer = _Transfer(path, name, checksum, progress or notebook_progress() or (lambda *step: None))
+        transfer = _Transfer(path, name, expected, progress or notebook_progress() or (lambda *step: None))
         if not transfer.run(addresses):
             reasons = "; ".join(f"{_host(address)}: {reason}" for address, reason in transfer.problems.items())
             raise UserError(f"{missing}, and it could not be downloaded ({reasons}). {advice}")
@@ -77,18 +75,21 @@ def download(
 
 
 class _Checksum(NamedTuple):
-    """The expected checksum of a file as hex digits; none if empty."""
+    """The expected checksum of a file as hex digits, whose number tells the algorithm; none if empty."""
 
-    algorithm: str
     digits: str
 
     @property
+    def bits(self) -> int:
+        return 4 * len(self.digits)
+
+    @property
     def label(self) -> str:
-        return self.algorithm.upper().replace("SHA", "SHA-")
+        return f"SHA-{self.bits}"
 
     def differs(self, path: Path) -> str:
         """Return the checksum of a file if it is another one, else an empty text."""
-        digits = files.checksum_of(path, self.algorithm) if self.digits else ""
+        digits = files.checksum_of(path, f"sha{self.bits}") if self.digits else ""
         return digits if digits != self.digits else ""
 
 

@@ -225,3 +225,10 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def no_folder(path: Path) -> str:
+    """Return why ``path`` is not a folder, as the end of a sentence; empty if it is one."""
+    if path.is_dir():
+        return ""
+    return "is a file, not a folder" if path.exists() else "does not exist"

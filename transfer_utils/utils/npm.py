@@ -76,9 +76,9 @@ def _tarball(package: Package, cache_dir: str, progress: Progress | None) -> Pat
         f"Set {REGISTRY_VARIABLE} to a registry of npm packages that this machine reaches. Or run 'npm pack "
         f"{package.name}@{package.version}' on another machine and put its {package.file_name} into {path.parent}."
     )
-    sha512 = base64.b64decode(digest).hex()
+    checksum = base64.b64decode(digest).hex()
     try:
-        download(path, [package.address], name, advice, sha512=sha512, progress=progress)
+        download(path, [package.address], name, advice, checksum=checksum, progress=progress)
     except OSError as error:
         raise UserError(f"{name} cannot be stored in {path.parent}: {error.strerror or error}.") from None
     return path

@@ -18,6 +18,7 @@ from transfer_utils.results.groups import Best, RunGroup, best_configurations, d
 from transfer_utils.results.progress import UNFINISHED, epochs_text, progress
 from transfer_utils.results.search import parse_search
 from transfer_utils.results.table import STOPPED, Row
+from transfer_utils.utils.files import no_folder
 from transfer_utils.utils.text import MISSING, as_text, counted
 
 FIRST_COMMAND = "transfer-utils compare --preset offline"
@@ -59,8 +60,7 @@ def draw(view: View) -> None:
 
 
 def _show_first_steps(view: View) -> None:
-    if not view.folder.is_dir():
-        problem = "is a file, not a folder" if view.folder.exists() else "does not exist"
+    if problem := no_folder(view.folder):
         st.warning(f"The folder of the runs {problem}:", icon=":material/folder_off:")
         st.text(as_text(view.folder.name))
     with st.container(border=True):

@@ -13,12 +13,11 @@ from transfer_utils.dashboard.store import View
 from transfer_utils.results.formatting import points
 from transfer_utils.results.groups import Family, RunGroup, describe, families, group_by_configuration
 from transfer_utils.results.options import REPEATS, by_configuration
-from transfer_utils.results.table import Row, differing
+from transfer_utils.results.table import METRICS_OF, Row, differing
 from transfer_utils.utils.text import MISSING, counted
 
 STUDY_COMMAND = "transfer-utils sweep studies/six_stages.yaml"
 MAX_FAMILIES, MAX_BARS = 6, 8
-METRICS = {"validation": "val", "test": "test"}
 
 
 class Finding(NamedTuple):
@@ -75,7 +74,7 @@ def _choose(view: View) -> tuple[str | None, str]:
     datasets = list(dict.fromkeys(row.dataset for row in view.rows if row.metric("val_end2end") is not None))
     kept = state.kept("study_data", datasets[0] if datasets else None, datasets)
     dataset = left.selectbox("Data", datasets, placeholder="no finished run", **kept)
-    return dataset, METRICS[state.choice(right, "Accuracy", list(METRICS), "split")]
+    return dataset, METRICS_OF[state.choice(right, "Accuracy", list(METRICS_OF), "split")]
 
 
 def _draw_other_option(view: View, rows: list[Row], dataset: str | None, split: str) -> None:

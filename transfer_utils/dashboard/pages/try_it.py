@@ -11,7 +11,6 @@ from transfer_utils.results.table import Row
 from transfer_utils.utils.text import as_text
 
 FIRST_COMMAND = "transfer-utils train --preset offline"
-PICTURE_TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
 
 
 def draw(view: View) -> None:
@@ -29,7 +28,7 @@ def draw(view: View) -> None:
         return
     left, right = st.columns(2, gap="medium")
     name = left.selectbox("Model", list(models), **state.kept("model", next(iter(models)), models))
-    upload = right.file_uploader("Image", type=PICTURE_TYPES, key="image")
+    upload = right.file_uploader("Image", key="image")
     if upload is None:
         st.caption("Upload an image of one of the classes of the model:")
         st.text(", ".join(as_text(label, 40) for label in _class_names(models[name][0])) or "class names not recorded")

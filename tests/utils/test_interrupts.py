@@ -1,0 +1,67 @@
+"""Signals wait while TensorFlow runs, and end the process where it does not; who asks twice does not wait."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+# A function that counts as one of TensorFlow's, called by one that is interrupted.
+CODE = """
+import signal, sys, time
+from transfer_utils.utils import interrupts
+
+interrupts.end_on({{signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: lambda: SystemExit(143)}})
+interrupts.PATIENCE_SECONDS = {patience}
+library = {{"__name__": "tensorflow.python.eager", "time": time}}
+exec('''
+def run(seconds, signals):
+    for number in signals:
+        import signal
+        signal.raise_signal(number)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+    print("finished", flush=True)
+''', library)
+try:
+    {what}
+except (KeyboardInterrupt, SystemExit) as end:
+    print(repr(end))
+"""
+
+
+def output(what: str, patience: float = 60.0) -> list[str]:
+    """Return the lines that this statement prints; ``library["run"](seconds, signals)`` stands for TensorFlow."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE.format(what=what, patience=patience)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.fault(6)
+@pytest.mark.parametrize(
+    ("number", "end"), [(signal.SIGINT, "KeyboardInterrupt()"), (signal.SIGTERM, "SystemExit(143)")]
+)
+def test_a_signal_waits_until_tensorflow_has_returned_or_a_step_has_ended(number, end):
+    run = f"library['run'](0.2, [{int(number)}])"
+    assert output(f"{run}; time.sleep(30)") == ["finished", end]
+    assert output(f"{run}; interrupts.end_if_asked(); print('not reached')") == ["finished", end]
+
+
+@pytest.mark.fault(6)
+def test_elsewhere_a_signal_ends_the_process_at_once():
+    assert output(f"signal.raise_signal({int(signal.SIGINT)}); print('not reached')") == ["KeyboardInterrupt()"]
+
+
+@pytest.mark.fault(6)
+def test_a_second_signal_and_the_end_of_patience_end_even_tensorflow():
+    twice = [int(signal.SIGINT)] * 2
+    assert output(f"library['run'](30, {twice})") == ["KeyboardInterrupt()"]
+    assert output(f"library['run'](30, {twice[:1]})", patience=0.1) == ["KeyboardInterrupt()"]
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    ignored = "signal.signal(signal.SIGINT, signal.SIG_IGN); interrupts.end_on({signal.SIGINT: KeyboardInterrupt})"
+    assert output(f"{ignored}; signal.raise_signal(signal.SIGINT); print('goes on')") == ["goes on"]

@@ -1,0 +1,54 @@
+"""The options of recorded runs: which runs have the same configuration, and what options of older versions mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from transfer_utils.config.options import PATH_OPTIONS, RunConfig, preset
+
+FORMER_NAMES = {"base_model": "backbone"}  # option names of old logs
+
+_DEFAULTS = dict(RunConfig())
+
+Identity = frozenset[tuple[str, Any]]
+
+
+def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = ()) -> Identity:
+    """Return the (option, value) pairs that define a configuration; runs with equal identities compute the same.
+
+    The preset and the path options do not count. ``data_dir`` does not count for CIFAR-10: neither its place nor
+    whether it is the JPEG copy. The options of the baseline do not count for the transfer model.
+
+    Args:
+        options: a config, or the ``config`` of any run record; an option that an older record lacks has its default.
+        ignoring: further options that do not count, such as the seed.
+    """
+    values = _DEFAULTS | current_names(dict(options))
+    ignored = {"preset", *PATH_OPTIONS, *ignoring}
+    if values["dataset"] == "cifar10":
+        ignored.add("data_dir")
+    if values["model"] == "transfer":
+        ignored |= {name for name in values if "baseline" in str(name)}
+    # A damaged record may have lists or dictionaries as values, which a set cannot hold.
+    return frozenset(
+        (name, repr(value) if isinstance(value, list | dict) else value)
+        for name, value in values.items()
+        if name not in ignored
+    )
+
+
+def current_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of any log under their current names."""
+    return {FORMER_NAMES.get(name, name): value for name, value in options.items()}
+
+
+def recorded_config(options: Mapping[str, Any]) -> RunConfig | None:
+    """Return the config of a run record, or None if its options are not valid in this version."""
+    try:
+        known = current_names(options).items()
+        config = RunConfig(**{name: value for name, value in known if name in RunConfig.model_fields})
+        preset(config.preset)
+        return config
+    except ValueError:
+        return None
