@@ -2,7 +2,7 @@
 
 Python raises the exception of a signal at the next bytecode of the main thread, wherever that is. Inside TensorFlow
 this can be a function that was called from C++, which then crashes or reports an error of its own. So a signal that
-arrives there waits: for ``end_if_asked``, which is called between two steps, or until the main thread has left TensorFlow.
+arrives there waits: for ``end_if_asked``, which is called between two steps, or until the main thread has left it.
 """
 
 from __future__ import annotations
