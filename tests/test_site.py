@@ -15,10 +15,11 @@ from tools.site.reference import MODULES, public_names, reference_pages
 from tools.site.sources import abstract_sources, figure_sources, table_sources
 from tools.site.stage import filled, readme_sections, slug, stage, with_sources
 from tools.site.theme import FOLD, SCRIPT, mend_theme
+from transfer_utils import plotting
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord
 from transfer_utils.report.article import read_results
-from transfer_utils.report.figures import figures_of
+from transfer_utils.report.figures import FIGURES, figures_of
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,7 @@ def test_the_text_of_the_readme_is_on_the_site(staged):
     assert "## " not in sections["Commands"] and len(sections) >= 8
 
 
-def test_each_figure_and_table_of_the_article_links_to_runs_on_record():
+def test_each_figure_and_table_of_the_article_links_to_runs_on_record(monkeypatch):
     results, listing = read_results(str(ROOT / "studies" / "six_stages.yaml"), str(ROOT / "runs"))
     figures, tables = figure_sources(results), table_sources(results)
     assert list(figures) == list(figures_of(results))
@@ -127,6 +128,10 @@ def test_each_figure_and_table_of_the_article_links_to_runs_on_record():
         assert runs and {run.name for run in runs} <= names
     depth = {run.record.config["n_unfreeze"] for run in figures["unfreezing_depth"]}
     assert depth == {0, 10, 30, 60, -1}
+    drawn = []
+    monkeypatch.setattr(plotting, "plot_accuracy_over_time", lambda *records, models: drawn.extend(records))
+    FIGURES["accuracy_over_time"][1](results)
+    assert [run.record.run_id for run in figures["accuracy_over_time"]] == [record.run_id for record in drawn]
 
 
 def test_the_links_to_runs_stand_below_figures_and_tables(staged):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.conftest import ROOT
-from tests.survival import COUNTS, FAULTS, LEFT_OUT, PAGE, Survival, with_fresh_table
+from tests.survival import COUNTS, FAULTS, LEFT_OUT, PAGE, Survival, title_of, with_fresh_table
 
 
 def test_every_fault_has_a_test_in_make_test(request):
@@ -14,6 +14,10 @@ def test_every_fault_has_a_test_in_make_test(request):
         pytest.skip("only some of the tests were collected")
     tests = request.config.pluginmanager.get_plugin("survival").tests
     assert set(tests) == set(FAULTS)
+    counts = json.loads((ROOT / "docs" / COUNTS).read_text("utf-8"))["faults"]
+    for number, counted in counts.items():
+        gone = set(counted) - {title_of(item) for item in tests[int(number)]}
+        assert not gone, f"docs/{COUNTS} counts tests that do not exist; `make torture` leaves them out"
     for number, items in tests.items():
         assert any(not LEFT_OUT & {mark.name for mark in item.iter_markers()} for item in items), number
 

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.conftest import ROOT
-from tools.tables import options_table, presets_table
 from transfer_utils.config.options import PATH_OPTIONS, RunConfig, preset
 from transfer_utils.config.presets import PRESETS
 from transfer_utils.config.recorded import identity, recorded_config
@@ -185,16 +184,6 @@ def test_a_record_has_the_identity_of_its_config_even_if_it_is_older_or_damaged(
 def test_the_dataset_of_an_image_folder_is_named_after_the_folder(tmp_path):
     assert preset("none", dataset="folder", data_dir=str(tmp_path / "flowers")).dataset_name == "flowers"
     assert preset("none", data_dir=str(tmp_path)).dataset_name == "cifar10"
-
-
-def test_every_option_has_help_a_group_and_a_row_in_the_table():
-    table = options_table()
-    for name, field in RunConfig.model_fields.items():
-        assert field.description and field.json_schema_extra["group"], name
-        assert f"| `--{name}` |" in table
-    assert table.count("\n") == len(RunConfig.model_fields) + 2
-    assert "| `--batch_size` | `128` | images | ≥ 1, ≤ 8192 | images per step |" in table
-    assert all(f"| `{name}` |" in presets_table() for name in PRESETS)
 
 
 def test_the_home_folder_takes_the_place_of_a_tilde_and_an_unknown_one_is_a_user_error(monkeypatch):

@@ -106,12 +106,19 @@ def test_a_run_is_converted_and_its_card_is_that_of_the_record(model, small_reco
     save_model(model, run / "model.keras")
     small_record.dataset |= {"class_names": NAMES, "images": {"train": 1257, "validation": 0, "test": 540}}
     small_record.command = "transfer-utils train --data_dir /home/someone/photos"
+    small_record.config["weights"] = "/home/someone/mine.h5"
     small_record.save(run / "run.json")
     html = write_demo(run, tmp_path / "out").read_text("utf-8")
     probabilities = load_exported(tmp_path / "out" / "model.tflite")(IMAGES)
     assert np.allclose(probabilities, model.predict(IMAGES, verbose=0), atol=1e-5)
     assert about(tmp_path / "out") == {"class_names": NAMES, "not_sure_below": 0.0}
-    for text in ("80.0 % (63.0–90.0)", "1,257 for training, 540 for the test", "digits on photographs", "2026-03-01"):
+    for text in (
+        "80.0 % (63.0–90.0)",
+        "1,257 for training, 540 for the test",
+        "digits on photographs",
+        "2026-03-01",
+        "mine.h5 weights",
+    ):
         assert text in html
     assert "someone" not in html
 

@@ -208,7 +208,7 @@ def test_the_gain_is_that_of_the_records_and_names_its_opponent():
         (
             lambda record: at_another_rate(record) and record.config["baseline"] == "compact",
             lambda record: set_accuracy(record, 0.9),
-            "the gains over the compact CNN larger",
+            "the gain over the compact CNN larger",
         ),
         (
             lambda record: record.config.get("min_steps"),
@@ -302,7 +302,7 @@ def test_every_side_is_said_to_have_had_its_number_of_settings(results):
 
 
 def test_who_used_validation_labels_or_too_few_steps_with_few_labels_is_said(text):
-    assert "No validation labels were used to choose epochs or L2." in text
+    assert "No run chose its epoch or its L2 on validation labels." in text
     assert "was trained for 4,000 steps" in text and "flatter transfer learning" not in text
     hurried = altered(as_before)
     assert "flatter transfer learning" in hurried and "All runs with few labels also used" in hurried

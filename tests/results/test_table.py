@@ -33,6 +33,12 @@ def test_preset_and_path_options_make_no_difference():
     assert differing([here, there]) == []
 
 
+def test_a_baseline_is_augmented_by_either_option_and_a_transfer_model_by_its_own():
+    options = {"augment": False, "augment_baseline": True, "n_unfreeze": 30, "epochs_stage2": 1}
+    assert [made("a", model=model, **options).augmentation for model in ("baseline", "transfer")] == ["yes", "no"]
+    assert made("a", model="baseline", augment=False, augment_baseline=False).augmentation == "no"
+
+
 def test_the_baseline_has_its_own_epochs_or_those_of_both_stages():
     options = {"model": "baseline", "epochs_stage1": 3, "epochs_stage2": 4}
     assert [made("a", epochs_baseline=epochs, **options).planned for epochs in (200, 0)] == [200, 7]

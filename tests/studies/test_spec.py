@@ -75,6 +75,12 @@ def test_a_run_of_several_groups_is_planned_once_and_names_them_all(load):
     assert [run.groups[0] for run in planned] == ["depth"] * 8 + ["rate"] * 2 + ["mixup"]
 
 
+def test_configs_that_compute_the_same_are_one_run(load):
+    grid = "{model: [transfer, baseline], learning_rate_baseline: [1.0e-3, 1.0e-2]}"
+    study = load("{n_unfreeze: [0, 30], model: [transfer, baseline]}", grid).chosen(["depth"], [0])
+    assert [run.config.model for run in study.planned()] == ["transfer", "baseline", "baseline"]
+
+
 def test_grid_values_have_the_types_of_their_options_even_if_yaml_reads_text(load):
     assert [config.learning_rate_stage2 for config in load().of_group("rate")] == [1e-5, 1e-3]
 

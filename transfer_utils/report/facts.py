@@ -57,13 +57,15 @@ def headline(results: Results) -> list[str]:
     ]
     if longest is not first:
         after = f" after {duration(longest.seconds)}" if math.isfinite(longest.seconds) else ""
+        images, usual = (side.first.dataset["images"]["train"] for side in (longest, first))
+        more = f", on {images:,} training images instead of {usual:,}" if images > usual else ""
         sentences.append(
-            f"**{_on_test(longest)}**{after} by a longer recipe, {recipe(longest)} ({seeds(len(longest.runs))})."
+            f"**{_on_test(longest)}**{after} by a longer recipe, {recipe(longest)}{more} ({seeds(len(longest.runs))})."
         )
     shown = f"**{points(gained)}**" if gained.low > 0 else f"**no gain in accuracy is shown**: {points(gained)}"
     sentences.append(
         f"With all labels, {shown} over the best opponent on record, the {name}, which is trained from "
-        f"scratch. Each side has the best of the settings tried ({seeds(gained.n)}{clock})."
+        f"scratch. Each side has the best setting of its grid of learning rates and lengths ({seeds(gained.n)}{clock})."
     )
     for level, compared in list(by_labels(results).items())[-1:]:
         few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]
