@@ -18,6 +18,7 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from tests import tiny
+from tests.conftest import ROOT
 from transfer_utils.config.options import RunConfig
 from transfer_utils.data.images import decode_image
 from transfer_utils.data.splits import load_dataset
@@ -656,3 +657,50 @@ def test_a_command_that_was_stopped_or_killed_resumes_and_gives_the_result_of_an
     assert out.startswith("Resuming 0001-shapes-transfer.\n") and out.endswith(f"Recorded in {path}.\n")
     assert os.listdir("runs") == ["0001-shapes-transfer"]
     assert outcome(path.parent) == outcome(uninterrupted.run.folder), "several processes with the same seed"
+
+
+# Runs that are interrupted at random moments, in one process, as Ctrl-C would interrupt them.
+INTERRUPTS = """
+import random, shutil, signal, sys, time
+import keras
+from tests import tiny
+from transfer_utils.config.options import preset
+from transfer_utils.experiment.run import run_experiment
+from transfer_utils.utils import interrupts
+
+keras.applications.MobileNetV2 = tiny.backbone
+options = preset("none", data_dir=sys.argv[1], **tiny.OPTIONS)
+delay, interrupted = random.Random(0), 0
+
+def run():
+    shutil.rmtree("runs", ignore_errors=True)
+    run_experiment(options, log=lambda line: None)
+
+run()
+started = time.monotonic()
+run()
+longest = time.monotonic() - started
+interrupts.end_on({signal.SIGALRM: KeyboardInterrupt})
+for _ in range(int(sys.argv[2])):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, delay.uniform(0.02, longest))
+        run()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        interrupts.end_if_asked()
+    except KeyboardInterrupt:
+        interrupted += 1
+print(interrupted)
+"""
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(200, marks=pytest.mark.torture)])
+@pytest.mark.slow
+@pytest.mark.fault(6)
+@pytest.mark.timeout(3000)
+def test_interrupts_at_random_moments_neither_crash_tensorflow_nor_become_other_errors(tally, times):
+    command = [sys.executable, "-c", INTERRUPTS, tiny.image_folder(), str(times)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    tally(times, done.returncode != 0)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout.split()[-1]) > times / 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from transfer_utils.report.rendering import environment
 from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
-from transfer_utils.utils.text import counted, printable
+from transfer_utils.utils.text import counted, data_uri, printable
 
 MAX_NAMED = 10  # files or groups that are printed
 MAX_GROUPS, MAX_SHOWN = 100, 8  # groups on the page, and pictures of each
@@ -189,4 +188,4 @@ def _thumbnail(path: str) -> str:
     except UserError:
         return ""
     content = encode_image(pixels, "JPEG", quality=THUMBNAIL_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
+    return data_uri(content, "jpeg")

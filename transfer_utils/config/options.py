@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shlex
 from collections.abc import Iterable
@@ -269,6 +270,10 @@ class RunConfig(BaseModel):
     def baseline_epochs(self) -> int:
         """The number of epochs of the baseline: ``epochs_baseline``, or the sum of both stages if that is 0."""
         return self.epochs_baseline or self.epochs_stage1 + self.epochs_stage2
+
+    def epoch_size(self, n: int, epochs: int) -> int:
+        """Return how many images an epoch of a stage has: ``n``, some of them repeated for it to have ``min_steps``."""
+        return max(n, math.ceil(self.min_steps / max(1, epochs)) * self.batch_size)
 
     def check_trains(self) -> None:
         """Raise ``UserError`` if a run of these options would train nothing."""

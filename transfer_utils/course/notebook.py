@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
 import html
 import io
@@ -21,6 +20,7 @@ from transfer_utils.config.presets import PRESETS
 from transfer_utils.errors import UserError
 from transfer_utils.plotting import STYLE, save_figure
 from transfer_utils.utils.palette import SERIES
+from transfer_utils.utils.text import data_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,9 +77,8 @@ def show(figure: Figure, alt: str, name: str = "") -> None:
     picture = io.BytesIO()
     metadata = {"Software": None}  # otherwise the bytes depend on the version of Matplotlib
     figure.savefig(picture, format="png", dpi=SCREEN_DPI, metadata=metadata, pil_kwargs={"optimize": True})
-    data = base64.b64encode(picture.getvalue()).decode("ascii")
     # JupyterLab shows image/png outputs without alternative text; an <img> element keeps it everywhere.
-    tag = f'<img alt="{html.escape(alt)}" style="max-width: 100%" src="data:image/png;base64,{data}">'
+    tag = f'<img alt="{html.escape(alt)}" style="max-width: 100%" src="{data_uri(picture.getvalue(), "png")}">'
     display({"text/html": tag, "text/plain": alt}, raw=True)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
+
+from transfer_utils.utils.text import data_uri
 
 _STYLE = Path(__file__).with_name("gallery.css").read_text(encoding="utf-8")
 _JAVASCRIPT = Path(__file__).with_name("gallery.js").read_text(encoding="utf-8")
@@ -81,5 +82,4 @@ def choose_page(title: str, n: int, per_page: int, key: str) -> slice:
 
 
 def _address(content: bytes) -> str:
-    kind = "jpeg" if content.startswith(_JPEG) else "webp"
-    return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii") if content else ""
+    return data_uri(content, "jpeg" if content.startswith(_JPEG) else "webp") if content else ""

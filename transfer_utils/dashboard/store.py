@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_utils.records.folder import MAX_FOLDER_DEPTH, load_runs, read_stable
-from transfer_utils.records.record import RECORD_NAME, RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.results.table import Row, make_rows
 from transfer_utils.utils.files import is_locked
@@ -136,7 +136,7 @@ class _Reader:
 
 def _lock_is_free(row: Row) -> bool:
     """Return whether no process works on a run; False for a log, which has no lock beside it."""
-    return row.run.path.name == RECORD_NAME and not is_locked(row.run.path)
+    return row.run.has_folder and not is_locked(row.run.path)
 
 
 def newest_first(rows: Iterable[Row]) -> list[Row]:

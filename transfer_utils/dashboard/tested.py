@@ -13,7 +13,6 @@ import streamlit as st
 from transfer_utils.dashboard.result_charts import class_labels
 from transfer_utils.dashboard.store import file_beside
 from transfer_utils.records.predictions import PREDICTIONS_NAME, Predictions, load_predictions
-from transfer_utils.records.record import RECORD_NAME
 from transfer_utils.records.thumbnails import THUMBNAILS_NAME, load_thumbnails
 from transfer_utils.results.formatting import percent
 from transfer_utils.results.table import Row
@@ -96,7 +95,7 @@ def _originals(row: Row) -> dict[str, str]:
 
 def _file(row: Row, name: str) -> Path | None:
     """Return a file that a run writes beside its record, if there is one; a single log has no folder of its own."""
-    return file_beside(row, name) if row.run.path.name == RECORD_NAME else None
+    return file_beside(row, name) if row.run.has_folder else None
 
 
 def _content(row: Row, name: str, read: Callable[[Path], Content]) -> Content | None:

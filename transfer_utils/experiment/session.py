@@ -17,15 +17,13 @@ from transfer_utils.config.recorded import identity
 from transfer_utils.data.image_folder import check_image_folder
 from transfer_utils.errors import UserError
 from transfer_utils.records.folder import load_runs
-from transfer_utils.records.record import RECORD_NAME, RunRecord, Status, finite, read_record, timestamp
+from transfer_utils.records.record import RECORD_NAME, RESUMABLE, RunRecord, Status, finite, read_record, timestamp
 from transfer_utils.utils.disk import check_disk, check_writable
 from transfer_utils.utils.files import cache_folder, lock
 from transfer_utils.utils.machine import machine, peak_memory_mb, versions
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.revision import source_revision
 from transfer_utils.utils.text import printable
-
-RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")
 
 # The fields of the record that hold results.
 RESULTS = ("curves", "metrics", "timing_sec", "inference", "confusion_matrix", "per_class", "calibration", "not_sure")
@@ -140,7 +138,7 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
         "source": source_revision(),
     }
     for run in load_runs(root).runs:
-        if not _resumes(run.record, config) or run.path.name != RECORD_NAME:
+        if not _resumes(run.record, config) or not run.has_folder:
             continue
         run_lock = lock(run.path, timeout=0)
         try:

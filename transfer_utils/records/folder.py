@@ -27,9 +27,14 @@ class Run:
     path: Path
 
     @property
+    def has_folder(self) -> bool:
+        """Whether the run has a folder of its own; a log of other software is a single file beside others."""
+        return self.path.name == RECORD_NAME
+
+    @property
     def name(self) -> str:
         """The name of the run's folder, or of the file if it is not called ``run.json``."""
-        return without_surrogates(self.path.parent.name if self.path.name == RECORD_NAME else self.path.stem)
+        return without_surrogates(self.path.parent.name if self.has_folder else self.path.stem)
 
     @property
     def folder(self) -> Path:
@@ -76,8 +81,8 @@ def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | Non
             listing.unreadable[path] = str(error)
         except OSError as error:
             listing.unreadable[path] = error.strerror or type(error).__name__  # its text would name the whole path
-    own = {_id(run) for run in listing.runs if run.path.name == RECORD_NAME}
-    listing.runs = [run for run in listing.runs if run.path.name == RECORD_NAME or _id(run) not in own]
+    own = {_id(run) for run in listing.runs if run.has_folder}
+    listing.runs = [run for run in listing.runs if run.has_folder or _id(run) not in own]
     return listing
 
 

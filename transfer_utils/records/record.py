@@ -30,6 +30,7 @@ LEFT_OUT = "Left out of the record: "  # the notes on damaged parts start with i
 
 Status = Literal["running", "completed", "failed", "diverged", "interrupted"]
 STATUSES: tuple[Status, ...] = Status.__args__
+RESUMABLE: tuple[Status, ...] = ("running", "interrupted", "failed")  # the same command continues such a run
 
 # The first bad value of a list is enough to reject it; a report on each of a million would fill the memory.
 Curve = Annotated[list[float | None], FailFast()]

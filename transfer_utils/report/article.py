@@ -5,7 +5,6 @@ The same records always give the same bytes. If a number is missing, the error n
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from transfer_utils.results.summary import OPPONENTS, Results, collect, differen
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.palette import MODEL_NAMES
-from transfer_utils.utils.text import enumerated
+from transfer_utils.utils.text import data_uri, enumerated
 
 STUDY = "studies/six_stages.yaml"
 ARTICLE, PAGE, README = "report/blog_post.md", "report/blog_post.html", "README.md"
@@ -130,7 +129,7 @@ def _write_medium(text: str, root: Path) -> list[Path]:
     for name, file in files.items():
         content = (root / "figures" / f"{name}.png").read_bytes()
         write_bytes(root / MEDIUM / file, content)
-        html = html.replace(f'src="{file}"', f'src="data:image/png;base64,{base64.b64encode(content).decode()}"')
+        html = html.replace(f'src="{file}"', f'src="{data_uri(content, "png")}"')
     write_bytes(root / MEDIUM / "blog_post.html", html.encode())
     return [*(root / MEDIUM / file for file in files.values()), root / MEDIUM / "blog_post.html"]
 

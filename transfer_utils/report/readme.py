@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from transfer_utils.errors import UserError
 from transfer_utils.records.folder import Run
-from transfer_utils.records.record import RECORD_NAME, RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.formatting import markdown_table, percent
 from transfer_utils.results.options import model_name, repeating_preset
 from transfer_utils.results.summary import Configuration, configurations
@@ -16,7 +16,7 @@ from transfer_utils.utils.text import MISSING
 
 def results_table(runs: Sequence[Run]) -> str:
     """Return a row for each preset: mean accuracies over the seeds, the time of the typical one, and the command."""
-    completed = [run for run in runs if run.path.name == RECORD_NAME and run.record.status == "completed"]
+    completed = [run for run in runs if run.has_folder and run.record.status == "completed"]
     rows = []
     for configuration in configurations(completed):
         first = configuration.first

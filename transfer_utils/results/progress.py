@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from transfer_utils.config.recorded import recorded_config
-from transfer_utils.records.record import RECORD_NAME, RunRecord
+from transfer_utils.records.record import RESUMABLE, RunRecord
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.table import STOPPED, Row
 
-UNFINISHED = ("running", STOPPED, "interrupted", "failed")  # the same command resumes a run of these statuses
+UNFINISHED = (*RESUMABLE, STOPPED)  # the same command resumes a run of these statuses
 TIMED_EPOCHS = 5  # the last epochs, whose median predicts the next
 
 
@@ -104,7 +104,7 @@ def resume_command(row: Row) -> str:
     """Return the command that resumes an unfinished run, with its folder; empty if this version cannot resume it."""
     record = row.record
     config = recorded_config(record.config) if row.status in UNFINISHED else None
-    if config is None or row.run.path.name != RECORD_NAME or config.fingerprint != record.fingerprint:
+    if config is None or not row.run.has_folder or config.fingerprint != record.fingerprint:
         return ""
     folder = _short(row.run.folder.parent)
     arguments = config.arguments(without=("output_dir",))

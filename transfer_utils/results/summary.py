@@ -19,7 +19,7 @@ from transfer_utils.config.recorded import identity, recorded_config
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate, difference_interval, summarise_seeds
 from transfer_utils.records.folder import Run
-from transfer_utils.records.record import RECORD_NAME, RunRecord, unpack_bits
+from transfer_utils.records.record import RunRecord, unpack_bits
 from transfer_utils.results.curves import trained_accuracy
 from transfer_utils.results.options import REPEATS, by_configuration, model_kind
 from transfer_utils.studies.spec import Study
@@ -69,11 +69,11 @@ class Configuration:
     @property
     def steps(self) -> int:
         """The number of optimizer steps of the last stage that was trained."""
-        per_epoch = math.ceil(self.first.dataset["images"]["train"] / self.config.batch_size)
-        planned = {"stage2": self.config.epochs_stage2, "baseline": self.config.baseline_epochs}
+        images, planned = self.first.dataset["images"]["train"], {"stage2": self.config.epochs_stage2}
+        planned["baseline"] = self.config.baseline_epochs
         if epochs := planned.get(next(reversed(self.first.curves), "")):
-            per_epoch = max(per_epoch, math.ceil(self.config.min_steps / epochs))  # few images are repeated
-        return self.epochs * per_epoch
+            images = self.config.epoch_size(images, epochs)
+        return self.epochs * math.ceil(images / self.config.batch_size)
 
     @property
     def clocked(self) -> list[Run]:
@@ -158,7 +158,7 @@ class Results:
 def collect(study: Study, runs: Sequence[Run]) -> Results:
     """Group the runs of CIFAR-10, the newest last, by configuration and find those of every group of a study."""
     usable = [run for status in ("diverged", "completed") for run in runs if run.record.status == status]
-    usable = [run for run in usable if run.path.name == RECORD_NAME and recorded_config(run.record.config)]
+    usable = [run for run in usable if run.has_folder and recorded_config(run.record.config)]
     pool = configurations([run for run in usable if run.record.dataset.get("name") == "cifar10"])
     probed = configurations([run for run in usable if run.record.metrics.get("source_after") is not None])
     on_record = {identity(each.first.config, ignoring=REPEATS): each.runs for each in pool}

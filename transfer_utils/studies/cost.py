@@ -132,4 +132,4 @@ def estimate(
 
 def _trained(config: RunConfig, train: float, held_out: float, epochs: int) -> float:
     """Return the images on which a stage trains; evaluating one takes a third of the time of training on it."""
-    return max(epochs * train, bool(epochs) * config.min_steps * config.batch_size) + epochs * held_out / 3
+    return epochs * (config.epoch_size(train, epochs) + held_out / 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import keras
@@ -57,7 +56,7 @@ def run_stage2_finetuning(
     optimizer, rate = config.optimizer_stage2, config.learning_rate_stage2
     stage = Stage("stage2", config, config.epochs_stage2, optimizer, rate, config.schedule, hooks, keeps_accuracy=True)
     if isinstance(train, BoundaryCache):
-        n = _epoch_size(train.size, stage)
+        n = stage.config.epoch_size(train.size, stage.epochs)
         return fit(model, lambda epoch: train.view(epoch % train.views), n, validation, stage)
     return _fit_images(model, train, validation, stage)
 
@@ -81,7 +80,7 @@ def train_baseline(
 
 def _fit_images(model: keras.Model, train: Split, validation: Batch, stage: Stage) -> Curves:
     config, n_classes = stage.config, validation[1].shape[1]
-    n = _epoch_size(len(train), stage)
+    n = stage.config.epoch_size(len(train), stage.epochs)
     train = train.part(np.arange(n) % len(train))  # an image that is repeated in an epoch is augmented anew each time
 
     def of_epoch(epoch: int) -> Callable[[np.ndarray], Batch]:
@@ -94,8 +93,3 @@ def _fit_images(model: keras.Model, train: Split, validation: Batch, stage: Stag
         return batch
 
     return fit(model, of_epoch, n, validation, stage)
-
-
-def _epoch_size(n: int, stage: Stage) -> int:
-    """Return how many of ``n`` images, some of them repeated, an epoch has for the stage to have ``min_steps``."""
-    return max(n, math.ceil(stage.config.min_steps / max(1, stage.epochs)) * stage.config.batch_size)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 
 LOOK_SECONDS = 0.05  # between two looks at what the main thread does
-PATIENCE_SECONDS = 10.0  # after which the exception is raised wherever it may be
+# After this time the exception is raised wherever it may be: some systems kill what has not ended soon (Docker: 10 s).
+PATIENCE_SECONDS = 5.0
 
 Ends = Mapping[int, Callable[[], BaseException]]
 

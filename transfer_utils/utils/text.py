@@ -5,6 +5,7 @@ A record may come from anywhere, so a value can have any type, size and characte
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import math
@@ -109,3 +110,8 @@ def _escaped(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Return the address of a picture that a page holds itself; ``kind`` is ``png``, ``jpeg`` or ``webp``."""
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
