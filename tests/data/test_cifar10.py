@@ -40,9 +40,14 @@ def pickled(value: object) -> bytes:
     return file.getvalue().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")  # the name in NumPy 1
 
 
-def archive_of(members: dict[str, bytes]) -> bytes:
+def archive_of(members: dict[str, bytes], links: tuple[str, ...] = ()) -> bytes:
+    """Return an archive of these members, and of links to a file outside of it."""
     with io.BytesIO() as file:
         with tarfile.open(fileobj=file, mode="w:gz") as archive:
+            for name in links:
+                member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+                member.type, member.linkname = tarfile.SYMTYPE, "/etc/hostname"
+                archive.addfile(member)
             for name, content in members.items():
                 member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
                 member.size = len(content)
@@ -186,3 +191,5 @@ def test_batches_that_hold_anything_but_plain_data_are_refused_and_members_are_n
     path.write_bytes(archive_of({**CONTENTS, "../../outside": b"evil"}))
     assert [len(images) for images, _ in read_batches(path)] == [10] * 6
     assert [file.name for file in tmp_path.rglob("*")] == ["archive"]
+    path.write_bytes(archive_of(CONTENTS, links=("test_batch",)))
+    assert [len(images) for images, _ in read_batches(path)] == [10] * 6, "a link is not followed"

@@ -4,6 +4,7 @@ from tests import tiny
 from tests.pictures import new_collection, picture, uploaded
 from transfer_utils import cli
 from transfer_utils.data.uploads import take_upload
+from transfer_utils.experiment import cross_validation
 from transfer_utils.models.saving import load_model
 from transfer_utils.models.weights import sha256_of_weights
 from transfer_utils.records.record import read_record
@@ -24,7 +25,7 @@ def arguments(collection, runs) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_click_on_train_measures_and_makes_the_run_of_the_command_line(tmp_path, small):
+def test_a_click_on_train_measures_and_makes_the_run_of_the_command_line(tmp_path, small, monkeypatch):
     collection = new_collection(tmp_path, n=12)
     assert cli.main(["teach", *arguments(collection, tmp_path)]) == 0
     measured = read_model(collection.measurement, Measurement)
@@ -53,6 +54,10 @@ def test_a_click_on_train_measures_and_makes_the_run_of_the_command_line(tmp_pat
     assert cli.main(["teach", *arguments(collection, tmp_path)]) == 0
     assert len(list(tmp_path.glob("0*"))) == 2, "of other pictures, another run"
     assert read_model(collection.measurement, Measurement).n == 25
+    monkeypatch.setattr(cross_validation, "FEW_PICTURES", 25)
+    take_upload(uploaded(collection, "cup", {"newer.png": picture(number=98)}))
+    assert cli.main(["teach", *arguments(collection, tmp_path)]) == 0
+    assert read_model(collection.measurement, Measurement).repeats == 1, "many pictures are classified once"
 
 
 @pytest.mark.slow

@@ -272,7 +272,7 @@ HOSTILE = [
     (pickled_member, ".keras", "'assets/tokens.pkl', which no model needs"),
     (climbing_member, ".keras", "'../sentinel', which no model needs"),
     (deep_config, ".keras", "is not a Keras model"),
-    (huge_config, ".keras", "a configuration of"),
+    (huge_config, ".keras", "its configuration has"),
     (linked_keras, ".keras", "stores its values in another file"),
     (inflated_h5, ".h5", r"but declares 4\.3 GB of content, more than 100 times as much"),
     (inflated_keras, ".keras", r"but declares 16\.8 MB of content, more than 100 times as much"),

@@ -107,7 +107,7 @@ def test_a_study_can_be_reduced_to_some_groups_and_seeds(load):
     study = load()
     assert [run.config.seed for run in study.chosen(["depth"], [1]).planned()] == [1] * 4
     assert study.chosen([], [7]).planned() == [*study.chosen(["rate", "mixup"]).planned()]
-    with pytest.raises(UserError, match=r"group must be one of depth, rate, mixup, got 'dept'. Did you mean 'depth'?"):
+    with pytest.raises(UserError, match=r"groups must be among depth, rate, mixup, got 'dept'. Did you mean 'depth'?"):
         study.chosen(["dept"])
     with pytest.raises(UserError, match="seeds must be among 0, 1, 7, got 0, 9"):
         study.chosen(seeds=[0, 9])

@@ -230,7 +230,11 @@ def doctor(cache_dir: str) -> None:
 @cli.command()
 @click.option("--output_dir", default="weights", show_default=True, help="folder for the weights and the record")
 @click.option(
-    "--n_letters", default=80_000, show_default=True, type=WholeNumber(min=40), help="number of training images"
+    "--n_letters",
+    default=80_000,
+    show_default=True,
+    type=WholeNumber(min=40),
+    help="number of images, one in twenty of them for validation",
 )
 @click.option("--epochs", default=8, show_default=True, type=WholeNumber(min=1), help="number of epochs")
 @click.option("--seed", default=0, show_default=True, type=WholeNumber(0, 2**31 - 1), help="random seed")
@@ -251,7 +255,7 @@ def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: boo
 
 
 @cli.command()
-@click.option("--study", default="studies/six_stages.yaml", show_default=True, help="study file of the runs")
+@click.option("--study", default="studies/six_stages.yaml", show_default=True, help="study whose settings are compared")
 @click.option("--runs", default="runs", show_default=True, help="folder of the run records")
 @click.option("--output_dir", default=".", show_default=True, help="folder for figures/, report/ and README.md")
 @click.option("--medium", is_flag=True, help="also write the article for editors without tables, such as Medium's")
@@ -260,7 +264,7 @@ def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: boo
 def report(study: str, runs: str, output_dir: str, medium: bool, quiet: bool) -> None:
     """Write the figures, the article and the README tables.
 
-    All numbers come from the run records of a study.
+    All numbers come from run records.
     """
     from transfer_utils.report.article import write_report
 

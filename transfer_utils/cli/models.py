@@ -22,8 +22,8 @@ from transfer_utils.utils.text import as_text, counted, printable
 def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
     """Print the most likely classes of each IMAGE, with "not sure" before them if even the first is too unlikely.
 
-    MODEL is the file of a saved model (.keras, .h5 or .tflite). The threshold of "not sure" was chosen when it was
-    trained (--not_sure_rate) and is kept beside it.
+    MODEL is the file of a saved model (.keras, .h5 or .tflite). The threshold of "not sure" was chosen when the
+    model was trained (--not_sure_rate), and is kept in a file beside the model.
     """
     from transfer_utils.predict import SUFFIXES, predict_images
 

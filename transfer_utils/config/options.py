@@ -49,12 +49,13 @@ class RunConfig(BaseModel):
 
     preset: str = _option("none", "what", "the named set of options this run started from")
     model: Literal["transfer", "baseline"] = _option(
-        "transfer", "what", "the pretrained network, or a small CNN trained from scratch, the baseline"
+        "transfer", "what", "the pretrained network, or a CNN trained from scratch, the baseline"
     )
     baseline: Literal["tutorial", "compact"] = _option(
         "tutorial",
         "what",
-        "which CNN: that of the tutorials, or a compact one with BatchNorm and residuals, which sets its own training",
+        "which CNN: that of the tutorials, or a compact one with BatchNorm and residuals, which also sets its epochs, "
+        "learning rate, weight decay and warm-up",
     )
     seed: int = _option(
         0, "what", "seed of the split, the drawn labels, the weights and the augmentation", ge=0, le=2**31 - 1
@@ -82,7 +83,7 @@ class RunConfig(BaseModel):
     weights: str = _option("imagenet", "network", "'imagenet', 'letters', 'random', or the path of a weights file")
     image_size: int = _option(160, "network", "side to which the network resizes its input", "px", ge=32, le=512)
     input_range: Literal["backbone", "zero-one"] = _option(
-        "backbone", "network", "scale of its input: that of its pretraining, or [0, 1] as in many tutorials"
+        "backbone", "network", "scale of the network's input: that of its pretraining, or [0, 1] as in many tutorials"
     )
     head: Literal["batchnorm", "plain"] = _option(
         "batchnorm", "network", "BatchNorm-Dense-Dropout-softmax, or Dense(256)-Dropout(0.5)-softmax"
@@ -111,13 +112,18 @@ class RunConfig(BaseModel):
         0.1, "training", "share of the baseline's steps in which its learning rate rises, before the cosine", ge=0, lt=1
     )
     min_steps: int = _option(
-        0, "training", "least steps of stage 2 and the baseline: few images are repeated", "steps", ge=0, le=10**7
+        0,
+        "training",
+        "fewest steps of stage 2 and of the baseline; too few images are repeated",
+        "steps",
+        ge=0,
+        le=10**7,
     )
     selection: Literal["validation", "none"] = _option(
         "validation",
         "training",
-        "what chooses the epoch that is kept and the L2 of the solved head: the validation split, or nothing: the last "
-        "epoch and a fixed L2",
+        "what chooses the epoch that is kept and the L2 of the solved head: the validation split, or nothing (the last "
+        "epoch and a fixed L2)",
     )
     source_probe: bool = _option(
         False, "training", "probe before and after stage 2 what the backbone knows of photo-letters, its source task"
@@ -150,9 +156,11 @@ class RunConfig(BaseModel):
         "frozen", "training", "BatchNorm of the unfrozen layers: inference mode, or trained at momentum 0.9"
     )
 
-    augment: bool = _option(False, "augmentation", "draw each training image anew, in stage 2 and for the baseline")
+    augment: bool = _option(
+        False, "augmentation", "shift, turn, zoom and mirror the training images, in stage 2 and for the baseline"
+    )
     augment_baseline: bool = _option(
-        False, "augmentation", "draw each training image anew for the baseline, even if stage 2 does not"
+        False, "augmentation", "augment the training images of the baseline, even if stage 2 does not"
     )
     rotation: float = _option(15.0, "augmentation", "largest rotation either way", "degrees", ge=0, le=180)
     zoom: float = _option(0.1, "augmentation", "largest zoom in or out, as a fraction: 0.15 means 15 %", ge=0, lt=1)
@@ -171,7 +179,7 @@ class RunConfig(BaseModel):
     tta_shift: int = _option(
         0,
         "augmentation",
-        "average them over shifts in four directions too; 1 where nothing is mirrored",
+        "with --tta, average also over shifts by this much in four directions; at least 1 without --horizontal_flip",
         "px",
         ge=0,
         le=64,
@@ -184,7 +192,12 @@ class RunConfig(BaseModel):
         "none", "speed", "train on one device, or on all GPUs of this machine, each with its share of every batch"
     )
     views: int = _option(
-        8, "speed", "augmented views of each image that stage 2 caches; 0 draws anew each epoch", "views", ge=0, le=256
+        8,
+        "speed",
+        "augmented views of each image that stage 2 caches; 0 makes new ones in each epoch",
+        "views",
+        ge=0,
+        le=256,
     )
 
     export: Literal["none", "float32", "float16", "int8", "all"] = _option(
@@ -194,7 +207,10 @@ class RunConfig(BaseModel):
     output_dir: str = _option("runs", "paths", "folder that receives the run's own folder")
     json_output_path: str = _option("", "paths", "also write the run record to this file; empty writes no such file")
     model_path: str = _option(
-        "", "paths", "copy of the model (.keras or .h5); empty: <dataset>.h5 in this folder; 'none': no copy"
+        "",
+        "paths",
+        "copy of the model (.keras or .h5); empty: <dataset>.h5 in the current folder, <dataset>_baseline.h5 for the "
+        "baseline; 'none': no copy",
     )
     cache_dir: str = _option("", "paths", "folder of decoded images and features; empty means the user's cache folder")
     figures_dir: str = _option(
@@ -280,7 +296,9 @@ class RunConfig(BaseModel):
         if self.model == "baseline":
             self.check_baseline()
         elif not (self.solves_head or self.epochs_stage1 or self.fine_tunes):
-            raise UserError("epochs_stage1 must be at least 1 when no head is solved and no layer is unfrozen, got 0")
+            raise UserError(
+                "epochs_stage1 must be at least 1 when the head is not solved and stage 2 trains nothing, got 0"
+            )
 
     def check_baseline(self) -> None:
         """Raise ``UserError`` if the baseline would train for no epochs."""

@@ -194,7 +194,7 @@ def check_paths(config: RunConfig) -> None:
         path = Path(value) if name in files else Path(value, RECORD_NAME)
         for folder in path.parents:
             if os.path.exists(folder) and not os.path.isdir(folder):
-                raise UserError(f"{name} must lie in a folder, and {str(folder)!r} is a file.")
+                raise UserError(f"{name} must lie in a folder, but {str(folder)!r} is a file.")
         try:
             with suppress(FileNotFoundError):
                 os.stat(f"{path}{MAX_SUFFIX}")

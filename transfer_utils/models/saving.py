@@ -125,7 +125,7 @@ def _read_keras_config(path: Path) -> object:
             raise UserError(f"{path} is refused: it contains {min(extra)!r}, which no model needs.")
         size = archive.getinfo("config.json").file_size
         if size > MAX_DESCRIPTION_BYTES:
-            raise UserError(f"{path} is refused: a configuration of {size} bytes; no model needs that.")
+            raise UserError(f"{path} is refused: its configuration has {size} bytes, more than any model needs.")
         check_declared_size(path, sum(member.file_size for member in archive.infolist()))
         with archive.open("model.weights.h5") as weights:
             check_h5(path, weights)

@@ -65,7 +65,8 @@ def headline(results: Results) -> list[str]:
     shown = f"**{points(gained)}**" if gained.low > 0 else f"**no gain in accuracy is shown**: {points(gained)}"
     sentences.append(
         f"With all labels, {shown} over the best opponent on record, the {name}, which is trained from "
-        f"scratch. Each side has the best setting of its grid of learning rates and lengths ({seeds(gained.n)}{clock})."
+        f"scratch. Each side has the best setting of its grid of learning rates and lengths: {_on_test(transfer)} "
+        f"against {_on_test(opponent)} ({seeds(gained.n)}{clock})."
     )
     for level, compared in list(by_labels(results).items())[-1:]:
         few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]

@@ -137,7 +137,7 @@ class Study(_Strict):
         names = [group.name for group in self.groups]
         for name in groups:
             if name not in names:
-                raise UserError(f"group must be one of {', '.join(names)}, got {name!r}.{nearest(name, names)}")
+                raise UserError(f"groups must be among {', '.join(names)}, got {name!r}.{nearest(name, names)}")
         chosen = [group for group in self.groups if group.name in groups or not groups]
         if seeds:
             known = sorted({seed for group in chosen for seed in group.seeds or self.seeds})
