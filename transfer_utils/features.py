@@ -161,7 +161,7 @@ class BoundaryCache:
 def image_chunks(n: int) -> Iterator[np.ndarray]:
     """Yield the positions 0 ... n - 1 in runs of at most ``CHUNK``, between which a signal may end the process."""
     for start in range(0, n, CHUNK):
-        interrupts.end_if_asked()
+        interrupts.raise_pending()
         yield np.arange(start, min(start + CHUNK, n))
 
 

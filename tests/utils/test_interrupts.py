@@ -1,4 +1,4 @@
-"""Signals wait while TensorFlow runs, and end the process where it does not; who asks twice does not wait."""
+"""Signals wait while TensorFlow runs, and end the process where it does not; a second key press does not wait."""
 
 import signal
 import subprocess
@@ -11,14 +11,15 @@ CODE = """
 import signal, sys, time
 from transfer_utils.utils import interrupts
 
-interrupts.end_on({{signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: lambda: SystemExit(143)}})
+interrupts.handle_signals({{signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: lambda: SystemExit(143)}})
 interrupts.PATIENCE_SECONDS = {patience}
 library = {{"__name__": "tensorflow.python.eager", "time": time}}
 exec('''
-def run(seconds, signals):
+def run(seconds, signals, then=lambda: None):
     for number in signals:
         import signal
         signal.raise_signal(number)
+    then()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         pass
@@ -47,7 +48,7 @@ def output(what: str, patience: float = 60.0) -> list[str]:
 def test_a_signal_waits_until_tensorflow_has_returned_or_a_step_has_ended(number, end):
     run = f"library['run'](0.2, [{int(number)}])"
     assert output(f"{run}; time.sleep(30)") == ["finished", end]
-    assert output(f"{run}; interrupts.end_if_asked(); print('not reached')") == ["finished", end]
+    assert output(f"{run}; interrupts.raise_pending(); print('not reached')") == ["finished", end]
 
 
 @pytest.mark.fault(6)
@@ -56,12 +57,19 @@ def test_elsewhere_a_signal_ends_the_process_at_once():
 
 
 @pytest.mark.fault(6)
-def test_a_second_signal_and_the_end_of_patience_end_even_tensorflow():
-    twice = [int(signal.SIGINT)] * 2
-    assert output(f"library['run'](30, {twice})") == ["KeyboardInterrupt()"]
-    assert output(f"library['run'](30, {twice[:1]})", patience=0.1) == ["KeyboardInterrupt()"]
+def test_a_second_key_press_and_the_end_of_patience_end_even_tensorflow():
+    pressed = [int(signal.SIGINT)]
+    again = "time.sleep(0.7), signal.raise_signal(signal.SIGINT)"
+    assert output(f"library['run'](30, {pressed}, lambda: ({again}))") == ["KeyboardInterrupt()"]
+    assert output(f"library['run'](30, {pressed})", patience=0.1) == ["KeyboardInterrupt()"]
+
+
+@pytest.mark.fault(6)
+def test_signals_of_one_key_press_and_of_a_system_that_sends_several_are_one():
+    several = [int(signal.SIGINT), int(signal.SIGINT), int(signal.SIGTERM)]
+    assert output(f"library['run'](0.3, {several}); time.sleep(30)") == ["finished", "KeyboardInterrupt()"]
 
 
 def test_a_signal_that_is_ignored_stays_ignored():
-    ignored = "signal.signal(signal.SIGINT, signal.SIG_IGN); interrupts.end_on({signal.SIGINT: KeyboardInterrupt})"
+    ignored = "signal.signal(signal.SIGINT, signal.SIG_IGN); interrupts.handle_signals({signal.SIGINT: SystemExit})"
     assert output(f"{ignored}; signal.raise_signal(signal.SIGINT); print('goes on')") == ["goes on"]

@@ -22,9 +22,9 @@ USER_ERROR, MACHINE_ERROR, HUNG_UP, INTERRUPTED, TERMINATED = 2, 1, 129, 130, 14
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
-    For the rest of the process, Ctrl-C raises ``KeyboardInterrupt``, SIGTERM and SIGHUP (a terminal that is closed)
-    raise ``SystemExit``, not in the middle of TensorFlow; warnings are one line each, and standard output and error
-    escape characters that they cannot encode.
+    For the rest of the process, Ctrl-C raises ``KeyboardInterrupt``, and SIGTERM and SIGHUP (a terminal that is closed)
+    raise ``SystemExit``, if possible between two calls of TensorFlow (``utils.interrupts``); warnings are one line
+    each, and standard output and error escape characters that they cannot encode.
 
     Returns:
         0: success; 1: an error of the machine; 2: an error of the user; 129: SIGHUP; 130: Ctrl-C; 143: SIGTERM.
@@ -68,7 +68,7 @@ def _hint(error: click.ClickException) -> str:
 
 
 def _end_on_signals() -> None:
-    interrupts.end_on(
+    interrupts.handle_signals(
         {
             getattr(signal, name): end
             for name, end in (

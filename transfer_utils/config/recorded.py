@@ -1,4 +1,4 @@
-"""The options of recorded runs: which runs have the same configuration, and what options of older versions mean."""
+"""Which runs have the same configuration, and what the options of older records mean."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from transfer_utils.config.options import PATH_OPTIONS, RunConfig, preset
+from transfer_utils.utils.text import without_surrogates
 
 FORMER_NAMES = {"base_model": "backbone"}  # option names of old logs
 
@@ -30,17 +31,19 @@ def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = (
         ignored.add("data_dir")
     if values["model"] == "transfer":
         ignored |= {name for name in values if "baseline" in str(name)}
-    # A damaged record may have lists or dictionaries as values, which a set cannot hold.
-    return frozenset(
-        (name, repr(value) if isinstance(value, list | dict) else value)
-        for name, value in values.items()
-        if name not in ignored
-    )
+    return frozenset((name, _comparable(value)) for name, value in values.items() if name not in ignored)
 
 
 def current_names(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of any log under their current names."""
     return {FORMER_NAMES.get(name, name): value for name, value in options.items()}
+
+
+def _comparable(value: Any) -> Any:
+    """Return a value as a record has it, in which text is Unicode; a damaged one may hold what a set cannot hold."""
+    if isinstance(value, str):
+        return without_surrogates(value)
+    return repr(value) if isinstance(value, list | dict) else value
 
 
 def recorded_config(options: Mapping[str, Any]) -> RunConfig | None:

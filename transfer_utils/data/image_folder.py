@@ -13,7 +13,7 @@ from pathlib import Path
 from transfer_utils.data.image_files import ImageFiles
 from transfer_utils.data.images import is_picture
 from transfer_utils.errors import UserError
-from transfer_utils.utils.files import no_folder
+from transfer_utils.utils.files import why_no_folder
 from transfer_utils.utils.text import counted, printable
 
 # The extensions of the formats that ``decode_image`` reads.
@@ -76,7 +76,7 @@ def check_image_folder(path: str | Path, option: str = "data_dir") -> Path:
         UserError: it is not a folder; the message begins with ``option``.
     """
     root = Path(os.path.expanduser(path))
-    if problem := no_folder(root):
+    if problem := why_no_folder(root):
         raise UserError(f"{option} must be an image folder, got {printable(str(path))!r}, which {problem}.")
     return root
 

@@ -17,7 +17,7 @@ from transfer_utils.config.recorded import identity
 from transfer_utils.data.image_folder import check_image_folder
 from transfer_utils.errors import UserError
 from transfer_utils.records.folder import load_runs
-from transfer_utils.records.record import RECORD_NAME, RESUMABLE, RunRecord, Status, finite, read_record, timestamp
+from transfer_utils.records.record import RECORD_NAME, RESUMABLE, RunRecord, Status, read_record, timestamp
 from transfer_utils.utils.disk import check_disk, check_writable
 from transfer_utils.utils.files import cache_folder, lock
 from transfer_utils.utils.machine import machine, peak_memory_mb, versions
@@ -209,8 +209,7 @@ def check_paths(config: RunConfig) -> None:
 
 def same_configuration(record: RunRecord, config: RunConfig) -> bool:
     """Return whether a run computes what ``config`` asks for. A log of other software has no fingerprint."""
-    # As a record has it, in which the name of a folder that is not UTF-8 is another one.
-    return bool(record.fingerprint) and identity(record.config) == identity(finite(config.model_dump()))
+    return bool(record.fingerprint) and identity(record.config) == identity(config)
 
 
 def configuration_lock(config: RunConfig) -> FileLock:

@@ -9,6 +9,7 @@ import numpy as np
 
 from transfer_utils.errors import UserError
 from transfer_utils.models.litert import LiteRT, convert
+from transfer_utils.utils import interrupts
 
 # Small batches keep a batch's activations in the processor's cache; a GPU has no use for few images at a time.
 LITERT_BATCH = 4
@@ -41,8 +42,12 @@ class Engine:
         """Return the outputs (n, ...) float32 for images (n, side, side, 3), uint8, or for feature maps."""
         if self._run:
             return self._run(images)
-        parts = (images[i : i + self._keras_batch] for i in range(0, len(images), self._keras_batch))
-        return np.concatenate([keras.ops.convert_to_numpy(self._model.predict_on_batch(part)) for part in parts])
+        outputs = []
+        for start in range(0, len(images), self._keras_batch):
+            interrupts.raise_pending()
+            part = images[start : start + self._keras_batch]
+            outputs.append(keras.ops.convert_to_numpy(self._model.predict_on_batch(part)))
+        return np.concatenate(outputs)
 
 
 def choose_engine(kind: str) -> tuple[str, str]:

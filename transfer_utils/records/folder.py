@@ -12,7 +12,7 @@ from pathlib import Path
 from transfer_utils.errors import UserError
 from transfer_utils.records.record import RECORD_NAME, RunRecord, read_record
 from transfer_utils.records.salvage import UnreadableRecord
-from transfer_utils.utils.files import no_folder
+from transfer_utils.utils.files import why_no_folder
 from transfer_utils.utils.text import without_surrogates
 
 MAX_FOLDER_DEPTH = 3  # runs/<study>/<run>/run.json
@@ -56,7 +56,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         UserError: it is a file, or does not exist.
     """
-    if problem := no_folder(folder):
+    if problem := why_no_folder(folder):
         raise UserError(f"runs must be a folder of run records, got {str(folder)!r}, which {problem}.")
 
 

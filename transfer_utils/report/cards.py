@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -125,8 +125,8 @@ def short_card(record: RunRecord | None, size: int, side: int, not_sure_below: f
 def _network(row: Row) -> str:
     if row.from_scratch:
         return row.network
-    # Of a user's own file of weights only the name: its folder is nobody's business.
-    weights = as_text(Path(str(row.config.get("weights") or MISSING)).name, 40)
+    # Of a user's own file of weights only the name: its folder is nobody's business. Windows' paths have both slashes.
+    weights = as_text(PureWindowsPath(str(row.config.get("weights") or MISSING)).name, 40)
     parameters = finite_number(row.record.network.get("parameters"))
     parts = [row.network, f"{weights} weights" if weights != MISSING else ""]
     parts.append(counted(round(parameters), "parameter") if parameters else "")

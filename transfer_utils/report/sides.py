@@ -122,6 +122,20 @@ def other_rates(results: Results, few: FewLabels) -> dict[str, dict[int, tuple[C
     return best_other
 
 
+def larger_gains(others: dict[str, dict[int, tuple[Configuration, Estimate]]]) -> list[int]:
+    """Return the labels per class at which another rate is shown to help transfer learning, and none the compact CNN.
+
+    Args:
+        others: as ``other_rates`` returns them.
+    """
+    compact = others.get("compact", {})
+    return [
+        n
+        for n, (_, gained) in others.get("transfer", {}).items()
+        if gained.low > 0 and n in compact and compact[n][1].mean <= 0
+    ]
+
+
 def hurried(few: FewLabels) -> list[Configuration]:
     """Return the opponents with few labels that had fewer than ``ENOUGH_STEPS`` training steps."""
     opponents = (side for compared in few.values() for kind, side in compared.items() if kind != "transfer")

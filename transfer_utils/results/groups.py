@@ -18,7 +18,7 @@ from transfer_utils.utils.text import MISSING, as_text
 
 FROZEN = option_text("n_unfreeze", 0)
 # What the name of the best configuration begins with, besides the options that tell it from the others.
-ALWAYS_NAMED = ("model", "n_unfreeze", "augment")
+ALWAYS_NAMED = ("model", "n_unfreeze", "augment", "augment_baseline")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The options of recorded runs: current names for old logs, display order and text, and runs grouped by seed."""
+"""How the options of recorded runs are shown, sorted and grouped."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ def ignored(options: Mapping[str, Any]) -> set[str]:
         names |= {"head_start"} if get("head") == "plain" or get("hidden_units") else set()
         names |= set() if fine_tunes(options) else STAGE2_ONLY
     augmented = (from_scratch or fine_tunes(options)) and augments(options) is not False
-    names |= {"augment"} if from_scratch and get("augment_baseline") else set()
+    if from_scratch:  # either option does it
+        names |= {"augment"} if get("augment_baseline") else {"augment_baseline"} if get("augment") is True else set()
     names |= set() if augmented else {"rotation", "zoom", "width_shift", "height_shift"}
     names |= set() if augmented or get("tta") is not False else {"horizontal_flip"}
     names |= {"mixup_alpha"} if get("use_mixup") is False or "use_mixup" in names else set()
@@ -128,7 +129,7 @@ def ignored(options: Mapping[str, Any]) -> set[str]:
 
 
 def augments(options: Mapping[str, Any]) -> bool | None:
-    """Return whether a run augments its training images; None if that is not recorded."""
+    """Return whether a run augments the images that it trains on; None if that is not recorded."""
     of_baseline = options.get("model") == "baseline" and options.get("augment_baseline")
     return True if of_baseline else options.get("augment")
 
@@ -164,7 +165,7 @@ def option_text(name: str, value: Any) -> str:
             return "backbone frozen"
         case "n_unfreeze", int():
             return "all layers unfrozen" if text == "all" else f"last {text} layers unfrozen"
-        case "augment", bool():
+        case "augment" | "augment_baseline", bool():
             return "augmented" if value else "not augmented"
         case "tta", bool():
             return f"{'' if value else 'no '}test-time augmentation"

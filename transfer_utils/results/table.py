@@ -11,7 +11,7 @@ from typing import Any
 from transfer_utils.config.options import PATH_OPTIONS
 from transfer_utils.config.recorded import Identity, identity
 from transfer_utils.records.folder import Listing, Run
-from transfer_utils.records.record import RECORD_NAME, RunRecord
+from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import History, mean_history
 from transfer_utils.results.formatting import with_interval
 from transfer_utils.results.options import (
@@ -161,7 +161,7 @@ def make_rows(listing: Listing, root: Path, known: Mapping[str, Row] | None = No
     rows: dict[str, Row] = {}
     for run in listing.runs:
         path = run.path.relative_to(root)
-        path = path.parent if path.name == RECORD_NAME else path.with_suffix("")
+        path = path.parent if run.has_folder else path.with_suffix("")
         name = base = as_text(root.resolve().name if path == Path() else path.as_posix())
         count = 1
         while name in rows:  # a folder and a log of the same name, or two names with the same printable form

@@ -176,7 +176,7 @@ def _read_records(sweep: Sweep, jobs: list[Job], *, learn: bool) -> None:
     runs = load_runs(jobs[0].config.output_dir).runs
     if learn:
         sweep.forecast = Forecast(runs)
-    newest = {identity(run.record.config): run for run in runs if run.record.fingerprint}  # whatever its status
+    newest = {identity(run.record.config): run for run in runs if run.record.fingerprint and run.record.config}
     for job in jobs:
         job.run = newest.get(identity(job.config), job.run)  # a record that cannot be read for a moment is not gone
         if job.run and job.run.record.status == "running":

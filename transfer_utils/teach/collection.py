@@ -63,7 +63,10 @@ class Collection:
         return {str(key): str(value) for key, value in names.items()} if isinstance(names, dict) else {}
 
     def is_source_of(self, data_dir: object) -> bool:
-        """Return whether a run with this ``data_dir`` learned from these pictures, even if the project has moved."""
+        """Return whether a run with this ``data_dir`` may have learned from these pictures, also before a move.
+
+        A collection of the same name in another project cannot be told apart.
+        """
         return Path(str(data_dir)).parts[-2:] == self.folder.parts[-2:]
 
     def classes(self) -> dict[str, list[str]]:

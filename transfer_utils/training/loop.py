@@ -184,7 +184,7 @@ def _train_epoch(
         logs = model.train_on_batch(*distribute.shares(model, x, y), return_dict=True)
         means.add(logs, len(y))
         _check_finite("loss", float(logs["loss"]), epoch, stage)
-        interrupts.end_if_asked()
+        interrupts.raise_pending()
         stage.report("on_step_end", f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step, steps)
     return means.row() | {"learning_rate": rate}
 
@@ -225,7 +225,7 @@ def _validate(model: keras.Model, validation: Batch, batch_size: int) -> dict[st
         x, y = np.asarray(inputs[i : i + size], "float32"), labels[i : i + size]
         model.reset_metrics()
         means.add(model.test_on_batch(*distribute.shares(model, x, y), return_dict=True), len(y))
-        interrupts.end_if_asked()
+        interrupts.raise_pending()
     return means.row("val_")
 
 

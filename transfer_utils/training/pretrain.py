@@ -15,6 +15,7 @@ from transfer_utils.models.networks import BATCH_NORM_MOMENTUM, batch_norms
 from transfer_utils.models.weights import save_weights_npz
 from transfer_utils.training.loop import Batch
 from transfer_utils.training.optimizers import build_optimizer, compile_model, warm_up_and_cosine
+from transfer_utils.utils import interrupts
 from transfer_utils.utils.files import sha256_of, write_json
 from transfer_utils.utils.machine import versions
 from transfer_utils.utils.progress import Progress
@@ -106,13 +107,19 @@ def _fit(
         batch_size=options["batch_size"],
         epochs=options["epochs"],
         validation_data=validation,
-        callbacks=[_report_steps(progress, steps)] if progress else [],
+        callbacks=[_after_steps(progress, steps)],
         verbose=0,
     ).history
     return {name: [float(value) for value in values] for name, values in history.items()}
 
 
-def _report_steps(progress: Progress, steps: int) -> keras.callbacks.Callback:
-    """Return a Keras callback that calls ``progress`` after every step."""
+def _after_steps(progress: Progress | None, steps: int) -> keras.callbacks.Callback:
+    """Return a Keras callback that reports every step, and after which a signal may end the process."""
     done = itertools.count(1)
-    return keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: progress("steps", next(done), steps))
+
+    def after_step(batch: int, logs: dict) -> None:
+        interrupts.raise_pending()
+        if progress:
+            progress("steps", next(done), steps)
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=after_step)

@@ -81,4 +81,4 @@ def explain(error: OSError) -> str:
 
 
 def _room(folder: Path) -> str:
-    return f"{format_bytes(free_bytes(folder))} are free"
+    return f"{format_bytes(shutil.disk_usage(folder).free)} are free"

@@ -190,6 +190,13 @@ def keras_home() -> Path:
     return Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()) / ".keras"
 
 
+def why_no_folder(path: Path) -> str:
+    """Return why ``path`` is not a folder, as the end of a sentence; empty if it is one."""
+    if path.is_dir():
+        return ""
+    return "is a file, not a folder" if path.exists() else "does not exist"
+
+
 @functools.cache
 def _writable_folder(chosen: str) -> Path:
     fallback = Path(tempfile.gettempdir()) / f"transfer-utils-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
@@ -225,10 +232,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def no_folder(path: Path) -> str:
-    """Return why ``path`` is not a folder, as the end of a sentence; empty if it is one."""
-    if path.is_dir():
-        return ""
-    return "is a file, not a folder" if path.exists() else "does not exist"

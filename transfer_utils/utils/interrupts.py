@@ -1,79 +1,89 @@
-"""Ctrl-C and other signals that end a process, raised only where TensorFlow is not in the middle of something.
+"""Ctrl-C and other signals that end a process, raised where TensorFlow is not in the middle of something.
 
 Python raises the exception of a signal at the next bytecode of the main thread, wherever that is. Inside TensorFlow
 this can be a function that was called from C++, which then crashes or reports an error of its own. So a signal that
-arrives there waits: for ``end_if_asked``, which is called between two steps, or until the main thread has left it.
+arrives there is pending: until ``raise_pending`` is called, between two steps, or until the main thread has left
+TensorFlow. A second Ctrl-C, or the end of ``PATIENCE_SECONDS``, raises it in any place.
 """
 
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
 
-LOOK_SECONDS = 0.05  # between two looks at what the main thread does
-# After this time the exception is raised wherever it may be: some systems kill what has not ended soon (Docker: 10 s).
+CHECK_SECONDS = 0.05  # between two checks of what the main thread does
+# Some systems kill what has not ended ten seconds after they asked it to (Docker), and a step can take some of them.
 PATIENCE_SECONDS = 5.0
+ONE_PRESS_SECONDS = 0.5  # a second signal that comes sooner belongs to the same key press
 
-Ends = Mapping[int, Callable[[], BaseException]]
-
-
-class _Signals:
-    """The signals that this process handles, and the one that waits."""
-
-    def __init__(self) -> None:
-        self.ends: Ends = {}
-        self.waiting: int | None = None
-        self._since, self._looking = 0.0, False
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        again, self._looking = self._looking, False
-        if self.waiting is None:
-            self.waiting, self._since = number, time.monotonic()
-        elif not again:  # somebody who asks twice does not want to wait
-            self.end()
-        if not _in_tensorflow(frame) or time.monotonic() - self._since > PATIENCE_SECONDS:
-            self.end()
-        timer = threading.Timer(LOOK_SECONDS, self._look)
-        timer.daemon = True
-        timer.start()
-
-    def end(self) -> None:
-        number, self.waiting = self.waiting, None
-        raise self.ends[number]()
-
-    def _look(self) -> None:
-        if self.waiting is not None:
-            self._looking = True
-            # Either calls ``handle`` in the main thread; only the first wakes it from a sleep.
-            if hasattr(signal, "pthread_kill"):
-                signal.pthread_kill(threading.main_thread().ident, self.waiting)
-            else:
-                _thread.interrupt_main(self.waiting)
+Exceptions = Mapping[int, Callable[[], BaseException]]
 
 
-_signals = _Signals()
-
-
-def end_on(ends: Ends) -> None:
-    """From now on, end the process by these exceptions on these signals, for the rest of its life.
+def handle_signals(exceptions: Exceptions) -> None:
+    """From now on, for the rest of the life of the process, raise these exceptions on these signals.
 
     Args:
-        ends: what makes the exception of each signal. Signals that are ignored, as under ``nohup``, stay ignored.
+        exceptions: what makes the exception of each signal. Ignored signals, as under ``nohup``, stay ignored.
     """
-    _signals.ends = ends
-    for number in ends:
+    _signals.exceptions = exceptions
+    for number in exceptions:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _signals.handle)
 
 
-def end_if_asked() -> None:
-    """Raise the exception of a signal that waits, if there is one; to be called between two steps."""
-    if _signals.waiting is not None:
+def raise_pending() -> None:
+    """Raise the exception of the pending signal, if there is one; to be called between two steps."""
+    if _signals.pending is not None:
         _signals.end()
+
+
+class _Signals:
+    """The signals that this process handles, and the pending one."""
+
+    def __init__(self) -> None:
+        self.exceptions: Exceptions = {}
+        self.pending: int | None = None
+        self._since, self._checking = 0.0, False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        checking, self._checking = self._checking, False
+        first = self.pending is None
+        if first and checking:  # the main thread has raised the exception meanwhile
+            return
+        if first:
+            self.pending, self._since = number, time.monotonic()
+        waited = time.monotonic() - self._since
+        pressed_again = number == signal.SIGINT and not checking and waited > ONE_PRESS_SECONDS
+        if pressed_again or waited > PATIENCE_SECONDS or not _in_tensorflow(frame):
+            self.end()
+        if first and number == signal.SIGINT and os.isatty(2):
+            os.write(2, b"\nStopping after this step. Ctrl-C again stops at once.\n")
+        if first or checking:
+            timer = threading.Timer(CHECK_SECONDS, self._check_again)
+            timer.daemon = True
+            timer.start()
+
+    def end(self) -> None:
+        number, self.pending = self.pending, None
+        raise self.exceptions[number]()
+
+    def _check_again(self) -> None:
+        if (number := self.pending) is None:
+            return
+        self._checking = True
+        # Either calls ``handle`` in the main thread; only the first wakes it from a sleep.
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident, number)
+        else:
+            _thread.interrupt_main(number)
+
+
+_signals = _Signals()
 
 
 def _in_tensorflow(frame: FrameType | None) -> bool:

@@ -91,6 +91,11 @@ def printable(name: str | bytes) -> str:
     return _escaped(os.fsdecode(name))
 
 
+def data_uri(content: bytes, kind: str) -> str:
+    """Return the address of a picture that a page holds itself; ``kind`` is ``png``, ``jpeg`` or ``webp``."""
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
+
+
 def _to_text(value: Any) -> str:
     if value is None:
         return MISSING
@@ -110,8 +115,3 @@ def _escaped(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    """Return the address of a picture that a page holds itself; ``kind`` is ``png``, ``jpeg`` or ``webp``."""
-    return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")

@@ -13,7 +13,6 @@ from transfer_utils.dashboard import curve_charts, live, result_charts, state, s
 from transfer_utils.dashboard.curve_charts import Line
 from transfer_utils.dashboard.parts import interval_note, show_block, show_metric
 from transfer_utils.dashboard.store import View
-from transfer_utils.records.record import RECORD_NAME
 from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.progress import (
     UNFINISHED,
@@ -190,7 +189,7 @@ def _draw_files(row: Row) -> None:
 def list_files(row: Row) -> list[dict[str, str]]:
     """Return name, size and modification time of the files in the folder of a run, without opening any file."""
     path = row.run.path
-    paths = sorted(path.parent.iterdir())[:MAX_LISTED_FILES] if path.name == RECORD_NAME else [path]
+    paths = sorted(path.parent.iterdir())[:MAX_LISTED_FILES] if row.run.has_folder else [path]
     return [{"File": as_text(path.name), **_file_status(path)} for path in paths]
 
 

@@ -18,7 +18,7 @@ from transfer_utils.results.groups import Best, RunGroup, best_configurations, d
 from transfer_utils.results.progress import UNFINISHED, epochs_text, progress
 from transfer_utils.results.search import parse_search
 from transfer_utils.results.table import STOPPED, Row
-from transfer_utils.utils.files import no_folder
+from transfer_utils.utils.files import why_no_folder
 from transfer_utils.utils.text import MISSING, as_text, counted
 
 FIRST_COMMAND = "transfer-utils compare --preset offline"
@@ -60,7 +60,7 @@ def draw(view: View) -> None:
 
 
 def _show_first_steps(view: View) -> None:
-    if problem := no_folder(view.folder):
+    if problem := why_no_folder(view.folder):
         st.warning(f"The folder of the runs {problem}:", icon=":material/folder_off:")
         st.text(as_text(view.folder.name))
     with st.container(border=True):
@@ -101,7 +101,7 @@ def _filter(rows: list[Row]) -> tuple[list[Row], list[str]]:
         placeholder="name, or val>0.8 seed=0",
         icon=":material/search:",
         help="Words of the name, the network, the data or an option, and conditions on columns or options; a run must "
-        "meet all of them: `baseline`, `n_unfreeze=30`, `labels=all`, `augment=yes`, `val>0.8`, `seconds<300`.",
+        "meet all of them: `baseline`, `n_unfreeze=30`, `labels=all`, `augmented=yes`, `val>0.8`, `seconds<300`.",
         **state.kept("search"),
     )
     statuses = status.multiselect("Status", ALL_STATUSES, placeholder="any", **state.kept("status", [], ALL_STATUSES))
