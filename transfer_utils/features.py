@@ -48,10 +48,14 @@ def extract_features(
 
     Args:
         model: pixels (n, side, side, 3), 0-255, to one tensor; its weights are part of the cache's key.
+        config: its ``engine`` and ``cache_dir``.
         engine: makes an engine for ``model``, to share one between calls; called only if something is to be computed.
 
     Returns:
-        A read-only memory map (n, ...) float16.
+        A read-only memory map (n, ...) float16; values beyond ±65504 are clipped.
+
+    Raises:
+        UserError: the engine is unavailable, or the disk of the cache has too little free space.
     """
     engine = engine or functools.partial(Engine, model, config.engine)
     key = _key(model, split, config)

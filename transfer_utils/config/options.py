@@ -261,7 +261,7 @@ class RunConfig(BaseModel):
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
 
     def changes(self) -> dict[str, Any]:
-        """Return the options that differ from those of the preset, or the defaults, and of the kind of baseline."""
+        """Return the options that differ from the preset (or the defaults) as changed by the kind of baseline."""
         start = {**dict(preset(self.preset)), **BASELINE_OPTIONS[self.baseline]}
         return {name: value for name, value in self if name != "preset" and value != start[name]}
 
@@ -362,7 +362,8 @@ def preset(name: str, **options: Any) -> RunConfig:
     The baseline ``compact`` sets the options of its own training; they override those of the preset.
 
     Raises:
-        UserError: the preset or an option is unknown, or a value has the wrong type or is outside its limits.
+        UserError: the preset or an option is unknown, a value has the wrong type or is outside its limits, or two
+            options contradict each other.
     """
     known = ("none", *PRESETS)
     if name not in known:

@@ -89,7 +89,7 @@ def publish(
 ) -> int:
     """Execute the notebooks unchanged, write their outputs back into them, and save their figures in ``figures/``.
 
-    The metadata of papermill, such as times, are left out. A notebook that fails or writes to standard error keeps its
+    Papermill's metadata, such as times, are left out. A notebook that fails or writes to standard error keeps its
     previous outputs. The arguments are those of ``run_course``.
 
     Returns:

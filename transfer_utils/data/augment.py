@@ -69,6 +69,11 @@ def _shifted(images: np.ndarray, transforms: np.ndarray) -> np.ndarray:
 def mixup(n: int, config: RunConfig, view: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw partners and mixing weights for Mixup (Zhang et al. 2018, arXiv 1710.09412).
 
+    Args:
+        n: number of images.
+        config: its ``seed``, and ``mixup_alpha``, the parameter of the Beta distribution of lambda, drawn per image.
+        view: number of the view.
+
     Returns:
         partners (n,) int, a permutation, and shares (n, 1) float32 in [0.5, 1], the weight of the image itself. It is
         the larger of lambda and 1 - lambda, which only exchanges the two images of a pair.
@@ -136,7 +141,7 @@ def tta_views(images: np.ndarray, horizontal_flip: bool, shift: int = 0) -> list
         shift: pixels by which the images are shifted up, down, left and right; 0 adds no shifted views.
 
     Returns:
-        One, two, five or ten arrays of the shape of ``images``; the first is ``images``.
+        Two, five or ten arrays of the shape and dtype of ``images``; the first is ``images``.
     """
     views = [images, images[:, :, ::-1]] if horizontal_flip else [images]
     if shift := effective_tta_shift(horizontal_flip, shift):

@@ -59,8 +59,8 @@ def list_image_folder(root: str | os.PathLike) -> FolderListing:
     of ``root``, to nothing, or from a class folder to another folder.
 
     Raises:
-        UserError: ``root`` is not a readable folder, has fewer than two class folders, or has classes without training
-            images, which are all named.
+        UserError: ``root`` is not a readable folder, has fewer than two class folders, two folders for one split, a
+            split without images, or classes without training images, which are all named.
     """
     root = check_image_folder(root)
     try:

@@ -94,8 +94,8 @@ def load_dataset(config: RunConfig, progress: Progress | None = None) -> Dataset
     """Load the dataset of ``config`` and split it, stratified by class and seeded by ``config.seed``.
 
     ``cifar10`` is read from ``data_dir`` or downloaded, ``folder`` is read from ``data_dir``, and ``photo-digits`` is
-    rendered, with the same test split for every seed. Without a test split, a fifth of all images becomes one; without
-    a validation split, ``validation_share`` of the training images does. ``labels_per_class`` then reduces the
+    rendered, with the same test split for every seed. Without a test split, a fifth of the training images becomes one;
+    without a validation split, ``validation_share`` of those that remain does. ``labels_per_class`` then reduces the
     training split as ``draw_labels`` does; validation and test stay complete.
 
     Args:

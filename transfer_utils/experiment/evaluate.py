@@ -115,7 +115,7 @@ def predict_probabilities(
     """Return class probabilities (n, classes) float32 for a split; with ``tta`` the mean over its views.
 
     Args:
-        plain: those of the images as they are, the first view, if they have been computed already.
+        plain: float32 (n, classes), the probabilities of the unchanged images (the first view), if already computed.
     """
     chunks = []
     for positions in image_chunks(len(split)):

@@ -37,8 +37,11 @@ def run_experiment(
         The completed run.
 
     Raises:
-        UserError: an option or file that the user can put right; ``Diverged``: the loss became NaN or infinite.
-        Whatever is raised, the record says ``failed``, ``diverged`` or ``interrupted`` first.
+        UserError: an option or a file that the user can put right.
+        Diverged: the training or validation loss became NaN or infinite.
+
+    Options and paths are checked before the run has a folder. After that, the record says ``failed``, ``diverged`` or
+    ``interrupted`` before an error is raised again.
     """
     config.check_trains()
     check_paths(config)

@@ -122,7 +122,8 @@ def probe_by_depth(
 
     Args:
         model: as in ``feature_maps``; its weights do not change.
-        max_train: maximum number of training images, from the start of the split; at most 2,000 others measure.
+        max_train: maximum number of training images, from the start of the split; at most 2,000 of the
+            validation images measure.
 
     Returns:
         One ``Probe`` per layer, in the order of ``layer_names``.
@@ -145,10 +146,11 @@ def probe_by_depth(
 
 
 def settle_batch_norm(model: keras.Model, images: np.ndarray) -> None:
-    """Set the moving mean and variance of every BatchNorm layer to those of ``images``; the weights stay the same.
+    """Re-estimate the moving mean and variance of every BatchNorm layer on ``images``; all other weights stay the same.
 
     A network with random weights starts with means of 0 and variances of 1. Its activations then shrink from block to
-    block until a linear probe cannot read them.
+    block until a linear probe cannot read them. The method is re-estimation (Wu & Johnson 2021, arXiv 2105.07576) on
+    one batch. The backbone is frozen afterwards.
 
     Args:
         model: a frozen network on 0-255 pixels, such as ``build_feature_extractor`` returns.
@@ -168,7 +170,7 @@ def settle_batch_norm(model: keras.Model, images: np.ndarray) -> None:
 
 
 def liveliest_channels(maps: np.ndarray, k: int = 8) -> np.ndarray:
-    """Return the ``k`` channels of a map (h, w, channels) with the largest standard deviation, largest first."""
+    """Return the indices, int (k,), of the channels of ``maps`` (h, w, channels) that vary most, the largest first."""
     return np.argsort(-np.asarray(maps).std(axis=(0, 1)), kind="stable")[:k]
 
 

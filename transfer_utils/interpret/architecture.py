@@ -52,7 +52,7 @@ def cost_by_block(base: keras.Model) -> list[BlockCost]:
 
 
 def multiply_adds(layer: layers.Layer) -> int:
-    """Return the number of multiply-adds of a layer for one image, without biases."""
+    """Return the number of multiply-adds of a convolution or Dense layer for one image, without biases; else 0."""
     if isinstance(layer, layers.DepthwiseConv2D | layers.Conv2D):
         # Each output position uses every kernel value once; the kernel has shape (h, w, inputs per group, outputs).
         return math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
@@ -62,9 +62,10 @@ def multiply_adds(layer: layers.Layer) -> int:
 def receptive_field(base: keras.Model) -> list[Reach]:
     """Compute the receptive field of each layer that has a feature map.
 
-    A layer with kernel size k and stride s adds k - 1 input strides to the receptive field and multiplies the stride by
-    s; where paths merge, the largest values count (Araujo et al. 2019, distill.pub/2019/computing-receptive-fields).
-    This is an upper bound: pixels near the border of the field have little weight.
+    A layer with kernel size k and stride s adds (k - 1) times its input stride to the receptive field and multiplies
+    the stride by s; where paths merge, the largest values count (Araujo et al. 2019,
+    distill.pub/2019/computing-receptive-fields). This is an upper bound: pixels near the border of the field have
+    little weight (Luo et al. 2016, arXiv 1701.04128).
     """
     by_tensor: dict[int, tuple[int, float]] = {}
     table = []

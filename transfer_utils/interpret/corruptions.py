@@ -31,7 +31,7 @@ def corrupt(images: np.ndarray, kind: str, severity: int, seed: int = 0) -> np.n
         seed: seed of the noise; the other kinds are deterministic.
 
     Returns:
-        uint8 (n, h, w, 3).
+        uint8 (n, h, w, 3), 0-255 RGB, rounded and clipped.
 
     Raises:
         UserError: an unknown kind, a severity outside 1 to 5, or images of the wrong dtype or shape.

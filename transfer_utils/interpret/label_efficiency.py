@@ -50,8 +50,13 @@ def measure_label_efficiency(
         on_all: a completed run of the CNN on all labels of these data; its model is used instead of a new one, also if
             its epoch was selected on the validation split.
 
+    Returns:
+        For each level and draw, and last for all labels, one point of ``transfer`` and one of ``baseline``, with the
+        accuracy on the validation split in [0, 1].
+
     Raises:
-        UserError: a level or ``draws`` is below 1.
+        UserError: there are no levels, a level or ``draws`` is below 1, the baseline would train for no epochs, or the
+            dataset or the weights are unavailable.
     """
     levels = sorted(set(levels))
     if not levels or levels[0] < 1:

@@ -62,15 +62,17 @@ def folder_features(
 
 
 def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None) -> list[DoubtfulLabel]:
-    """Return the labels that are likely wrong, the most doubtful first.
+    """Return the labels that are likely wrong, the most doubtful first (confident learning).
 
-    Each picture is judged by a softmax regression on the others. A class counts for it if its probability reaches the
-    mean that pictures with this label have. Its label is in doubt if the most probable of these classes is another one,
-    and more probable by 0.5.
+    The method is that of Northcutt, Jiang and Chuang (2021, J. Artif. Intell. Res. 70:1373-1411). Each picture is
+    classified by a softmax regression that was fitted without its fold (five-fold cross-validation). A class is a
+    candidate if its probability is at least the mean that pictures labelled with it have. A label is in doubt if the
+    most probable candidate is another class, more probable than the label by at least 0.5.
 
     Args:
         features: (n, d).
-        labels: int (n,), 0 to classes - 1. Classes of fewer than five different pictures are not judged.
+        labels: int (n,), 0 to classes - 1. Classes with fewer than five different pictures are not judged; with fewer
+            than two others, the result is empty.
         groups: int (n,), equal for pictures that are copies of each other, which must not vouch for their labels.
     """
     groups = np.arange(len(labels)) if groups is None else groups
@@ -99,11 +101,16 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
 
 
 def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:
-    """Return the positions of pictures that are far from all others, the farthest first, and how far they are.
+    """Return the pictures that are far from all others (outliers), the farthest first.
 
-    The distance is that to the 20th nearest neighbour between features of length 1 (Sun et al. 2022, ICML, "Out-of-
-    distribution detection with deep nearest neighbors"), here in robust deviations above the median of all pictures.
-    Without 20 neighbours, none is judged.
+    The distance is that to the 20th nearest neighbour, with features scaled to length 1 (Sun et al. 2022,
+    "Out-of-distribution detection with deep nearest neighbors", ICML), among at most 10,000 pictures.
+
+    Args:
+        features: (n, d); with n of 20 or less, the result is empty.
+
+    Returns:
+        The position and the modified z-score (Iglewicz and Hoaglin 1993) of each picture with a score above 3.5.
     """
     from sklearn.neighbors import NearestNeighbors  # importing scikit-learn takes a second
 

@@ -23,12 +23,15 @@ class Engine:
     Args:
         model: takes (n, side, side, 3) pixels, 0-255, or feature maps; gives one tensor.
         kind: ``"litert"``, ``"keras"``, or ``"auto"``: LiteRT unless there is a GPU or LiteRT is unavailable.
-        batch: images that LiteRT computes at a time; a smaller part of them takes as long.
+        batch: the number of images per LiteRT call; a smaller last batch takes as long as a full one.
         maps: ``model`` takes feature maps (n, height, width, channels), float16 or float32, instead of pixels.
 
     Attributes:
         kind: the engine that runs, ``"litert"`` or ``"keras"``.
         shape: of one output, without the batch.
+
+    Raises:
+        UserError: ``kind`` is ``"litert"`` and LiteRT is unavailable.
     """
 
     def __init__(self, model: keras.Model, kind: str = "auto", batch: int = LITERT_BATCH, maps: bool = False):

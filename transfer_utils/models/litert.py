@@ -36,11 +36,12 @@ class LiteRT:
         maps: the input is a float32 feature map (batch, height, width, channels) instead.
 
     Attributes:
-        side: of the images, in pixels.
+        side: the side of the images in pixels; for feature maps, their height.
         shape: of one output, without the batch axis.
 
     Raises:
         ValueError: the file is damaged, declares a tensor of more than 1 GiB, or has other inputs or outputs.
+        ImportError: ai-edge-litert is not available for this machine.
     """
 
     def __init__(self, content: bytes, maps: bool = False):
@@ -103,7 +104,7 @@ def load_exported(path: Path) -> LiteRT:
     """Open an exported model.
 
     Raises:
-        UserError: the file does not exist, is damaged, or is not an image classifier.
+        UserError: the file does not exist, is damaged or no image classifier, or ai-edge-litert is unavailable.
     """
     if not path.is_file():
         raise UserError(f"There is no model file {path}.")
@@ -141,8 +142,10 @@ def convert(
         model: takes pixels (n, side, side, 3), 0-255.
         batch_size: the fixed number of images per call.
         precision: ``float32``; ``float16``, which halves the size of the weights; or ``int8`` for weights and
-            activations, whose ranges are measured on ``calibration``.
-        calibration: uint8 (n, side, side, 3), a few hundred training images; only needed for ``int8``.
+            activations (post-training quantisation, Jacob et al. 2018, arXiv 1712.05877), whose ranges are measured on
+            ``calibration``.
+        calibration: uint8 (n, side, side, 3), 0-255, a few hundred training images, at least ``batch_size``; only full
+            batches are used. Needed for ``int8`` alone.
         maps: ``model`` takes float32 feature maps instead of pixels.
 
     Returns:

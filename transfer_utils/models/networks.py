@@ -85,12 +85,15 @@ def build_feature_extractor(
 
     Args:
         config: by default ``RunConfig()``, MobileNetV2 with ImageNet weights at 160 px.
-        base: the backbone to use, whose layers are shared; by default a new one.
+        base: the backbone to use; its layers are shared, and all of them are frozen. By default a new one.
         progress: of a download of its weights.
 
     Returns:
         A model from pixels (n, stored_size, stored_size, 3), 0-255, to features (n, channels) float32; MobileNetV2
         has 1,280 channels.
+
+    Raises:
+        UserError: the weights are unavailable or do not fit.
     """
     config = config or RunConfig()
     base = base or build_backbone(config, progress)[0]
@@ -124,7 +127,10 @@ def build_top_classifier(n_features: int, n_classes: int, config: RunConfig | No
 
 
 def build_full_model(base: keras.Model, head: keras.Model, config: RunConfig) -> keras.Model:
-    """Join a backbone and a head (shared layers): 0-255 pixels to class probabilities."""
+    """Join a backbone and a head (shared layers).
+
+    The model maps pixels (n, stored_size, stored_size, 3), 0-255, to probabilities (n, n_classes) float32.
+    """
     pixels, maps = _on_pixels(base, config)
     return keras.Model(pixels, head(_pooled(maps)), name="transfer_model")
 
@@ -146,7 +152,7 @@ def build_tail_extractor(tail: keras.Model) -> keras.Model:
 def build_tail(tail: keras.Model, head: keras.Model) -> keras.Model:
     """Put pooling and the head after an unfrozen tail (shared layers): boundary activations to probabilities.
 
-    The model is for training and has faster layers, which fit what is frozen at this point.
+    The model is for training: its faster layers suit the layers that are frozen when it is built.
     """
     boundary = keras.Input(tail.input.shape[1:], name="boundary")
     return keras.Model(boundary, head(_pooled(with_fast_layers(tail)(boundary))), name="tail_and_head")
@@ -155,7 +161,8 @@ def build_tail(tail: keras.Model, head: keras.Model) -> keras.Model:
 def build_baseline_cnn(n_classes: int = 10, side: int = 32) -> keras.Model:
     """Build the CNN of the tutorials: Conv 32, pool, Conv 64, pool, Flatten, Dense 128, softmax.
 
-    It has 545,098 weights for ten classes. It takes 0-255 pixels (n, side, side, 3) and rescales them to [0, 1] itself.
+    It maps pixels (n, side, side, 3), 0-255, which it rescales to [0, 1] itself, to probabilities (n, n_classes)
+    float32. It has 545,098 weights for ten classes at 32 px.
     """
     return keras.Sequential(
         [
@@ -177,8 +184,9 @@ def build_compact_cnn(n_classes: int = 10, side: int = 32) -> keras.Model:
     """Build the compact CNN that is trained from scratch: six 3x3 convolutions with BatchNorm, two of them residual.
 
     Convolutions of 32, 48, 64, 64 (residual), 128 and 128 (residual) channels, as in the small residual networks of
-    DAWNBench; max pooling after the first, third and fifth; global max pooling; softmax. It has 303,530 weights for ten
-    classes. It takes 0-255 pixels (n, side, side, 3) and rescales them to [-1, 1] itself.
+    DAWNBench (Coleman et al. 2017), with identity shortcuts (He et al. 2016, arXiv 1512.03385); max pooling after the
+    first, third and fifth; global max pooling; softmax. It has 303,530 weights for ten classes. It maps pixels
+    (n, side, side, 3), 0-255, which it rescales to [-1, 1] itself, to probabilities (n, n_classes) float32.
     """
     pixels = keras.Input((side, side, 3), name="pixels")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="to_minus_one_one")(pixels)

@@ -1,4 +1,4 @@
-"""Figures from arrays and run records. Every function returns a Matplotlib ``Figure`` in one common style.
+"""Figures from arrays and run records. Every ``plot_*`` function returns a ``Figure`` in one style.
 
 Figures are built without pyplot, so none stays in memory and no window opens. Where a record lacks a value, the figure
 says "not recorded". Images are arrays of pixels in 0-255. Names from folders and records are drawn as plain text.

@@ -102,10 +102,14 @@ def _boundaries(history: History) -> list[float]:
 
 @styled
 def plot_accuracy_over_time(*records: RunRecord, models: Sequence[str] = ("transfer", "tutorial")) -> Figure:
-    """Draw validation accuracy over the seconds since the start, including the work before the first epoch.
+    """Draw validation accuracy over training time in seconds, as ``results.timeline`` counts it.
 
     Args:
+        records: one or more runs; one without recorded times is listed as not recorded.
         models: for each record a key of ``MODEL_NAMES``, which sets its name and style.
+
+    Raises:
+        ValueError: the numbers of records and models differ.
     """
     figure, axes = canvas(WIDTH * 0.8, 4.0)
     ends = []

@@ -119,7 +119,7 @@ def plot_embedding(points: Mapping[str, np.ndarray], labels: np.ndarray, class_n
     """Draw embeddings side by side, a colour and a marker for each class; the axes have no unit.
 
     Args:
-        points: for each title, shape (n, 2), such as those of t-SNE.
+        points: for each title, t-SNE coordinates, shape (n, 2) (van der Maaten & Hinton 2008, JMLR 9:2579-2605).
         labels: shape (n,), integers that index ``class_names``.
         class_names: one name per class; the first ten classes are drawn.
     """
@@ -173,7 +173,7 @@ def plot_receptive_field(layers: Sequence[Any], sides: Sequence[int]) -> Figure:
 
 @styled
 def plot_cka(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], labels: tuple[str, str]) -> Figure:
-    """Draw the similarity of layers: the result of ``similarity.cka_matrix``, shape (rows, columns) in [0, 1].
+    """Draw the similarity of layers: the result of ``interpret.cka_matrix``, shape (rows, columns) in [0, 1].
 
     ``rows`` and ``columns`` name the layers, and ``labels`` the vertical and the horizontal axis.
     """

@@ -115,8 +115,8 @@ def plot_confusion_matrix(
 def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw reliability diagrams (Guo et al. 2017, figure 1), and below them the distribution of the confidence.
 
-    The whiskers are 95 % Wilson intervals: a bin with few images has a wide one, and one with less than 1 % of the
-    images is left out above, since its accuracy is chance.
+    The whiskers are 95 % Wilson intervals: a bin with few images has a wide one. A bin with at most 1 % of the
+    images is left out of the upper panel, because its accuracy is mostly noise.
 
     Args:
         calibrations: for each label, the result of ``evaluation.calibration``; if empty, listed as not recorded.

@@ -43,9 +43,11 @@ class RunRecord(BaseModel):
     Attributes:
         fingerprint: ``RunConfig.fingerprint``; runs with the same fingerprint compute the same results.
         curves: one number per epoch, for each stage (``stage1``, ``stage2``, ``baseline``) and each quantity (``loss``,
-            ``accuracy``, ``val_loss``, ``val_accuracy``, ``learning_rate``, ``seconds``).
-        metrics: accuracies in [0, 1] and losses in nats; null if unavailable. ``val_end2end`` and ``test_end2end`` are
-            the accuracies of the final model, ``*_low`` and ``*_high`` the bounds of a 95 % Wilson interval.
+            ``accuracy``, ``val_loss``, ``val_accuracy``, ``learning_rate``, ``seconds``). Accuracies are in [0, 1];
+            losses are in nats, with the label smoothing of the run.
+        metrics: accuracies and calibration errors (``*_ece``) in [0, 1], and losses in nats, of which only
+            ``val_convex_loss`` has label smoothing; null if unavailable. ``val_end2end`` and ``test_end2end`` are the
+            accuracies of the final model, ``*_low`` and ``*_high`` the bounds of a 95 % Wilson interval.
         timing_sec: seconds of a monotonic clock, per phase and in ``total``, summed over the sessions of a resumed run.
         network: sizes of the network; ``weights_from`` is ``stage1`` if stage 2 was no better on validation than the
             weights it began with, which were kept, else ``stage2``. Records of older versions do not have it.

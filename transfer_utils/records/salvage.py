@@ -26,7 +26,7 @@ Location = tuple[str, ...]  # keys of nested dictionaries
 
 
 class UnreadableRecord(ValueError):
-    """The file is not a run record; the message gives the reason."""
+    """A record, or a file or value that belongs to one, cannot be used; the message gives the reason."""
 
 
 def salvage(content: bytes, validate: Callable[[dict[str, Any]], Record]) -> tuple[Record, list[str]]:

@@ -30,7 +30,14 @@ def draw_comparison(transfer: Run, baseline: Run, folder: Path) -> list[Path]:
 
 
 def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
-    """Compare two runs in Markdown: accuracies on the same images, overfitting, calibration, time, and the gain."""
+    """Compare two runs in Markdown: accuracies, overfitting, calibration, time, and the gain.
+
+    Args:
+        transfer, baseline: completed runs of this version, evaluated on the same test images in the same order.
+
+    Raises:
+        UnreadableRecord: a record does not have the answers for the test images.
+    """
     n = transfer.dataset["images"]["test"]
     hits = [unpack_bits(record.test_correct, n) for record in (transfer, baseline)]
     gain, test = difference_interval(*hits), mcnemar(*hits)

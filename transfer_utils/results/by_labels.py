@@ -28,7 +28,7 @@ class LabelEfficiencyPoint(NamedTuple):
 
 
 def summarise(measured: Sequence[LabelEfficiencyPoint]) -> dict[str, dict[int, tuple[float, float, float]]]:
-    """Return the mean, lowest and highest accuracy over the draws, by model and labels per class."""
+    """Return the mean, lowest and highest accuracy, in [0, 1], over the draws, by model and labels per class."""
     accuracies: dict[str, dict[int, list[float]]] = {}
     for point in measured:
         accuracies.setdefault(point.model, {}).setdefault(point.labels, []).append(point.accuracy)

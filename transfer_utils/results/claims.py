@@ -85,7 +85,7 @@ class EvaluatedClaim(NamedTuple):
 
 
 def evaluate_claims(results: Results) -> list[EvaluatedClaim]:
-    """Evaluate each published claim by the one rule."""
+    """Return the measured value and the verdict for each published claim, by the rule at the top of this module."""
     return [evaluate_claim(claim, results) for claim in CLAIMS]
 
 

@@ -74,8 +74,9 @@ class Moment(NamedTuple):
 def timeline(record: RunRecord) -> list[Moment]:
     """Return the end of every epoch of a run, in order. Stages without recorded times are left out.
 
-    The seconds include the epochs, computing features and boundary activations, and solving the linear head before
-    them. They exclude writing checkpoints and whatever was read from a cache.
+    The seconds include the epochs and, before them, building the network, computing features and boundary
+    activations, and whatever stage 1 did besides its epochs, such as solving the linear head. They exclude reading
+    the data, whatever came from a cache, and the checkpoints of stage 2 and of the baseline.
     """
     joined = join_stages(record)
     waits = _waits(record, joined, PREPARATION)
@@ -126,9 +127,10 @@ class History:
 
 
 def mean_history(records: Sequence[RunRecord]) -> History:
-    """Return the mean curves of several runs, stage by stage, over the epochs that all runs with the quantity recorded.
+    """Return the mean curves of several runs, stage by stage.
 
-    Where a run has ended, the mean of the others would jump although none of them does.
+    An epoch has a mean only if every run that records the quantity reached it: otherwise the mean would jump where a
+    run ends, although no curve does.
     """
     lengths = _stage_lengths(records)
     runs = [join_stages(record, lengths) for record in records]

@@ -58,7 +58,7 @@ class RunGroup:
 
 
 def group_by(rows: list[Row], *options: str) -> list[RunGroup]:
-    """Group rows by the values of options, in the order of the values, those of the first option before the others'.
+    """Group rows by the values of ``options``, sorted by the first option, then by the second, and so on.
 
     A group holds runs of one dataset and one model, all of them fine-tuned or none, so that their mean is of one kind.
     Runs that ignore an option have groups of their own, the last ones.
@@ -106,7 +106,7 @@ def _configurations(rows: list[Row]) -> list[RunGroup]:
 
 
 def describe(row: Row, options: Iterable[str]) -> str:
-    """Describe those of these options that the row uses, such as ``last 30 layers unfrozen · augmented``."""
+    """Describe the ``options`` that the row uses, such as ``last 30 layers unfrozen · augmented``."""
     return " · ".join(option_text(name, row.config[name]) for name in options if _uses(row, name))
 
 

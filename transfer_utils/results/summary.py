@@ -156,7 +156,11 @@ class Results:
 
 
 def collect(study: Study, runs: Sequence[Run]) -> Results:
-    """Group the runs of CIFAR-10, the newest last, by configuration and find those of every group of a study."""
+    """Group the runs of CIFAR-10 by configuration, and find those of every group of a study.
+
+    Args:
+        runs: the newest last. Per seed the newest counts, but a completed run always before a diverged one.
+    """
     usable = [run for status in ("diverged", "completed") for run in runs if run.record.status == status]
     usable = [run for run in usable if run.has_folder and recorded_config(run.record.config)]
     pool = configurations([run for run in usable if run.record.dataset.get("name") == "cifar10"])
@@ -177,13 +181,15 @@ def collect(study: Study, runs: Sequence[Run]) -> Results:
 
 
 def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", of_b: str = "") -> Estimate:
-    """Return the accuracy of ``a`` minus that of ``b`` in points: the mean difference over the seeds that both have.
+    """Return the accuracy of ``a`` minus that of ``b`` in percentage points, the mean over the seeds that both have.
 
-    The interval of one seed is that of paired test images if both record them (Bonett and Price 2012), otherwise that
-    of two independent accuracies (Newcombe 1998, method 10), which is wider. ``of_b`` is the metric of b, if another.
+    With one seed, the interval for ``test_end2end`` is that of paired images if both runs record their answers
+    (Bonett and Price 2012), otherwise that of two independent accuracies (Newcombe 1998, Statistics in Medicine
+    17:873-890, method 10), which is wider. With several seeds it is Student's t interval. ``of_b`` is the metric of b,
+    if another.
 
     Raises:
-        UserError: a and b have no seed in common.
+        UserError: a and b have no seed in common, or a run lacks the metric or its interval.
     """
     measured_a, measured_b = a.measured(metric), b.measured(of_b or metric)
     seeds = [seed for seed in measured_a if seed in measured_b]

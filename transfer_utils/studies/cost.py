@@ -63,7 +63,7 @@ class Forecast:
     def seconds(self, config: RunConfig, images: Mapping[str, int] | None = None, n_bytes: int = 0) -> float:
         """Return the median time of similar runs, or the estimate corrected by the runs of the same model and data.
 
-        An image folder of known size (see ``estimate``) is never taken for a similar one.
+        If ``images`` is given (see ``estimate``), the times of similar runs are not used as they are.
         """
         durations = self._durations.get(identity(config, WITHOUT_EFFECT_ON_TIME))
         if durations and images is None:

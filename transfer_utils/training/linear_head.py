@@ -34,9 +34,9 @@ class LinearHead(NamedTuple):
     """A solved head, ``softmax(((x - mean) / deviation) @ kernel + bias)``, and its quality on validation.
 
     Attributes:
-        mean, deviation: (d,) float32, of the training features.
+        mean, deviation: (d,) float32: mean and standard deviation, plus 0.001, of the training features.
         kernel, bias: (d, classes) and (classes,) float32.
-        l2: the strength, chosen on validation unless it is fixed.
+        l2: the weight of ``0.5 * sum(kernel**2)`` in the loss, chosen on validation unless it is fixed.
         val_loss: cross-entropy on validation, in nats, with the same label smoothing.
         val_accuracy: accuracy on validation, 0-1.
     """
@@ -61,12 +61,15 @@ def solve_head(
     label_smoothing: float = 0.0,
     select: bool = True,
 ) -> LinearHead:
-    """Return the linear head of least validation loss along a path of L2 strengths.
+    """Solve softmax regression with L2 by L-BFGS (Liu & Nocedal 1989, Mathematical Programming 45:503-528).
+
+    The loss is the mean cross-entropy in nats plus L2 on the kernel. The strengths fall along a path until the
+    validation loss stops falling; the head with the lowest is returned.
 
     Args:
         train, validation: features (n, d) and labels (n, classes), rows that sum to 1.
         label_smoothing: share of each label that is spread over all classes.
-        select: choose L2 on validation; otherwise it is 50 divided by the number of training images.
+        select: choose L2 on validation; otherwise it is 50 / n, and validation only measures.
     """
     x, y = np.array(train[0], "float32"), _smooth(train[1], label_smoothing)
     mean = x.mean(axis=0)
@@ -142,7 +145,15 @@ def stratified_folds(labels: np.ndarray, folds: int, rng: np.random.Generator) -
 
 
 def start_head(head: keras.Model, solved: LinearHead) -> None:
-    """Set a Keras head of BatchNorm, Dropout and softmax to a solution; the standardisation goes into the BatchNorm."""
+    """Set a Keras head to a solution; the standardisation goes into its BatchNorm.
+
+    Args:
+        head: the result of ``build_top_classifier`` with ``head="batchnorm"`` and ``hidden_units=0``.
+        solved: for the same number of features and classes.
+
+    Raises:
+        ValueError: the head has other layers or shapes.
+    """
     norm, dense = head.get_layer("head_batchnorm"), head.get_layer("head")
     variance = np.maximum(solved.deviation**2 - norm.epsilon, 0)
     scale = np.sqrt(variance + norm.epsilon) / solved.deviation  # 1, but for features that hardly move

@@ -13,7 +13,14 @@ WARM_UP = 0.1  # share of all steps over which the cosine schedule rises to its 
 def build_optimizer(
     name: str, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule, weight_decay: float
 ) -> keras.optimizers.Optimizer:
-    """Return AdamW, Adam, or SGD with Nesterov momentum 0.9; only AdamW takes the weight decay."""
+    """Return one of Keras's optimizers.
+
+    Args:
+        name: ``AdamW`` (Loshchilov & Hutter 2019, arXiv 1711.05101), ``Adam`` (Kingma & Ba 2015, arXiv 1412.6980), or
+            ``SGD``, with Nesterov momentum 0.9 (Sutskever et al. 2013, ICML).
+        learning_rate: a number above 0, or a schedule over the steps.
+        weight_decay: the decoupled weight decay of AdamW; the others ignore it.
+    """
     if name == "AdamW":
         return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
     if name == "Adam":
@@ -41,7 +48,11 @@ def warm_up_and_cosine(
 
 
 def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float) -> None:
-    """Compile for one-hot labels. The only place that does: ``trainable`` takes effect here."""
+    """Compile ``model`` for one-hot labels (n, classes), the only place that does; ``trainable`` takes effect after it.
+
+    The loss is the cross-entropy in nats, with label smoothing (Szegedy et al. 2016, arXiv 1512.00567) of the share
+    ``label_smoothing``, from 0 to less than 1; the metric is the accuracy.
+    """
     if distribute.replicas(model) == 1:
         skip_gradient_sum(optimizer)
     model.compile(

@@ -35,7 +35,7 @@ def pretrain_backbone(
 ) -> dict:
     """Train MobileNetV2 from random weights on `photo-letters` and write its backbone and a record of the run.
 
-    AdamW with a linear warm-up over the first twentieth of the steps and a cosine decay to zero, label smoothing 0.1,
+    AdamW (weight decay 0.05) with a linear warm-up over a twentieth of the steps, then a cosine to zero, smoothing 0.1,
     and BatchNorm momentum 0.9, since Keras's 0.999 would still hold the random start after so few steps. One letter in
     twenty is kept for validation. Only Keras is called, so any of its backends works. Images stay uint8, 32x32, so
     memory stays under 3 GB.
@@ -45,14 +45,15 @@ def pretrain_backbone(
         n_letters: images drawn, including validation, at least 40.
         epochs: passes over the training letters, at least 1.
         image_size: px that the 32 px images are resized to inside the model, at least 32.
-        alpha: width of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), as `keras.applications` takes it.
+        alpha: width of MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381), as `keras.applications` takes it.
         batch_size: letters per step, at least 1.
         learning_rate: at the peak of the schedule.
         seed: drives letters, initial weights and order.
         progress: called with ("letters", done, n_letters), then ("steps", done, steps).
 
     Returns:
-        The record, as in the file: options, letters, seconds, accuracy per epoch (fractions), versions, SHA-256.
+        The record, as in the file: options, numbers of letters, seconds, loss (nats) and accuracy (0-1) per epoch on
+        both splits, versions, and the SHA-256 of the weights file.
     """
     options = {name: value for name, value in locals().items() if name not in ("output_dir", "progress")}
     start = time.perf_counter()

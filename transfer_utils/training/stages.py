@@ -23,15 +23,21 @@ def run_stage1_training(
 ) -> Curves:
     """Train the head on features that were computed once, with the backbone frozen.
 
+    The weights with the lowest ``val_loss`` are kept, those from before included.
+
     Args:
         head: features (n, d) to probabilities (n, classes).
         train, validation: features (n, d) and one-hot labels (n, classes).
+        config: the epochs, optimizer, learning rate, batch size, label smoothing and patience.
+        hooks: see ``training.loop.Hooks``.
 
     Returns:
-        One number an epoch for loss, accuracy, val_loss, val_accuracy, learning_rate and seconds.
+        For each of ``loss`` and ``val_loss`` (nats, with label smoothing), ``accuracy`` and ``val_accuracy`` (in
+        [0, 1]), ``learning_rate`` and ``seconds``, a list of one number per epoch.
 
     Raises:
-        Diverged: the loss became NaN or infinite.
+        Diverged: the training or validation loss became NaN or infinite.
+        UserError: ``config.strategy`` asks for several devices, but the model was built for one.
     """
     optimizer, rate = config.optimizer_stage1, config.learning_rate_stage1
     stage = Stage("stage1", config, config.epochs_stage1, optimizer, rate, "plateau", hooks)
@@ -41,10 +47,10 @@ def run_stage1_training(
 def run_stage2_finetuning(
     model: keras.Model, train: Split | BoundaryCache, validation: Batch, config: RunConfig, **hooks: Unpack[Hooks]
 ) -> Curves:
-    """Fine-tune the unfrozen tail and the head at a low learning rate.
+    """Fine-tune the unfrozen tail and the fitted head (LP-FT, Kumar et al. 2022, arXiv 2202.10054).
 
-    The weights of the epoch with the lowest ``val_loss`` are kept, unless that of the weights from before is no higher
-    or their ``val_accuracy`` is higher. With ``selection="none"`` the last weights are kept.
+    The epoch with the lowest ``val_loss`` is kept if it has a lower ``val_loss`` than the weights from before and no
+    lower ``val_accuracy``; otherwise the weights from before are. With ``selection="none"`` the last weights are kept.
 
     Args:
         model: not compiled yet; its trainable layers are those that ``unfreeze_model_tail`` left trainable. Takes
@@ -64,10 +70,21 @@ def run_stage2_finetuning(
 def train_baseline(
     model: keras.Model, train: Split, validation: Batch, config: RunConfig, **hooks: Unpack[Hooks]
 ) -> Curves:
-    """Train the CNN from scratch on the same images, and keep its best epoch.
+    """Train the CNN from scratch, and keep the epoch with the lowest ``val_loss``; the last with ``selection="none"``.
 
-    It is augmented where stage 2 is or ``augment_baseline`` is set, has as many epochs as both stages together unless
-    ``epochs_baseline`` says otherwise, and a learning rate that decays to zero over them.
+    The images are augmented if ``augment`` or ``augment_baseline`` is set. The learning rate warms up and then follows
+    a cosine to zero (Loshchilov & Hutter 2017, arXiv 1608.03983) over ``config.baseline_epochs`` epochs.
+
+    Args:
+        model: pixels (n, side, side, 3), 0-255, to probabilities (n, classes).
+        train: the training images.
+        validation: pixels (n, side, side, 3), 0-255, and one-hot labels (n, classes).
+
+    Returns:
+        As ``run_stage1_training``.
+
+    Raises:
+        Diverged, UserError: as ``run_stage1_training``.
     """
     augment, decay = config.augment or config.augment_baseline, config.weight_decay_baseline
     config = config.model_copy(update={"augment": augment, "weight_decay": decay})
