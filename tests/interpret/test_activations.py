@@ -180,10 +180,11 @@ def test_channels_are_sorted_by_standard_deviation():
     assert liveliest_channels(maps, 1).tolist() == [2]
 
 
-def test_settle_batch_norm_sets_the_statistics_of_the_images_and_changes_no_weights():
+@pytest.mark.parametrize("with_backbone", [True, False])
+def test_settle_batch_norm_sets_the_statistics_of_the_images_and_changes_no_weights(with_backbone):
     keras.utils.set_random_seed(0)
-    base = tiny.backbone()
-    model = build_feature_extractor(tiny.config(), base)
+    base = tiny.backbone() if with_backbone else build_compact_cnn(2, tiny.SIDE)
+    model = build_feature_extractor(tiny.config(), base) if with_backbone else base
     images = rng().integers(0, 256, (50, tiny.SIDE, tiny.SIDE, 3), dtype=np.uint8)
     before = {weight.path: np.array(weight) for weight in model.weights}
     norms = [layer for layer in base.layers if isinstance(layer, layers.BatchNormalization)]

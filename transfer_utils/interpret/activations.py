@@ -150,14 +150,17 @@ def settle_batch_norm(model: keras.Model, images: np.ndarray) -> None:
 
     A network with random weights starts with means of 0 and variances of 1. Its activations then shrink from block to
     block until a linear probe cannot read them. The method is re-estimation (Wu & Johnson 2021, arXiv 2105.07576) on
-    one batch. The backbone is frozen afterwards.
+    one batch. The backbone, or a model without one, is frozen afterwards.
 
     Args:
-        model: a frozen network on 0-255 pixels, such as ``build_feature_extractor`` returns.
+        model: a network on 0-255 pixels, such as ``build_feature_extractor`` returns.
         images: (n, side, side, 3), 0-255; a few hundred.
+
+    Raises:
+        UserError: images of the wrong shape.
     """
     pixels = _checked(model, images)
-    base = next(step for step in _steps(model) if isinstance(step, keras.Model))
+    base = next((step for step in _steps(model) if isinstance(step, keras.Model)), model)
     layers = list(batch_norms(base))
     momenta = [layer.momentum for layer in layers]
     base.trainable = True  # a frozen BatchNorm layer runs in inference mode even with training=True
@@ -210,13 +213,15 @@ def _checked(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 def _from_pixels(model: keras.Model, layer_names: Sequence[str]) -> keras.Model:
     """Return a model from pixels to the outputs of the named layers; it shares the layers of ``model``."""
+    steps = _steps(model)
+    backbone = next((step for step in steps if isinstance(step, keras.Model)), None)
+    if backbone is None:
+        return keras.Model(model.inputs[0], _with_layers(model, layer_names).outputs[:-1])
     pixels = keras.Input(model.inputs[0].shape[1:], name="pixels")
     x = pixels
-    for step in _steps(model):
-        if isinstance(step, keras.Model):
-            return keras.Model(pixels, _with_layers(step, layer_names)(x)[:-1])
+    for step in steps[: steps.index(backbone)]:
         x = step(x)
-    return keras.Model(model.inputs[0], _with_layers(model, layer_names).outputs[:-1])
+    return keras.Model(pixels, _with_layers(backbone, layer_names)(x)[:-1])
 
 
 def _with_layers(model: keras.Model, layer_names: Sequence[str]) -> keras.Model:
