@@ -48,8 +48,9 @@ def headline(results: Results) -> list[str]:
     first, compared, longest = short(results), sides(results), results.best("transfer")
     transfer, opponent, gained = compared["transfer"], strongest(compared), gain(compared)
     name, times = MODEL_NAMES[opponent.kind], [side.seconds for side in (transfer, opponent)]
-    runs = seeds(min(len(side.clocked) for side in (transfer, opponent)))
-    clock = f"; {' against '.join(map(duration, times))}, {runs} each" if all(map(math.isfinite, times)) else ""
+    runs = min(len(side.clocked) for side in (transfer, opponent))
+    each = "" if runs == gained.n else f", {seeds(runs)} each"
+    clock = f"; {' against '.join(map(duration, times))}{each}" if all(map(math.isfinite, times)) else ""
     after = f", after {duration(first.seconds)} on {first.first.machine['cores']} CPU cores"
     sentences = [
         f"**{_on_test(first)}** of the test images of {first.first.dataset['description']}"
