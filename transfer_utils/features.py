@@ -18,7 +18,6 @@ from transfer_utils.errors import UserError
 from transfer_utils.models.engine import Engine, choose_engine
 from transfer_utils.models.fast_layers import tensors_in
 from transfer_utils.models.weights import sha256_of_weights
-from transfer_utils.utils import interrupts
 from transfer_utils.utils.array_cache import open_array
 from transfer_utils.utils.disk import check_disk, free_bytes
 from transfer_utils.utils.files import cache_folder
@@ -163,9 +162,8 @@ class BoundaryCache:
 
 
 def image_chunks(n: int) -> Iterator[np.ndarray]:
-    """Yield the positions 0 ... n - 1 in runs of at most ``CHUNK``, between which a signal may end the process."""
+    """Yield the positions 0 ... n - 1 in runs of at most ``CHUNK``."""
     for start in range(0, n, CHUNK):
-        interrupts.raise_pending()
         yield np.arange(start, min(start + CHUNK, n))
 
 
