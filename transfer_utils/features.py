@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -110,21 +110,25 @@ class BoundaryCache:
         key = _key(self._trunk, split, config)
         return _cached(key, len(split), self.engine, split.take, config, title=title, progress=self._progress)
 
-    def features(self, tail: keras.Model, split: Split, positions: np.ndarray) -> np.ndarray:
-        """Return the outputs (m, ...) float16 of a frozen ``tail`` for images as they are; only the tail is run.
+    def features(self, tail: keras.Model, parts: Iterable[tuple[Split, np.ndarray]]) -> list[np.ndarray]:
+        """Return for each part the outputs (m, ...) float16 of a frozen ``tail``; only the tail is run.
 
         Args:
             tail: boundary activations to one tensor; its weights are part of the cache's key.
-            positions: int (m,), which images of the split.
+            parts: a split, and int (m,) which of its images, as they are.
         """
-        config, part, maps = self._config, split.part(positions), self.plain(split)
-        key = _digest(_key(self._trunk, part, config), _key(tail, part, config))
-        engine = functools.partial(Engine, tail, config.engine, maps=True)
+        config, engine = self._config, functools.cache(functools.partial(Engine, tail, self._config.engine, maps=True))
 
-        def draw(rows: np.ndarray) -> np.ndarray:
-            return maps[positions[rows]]
+        def of_part(split: Split, positions: np.ndarray) -> np.ndarray:
+            part, maps = split.part(positions), self.plain(split)
+            key = _digest(_key(self._trunk, part, config), _key(tail, part, config))
 
-        return _cached(key, len(part), engine, draw, config, title="features", progress=self._progress)
+            def draw(rows: np.ndarray) -> np.ndarray:
+                return maps[positions[rows]]
+
+            return _cached(key, len(part), engine, draw, config, title="features", progress=self._progress)
+
+        return [of_part(split, positions) for split, positions in parts]
 
     def bytes_needed(self, validation: Split) -> int:
         """Return how many bytes of disk the views and the validation split take that are not cached yet.

@@ -1,8 +1,11 @@
 """The solved head against scikit-learn's, which minimises the same loss by another route."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info
 
 from tests import tiny
 from transfer_utils.models.networks import build_top_classifier
@@ -84,3 +87,15 @@ def test_each_image_is_judged_by_heads_that_have_not_seen_it():
     x[:, :20] += 2 * y[:, :1]  # features that tell the classes apart
     assert cross_validate_head(x, y, seed=0) > 0.85
     assert 0 <= cross_validate_head(x[:2], y[:2]) <= 1, "two images, two folds"
+
+
+def test_scipys_own_blas_has_one_thread_while_numpys_keeps_all(monkeypatch):
+    def threads():
+        return {library["filepath"]: library["num_threads"] for library in threadpool_info()}
+
+    before, during, minimize = threads(), [], linear_head.minimize
+    monkeypatch.setattr(linear_head, "minimize", lambda *a, **k: during.append(threads()) or minimize(*a, **k))
+    x, y = np.random.default_rng(0).normal(size=(20, 4)), np.eye(2)[np.arange(20) % 2]
+    solve_head((x, y), (x, y), select=False)
+    own = [path for path in before if Path(path).parent.name in ("scipy.libs", ".dylibs")]
+    assert during == [before | dict.fromkeys(own, 1)] and threads() == before

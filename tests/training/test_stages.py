@@ -301,6 +301,13 @@ def test_stage_2_keeps_the_weights_it_began_with_unless_it_is_better_on_validati
     assert reported == reports and (weights == start) == bool(reports)
 
 
+def test_a_start_whose_quality_is_known_is_not_validated_again(monkeypatch):
+    better, worse = ({"val_loss": loss, "val_accuracy": 0.95} for loss in (0.5, 1.1))
+    known = {"start": (START["val_loss"], START["val_accuracy"])}
+    assert fine_tuned(monkeypatch, [better, worse], known)[1] == []
+    assert fine_tuned(monkeypatch, [worse, worse], known)[1] == [(0.9, 0.95)]
+
+
 def test_the_weights_of_stage_1_are_kept_by_a_resumed_stage_2_as_well_but_not_without_selection(monkeypatch, tmp_path):
     start, hooks = sha256_of_weights(head()), {"checkpoint": tmp_path / "checkpoint.npz"}
     best, later = {"val_loss": 0.5, "val_accuracy": 0.8}, {"val_loss": 1.1, "val_accuracy": 1.0}

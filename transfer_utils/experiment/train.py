@@ -181,8 +181,7 @@ def _features(
     """
     config, extractor = session.config, network.extractor
     if cache and cache.plain_views:
-        tail = build_tail_extractor(split_at_freeze_boundary(network.base)[1])
-        return [cache.features(tail, split, positions) for split, positions in parts]
+        return cache.features(build_tail_extractor(split_at_freeze_boundary(network.base)[1]), parts)
     engine = functools.cache(lambda: Engine(extractor, config.engine))
     return [
         extract_features(extractor, split.part(positions), config, engine=engine, progress=session.progress)
@@ -219,6 +218,9 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
         validation = inputs, dataset.validation.one_hot(len(dataset.class_names))
         fallback: list[float] = []  # the accuracies before and after, if stage 2 is not kept
         hooks = {**_hooks("stage2", session), "on_fallback": lambda *accuracies: fallback.extend(accuracies)}
+        metrics = session.record.metrics
+        if not config.epochs_stage1 and metrics.get("val_convex_loss") is not None:  # the head is as it was solved
+            hooks["start"] = metrics["val_convex_loss"], metrics["val_convex"]
         run_stage2_finetuning(model, cache or dataset.train, validation, config, **hooks)
     _log_stage("Stage 2", session.record.curves["stage2"], session)
     session.record.network["weights_from"] = "stage1" if fallback else "stage2"

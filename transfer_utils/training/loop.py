@@ -39,6 +39,7 @@ class Hooks(TypedDict, total=False):
 
     Attributes:
         checkpoint: the file it resumes from; None keeps none.
+        start: validation loss and accuracy of the weights it begins with, where they are known already.
         on_begin: called before the first epoch, but not when the stage resumes.
         on_epoch_end: called after each epoch with its number, from 0, and the curves so far.
         on_step_end: called after each step with (title, steps done, steps in all).
@@ -48,6 +49,7 @@ class Hooks(TypedDict, total=False):
     """
 
     checkpoint: Path | None
+    start: tuple[float, float] | None
     on_begin: Callable[[], None] | None
     on_epoch_end: Callable[[int, Curves], None] | None
     on_step_end: Progress | None
@@ -154,6 +156,8 @@ def _begin(
 
 
 def _start(model: keras.Model, validation: Batch, stage: Stage) -> _Start:
+    if known := stage.hooks.get("start"):
+        return _Start(model.get_weights(), *known)
     return _Start(model.get_weights(), **_validate(model, validation, stage.config.batch_size))
 
 
