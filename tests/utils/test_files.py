@@ -52,6 +52,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_a_file_is_flushed_through_a_descriptor_for_writing_as_windows_demands(tmp_path, monkeypatch):
+    opened, open_ = {}, os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, flags, *rest: opened.update({path: flags}) or open_(path, flags, *rest)
+    )
+    write_bytes(tmp_path / "a.txt", b"a")
+    assert {path.suffix: flags for path, flags in opened.items()} == {".txt": os.O_RDWR, "": os.O_RDONLY}
+
+
 @pytest.mark.fault(5)
 def test_a_write_that_fails_on_a_full_disk_names_the_file_and_its_size(tmp_path, monkeypatch):
     def full(path):

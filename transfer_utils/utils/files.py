@@ -227,7 +227,8 @@ def _sync(path: Path) -> None:
     """Flush a file or folder to disk; Windows can neither open folders for this nor needs it."""
     if path.is_dir() and os.name == "nt":
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows flushes only what is open for writing, and a folder is never that.
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
