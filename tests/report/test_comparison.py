@@ -126,7 +126,7 @@ def test_both_runs_are_trained_plotted_and_compared(pair, monkeypatch, tmp_path)
     text = run_comparison(config, log=lines.append)
     assert [(c.model, c.model_path, c.json_output_path) for c in configs] == [
         ("transfer", "mine.keras", "logs/mine.json"),
-        ("baseline", "", "logs/mine_baseline.json"),
+        ("baseline", "mine_baseline.keras", "logs/mine_baseline.json"),
     ]
     same = configs[0].model_dump(exclude={"model", "model_path", "json_output_path"})
     assert configs[1].model_dump(exclude={"model", "model_path", "json_output_path"}) == same

@@ -24,12 +24,7 @@ def run_comparison(config: RunConfig, *, progress: Progress | None = None, log: 
         UserError: the baseline would train for no epochs.
     """
     config.check_baseline()
-    # The baseline must not overwrite the files of the transfer model: its log for a/b.json is a/b_baseline.json.
-    log_path = Path(config.json_output_path)
-    paths = {
-        "model_path": NO_COPY if config.model_path == NO_COPY else "",
-        "json_output_path": str(log_path.with_stem(f"{log_path.stem}_baseline")) if config.json_output_path else "",
-    }
+    paths = {name: _of_baseline(getattr(config, name)) for name in ("model_path", "json_output_path")}
     transfer, baseline = (
         run_experiment(config.model_copy(update=changes), reuse=True, progress=progress, log=log)
         for changes in ({"model": "transfer"}, {"model": "baseline", **paths})
@@ -39,3 +34,10 @@ def run_comparison(config: RunConfig, *, progress: Progress | None = None, log: 
     write_bytes(transfer.folder / ANALYSIS_NAME, text.encode())
     log("Figures: " + ", ".join(str(path) for path in figures))
     return text
+
+
+def _of_baseline(path: str) -> str:
+    """Return where the baseline writes what the transfer model writes to ``path``: a/b_baseline.json for a/b.json."""
+    if path in ("", NO_COPY):
+        return path
+    return str(Path(path).with_stem(f"{Path(path).stem}_baseline"))
