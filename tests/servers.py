@@ -28,7 +28,7 @@ class FileServer:
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.ranges else 0
         if self.status:
             handler.send_error(self.status)
-        elif start >= len(self.content):
+        elif start and start >= len(self.content):
             handler.send_response(416)
             handler.send_header("Content-Range", f"bytes */{len(self.content)}")
             handler.send_header("Content-Length", "0")

@@ -121,6 +121,14 @@ def test_what_an_earlier_process_received_is_used_and_checked(serve, tmp_path, m
     assert not recwarn.list, "the server is not blamed for the bytes of others"
 
 
+@pytest.mark.parametrize("checksum", [SHA256, ""])
+def test_an_empty_answer_is_no_file_and_another_address_is_asked(serve, tmp_path, checksum):
+    empty, good = serve(b""), serve()
+    assert fetch(tmp_path / "file", empty, good, checksum=checksum) == FILE
+    with pytest.raises(UserError, match=f"{host(empty)}: it sent an empty file"):
+        fetch(tmp_path / "other", empty, checksum=checksum)
+
+
 def test_a_server_that_always_starts_over_is_not_appended(serve, tmp_path):
     (tmp_path / "file.part").write_bytes(FILE[:300_000])
     server = serve(ranges=False)

@@ -199,6 +199,8 @@ class _Transfer:
         length = response.headers.get("Content-Length", "")
         if not length.isdecimal():
             raise _Left("it does not state the length of the file")
+        if not int(length):
+            raise _Left("it sent an empty file")
         start = done if status == 206 else 0  # 200: this server always starts over
         if status == 206 and not content_range.startswith(f"bytes {done}-"):
             raise _Left("it sent another part than the missing one")
