@@ -175,6 +175,7 @@ def test_an_unbalanced_folder_is_noted(tmp_path):
     picture_folder(tmp_path, 50, ["cat"], seed=1)
     [note] = load_dataset(folder_config(tmp_path)).notes
     assert note.startswith("The classes are unbalanced: 'cat' has 32 training images and 'dog' has 3. The accuracy")
+    assert load_dataset(folder_config(tmp_path, labels_per_class=3)).notes == [], "it trains on three of each"
 
 
 @pytest.mark.fault(18, 38)

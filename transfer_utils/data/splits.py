@@ -110,11 +110,11 @@ def load_dataset(config: RunConfig, progress: Progress | None = None) -> Dataset
         check_images_and_labels(part.images, part.labels, len(source.class_names))
     train, validation, test = _splits(source, config.validation_share, config.seed)
     notes = source.notes + missing_classes(source.class_names, train=train, validation=validation, test=test)
-    if config.dataset == "folder":
-        notes += imbalance(source.class_names, train) + copies(train, validation=validation, test=test)
     if config.labels_per_class:
         train, short_note = _fewer_labels(train, config.labels_per_class, config.seed, source.class_names)
         notes += short_note
+    if config.dataset == "folder":
+        notes += imbalance(source.class_names, train) + copies(train, validation=validation, test=test)
     return Dataset(
         name=config.dataset_name,
         description=source.description,
