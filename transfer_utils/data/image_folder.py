@@ -18,7 +18,7 @@ from transfer_utils.utils.text import counted, printable
 
 # The extensions of the formats that ``decode_image`` reads.
 EXTENSIONS = frozenset(b".png .apng .jpg .jpeg .jpe .jfif .gif .bmp .dib .webp .avif .tif .tiff .ppm .pgm".split())
-EXTENSIONS |= frozenset(b".pbm .pnm .jp2 .j2k .ico .tga".split())
+EXTENSIONS |= frozenset(b".pbm .pnm .jp2 .j2k .tga".split())
 HEIC = {".heic", ".heif", ".hif"}
 HEIC_ADVICE = (
     "HEIC files cannot be read: convert them to JPEG first, with the export of a photo viewer or with "

@@ -20,8 +20,9 @@ MAX_PIXELS = 64_000_000  # width x height; phone cameras reach 50 million
 MAX_IMAGE_BYTES = 256 << 20
 PREFIX = 16  # bytes by which Pillow recognises a format
 
-# Pillow detects the format from the content. PostScript is left out: Ghostscript would run the program in the file.
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000", "ICO", "TGA")
+# Pillow detects the format from the content. PostScript is left out, because Ghostscript would run the program in the
+# file, and icons are, because Pillow decodes them before their size can be checked.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000", "TGA")
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")  # ISO/IEC 23008-12, annex B
 
