@@ -49,7 +49,29 @@ def test_pictures_are_kept_as_they_are_under_names_from_their_content(collection
     assert listing.splits["train"].counts.tolist() == [3, 1]
 
 
+def test_the_name_of_a_picture_goes_with_it_also_if_it_is_removed_during_an_upload(collection, monkeypatch):
+    names = {"cup": ("a.png", "b.png"), "plate": ("c.png",)}
+    for number, (class_name, (first, *others)) in enumerate(names.items()):
+        files = {name: picture(number=10 * number + at) for at, name in enumerate((first, *others))}
+        take_upload(uploaded(collection, class_name, files))
+    stored = {name: key for key, name in collection.original_names().items()}
+    collection.remove("cup", stored["a.png"])
+    assert sorted(collection.original_names().values()) == ["b.png", "c.png"]
+    collection.remove_class("plate")
+    assert list(collection.original_names().values()) == ["b.png"]
+    keep, removed = uploads._thumbnail, []
+
+    def remove(content, name):
+        removed.append(collection.remove("cup", stored["b.png"]))
+        return keep(content, name)
+
+    monkeypatch.setattr(uploads, "_thumbnail", remove)
+    take_upload(uploaded(collection, "cup", {"d.png": picture(number=30)}))
+    assert removed and list(collection.original_names().values()) == ["d.png"]
+
+
 REFUSED = {
+    "icon.ico": (picture(form="ICO"), "not a picture that can be read"),
     "text.png": (b"no picture", "not a picture that can be read"),
     "empty.png": (b"", "the file is empty"),
     "cut.png": (picture()[:-400], "cut.png: "),

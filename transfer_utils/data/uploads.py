@@ -150,7 +150,7 @@ class _Keeper:
         self._added[class_name] += 1
 
     def close(self) -> Receipt:
-        write_json(self._collection.names, self._names)
+        write_json(self._collection.names, self._collection.only_kept(self._names))
         return Receipt(added=dict(self._added), refused=self._refused)
 
 

@@ -12,9 +12,13 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+from filelock import Timeout
+
 from transfer_utils.errors import UserError
+from transfer_utils.utils.files import lock, write_json
 from transfer_utils.utils.text import as_text, format_bytes
 
 FOLDER = "teach"  # in the runs folder; it holds the collections
@@ -126,12 +130,25 @@ class Collection:
             shutil.rmtree(self.folder / name)
             for picture in classes[name]:
                 self.thumbnail_path(picture).unlink(missing_ok=True)
+            self._forget_names()
 
     def remove(self, class_name: str, picture: str) -> None:
         """Delete a picture; one that is not in the collection is ignored."""
         if picture in self.classes().get(class_name, []):
             (self.folder / class_name / picture).unlink(missing_ok=True)
             self.thumbnail_path(picture).unlink(missing_ok=True)
+            self._forget_names()
+
+    def _forget_names(self) -> None:
+        """Drop the original names of pictures that have been removed; an upload that is under way does so itself."""
+        with suppress(Timeout), lock(self.names, timeout=0):
+            if names := self.original_names():
+                write_json(self.names, self.only_kept(names))
+
+    def only_kept(self, names: dict[str, str]) -> dict[str, str]:
+        """Return the original names of those pictures that are in the collection."""
+        kept = {picture for pictures in self.classes().values() for picture in pictures}
+        return {picture: name for picture, name in names.items() if picture in kept}
 
     def missing(self) -> str:
         """Return in a sentence what must be added before anything can be trained; empty if nothing must."""
