@@ -19,6 +19,7 @@ from transfer_utils.data.cifar10 import ARCHIVE, BATCHES, URL_VARIABLE, archive_
 from transfer_utils.data.sources import CIFAR10_CLASSES, load_source
 from transfer_utils.data.splits import whole_split
 from transfer_utils.errors import UserError
+from transfer_utils.utils import disk
 
 PUBLISHED = cifar10.SHA256
 X = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
@@ -134,6 +135,15 @@ def test_the_archive_is_where_keras_looks_for_it_under_the_name_that_keras_expec
         keras.datasets.cifar10.load_data()
     assert asked["fname"] + "_archive" == ARCHIVE
     assert asked["sha256"] == PUBLISHED and cifar10.ADDRESSES[-1] == asked["origin"]
+
+
+def test_resized_images_that_do_not_fit_on_the_disk_are_refused_before_they_are_written(config, monkeypatch):
+    put(CONTENT)
+    load_source(config)
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: 10_000)
+    load_source(config)
+    with pytest.raises(UserError, match=r"needs .* more, but only 10\.0 kB are free\. Lower --stored_size"):
+        load_source(config.model_copy(update={"stored_size": 64}))
 
 
 def test_an_archive_in_its_place_needs_no_download_and_its_images_are_resized(config):

@@ -77,8 +77,7 @@ def decode_folder(listed: ImageFiles, side: int, folder: Path, progress: Progres
     """
 
     def decode() -> Iterator[Chunk]:
-        advice = "Lower --stored_size, or choose a folder on another disk with --cache_dir."
-        check_disk(folder, len(listed) * side * side * 3, advice)
+        check_room(folder, len(listed), side)
         return _decode(listed, side, progress)
 
     base = folder / f"{listed.digest[:24]}-{side}-v{DECODER}"
@@ -86,6 +85,12 @@ def decode_folder(listed: ImageFiles, side: int, folder: Path, progress: Progres
     if not len(store.images):
         raise UserError(f"None of the {len(listed)} images could be decoded. The first problem: {store.skipped[0]}.")
     return replace(store, listed=listed)
+
+
+def check_room(folder: Path, n: int, side: int) -> None:
+    """Check that ``n`` images of ``side`` pixels fit on the disk of ``folder``, as ``check_disk`` does."""
+    advice = "Lower --stored_size, or choose a folder on another disk with --cache_dir."
+    check_disk(folder, n * side * side * 3, advice)
 
 
 def open_or_build(base: Path, decode: Callable[[], Iterable[Chunk]]) -> ImageStore:

@@ -13,7 +13,7 @@ import numpy as np
 from transfer_utils.config.options import RunConfig
 from transfer_utils.data.cifar10 import download_cifar10, read_batches
 from transfer_utils.data.image_folder import FolderListing, list_image_folder
-from transfer_utils.data.image_store import DECODER, Chunk, ImageStore, decode_folder, open_or_build
+from transfer_utils.data.image_store import DECODER, Chunk, ImageStore, check_room, decode_folder, open_or_build
 from transfer_utils.data.images import resize_images
 from transfer_utils.errors import UserError
 from transfer_utils.utils import files
@@ -106,7 +106,8 @@ def _cifar10(config: RunConfig, progress: Progress | None) -> Source:
     folder, side = _stores(config), config.stored_size
     store = open_or_build(folder / f"cifar10-{CIFAR10_SIDE}-v{DECODER}", functools.partial(_read_cifar10, progress))
     if side != CIFAR10_SIDE:
-        store = open_or_build(folder / f"cifar10-{side}-v{DECODER}", functools.partial(_resized, store, side, progress))
+        resized = functools.partial(_resized, store, side, folder, progress)
+        store = open_or_build(folder / f"cifar10-{side}-v{DECODER}", resized)
     rows = {"train": slice(None, CIFAR10_TRAIN), "test": slice(CIFAR10_TRAIN, None)}
     parts = {}
     for split, part in rows.items():  # whose positions both begin at 0
@@ -119,8 +120,9 @@ def _stores(config: RunConfig) -> Path:
     return files.cache_folder(config.cache_dir) / "images"
 
 
-def _resized(store: ImageStore, side: int, progress: Progress | None) -> Iterator[Chunk]:
+def _resized(store: ImageStore, side: int, folder: Path, progress: Progress | None) -> Iterator[Chunk]:
     n = len(store.images)
+    check_room(folder, n, side)
     for start in range(0, n, 1000):
         stop = min(start + 1000, n)
         yield resize_images(store.images[start:stop], side), store.labels[start:stop], {}
