@@ -194,13 +194,14 @@ class TestSetup:
     def python(self, checkout, name: str, version: str = "3, 12, 1", venv: bool = True, pip: str = "exit 0") -> None:
         """Put a pretended interpreter on the path; the one in the environment that it makes notes its pip commands."""
         real = f'exec "{sys.executable}" -c "import sys; sys.version_info = ({version}); $2"'
-        made = f'case "$*" in *"pip install"*) echo "$*" >>pip.log; {pip};; esac'
+        dotted = version.replace(", ", ".")
+        made = f'case "$*" in *"pip install"*) echo "$*" >>pip.log; {pip};; *python_version*) echo {dotted};; esac'
         (checkout / "bin" / name).write_text(f"""#!/bin/sh
 case "$*" in
     *ensurepip*) {"exit 0" if venv else "exit 1"};;
     *"-m venv"*) mkdir -p .venv/bin; echo '#!/bin/sh
 {made}' >.venv/bin/python; chmod +x .venv/bin/python;;
-    *python_version*) echo {version.replace(", ", ".")};;
+    *python_version*) echo {dotted};;
     *) {real};;
 esac
 """)
@@ -257,6 +258,15 @@ esac
         self.python(checkout, "my python", "3, 10, 4")
         (checkout / "requirements.lock").write_text("changed\n")
         assert "for Python 3.10.4" in self.set_up(checkout, PYTHON=str(checkout / "bin" / "my python")).stdout
+
+    def test_naming_another_interpreter_makes_the_environment_anew_and_the_same_one_does_not(self, checkout):
+        self.python(checkout, "python3", "3, 11, 0")
+        self.python(checkout, "python3.12", "3, 12, 1")
+        assert self.installs(checkout) == ["lock", "package"]
+        assert self.set_up(checkout, PYTHON="python3").stdout == ""
+        assert "for Python 3.12.1" in self.set_up(checkout, PYTHON="python3.12").stdout
+        refused = self.set_up(checkout, PYTHON="nowhere/python3")
+        assert refused.returncode != 0 and (checkout / ".venv" / "bin" / "python").exists(), "nothing is removed first"
 
     @pytest.mark.parametrize("named", ["python3.9", "nowhere/python3"])
     def test_a_named_interpreter_that_does_not_fit_is_refused(self, checkout, named):

@@ -27,12 +27,16 @@ find_python() { # the first that runs (a pyenv shim may exist and fail), fits, a
     fail "$problem"
 }
 
+version_of() {
+    "$1" -c 'import platform; print(platform.python_version())' 2>/dev/null
+}
+
 folder=$(pwd)
 wanted="$folder $(cksum <requirements.lock)"
-if [ "$(cat .venv/packages.stamp 2>/dev/null)" != "$wanted" ] || ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+if [ "$(cat .venv/packages.stamp 2>/dev/null)" != "$wanted" ] || ! .venv/bin/python -c 'import pip' 2>/dev/null ||
+    { [ -n "${PYTHON:-}" ] && [ "$(version_of "$PYTHON")" != "$(version_of .venv/bin/python)" ]; }; then
     find_python
-    version=$("$name" -c 'import platform; print(platform.python_version())')
-    echo "Installing the packages of requirements.lock into .venv, for Python $version (a few minutes, once) ..."
+    echo "Installing the packages of requirements.lock into .venv, for Python $(version_of "$name") (a few minutes, once) ..."
     rm -rf .venv
     "$name" -m venv .venv || fail "No virtual environment could be made in $folder/.venv (see above)."
     mkdir -p .venv/home
