@@ -17,7 +17,7 @@ PHASES = ("boundary", "features", "stage1", "stage2")
 
 
 def growth(data_dir: str, max_wait: float = 0.0) -> list[dict[str, Any]]:
-    """Return for each number of training images the seconds of each phase, the peak memory in MB, and the busy cores.
+    """Return for each number of training images the seconds of each phase, the peak memory in MiB, and the busy cores.
 
     Args:
         max_wait: seconds to wait before each run until other processes keep few cores busy.

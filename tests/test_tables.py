@@ -140,5 +140,5 @@ def test_the_growth_table_sums_the_phases():
     assert growth_table({"rows": [row]}).splitlines() == [
         "| training images | boundary | stage2 | together | peak memory |",
         "|---|---|---|---|---|",
-        "| 4,000 | 3.2 s | 20.5 s | 24 s | 1,265 MB |",
+        "| 4,000 | 3.2 s | 20.5 s | 24 s | 1,265 MiB |",
     ]

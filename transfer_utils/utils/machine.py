@@ -41,7 +41,10 @@ def available_cores() -> int:
 
 
 def peak_memory_mb() -> int | None:
-    """Return the peak resident memory of this process in MB, or None if the system does not report it."""
+    """Return the peak resident memory of this process in MiB, or None if the system does not report it.
+
+    It is recorded under this name since the first run.
+    """
     try:
         import resource
     except ImportError:
