@@ -17,7 +17,7 @@ endif
 python := .venv/bin/python
 
 help: ## print this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s%s\n", $$1, $$2}' Makefile
 
 course: setup ## run the course on the data that ships with it: no network, no GPU
 	@$(python) -m transfer_utils $(COURSE)
