@@ -109,6 +109,14 @@ def test_the_help_shows_every_option_with_its_default_in_groups(capsys):
     assert all(f"{name} {purpose}" in lines for name, purpose in PRESET_PURPOSE.items()), "one line each"
 
 
+def test_the_help_of_compare_shows_the_defaults_of_compare(capsys):
+    assert main(["compare", "--help"]) == 0
+    text = capsys.readouterr().out
+    options = {line.split()[0]: " ".join(line.split()[1:]) for line in re.split(r"\n  (?=--)", text)[1:]}
+    for name, default in (("epochs_stage1", "20 epochs"), ("epochs_stage2", "20 epochs"), ("n_unfreeze", "30 layers")):
+        assert f"[default: {default}]" in options[f"--{name}"]
+
+
 def test_hyphens_and_underscores_are_equivalent(configs):
     words = "--n_unfreeze 30 --epochs_stage1 3 --json_output_path a_b.json --use_mixup --no-horizontal_flip --zoom 0.15"
     main(["train", *words.split()])
@@ -187,6 +195,15 @@ def test_each_error_has_its_exit_status_and_only_debug_prints_a_traceback(capsys
     assert message in err and "Traceback" not in err
     assert main(["train", "--debug"]) == status
     assert ("in fail" in capsys.readouterr().err) == isinstance(error, Exception)
+
+
+def test_a_command_that_starts_again_from_nothing_does_not_promise_to_continue(capsys, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transfer_utils.training.pretrain.pretrain_backbone", interrupt)
+    assert main(["pretrain"]) == 130
+    assert capsys.readouterr().err.strip() == "Interrupted."
 
 
 @pytest.mark.fault(34)

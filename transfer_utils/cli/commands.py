@@ -32,6 +32,8 @@ from transfer_utils.utils.progress import reporting
 from transfer_utils.utils.supervised import end_with_starter
 from transfer_utils.utils.text import counted
 
+OF_COMPARE = {"epochs_stage1": 20, "epochs_stage2": 20, "n_unfreeze": 30}  # its defaults without a preset
+
 SETTINGS = {
     "help_option_names": ["-h", "--help"],
     "max_content_width": 110,
@@ -49,7 +51,7 @@ def cli() -> None:
 
 
 @cli.command(cls=RunCommand)
-@run_options
+@run_options()
 @supervised_option
 def train(quiet: bool, supervised: bool, **options: Any) -> None:
     """Train one network, evaluate it, and write the run record.
@@ -71,7 +73,7 @@ def train(quiet: bool, supervised: bool, **options: Any) -> None:
 
 
 @cli.command(cls=RunCommand)
-@run_options
+@run_options(**OF_COMPARE)
 def compare(quiet: bool, **options: Any) -> None:
     """Train the transfer model and the baseline, and compare them.
 
@@ -80,7 +82,7 @@ def compare(quiet: bool, **options: Any) -> None:
     """
     if options.get("model") == "baseline":
         raise UserError("compare trains both models: leave out --model, or use train --model baseline.")
-    config = run_config(options, epochs_stage1=20, epochs_stage2=20, n_unfreeze=30)
+    config = run_config(options, **OF_COMPARE)
     from transfer_utils.cli.compare import run_comparison
 
     with reporting(quiet) as (progress, log):

@@ -16,6 +16,8 @@ from transfer_utils.errors import Diverged, UserError
 from transfer_utils.utils import disk, interrupts
 from transfer_utils.utils.text import as_lines
 
+RESUMING = {"train", "compare", "sweep", "course", "teach"}  # commands that continue where they were interrupted
+
 USER_ERROR, MACHINE_ERROR, HUNG_UP, INTERRUPTED, TERMINATED = 2, 1, 129, 130, 143
 
 
@@ -39,9 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         cli.main(arguments, prog_name="transfer-utils", standalone_mode=False)
         return 0
     except (click.exceptions.Abort, KeyboardInterrupt):
-        return _interrupted(INTERRUPTED)
+        return _interrupted(INTERRUPTED, arguments)
     except SystemExit as stop:
-        return _interrupted(stop.code) if stop.code in (HUNG_UP, TERMINATED) else int(stop.code or 0)
+        return _interrupted(stop.code, arguments) if stop.code in (HUNG_UP, TERMINATED) else int(stop.code or 0)
     except click.ClickException as error:
         error.message = as_lines(error.message + _hint(error))
         error.show()
@@ -81,9 +83,10 @@ def _end_on_signals() -> None:
     )
 
 
-def _interrupted(status: int) -> int:
+def _interrupted(status: int, arguments: list[str]) -> int:
+    advice = " Run the same command again to continue." if {*arguments[:1]} & RESUMING else ""
     with suppress(OSError):  # the terminal may be gone
-        click.echo("Interrupted. Run the same command again to continue.", err=True)
+        click.echo(f"Interrupted.{advice}", err=True)
     return status
 
 

@@ -62,22 +62,29 @@ class RunCommand(click.Command):
                 formatter.write_dl(rows)
 
 
-def run_options(command: Callable) -> Callable:
-    """Add a flag for every field of ``RunConfig``, ``--quiet`` and ``--debug``.
+def run_options(**without_preset: Any) -> Callable[[Callable], Callable]:
+    """Add a flag for every field of ``RunConfig``, ``--quiet`` and ``--debug`` to a command.
 
     Flags that are not given are None, so that they do not override the preset; ``RunConfig`` checks types and limits.
+
+    Args:
+        without_preset: as for ``run_config``.
     """
-    command = quiet_option(debug_option(command))
-    for name, field in reversed(RunConfig.model_fields.items()):
-        default = field.default if field.default != "" else "empty"
-        unit = field.json_schema_extra["unit"]
-        text = f"{field.description} [default: {default}{' ' + unit if unit else ''}]"
-        if field.annotation is bool:
-            command = click.option(f"--{name}/--no-{name}", default=None, help=text)(command)
-        else:
-            metavar = "|".join(get_args(field.annotation)) or field.annotation.__name__.upper()
-            command = click.option(f"--{name}", default=None, help=text, type=str, metavar=metavar)(command)
-    return command
+
+    def add(command: Callable) -> Callable:
+        command = quiet_option(debug_option(command))
+        for name, field in reversed(RunConfig.model_fields.items()):
+            default = without_preset.get(name, field.default)
+            unit = field.json_schema_extra["unit"]
+            text = f"{field.description} [default: {'empty' if default == '' else default}{' ' + unit if unit else ''}]"
+            if field.annotation is bool:
+                command = click.option(f"--{name}/--no-{name}", default=None, help=text)(command)
+            else:
+                metavar = "|".join(get_args(field.annotation)) or field.annotation.__name__.upper()
+                command = click.option(f"--{name}", default=None, help=text, type=str, metavar=metavar)(command)
+        return command
+
+    return add
 
 
 def run_config(options: dict[str, Any], **without_preset: Any) -> RunConfig:

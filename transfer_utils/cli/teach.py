@@ -38,7 +38,7 @@ def collect(folder: Path, quiet: bool, supervised: bool) -> None:
 
 
 @click.command(cls=RunCommand, hidden=True)
-@run_options
+@run_options()
 @supervised_option
 def teach(quiet: bool, supervised: bool, **options: Any) -> None:
     """Cross-validate the head on the pictures in --data_dir, and train it as `train --dataset folder` does."""
