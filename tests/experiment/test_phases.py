@@ -75,9 +75,7 @@ def test_the_notes_on_a_dataset_are_logged_and_recorded_once_with_the_number_of_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"views": 0, "tta": True, "head": "plain"}],
-    ids=["cached views", "no cached views"],
+    "options", [{}, {"views": 0, "tta": True, "head": "plain"}], ids=["cached views", "no cached views"]
 )
 def test_the_test_split_is_read_last_and_without_cached_views_stage_2_trains_on_pixels(guarded, options):
     record = run_experiment(tiny.config(epochs_stage1=1, **options), log=quiet).record

@@ -124,11 +124,7 @@ def test_a_study_can_be_reduced_to_some_groups_and_seeds(load):
         ("image_size: 96", "image_size: 9", "image_size must be at least 32, got 9"),
         ("preset: cifar10-small", "preset: cifar", "preset must be one of .*'cifar'. Did you mean 'cifar10'"),
         ("name: mixup", "name: rate", r"each group must have its own name, got rate twice\.$"),
-        (
-            "leave_out: [mixup]",
-            "leave_out: [mixpu]",
-            r"offline must name groups.*'mixpu'. Did you mean 'mixup'\?$",
-        ),
+        ("leave_out: [mixup]", "leave_out: [mixpu]", r"offline must name groups.*'mixpu'. Did you mean 'mixup'\?$"),
         ("groups: {depth:", "groups: {dpeth:", "presets.offline must name groups.*'dpeth'. Did you mean 'depth'"),
         ('question: "Mixed?"', "", "In group mixup: The key 'question' is missing."),
         ("  - name: mixup\n", "  -\n", "In group number 3: The key 'name' is missing."),
