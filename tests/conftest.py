@@ -155,6 +155,14 @@ def _is_loopback(host: object) -> bool:
 
 
 @pytest.fixture
+def small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace MobileNetV2 by a backbone of a dozen layers."""
+    from tests import tiny
+
+    tiny.use_backbone(monkeypatch)
+
+
+@pytest.fixture
 def small_record():
     """Return the record of a completed run: two stages of three epochs, three classes with ten test images each."""
     from transfer_utils.config.options import preset

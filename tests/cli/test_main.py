@@ -15,7 +15,6 @@ import keras
 import pytest
 from PIL import Image
 
-from tests import tiny
 from transfer_utils.cli.main import main
 from transfer_utils.config.options import RunConfig, preset
 from transfer_utils.config.presets import PRESET_PURPOSE
@@ -153,8 +152,7 @@ def test_compare_trains_longer_and_unfreezes_layers_without_a_preset(configs):
 
 @pytest.mark.parametrize(("words", "message"), WRONG)
 @pytest.mark.fault(29)
-def test_an_error_of_the_user_prints_a_message_and_exits_2(capsys, monkeypatch, words, message):
-    tiny.use_backbone(monkeypatch)
+def test_an_error_of_the_user_prints_a_message_and_exits_2(capsys, small_backbone, words, message):
     assert main(words.split()) == 2
     out, err = capsys.readouterr()
     assert out == "" and message in err and "Error: " in err and "Traceback" not in err

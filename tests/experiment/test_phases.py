@@ -19,6 +19,7 @@ from transfer_utils.records.record import read_record
 from transfer_utils.studies.spec import load_study
 from transfer_utils.training.stages import run_stage2_finetuning
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
 OPPONENTS = ROOT / "studies" / "opponents.yaml"
 
 
@@ -38,7 +39,6 @@ class Guarded(Split):
 
 @pytest.fixture
 def guarded(monkeypatch):
-    tiny.use_backbone(monkeypatch)
     evaluate = phases.evaluate_model
 
     def load(config, progress) -> Dataset:
@@ -126,8 +126,7 @@ def test_a_linear_head_starts_from_the_solved_regression_unless_a_checkpoint_is_
 
 
 @pytest.mark.slow
-def test_a_stage_1_that_is_no_better_than_the_solved_head_says_that_this_is_kept(monkeypatch):
-    tiny.use_backbone(monkeypatch)
+def test_a_stage_1_that_is_no_better_than_the_solved_head_says_that_this_is_kept():
     lines = []
     record = run_experiment(
         tiny.config(n_unfreeze=0, epochs_stage1=1, learning_rate_stage1=1.0, optimizer_stage1="SGD"), log=lines.append
@@ -139,7 +138,6 @@ def test_a_stage_1_that_is_no_better_than_the_solved_head_says_that_this_is_kept
 
 @pytest.mark.slow
 def test_without_epochs_of_stage_1_fine_tuning_starts_from_the_solved_head_and_resumes(monkeypatch):
-    tiny.use_backbone(monkeypatch)
     starts, known, options = [], [], {"epochs_stage1": 0, "augment": False}
 
     def follow(model, inputs, validation, config, **hooks):
@@ -163,7 +161,6 @@ def test_without_epochs_of_stage_1_fine_tuning_starts_from_the_solved_head_and_r
 
 @pytest.mark.slow
 def test_a_run_whose_stage_2_is_no_better_says_and_records_it(monkeypatch):
-    tiny.use_backbone(monkeypatch)
     lines = []
 
     def worse(model, inputs, validation, config, on_fallback, **hooks):
@@ -199,7 +196,6 @@ def test_stage_2_starts_from_a_head_of_images_from_all_over_the_split_and_select
 
 @pytest.mark.slow
 def test_images_that_are_not_augmented_pass_the_trunk_once(monkeypatch):
-    tiny.use_backbone(monkeypatch)
     passed = []
 
     class Counting(train.Engine):

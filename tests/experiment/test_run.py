@@ -37,16 +37,12 @@ from transfer_utils.training import stages
 from transfer_utils.utils import disk
 from transfer_utils.utils.files import lock
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
 EPOCHS, RATE = 12, 0.3
 
 # The keys in the record of the original script.
 OLD_KEYS = {"config": {"base_model", "n_unfreeze", "augment", "batch_size", "epochs_stage2"}, "timing_sec": {"total"}}
 OLD_KEYS |= {"metrics": {"val_end2end", "test_end2end"}, "curves": set()}
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    tiny.use_backbone(monkeypatch)
 
 
 def config(**options) -> RunConfig:
