@@ -9,13 +9,10 @@ from click.testing import CliRunner
 
 from benchmarks.pairs import Timed, alternate, compare
 from tests import tiny
+from tests.tiny import quiet
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.records.record import read_record
 from transfer_utils.utils.revision import source_revision
-
-
-def quiet(line: str) -> None:
-    pass
 
 
 def test_sides_take_turns_and_none_is_always_first():

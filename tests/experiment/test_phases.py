@@ -8,7 +8,8 @@ import pytest
 
 from tests import tiny
 from tests.conftest import ROOT
-from tests.experiment.test_run import interrupt, quiet
+from tests.experiment.test_run import interrupt
+from tests.tiny import quiet
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
@@ -57,10 +58,7 @@ def guarded(monkeypatch):
 
 
 def test_the_notes_on_a_dataset_are_logged_and_recorded_once_with_the_number_of_files_skipped(tmp_path, monkeypatch):
-    def interrupted(dataset, session):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(phases, "train_model", interrupted)
+    monkeypatch.setattr(phases, "train_model", tiny.raise_interrupt)
     damaged = shutil.copytree(tiny.image_folder(), tmp_path / "images") / "train" / "rings" / "7.png"
     damaged.write_bytes(damaged.read_bytes()[:200])
     for _ in range(2):  # the second run resumes the first
