@@ -118,11 +118,6 @@ def test_hyphens_and_underscores_are_equivalent(configs):
     assert configs[0].changes() == changed | {"horizontal_flip": False, "zoom": 0.15}
 
 
-def test_an_option_overrides_only_that_value_of_the_preset(configs):
-    main(["train", "--preset", "offline", "--no-augment", "--image_size", "32"])
-    assert configs[0] == preset("offline", augment=False, image_size=32)
-
-
 def test_an_image_folder_without_a_preset_gets_settings_that_suit_it_and_a_command_that_repeats_them(configs, capsys):
     picture_folder(Path("pets"), 10, size=(50, 40))
     folder = ["train", "--dataset", "folder", "--data_dir", "pets"]
