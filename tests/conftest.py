@@ -35,11 +35,7 @@ os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1")
 
 ROOT = Path(__file__).parents[1]
 settings.register_profile(
-    "project",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
+    "project", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile(
     "torture",
@@ -156,6 +152,14 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def _is_loopback(host: object) -> bool:
     name = host.decode() if isinstance(host, bytes) else host
     return name in (None, "", "localhost", "::1", "0.0.0.0", "::") or str(name).startswith("127.")
+
+
+@pytest.fixture
+def small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace MobileNetV2 by a backbone of a dozen layers."""
+    from tests import tiny
+
+    tiny.use_backbone(monkeypatch)
 
 
 @pytest.fixture

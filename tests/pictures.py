@@ -30,9 +30,13 @@ def picture(kind: str = "cup", number: int = 0, form: str = "PNG") -> bytes:
         shape = np.hypot(down - rng.integers(10, 30), across - rng.integers(10, 30)) < rng.integers(8, 14)
     pixels = np.where(shape[..., None], rng.integers(150, 256, 3), rng.integers(0, 106, 3))
     pixels = pixels + rng.integers(-30, 30, (SIDE, SIDE, 3))
-    file = io.BytesIO()
-    Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(file, form)
-    return file.getvalue()
+    return encoded(Image.fromarray(pixels.clip(0, 255).astype("uint8")), form)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    with io.BytesIO() as file:
+        image.save(file, kind, **options)
+        return file.getvalue()
 
 
 def bomb(side: int = 60_000) -> bytes:

@@ -9,13 +9,10 @@ from click.testing import CliRunner
 
 from benchmarks.pairs import Timed, alternate, compare
 from tests import tiny
+from tests.tiny import quiet
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.records.record import read_record
 from transfer_utils.utils.revision import source_revision
-
-
-def quiet(line: str) -> None:
-    pass
 
 
 def test_sides_take_turns_and_none_is_always_first():
@@ -43,10 +40,9 @@ def test_a_round_that_begins_while_others_compute_is_repeated():
 
 
 @pytest.mark.torture
-def test_both_systems_run_both_recipes_and_are_judged(monkeypatch):
+def test_both_systems_run_both_recipes_and_are_judged(small_backbone, monkeypatch):
     from benchmarks import plain, speed
 
-    tiny.use_backbone(monkeypatch)
     monkeypatch.setattr(plain, "TRAIN_BATCHES", (10,))
 
     def small(data_dir, name):
@@ -68,11 +64,10 @@ def test_both_systems_run_both_recipes_and_are_judged(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "n"), [("single_image", 4), pytest.param("batch_norm", 2, marks=pytest.mark.torture)])
-def test_the_command_measures_and_writes(tmp_path, monkeypatch, name, n):
+def test_the_command_measures_and_writes(tmp_path, small_backbone, monkeypatch, name, n):
     from benchmarks import speed
     from benchmarks.__main__ import main
 
-    tiny.use_backbone(monkeypatch)
     monkeypatch.setattr("benchmarks.pairs.LOOK_SECONDS", 0.01)
     monkeypatch.setattr(speed, "SINGLE_IMAGES", 2)
     monkeypatch.setattr(speed, "STEPS", 1)
@@ -87,12 +82,11 @@ def test_the_command_measures_and_writes(tmp_path, monkeypatch, name, n):
 
 
 @pytest.mark.slow
-def test_scores_are_measured_on_the_logits_of_a_run_which_is_used_again(monkeypatch, tmp_path):
+def test_scores_are_measured_on_the_logits_of_a_run_which_is_used_again(small_backbone, monkeypatch, tmp_path):
     from benchmarks import not_sure as measured
     from tools.tables import not_sure_table
     from transfer_utils.models.saving import load_model
 
-    tiny.use_backbone(monkeypatch)
     monkeypatch.setattr(measured, "PRESETS", ("offline",))
     monkeypatch.setattr(measured, "FOREIGN", 20)
     monkeypatch.setattr(measured, "preset", lambda name, **paths: tiny.config(**paths, not_sure_rate=0.3))

@@ -28,6 +28,20 @@ OPTIONS = {
     "views": 2,
 }
 
+SMALL = [__file__]  # arguments of Python for the command line with the small backbone
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def quiet(line: str) -> None:
+    """Log nothing."""
+
+
+def raise_interrupt(*args, **options) -> None:
+    raise KeyboardInterrupt
+
 
 def config(**options) -> RunConfig:
     """Return the options of a run that takes a few seconds."""

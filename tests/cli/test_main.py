@@ -15,7 +15,7 @@ import keras
 import pytest
 from PIL import Image
 
-from tests import tiny
+from tests.data.folders import picture_folder
 from transfer_utils.cli.main import main
 from transfer_utils.config.options import RunConfig, preset
 from transfer_utils.config.presets import PRESET_PURPOSE
@@ -126,16 +126,8 @@ def test_hyphens_and_underscores_are_equivalent(configs):
     assert configs[0].changes() == changed | {"horizontal_flip": False, "zoom": 0.15}
 
 
-def test_an_option_overrides_only_that_value_of_the_preset(configs):
-    main(["train", "--preset", "offline", "--no-augment", "--image_size", "32"])
-    assert configs[0] == preset("offline", augment=False, image_size=32)
-
-
 def test_an_image_folder_without_a_preset_gets_settings_that_suit_it_and_a_command_that_repeats_them(configs, capsys):
-    for name in ("cat", "dog"):
-        Path("pets", name).mkdir(parents=True)
-        for number in range(10):
-            Image.new("RGB", (50, 40), (number, 0, 0)).save(Path("pets", name, f"{number}.png"))
+    picture_folder(Path("pets"), 10, size=(50, 40))
     folder = ["train", "--dataset", "folder", "--data_dir", "pets"]
     assert main([*folder, "--batch_size", "7"]) == 0
     chosen = {"stored_size": 40, "epochs_stage2": 20, "rotation": 10.0, "zoom": 0.1, "views": 4, "batch_size": 7}
@@ -161,8 +153,7 @@ def test_compare_trains_longer_and_unfreezes_layers_without_a_preset(configs):
 
 @pytest.mark.parametrize(("words", "message"), WRONG)
 @pytest.mark.fault(29)
-def test_an_error_of_the_user_prints_a_message_and_exits_2(capsys, monkeypatch, words, message):
-    tiny.use_backbone(monkeypatch)
+def test_an_error_of_the_user_prints_a_message_and_exits_2(capsys, small_backbone, words, message):
     assert main(words.split()) == 2
     out, err = capsys.readouterr()
     assert out == "" and message in err and "Error: " in err and "Traceback" not in err

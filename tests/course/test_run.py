@@ -23,20 +23,16 @@ PARAMETERS = (
 )
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Return a function that writes a notebook with a parameters cell, a Markdown cell, ``cells`` and the last line."""
-
-    def write_notebook(name, *cells, parameters=PARAMETERS, finished=True):
-        closing = [f'print("{name}: finished.")'] if finished else []
-        notebook = notebook_of(parameters, *cells, *closing)
-        notebook.cells[0].metadata["tags"] = ["parameters"]
-        notebook.cells.insert(1, nbformat.v4.new_markdown_cell("# Why?"))
-        (tmp_path / "notebooks").mkdir(exist_ok=True)
-        nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
-        return tmp_path / "notebooks" / f"{name}.ipynb"
-
-    return write_notebook
+def write(name, *cells, parameters=PARAMETERS, finished=True):
+    """Write a notebook with a parameters cell, a Markdown cell, ``cells`` and the last line; return its path."""
+    closing = [f'print("{name}: finished.")'] if finished else []
+    notebook = notebook_of(parameters, *cells, *closing)
+    notebook.cells[0].metadata["tags"] = ["parameters"]
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell("# Why?"))
+    path = Path.cwd() / "notebooks" / f"{name}.ipynb"
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
 
 
 @pytest.fixture(autouse=True)
@@ -45,19 +41,11 @@ def _next_kernel_loads_nothing(monkeypatch):
     monkeypatch.setattr(kernel, "LOADED", "pass")
 
 
-@pytest.fixture
-def never_runs(monkeypatch):
-    def fail(*arguments):
-        raise AssertionError("a notebook was started")
-
-    monkeypatch.setattr(run, "run_notebook", fail)
-
-
 def texts(path):
     return [output.get("text", "") for cell in code(path) for output in cell.outputs]
 
 
-def test_the_notebooks_folder_is_found_from_its_parent_itself_and_elsewhere(write, monkeypatch):
+def test_the_notebooks_folder_is_found_from_its_parent_itself_and_elsewhere(monkeypatch):
     assert notebooks_folder().name == "notebooks"
     here = write("01_one").parent
     assert notebooks_folder() == here
@@ -65,7 +53,7 @@ def test_the_notebooks_folder_is_found_from_its_parent_itself_and_elsewhere(writ
     assert notebooks_folder() == here
 
 
-def test_notebooks_are_selected_by_number_or_name_in_course_order(write):
+def test_notebooks_are_selected_by_number_or_name_in_course_order():
     paths = [write("01_one"), write("02_two"), write("10_ten")]
     folder = paths[0].parent
     assert choose_notebooks(folder) == paths
@@ -93,13 +81,14 @@ def test_notebooks_are_selected_by_number_or_name_in_course_order(write):
     ],
 )
 @pytest.mark.fault(29)
-def test_a_wrong_parameter_is_rejected_before_anything_runs(write, never_runs, name, value, message):
+def test_a_wrong_parameter_is_rejected_before_anything_runs(monkeypatch, name, value, message):
+    monkeypatch.setattr(run, "run_notebook", lambda *_: pytest.fail("a notebook was started"))
     write("01_one")
     with pytest.raises(UserError, match=message):
         run_course("offline", parameters={name: value})
 
 
-def test_notebooks_get_their_parameters_converted_to_the_right_type(write, monkeypatch):
+def test_notebooks_get_their_parameters_converted_to_the_right_type(monkeypatch):
     write("01_one")
     write("02_two", parameters='preset = "cifar10"')
     received = {}
@@ -113,14 +102,14 @@ def test_notebooks_get_their_parameters_converted_to_the_right_type(write, monke
 
 @pytest.mark.parametrize("source", ["seed = 1 + x", "seed, rate = 1, 2", "import os", "seed ="])
 @pytest.mark.fault(29)
-def test_parameters_must_be_literals(write, source):
+def test_parameters_must_be_literals(source):
     with pytest.raises(UserError, match="must be lines of the form"):
         parameters_of(write("01_one", parameters=source))
 
 
 @pytest.mark.slow
 @pytest.mark.course
-def test_a_notebook_is_executed_with_its_parameters_into_a_copy_without_a_home_folder(write, tmp_path, monkeypatch):
+def test_a_notebook_is_executed_with_its_parameters_into_a_copy_without_a_home_folder(tmp_path, monkeypatch):
     (tmp_path / "home").write_text("a file, not a folder")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MPLCONFIGDIR")
@@ -141,7 +130,7 @@ def test_a_notebook_is_executed_with_its_parameters_into_a_copy_without_a_home_f
 
 @pytest.mark.slow
 @pytest.mark.course
-def test_the_kernel_of_the_next_notebook_has_loaded_keras_but_gives_it_no_name(write, monkeypatch):
+def test_the_kernel_of_the_next_notebook_has_loaded_keras_but_gives_it_no_name(monkeypatch):
     loaded = LOADED.replace("'transfer_utils', 'keras'", "'wave',")  # another module, as Keras takes seconds
     assert loaded != LOADED
     monkeypatch.setattr(kernel, "LOADED", loaded)
@@ -170,7 +159,7 @@ ENDS_EARLY = ("x = 1", False, "failed in cell 5 of 5: it ended without the line"
     ids=["raises", "dies", "hangs", "ends early"],
 )
 @pytest.mark.fault(28)
-def test_a_failure_names_notebook_cell_and_error_and_keeps_the_partial_copy(write, body, finished, failure):
+def test_a_failure_names_notebook_cell_and_error_and_keeps_the_partial_copy(body, finished, failure):
     write("01_bad", "print('so far')", body, "print('not reached')", finished=finished)
     lines = []
     assert run_course("offline", log=lines.append, timeout=2 if failure == HANGS[-1] else 60) == 1
@@ -181,7 +170,7 @@ def test_a_failure_names_notebook_cell_and_error_and_keeps_the_partial_copy(writ
     assert ("not reached\n" in texts("course/01_bad.ipynb")) is not finished
 
 
-def test_the_notebooks_themselves_are_never_replaced_by_their_copies(write):
+def test_the_notebooks_themselves_are_never_replaced_by_their_copies():
     path = write("01_one")
     before = path.read_bytes()
     with pytest.raises(UserError, match=r"holds the notebooks themselves.*--output_dir"):
@@ -190,7 +179,7 @@ def test_the_notebooks_themselves_are_never_replaced_by_their_copies(write):
 
 
 @pytest.mark.fault(28)
-def test_the_notebooks_after_a_failed_one_still_run(write, monkeypatch):
+def test_the_notebooks_after_a_failed_one_still_run(monkeypatch):
     write("01_bad")
     write("02_good")
     ran, lines, errors = [], [], []
@@ -209,7 +198,7 @@ def test_the_notebooks_after_a_failed_one_still_run(write, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.course
 @pytest.mark.fault(6, 28)
-def test_an_interrupt_stops_the_course_and_its_kernel(write, tmp_path):
+def test_an_interrupt_stops_the_course_and_its_kernel(tmp_path):
     write("01_long", "import os, time\nprint(os.getpid(), file=open('kernel', 'w'), flush=True)\ntime.sleep(600)")
     write("02_next", "open('next', 'w')")
     program = """
@@ -233,7 +222,7 @@ def test_an_interrupt_stops_the_course_and_its_kernel(write, tmp_path):
     assert not (tmp_path / "next").exists()
 
 
-def test_the_whole_course_is_not_published_from_runs_of_before(write):
+def test_the_whole_course_is_not_published_from_runs_of_before():
     path = write("01_good", "print('shown')")
     before, record = path.read_bytes(), Path("course/0001-offline-transfer/run.json")
     record.parent.mkdir(parents=True)
@@ -246,7 +235,7 @@ def test_the_whole_course_is_not_published_from_runs_of_before(write):
 @pytest.mark.slow
 @pytest.mark.course
 @pytest.mark.fault(28)
-def test_publish_writes_outputs_back_except_for_a_notebook_that_fails_or_warns(write):
+def test_publish_writes_outputs_back_except_for_a_notebook_that_fails_or_warns():
     others = [write("01_bad", "1 / 0"), write("02_warns", "import sys\nprint('beware', file=sys.stderr)")]
     before = [path.read_bytes() for path in others]
     path = write("03_good", "print('shown')", "import os\nprint(os.environ['TRANSFER_UTILS_FIGURES'][-7:])")

@@ -103,12 +103,10 @@ def model_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def picture() -> bytes:
     """Return a PNG of 40 x 20 px whose right half is red, on blue."""
-    import io
-
     from PIL import Image
+
+    from tests.pictures import encoded
 
     image = Image.new("RGB", (40, 20), (0, 0, 255))
     image.paste((255, 0, 0), (18, 0, 40, 20))
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+    return encoded(image)

@@ -23,11 +23,6 @@ def test_one_run_has_no_options_that_differ_and_no_verdict(runs, draw):
     assert "Is one better than the other?" not in [heading.value for heading in app.subheader]
 
 
-def test_an_address_that_names_a_run_twice_names_one_run(runs, draw):
-    app = draw(runs, "Compare", chosen=["depth-30-0", "depth-30-0"])
-    assert not app.exception
-
-
 def test_without_chosen_runs_the_page_explains_how_to_choose(runs, draw):
     app = draw(runs, "Compare", chosen=["no such run"])
     assert not app.exception and len(app.info) == 1
@@ -61,8 +56,8 @@ def test_at_most_twelve_lines_are_drawn(draw, study):
     assert list(app.dataframe[0].value.columns) == ["Option", *names, "mixup-s0"], "the table has all runs"
 
 
-def test_old_logs_and_unfinished_runs_can_be_compared(runs, draw):
-    app = draw(runs, "Compare", chosen=["old-log", "depth-60-0", "depth-all-0"])
+def test_old_logs_and_unfinished_runs_can_be_compared_and_a_run_that_is_named_twice_is_one(runs, draw):
+    app = draw(runs, "Compare", chosen=["old-log", "depth-60-0", "depth-60-0", "depth-all-0"])
     assert not app.exception
     assert legend(app) == ["depth-60-0", "depth-all-0"]  # the old log has no curves
 

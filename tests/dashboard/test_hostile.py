@@ -25,10 +25,7 @@ SCRIPT = "<script>document.title='taken'</script>"
 MARKUP = "**bold** [link](http://example.org) :red[red] $x^2$ # head `code` ![](http://example.org/x.png)"
 
 # What makes a record unreadable is tested in tests/records/test_folder.py; these have a reason of each kind.
-UNREADABLE = {
-    "empty": b"",
-    "status": {"status": "excellent"},
-}
+UNREADABLE = {"empty": b"", "status": {"status": "excellent"}}
 # Read without their damaged part; tests/records/test_salvage.py has more of them.
 DAMAGED = {
     "curves-null": {**OLD_LOG, "curves": {"...": None}},

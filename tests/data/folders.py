@@ -1,8 +1,7 @@
-"""Image files and folders of pictures for the tests of this folder."""
+"""Folders of pictures, and the options of runs on them."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,12 +9,6 @@ import numpy as np
 from PIL import Image
 
 from transfer_utils.config.options import RunConfig, preset
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    with io.BytesIO() as file:
-        image.save(file, kind, **options)
-        return file.getvalue()
 
 
 def picture_folder(

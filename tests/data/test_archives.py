@@ -2,6 +2,7 @@ import re
 import stat
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -13,15 +14,11 @@ from transfer_utils.errors import UserError
 LIMITS = {"max_files": 100, "max_file_bytes": 10_000, "max_bytes": 50_000}
 
 
-@pytest.fixture
-def opened(tmp_path):
-    """Return a function that writes a zip file and reads it: its folders, and the iterator over its files."""
-
-    def opened(content: bytes):
-        (tmp_path / "a.zip").write_bytes(content)
-        return read_archive(tmp_path / "a.zip", "a.zip", **LIMITS)
-
-    return opened
+def opened(content: bytes):
+    """Write a zip file and read it: its folders, and the iterator over its files."""
+    path = Path("a.zip")
+    path.write_bytes(content)
+    return read_archive(path, path.name, **LIMITS)
 
 
 def link(name: str) -> zipfile.ZipInfo:
@@ -65,7 +62,7 @@ HOSTILE = {
 
 @pytest.mark.fault(12, 39)
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_zip_file_is_refused_before_anything_is_read(opened, name, monkeypatch):
+def test_a_hostile_zip_file_is_refused_before_anything_is_read(name, monkeypatch):
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("a member was read"))
     content, problem = HOSTILE[name]
     with pytest.raises(UserError, match=problem):
@@ -73,7 +70,7 @@ def test_a_hostile_zip_file_is_refused_before_anything_is_read(opened, name, mon
 
 
 @pytest.mark.fault(39)
-def test_a_long_list_of_members_is_never_read_into_memory(opened, monkeypatch):
+def test_a_long_list_of_members_is_never_read_into_memory(monkeypatch):
     commented = zipped({"a.png": b"x"})[:-2] + b"\4\0abcd"
     assert opened(commented)[0] == [""]
     monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("the list was read"))
@@ -85,7 +82,7 @@ def test_a_long_list_of_members_is_never_read_into_memory(opened, monkeypatch):
 
 
 @pytest.mark.fault(39)
-def test_no_more_is_unpacked_than_the_limit_whatever_a_member_declares(opened):
+def test_no_more_is_unpacked_than_the_limit_whatever_a_member_declares():
     bomb = zipped({"cup/a.png": bytes(20_000), "cup/b.png": b"good"})
     refused, good = opened(bomb)[1]
     assert refused == "cup/a.png: 20.0 kB; the limit for a picture is 10.0 kB."
@@ -101,14 +98,14 @@ def test_no_more_is_unpacked_than_the_limit_whatever_a_member_declares(opened):
     assert refused.startswith("cup/a.png: damaged in the archive") and good.content == b"good"
 
 
-def test_a_member_whose_name_is_damaged_in_one_of_its_two_places_is_named_and_the_others_are_read(opened):
+def test_a_member_whose_name_is_damaged_in_one_of_its_two_places_is_named_and_the_others_are_read():
     content = bytearray(zipped({"tasse/größe.png": b"x", "tasse/b.png": b"good"}))
     content[content.index("ö".encode())] = 0xFF
     refused, good = opened(bytes(content))[1]
     assert refused.startswith("tasse/größe.png: damaged in the archive") and good.content == b"good"
 
 
-def test_folders_are_named_and_files_of_the_system_are_left_out(opened):
+def test_folders_are_named_and_files_of_the_system_are_left_out():
     names = [
         "my/cup/12:30.png",
         "my/plate/b.png",
@@ -122,7 +119,7 @@ def test_folders_are_named_and_files_of_the_system_are_left_out(opened):
     assert [f"{file.folder}/{file.name}" for file in files] == ["cup/12:30.png", "plate/b.png", "/top.png"]
 
 
-def test_names_in_utf_8_are_read_even_without_the_flag_that_says_so(opened):
+def test_names_in_utf_8_are_read_even_without_the_flag_that_says_so():
     content = zipped(dict.fromkeys(("Vögel/ü.png", "cup/b.png"), b"x"))
     unflagged = bytearray(content)
     for mark, place in ((b"PK\3\4", 7), (b"PK\1\2", 9)):

@@ -10,8 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.folders import encoded
-from tests.pictures import bomb
+from tests.pictures import bomb, encoded
 from transfer_utils.data import images
 from transfer_utils.data.images import BadImage, decode_image, is_picture, measure_image, resize_images
 from transfer_utils.errors import UserError

@@ -9,13 +9,8 @@ from sklearn.datasets import load_digits, load_sample_image
 from transfer_utils.data import photo_digits
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return photo_digits.render_digits(seed=0)
-
-
-def test_all_digits_are_rendered_in_order_and_the_seed_determines_the_images(digits):
-    images, labels, names = digits
+def test_all_digits_are_rendered_in_order_and_the_seed_determines_the_images():
+    images, labels, names = photo_digits.render_digits(seed=0)
     assert images.shape == (1797, 32, 32, 3) and images.dtype == np.uint8
     assert labels.shape == (1797,) and labels.dtype == np.int64
     assert names == list("0123456789")

@@ -19,11 +19,6 @@ SHIPPED = resources.files("transfer_utils") / "letters" / "letters_mobilenetv2_0
 
 
 @pytest.fixture(scope="module")
-def letters():
-    return photo_letters.render_letters(300, seed=0)
-
-
-@pytest.fixture(scope="module")
 def base():
     return keras.applications.MobileNetV2((64, 64, 3), 0.35, include_top=False, weights=None)
 
@@ -43,8 +38,8 @@ def test_every_letter_has_its_own_shape_in_every_font():
         assert len(shapes) == len(letters), "missing glyphs are drawn as the same box"
 
 
-def test_the_seed_determines_the_letters_and_a_smaller_set_begins_a_larger_one(letters):
-    images, labels, names = letters
+def test_the_seed_determines_the_letters_and_a_smaller_set_begins_a_larger_one():
+    images, labels, names = photo_letters.render_letters(300, seed=0)
     assert images.shape == (300, 32, 32, 3) and images.dtype == np.uint8
     assert labels.shape == (300,) and labels.dtype == np.int64 and set(labels) <= set(range(77))
     assert len(names) == len(set(names)) == 77

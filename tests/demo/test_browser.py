@@ -1,7 +1,6 @@
 """The page in a real browser without a network: its answers are those of Python, and bad pictures get a sentence."""
 
 import base64
-import io
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import ROOT
 from tests.dashboard.server import NEEDS_CHROMIUM, camera, chromium, quiet_page
+from tests.pictures import encoded
 from tools.site.look import NO_NETWORK, served
 from transfer_utils.config.options import preset
 from transfer_utils.data import load_dataset
@@ -217,12 +217,6 @@ def test_a_camera_that_is_not_there_or_not_allowed_gets_a_sentence(error, words,
     expect(page.get_by_role("alert")).to_contain_text(words)
 
 
-def png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
 def test_bad_pictures_get_a_sentence_and_the_next_good_one_an_answer(page, folder, expected, tmp_path):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     script = b'<svg xmlns="http://www.w3.org/2000/svg"><script>document.title = "taken"</script><rect width="9"/></svg>'
@@ -230,9 +224,9 @@ def test_bad_pictures_get_a_sentence_and_the_next_good_one_an_answer(page, folde
     bad = {
         "notes.png": (b"<html><script>alert(1)</script>", "is not a picture"),
         "empty.png": (b"", "is empty"),
-        "cut.png": (png(noise)[:3000], "is damaged"),
+        "cut.png": (encoded(noise)[:3000], "is damaged"),
         "script.svg": (script, "not a picture that this browser can read"),
-        "huge.png": (png(Image.new("1", (9000, 9000))), "9,000 × 9,000 pixels; the limit is 64 million"),
+        "huge.png": (encoded(Image.new("1", (9000, 9000))), "9,000 × 9,000 pixels; the limit is 64 million"),
         name: (b"x", re.escape(name)),
     }
     for file, (content, words) in bad.items():

@@ -1,9 +1,8 @@
 """The command of the published configuration runs from end to end, on a few images and with random weights."""
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from tests.data.folders import picture_folder
 from transfer_utils.cli.main import main
 from transfer_utils.config.options import preset
 from transfer_utils.data.sources import CIFAR10_CLASSES
@@ -12,13 +11,8 @@ from transfer_utils.records.record import read_record
 
 @pytest.mark.torture
 def test_the_command_of_the_published_configuration_runs(tmp_path):
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 5), ("test", 2)):
-        for name in CIFAR10_CLASSES:
-            (tmp_path / "images" / split / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
-                Image.fromarray(pixels).save(tmp_path / "images" / split / name / f"{number}.png")
+    for split, n in (("train", 5), ("test", 2)):
+        picture_folder(tmp_path / "images" / split, n, CIFAR10_CLASSES, size=(32, 32), seed=n)
     changes = {"weights": "random", "data_dir": "images", "epochs_stage1": 1, "epochs_stage2": 1}
     flags = [word for name, value in changes.items() for word in (f"--{name}", str(value))]
 

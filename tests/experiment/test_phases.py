@@ -8,7 +8,8 @@ import pytest
 
 from tests import tiny
 from tests.conftest import ROOT
-from tests.experiment.test_run import interrupt, quiet
+from tests.experiment.test_run import interrupt
+from tests.tiny import quiet
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
@@ -19,6 +20,7 @@ from transfer_utils.records.record import read_record
 from transfer_utils.studies.spec import load_study
 from transfer_utils.training.stages import run_stage2_finetuning
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
 OPPONENTS = ROOT / "studies" / "opponents.yaml"
 
 
@@ -38,7 +40,6 @@ class Guarded(Split):
 
 @pytest.fixture
 def guarded(monkeypatch):
-    tiny.use_backbone(monkeypatch)
     evaluate = phases.evaluate_model
 
     def load(config, progress) -> Dataset:
@@ -57,10 +58,7 @@ def guarded(monkeypatch):
 
 
 def test_the_notes_on_a_dataset_are_logged_and_recorded_once_with_the_number_of_files_skipped(tmp_path, monkeypatch):
-    def interrupted(dataset, session):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(phases, "train_model", interrupted)
+    monkeypatch.setattr(phases, "train_model", tiny.raise_interrupt)
     damaged = shutil.copytree(tiny.image_folder(), tmp_path / "images") / "train" / "rings" / "7.png"
     damaged.write_bytes(damaged.read_bytes()[:200])
     for _ in range(2):  # the second run resumes the first
@@ -75,9 +73,7 @@ def test_the_notes_on_a_dataset_are_logged_and_recorded_once_with_the_number_of_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"views": 0, "tta": True, "head": "plain"}],
-    ids=["cached views", "no cached views"],
+    "options", [{}, {"views": 0, "tta": True, "head": "plain"}], ids=["cached views", "no cached views"]
 )
 def test_the_test_split_is_read_last_and_without_cached_views_stage_2_trains_on_pixels(guarded, options):
     record = run_experiment(tiny.config(epochs_stage1=1, **options), log=quiet).record
@@ -128,8 +124,7 @@ def test_a_linear_head_starts_from_the_solved_regression_unless_a_checkpoint_is_
 
 
 @pytest.mark.slow
-def test_a_stage_1_that_is_no_better_than_the_solved_head_says_that_this_is_kept(monkeypatch):
-    tiny.use_backbone(monkeypatch)
+def test_a_stage_1_that_is_no_better_than_the_solved_head_says_that_this_is_kept():
     lines = []
     record = run_experiment(
         tiny.config(n_unfreeze=0, epochs_stage1=1, learning_rate_stage1=1.0, optimizer_stage1="SGD"), log=lines.append
@@ -141,7 +136,6 @@ def test_a_stage_1_that_is_no_better_than_the_solved_head_says_that_this_is_kept
 
 @pytest.mark.slow
 def test_without_epochs_of_stage_1_fine_tuning_starts_from_the_solved_head_and_resumes(monkeypatch):
-    tiny.use_backbone(monkeypatch)
     starts, known, options = [], [], {"epochs_stage1": 0, "augment": False}
 
     def follow(model, inputs, validation, config, **hooks):
@@ -165,7 +159,6 @@ def test_without_epochs_of_stage_1_fine_tuning_starts_from_the_solved_head_and_r
 
 @pytest.mark.slow
 def test_a_run_whose_stage_2_is_no_better_says_and_records_it(monkeypatch):
-    tiny.use_backbone(monkeypatch)
     lines = []
 
     def worse(model, inputs, validation, config, on_fallback, **hooks):
@@ -201,7 +194,6 @@ def test_stage_2_starts_from_a_head_of_images_from_all_over_the_split_and_select
 
 @pytest.mark.slow
 def test_images_that_are_not_augmented_pass_the_trunk_once(monkeypatch):
-    tiny.use_backbone(monkeypatch)
     passed = []
 
     class Counting(train.Engine):

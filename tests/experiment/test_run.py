@@ -19,6 +19,7 @@ from sklearn.metrics import confusion_matrix
 
 from tests import tiny
 from tests.conftest import ROOT
+from tests.tiny import quiet
 from transfer_utils.config.options import RunConfig
 from transfer_utils.data.images import decode_image
 from transfer_utils.data.splits import load_dataset
@@ -37,6 +38,7 @@ from transfer_utils.training import stages
 from transfer_utils.utils import disk
 from transfer_utils.utils.files import lock
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
 EPOCHS, RATE = 12, 0.3
 
 # The keys in the record of the original script.
@@ -44,18 +46,9 @@ OLD_KEYS = {"config": {"base_model", "n_unfreeze", "augment", "batch_size", "epo
 OLD_KEYS |= {"metrics": {"val_end2end", "test_end2end"}, "curves": set()}
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    tiny.use_backbone(monkeypatch)
-
-
 def config(**options) -> RunConfig:
     stages = {"epochs_stage1": EPOCHS, "epochs_stage2": EPOCHS, "patience": 0}
     return tiny.config(**{**stages, "not_sure_rate": RATE, **options})
-
-
-def quiet(line: str) -> None:
-    pass
 
 
 def interrupt(options: RunConfig, moment: str) -> None:
@@ -329,12 +322,9 @@ def test_every_error_is_recorded_and_raised_and_the_lock_is_released(computing, 
 
 
 def test_a_completed_run_stays_completed_when_its_checkpoints_cannot_be_removed(computing, monkeypatch):
-    def interrupt(path, **options):
-        raise KeyboardInterrupt
-
     computing(lambda session: (session.folder / "checkpoint-stage1.npz").touch())
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", interrupt)
+        patch.setattr(Path, "unlink", tiny.raise_interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_experiment(config(), log=quiet)
     assert read_record("runs/0001-shapes-transfer/run.json").status == "completed"
@@ -583,8 +573,6 @@ def test_folders_are_numbered_after_the_last_run_whatever_else_the_folder_contai
 
 # The command, in its own process.
 
-SMALL = [str(Path(tiny.__file__))]
-
 
 def start(program: list[str], options: RunConfig) -> subprocess.Popen:
     command = [sys.executable, *program, "train", *options.arguments()]
@@ -642,7 +630,7 @@ def test_a_command_that_was_stopped_or_killed_resumes_and_gives_the_result_of_an
         (signal.SIGINT, "stage1", 2, 130, "interrupted"),
         (signal.SIGKILL, "stage2", 3, -9, "running"),
     ):
-        process = start(SMALL, config())
+        process = start(tiny.SMALL, config())
         wait_for(process, stage, epochs)
         time.sleep(delay.uniform(0, 0.05))
         process.send_signal(number)
@@ -651,7 +639,7 @@ def test_a_command_that_was_stopped_or_killed_resumes_and_gives_the_result_of_an
         assert (process.returncode, record.status) == (code, status)
         assert epochs_of(record, stage) >= epochs and "Recorded" not in out
         assert err.lstrip("\n") == ("" if number == signal.SIGKILL else HINT)
-    process = start(SMALL, config())
+    process = start(tiny.SMALL, config())
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert out.startswith("Resuming 0001-shapes-transfer.\n") and out.endswith(f"Recorded in {path}.\n")

@@ -53,8 +53,7 @@ def one_run(number: int) -> None:
 @pytest.mark.slow
 @pytest.mark.fault(22)
 @pytest.mark.timeout(3000)
-def test_a_run_releases_its_memory(monkeypatch, tally, warm_up, times, limit):
-    tiny.use_backbone(monkeypatch)
+def test_a_run_releases_its_memory(small_backbone, tally, warm_up, times, limit):
     growth = growth_mb(one_run, warm_up, times)
     tally(times, growth >= limit)
     assert growth < limit, f"{growth:.0f} MB"

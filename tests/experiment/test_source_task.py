@@ -30,8 +30,7 @@ def test_a_probe_reads_the_letters_of_the_pretrained_backbone_and_fewer_when_its
 
 
 @pytest.mark.slow
-def test_a_run_records_the_probe_before_and_after_fine_tuning(monkeypatch):
-    tiny.use_backbone(monkeypatch)
+def test_a_run_records_the_probe_before_and_after_fine_tuning(small_backbone, monkeypatch):
     weights = []
 
     def probe(base, config):

@@ -15,17 +15,12 @@ from transfer_utils.utils.files import sha256_of
 OPTIONS = ["--weights", "random", "--image_size", "32", "--model_path", "none", "--n_unfreeze", "0", "--quiet"]
 
 
-@pytest.fixture
-def small(monkeypatch):
-    tiny.use_backbone(monkeypatch)
-
-
 def arguments(collection, runs) -> list[str]:
     return ["--dataset", "folder", "--data_dir", str(collection.folder), "--output_dir", str(runs), *OPTIONS]
 
 
 @pytest.mark.slow
-def test_a_click_on_train_measures_and_makes_the_run_of_the_command_line(tmp_path, small, monkeypatch):
+def test_a_click_on_train_measures_and_makes_the_run_of_the_command_line(tmp_path, small_backbone, monkeypatch):
     collection = new_collection(tmp_path, n=12)
     assert cli.main(["teach", *arguments(collection, tmp_path)]) == 0
     measured = read_model(collection.measurement, Measurement)
@@ -61,7 +56,7 @@ def test_a_click_on_train_measures_and_makes_the_run_of_the_command_line(tmp_pat
 
 
 @pytest.mark.slow
-def test_what_cannot_be_measured_is_refused_with_a_sentence(tmp_path, small, capsys):
+def test_what_cannot_be_measured_is_refused_with_a_sentence(tmp_path, small_backbone, capsys):
     few = new_collection(tmp_path, n=4)
     assert cli.main(["teach", *arguments(few, tmp_path)]) == 2
     assert "needs at least 5 pictures of each class that can be read; 'cup' has 4" in capsys.readouterr().err

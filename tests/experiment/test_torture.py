@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.experiment.test_run import SMALL, config, outcome, start
+from tests.experiment.test_run import config, outcome, start
+from tests.tiny import SMALL
 
 pytestmark = [pytest.mark.torture, pytest.mark.slow, pytest.mark.timeout(3000)]
 

@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from tests import tiny
+from tests.tiny import rng
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.interpret.activations import (
@@ -18,10 +19,6 @@ from transfer_utils.interpret.activations import (
 )
 from transfer_utils.models.networks import build_baseline_cnn, build_compact_cnn, build_feature_extractor
 from transfer_utils.training.linear_head import solve_head
-
-
-def rng():
-    return np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")

@@ -61,8 +61,7 @@ def test_wrong_arguments_are_rejected_before_data_are_loaded(levels, draws, name
 
 
 @pytest.mark.slow
-def test_a_completed_run_on_all_labels_is_reused_and_steps_grow_with_the_labels(monkeypatch):
-    tiny.use_backbone(monkeypatch)
+def test_a_completed_run_on_all_labels_is_reused_and_steps_grow_with_the_labels(small_backbone, monkeypatch):
     config = tiny.config(epochs_stage1=1, epochs_stage2=0)
     run = run_experiment(config.model_copy(update={"model": "baseline"}), log=lambda line: None)
     trained = []
@@ -80,9 +79,9 @@ def test_a_completed_run_on_all_labels_is_reused_and_steps_grow_with_the_labels(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_backbone")
 def test_levels_of_at_most_half_the_labels_and_all_labels_are_measured_and_no_validation_label_is_used(monkeypatch):
     """Exchanging the validation labels must change nothing but the accuracy, a, to 1 - a."""
-    tiny.use_backbone(monkeypatch)
     monkeypatch.setattr(label_efficiency, "STEPS", 1)
     config = tiny.config(epochs_stage1=1, epochs_stage2=0)
     original = measure_label_efficiency(config, levels=(10, 11), draws=2)

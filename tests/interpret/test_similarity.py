@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
+from tests.tiny import rng
 from transfer_utils.errors import UserError
 from transfer_utils.interpret.similarity import cka_matrix, linear_cka, neighbour_agreement
-
-
-def rng():
-    return np.random.default_rng(0)
 
 
 def test_linear_cka_equals_its_gram_matrix_form_and_is_invariant_to_rotation_scale_and_offset():

@@ -8,12 +8,7 @@ import pytest
 from keras import layers
 
 from tests import tiny
-from transfer_utils.models.fast_layers import (
-    FoldedConvolution,
-    FusedBatchNorm,
-    PointwiseConvolution,
-    with_fast_layers,
-)
+from transfer_utils.models.fast_layers import FoldedConvolution, FusedBatchNorm, PointwiseConvolution, with_fast_layers
 from transfer_utils.models.networks import batch_norms, build_baseline_cnn, unfreeze_model_tail
 from transfer_utils.training.optimizers import build_optimizer, compile_model
 

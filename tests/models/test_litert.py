@@ -22,12 +22,8 @@ from transfer_utils.models.networks import build_feature_extractor, build_full_m
 from transfer_utils.models.saving import name_classes, names_and_threshold
 from transfer_utils.predict import predict_images
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def small_backbone(monkeypatch):
-    tiny.use_backbone(monkeypatch)
 
 
 @pytest.fixture(scope="module")

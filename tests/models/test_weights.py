@@ -159,8 +159,7 @@ def test_a_file_of_weights_is_recorded_by_name_and_hash(tmp_path):
     assert origin == {"source": "mine.npz", "sha256": sha256_of_weights(network())}
 
 
-def test_random_weights_depend_on_the_seed_alone(monkeypatch):
-    tiny.use_backbone(monkeypatch)
+def test_random_weights_depend_on_the_seed_alone(small_backbone):
     state = random.getstate()
     hashes = [build_backbone(tiny.config(seed=seed))[1] for seed in (0, 0, 1)]
     assert random.getstate() != state, "all three builds would start from the same random state"
@@ -169,8 +168,8 @@ def test_random_weights_depend_on_the_seed_alone(monkeypatch):
 
 
 @pytest.fixture
-def shelf():
-    """Return the path at which Keras stores the ImageNet weights; there is no file before and after the test."""
+def shelf(small_backbone):
+    """Return the path at which Keras stores the weights of the backbone; there is no file before and after the test."""
     path = imagenet_path(IMAGENET)
     path.parent.mkdir(parents=True, exist_ok=True)
     yield path
@@ -178,14 +177,8 @@ def shelf():
         leftover.unlink(missing_ok=True)
 
 
-@pytest.fixture
-def small(shelf, monkeypatch):
-    """Replace MobileNetV2 by the small backbone."""
-    monkeypatch.setattr(keras.applications, "MobileNetV2", lambda input_shape, **ignored: tiny.backbone(input_shape))
-
-
 @pytest.mark.fault(11)
-def test_without_a_network_the_error_explains_what_is_missing_and_where_to_put_it(shelf, small, monkeypatch):
+def test_without_a_network_the_error_explains_what_is_missing_and_where_to_put_it(shelf, monkeypatch):
     pauses: list[float] = []
     monkeypatch.setattr("time.sleep", pauses.append)
     with pytest.raises(UserError) as error:
@@ -198,7 +191,7 @@ def test_without_a_network_the_error_explains_what_is_missing_and_where_to_put_i
     assert not shelf.exists()
 
 
-def test_the_weights_are_downloaded_with_progress_and_resumed(shelf, small, monkeypatch, tmp_path, file_server):
+def test_the_weights_are_downloaded_with_progress_and_resumed(shelf, monkeypatch, tmp_path, file_server):
     network().save(tmp_path / "network.h5")
     content, steps = (tmp_path / "network.h5").read_bytes(), []
     shelf.with_name(shelf.name + ".part").write_bytes(content[:5000])
@@ -247,7 +240,7 @@ def another_network() -> keras.Model:
 
 @pytest.mark.parametrize("wrong", [0, 0.3, 0.97, another_network, lambda: network(np.inf)])
 @pytest.mark.fault(10)
-def test_a_damaged_or_wrong_download_is_renamed_and_refused(shelf, small, wrong):
+def test_a_damaged_or_wrong_download_is_renamed_and_refused(shelf, wrong):
     (wrong if callable(wrong) else network)().save(shelf)
     if not callable(wrong):
         os.truncate(shelf, int(wrong * shelf.stat().st_size))
@@ -257,7 +250,7 @@ def test_a_damaged_or_wrong_download_is_renamed_and_refused(shelf, small, wrong)
 
 
 @pytest.mark.fault(10)
-def test_a_download_that_changed_since_its_first_use_is_refused(shelf, small):
+def test_a_download_that_changed_since_its_first_use_is_refused(shelf):
     network().save(shelf)
     origin = load_weights(network(2.0), IMAGENET)
     assert load_weights(network(2.0), IMAGENET) == origin
@@ -273,7 +266,7 @@ def test_a_download_that_changed_since_its_first_use_is_refused(shelf, small):
 
 @pytest.mark.parametrize("content", ["", "[]", "1", '{"a": ', '{"a": 1}', "[" * 100_000], ids=lambda text: text[:5])
 @pytest.mark.fault(33)
-def test_a_damaged_file_of_first_uses_is_named_and_written_again(shelf, small, content):
+def test_a_damaged_file_of_first_uses_is_named_and_written_again(shelf, content):
     network().save(shelf)
     memory = cache_folder() / "weights" / "seen.json"
     memory.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """A learner's way: open a notebook in JupyterLab, choose "Run All Cells", and save (fast: the offline preset)."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from playwright.sync_api import Page, expect
 
-from tests.dashboard.server import CHROMIUM, chromium, wait_until_ready
+from tests.dashboard.server import CHROMIUM, chromium, free_port, wait_until_ready
 from tests.notebooks.conftest import ROOT, code
 from transfer_utils.course.exercises import exercise_of
 from transfer_utils.course.kernel import kernel_environment
@@ -42,8 +41,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def lab(folder: Path) -> Iterator[str]:
     """Serve the folder in JupyterLab, with settings of its own, and yield the address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     own = folder.parent / "jupyter"
     # By default a cell is only drawn while it is on the screen, and the last line of the notebook never is.
     tracker = own / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"

@@ -7,16 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 
-from tests.notebooks.conftest import notebook_of
+from tests.notebooks.conftest import ROOT, code, notebook_of
 from transfer_utils.course.kernel import kernel_environment
 from transfer_utils.course.run import run_course
 
-ROOT = Path(__file__).parents[2]
 COURSE = sorted(path.stem for path in ROOT.glob("notebooks/[0-9]*.ipynb"))
 
 # A long limit for slow machines; hanging cells and dead kernels are stopped earlier.
@@ -62,11 +60,7 @@ def test_papermill_executes_the_notebook(folder, monkeypatch, name):
     monkeypatch.chdir(folder)
     lines = []
     assert run_course("offline", [name], log=lines.append, timeout=1200) == 0, "\n".join(lines)
-    outputs = [
-        output
-        for cell in nbformat.read(folder / "course" / f"{name}.ipynb", as_version=4).cells
-        for output in cell.get("outputs", [])
-    ]
+    outputs = [output for cell in code(folder / "course" / f"{name}.ipynb") for output in cell.outputs]
     assert [output.text for output in outputs if output.get("name") == "stderr"] == []
     assert [output.text for output in outputs if "warning:" in output.get("text", "").lower()] == []
 

@@ -2,13 +2,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tests.plotting.figures import words
+from tests.tiny import rng
 from transfer_utils.interpret.activations import Probe
 from transfer_utils.interpret.architecture import BlockCost, Reach
 from transfer_utils.plotting import interpret
-
-
-def rng():
-    return np.random.default_rng(0)
 
 
 def pictures(*shape) -> np.ndarray:

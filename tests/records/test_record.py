@@ -10,14 +10,7 @@ from tests.faults import play, survived
 from tests.samples import OLD_LOG
 from tests.utils.test_text import JSON
 from transfer_utils.records.folder import load_runs
-from transfer_utils.records.record import (
-    LEFT_OUT,
-    RunRecord,
-    pack_bits,
-    read_record,
-    save_results_as_json,
-    unpack_bits,
-)
+from transfer_utils.records.record import LEFT_OUT, RunRecord, pack_bits, read_record, save_results_as_json, unpack_bits
 from transfer_utils.records.salvage import MAX_NESTING, UnreadableRecord
 
 KEYS = st.sampled_from([*RunRecord.model_fields, "model_config", "model_fields_set", "save", "__class__", "__dict__"])

@@ -342,11 +342,6 @@ def test_without_the_headline_the_error_names_its_command():
         altered(keep=lambda record: not headline(record))
 
 
-def test_a_missing_number_is_an_error():
-    with pytest.raises(UserError, match=r"must hold .* and its interval: train it again"):
-        altered(lambda record: record.metrics.pop("test_low"))
-
-
 def test_an_undefined_name_in_the_template_is_an_error():
     with pytest.raises(jinja2.UndefinedError):
         environment().from_string("{{ nothing }}").render()

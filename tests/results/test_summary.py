@@ -109,7 +109,7 @@ def test_a_single_run_that_was_lucky_does_not_come_before_three_seeds():
 def test_a_missing_number_is_an_error_that_names_the_file():
     incomplete = configuration(0.7)
     del incomplete.first.metrics["test_low"]
-    with pytest.raises(UserError, match=r"a-0/run\.json must hold test_end2end and its interval"):
+    with pytest.raises(UserError, match=r"a-0/run\.json must hold test_end2end and its interval: train it again"):
         incomplete.accuracy("test_end2end")
 
 

@@ -40,16 +40,11 @@ presets:
 """
 
 
-@pytest.fixture
-def load():
-    """Return a function that loads STUDY, with some of its text replaced."""
-
-    def write_and_load(old="", new="", *arguments, **overrides):
-        assert old in STUDY
-        Path("study.yaml").write_text(STUDY.replace(old, new) if old else STUDY)
-        return load_study("study.yaml", *arguments, **overrides)
-
-    return write_and_load
+def load(old="", new="", *arguments, **overrides):
+    """Load STUDY, with some of its text replaced."""
+    assert old in STUDY
+    Path("study.yaml").write_text(STUDY.replace(old, new) if old else STUDY)
+    return load_study("study.yaml", *arguments, **overrides)
 
 
 def run_of(config, number=1, status="completed", **changes) -> Run:
@@ -57,7 +52,7 @@ def run_of(config, number=1, status="completed", **changes) -> Run:
     return Run(RunRecord(status=status, config=options, run_id=str(number)), Path(f"runs/{number:04d}/run.json"))
 
 
-def test_each_combination_of_a_grid_runs_with_each_seed_ordered_by_seed(load):
+def test_each_combination_of_a_grid_runs_with_each_seed_ordered_by_seed():
     configs = load().of_group("depth")
     combinations = [(0, "transfer"), (0, "baseline"), (30, "transfer"), (30, "baseline")]
     assert [(config.seed, config.n_unfreeze, config.model) for config in configs] == [
@@ -66,7 +61,7 @@ def test_each_combination_of_a_grid_runs_with_each_seed_ordered_by_seed(load):
     assert {(config.preset, config.image_size, config.patience) for config in configs} == {("cifar10-small", 96, 0)}
 
 
-def test_a_run_of_several_groups_is_planned_once_and_names_them_all(load):
+def test_a_run_of_several_groups_is_planned_once_and_names_them_all():
     planned = load().planned()
     assert len(planned) == 8 + 2 + 1
     shared = [run for run in planned if len(run.groups) > 1]
@@ -75,17 +70,17 @@ def test_a_run_of_several_groups_is_planned_once_and_names_them_all(load):
     assert [run.groups[0] for run in planned] == ["depth"] * 8 + ["rate"] * 2 + ["mixup"]
 
 
-def test_configs_that_compute_the_same_are_one_run(load):
+def test_configs_that_compute_the_same_are_one_run():
     grid = "{model: [transfer, baseline], learning_rate_baseline: [1.0e-3, 1.0e-2]}"
     study = load("{n_unfreeze: [0, 30], model: [transfer, baseline]}", grid).chosen(["depth"], [0])
     assert [run.config.model for run in study.planned()] == ["transfer", "baseline", "baseline"]
 
 
-def test_grid_values_have_the_types_of_their_options_even_if_yaml_reads_text(load):
+def test_grid_values_have_the_types_of_their_options_even_if_yaml_reads_text():
     assert [config.learning_rate_stage2 for config in load().of_group("rate")] == [1e-5, 1e-3]
 
 
-def test_another_preset_has_its_own_options_seeds_and_changes_of_groups(load):
+def test_another_preset_has_its_own_options_seeds_and_changes_of_groups():
     study = load("", "", "offline")
     assert [group.name for group in study.groups] == ["depth", "rate"]
     [config] = study.of_group("depth")
@@ -98,12 +93,12 @@ def test_another_preset_has_its_own_options_seeds_and_changes_of_groups(load):
         load("", "", "ofline")
 
 
-def test_overrides_apply_to_every_run(load):
+def test_overrides_apply_to_every_run():
     study = load("", "", data_dir="data/cifar10", output_dir="here")
     assert {(run.config.data_dir, run.config.output_dir) for run in study.planned()} == {("data/cifar10", "here")}
 
 
-def test_a_study_can_be_reduced_to_some_groups_and_seeds(load):
+def test_a_study_can_be_reduced_to_some_groups_and_seeds():
     study = load()
     assert [run.config.seed for run in study.chosen(["depth"], [1]).planned()] == [1] * 4
     assert study.chosen([], [7]).planned() == [*study.chosen(["rate", "mixup"]).planned()]
@@ -124,11 +119,7 @@ def test_a_study_can_be_reduced_to_some_groups_and_seeds(load):
         ("image_size: 96", "image_size: 9", "image_size must be at least 32, got 9"),
         ("preset: cifar10-small", "preset: cifar", "preset must be one of .*'cifar'. Did you mean 'cifar10'"),
         ("name: mixup", "name: rate", r"each group must have its own name, got rate twice\.$"),
-        (
-            "leave_out: [mixup]",
-            "leave_out: [mixpu]",
-            r"offline must name groups.*'mixpu'. Did you mean 'mixup'\?$",
-        ),
+        ("leave_out: [mixup]", "leave_out: [mixpu]", r"offline must name groups.*'mixpu'. Did you mean 'mixup'\?$"),
         ("groups: {depth:", "groups: {dpeth:", "presets.offline must name groups.*'dpeth'. Did you mean 'depth'"),
         ('question: "Mixed?"', "", "In group mixup: The key 'question' is missing."),
         ("  - name: mixup\n", "  -\n", "In group number 3: The key 'name' is missing."),
@@ -151,7 +142,7 @@ def test_a_study_can_be_reduced_to_some_groups_and_seeds(load):
     ],
 )
 @pytest.mark.fault(29)
-def test_an_invalid_study_is_an_error_that_names_the_place(load, old, new, message):
+def test_an_invalid_study_is_an_error_that_names_the_place(old, new, message):
     with pytest.raises(UserError, match=message):
         load(old, new)
 

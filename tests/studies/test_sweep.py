@@ -38,7 +38,6 @@ def _look_often(monkeypatch):
     monkeypatch.setattr(sweep, "SECONDS_BETWEEN_UPDATES", 0.5)
 
 
-SMALL = [str(Path(tiny.__file__))]  # the command line with a small backbone
 REFUSE = ["-c", "raise SystemExit('started')"]
 
 # The command line with a training that only writes records: it waits until the sweep has seen the first one.
@@ -210,7 +209,7 @@ sys.exit(main())
 """
 # The real training imports TensorFlow first, and meanwhile a run whose sweep or worker was killed ends.
 STARTING = f"import time; time.sleep(1)\n{TRAINING}"
-PROGRAMS = [["-c", STARTING], pytest.param(SMALL, marks=pytest.mark.torture)]
+PROGRAMS = [["-c", STARTING], pytest.param(tiny.SMALL, marks=pytest.mark.torture)]
 
 
 def check_both_runs_are_complete() -> None:

@@ -312,7 +312,7 @@ def test_the_weights_of_stage_1_are_kept_by_a_resumed_stage_2_as_well_but_not_wi
     start, hooks = sha256_of_weights(head()), {"checkpoint": tmp_path / "checkpoint.npz"}
     best, later = {"val_loss": 0.5, "val_accuracy": 0.8}, {"val_loss": 1.1, "val_accuracy": 1.0}
     with pytest.raises(KeyboardInterrupt):
-        fine_tuned(monkeypatch, [START, best], hooks | {"on_epoch_end": raise_interrupt})
+        fine_tuned(monkeypatch, [START, best], hooks | {"on_epoch_end": tiny.raise_interrupt})
     assert fine_tuned(monkeypatch, [START, later], hooks) == (start, [(0.9, 0.8)])
     assert fine_tuned(monkeypatch, [START], hooks) == (start, [(0.9, 0.8)]), "the stage was complete"
     last, reported = fine_tuned(monkeypatch, [START, best, later], selection="none")
@@ -417,12 +417,8 @@ def checkpoint(train) -> bytes:
     """Return the checkpoint of a stage that was interrupted after its first epoch."""
     path = Path("first-epoch.npz")
     with pytest.raises(KeyboardInterrupt):
-        train(checkpoint=path, on_epoch_end=raise_interrupt)
+        train(checkpoint=path, on_epoch_end=tiny.raise_interrupt)
     return path.read_bytes()
-
-
-def raise_interrupt(*args):
-    raise KeyboardInterrupt
 
 
 def flipped(content: bytes) -> bytes:

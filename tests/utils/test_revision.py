@@ -2,14 +2,12 @@
 
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from transfer_utils.records.folder import load_runs
 from transfer_utils.utils.revision import source_revision
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
