@@ -160,6 +160,9 @@ def test_runs_have_the_same_identity_if_only_the_storage_or_an_unused_option_dif
     baseline, folder = preset("cifar10", model="baseline"), preset("none", dataset="folder", data_dir="mine")
     assert identity(baseline.model_copy(update={"epochs_baseline": 5})) != identity(baseline)
     assert identity(folder.model_copy(update={"data_dir": "other"})) != identity(folder)
+    others = {"n_unfreeze": 60, "learning_rate_stage2": 0.5, "head": "plain", "alpha": 1.0, "epochs_stage2": 9}
+    assert identity(baseline.model_copy(update=others)) == identity(baseline)
+    assert identity(preset("none", model="baseline", epochs_stage1=3)) != identity(preset("none", model="baseline"))
 
 
 def test_the_compact_baseline_sets_its_own_training_which_options_override_and_the_command_repeats():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from transfer_utils.config.recorded import identity
 from transfer_utils.data.dataset import Split
 from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
@@ -271,6 +272,19 @@ def test_without_selection_the_last_weights_are_kept(selection):
     assert losses[-1] > min(losses) + 1e-3, "the last epoch is the best one as well"
     kept = min(losses) if selection == "validation" else losses[-1]
     assert loss_of(model, validation_of(None)) == pytest.approx(kept, abs=1e-4)
+
+
+def test_options_that_do_not_count_for_a_baseline_do_not_change_what_it_learns():
+    other = {"backbone": "ResNet50", "alpha": 1.0, "weights": "imagenet", "image_size": 96, "input_range": "zero-one"}
+    other |= {"head": "plain", "hidden_units": 8, "dropout": 0.5, "head_start": "random", "n_unfreeze": 5}
+    other |= {"learning_rate_stage1": 0.5, "learning_rate_stage2": 0.5, "optimizer_stage2": "SGD", "weight_decay": 0.5}
+    other |= {"schedule": "cosine", "patience": 1, "batch_norm": "trained", "views": 0, "epochs_stage1": 7}
+    usual, changed = tiny.config(epochs_baseline=3), tiny.config(epochs_baseline=3, **other)
+    assert all(getattr(usual, name) != value for name, value in other.items())
+    of_usual, of_changed = (identity(config.model_copy(update={"model": "baseline"})) for config in (usual, changed))
+    assert of_usual == of_changed
+    one, two = (scratch(epochs_baseline=3, **options)[1] for options in ({}, other))
+    assert all(one[name] == two[name] for name in one if name != "seconds")
 
 
 START = {"val_loss": 1.0, "val_accuracy": 0.9}

@@ -12,6 +12,11 @@ FORMER_NAMES = {"base_model": "backbone"}  # option names of old logs
 
 _DEFAULTS = dict(RunConfig())
 
+# The options that training a baseline does not read.
+_OF_TRANSFER = {name for name, field in RunConfig.model_fields.items() if field.json_schema_extra["group"] == "network"}
+_OF_TRANSFER |= {"learning_rate_stage1", "learning_rate_stage2", "optimizer_stage2", "weight_decay"}
+_OF_TRANSFER |= {"head_start", "n_unfreeze", "schedule", "patience", "batch_norm", "views", "source_probe"}
+
 Identity = frozenset[tuple[str, Any]]
 
 
@@ -19,7 +24,8 @@ def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = (
     """Return the (option, value) pairs that define a configuration; runs with equal identities compute the same.
 
     The preset and the path options do not count. ``data_dir`` does not count for CIFAR-10: neither its place nor
-    whether it is the JPEG copy. The options of the baseline do not count for the transfer model.
+    whether it is the JPEG copy. The options of the baseline do not count for the transfer model, nor those of the
+    transfer model for the baseline.
 
     Args:
         options: a config, or the ``config`` of any run record; an option that an older record lacks has its default.
@@ -31,6 +37,8 @@ def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = (
         ignored.add("data_dir")
     if values["model"] == "transfer":
         ignored |= {name for name in values if "baseline" in str(name)}
+    else:
+        ignored |= _OF_TRANSFER | ({"epochs_stage1", "epochs_stage2"} if values["epochs_baseline"] else set())
     return frozenset((name, _comparable(value)) for name, value in values.items() if name not in ignored)
 
 

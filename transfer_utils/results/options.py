@@ -64,7 +64,8 @@ def repeating_preset(options: RunConfig | Mapping[str, Any]) -> RunConfig | None
 def _presets() -> dict[Identity, RunConfig]:
     kinds = [{"model": "transfer"}, *({"model": "baseline", "baseline": kind} for kind in BASELINE_OPTIONS)]
     configs = [preset(name, **kind) for name in PRESETS for kind in kinds]
-    return {identity(config, ignoring=REPEATS): config for config in configs}
+    # Presets that differ in the transfer model alone have the same baseline: it goes by the name of the first.
+    return {identity(config, ignoring=REPEATS): config for config in reversed(configs)}
 
 
 def by_configuration(

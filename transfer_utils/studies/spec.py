@@ -106,7 +106,9 @@ class Study(_Strict):
         planned: dict[Identity, Planned] = {}
         for group in self.groups:
             for config in self.of_group(group.name):
-                planned.setdefault(identity(config), Planned(config=config, groups=[])).groups.append(group.name)
+                groups = planned.setdefault(identity(config), Planned(config=config, groups=[])).groups
+                if group.name not in groups:
+                    groups.append(group.name)
         return list(planned.values())
 
     def of_group(self, name: str) -> list[RunConfig]:
