@@ -93,12 +93,28 @@ def test_the_curve_gives_the_gain_of_the_last_doubling_with_an_interval_over_the
     predictions = [
         cross_validation.HeldOutPredictions(np.zeros((2, 10, 2), "float32"), correct) for correct in (half, whole)
     ]
-    curve = cross_validation._curve(predictions, [4, 20], 10, 10)
+    curve = cross_validation._curve(predictions, [4, 20], 10, np.arange(10))
     assert [(point.per_class, point.accuracy) for point in curve["curve"]] == [(4, 0.6), (8, 0.85)]
     differences = [0] * 6 + [1, 1, 0.5, 0]
     assert curve["gain"] == pytest.approx(np.mean(differences))
     reach = 2.262157 * np.std(differences, ddof=1) / np.sqrt(10)
     assert (curve["gain_low"], curve["gain_high"]) == pytest.approx((0.25 - reach, 0.25 + reach))
+
+
+def test_one_burst_of_pictures_that_look_alike_proves_no_gain():
+    half, groups = np.zeros((1, 120), bool), np.repeat(np.arange(12), 10)
+    predictions = [
+        cross_validation.HeldOutPredictions(np.zeros((1, 120, 2), "float32"), correct)
+        for correct in (half, half | (groups == 0))
+    ]
+    alone = cross_validation._curve(predictions, [4, 20], 120, np.arange(120))
+    curve = cross_validation._curve(predictions, [4, 20], 120, groups)
+    assert alone["gain"] == pytest.approx(curve["gain"]) == pytest.approx(1 / 12)
+    assert alone["gain_low"] > 0 > curve["gain_low"]
+    # Twelve equally large groups are as good as twelve pictures, of which one changes.
+    changed = np.eye(12)[0]
+    reach = 2.200985 * changed.std(ddof=1) / np.sqrt(12)
+    assert (curve["gain_low"], curve["gain_high"]) == pytest.approx((1 / 12 - reach, 1 / 12 + reach))
 
 
 def test_the_mistakes_are_those_of_the_mean_answer_the_most_confident_first():

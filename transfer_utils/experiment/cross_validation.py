@@ -82,7 +82,7 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
         recall={name: float(predictions[-1].correct[:, labels == label].mean()) for label, name in enumerate(names)},
         mistakes=_mistakes(predictions[-1], labels, names, split.names()),
         **_estimate(predictions[-1].correct, different),
-        **_curve(predictions, levels, int(counts.max()), different),
+        **_curve(predictions, levels, int(counts.max()), groups),
     )
 
 
@@ -168,18 +168,24 @@ def _estimate(correct: np.ndarray, different: int) -> dict[str, float]:
 
 
 def _curve(
-    predictions: list[HeldOutPredictions], levels: list[int], largest_class: int, different: int
+    predictions: list[HeldOutPredictions], levels: list[int], largest_class: int, groups: np.ndarray
 ) -> dict[str, Any]:
-    per_class = [*levels[:-1], largest_class * (FOLDS - 1) // FOLDS]
+    """Return the points of the learning curve and the gain of the last doubling, fields of ``Measurement``."""
+    per_class, sizes = [*levels[:-1], largest_class * (FOLDS - 1) // FOLDS], np.bincount(groups)
     curve = [
-        CurvePoint(per_class=level, **_estimate(at_level.correct, different))
+        CurvePoint(per_class=level, **_estimate(at_level.correct, len(sizes)))
         for level, at_level in zip(per_class, predictions, strict=True)
     ]
     if len(curve) == 1:
         return {"curve": curve, "gain": None, "gain_low": None, "gain_high": None}
     half, whole = (at_level.correct.mean(axis=0) for at_level in predictions[-2:])
-    gain = summarise_seeds(whole - half)
-    return {"curve": curve, "gain": gain["mean"], "gain_low": gain["low"], "gain_high": gain["high"]}
+    difference = whole - half
+    # Pictures that look alike change together, so only their groups are independent. Each counts by its pictures: the
+    # mean is that over the pictures, with the deviation of a ratio of sums (Cochran 1977, Sampling Techniques, ch. 6).
+    gain = difference.mean()
+    of_groups = gain + np.bincount(groups, difference - gain) / sizes.mean()
+    found = summarise_seeds(of_groups)
+    return {"curve": curve, "gain": found["mean"], "gain_low": found["low"], "gain_high": found["high"]}
 
 
 def _mistakes(
