@@ -12,6 +12,7 @@ from transfer_utils.experiment.cross_validation import FOLDS, REPETITIONS
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.records.record import RunRecord
 from transfer_utils.training.linear_head import cross_validate_head
+from transfer_utils.utils.spread import spread_evenly
 from transfer_utils.utils.text import counted
 
 FEW_HELD_OUT = 200  # images in a split, below which the interval of an accuracy of 85 % is over ten points wide
@@ -32,7 +33,7 @@ def record_cross_validation(features: Sequence[np.ndarray], labels: Sequence[np.
         features, labels: of both splits, (n, d) and one-hot (n, classes). Of more than 2,000 images, some are taken.
     """
     x, y = np.concatenate(features), np.concatenate(labels)
-    some = np.linspace(0, len(x) - 1, min(len(x), MAX_IMAGES)).astype(int)
+    some = spread_evenly(len(x), MAX_IMAGES)
     dealt = {"folds": min(FOLDS, len(some)), "repeats": REPETITIONS}
     config = session.config
     accuracy = cross_validate_head(x[some], y[some], config.label_smoothing, seed=config.seed, **dealt)

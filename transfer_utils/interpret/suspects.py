@@ -20,6 +20,7 @@ from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.training.linear_head import out_of_fold
 from transfer_utils.utils.progress import Progress
+from transfer_utils.utils.spread import spread_evenly
 
 # docs/inspection.md has what these numbers find.
 MIN_MARGIN = 0.5  # between the probabilities of the class that a picture looks like and of its label
@@ -118,7 +119,7 @@ def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:
     if n <= NEIGHBOURS:
         return []
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
-    compared = np.linspace(0, n - 1, min(MAX_COMPARED, n)).astype(int)
+    compared = spread_evenly(n, MAX_COMPARED)
     # One more, because the nearest of most is the picture itself.
     index = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(unit[compared])
     distance = index.kneighbors(unit)[0][:, -1]
