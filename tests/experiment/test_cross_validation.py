@@ -66,19 +66,19 @@ def test_pictures_that_look_alike_do_not_make_the_accuracy_too_high():
 def test_pictures_are_grouped_only_if_each_class_keeps_a_group_for_every_fold():
     labels = np.repeat([0, 1], 6)
     groups = np.arange(12)
-    assert not cross_validation._can_be_grouped(labels, groups), "there is nothing to group"
+    assert not cross_validation.can_be_grouped(labels, groups), "there is nothing to group"
     groups[[0, 1]] = 0
-    assert cross_validation._can_be_grouped(labels, groups)
+    assert cross_validation.can_be_grouped(labels, groups)
     groups[[0, 1, 2]] = 0
-    assert not cross_validation._can_be_grouped(labels, groups)
+    assert not cross_validation.can_be_grouped(labels, groups)
 
 
 def test_neither_repeats_nor_twins_narrow_the_interval():
     once = np.random.default_rng(0).random((1, 50)) < 0.8
-    estimate = cross_validation._estimate(once, 50)
+    estimate = cross_validation.accuracy_with_interval(once, 50)
     assert (estimate["low"], estimate["high"]) == wilson_interval(int(once.sum()), 50)
-    assert estimate == cross_validation._estimate(np.repeat(once, 3, axis=0), 50)
-    assert estimate == cross_validation._estimate(np.repeat(once, 2, axis=1), 50)
+    assert estimate == cross_validation.accuracy_with_interval(np.repeat(once, 3, axis=0), 50)
+    assert estimate == cross_validation.accuracy_with_interval(np.repeat(once, 2, axis=1), 50)
 
 
 def test_the_levels_halve_and_the_last_takes_all():

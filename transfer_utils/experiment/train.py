@@ -156,11 +156,12 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
     with session.phase("features"):
         features = _features(network, parts, cache, session)
     with session.phase("stage1"):
-        labels = [split.part(positions).one_hot(len(dataset.class_names)) for split, positions in parts]
+        splits = [split.part(positions) for split, positions in parts]
+        labels = [split.one_hot(len(dataset.class_names)) for split in splits]
         data = list(zip(features, labels, strict=True))
         start = functools.partial(_start_from_solution, head, *data, session) if config.solves_head else None
         if few_held_out(dataset):
-            record_cross_validation(features, labels, session)
+            record_cross_validation(features, labels, splits, session)
         if config.epochs_stage1:
             run_stage1_training(head, *data, config, on_begin=start, **_hooks("stage1", session))
         elif start:

@@ -101,22 +101,19 @@ def solve_head(
 
 
 def cross_validate_head(
-    x: np.ndarray, y: np.ndarray, label_smoothing: float = 0.0, *, seed: int = 0, folds: int = 5, repeats: int = 3
-) -> float:
-    """Return the accuracy of linear heads, 0-1, each judged on images that it was solved without.
+    x: np.ndarray, y: np.ndarray, repeats: Sequence[Sequence[Fold]], label_smoothing: float = 0.0
+) -> np.ndarray:
+    """Return whether linear heads classify images right that they were solved without: bool (repeats, n).
 
-    The images are dealt into ``folds`` parts, stratified by class, ``repeats`` times anew; the mean over the repeats
-    depends less on how they were dealt (Kim 2009, Computational Statistics & Data Analysis 53:3735-3745). L2 is fixed,
-    so that nothing is chosen on the images that judge.
+    The mean over several repeats depends less on how the images were dealt into folds (Kim 2009, Computational
+    Statistics & Data Analysis 53:3735-3745). L2 is fixed, so that nothing is chosen on the images that judge.
 
     Args:
-        x, y: features (n, d) and labels (n, classes), one-hot; n is at least 2.
-        folds: with fewer images, as many as there are images.
+        x, y: features (n, d) and labels (n, classes), one-hot.
+        repeats: the folds of each.
     """
-    labels, rng = y.argmax(axis=1), np.random.default_rng(seed)
-    dealt = (stratified_folds(labels, min(folds, len(x)), rng) for _ in range(repeats))
-    correct = [out_of_fold(x, y, each, label_smoothing).argmax(axis=1) == labels for each in dealt]
-    return float(np.mean(correct))
+    labels = y.argmax(axis=1)
+    return np.array([out_of_fold(x, y, folds, label_smoothing).argmax(axis=1) == labels for folds in repeats])
 
 
 def out_of_fold(
