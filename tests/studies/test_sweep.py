@@ -428,11 +428,12 @@ def write_offline_study(*groups: dict, seeds=(3,)):
     return load_study("study.yaml")
 
 
-def test_only_runs_of_two_stages_with_a_linear_head_are_done_with_notebook_04():
+def test_only_runs_of_two_stages_with_a_solved_head_and_its_backbone_are_done_with_notebook_04():
     lines = []
     program = ["-c", "import sys; sys.exit(' '.join(sys.argv[1:]))"]
     others = [{"n_unfreeze": 0}, {"epochs_stage2": 0}, {"model": "baseline"}]
-    others += [{"hidden_units": 8}, {"head": "plain"}, {"strategy": "mirrored"}]
+    others += [{"hidden_units": 8}, {"head": "plain"}, {"strategy": "mirrored"}, {"head_start": "random"}]
+    others += [{"weights": "random", **network} for network in ({"alpha": 0.5}, {"backbone": "EfficientNetB0"})]
     study = write_offline_study({"n_unfreeze": 30}, *others)
     run_sweep(study, notebook=True, workers=2, log=lines.append, program=program)
     both, *rest = (line.split("failed: ")[1] for line in lines if "failed: " in line)

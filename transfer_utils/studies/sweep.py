@@ -100,7 +100,7 @@ def run_sweep(
     Args:
         workers: number of runs at a time on this machine; each uses all cores.
         scheduler: address of a Dask scheduler whose workers are used instead; they must share the working folder.
-        notebook: do each run that has two stages with notebook 04, executed in ``<output_dir>/notebooks``.
+        notebook: do each run with notebook 04 whose options it supports, executed in ``<output_dir>/notebooks``.
         log: called with a line for each run that has ended, and with the summary.
         log_error: called with the errors at the end; the default is ``log``.
         on_update: called with the sweep whenever the records have been read, every few seconds.
@@ -161,9 +161,9 @@ def _follow(sweep: Sweep, running: dict[Future, Job], log: Log, on_update: OnUpd
 
 def _arguments(config: RunConfig, notebook: bool) -> list[str]:
     """Return the arguments of the command line: ``train``, or ``course`` if notebook 04 supports these options."""
-    two_stages = config.model == "transfer" and config.n_unfreeze > 0 and config.epochs_stage2 > 0
-    linear = config.head == "batchnorm" and not config.hidden_units
-    if not (notebook and two_stages and linear and config.strategy == "none"):
+    two_stages = config.model == "transfer" and config.fine_tunes and config.n_unfreeze > 0
+    backbone = (config.backbone, config.alpha) == ("MobileNetV2", 0.35)
+    if not (notebook and two_stages and config.solves_head and backbone and config.strategy == "none"):
         return ["train", "--supervised", "--quiet", *config.arguments()]
     folder = f"{config.output_dir}/{NOTEBOOKS}/{config.fingerprint}"
     arguments = ["course", "--supervised", "--quiet", "--timeout", MAX_CELL_SECONDS, "--preset", config.preset]
