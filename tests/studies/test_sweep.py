@@ -138,6 +138,34 @@ def test_a_run_whose_process_ends_without_a_record_is_reported_with_the_reason(p
     ]
 
 
+RESUMING = """
+from transfer_utils.records.record import read_record
+
+record = read_record("runs/0002-x/run.json")
+record.status, record.error = "completed", ""
+record.save("runs/0002-x/run.json")
+"""
+
+
+def test_a_run_that_resumed_an_older_attempt_than_the_newest_is_completed():
+    study, lines = write_study(), []
+    first, second = study.of_group("depth")
+    write_record(first)
+    for number, status in ((2, "interrupted"), (3, "failed")):
+        write_record(second, number, status=status)
+    assert run_sweep(study, log=lines.append, program=["-c", RESUMING]) == 0
+    assert lines[-1] == "2 of 2 runs are completed."
+
+
+def test_a_process_that_ends_before_it_resumes_is_reported_with_its_own_reason():
+    study, lines = write_study(), []
+    first, second = study.of_group("depth")
+    write_record(first)
+    write_record(second, 2, status="interrupted", error="UserError: last week's")
+    assert run_sweep(study, log=lines.append, program=["-c", "raise SystemExit('no such luck')"]) == 1
+    assert "depth: n_unfreeze 3, seed 0 (runs/0002-x) failed: no such luck" in lines
+
+
 @pytest.mark.parametrize(
     ("error", "reason"), [(OSError("it was lost"), "it was lost"), (OSError(), "its worker is gone")]
 )
