@@ -103,3 +103,6 @@ def test_scipys_own_blas_has_one_thread_while_numpys_keeps_all(monkeypatch):
     solve_head((x, y), (x, y), select=False)
     own = [path for path in before if Path(path).parent.name in ("scipy.libs", ".dylibs")]
     assert during == [before | dict.fromkeys(own, 1)] and threads() == before
+    monkeypatch.setattr(linear_head, "ThreadpoolController", lambda: pytest.fail("the libraries were looked for again"))
+    solve_head((x, y), (x, y), select=False)
+    assert during[1] == during[0]

@@ -6,8 +6,8 @@ find it in seconds, where stochastic steps take epochs. Training can then start 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,20 +200,23 @@ def _minimise(
 
     scaled_start = np.vstack([(axes.T @ start[:-1]) * curvature[:, None], start[-1:] * bias_step])
     options = {"maxiter": MAX_STEPS, "ftol": TOLERANCE}
-    with _scipy_on_one_thread():
+    # Between two steps the threads of SciPy's BLAS wait in a loop, on the cores that NumPy's need: the head took three
+    # times as long.
+    with _blas_of_scipy().limit(limits=1):
         solution = minimize(loss_and_gradient, scaled_start.ravel(), jac=True, method="L-BFGS-B", options=options)
     moved = solution.x.reshape(-1, classes).astype("float32")
     return np.vstack([steps @ moved[:-1], moved[-1:] / bias_step])
 
 
-def _scipy_on_one_thread() -> AbstractContextManager:
-    """Keep SciPy's BLAS to one thread, if it has one of its own, as in its wheels.
+@functools.cache
+def _blas_of_scipy() -> ThreadpoolController:
+    """Return the controller of SciPy's BLAS, if it has one of its own, as in its wheels.
 
-    Between two steps its threads wait in a loop, on the cores that NumPy's need: the head took three times as long.
+    It stays loaded, and to look through all loaded libraries takes milliseconds.
     """
     controller, own = ThreadpoolController(), str(Path(scipy.__file__).resolve().parent)
     paths = [library["filepath"] for library in controller.info() if library["filepath"].startswith(own)]
-    return controller.select(filepath=paths).limit(limits=1)
+    return controller.select(filepath=paths)
 
 
 def _cross_entropy(logits: np.ndarray, y: np.ndarray) -> float:
