@@ -123,6 +123,10 @@ class RunRecord(BaseModel):
         kind = next((kind for kind in PRECISIONS if self.files.get(kind) == file_name), "")
         return self.not_sure.get(f"threshold_{kind}" if file_name.endswith(".tflite") else "threshold", 0.0)
 
+    def class_notes(self, file_name: str) -> dict[str, Any]:
+        """Return the content of ``<model>.classes.json`` for a model of this run, by its file's name."""
+        return {"class_names": self.dataset.get("class_names", []), "not_sure_below": self.threshold_of(file_name)}
+
     @field_validator("curves", mode="before")
     @classmethod
     def _group_by_stage(cls, curves: Any) -> Any:
