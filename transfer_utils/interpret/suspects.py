@@ -120,9 +120,9 @@ def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:
         return []
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
     compared = spread_evenly(n, MAX_COMPARED)
-    # One more, because the nearest of most is the picture itself.
-    index = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(unit[compared])
-    distance = index.kneighbors(unit)[0][:, -1]
+    distances = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(unit[compared]).kneighbors(unit)[0]
+    distance = distances[:, NEIGHBOURS - 1]
+    distance[compared] = distances[compared, NEIGHBOURS]  # the nearest of these is the picture itself
     median = np.median(distance)
     spread = 1.4826 * np.median(np.abs(distance - median))  # of a normal distribution, its standard deviation
     score = (distance - median) / max(spread, 1e-3)  # distances of equal pictures are not exactly 0
