@@ -61,7 +61,7 @@ def test_class_names_come_from_the_names_file_then_the_record_then_are_numbered_
     recwarn.clear()
     RunRecord(dataset={"class_names": ["x", "y"]}).save(tmp_path / "run.json")
     assert names_and_threshold(path, 2)[0] == ["x", "y"]
-    name_classes(path, ["a", "b"])
+    name_classes(path, RunRecord(dataset={"class_names": ["a", "b"]}))
     assert names_and_threshold(path, 2)[0] == ["a", "b"] and not recwarn
     for content, problem in (
         ({"class_names": ["a", "b", "c"]}, "those of another model"),
@@ -91,9 +91,18 @@ def test_an_answer_below_the_threshold_beside_the_model_is_not_sure(model, tmp_p
     ((_, dark), (_, light)) = predict_images(path, [Path("dark.png"), Path("light.png")])
     largest = dark.best[0][1]  # about 0.9975, as for the light image
     for threshold, expected in ((largest, False), (largest + 1e-4, True)):
-        name_classes(path, ["a", "b", "c"], threshold)
+        name_classes(path, RunRecord(dataset={"class_names": ["a", "b", "c"]}, not_sure={"threshold": threshold}))
         assert [answer.not_sure for _, answer in predict_images(path, [Path("dark.png")])] == [expected]
     assert light.best[0][0] == "class 2" and not light.not_sure
+
+
+def test_beside_an_exported_file_stands_the_threshold_of_its_own(tmp_path):
+    files = {"model": "model.keras", "int8": "model-int8.tflite"}
+    record = RunRecord(dataset={"class_names": ["x", "y"]}, files=files)
+    record.not_sure = {"threshold": 0.4, "threshold_int8": 0.3}
+    for name, threshold in (("model.keras", 0.4), ("model-int8.tflite", 0.3), ("elsewhere.h5", 0.4)):
+        name_classes(tmp_path / name, record)
+        assert names_and_threshold(tmp_path / name, 2) == (["x", "y"], threshold)
 
 
 def test_the_threshold_is_that_of_this_model_from_the_names_file_or_the_record(tmp_path):
@@ -102,7 +111,7 @@ def test_the_threshold_is_that_of_this_model_from_the_names_file_or_the_record(t
     record.save(tmp_path / "run.json")
     assert names_and_threshold(path, 2) == (names, 0.4)
     assert names_and_threshold(tmp_path / "model-int8.tflite", 2)[1] == 0.0, "an exported model has one of its own"
-    name_classes(path, names, 0.7)
+    name_classes(path, record.model_copy(update={"not_sure": {"threshold": 0.7}}))
     assert names_and_threshold(path, 2) == (names, 0.7)
     with pytest.warns(UserWarning, match="those of another model"):
         assert names_and_threshold(path, 3)[1] == 0.0

@@ -21,6 +21,7 @@ from transfer_utils.config.options import RunConfig, preset
 from transfer_utils.config.presets import PRESET_PURPOSE
 from transfer_utils.errors import Diverged, UserError
 from transfer_utils.models.saving import name_classes, save_model
+from transfer_utils.records.record import RunRecord
 
 # The command of the original script, with its default values.
 ORIGINAL = (
@@ -283,7 +284,7 @@ def test_no_control_characters_reach_the_terminal(capfd, monkeypatch):
     assert err == "Error: \\x1b[31mred\\x07\n"
     assert warnings.formatwarning(codes, UserWarning, "file.py", 1) == "Warning: \\x1b[31mred\\x07\n"
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
-    name_classes(save_model(model, "model.keras"), ["a", codes])
+    name_classes(save_model(model, "model.keras"), RunRecord(dataset={"class_names": ["a", codes]}))
     Image.new("RGB", (9, 9)).save("good.png")
     assert main(["predict", "model.keras", "good.png", f"{codes}.png"]) == 2
     out, err = capfd.readouterr()
@@ -320,7 +321,7 @@ def test_predict_prints_readable_images_and_exits_2_for_the_others(capsys):
     assert capsys.readouterr().err.endswith("Error: 1 of 1 image could not be read.\n")
     assert main(["predict", "--top", "1", "model.keras", "good.png"]) == 0
     assert len(re.findall(shares, capsys.readouterr().out)) == 1
-    name_classes(Path("model.keras"), list("abcd"), 1.0)
+    name_classes(Path("model.keras"), RunRecord(dataset={"class_names": list("abcd")}, not_sure={"threshold": 1.0}))
     assert main(["predict", "--top", "1", "model.keras", "good.png"]) == 0
     assert re.fullmatch(r"good\.png: not sure; [a-d] \d+\.\d %\n", capsys.readouterr().out)
 

@@ -21,6 +21,8 @@ VALUES = st.recursive(
 )
 
 FOLLOWS_THE_LOSS = "selection 'none' needs epochs_stage1 0 and, if stage 2 is trained, schedule 'cosine'"
+NOTHING_TO_PROBE = "source_probe needs a stage 2, before and after which it probes: model 'transfer', and n_unfreeze"
+LETTERS = {"weights": "letters", "n_unfreeze": 3}  # which source_probe needs
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,9 @@ FOLLOWS_THE_LOSS = "selection 'none' needs epochs_stage1 0 and, if stage 2 is tr
         ({"selection": "none", "schedule": "cosine"}, FOLLOWS_THE_LOSS),
         ({"source_probe": True}, "source_probe needs weights 'letters' and stored_size 32"),
         ({"source_probe": True, "weights": "letters", "stored_size": 64}, "source_probe needs weights 'letters' and"),
+        ({"source_probe": True, **LETTERS, "n_unfreeze": 0}, NOTHING_TO_PROBE),
+        ({"source_probe": True, **LETTERS, "epochs_stage2": 0}, NOTHING_TO_PROBE),
+        ({"source_probe": True, **LETTERS, "model": "baseline"}, NOTHING_TO_PROBE),
     ],
 )
 @pytest.mark.fault(29)
@@ -145,7 +150,7 @@ def test_the_fingerprint_ignores_only_the_preset_and_the_path_options():
         choices = [choice for choice in getattr(field.annotation, "__args__", ()) if choice != field.default]
         other = {bool: not field.default, str: "elsewhere"}.get(field.annotation) if not choices else choices[0]
         value = field.default + {int: 1, float: 0.15}[field.annotation] if other is None else other
-        options = {"epochs_stage1": 0, **({"weights": "letters"} if name == "source_probe" else {})}
+        options = {"epochs_stage1": 0, **(LETTERS if name == "source_probe" else {})}
         same = preset("none", **options | {name: value}).fingerprint == preset("none", **options).fingerprint
         assert same == (name in PATH_OPTIONS), name
     assert RunConfig(preset="cifar10", epochs_stage1=0).fingerprint == usual.fingerprint

@@ -43,7 +43,7 @@ def file(exported, tmp_path):
     path = tmp_path / "models" / "model-float32.tflite"
     path.parent.mkdir()
     path.write_bytes(exported)
-    name_classes(path, NAMES)
+    name_classes(path, RunRecord(dataset={"class_names": NAMES}))
     return path
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_loaded_from_another_server_and_the_browser_holds_the_page_to
 
 
 def test_text_of_a_model_or_a_record_stays_text(file):
-    name_classes(file, ["</script><script>alert(1)</script>", "b", "c"])
+    name_classes(file, RunRecord(dataset={"class_names": ["</script><script>alert(1)</script>", "b", "c"]}))
     RunRecord(dataset={"description": "<img src=x>", "class_names": []}).save(file.with_name("run.json"))
     html = demo_fragment(read_classifier(file), [], "")
     assert "<img" not in html and html.count("<script") == 1 and "&lt;img src=x&gt;" in html

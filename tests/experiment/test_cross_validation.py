@@ -66,19 +66,19 @@ def test_pictures_that_look_alike_do_not_make_the_accuracy_too_high():
 def test_pictures_are_grouped_only_if_each_class_keeps_a_group_for_every_fold():
     labels = np.repeat([0, 1], 6)
     groups = np.arange(12)
-    assert not cross_validation._can_be_grouped(labels, groups), "there is nothing to group"
+    assert not cross_validation.can_be_grouped(labels, groups), "there is nothing to group"
     groups[[0, 1]] = 0
-    assert cross_validation._can_be_grouped(labels, groups)
+    assert cross_validation.can_be_grouped(labels, groups)
     groups[[0, 1, 2]] = 0
-    assert not cross_validation._can_be_grouped(labels, groups)
+    assert not cross_validation.can_be_grouped(labels, groups)
 
 
 def test_neither_repeats_nor_twins_narrow_the_interval():
     once = np.random.default_rng(0).random((1, 50)) < 0.8
-    estimate = cross_validation._estimate(once, 50)
+    estimate = cross_validation.accuracy_with_interval(once, 50)
     assert (estimate["low"], estimate["high"]) == wilson_interval(int(once.sum()), 50)
-    assert estimate == cross_validation._estimate(np.repeat(once, 3, axis=0), 50)
-    assert estimate == cross_validation._estimate(np.repeat(once, 2, axis=1), 50)
+    assert estimate == cross_validation.accuracy_with_interval(np.repeat(once, 3, axis=0), 50)
+    assert estimate == cross_validation.accuracy_with_interval(np.repeat(once, 2, axis=1), 50)
 
 
 def test_the_levels_halve_and_the_last_takes_all():
@@ -93,12 +93,28 @@ def test_the_curve_gives_the_gain_of_the_last_doubling_with_an_interval_over_the
     predictions = [
         cross_validation.HeldOutPredictions(np.zeros((2, 10, 2), "float32"), correct) for correct in (half, whole)
     ]
-    curve = cross_validation._curve(predictions, [4, 20], 10, 10)
+    curve = cross_validation._curve(predictions, [4, 20], 10, np.arange(10))
     assert [(point.per_class, point.accuracy) for point in curve["curve"]] == [(4, 0.6), (8, 0.85)]
     differences = [0] * 6 + [1, 1, 0.5, 0]
     assert curve["gain"] == pytest.approx(np.mean(differences))
     reach = 2.262157 * np.std(differences, ddof=1) / np.sqrt(10)
     assert (curve["gain_low"], curve["gain_high"]) == pytest.approx((0.25 - reach, 0.25 + reach))
+
+
+def test_one_burst_of_pictures_that_look_alike_proves_no_gain():
+    half, groups = np.zeros((1, 120), bool), np.repeat(np.arange(12), 10)
+    predictions = [
+        cross_validation.HeldOutPredictions(np.zeros((1, 120, 2), "float32"), correct)
+        for correct in (half, half | (groups == 0))
+    ]
+    alone = cross_validation._curve(predictions, [4, 20], 120, np.arange(120))
+    curve = cross_validation._curve(predictions, [4, 20], 120, groups)
+    assert alone["gain"] == pytest.approx(curve["gain"]) == pytest.approx(1 / 12)
+    assert alone["gain_low"] > 0 > curve["gain_low"]
+    # Twelve equally large groups are as good as twelve pictures, of which one changes.
+    changed = np.eye(12)[0]
+    reach = 2.200985 * changed.std(ddof=1) / np.sqrt(12)
+    assert (curve["gain_low"], curve["gain_high"]) == pytest.approx((1 / 12 - reach, 1 / 12 + reach))
 
 
 def test_the_mistakes_are_those_of_the_mean_answer_the_most_confident_first():

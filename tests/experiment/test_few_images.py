@@ -5,7 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests import tiny
 from transfer_utils.config.options import preset
+from transfer_utils.data.dataset import Split
+from transfer_utils.evaluation import wilson_interval
 from transfer_utils.experiment import few_images
 from transfer_utils.experiment.few_images import certainty, few_held_out, record_cross_validation
 from transfer_utils.records.record import RunRecord
@@ -21,19 +24,33 @@ def test_images_are_few_if_either_held_out_split_is_small(validation, test, expe
 def test_of_many_images_some_from_all_parts_are_used(monkeypatch):
     monkeypatch.setattr(few_images, "MAX_IMAGES", 40)
     rng = np.random.default_rng(0)
-    labels = [np.eye(2)[np.arange(n) % 2] for n in (90, 11)]
+    splits = [tiny.split(seed, n) for seed, n in enumerate((90, 11))]
+    labels = [split.one_hot(2) for split in splits]
     features = [rng.normal(size=(len(y), 4)).astype("float16") for y in labels]
     features[1][:, 0] = 9
     used, cross_validate = [], few_images.cross_validate_head
-    monkeypatch.setattr(
-        few_images, "cross_validate_head", lambda x, *rest, **dealt: used.append(x) or cross_validate(x, *rest, **dealt)
-    )
+    monkeypatch.setattr(few_images, "cross_validate_head", lambda x, *rest: used.append(x) or cross_validate(x, *rest))
     session = SimpleNamespace(config=preset("none"), record=RunRecord())
-    record_cross_validation(features, labels, session)
+    record_cross_validation(features, labels, splits, session)
     found = session.record.cross_validation
     assert len(used[0]) == 40 and (used[0][:, 0] == 9).sum() == 4, "as many as the share of the second part"
-    assert (found["images"], found["folds"], found["repeats"]) == (40, 5, 3)
+    assert (found["images"], found["folds"], found["repeats"]) == (40, 5, 3) and "different" not in found
+    assert (found["low"], found["high"]) == wilson_interval(round(40 * found["accuracy"]), 40)
     assert found["low"] <= found["accuracy"] <= found["high"]
+
+
+def test_images_that_look_alike_neither_vouch_for_each_other_nor_narrow_the_interval():
+    labels = np.random.default_rng(1).integers(0, 2, 40).repeat(2)
+    twins = Split(tiny.split(n=40).store, labels, np.arange(40).repeat(2))
+    splits = [twins.part(np.arange(60)), twins.part(np.arange(60, 80))]
+    # So many features can tell any images apart, if they have been learned.
+    features = np.random.default_rng(0).normal(size=(40, 400)).astype("float32")[twins.index]
+    session = SimpleNamespace(config=preset("none"), record=RunRecord())
+    record_cross_validation([features[:60], features[60:]], [split.one_hot(2) for split in splits], splits, session)
+    found = session.record.cross_validation
+    assert (found["images"], found["different"], found["folds"], found["repeats"]) == (80, 40, 5, 3)
+    assert found["accuracy"] < 0.65, "noise, but each image has a twin"
+    assert (found["low"], found["high"]) == wilson_interval(round(40 * found["accuracy"]), 40)
 
 
 def test_the_log_says_how_wide_both_intervals_are():
@@ -47,3 +64,5 @@ def test_the_log_says_how_wide_both_intervals_are():
         "wide on 300 validation images. Cross-validated on 1,200 images in 5 stratified folds, 3 times, the head on "
         "frozen features alone classifies 50.0 % correctly (95 % interval 47.0 to 53.0)."
     )
+    record.cross_validation["different"] = 900
+    assert "in 5 stratified folds, similar ones in the same, 3 times, the head" in certainty(record)

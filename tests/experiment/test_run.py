@@ -545,12 +545,24 @@ def test_every_place_that_a_run_writes_to_is_tried_before_anything_is_computed(c
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["transfer", "baseline"])
 @pytest.mark.fault(40)
-def test_the_room_for_the_trained_model_is_measured_before_training(monkeypatch, model):
+def test_the_room_for_the_training_is_measured_before_it_begins(monkeypatch, model):
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
     monkeypatch.setattr(stages, "fit", lambda *ignored: pytest.fail("it was trained"))
-    message = "The trained model in runs/0001-photo-digits-.* needs .*B more, but only 100 bytes are free.*--output_dir"
+    message = "The training in runs/0001-photo-digits-.* needs .*B more, but only 100 bytes are free.*--output_dir"
     with pytest.raises(UserError, match=message):
         run_experiment(config(model=model, data_dir="", dataset="photo-digits", stored_size=32), log=quiet)
+
+
+def test_there_must_be_room_for_the_model_two_checkpoints_and_the_copy(monkeypatch):
+    asked = []
+    monkeypatch.setattr(sessions, "check_disk", lambda folder, needed, *rest, **what: asked.append((folder, needed)))
+    session = sessions.claim_session(config(model_path="there/m.h5"), None, quiet)
+    session.check_room(1000, 600)
+    assert asked == [(session.folder, 4 * (1000 + 8 * 600)), (Path("there"), 4 * 1000)]
+    (session.folder / "checkpoint-stage2.npz").write_bytes(bytes(4 * 4 * 600))
+    session.check_room(1000, 600)
+    assert asked[2][1] == 4 * (1000 + 4 * 600), "of a resumed run, one is there already"
+    session.release()
 
 
 @pytest.mark.parametrize("options", [{}, {"preset": "cifar10"}, {"preset": "cifar10", "model": "baseline"}])

@@ -20,6 +20,7 @@ from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.models.saving import name_classes, save_model
 from transfer_utils.predict import predict_images
+from transfer_utils.records.record import RunRecord
 
 
 def resident_mb() -> float:
@@ -65,7 +66,7 @@ def test_a_run_releases_its_memory(small_backbone, tally, warm_up, times, limit)
 @pytest.mark.timeout(3000)
 def test_a_prediction_releases_its_memory(tally, times):
     save_model(tiny.model(tiny.config()), "m.keras")
-    name_classes(Path("m.keras"), tiny.CLASSES)
+    name_classes(Path("m.keras"), RunRecord(dataset={"class_names": tiny.CLASSES}))
     for number in range(50):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), np.uint8)
         Image.fromarray(pixels).save(f"{number}.png")

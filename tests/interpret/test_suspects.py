@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from transfer_utils.interpret import suspects
 from transfer_utils.interpret.suspects import doubtful_labels, unlike_all_others
+from transfer_utils.utils.spread import spread_evenly
 
 CLASSES, PER_CLASS, D = 5, 80, 32
 
@@ -74,6 +76,18 @@ def test_foreign_pictures_are_found_the_farthest_first(n):
     found, scores = zip(*unlike_all_others(np.concatenate([x, foreign])), strict=True)
     assert set(positions) <= set(found) and len(found) <= n + 4 and found[0] in positions
     assert list(scores) == sorted(scores, reverse=True)
+
+
+def test_of_many_pictures_some_are_compared_and_none_with_itself(monkeypatch):
+    monkeypatch.setattr(suspects, "MAX_COMPARED", 100)
+    monkeypatch.setattr(suspects, "OUTLYING", -np.inf)
+    x, _ = features()
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    distances = np.linalg.norm(unit[:, None] - unit[None], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    expected = np.sort(distances[:, spread_evenly(len(x), 100)], axis=1)[:, 19]
+    score = (expected - np.median(expected)) / (1.4826 * np.median(np.abs(expected - np.median(expected))))
+    assert [value for _, value in sorted(unlike_all_others(x))] == pytest.approx(score.tolist(), abs=1e-3)
 
 
 def test_few_or_equal_pictures_are_not_unlike_all_others():

@@ -21,6 +21,7 @@ from transfer_utils.models.litert import LiteRT, convert, load_exported
 from transfer_utils.models.networks import build_feature_extractor, build_full_model, build_top_classifier
 from transfer_utils.models.saving import name_classes, names_and_threshold
 from transfer_utils.predict import predict_images
+from transfer_utils.records.record import RunRecord
 
 pytestmark = pytest.mark.usefixtures("small_backbone")
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
@@ -53,7 +54,7 @@ def test_lower_precision_makes_smaller_files():
 def test_predict_returns_class_names_for_a_file(model, tmp_path):
     path = tmp_path / "model-float32.tflite"
     path.write_bytes(convert(model, 1))
-    name_classes(path, ["a", "b", "c"])
+    name_classes(path, RunRecord(dataset={"class_names": ["a", "b", "c"]}))
     Image.fromarray(IMAGES[0]).save("picture.png")
     ((_, answer),) = predict_images(path, [Path("picture.png")])
     expected = np.asarray(model(IMAGES[:1].astype("float32")))[0]

@@ -138,3 +138,5 @@ def test_both_runs_are_trained_plotted_and_compared(pair, monkeypatch, tmp_path)
     assert (tmp_path / "figures" / "model_comparison.png").is_file() and configs[-1].json_output_path == ""
     run_comparison(config.model_copy(update={"model_path": "none"}), log=lines.append)
     assert [c.model_path for c in configs[-2:]] == ["none", "none"]
+    run_comparison(config.model_copy(update={"source_probe": True, "model_path": "none"}), log=lines.append)
+    assert [c.source_probe for c in configs[-2:]] == [True, False], "the baseline has no source task"

@@ -38,6 +38,14 @@ def test_the_estimate_grows_with_the_work(more, less):
     assert long[0] > short[0] and long[1] >= short[1] and long[2] >= short[2]
 
 
+def test_the_test_split_is_charged_once_and_not_for_every_epoch_of_stage_2():
+    def seconds(test: int, epochs: int) -> float:
+        return estimate(preset("photos", epochs_stage2=epochs), {"train": 300, "validation": 60, "test": test})[0]
+
+    assert seconds(9_000, 20) > seconds(60, 20)
+    assert seconds(9_000, 20) - seconds(9_000, 10) == pytest.approx(seconds(60, 20) - seconds(60, 10))
+
+
 def test_the_estimate_shrinks_with_more_cores(monkeypatch):
     def seconds(cores: int) -> float:
         monkeypatch.setattr(cost, "available_cores", lambda: cores)
@@ -51,6 +59,17 @@ def test_an_estimate_counts_the_steps_of_each_kind_of_baseline():
     assert estimate(compact)[0] > estimate(tutorial)[0] > 30
     few = preset("cifar10-small", model="baseline", labels_per_class=5)
     assert estimate(preset("cifar10-small", model="baseline", labels_per_class=5, min_steps=10_000)) > estimate(few)
+
+
+def test_the_time_of_runs_on_another_image_folder_is_not_that_of_a_run():
+    machine = {"cores": available_cores()}
+    pets, plants = (preset("photos", data_dir=name) for name in ("pets", "plants"))
+    images = {"train": 60, "validation": 20, "test": 20}  # how many the plants are is not known before they are read
+    learned = Forecast([write_record(pets, timing_sec={"total": 60.0}, machine=machine, dataset={"images": images})])
+    assert learned.seconds(plants) > learned.seconds(pets) == 60.0
+    # Neither the place of CIFAR-10 nor whether it is the JPEG copy changes its size.
+    learned = Forecast([write_record(preset("cifar10"), timing_sec={"total": 77.0}, machine=machine)])
+    assert learned.seconds(preset("cifar10", data_dir="elsewhere")) == 77.0
 
 
 def test_data_that_several_runs_cache_together_counts_once():

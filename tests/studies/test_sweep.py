@@ -137,6 +137,34 @@ def test_a_run_whose_process_ends_without_a_record_is_reported_with_the_reason(p
     ]
 
 
+RESUMING = """
+from transfer_utils.records.record import read_record
+
+record = read_record("runs/0002-x/run.json")
+record.status, record.error = "completed", ""
+record.save("runs/0002-x/run.json")
+"""
+
+
+def test_a_run_that_resumed_an_older_attempt_than_the_newest_is_completed():
+    study, lines = write_study(), []
+    first, second = study.of_group("depth")
+    write_record(first)
+    for number, status in ((2, "interrupted"), (3, "failed")):
+        write_record(second, number, status=status)
+    assert run_sweep(study, log=lines.append, program=["-c", RESUMING]) == 0
+    assert lines[-1] == "2 of 2 runs are completed."
+
+
+def test_a_process_that_ends_before_it_resumes_is_reported_with_its_own_reason():
+    study, lines = write_study(), []
+    first, second = study.of_group("depth")
+    write_record(first)
+    write_record(second, 2, status="interrupted", error="UserError: last week's")
+    assert run_sweep(study, log=lines.append, program=["-c", "raise SystemExit('no such luck')"]) == 1
+    assert "depth: n_unfreeze 3, seed 0 (runs/0002-x) failed: no such luck" in lines
+
+
 @pytest.mark.parametrize(
     ("error", "reason"), [(OSError("it was lost"), "it was lost"), (OSError(), "its worker is gone")]
 )
@@ -427,11 +455,12 @@ def write_offline_study(*groups: dict, seeds=(3,)):
     return load_study("study.yaml")
 
 
-def test_only_runs_of_two_stages_with_a_linear_head_are_done_with_notebook_04():
+def test_only_runs_of_two_stages_with_a_solved_head_and_its_backbone_are_done_with_notebook_04():
     lines = []
     program = ["-c", "import sys; sys.exit(' '.join(sys.argv[1:]))"]
     others = [{"n_unfreeze": 0}, {"epochs_stage2": 0}, {"model": "baseline"}]
-    others += [{"hidden_units": 8}, {"head": "plain"}, {"strategy": "mirrored"}]
+    others += [{"hidden_units": 8}, {"head": "plain"}, {"strategy": "mirrored"}, {"head_start": "random"}]
+    others += [{"weights": "random", **network} for network in ({"alpha": 0.5}, {"backbone": "EfficientNetB0"})]
     study = write_offline_study({"n_unfreeze": 30}, *others)
     run_sweep(study, notebook=True, workers=2, log=lines.append, program=program)
     both, *rest = (line.split("failed: ")[1] for line in lines if "failed: " in line)

@@ -83,10 +83,14 @@ def test_each_image_is_judged_by_heads_that_have_not_seen_it():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 300)).astype("float32"), np.eye(2)[np.arange(60) % 2]
     assert solve_head((x, y), (x, y), select=False).val_accuracy == 1.0, "the head can learn them by heart"
-    assert cross_validate_head(x, y, seed=0) == pytest.approx(0.5, abs=0.15)
+    rng = np.random.default_rng(0)
+    repeats = [stratified_folds(y.argmax(axis=1), 5, rng) for _ in range(3)]
+    assert cross_validate_head(x, y, repeats).mean() == pytest.approx(0.5, abs=0.15)
     x[:, :20] += 2 * y[:, :1]  # features that tell the classes apart
-    assert cross_validate_head(x, y, seed=0) > 0.85
-    assert 0 <= cross_validate_head(x[:2], y[:2]) <= 1, "two images, two folds"
+    correct = cross_validate_head(x, y, repeats)
+    assert correct.shape == (3, 60) and correct.mean() > 0.85
+    two = stratified_folds(y[:2].argmax(axis=1), 2, rng)
+    assert cross_validate_head(x[:2], y[:2], [two]).shape == (1, 2), "two images, two folds"
 
 
 def test_scipys_own_blas_has_one_thread_while_numpys_keeps_all(monkeypatch):
@@ -99,3 +103,6 @@ def test_scipys_own_blas_has_one_thread_while_numpys_keeps_all(monkeypatch):
     solve_head((x, y), (x, y), select=False)
     own = [path for path in before if Path(path).parent.name in ("scipy.libs", ".dylibs")]
     assert during == [before | dict.fromkeys(own, 1)] and threads() == before
+    monkeypatch.setattr(linear_head, "ThreadpoolController", lambda: pytest.fail("the libraries were looked for again"))
+    solve_head((x, y), (x, y), select=False)
+    assert during[1] == during[0]

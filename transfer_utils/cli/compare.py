@@ -27,7 +27,7 @@ def run_comparison(config: RunConfig, *, progress: Progress | None = None, log: 
     paths = {name: _of_baseline(getattr(config, name)) for name in ("model_path", "json_output_path")}
     transfer, baseline = (
         run_experiment(config.model_copy(update=changes), reuse=True, progress=progress, log=log)
-        for changes in ({"model": "transfer"}, {"model": "baseline", **paths})
+        for changes in ({"model": "transfer"}, {"model": "baseline", "source_probe": False, **paths})
     )
     figures = draw_comparison(transfer, baseline, Path(config.figures_dir) if config.figures_dir else transfer.folder)
     text = analysis(transfer.record, baseline.record)

@@ -107,7 +107,9 @@ class RunConfig(BaseModel):
         0, "training", "epochs of the baseline; 0 means those of both stages together", "epochs", ge=0, le=10_000
     )
     learning_rate_baseline: float = _option(1e-3, "training", "learning rate of the baseline", gt=0, le=1e9)
-    weight_decay_baseline: float = _option(1e-4, "training", "decoupled weight decay of the baseline", ge=0, le=1)
+    weight_decay_baseline: float = _option(
+        1e-4, "training", "decoupled weight decay of AdamW for the baseline", ge=0, le=1
+    )
     warm_up_baseline: float = _option(
         0.1, "training", "share of the baseline's steps in which its learning rate rises, before the cosine", ge=0, lt=1
     )
@@ -229,6 +231,11 @@ class RunConfig(BaseModel):
             raise ValueError(
                 "source_probe needs weights 'letters' and stored_size 32, the task and the size of its letters, "
                 f"got {self.weights!r} and {self.stored_size}"
+            )
+        if self.source_probe and not (self.model == "transfer" and self.fine_tunes):
+            raise ValueError(
+                "source_probe needs a stage 2, before and after which it probes: model 'transfer', and n_unfreeze and "
+                f"epochs_stage2 other than 0, got {self.model!r}, {self.n_unfreeze} and {self.epochs_stage2}"
             )
         if self.backbone == "InceptionV3" and self.image_size < 75:
             raise ValueError(f"image_size must be at least 75 for InceptionV3, got {self.image_size}")

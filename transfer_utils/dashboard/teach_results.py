@@ -186,10 +186,8 @@ def _draw_downloads(row: Row) -> None:
             if path:
                 name = f"{row.run.folder.name}{path.suffix}"
                 _offer(label, path.read_bytes(), name)
-                threshold = row.record.threshold_of(path.name)
-                notes = {"class_names": row.record.dataset.get("class_names"), "not_sure_below": threshold}
                 # As predict looks for it beside the model.
-                content = json.dumps(notes, ensure_ascii=False, indent=2)
+                content = json.dumps(row.record.class_notes(path.name), ensure_ascii=False, indent=2)
                 _offer(f"Class names ({label})", content, f"{name}.classes.json")
         _offer("Record", (row.run.folder / RECORD_NAME).read_bytes(), RECORD_NAME)
     if command := repeat_command(row.record):

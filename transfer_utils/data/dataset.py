@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from transfer_utils.data.image_files import ImageFiles
+from transfer_utils.utils.spread import spread_evenly
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Split:
 
     def spread(self, limit: int) -> np.ndarray:
         """Return the positions, int (m,), of at most ``limit`` images, spread evenly over the split."""
-        return np.linspace(0, len(self) - 1, min(limit, len(self))).astype(int)
+        return spread_evenly(len(self), limit)
 
     def part(self, positions: np.ndarray) -> Split:
         """Return the split of the images at these positions; no pixels are read."""

@@ -63,10 +63,10 @@ def similar_pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
     return itertools.islice(itertools.chain(_same_hash(looks), _shifted(grey)), MAX_PAIRS)
 
 
-def groups_of_images(images: np.ndarray) -> np.ndarray:
-    """Return a number for each image, uint8 (n, side, side, 3): int (n,), equal for images that look alike."""
+def groups_of_images(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Return a number for each image, uint8 (side, side, 3): int (n,), from 0 on, equal for images that look alike."""
     looks = [look_of(resize_images(image[None], LOOK_SIDE)[0]) for image in images]
-    return connected(similar_pairs(looks), len(images))
+    return connected(similar_pairs(looks), len(looks))
 
 
 def connected(pairs: Iterable[tuple[int, int]], n: int) -> np.ndarray:

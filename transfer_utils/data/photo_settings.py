@@ -11,6 +11,7 @@ from transfer_utils.config.options import RunConfig
 from transfer_utils.data.image_folder import FolderListing, list_image_folder
 from transfer_utils.data.images import measure_image
 from transfer_utils.data.splits import TEST_SHARE, held_out_size
+from transfer_utils.utils.spread import spread_evenly
 from transfer_utils.utils.text import counted, enumerated
 
 MEASURED = 200  # pictures whose sizes are read, spread over the folder
@@ -104,6 +105,6 @@ def _images(listing: FolderListing, config: RunConfig) -> dict[str, int]:
 def _median_side(listing: FolderListing) -> int:
     """Return the median of the shorter sides of some pictures in pixels, or 0 if none of them can be read."""
     paths = [path for path, _ in listing.splits["train"]]
-    some = [paths[i] for i in np.linspace(0, len(paths) - 1, min(MEASURED, len(paths))).astype(int)]
+    some = [paths[i] for i in spread_evenly(len(paths), MEASURED)]
     sizes = [size for size in map(measure_image, some) if size]
     return int(np.median([min(width, height) for width, height, _ in sizes])) if sizes else 0

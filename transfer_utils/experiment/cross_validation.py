@@ -63,7 +63,7 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
     features = np.asarray(extract_features(extractor, split, config, progress=progress), "float32")
     # The pixels are those that the features come from; the page keeps no two files of the same content.
     groups = groups_of_images(split.store)
-    grouped = _can_be_grouped(labels, groups)
+    grouped = can_be_grouped(labels, groups)
     repeats = REPETITIONS if len(labels) < FEW_PICTURES else 1
     kept_together, seeds = (groups if grouped else None), range(config.seed, config.seed + repeats)
     folds = [fold for seed in seeds for fold in stratified_group_folds(labels, kept_together, seed)]
@@ -81,9 +81,15 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
         guessing=float(counts.max() / len(labels)),
         recall={name: float(predictions[-1].correct[:, labels == label].mean()) for label, name in enumerate(names)},
         mistakes=_mistakes(predictions[-1], labels, names, split.names()),
-        **_estimate(predictions[-1].correct, different),
-        **_curve(predictions, levels, int(counts.max()), different),
+        **accuracy_with_interval(predictions[-1].correct, different),
+        **_curve(predictions, levels, int(counts.max()), groups),
     )
+
+
+def can_be_grouped(labels: np.ndarray, groups: np.ndarray) -> bool:
+    """Return whether some pictures look alike and each class still has a group for every fold."""
+    per_class = [len(np.unique(groups[labels == label])) for label in np.unique(labels)]
+    return len(np.unique(groups)) < len(groups) and min(per_class) >= FOLDS
 
 
 def stratified_group_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list[Fold]:
@@ -143,12 +149,6 @@ def _solve(features: np.ndarray, labels: np.ndarray, one_hot: np.ndarray, config
     return solve_head(train, validation, config.label_smoothing)
 
 
-def _can_be_grouped(labels: np.ndarray, groups: np.ndarray) -> bool:
-    """Return whether some pictures look alike and each class still has a group for every fold."""
-    per_class = [len(np.unique(groups[labels == label])) for label in np.unique(labels)]
-    return len(np.unique(groups)) < len(groups) and min(per_class) >= FOLDS
-
-
 def _levels(labels: np.ndarray) -> list[int]:
     """Return the largest number of pictures per class at each level; the last is more than any fold has."""
     most = int(np.bincount(labels).max()) * (FOLDS - 1) // FOLDS
@@ -156,7 +156,7 @@ def _levels(labels: np.ndarray) -> list[int]:
     return [*sorted(level for level in halves if level >= MIN_PER_CLASS), len(labels)]
 
 
-def _estimate(correct: np.ndarray, different: int) -> dict[str, float]:
+def accuracy_with_interval(correct: np.ndarray, different: int) -> dict[str, float]:
     """Return the mean of bool (repeats, n), with Wilson's interval for so many ``different`` pictures.
 
     Repeats classify the same pictures again, and those that look alike are almost the same: both steady the mean, but
@@ -168,18 +168,24 @@ def _estimate(correct: np.ndarray, different: int) -> dict[str, float]:
 
 
 def _curve(
-    predictions: list[HeldOutPredictions], levels: list[int], largest_class: int, different: int
+    predictions: list[HeldOutPredictions], levels: list[int], largest_class: int, groups: np.ndarray
 ) -> dict[str, Any]:
-    per_class = [*levels[:-1], largest_class * (FOLDS - 1) // FOLDS]
+    """Return the points of the learning curve and the gain of the last doubling, fields of ``Measurement``."""
+    per_class, sizes = [*levels[:-1], largest_class * (FOLDS - 1) // FOLDS], np.bincount(groups)
     curve = [
-        CurvePoint(per_class=level, **_estimate(at_level.correct, different))
+        CurvePoint(per_class=level, **accuracy_with_interval(at_level.correct, len(sizes)))
         for level, at_level in zip(per_class, predictions, strict=True)
     ]
     if len(curve) == 1:
         return {"curve": curve, "gain": None, "gain_low": None, "gain_high": None}
     half, whole = (at_level.correct.mean(axis=0) for at_level in predictions[-2:])
-    gain = summarise_seeds(whole - half)
-    return {"curve": curve, "gain": gain["mean"], "gain_low": gain["low"], "gain_high": gain["high"]}
+    difference = whole - half
+    # Pictures that look alike change together, so only their groups are independent. Each counts by its pictures: the
+    # mean is that over the pictures, with the deviation of a ratio of sums (Cochran 1977, Sampling Techniques, ch. 6).
+    gain = difference.mean()
+    of_groups = gain + np.bincount(groups, difference - gain) / sizes.mean()
+    found = summarise_seeds(of_groups)
+    return {"curve": curve, "gain": found["mean"], "gain_low": found["low"], "gain_high": found["high"]}
 
 
 def _mistakes(

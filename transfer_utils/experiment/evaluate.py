@@ -97,7 +97,7 @@ def evaluate_exports(precisions: tuple[str, ...], dataset: Dataset, session: Run
             result = evaluation.evaluate(probabilities, split.labels, dataset.class_names)
             record.metrics |= _with_interval(f"{key}_{precision}", result)
         record.not_sure = {**record.not_sure, f"threshold_{precision}": threshold}
-        name_classes(file, dataset.class_names, threshold)
+        name_classes(file, record)
         accuracy, size = record.metrics[f"test_{precision}"], file.stat().st_size
         session.log(f"{file}: {size / 1e6:.2f} MB, test accuracy {100 * accuracy:.1f} %.")
 

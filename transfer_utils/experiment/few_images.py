@@ -6,12 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transfer_utils.data.dataset import Dataset
-from transfer_utils.evaluation import wilson_interval
-from transfer_utils.experiment.cross_validation import FOLDS, REPETITIONS
+from transfer_utils.data.dataset import Dataset, Split
+from transfer_utils.data.likeness import groups_of_images
+from transfer_utils.experiment.cross_validation import (
+    FOLDS,
+    REPETITIONS,
+    accuracy_with_interval,
+    can_be_grouped,
+    stratified_group_folds,
+)
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.records.record import RunRecord
-from transfer_utils.training.linear_head import cross_validate_head
+from transfer_utils.training.linear_head import Fold, cross_validate_head, stratified_folds
+from transfer_utils.utils.spread import spread_evenly
 from transfer_utils.utils.text import counted
 
 FEW_HELD_OUT = 200  # images in a split, below which the interval of an accuracy of 85 % is over ten points wide
@@ -23,22 +30,40 @@ def few_held_out(dataset: Dataset) -> bool:
     return min(len(dataset.validation), len(dataset.test)) < FEW_HELD_OUT
 
 
-def record_cross_validation(features: Sequence[np.ndarray], labels: Sequence[np.ndarray], session: RunSession) -> None:
+def record_cross_validation(
+    features: Sequence[np.ndarray], labels: Sequence[np.ndarray], splits: Sequence[Split], session: RunSession
+) -> None:
     """Record the accuracy of the head on frozen features, cross-validated over training and validation images.
 
-    The Wilson interval holds for new images. It leaves out that the folds share most of their training images.
+    Images that look alike count as one in the Wilson interval and stay in one fold where each class has enough others.
+    The interval holds for new images. It leaves out that the folds share most of their training images.
 
     Args:
         features, labels: of both splits, (n, d) and one-hot (n, classes). Of more than 2,000 images, some are taken.
+        splits: both.
     """
-    x, y = np.concatenate(features), np.concatenate(labels)
-    some = np.linspace(0, len(x) - 1, min(len(x), MAX_IMAGES)).astype(int)
-    dealt = {"folds": min(FOLDS, len(some)), "repeats": REPETITIONS}
-    config = session.config
-    accuracy = cross_validate_head(x[some], y[some], config.label_smoothing, seed=config.seed, **dealt)
-    low, high = wilson_interval(round(accuracy * len(some)), len(some))
-    result = {"images": len(some), **dealt, "accuracy": accuracy, "low": low, "high": high}
-    session.record.cross_validation = result
+    x, y, config = np.concatenate(features), np.concatenate(labels), session.config
+    some = spread_evenly(len(x), MAX_IMAGES)
+    x, y = x[some], y[some]
+    stored = [(split.store, at) for split in splits for at in split.index]
+    groups = groups_of_images(store[at] for store, at in (stored[place] for place in some))  # one after the other
+    grouped, different = can_be_grouped(y.argmax(axis=1), groups), len(np.unique(groups))
+    repeats = _deal(y.argmax(axis=1), groups if grouped else None, config.seed)
+    session.record.cross_validation = {
+        "images": len(some),
+        **({"different": different} if grouped else {}),
+        "folds": len(repeats[0]),
+        "repeats": len(repeats),
+        **accuracy_with_interval(cross_validate_head(x, y, repeats, config.label_smoothing), different),
+    }
+
+
+def _deal(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list[list[Fold]]:
+    """Return the folds of each repeat; with fewer images than five, as many folds as images."""
+    if groups is not None:
+        return [stratified_group_folds(labels, groups, seed + repeat) for repeat in range(REPETITIONS)]
+    rng = np.random.default_rng(seed)
+    return [stratified_folds(labels, min(FOLDS, len(labels)), rng) for _ in range(REPETITIONS)]
 
 
 def certainty(record: RunRecord) -> str:
@@ -49,9 +74,11 @@ def certainty(record: RunRecord) -> str:
         f"{counted(images[split], f'{split} image')}"
         for key, split in (("test", "test"), ("val", "validation"))
     ]
+    alike = ", similar ones in the same" if "different" in checked else ""
     return (
         f"Few images leave an accuracy uncertain: its 95 % interval is {' and '.join(widths)}. Cross-validated on "
-        f"{checked['images']:,.0f} images in {checked['folds']:.0f} stratified folds, {checked['repeats']:.0f} times, "
-        f"the head on frozen features alone classifies {100 * checked['accuracy']:.1f} % correctly (95 % interval "
+        f"{checked['images']:,.0f} images in {checked['folds']:.0f} stratified folds{alike}, "
+        f"{checked['repeats']:.0f} times, the head on frozen features alone classifies "
+        f"{100 * checked['accuracy']:.1f} % correctly (95 % interval "
         f"{100 * checked['low']:.1f} to {100 * checked['high']:.1f})."
     )

@@ -32,6 +32,8 @@ RESULTS += ("cross_validation", "test_correct", "files")
 # What the temporary file of the longest note adds to the name of a model.
 MAX_SUFFIX = "..classes.json.4194304-4194304.tmp.json"
 
+CHECKPOINTS = "checkpoint-*"
+
 MAX_NAME = 60  # characters of an image folder's name in that of a run's folder; 255 bytes are allowed
 
 
@@ -95,21 +97,28 @@ class RunSession:
         self._seconds_before = 0.0
         self.log(f"{what} have changed since this run began, so training starts again.")
 
-    def check_room(self, parameters: int) -> None:
-        """Check before training that a model of so many parameters, and its copy, will fit on their disks.
+    def check_room(self, parameters: int, trained: int) -> None:
+        """Check before training that a model of so many parameters, its checkpoints and its copy fit on their disks.
+
+        Args:
+            trained: the parameters of the part that is trained, at most.
 
         Raises:
             UserError: one of the disks has too little free space.
         """
-        copy = copy_path(self.config)
-        folders = {"output_dir": self.folder} | ({"model_path": copy.parent} if copy else {})
-        for option, folder in folders.items():
-            advice = f"Free some space there, or choose another disk with --{option}."
-            check_disk(folder, 4 * parameters, advice, what="The trained model")  # its weights are float32
+        # A checkpoint holds the weights, two moments of Adam and the best weights, all in float32. There are two while
+        # one is replaced. A resumed run has one already.
+        model, checkpoints = 4 * parameters, 2 * 4 * 4 * trained
+        written = sum(checkpoint.stat().st_size for checkpoint in self.folder.glob(CHECKPOINTS))
+        needs = [("output_dir", self.folder, model + max(0, checkpoints - written), "The training")]
+        if copy := copy_path(self.config):
+            needs.append(("model_path", copy.parent, model, "The trained model"))
+        for option, folder, needed, what in needs:
+            check_disk(folder, needed, f"Free some space there, or choose another disk with --{option}.", what=what)
 
     def drop_checkpoints(self) -> None:
         """Delete the checkpoints of the run."""
-        for checkpoint in self.folder.glob("checkpoint-*"):
+        for checkpoint in self.folder.glob(CHECKPOINTS):
             checkpoint.unlink()
 
     @contextmanager

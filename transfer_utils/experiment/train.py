@@ -95,7 +95,7 @@ def _build_transfer(dataset: Dataset, session: RunSession) -> Network:
     with distribute.scope(config):
         head = build_top_classifier(n_features, len(dataset.class_names), config)
         full = build_full_model(base, head, config)
-    session.check_room(full.count_params())
+    session.check_room(full.count_params(), (full if config.fine_tunes else head).count_params())
     engine, reason = choose_engine(config.engine)
     record.network = {"backbone_layers": len(base.layers), "parameters": full.count_params(), "engine": engine}
     _name_backend(record)
@@ -156,11 +156,12 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
     with session.phase("features"):
         features = _features(network, parts, cache, session)
     with session.phase("stage1"):
-        labels = [split.part(positions).one_hot(len(dataset.class_names)) for split, positions in parts]
+        splits = [split.part(positions) for split, positions in parts]
+        labels = [split.one_hot(len(dataset.class_names)) for split in splits]
         data = list(zip(features, labels, strict=True))
         start = functools.partial(_start_from_solution, head, *data, session) if config.solves_head else None
         if few_held_out(dataset):
-            record_cross_validation(features, labels, session)
+            record_cross_validation(features, labels, splits, session)
         if config.epochs_stage1:
             run_stage1_training(head, *data, config, on_begin=start, **_hooks("stage1", session))
         elif start:
@@ -240,7 +241,7 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
     config, n_classes = session.config, len(dataset.class_names)
     with distribute.scope(config):
         model = BASELINES[config.baseline](n_classes, config.stored_size)
-    session.check_room(model.count_params())
+    session.check_room(model.count_params(), model.count_params())
     session.record.network = {"parameters": model.count_params(), "trainable_stage1": _trainable_weights(model)}
     _name_backend(session.record)
     validation = (dataset.validation.take(), dataset.validation.one_hot(n_classes))

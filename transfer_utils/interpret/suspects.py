@@ -20,6 +20,7 @@ from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.training.linear_head import out_of_fold
 from transfer_utils.utils.progress import Progress
+from transfer_utils.utils.spread import spread_evenly
 
 # docs/inspection.md has what these numbers find.
 MIN_MARGIN = 0.5  # between the probabilities of the class that a picture looks like and of its label
@@ -118,10 +119,10 @@ def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:
     if n <= NEIGHBOURS:
         return []
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
-    compared = np.linspace(0, n - 1, min(MAX_COMPARED, n)).astype(int)
-    # One more, because the nearest of most is the picture itself.
-    index = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(unit[compared])
-    distance = index.kneighbors(unit)[0][:, -1]
+    compared = spread_evenly(n, MAX_COMPARED)
+    distances = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(unit[compared]).kneighbors(unit)[0]
+    distance = distances[:, NEIGHBOURS - 1]
+    distance[compared] = distances[compared, NEIGHBOURS]  # the nearest of these is the picture itself
     median = np.median(distance)
     spread = 1.4826 * np.median(np.abs(distance - median))  # of a normal distribution, its standard deviation
     score = (distance - median) / max(spread, 1e-3)  # distances of equal pictures are not exactly 0

@@ -170,17 +170,16 @@ def _without_compilation(config: object) -> object:
 def copy_model(model: keras.Model, record: RunRecord, path: Path, log: Log) -> None:
     """Save a run's model outside its folder, with a file of its class names and threshold beside it."""
     save_model(model, path)
-    name_classes(path, record.dataset["class_names"], record.not_sure.get("threshold", 0.0))
+    name_classes(path, record)
     log(f"Saved the model as {path}.")
 
 
-def name_classes(model_path: Path, names: list[str], not_sure_below: float = 0.0) -> None:
-    """Write the class names of a model outside its run's folder to ``<model>.classes.json``.
+def name_classes(model_path: Path, record: RunRecord) -> None:
+    """Write the class names and the threshold of a run's model beside it, to ``<model>.classes.json``.
 
-    Args:
-        not_sure_below: the probability below which an answer is "not sure"; 0 for a model that always answers.
+    So they stay with a file that leaves the folder of its run, or that has a threshold of its own.
     """
-    write_json(_names_path(model_path), {"class_names": names, "not_sure_below": not_sure_below})
+    write_json(_names_path(model_path), record.class_notes(model_path.name))
 
 
 def names_and_threshold(model_path: Path, n_classes: int) -> tuple[list[str], float]:
@@ -223,9 +222,7 @@ def _notes(model_path: Path) -> dict[str, Any]:
             notes = json.loads(path.read_text("utf-8"))
             return notes if isinstance(notes, dict) else {"class_names": notes}  # a list, without a threshold
         if record_path.is_file():
-            record = read_record(record_path)
-            threshold = record.threshold_of(model_path.name)
-            return {"class_names": record.dataset.get("class_names", []), "not_sure_below": threshold}
+            return read_record(record_path).class_notes(model_path.name)
     except (UnreadableRecord, ValueError, RecursionError) as error:
         raise UserError(f"The class names beside {model_path} cannot be read: {error}") from None
     return {}

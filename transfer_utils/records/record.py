@@ -57,7 +57,8 @@ class RunRecord(BaseModel):
         not_sure: the threshold of the answer "not sure", with what it does (see ``not_sure.describe_not_sure``), and
             that of each exported file, as ``threshold_int8``; empty in records of older versions.
         cross_validation: of the head on frozen features, where few images are held out: the number of ``images``,
-            ``folds`` and ``repeats``, the ``accuracy`` and its Wilson interval ``low`` and ``high``; else empty.
+            ``folds`` and ``repeats``, the ``accuracy`` and its Wilson interval ``low`` and ``high``; else empty. Where
+            images that look alike were kept in one fold, also the number of ``different`` ones, for which it holds.
         test_correct: one bit per test image, packed and base64-encoded, to compare two runs image by image.
     """
 
@@ -121,6 +122,10 @@ class RunRecord(BaseModel):
         """
         kind = next((kind for kind in PRECISIONS if self.files.get(kind) == file_name), "")
         return self.not_sure.get(f"threshold_{kind}" if file_name.endswith(".tflite") else "threshold", 0.0)
+
+    def class_notes(self, file_name: str) -> dict[str, Any]:
+        """Return the content of ``<model>.classes.json`` for a model of this run, by its file's name."""
+        return {"class_names": self.dataset.get("class_names", []), "not_sure_below": self.threshold_of(file_name)}
 
     @field_validator("curves", mode="before")
     @classmethod

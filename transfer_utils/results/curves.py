@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from transfer_utils.records.record import RunRecord
+from transfer_utils.utils.spread import spread_evenly
 
 STAGE_NAMES = {"stage1": "stage 1", "stage2": "stage 2", "baseline": "from scratch", "training": "training"}
 # The phases in ``timing_sec`` that count as training besides the epochs; in stage 1 it is solving the linear head.
@@ -122,8 +123,7 @@ class History:
 
     def points(self) -> np.ndarray:
         """Return the indices of the epochs to draw: all of them, or ``MAX_POINTS`` spread evenly."""
-        n = len(self.epochs)
-        return np.arange(n) if n <= MAX_POINTS else np.linspace(0, n - 1, MAX_POINTS).astype(int)
+        return spread_evenly(len(self.epochs), MAX_POINTS)
 
 
 def mean_history(records: Sequence[RunRecord]) -> History:

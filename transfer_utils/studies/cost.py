@@ -13,7 +13,7 @@ from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.machine import available_cores
 
 # Apart from early stopping, these options do not change the time of a run.
-WITHOUT_EFFECT_ON_TIME = {"seed", "data_dir", "label_smoothing", "dropout"}
+WITHOUT_EFFECT_ON_TIME = {"seed", "label_smoothing", "dropout"}
 WITHOUT_EFFECT_ON_TIME |= {"learning_rate_stage1", "learning_rate_stage2", "weight_decay", "input_range"}
 WITHOUT_EFFECT_ON_TIME |= {"learning_rate_baseline", "weight_decay_baseline", "warm_up_baseline", "selection"}
 WITHOUT_EFFECT_ON_TIME |= {"not_sure_rate"}
@@ -124,12 +124,12 @@ def estimate(
     # The features of plain images come from their cached activations, which takes little time.
     shared = bool(cached) and config.plain_views
     passes = (0 if shared else train + held_out) + held_out * views + cached
-    seconds = 25 + decoding + (passes / TRUNK_RATE + _trained(config, train, held_out, epochs) / tail_rate) / rate
+    seconds = 25 + decoding + (passes / TRUNK_RATE + _trained(config, train, validation, epochs) / tail_rate) / rate
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
     stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale
     return seconds, stored, 1.2e9 + 0.3 * min(stored, 2e9)
 
 
-def _trained(config: RunConfig, train: float, held_out: float, epochs: int) -> float:
-    """Return the images on which a stage trains; evaluating one takes a third of the time of training on it."""
-    return epochs * (config.epoch_size(train, epochs) + held_out / 3)
+def _trained(config: RunConfig, train: float, validation: float, epochs: int) -> float:
+    """Return the images on which a stage trains; validating one takes a third of the time of training on it."""
+    return epochs * (config.epoch_size(train, epochs) + validation / 3)

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 from transfer_utils.config.options import NO_COPY, RunConfig
-from transfer_utils.config.recorded import identity
+from transfer_utils.config.recorded import Identity, identity
 from transfer_utils.records.folder import Run, load_runs
 from transfer_utils.studies.cost import Forecast
 from transfer_utils.studies.spec import Planned, Study, find_run
@@ -28,6 +28,7 @@ NOTEBOOKS = "notebooks"  # folder of the executed notebooks, inside the folder o
 
 WAITING, ON_RECORD = "waiting", "on record"
 ENDED_BADLY = ("failed", "diverged", "interrupted")
+REACHED = {"running": 1, "completed": 2}  # how far a run has come; others have ended badly
 
 OnUpdate = Callable[["Sweep"], None]
 
@@ -42,6 +43,7 @@ class Job:
     status: str = WAITING  # or "on record", or the status of the run record
     run: Run | None = None  # the run record as last read
     error: str = ""  # the reason if the run failed, diverged or was interrupted
+    earlier: str = ""  # when the record of an attempt before this sweep was last updated
 
     @property
     def ended(self) -> bool:
@@ -100,7 +102,7 @@ def run_sweep(
     Args:
         workers: number of runs at a time on this machine; each uses all cores.
         scheduler: address of a Dask scheduler whose workers are used instead; they must share the working folder.
-        notebook: do each run that has two stages with notebook 04, executed in ``<output_dir>/notebooks``.
+        notebook: do each run with notebook 04 whose options it supports, executed in ``<output_dir>/notebooks``.
         log: called with a line for each run that has ended, and with the summary.
         log_error: called with the errors at the end; the default is ``log``.
         on_update: called with the sweep whenever the records have been read, every few seconds.
@@ -127,13 +129,15 @@ def plan(study: Study) -> Sweep:
     """Return the jobs of a study; those that are recorded in its ``output_dir`` have ended."""
     planned = study.planned()
     runs = load_runs(planned[0].config.output_dir).runs if planned else []
-    jobs = []
+    latest, jobs = _latest(runs), []
     for item in planned:
         job = Job(item.config.model_copy(update={"model_path": NO_COPY}), item.groups, label(item, study))
         if completed := find_run(item.config, runs):
             job.status, job.run = ON_RECORD, completed
         elif diverged := find_run(item.config, runs, "diverged"):  # it would diverge again
             job.status, job.run, job.error = "diverged", diverged, diverged.record.error
+        elif before := latest.get(identity(item.config)):
+            job.earlier = before.record.updated
         jobs.append(job)
     return Sweep(jobs, Forecast(runs))
 
@@ -161,9 +165,9 @@ def _follow(sweep: Sweep, running: dict[Future, Job], log: Log, on_update: OnUpd
 
 def _arguments(config: RunConfig, notebook: bool) -> list[str]:
     """Return the arguments of the command line: ``train``, or ``course`` if notebook 04 supports these options."""
-    two_stages = config.model == "transfer" and config.n_unfreeze > 0 and config.epochs_stage2 > 0
-    linear = config.head == "batchnorm" and not config.hidden_units
-    if not (notebook and two_stages and linear and config.strategy == "none"):
+    two_stages = config.model == "transfer" and config.fine_tunes and config.n_unfreeze > 0
+    backbone = (config.backbone, config.alpha) == ("MobileNetV2", 0.35)
+    if not (notebook and two_stages and config.solves_head and backbone and config.strategy == "none"):
         return ["train", "--supervised", "--quiet", *config.arguments()]
     folder = f"{config.output_dir}/{NOTEBOOKS}/{config.fingerprint}"
     arguments = ["course", "--supervised", "--quiet", "--timeout", MAX_CELL_SECONDS, "--preset", config.preset]
@@ -176,11 +180,20 @@ def _read_records(sweep: Sweep, jobs: list[Job], *, learn: bool) -> None:
     runs = load_runs(jobs[0].config.output_dir).runs
     if learn:
         sweep.forecast = Forecast(runs)
-    newest = {identity(run.record.config): run for run in runs if run.record.fingerprint and run.record.config}
+    latest = _latest(runs)
     for job in jobs:
-        job.run = newest.get(identity(job.config), job.run)  # a record that cannot be read for a moment is not gone
+        job.run = latest.get(identity(job.config), job.run)  # a record that cannot be read for a moment is not gone
         if job.run and job.run.record.status == "running":
             job.status = "running"
+
+
+def _latest(runs: Sequence[Run]) -> dict[Identity, Run]:
+    """Return one run of each configuration: that of several which has come furthest, else the newest.
+
+    A child resumes the first attempt that it can, so the newest may be one that nobody has resumed.
+    """
+    by_status = sorted(runs, key=lambda run: REACHED.get(run.record.status, 0))
+    return {identity(run.record.config): run for run in by_status if run.record.fingerprint and run.record.config}
 
 
 def _finish(job: Job, future: Future) -> None:
@@ -193,9 +206,11 @@ def _finish(job: Job, future: Future) -> None:
     if exit_status == 0 and recorded == "completed":
         job.status = "completed"
         return
-    job.status = recorded if recorded in ENDED_BADLY else "failed"
+    # If the child died before it resumed an earlier attempt, the record still says what happened then.
+    attempted = job.run is not None and job.run.record.updated != job.earlier
+    job.status = recorded if attempted and recorded in ENDED_BADLY else "failed"
     reason = f"killed by {signal.Signals(-exit_status).name}" if exit_status < 0 else last_line
-    job.error = (job.run.record.error if job.run else "") or reason
+    job.error = (job.run.record.error if attempted else "") or reason
     if exit_status == 0:
         job.error = f"its record is not in {job.config.output_dir}: do the workers share this folder?"
 

@@ -87,8 +87,8 @@ class Measurement(_Strict):
         recall: the share of the pictures of each class that were classified correctly.
         mistakes: the most confident first.
         curve: by the number of pictures per class, ascending; the last point has all.
-        gain, gain_low, gain_high: the difference of the last two points in [-1, 1], with Student's 95 % interval of the
-            mean over the pictures; None if there is one point only.
+        gain, gain_low, gain_high: the difference of the last two points in [-1, 1], with Student's 95 % interval, for
+            which pictures that look alike count as one; None if there is one point only.
     """
 
     pictures_digest: str

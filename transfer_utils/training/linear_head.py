@@ -6,8 +6,8 @@ find it in seconds, where stochastic steps take epochs. Training can then start 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,22 +101,19 @@ def solve_head(
 
 
 def cross_validate_head(
-    x: np.ndarray, y: np.ndarray, label_smoothing: float = 0.0, *, seed: int = 0, folds: int = 5, repeats: int = 3
-) -> float:
-    """Return the accuracy of linear heads, 0-1, each judged on images that it was solved without.
+    x: np.ndarray, y: np.ndarray, repeats: Sequence[Sequence[Fold]], label_smoothing: float = 0.0
+) -> np.ndarray:
+    """Return whether linear heads classify images right that they were solved without: bool (repeats, n).
 
-    The images are dealt into ``folds`` parts, stratified by class, ``repeats`` times anew; the mean over the repeats
-    depends less on how they were dealt (Kim 2009, Computational Statistics & Data Analysis 53:3735-3745). L2 is fixed,
-    so that nothing is chosen on the images that judge.
+    The mean over several repeats depends less on how the images were dealt into folds (Kim 2009, Computational
+    Statistics & Data Analysis 53:3735-3745). L2 is fixed, so that nothing is chosen on the images that judge.
 
     Args:
-        x, y: features (n, d) and labels (n, classes), one-hot; n is at least 2.
-        folds: with fewer images, as many as there are images.
+        x, y: features (n, d) and labels (n, classes), one-hot.
+        repeats: the folds of each.
     """
-    labels, rng = y.argmax(axis=1), np.random.default_rng(seed)
-    dealt = (stratified_folds(labels, min(folds, len(x)), rng) for _ in range(repeats))
-    correct = [out_of_fold(x, y, each, label_smoothing).argmax(axis=1) == labels for each in dealt]
-    return float(np.mean(correct))
+    labels = y.argmax(axis=1)
+    return np.array([out_of_fold(x, y, folds, label_smoothing).argmax(axis=1) == labels for folds in repeats])
 
 
 def out_of_fold(
@@ -203,20 +200,23 @@ def _minimise(
 
     scaled_start = np.vstack([(axes.T @ start[:-1]) * curvature[:, None], start[-1:] * bias_step])
     options = {"maxiter": MAX_STEPS, "ftol": TOLERANCE}
-    with _scipy_on_one_thread():
+    # Between two steps the threads of SciPy's BLAS wait in a loop, on the cores that NumPy's need: the head took three
+    # times as long.
+    with _blas_of_scipy().limit(limits=1):
         solution = minimize(loss_and_gradient, scaled_start.ravel(), jac=True, method="L-BFGS-B", options=options)
     moved = solution.x.reshape(-1, classes).astype("float32")
     return np.vstack([steps @ moved[:-1], moved[-1:] / bias_step])
 
 
-def _scipy_on_one_thread() -> AbstractContextManager:
-    """Keep SciPy's BLAS to one thread, if it has one of its own, as in its wheels.
+@functools.cache
+def _blas_of_scipy() -> ThreadpoolController:
+    """Return the controller of SciPy's BLAS, if it has one of its own, as in its wheels.
 
-    Between two steps its threads wait in a loop, on the cores that NumPy's need: the head took three times as long.
+    It stays loaded, and to look through all loaded libraries takes milliseconds.
     """
     controller, own = ThreadpoolController(), str(Path(scipy.__file__).resolve().parent)
     paths = [library["filepath"] for library in controller.info() if library["filepath"].startswith(own)]
-    return controller.select(filepath=paths).limit(limits=1)
+    return controller.select(filepath=paths)
 
 
 def _cross_entropy(logits: np.ndarray, y: np.ndarray) -> float:

@@ -255,7 +255,8 @@ def _callbacks(model: keras.Model, stage: Stage) -> list[keras.callbacks.Callbac
     watched = {"monitor": "val_loss", "mode": "min"}
     callbacks = [keras.callbacks.EarlyStopping(**watched, patience=stop_after, restore_best_weights=True)]
     if stage.schedule == "plateau":
-        # The rate is lowered twice before early stopping ends the stage.
+        # Half the patience, so that the rate is lowered before early stopping ends the stage. Not always: early
+        # stopping counts from the loss at the start, this rule from that of the first epoch.
         lower_after = max(1, (patience or 5) // 2)
         callbacks.append(keras.callbacks.ReduceLROnPlateau(**watched, patience=lower_after, factor=0.5))
     for callback in callbacks:
