@@ -75,6 +75,12 @@ def test_differences_are_taken_seed_by_seed_and_image_by_image():
         difference(configuration(0.7), Configuration(preset("cifar10"), {7: run(7, 0.7)}))
 
 
+def test_without_a_seed_in_common_the_error_names_the_runs():
+    one, two = configuration(0.7), Configuration(preset("cifar10"), {seed: run(seed, 0.7, "b") for seed in (7, 8)})
+    with pytest.raises(UserError, match=r"^a-0/run\.json and b-7/run\.json, b-8/run\.json must have a seed in common"):
+        difference(one, two)
+
+
 def test_images_are_paired_only_where_both_runs_were_tested_on_the_same():
     apart = difference(configuration(0.7, hits=False), configuration(0.65, hits=False), "test_end2end")
     other = configuration(0.65)

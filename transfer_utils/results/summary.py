@@ -201,10 +201,11 @@ def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", 
     Raises:
         UserError: a and b have no seed in common, or a run lacks the metric or its interval.
     """
-    measured_a, measured_b = a.measured(metric), b.measured(of_b or metric)
-    seeds = [seed for seed in measured_a if seed in measured_b]
+    seeds = common_seeds(a, b)
     if not seeds:
-        raise UserError(f"a and b must have a seed in common, got {sorted(measured_a)} and {sorted(measured_b)}")
+        names = (", ".join(str(run.path) for run in side.runs.values()) for side in (a, b))
+        raise UserError(f"{' and '.join(names)} must have a seed in common, got {sorted(a.runs)} and {sorted(b.runs)}.")
+    measured_a, measured_b = a.measured(metric), b.measured(of_b or metric)
     gaps = []
     for seed in seeds:
         records = [side.runs[seed].record for side in (a, b)]
@@ -213,6 +214,11 @@ def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", 
         paired = all(correct is not None for correct in hits) and tested_on(records[0]) == tested_on(records[1])
         gaps.append(difference_interval(*hits) if paired else independent)
     return over_seeds(gaps, shared=metric.startswith(SHARED)).within(-100.0, 100.0)
+
+
+def common_seeds(a: Configuration, b: Configuration) -> list[int]:
+    """Return the seeds of the runs that both have, the only ones that ``difference`` compares."""
+    return [seed for seed in a.runs if seed in b.runs]
 
 
 def over_seeds(measured: Sequence[Estimate], *, shared: bool = False) -> Estimate:
