@@ -46,7 +46,12 @@ class RunGroup:
 
     def shown(self, metric: str) -> str:
         """The mean and the standard deviation as text."""
-        return with_deviation(self.mean(metric), self.deviation(metric))
+        return with_deviation(self.mean(metric), self.deviation(metric)) + self.part(metric)
+
+    def part(self, metric: str) -> str:
+        """How many of the runs have a metric that others lack, such as `` (2 of 3)``; empty if all or none have it."""
+        n = len(self.values(metric))
+        return f" ({n} of {len(self.rows)})" if 0 < n < len(self.rows) else ""
 
     @property
     def size(self) -> str:
