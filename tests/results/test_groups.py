@@ -51,6 +51,11 @@ def test_a_configuration_of_which_a_seed_diverged_is_passed_over():
     assert "5.0 points ahead of the next." in best.why and best.why.endswith("1 configuration with 1 diverged seed.")
 
 
+def test_a_baseline_is_called_not_augmented_once():
+    [best] = best_configurations([made("run", model="baseline")])
+    assert best.options == "CNN from scratch · not augmented"
+
+
 def test_each_dataset_has_its_own_best_configuration(view):
     best = best_configurations(view.rows)
     assert [configuration.dataset for configuration in best] == ["cifar10", "–"]

@@ -112,7 +112,8 @@ def _configurations(rows: list[Row]) -> list[RunGroup]:
 
 def describe(row: Row, options: Iterable[str]) -> str:
     """Describe the ``options`` that the row uses, such as ``last 30 layers unfrozen · augmented``."""
-    return " · ".join(option_text(name, row.config[name]) for name in options if _uses(row, name))
+    # Two options of a baseline say whether it is augmented.
+    return " · ".join(dict.fromkeys(option_text(name, row.config[name]) for name in options if _uses(row, name)))
 
 
 def _name_groups(groups: list[RunGroup], ignoring: set[str] = REPEATS) -> None:
