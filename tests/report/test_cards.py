@@ -2,6 +2,7 @@
 
 import copy
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -152,6 +153,15 @@ def test_the_command_writes_both_cards_beside_the_record_or_where_it_is_told(sma
     assert capsys.readouterr().out.splitlines()[0] == "Wrote run/model-card.md."
     assert main(["card", "missing"]) == 2
     assert "RUN must be the folder of a run or its record, got 'missing'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", [".", "run.json"])
+def test_a_card_that_is_made_inside_the_folder_of_the_run_has_its_name(small_record, tmp_path, monkeypatch, path):
+    small_record.save(tmp_path / "0007-run" / "run.json")
+    monkeypatch.chdir(tmp_path / "0007-run")
+    write_cards(Path(path))
+    card = (tmp_path / "0007-run" / "model-card.md").read_text("utf-8")
+    assert "# Model card: 0007-run\n" in card and metadata(card)["model-index"][0]["name"] == "0007-run"
 
 
 @pytest.mark.parametrize(("status", "message"), [("failed", "run is failed"), (None, "is not a run record")])

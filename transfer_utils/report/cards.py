@@ -8,6 +8,7 @@ a record can fill them; they list what it does not say.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
@@ -50,7 +51,7 @@ def write_cards(path: Path, output_dir: Path | None = None) -> list[Path]:
     """
     path = path / RECORD_NAME if path.is_dir() else path
     try:
-        run = Run(read_record(path), path)
+        run = Run(read_record(path), Path(os.path.abspath(path)))  # named also from inside its folder
     except FileNotFoundError:
         raise UserError(
             f"RUN must be the folder of a run or its record, got {str(path)!r}, which is missing."
@@ -59,7 +60,7 @@ def write_cards(path: Path, output_dir: Path | None = None) -> list[Path]:
         raise UserError(f"{path} is not a run record: {error}") from None
     if run.record.status != "completed":
         raise UserError(f"A card needs a completed run; {run.name} is {run.record.status}.")
-    folder = output_dir or run.folder
+    folder = output_dir or path.parent
     cards = {folder / MODEL_CARD: model_card(run.record, run.name), folder / DATA_CARD: data_card(run.record)}
     for target, text in cards.items():
         write_bytes(target, text.encode())
