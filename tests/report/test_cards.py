@@ -155,6 +155,11 @@ def test_the_command_writes_both_cards_beside_the_record_or_where_it_is_told(sma
     assert "RUN must be the folder of a run or its record, got 'missing'" in capsys.readouterr().err
 
 
+def test_a_note_on_the_training_is_none_on_the_pictures(small_record):
+    small_record.notes = ["Stage 2 is kept only if it lowers the validation loss.", "Stage 2 was no better."]
+    assert "Stage 2" not in data_card(small_record) and "noted nothing about these pictures" in data_card(small_record)
+
+
 @pytest.mark.parametrize("path", [".", "run.json"])
 def test_a_card_that_is_made_inside_the_folder_of_the_run_has_its_name(small_record, tmp_path, monkeypatch, path):
     small_record.save(tmp_path / "0007-run" / "run.json")

@@ -35,6 +35,7 @@ MODEL_CARD, DATA_CARD = "model-card.md", "data-card.md"
 MAX_LISTED_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
 USES = {"train": "training", "validation": "validation", "test": "the test"}  # of the splits
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
+ON_TRAINING = "Stage 2 "  # the notes that are not on the pictures start with it, in all versions
 LETTERS = Path(__file__).parents[1] / "letters"
 Rows = list[list[str]]
 
@@ -147,7 +148,7 @@ def _rendered(template: str, record: RunRecord, **values: Any) -> str:
         "details": _details(record),
         "results": _results(record),
         "per_class": _per_class(record),
-        "notes": [note for note in record.notes if not note.startswith(LEFT_OUT)],
+        "notes": [note for note in record.notes if not note.startswith((LEFT_OUT, ON_TRAINING))],
         "unmeasured": _unmeasured(record),
         "hashed": "weights at the start",
         "command": as_text(repeat_command(record), 2000),
