@@ -128,7 +128,10 @@ def test_names_of_classes_and_notes_are_text_not_markup(small_record):
     record = full_record(small_record)
     hostile = "<b>a</b>|`x`\n# title\x1b[31m"
     record.dataset["class_names"][0] = record.per_class[0]["name"] = record.notes[0] = hostile
-    record.dataset["description"] = hostile
+    record.dataset["description"] = record.machine["cores"] = hostile
+    record.config |= {"dataset": "folder"} | dict.fromkeys(
+        ("stored_size", "image_size", "seed", "labels_per_class"), hostile
+    )
     for card in (model_card(record, hostile), data_card(record)):
         assert "<b>" not in body(card) and "\x1b" not in card and "\n# title" not in card and "|`x`" not in body(card)
         assert metadata(card)["license"] == "unknown"

@@ -203,14 +203,14 @@ def _details(record: RunRecord) -> Rows:
     rows = [
         ["Network", f"{_md(config.get('backbone', ''))}{width}" if transfer else _md(model_name(config))],
         ["Weights", f"{parameters:,.0f}" if parameters else ""],
-        ["Input", f"RGB pixels, 0–255, {config['stored_size']} px a side" if "stored_size" in config else ""],
-        ["Size in the network", f"{config['image_size']} px" if transfer and "image_size" in config else ""],
+        ["Input", f"RGB pixels, 0–255, {_md(config['stored_size'])} px a side" if "stored_size" in config else ""],
+        ["Size in the network", f"{_md(config['image_size'])} px" if transfer and "image_size" in config else ""],
         ["Start", _md(record.weights.get("source", ""))],
         ["Epochs, at most", ", ".join(f"{n} ({STAGE_NAMES[stage]})" for stage, n in stages.items() if n)],
         ["Kept weights", "those before stage 2" if fell_back(record) else ""],
-        ["Seed", str(config.get("seed", ""))],
+        ["Seed", _md(config.get("seed", ""))],
         ["Time", f"{duration(seconds)} in all" if seconds else ""],
-        ["Cores", str(record.machine.get("cores", ""))],
+        ["Cores", _md(record.machine.get("cores", ""))],
         ["Versions", ", ".join(f"{_md(name)} {_md(version)}" for name, version in record.versions.items())],
         ["Made", _md(record.created)],
     ]
