@@ -124,6 +124,11 @@ def test_an_old_log_with_numbers_as_text_gets_a_card(small_record):
     assert "MobileNetV2, width 0.35" in model_card(small_record, "run")
 
 
+def test_a_long_command_is_whole(small_record):
+    small_record.command = "transfer-utils train " + "--option value " * 200
+    assert small_record.command.strip() in model_card(small_record, "run")
+
+
 def test_names_of_classes_and_notes_are_text_not_markup(small_record):
     record = full_record(small_record)
     hostile = "<b>a</b>|`x`\n# title\x1b[31m"

@@ -29,7 +29,7 @@ from transfer_utils.results.options import model_name
 from transfer_utils.results.progress import repeat_command
 from transfer_utils.results.table import METRICS_OF, Row
 from transfer_utils.utils.files import write_bytes
-from transfer_utils.utils.text import MISSING, as_label, as_text, counted, finite_number, format_bytes
+from transfer_utils.utils.text import MAX_BLOCK, MISSING, as_label, as_text, counted, finite_number, format_bytes
 
 MODEL_CARD, DATA_CARD = "model-card.md", "data-card.md"
 MAX_LISTED_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
@@ -151,7 +151,7 @@ def _rendered(template: str, record: RunRecord, **values: Any) -> str:
         "notes": [note for note in record.notes if not note.startswith((LEFT_OUT, ON_TRAINING))],
         "unmeasured": _unmeasured(record),
         "hashed": "weights at the start",
-        "command": as_text(repeat_command(record), 2000),
+        "command": as_text(repeat_command(record), MAX_BLOCK),
     }
     return tidy(templates.get_template(template).render(shown | values))
 
