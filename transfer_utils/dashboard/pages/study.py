@@ -65,7 +65,7 @@ def _show(finding: Finding, name: str, alt: str) -> None:
     style.show_chart(finding.figure, name, alt)
     st.text(finding.conclusion)
     if finding.fixed:
-        st.caption(f"Held fixed: {finding.fixed}.")
+        st.text(f"Held fixed: {finding.fixed}.")
 
 
 def _choose(view: View) -> tuple[str | None, str]:
