@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import wilson_interval
+from transfer_utils.evaluation import Estimate
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import LEFT_OUT, PRECISIONS, RECORD_NAME, RunRecord, read_record
 from transfer_utils.records.salvage import UnreadableRecord
@@ -83,8 +83,7 @@ def letters_card() -> str:
     file = next(LETTERS.glob("*.json"))
     pretrained = json.loads(file.read_text("utf-8"))
     letters = pretrained["letters"]
-    accuracy = pretrained["curves"]["val_accuracy"][-1]
-    low, high = wilson_interval(round(accuracy * letters["validation"]), letters["validation"])
+    accuracy, low, high, _ = Estimate.on_images(pretrained["curves"]["val_accuracy"][-1], letters["validation"])
     with np.load(file.with_suffix(".npz"), allow_pickle=False) as weights:
         parameters = sum(weights[name].size for name in weights.files)
     record = RunRecord(
