@@ -54,6 +54,12 @@ def test_the_command_is_the_one_that_makes_the_run_again_whatever_its_preset_was
     assert [run["command"] for run in data_of(fragment(tmp_path))["runs"]] == [config.command()]
 
 
+def test_a_long_command_is_whole(tmp_path):
+    record = RunRecord(command="transfer-utils train " + "--option value " * 200)
+    record.save(tmp_path / "0001-run" / "run.json")
+    assert [run["command"] for run in data_of(fragment(tmp_path))["runs"]] == [record.command]
+
+
 def test_a_run_that_no_process_works_on_is_stopped(tmp_path):
     runs = write_samples(tmp_path)
 

@@ -17,7 +17,7 @@ from transfer_utils.dashboard.pages.runs import frame
 from transfer_utils.dashboard.pages.try_it import model_file
 from transfer_utils.dashboard.run_tables import as_csv, as_latex, group_frame
 from transfer_utils.records.folder import Run
-from transfer_utils.records.record import RunRecord
+from transfer_utils.records.record import RunRecord, read_record
 from transfer_utils.results.groups import RunGroup, best_configurations, group_by, group_by_configuration
 from transfer_utils.results.table import Row, differing
 
@@ -90,7 +90,8 @@ def checked(app):
     assert [error.message for error in app.exception] == []
     assert [error.value for error in app.error] == []
     with_markup = [*app.markdown, *app.caption, *app.subheader, *app.info, *app.warning]
-    text = " ".join([*(element.value for element in with_markup), *(button.label for button in app.button)])
+    parts = [*(element.value for element in with_markup), *(button.label for button in app.button)]
+    text = " ".join(parts + [button.help for button in app.button])
     assert "script>" not in text and "**bold" not in text
     return app
 
@@ -175,6 +176,21 @@ def test_markup_in_a_name_or_a_record_is_shown_as_plain_text(folder, draw):
     app = checked(draw(folder, "One run", run="markup", part="Options"))
     assert [block.value for block in app.code] == [MARKUP, MARKUP]
     assert MARKUP in [text.value for text in app.text]
+
+
+def test_markup_in_an_option_in_which_runs_differ_in_a_hint_or_in_a_search_is_shown_as_plain_text(tmp_path, draw):
+    only = tmp_path / "one"
+    write_run(only / NAMES["markup"], {}, "completed", 0)
+    assert "Open it" in [button.help for button in checked(draw(only)).button]
+    for place, (depth, value) in enumerate(((10, "a"), (30, "a"), (30, "b"))):
+        path = write_run(tmp_path / "study" / f"run{place}", {"n_unfreeze": depth, "seed": place}, "completed", place)
+        record = read_record(path)
+        record.config[MARKUP] = value
+        record.save(path)
+    texts = [text.value for text in checked(draw(tmp_path / "study", "Study")).text]
+    assert any(text.startswith("Held fixed: **bold**") for text in texts)
+    texts = [text.value for text in checked(draw(only, search="seed>**bold**")).text]
+    assert any(text.startswith("'**bold**' is not a number") for text in texts)
 
 
 @pytest.mark.fault(25)

@@ -7,6 +7,7 @@ from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.groups import RunGroup, group_by_configuration
 from transfer_utils.results.table import Row
+from transfer_utils.results.timing import PHASE_NAMES
 
 
 def test_one_run_shows_its_interval_and_several_their_standard_deviation(view):
@@ -54,6 +55,12 @@ def test_the_time_of_a_group_is_that_of_its_phases_and_the_rest():
         "features": (30, 0), "stage 1": (10, 0), "stage 2": (60, 0), "training from scratch": (0, 50), "other": (10, 0),
     }  # fmt: skip
     assert option_charts.phases([RunGroup("none", rows[:1])]) is None
+
+
+def test_every_phase_has_a_colour_of_its_own():
+    timing = dict.fromkeys(PHASE_NAMES, 1.0) | {"total": 20.0}
+    figure = option_charts.phases([RunGroup("one", [Row("", Run(RunRecord(timing_sec=timing), Path()))])])
+    assert len(figure.data) == len({trace.marker.color for trace in figure.data}) == len(PHASE_NAMES) + 1
 
 
 def test_an_error_bar_ends_at_what_is_possible():

@@ -6,6 +6,7 @@ import statistics
 import pandas as pd
 import pytest
 
+from tests.results.samples import made
 from transfer_utils.dashboard.pages.runs import _latex
 from transfer_utils.dashboard.run_tables import SEEDS, as_latex, group_frame, grouped
 
@@ -20,6 +21,16 @@ def test_a_group_has_the_mean_the_deviation_and_the_range_of_its_seeds(view):
     assert line["Validation from–to"] == f"{min(values):.1f}–{max(values):.1f} %"
     alone = group_frame(grouped(rows[:1], [SEEDS])).iloc[0]
     assert "±" not in alone["Validation"] and alone["Validation from–to"] == "–"
+
+
+def test_a_mean_over_a_part_of_the_runs_says_so_and_a_run_in_progress_has_no_time():
+    rows = [made(f"seed{seed}", val=val, seed=seed) for seed, val in enumerate((0.8, 0.82, None))]
+    for row, seconds in zip(rows, (100.0, 200.0, 5.0), strict=True):
+        row.record.timing_sec = {"total": seconds}
+    rows[2].record.status = "running"
+    line = group_frame(grouped(rows, [SEEDS])).iloc[0]
+    assert (line["Runs"], line["Time"]) == ("3 seeds", "2 min 30 s")
+    assert (line["Validation"].lstrip(), line["Test"]) == ("81.0 % ± 1.4 (2 of 3)", "")
 
 
 def test_runs_are_grouped_by_several_options_at_once(study, draw):

@@ -17,7 +17,7 @@ def test_a_study_answers_every_question(study, draw):
     assert any("Lowest: learning rate 0.1, 53.3 %" in text for text in texts(app))
     measured = "+0.9 points on average over 69 runs. The chart shows the best 8 of 23 configurations."
     assert measured in texts(app)
-    held = [caption.value for caption in app.caption if caption.value.startswith("Held fixed")]
+    held = [text for text in texts(app) if text.startswith("Held fixed")]
     [of_depth] = [text for text in held if "unfrozen" not in text and " augmented" in text]
     for part in ("transfer learning", "learning rate 0.001", "all labels", "160 px"):
         assert part in of_depth

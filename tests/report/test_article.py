@@ -239,6 +239,14 @@ def test_other_rates_with_few_labels_are_reported_if_there_are_any(text):
     assert "No rate was tuned with few labels." in without and "Others were tried" not in without
 
 
+def test_runs_on_the_originals_are_left_out_and_not_said_to_be_missing(text):
+    original = committed()[-1]
+    original.record.dataset["description"] = "CIFAR-10"
+    missing = "; no run on the originals is on record"
+    more = [Run(original.record, Path("9999-original/run.json"))]
+    assert missing in text and altered(more=more) == text.replace(missing, "")
+
+
 def test_a_ratio_with_an_interval_stays_a_ratio():
     assert facts._measured(Estimate(3.5, 3.0, 3.9, 3), "×") == "3.5 × (3.0–3.9), 3 seeds"
     assert facts._measured(Estimate(39.6, 39.3, 39.8, 3), "%") == "39.6 % (39.3–39.8), 3 seeds"

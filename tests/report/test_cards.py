@@ -2,6 +2,7 @@
 
 import copy
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -123,11 +124,19 @@ def test_an_old_log_with_numbers_as_text_gets_a_card(small_record):
     assert "MobileNetV2, width 0.35" in model_card(small_record, "run")
 
 
+def test_a_long_command_is_whole(small_record):
+    small_record.command = "transfer-utils train " + "--option value " * 200
+    assert small_record.command.strip() in model_card(small_record, "run")
+
+
 def test_names_of_classes_and_notes_are_text_not_markup(small_record):
     record = full_record(small_record)
     hostile = "<b>a</b>|`x`\n# title\x1b[31m"
     record.dataset["class_names"][0] = record.per_class[0]["name"] = record.notes[0] = hostile
-    record.dataset["description"] = hostile
+    record.dataset["description"] = record.machine["cores"] = hostile
+    record.config |= {"dataset": "folder"} | dict.fromkeys(
+        ("stored_size", "image_size", "seed", "labels_per_class"), hostile
+    )
     for card in (model_card(record, hostile), data_card(record)):
         assert "<b>" not in body(card) and "\x1b" not in card and "\n# title" not in card and "|`x`" not in body(card)
         assert metadata(card)["license"] == "unknown"
@@ -152,6 +161,20 @@ def test_the_command_writes_both_cards_beside_the_record_or_where_it_is_told(sma
     assert capsys.readouterr().out.splitlines()[0] == "Wrote run/model-card.md."
     assert main(["card", "missing"]) == 2
     assert "RUN must be the folder of a run or its record, got 'missing'" in capsys.readouterr().err
+
+
+def test_a_note_on_the_training_is_none_on_the_pictures(small_record):
+    small_record.notes = ["Stage 2 is kept only if it lowers the validation loss.", "Stage 2 was no better."]
+    assert "Stage 2" not in data_card(small_record) and "noted nothing about these pictures" in data_card(small_record)
+
+
+@pytest.mark.parametrize("path", [".", "run.json"])
+def test_a_card_that_is_made_inside_the_folder_of_the_run_has_its_name(small_record, tmp_path, monkeypatch, path):
+    small_record.save(tmp_path / "0007-run" / "run.json")
+    monkeypatch.chdir(tmp_path / "0007-run")
+    write_cards(Path(path))
+    card = (tmp_path / "0007-run" / "model-card.md").read_text("utf-8")
+    assert "# Model card: 0007-run\n" in card and metadata(card)["model-index"][0]["name"] == "0007-run"
 
 
 @pytest.mark.parametrize(("status", "message"), [("failed", "run is failed"), (None, "is not a run record")])

@@ -140,6 +140,9 @@ def test_optimizers_are_compared_each_at_its_best_of_three_rates():
     shared = evaluate("optimizers", heads["SGD", 1e-3], heads["Adam", 1e-3])
     assert shared.measured.mean == pytest.approx(10) and shared.verdict == CANNOT_TELL
     assert shared.differing == [("rates", 1, (3, math.inf))]
+    sgd = heads["SGD", 1e-3]
+    other_seed = dataclasses.replace(sgd, runs={9: sgd.runs[0]})
+    assert evaluate("optimizers", other_seed, heads["Adam", 1e-3]).measured is None
 
 
 def test_forgetting_is_not_judged_by_the_target_task():

@@ -38,6 +38,24 @@ def test_the_best_configuration_is_chosen_on_validation_alone():
     assert "5.0 points ahead" in best.why and "Test accuracy was not considered" in best.why
 
 
+def test_a_configuration_of_which_a_seed_diverged_is_passed_over():
+    lucky = [made("a0", val=0.9, n_unfreeze=1), made("a1", val=None, status="diverged", n_unfreeze=1, seed=1)]
+    steady = [made("b0", val=0.8, n_unfreeze=2), made("b1", val=None, status="diverged", n_unfreeze=2)]
+    [best] = best_configurations([*lucky, *steady])
+    assert best.group.rows == steady[:1], "its diverged run was made again and completed"
+    only = "The only configuration without a diverged seed, 1 seed. Passed over: 1 configuration with 1 diverged seed."
+    assert best.why == only
+    [best] = best_configurations(lucky)
+    assert best.why == "The only completed configuration, 1 seed. 1 more seed diverged."
+    [best] = best_configurations([*lucky, *steady, made("c", val=0.75, n_unfreeze=3)])
+    assert "5.0 points ahead of the next." in best.why and best.why.endswith("1 configuration with 1 diverged seed.")
+
+
+def test_a_baseline_is_called_not_augmented_once():
+    [best] = best_configurations([made("run", model="baseline")])
+    assert best.options == "CNN from scratch · not augmented"
+
+
 def test_each_dataset_has_its_own_best_configuration(view):
     best = best_configurations(view.rows)
     assert [configuration.dataset for configuration in best] == ["cifar10", "–"]

@@ -111,6 +111,15 @@ def test_the_seed_chooses_the_test_images_of_a_folder():
     assert "same images" in paired_verdict(group("A", runs[0]), group("B", other)).text
 
 
+@pytest.mark.parametrize("config", [{"dataset": "folder", "data_dir": "a/cifar10"}, {"data_dir": "without-test-split"}])
+def test_the_seed_may_choose_the_test_images_of_a_folder_that_is_called_cifar10_or_of_another_size(config):
+    dataset = {**record(0.8).dataset, "fingerprint": "f"}
+    runs = [record(0.8 - 0.3 * seed, dataset=dataset, config={**config, "seed": seed}) for seed in (0, 1)]
+    assert "same images" in paired_verdict(group("A", runs[0]), group("B", runs[1])).text
+    runs[1].config["seed"] = 0
+    assert "beats" in paired_verdict(group("A", runs[0]), group("B", runs[1])).text
+
+
 LIGHT = """
 import sys
 from tests.results.test_paired import paired_difference, record

@@ -53,6 +53,12 @@ def test_words_and_conditions_select_runs(text, names):
     assert sorted(row.name for row in ROWS if query.matches(row)) == names.split()
 
 
+def test_a_run_with_mixup_is_augmented_too():
+    mixed = made("mixed", **CIFAR10, use_mixup=True)
+    asked = ("=yes", "=mixup", '="yes + mixup"', "!=yes", "=no")
+    assert [text for text in asked if parse_search(f"augmented{text}").matches(mixed)] == [*asked[:3]]
+
+
 def test_an_option_without_effect_is_not_found():
     # The rate of fine-tuning has none on a run that fine-tunes nothing; the table shows a dash in its place.
     frozen, tuned = (made("run", n_unfreeze=n, learning_rate_stage2=1e-3) for n in (0, 30))

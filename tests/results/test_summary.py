@@ -12,7 +12,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.evaluation import difference_interval, wilson_interval
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord
-from transfer_utils.results.summary import Configuration, collect, difference
+from transfer_utils.results.summary import Configuration, collect, configurations, difference
 from transfer_utils.studies.spec import Study, StudyGroup
 
 N = 1000
@@ -73,6 +73,43 @@ def test_differences_are_taken_seed_by_seed_and_image_by_image():
     assert single.low == pytest.approx(5 - 100 * math.hypot(0.7 - ends[0, 0], ends[1, 1] - 0.65))
     with pytest.raises(UserError, match=r"\[0\] and \[7\]"):
         difference(configuration(0.7), Configuration(preset("cifar10"), {7: run(7, 0.7)}))
+
+
+def test_without_a_seed_in_common_the_error_names_the_runs():
+    one, two = configuration(0.7), Configuration(preset("cifar10"), {seed: run(seed, 0.7, "b") for seed in (7, 8)})
+    with pytest.raises(UserError, match=r"^a-0/run\.json and b-7/run\.json, b-8/run\.json must have a seed in common"):
+        difference(one, two)
+
+
+def test_images_are_paired_only_where_both_runs_were_tested_on_the_same():
+    apart = difference(configuration(0.7, hits=False), configuration(0.65, hits=False), "test_end2end")
+    other = configuration(0.65)
+    other.first.dataset["description"] = "CIFAR-10, JPEG copy"
+    assert difference(configuration(0.7), other, "test_end2end") == apart
+
+
+def described(runs: list[Run], description: str) -> list[Run]:
+    for each in runs:
+        each.record.dataset["description"] = description
+    return runs
+
+
+def test_original_images_and_their_jpeg_copy_are_never_one_configuration():
+    originals = described([run(0, 0.9), run(1, 0.9)], "CIFAR-10")
+    copies = described([run(seed, 0.7, "b") for seed in range(3)], "CIFAR-10, JPEG copy")
+    assert [list(each.runs) for each in configurations([*originals, *copies])] == [[0, 1], [0, 1, 2]]
+    results = collect(STUDY, [*originals, *copies])
+    assert [each.accuracy().mean for each in results.pool] == [pytest.approx(0.7)], "that of most runs"
+    assert results.elsewhere == 2 and results.groups["one"][0].accuracy().mean == 0.7
+    assert collect(STUDY, [*originals, *copies[:2]]).best("transfer").accuracy().mean == 0.9, "the first recorded"
+    copies[1].record.status = copies[2].record.status = "diverged"
+    assert collect(STUDY, [*copies, *originals]).best("transfer").accuracy().mean == 0.9, "completed runs count"
+
+
+def test_an_image_folder_that_is_called_cifar10_is_not_cifar10():
+    named = run(0, 0.9)
+    named.record.config |= {"dataset": "folder", "data_dir": "other/cifar10"}
+    assert collect(STUDY, [named]).pool == []
 
 
 def test_the_newest_run_of_a_seed_counts_and_an_incomplete_group_is_missing():

@@ -24,7 +24,7 @@ from transfer_utils.results.progress import repeat_command
 from transfer_utils.results.search import searched_text
 from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.files import write_bytes
-from transfer_utils.utils.text import MISSING, as_text, counted
+from transfer_utils.utils.text import MAX_BLOCK, MISSING, as_text, counted
 
 PAGE_TEMPLATES = Path(__file__).parent / "templates"
 PAGE_NAME = "index.html"
@@ -119,7 +119,7 @@ def _data(row: Row) -> dict[str, Any]:
     curves = {name: [_rounded(value) for value in history.values[name][points]] for name in QUANTITIES}
     return {
         "name": row.name,
-        "command": as_text(repeat_command(row.record), 400),
+        "command": as_text(repeat_command(row.record), MAX_BLOCK),
         "options": row.options,
         "epochs": history.epochs[points].tolist(),
         "curves": {name: values for name, values in curves.items() if any(value is not None for value in values)},

@@ -20,6 +20,7 @@ MAX_AXES, MAX_LINES_ACROSS, MAX_MARKS = 7, 150, 12
 PHASE_COLOURS = {
     "data": (OKABE_ITO["reddish purple"], 0.5),
     "building": (OKABE_ITO["reddish purple"], 0.9),
+    "source_task": (OKABE_ITO["vermillion"], 0.5),
     "features": (OKABE_ITO["bluish green"], 0.45),
     "stage1": (OKABE_ITO["bluish green"], 1.0),
     "boundary": (OKABE_ITO["blue"], 0.45),
@@ -27,6 +28,8 @@ PHASE_COLOURS = {
     "baseline": (OKABE_ITO["vermillion"], 1.0),
     "saving": (style.NEUTRAL, 1.0),
     "evaluation": (OKABE_ITO["orange"], 0.7),
+    "thumbnails": (OKABE_ITO["orange"], 0.3),
+    "export": (OKABE_ITO["yellow"], 1.0),
 }
 SPLIT_MARKS = {"train": ("training", "square"), "val": ("validation", "circle"), "test": ("test", "diamond")}
 

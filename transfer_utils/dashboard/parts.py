@@ -7,9 +7,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from transfer_utils.utils.text import as_text
-
-MAX_BLOCK = 5000  # characters
+from transfer_utils.utils.text import MAX_BLOCK, as_text
 
 
 def show_block(value: Any, lines: bool = False) -> None:

@@ -24,7 +24,10 @@ def grouping_options(rows: list[Row]) -> list[str]:
 
 
 def group_frame(groups: list[RunGroup]) -> pd.DataFrame:
-    """Return a row for each group: the mean accuracies, their sample standard deviation, and their range."""
+    """Return a row for each group: the mean accuracies, their sample standard deviation, and their range.
+
+    The time is that of the completed runs, as the others show only a part of it.
+    """
     return pd.DataFrame(
         {
             "Group": [group.name for group in groups],
@@ -51,7 +54,7 @@ def _range(group: RunGroup, metric: str) -> str:
 
 
 def _mean_time(group: RunGroup) -> str:
-    seconds = [row.seconds for row in group.rows if row.seconds is not None]
+    seconds = [row.seconds for row in group.rows if row.status == "completed" and row.seconds is not None]
     return duration(sum(seconds) / len(seconds)) if seconds else MISSING
 
 

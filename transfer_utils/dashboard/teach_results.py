@@ -51,7 +51,9 @@ def draw(collection: Collection, rows: list[Row], busy: bool) -> None:
     if models:
         st.subheader("Use it")
         names = {name: _describe(row) for name, (row, _) in models.items()}
-        name = st.selectbox("Classifier of the run", list(names), format_func=names.get, key="teach model")
+        # With one key for all, the choice of an older run would hide the one that has just been trained.
+        key = f"teach model {next(iter(models))}"
+        name = st.selectbox("Classifier of the run", list(names), format_func=names.get, key=key)
         row, path = models[name]
         n = sum(row.record.images.values())
         now = sum(map(len, collection.classes().values()))

@@ -16,7 +16,7 @@ from transfer_utils.data.likeness import groups_of_images
 from transfer_utils.data.sources import load_source
 from transfer_utils.data.splits import draw_labels, split_stratified, whole_split
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import summarise_seeds, wilson_interval
+from transfer_utils.evaluation import Estimate, summarise_seeds
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.teach.messages import CurvePoint, Measurement, Mistake
@@ -162,8 +162,7 @@ def accuracy_with_interval(correct: np.ndarray, different: int) -> dict[str, flo
     Repeats classify the same pictures again, and those that look alike are almost the same: both steady the mean, but
     do not narrow the interval.
     """
-    accuracy = float(correct.mean())
-    low, high = wilson_interval(round(accuracy * different), different)
+    accuracy, low, high, _ = Estimate.on_images(float(correct.mean()), different)
     return {"accuracy": accuracy, "low": low, "high": high}
 
 

@@ -24,7 +24,7 @@ from transfer_utils.results.summary import OPPONENTS, Results, collect, differen
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.palette import MODEL_NAMES
-from transfer_utils.utils.text import data_uri, enumerated
+from transfer_utils.utils.text import counted, data_uri, enumerated
 
 STUDY = "studies/six_stages.yaml"
 ARTICLE, PAGE, README = "report/blog_post.md", "report/blog_post.html", "README.md"
@@ -70,6 +70,8 @@ def write_report(
     if results.missing:
         command = f"transfer-utils sweep {study} --groups {','.join(results.missing)}"
         log(f"Left out, because runs are missing: {', '.join(results.missing)}. Run `{command}`.")
+    if results.elsewhere:
+        log(f"Left out, because they are on another copy of CIFAR-10: {counted(results.elsewhere, 'run')}.")
     return written
 
 

@@ -8,6 +8,7 @@ a record can fill them; they list what it does not say.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
@@ -17,7 +18,7 @@ import numpy as np
 import yaml
 
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import wilson_interval
+from transfer_utils.evaluation import Estimate
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import LEFT_OUT, PRECISIONS, RECORD_NAME, RunRecord, read_record
 from transfer_utils.records.salvage import UnreadableRecord
@@ -28,12 +29,13 @@ from transfer_utils.results.options import model_name
 from transfer_utils.results.progress import repeat_command
 from transfer_utils.results.table import METRICS_OF, Row
 from transfer_utils.utils.files import write_bytes
-from transfer_utils.utils.text import MISSING, as_label, as_text, counted, finite_number, format_bytes
+from transfer_utils.utils.text import MAX_BLOCK, MISSING, as_label, as_text, counted, finite_number, format_bytes
 
 MODEL_CARD, DATA_CARD = "model-card.md", "data-card.md"
 MAX_LISTED_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
 USES = {"train": "training", "validation": "validation", "test": "the test"}  # of the splits
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
+ON_TRAINING = "Stage 2 "  # the notes that are not on the pictures start with it, in all versions
 LETTERS = Path(__file__).parents[1] / "letters"
 Rows = list[list[str]]
 
@@ -50,7 +52,7 @@ def write_cards(path: Path, output_dir: Path | None = None) -> list[Path]:
     """
     path = path / RECORD_NAME if path.is_dir() else path
     try:
-        run = Run(read_record(path), path)
+        run = Run(read_record(path), Path(os.path.abspath(path)))  # named also from inside its folder
     except FileNotFoundError:
         raise UserError(
             f"RUN must be the folder of a run or its record, got {str(path)!r}, which is missing."
@@ -59,7 +61,7 @@ def write_cards(path: Path, output_dir: Path | None = None) -> list[Path]:
         raise UserError(f"{path} is not a run record: {error}") from None
     if run.record.status != "completed":
         raise UserError(f"A card needs a completed run; {run.name} is {run.record.status}.")
-    folder = output_dir or run.folder
+    folder = output_dir or path.parent
     cards = {folder / MODEL_CARD: model_card(run.record, run.name), folder / DATA_CARD: data_card(run.record)}
     for target, text in cards.items():
         write_bytes(target, text.encode())
@@ -81,8 +83,7 @@ def letters_card() -> str:
     file = next(LETTERS.glob("*.json"))
     pretrained = json.loads(file.read_text("utf-8"))
     letters = pretrained["letters"]
-    accuracy = pretrained["curves"]["val_accuracy"][-1]
-    low, high = wilson_interval(round(accuracy * letters["validation"]), letters["validation"])
+    accuracy, low, high, _ = Estimate.on_images(pretrained["curves"]["val_accuracy"][-1], letters["validation"])
     with np.load(file.with_suffix(".npz"), allow_pickle=False) as weights:
         parameters = sum(weights[name].size for name in weights.files)
     record = RunRecord(
@@ -146,10 +147,10 @@ def _rendered(template: str, record: RunRecord, **values: Any) -> str:
         "details": _details(record),
         "results": _results(record),
         "per_class": _per_class(record),
-        "notes": [note for note in record.notes if not note.startswith(LEFT_OUT)],
+        "notes": [note for note in record.notes if not note.startswith((LEFT_OUT, ON_TRAINING))],
         "unmeasured": _unmeasured(record),
         "hashed": "weights at the start",
-        "command": as_text(repeat_command(record), 2000),
+        "command": as_text(repeat_command(record), MAX_BLOCK),
     }
     return tidy(templates.get_template(template).render(shown | values))
 
@@ -201,14 +202,14 @@ def _details(record: RunRecord) -> Rows:
     rows = [
         ["Network", f"{_md(config.get('backbone', ''))}{width}" if transfer else _md(model_name(config))],
         ["Weights", f"{parameters:,.0f}" if parameters else ""],
-        ["Input", f"RGB pixels, 0–255, {config['stored_size']} px a side" if "stored_size" in config else ""],
-        ["Size in the network", f"{config['image_size']} px" if transfer and "image_size" in config else ""],
+        ["Input", f"RGB pixels, 0–255, {_md(config['stored_size'])} px a side" if "stored_size" in config else ""],
+        ["Size in the network", f"{_md(config['image_size'])} px" if transfer and "image_size" in config else ""],
         ["Start", _md(record.weights.get("source", ""))],
         ["Epochs, at most", ", ".join(f"{n} ({STAGE_NAMES[stage]})" for stage, n in stages.items() if n)],
         ["Kept weights", "those before stage 2" if fell_back(record) else ""],
-        ["Seed", str(config.get("seed", ""))],
+        ["Seed", _md(config.get("seed", ""))],
         ["Time", f"{duration(seconds)} in all" if seconds else ""],
-        ["Cores", str(record.machine.get("cores", ""))],
+        ["Cores", _md(record.machine.get("cores", ""))],
         ["Versions", ", ".join(f"{_md(name)} {_md(version)}" for name, version in record.versions.items())],
         ["Made", _md(record.created)],
     ]

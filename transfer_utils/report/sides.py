@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from transfer_utils.config.options import preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate
-from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
+from transfer_utils.results.summary import OPPONENTS, Configuration, Results, common_seeds, difference
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.palette import MODEL_NAMES
 
@@ -102,21 +102,26 @@ def gain(compared: Mapping[str, Configuration]) -> Estimate:
 
 
 def by_labels(results: Results) -> FewLabels:
-    """Return the ``sides`` at each number of labels per class, below all, with an opponent on record."""
+    """Return the ``sides`` at each number of labels per class, below all, with an opponent on record.
+
+    Levels without a ``gain`` are left out: there, transfer learning and the strongest opponent have no seed in common.
+    """
     levels = sorted({each.config.labels_per_class for each in results.pool} - {0})
     compared = {n: sides(results, n) for n in levels}
-    return {n: sides_of_n for n, sides_of_n in compared.items() if len(sides_of_n) > 1 and "transfer" in sides_of_n}
+    compared = {n: few for n, few in compared.items() if len(few) > 1 and "transfer" in few}
+    return {n: few for n, few in compared.items() if common_seeds(few["transfer"], strongest(few))}
 
 
 def other_rates(results: Results, few: FewLabels) -> dict[str, dict[int, tuple[Configuration, Estimate]]]:
     """Return the best other setting of each side with few labels, and what it gains on validation, by side and labels.
 
-    A side that was tried at one setting alone is left out.
+    A side that was tried at one setting alone is left out, and so is a setting without a seed in common.
     """
     best_other: dict[str, dict[int, tuple[Configuration, Estimate]]] = {}
     for n, compared in few.items():
         for kind, side in compared.items():
-            gains = [(each, difference(each, side)) for each in _grid(results, side) if each is not side]
+            others = (each for each in _grid(results, side) if each is not side and common_seeds(each, side))
+            gains = [(each, difference(each, side)) for each in others]
             if gains:
                 best_other.setdefault(kind, {})[n] = max(gains, key=lambda gained: gained[1].mean)
     return best_other

@@ -18,7 +18,7 @@ from transfer_utils.evaluation import Estimate
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import accuracy_before_fine_tuning, overfitting, replay_patience
 from transfer_utils.results.options import REPEATS, augments
-from transfer_utils.results.summary import MIN_SEEDS, Configuration, Results, difference, over_seeds
+from transfer_utils.results.summary import MIN_SEEDS, Configuration, Results, common_seeds, difference, over_seeds
 
 CONFIRMS, CONTRADICTS, CANNOT_TELL = "confirms", "contradicts", "cannot tell"
 LITTLE = 2.0  # points; smaller than every effect that the recipe relies on
@@ -162,7 +162,7 @@ def _fact(configuration: Configuration, name: str, results: Results) -> Any:
 def _in_common(a: Configuration, b: Configuration) -> tuple[int, int, float]:
     """Return how well b serves as the opponent of a: seeds in common, options in common, accuracy."""
     shared = identity(a.config, ignoring=REPEATS) & identity(b.config, ignoring=REPEATS)
-    return len(set(a.runs) & set(b.runs)), len(shared), b.accuracy().mean
+    return len(common_seeds(a, b)), len(shared), b.accuracy().mean
 
 
 def _accuracy(metric: str) -> Measure:
@@ -178,9 +178,7 @@ def _difference(metric: str, of_b: str = "") -> Measure:
 
     def measure(sides: list[Configuration], _: Results) -> Measured:
         a, b = sides[0], sides[-1]
-        if not set(a.runs) & set(b.runs):
-            return None, sides
-        return difference(a, b, metric, of_b), sides
+        return (difference(a, b, metric, of_b) if common_seeds(a, b) else None), sides
 
     return measure
 
@@ -202,9 +200,12 @@ def _per_seed(value: Callable[..., float]) -> Measure:
 
 
 def _spread(sides: list[Configuration], results: Results) -> Measured:
-    """Measure the largest difference between two optimizers, each at the best of its rates, in points."""
+    """Measure the largest difference between two optimizers, each at the best of its rates, in points.
+
+    A pair without a seed in common has no difference.
+    """
     alike = optimizers(sides[0], results, at_best_rate=True)
-    gaps = (difference(b, a) for a, b in combinations(alike, 2))
+    gaps = (difference(b, a) for a, b in combinations(alike, 2) if common_seeds(a, b))
     return max(gaps, key=lambda gap: gap.mean, default=None), alike
 
 

@@ -14,7 +14,7 @@ from transfer_utils.records.record import RunRecord
 from transfer_utils.results.formatting import with_deviation
 from transfer_utils.results.options import ORDER, REPEATS, by_configuration, model_name, option_text, sort_key
 from transfer_utils.results.table import Row, differing
-from transfer_utils.utils.text import MISSING, as_text
+from transfer_utils.utils.text import MISSING, as_text, counted
 
 FROZEN = option_text("n_unfreeze", 0)
 # What the name of the best configuration begins with, besides the options that tell it from the others.
@@ -46,7 +46,12 @@ class RunGroup:
 
     def shown(self, metric: str) -> str:
         """The mean and the standard deviation as text."""
-        return with_deviation(self.mean(metric), self.deviation(metric))
+        return with_deviation(self.mean(metric), self.deviation(metric)) + self.part(metric)
+
+    def part(self, metric: str) -> str:
+        """How many of the runs have a metric that others lack, such as `` (2 of 3)``; empty if all or none have it."""
+        n = len(self.values(metric))
+        return f" ({n} of {len(self.rows)})" if 0 < n < len(self.rows) else ""
 
     @property
     def size(self) -> str:
@@ -107,7 +112,8 @@ def _configurations(rows: list[Row]) -> list[RunGroup]:
 
 def describe(row: Row, options: Iterable[str]) -> str:
     """Describe the ``options`` that the row uses, such as ``last 30 layers unfrozen · augmented``."""
-    return " · ".join(option_text(name, row.config[name]) for name in options if _uses(row, name))
+    # Two options of a baseline say whether it is augmented.
+    return " · ".join(dict.fromkeys(option_text(name, row.config[name]) for name in options if _uses(row, name)))
 
 
 def _name_groups(groups: list[RunGroup], ignoring: set[str] = REPEATS) -> None:
@@ -180,15 +186,20 @@ class Best:
 
 
 def best_configurations(rows: list[Row]) -> list[Best]:
-    """Return the best configuration for each dataset by validation accuracy; test accuracy plays no part."""
+    """Return the best configuration for each dataset by validation accuracy; test accuracy plays no part.
+
+    Configurations of which a seed diverged come last: the mean of their other seeds flatters them.
+    """
     finished = [row for row in rows if row.status == "completed" and row.metric("val_end2end") is not None]
     best = []
     for dataset in sorted({row.dataset for row in finished}, key=dataset_order):
-        candidates = [row for row in finished if row.dataset == dataset]
-        groups = sorted(_configurations(candidates), key=lambda group: group.mean("val_end2end"), reverse=True)
+        groups = _configurations([row for row in finished if row.dataset == dataset])
+        pairs = zip(_diverged(groups, [row for row in rows if row.dataset == dataset]), groups, strict=True)
+        ranked = sorted(pairs, key=lambda pair: (pair[0] > 0, -pair[1].mean("val_end2end")))
+        groups = [group for _, group in ranked]
         named = {*ALWAYS_NAMED, *next(_distinctive([group.rows[0] for group in groups]))}
         options = describe(groups[0].rows[0], sorted(named, key=lambda name: ORDER.get(name, len(ORDER))))
-        best.append(Best(dataset, groups[0], options or groups[0].name, _reason(groups)))
+        best.append(Best(dataset, groups[0], options or groups[0].name, _reason(ranked)))
     return best
 
 
@@ -197,12 +208,31 @@ def dataset_order(dataset: str) -> tuple[bool, str]:
     return dataset == MISSING, dataset
 
 
-def _reason(groups: list[RunGroup]) -> str:
-    if len(groups) == 1:
-        return f"The only completed configuration, {groups[0].size}."
-    mean = "mean of " if len(groups[0].rows) > 1 else ""
-    lead = 100 * (groups[0].mean("val_end2end") - groups[1].mean("val_end2end"))
+def _diverged(groups: list[RunGroup], rows: list[Row]) -> list[int]:
+    """Return for each group the number of seeds of its configuration that diverged and were never completed."""
+    diverged: dict[Identity, set[str]] = {}
+    for row in rows:
+        if row.status == "diverged":
+            diverged.setdefault(row.without(), set()).add(row.options.get("seed", MISSING))
+    completed = ({row.options.get("seed", MISSING) for row in group.rows} for group in groups)
+    pairs = zip(groups, completed, strict=True)
+    return [len(diverged.get(group.rows[0].without(), set()) - seeds) for group, seeds in pairs]
+
+
+def _reason(ranked: list[tuple[int, RunGroup]]) -> str:
+    """Say why the first of the configurations, each after the number of its diverged seeds, is the best."""
+    lost, best = ranked[0]
+    equals = [group for diverged, group in ranked if bool(diverged) == bool(lost)]
+    others = [diverged for diverged, _ in ranked[len(equals) :]]
+    note = f" {counted(lost, 'more seed')} diverged." if lost else ""
+    if others:
+        note = f" Passed over: {counted(len(others), 'configuration')} with {counted(sum(others), 'diverged seed')}."
+    if len(equals) == 1:
+        only = "configuration without a diverged seed" if others else "completed configuration"
+        return f"The only {only}, {best.size}.{note}"
+    mean = "mean of " if len(best.rows) > 1 else ""
+    lead = 100 * (best.mean("val_end2end") - equals[1].mean("val_end2end"))
     return (
-        f"Highest validation accuracy of {len(groups)} configurations ({mean}{groups[0].size}), "
-        f"{lead:.1f} points ahead of the next. Test accuracy was not considered."
+        f"Highest validation accuracy of {len(equals)} configurations ({mean}{best.size}), "
+        f"{lead:.1f} points ahead of the next. Test accuracy was not considered.{note}"
     )

@@ -14,9 +14,7 @@ from transfer_utils.records.record import RunRecord
 from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.results.formatting import points
 from transfer_utils.results.groups import RunGroup
-from transfer_utils.results.summary import answers_on_test, over_seeds
-
-FIXED_TEST_SPLIT = ("cifar10", "photo-digits")  # elsewhere the seed may choose the test images
+from transfer_utils.results.summary import answers_on_test, over_seeds, tested_on
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ def paired_verdict(a: RunGroup, b: RunGroup) -> Verdict:
     for group, records in zip((a, b), sides, strict=True):
         if not records:
             return Verdict(f"These runs cannot tell: {group.name} has no recorded answers to the test images.")
-    images = {_test_images(record) for records in sides for record in records}
+    images = {tested_on(record) for records in sides for record in records}
     if len(images) > 1:
         return Verdict("These runs cannot tell: they may not have been tested on the same images.")
     difference, basis = paired_difference(*sides)
@@ -94,12 +92,3 @@ def _answers(record: RunRecord) -> np.ndarray | None:
         return answers_on_test(record)
     except UnreadableRecord:
         return None
-
-
-def _test_images(record: RunRecord) -> tuple:
-    """Return what tells the test images of a run: equal for runs whose answers can be compared image by image."""
-    dataset = record.dataset
-    fixed = dataset.get("name") in FIXED_TEST_SPLIT
-    own = () if fixed else (dataset.get("fingerprint"), record.config.get("seed"))
-    described = [dataset.get(part) for part in ("name", "description", "class_names")]
-    return tuple(map(repr, (*described, record.images.get("test"), *own)))

@@ -92,7 +92,8 @@ def _described(row: Row) -> dict[str, Any]:
 def _meets(row: Row, name: str, sign: str, value: str) -> bool:
     name = OTHER_NAMES.get(name, name)
     if name in COLUMNS:
-        actual, texts = COLUMNS[name](row), []
+        actual = COLUMNS[name](row)
+        texts = actual.split(" + ") if name == "augmented" else []  # yes + Mixup
     elif name in (options := _described(row)):
         actual = options[name]
         texts = [value_text(name, actual)]

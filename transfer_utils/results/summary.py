@@ -8,6 +8,7 @@ the images. All seeds share the test images, so on test the interval of sampling
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from transfer_utils.config.options import RunConfig
-from transfer_utils.config.recorded import identity, recorded_config
+from transfer_utils.config.recorded import Identity, identity, recorded_config
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation import Estimate, difference_interval, summarise_seeds
 from transfer_utils.records.folder import Run
@@ -26,6 +27,8 @@ from transfer_utils.studies.spec import Study
 
 SHARED = ("test", "source")  # beginnings of the metrics whose images are the same for all seeds
 OPPONENTS = ("random", "compact", "tutorial")  # keys of MODEL_NAMES
+FIXED_TEST_SPLIT = ("cifar10", "photo-digits")  # elsewhere the seed may choose the test images
+CIFAR10_TEST = 10_000  # images
 MIN_SEEDS = 3  # below, the mean of a configuration may owe its rank to a lucky seed
 
 
@@ -114,7 +117,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Results:
-    """What is on record about CIFAR-10, and the part of it that a study planned.
+    """What is on record about one copy of CIFAR-10, and the part of it that a study planned.
 
     Attributes:
         groups: for each group of the study with all its configurations on record, these in the order of its grid.
@@ -122,6 +125,7 @@ class Results:
         pool: every configuration on record, in the order of its first run.
         probed: every configuration, of whatever data, whose backbone was probed on its source task.
         planned, recorded: the number of runs of the study, and how many of them are on record.
+        elsewhere: the number of runs on other copies of CIFAR-10, whose results are left out.
     """
 
     study: Study
@@ -131,6 +135,7 @@ class Results:
     probed: list[Configuration]
     planned: int
     recorded: int
+    elsewhere: int = 0
 
     def alike(self, config: RunConfig, *options: str) -> list[Configuration]:
         """Return every configuration on record that differs from a config in nothing but the seed and these options."""
@@ -158,12 +163,16 @@ class Results:
 def collect(study: Study, runs: Sequence[Run]) -> Results:
     """Group the runs of CIFAR-10 by configuration, and find those of every group of a study.
 
+    The original images and a JPEG copy differ in accuracy, so only one of them counts: that of most completed runs.
+
     Args:
         runs: the newest last. Per seed the newest counts, but a completed run always before a diverged one.
     """
     usable = [run for status in ("diverged", "completed") for run in runs if run.record.status == status]
     usable = [run for run in usable if run.has_folder and recorded_config(run.record.config)]
-    pool = configurations([run for run in usable if run.record.dataset.get("name") == "cifar10"])
+    cifar10 = [run for run in usable if _is_of_cifar10(run.record)]
+    counted = _on_one_copy(cifar10)
+    pool = configurations(counted)
     probed = configurations([run for run in usable if run.record.metrics.get("source_after") is not None])
     on_record = {identity(each.first.config, ignoring=REPEATS): each.runs for each in pool}
     groups = {}
@@ -177,32 +186,39 @@ def collect(study: Study, runs: Sequence[Run]) -> Results:
     complete = {name: group for name, group in groups.items() if all(configuration.runs for configuration in group)}
     recorded = {run.path for group in groups.values() for configuration in group for run in configuration.runs.values()}
     missing = [name for name in groups if name not in complete]
-    return Results(study, complete, missing, pool, probed, len(study.planned()), len(recorded))
+    numbers = len(study.planned()), len(recorded), len(cifar10) - len(counted)
+    return Results(study, complete, missing, pool, probed, *numbers)
 
 
 def difference(a: Configuration, b: Configuration, metric: str = "val_end2end", of_b: str = "") -> Estimate:
     """Return the accuracy of ``a`` minus that of ``b`` in percentage points, the mean over the seeds that both have.
 
-    With one seed, the interval for ``test_end2end`` is that of paired images if both runs record their answers
-    (Bonett and Price 2012), otherwise that of two independent accuracies (Newcombe 1998, Statistics in Medicine
-    17:873-890, method 10), which is wider. With several seeds it is Student's t interval. ``of_b`` is the metric of b,
-    if another.
+    With one seed, the interval for ``test_end2end`` is that of paired images if both runs record their answers to the
+    same ones (Bonett and Price 2012), otherwise that of two independent accuracies (Newcombe 1998, Statistics in
+    Medicine 17:873-890, method 10), which is wider. With several seeds it is Student's t interval. ``of_b`` is the
+    metric of b, if another.
 
     Raises:
         UserError: a and b have no seed in common, or a run lacks the metric or its interval.
     """
-    measured_a, measured_b = a.measured(metric), b.measured(of_b or metric)
-    seeds = [seed for seed in measured_a if seed in measured_b]
+    seeds = common_seeds(a, b)
     if not seeds:
-        raise UserError(f"a and b must have a seed in common, got {sorted(measured_a)} and {sorted(measured_b)}")
+        names = (", ".join(str(run.path) for run in side.runs.values()) for side in (a, b))
+        raise UserError(f"{' and '.join(names)} must have a seed in common, got {sorted(a.runs)} and {sorted(b.runs)}.")
+    measured_a, measured_b = a.measured(metric), b.measured(of_b or metric)
     gaps = []
     for seed in seeds:
         records = [side.runs[seed].record for side in (a, b)]
         hits = [answers_on_test(record) for record in records] if (metric, of_b) == ("test_end2end", "") else [None]
         independent = _independent(measured_a[seed], measured_b[seed])
-        paired = all(correct is not None and len(correct) == len(hits[0]) for correct in hits)
+        paired = all(correct is not None for correct in hits) and tested_on(records[0]) == tested_on(records[1])
         gaps.append(difference_interval(*hits) if paired else independent)
     return over_seeds(gaps, shared=metric.startswith(SHARED)).within(-100.0, 100.0)
+
+
+def common_seeds(a: Configuration, b: Configuration) -> list[int]:
+    """Return the seeds of the runs that both have, the only ones that ``difference`` compares."""
+    return [seed for seed in a.runs if seed in b.runs]
 
 
 def over_seeds(measured: Sequence[Estimate], *, shared: bool = False) -> Estimate:
@@ -219,12 +235,32 @@ def over_seeds(measured: Sequence[Estimate], *, shared: bool = False) -> Estimat
 
 
 def configurations(runs: Sequence[Run]) -> list[Configuration]:
-    """Group runs, the newest last, by configuration; of several runs of one seed, the newest counts."""
+    """Group runs, the newest last, by configuration and copy of the images; of one seed's runs, the newest counts."""
+    groups: dict[tuple[Identity, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((identity(run.record.config, ignoring=REPEATS), _copy(run.record)), []).append(run)
     pool = []
-    for repeats in by_configuration(runs, lambda run: run.record.config):
+    for repeats in groups.values():
         newest = {run.record.config.get("seed", 0): run for run in repeats}
         pool.append(Configuration(recorded_config(repeats[0].record.config), dict(sorted(newest.items()))))
     return pool
+
+
+def _is_of_cifar10(record: RunRecord) -> bool:
+    # The name alone does not tell: that of an image folder is the folder's.
+    return record.dataset.get("name") == record.config.get("dataset", "cifar10") == "cifar10"
+
+
+def _on_one_copy(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs on that copy of the images which most completed runs have; of several, the first recorded."""
+    copies = [_copy(run.record) for run in runs if run.record.status == "completed"] or [_copy(r.record) for r in runs]
+    most = statistics.mode(copies) if copies else ""
+    return [run for run in runs if _copy(run.record) == most]
+
+
+def _copy(record: RunRecord) -> str:
+    """Return what tells the original images from a JPEG copy, which have the same options."""
+    return repr(record.dataset.get("description"))
 
 
 def _independent(a: Estimate, b: Estimate) -> Estimate:
@@ -239,6 +275,17 @@ def answers_on_test(record: RunRecord) -> np.ndarray | None:
     """Return whether each test image is classified correctly, bool, shape (n,); None if it is not recorded."""
     n = record.images.get("test", 0)
     return unpack_bits(record.test_correct, n) if record.test_correct and n else None
+
+
+def tested_on(record: RunRecord) -> tuple[str, ...]:
+    """Return what tells the test images of a run: equal for runs whose answers can be compared image by image."""
+    dataset, config, n = record.dataset, record.config, record.images.get("test")
+    name = dataset.get("name")
+    # An image folder may have any name. One of CIFAR-10 without a test split gets one by the seed, of another size.
+    fixed = name in FIXED_TEST_SPLIT and config.get("dataset", name) == name
+    fixed = fixed and (not config.get("data_dir") or n == CIFAR10_TEST)
+    own = () if fixed else (dataset.get("fingerprint"), config.get("seed"))
+    return tuple(map(repr, (name, dataset.get("description"), dataset.get("class_names"), n, *own)))
 
 
 def _measured(run: Run, metric: str) -> Estimate:

@@ -17,6 +17,7 @@ from rich import filesize
 
 MISSING = "–"
 MAX_LENGTH = 200  # characters of one value; a longer one would fill the page
+MAX_BLOCK = 5000  # characters of a command or an error, which has a block of its own
 MAX_LABEL_LINES = 4
 
 

@@ -82,9 +82,9 @@ def _describe_best(best: Best, place: int, name_dataset: bool) -> None:
     for column, label, metric in ((validation, "Validation", "val_end2end"), (test, "Test", "test_end2end")):
         deviation = group.deviation(metric)
         spread = group.size if deviation is None else f"± {100 * deviation:.1f}, {group.size}"
-        show_metric(column, label, percent(group.mean(metric)), spread)
+        show_metric(column, label, percent(group.mean(metric)), spread + group.part(metric))
     names = [row.name for row in group.rows]
-    label, hint = ("See run", names[0]) if len(names) == 1 else ("See runs", f"Compare its {group.size}")
+    label, hint = ("See run", "Open it") if len(names) == 1 else ("See runs", f"Compare its {group.size}")
     opening.button(label, key=f"open best {place}", on_click=_open_best, args=(names,), help=hint)
 
 
@@ -111,7 +111,7 @@ def _filter(rows: list[Row]) -> tuple[list[Row], list[str]]:
     by = order.selectbox("Sort by", list(ORDERS), disabled=by_option, **state.kept("sort", next(iter(ORDERS)), ORDERS))
     query = parse_search(text or "")
     for problem in query.unknown(rows):
-        st.caption(problem)
+        st.text(problem)
     matching = [
         row
         for row in rows
@@ -221,7 +221,7 @@ GROUP_COLUMNS = {
     "Group": st.column_config.TextColumn(width=320),
     "Validation": st.column_config.TextColumn(help="Mean final accuracy ± one standard deviation over the runs"),
     "Test": st.column_config.TextColumn(help="Mean final accuracy ± one standard deviation over the runs"),
-    "Time": st.column_config.TextColumn(help="Mean over the runs"),
+    "Time": st.column_config.TextColumn(help="Mean over the completed runs"),
 }
 FIRST_COLUMNS = ("Group", "Run", "Validation", "Curve", "Status")  # a narrow page shows two of them
 COLUMNS = {

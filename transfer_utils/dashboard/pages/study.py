@@ -65,7 +65,7 @@ def _show(finding: Finding, name: str, alt: str) -> None:
     style.show_chart(finding.figure, name, alt)
     st.text(finding.conclusion)
     if finding.fixed:
-        st.caption(f"Held fixed: {finding.fixed}.")
+        st.text(f"Held fixed: {finding.fixed}.")
 
 
 def _choose(view: View) -> tuple[str | None, str]:
@@ -117,7 +117,7 @@ def _held_fixed(families: list[Family], option: str, rows: list[Row]) -> str:
     fixed = [name for name in differing(rows) if name not in varied | REPEATS]
     # Some of the rows, such as those with a frozen backbone, may not use an option.
     described = (next((text for row in drawn if (text := describe(row, [name]))), "") for name in fixed)
-    return " · ".join(filter(None, described))
+    return " · ".join(dict.fromkeys(filter(None, described)))
 
 
 def _by_accuracy(family: Family, split: str) -> list[RunGroup]:
