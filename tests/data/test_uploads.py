@@ -71,7 +71,7 @@ def test_the_name_of_a_picture_goes_with_it_also_if_it_is_removed_during_an_uplo
 
 
 REFUSED = {
-    "icon.ico": (picture(form="ICO"), "not a picture that can be read"),
+    "icon.png": (picture(form="ICO"), "not a picture that can be read"),
     "text.png": (b"no picture", "not a picture that can be read"),
     "empty.png": (b"", "the file is empty"),
     "cut.png": (picture()[:-400], "cut.png: "),
