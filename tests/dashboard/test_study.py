@@ -72,7 +72,7 @@ def test_frozen_features_are_compared_with_the_best_of_many_networks_from_scratc
         return read_record(path).metrics["val_end2end"]
 
     rates = [10.0**-n for n in range(1, 10)]
-    best = max(accuracy(f"s{n}", {"model": "baseline", "learning_rate_stage1": r}, n) for n, r in enumerate(rates))
+    best = max(accuracy(f"s{n}", {"model": "baseline", "learning_rate_baseline": r}, n) for n, r in enumerate(rates))
     gain = 100 * (accuracy("frozen", {"n_unfreeze": 0}, 9) - best)
     conclusion = f"Best with frozen features, relative to the best from scratch: {gain:+.1f} points"
     assert f"{conclusion} (1 seed against 1 seed)." in texts(draw(tmp_path, "Study"))

@@ -13,7 +13,7 @@ from transfer_utils.utils import interrupts
 
 interrupts.handle_signals({{signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: lambda: SystemExit(143)}})
 interrupts.PATIENCE_SECONDS = {patience}
-library = {{"__name__": "tensorflow.python.eager", "time": time}}
+library = {{"__name__": "{module}", "time": time}}
 exec('''
 def run(seconds, signals, then=lambda: None):
     for number in signals:
@@ -32,11 +32,10 @@ except (KeyboardInterrupt, SystemExit) as end:
 """
 
 
-def output(what: str, patience: float = 60.0) -> list[str]:
-    """Return the lines that this statement prints; ``library["run"](seconds, signals)`` stands for TensorFlow."""
-    done = subprocess.run(
-        [sys.executable, "-c", CODE.format(what=what, patience=patience)], capture_output=True, text=True, timeout=60
-    )
+def output(what: str, patience: float = 60.0, module: str = "tensorflow.python.eager") -> list[str]:
+    """Return the lines that this statement prints; ``library["run"](seconds, signals)`` stands for that module."""
+    code = CODE.format(what=what, patience=patience, module=module)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -49,6 +48,7 @@ def test_a_signal_waits_until_tensorflow_has_returned_or_a_step_has_ended(number
     run = f"library['run'](0.2, [{int(number)}])"
     assert output(f"{run}; time.sleep(30)") == ["finished", end]
     assert output(f"{run}; interrupts.raise_pending(); print('not reached')") == ["finished", end]
+    assert output(f"{run}; time.sleep(30)", module="keras.src.layers") == ["finished", end]
 
 
 @pytest.mark.fault(6)

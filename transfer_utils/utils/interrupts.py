@@ -1,9 +1,10 @@
-"""Ctrl-C and other signals that end a process, raised where TensorFlow is not in the middle of something.
+"""Ctrl-C and other signals that end a process, raised where TensorFlow and Keras are not in the middle of something.
 
 Python raises the exception of a signal at the next bytecode of the main thread, wherever that is. Inside TensorFlow
-this can be a function that was called from C++, which then crashes or reports an error of its own. So a signal that
-arrives there is pending: until ``raise_pending`` is called, between two steps, or until the main thread has left
-TensorFlow. A second Ctrl-C, or the end of ``PATIENCE_SECONDS``, raises it in any place.
+this can be a function that was called from C++, which then crashes or reports an error of its own; Keras has places
+that catch every exception and go on. So a signal that arrives there is pending: until ``raise_pending`` is called,
+between two steps, or until the main thread has left both. A second Ctrl-C, or the end of ``PATIENCE_SECONDS``, raises
+it in any place.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class _Signals:
             self.pending, self._since = number, time.monotonic()
         waited = time.monotonic() - self._since
         pressed_again = number == signal.SIGINT and not checking and waited > ONE_PRESS_SECONDS
-        if pressed_again or waited > PATIENCE_SECONDS or not _in_tensorflow(frame):
+        if pressed_again or waited > PATIENCE_SECONDS or not _in_libraries(frame):
             self.end()
         if first and number == signal.SIGINT and os.isatty(2):
             os.write(2, b"\nStopping after this step. Ctrl-C again stops at once.\n")
@@ -86,10 +87,10 @@ class _Signals:
 _signals = _Signals()
 
 
-def _in_tensorflow(frame: FrameType | None) -> bool:
-    """Return whether a function of TensorFlow is among those that have been called and have not returned."""
+def _in_libraries(frame: FrameType | None) -> bool:
+    """Return whether a function of TensorFlow or Keras is among those that have been called and have not returned."""
     while frame:
-        if str(frame.f_globals.get("__name__")).partition(".")[0] == "tensorflow":
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in ("tensorflow", "keras"):
             return True
         frame = frame.f_back
     return False
