@@ -84,7 +84,8 @@ def _end_on_signals() -> None:
 
 
 def _interrupted(status: int, arguments: list[str]) -> int:
-    advice = " Run the same command again to continue." if {*arguments[:1]} & RESUMING else ""
+    resumes = bool(arguments) and arguments[0] in RESUMING
+    advice = " Run the same command again to continue." if resumes else ""
     with suppress(OSError):  # the terminal may be gone
         click.echo(f"Interrupted.{advice}", err=True)
     return status
