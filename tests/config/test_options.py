@@ -22,6 +22,7 @@ VALUES = st.recursive(
 
 FOLLOWS_THE_LOSS = "selection 'none' needs epochs_stage1 0 and, if stage 2 is trained, schedule 'cosine'"
 NOTHING_TO_PROBE = "source_probe needs a stage 2, before and after which it probes: model 'transfer', and n_unfreeze"
+GROWING = "image_size_start must be 0, or below image_size and both multiples of 32"
 LETTERS = {"weights": "letters", "n_unfreeze": 3}  # which source_probe needs
 
 
@@ -43,6 +44,15 @@ LETTERS = {"weights": "letters", "n_unfreeze": 3}  # which source_probe needs
         ({"seed": None}, "seed must be a whole number, got None."),
         ({"dataset": "cifar"}, "dataset must be one of 'cifar10', 'photo-digits' or 'folder', got 'cifar'."),
         ({"backbone": "InceptionV3", "image_size": 64}, "image_size must be at least 75 for InceptionV3, got 64."),
+        (
+            {"backbone": "InceptionV3", "image_size_start": 64, "views": 0},
+            "image_size_start must be at least 75 for InceptionV3, got 64.",
+        ),
+        ({"image_size_start": 160, "views": 0}, f"{GROWING}, got 160 and 160."),
+        ({"image_size_start": 16, "views": 0}, f"{GROWING}, got 16 and 160."),
+        ({"image_size_start": 100, "views": 0}, f"{GROWING}, got 100 and 160."),
+        ({"image_size_start": 96, "image_size": 150, "views": 0}, f"{GROWING}, got 96 and 150."),
+        ({"image_size_start": 96}, "image_size_start needs views 0: cached views have one side, got 8."),
         ({"alpha": 0.6}, "alpha must be one of 0.35, 0.5, 0.75, 1, 1.3, 1.4 for weights 'imagenet', got 0.6"),
         ({"weights": "letters", "alpha": 1.0}, "weights 'letters' fit MobileNetV2 with alpha 0.35"),
         ({"dataset": "folder"}, "data_dir must name an image folder when dataset is 'folder'"),
@@ -199,3 +209,17 @@ def test_the_home_folder_takes_the_place_of_a_tilde_and_an_unknown_one_is_a_user
     assert preset("cifar10", output_dir="~/runs", model_path="none").output_dir == "/home/me/runs"
     with pytest.raises(UserError, match=r"weights must be .* or an existing file, got '~nobody-here/w\.h5'"):
         preset("cifar10", weights="~nobody-here/w.h5").weights_file()
+
+
+@pytest.mark.parametrize(
+    ("start", "epochs", "sides"),
+    [
+        (0, 2, [160, 160]),
+        (96, 6, [96, 96, 128, 128, 160, 160]),
+        (96, 4, [96, 128, 160, 160]),
+        (96, 1, [160]),
+    ],
+)
+def test_the_side_grows_in_equal_shares_of_the_epochs_and_ends_at_image_size(start, epochs, sides):
+    config = RunConfig(image_size_start=start, image_size=160, epochs_stage2=epochs, views=0)
+    assert [config.side_in_epoch(epoch) for epoch in range(epochs)] == sides

@@ -11,6 +11,7 @@ from tests import tiny
 from transfer_utils.config.options import ALL_LAYERS, Backbone, RunConfig
 from transfer_utils.errors import UserError
 from transfer_utils.models.networks import (
+    at_side,
     build_backbone,
     build_baseline_cnn,
     build_compact_cnn,
@@ -42,6 +43,18 @@ def one_step(model: keras.Model, inputs: np.ndarray) -> None:
     """Train for one step with a learning rate that changes every trainable weight."""
     compile_model(model, build_optimizer("SGD", 0.1, 0.0), 0.0)
     model.train_on_batch(inputs.astype("float32"), np.eye(2, dtype="float32")[np.arange(len(inputs)) % 2])
+
+
+def test_a_network_at_another_side_is_the_one_built_for_it_and_shares_the_weights():
+    config = RunConfig(weights="letters", image_size=64)  # random weights give almost the same features everywhere
+    smaller = config.model_copy(update={"image_size": 32})
+    head = build_top_classifier(1280, 2, config)
+    whole = build_full_model(build_backbone(config)[0], head, config)
+    expected, small = build_full_model(build_backbone(smaller)[0], head, smaller), at_side(whole, 32)
+    assert all(one is other for one, other in zip(small.weights, whole.weights, strict=True))
+    images = pixels(4).astype("float32")
+    assert np.allclose(small(images), expected(images), atol=1e-6)
+    assert not np.allclose(small(images), whole(images), atol=1e-3)
 
 
 @pytest.mark.parametrize(

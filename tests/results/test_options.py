@@ -30,6 +30,8 @@ def test_old_logs_get_current_names_and_values():
         ("n_unfreeze", 30, "last 30 layers unfrozen"),
         ("n_unfreeze", -1, "all layers unfrozen"),
         ("augment", False, "not augmented"),
+        ("image_size_start", 96, "from 96 px on"),
+        ("image_size_start", 0, "one side throughout"),
         ("labels_per_class", 0, "all labels"),
         ("labels_per_class", 20, "20 labels per class"),
         ("learning_rate_stage2", 1e-5, "learning rate 1e-05"),

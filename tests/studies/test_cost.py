@@ -25,6 +25,7 @@ def test_a_forecast_uses_similar_runs_and_otherwise_corrects_the_estimate():
     [
         ({"epochs_stage2": 20}, {"epochs_stage2": 5}),
         ({"image_size": 224}, {"image_size": 96}),
+        ({"views": 0}, {"views": 0, "image_size_start": 64}),
         ({"alpha": 1.0}, {"alpha": 0.35}),
         ({"labels_per_class": 0}, {"labels_per_class": 100}),
         ({"n_unfreeze": 30}, {"n_unfreeze": 0}),
@@ -44,6 +45,13 @@ def test_the_test_split_is_charged_once_and_not_for_every_epoch_of_stage_2():
 
     assert seconds(9_000, 20) > seconds(60, 20)
     assert seconds(9_000, 20) - seconds(9_000, 10) == pytest.approx(seconds(60, 20) - seconds(60, 10))
+
+
+def test_the_disk_of_a_run_does_not_depend_on_the_images_it_is_tested_on():
+    few, many = ({"train": 3000, "validation": 60, "test": test} for test in (60, 9_000))
+    pixels = [sum(images.values()) * 3 * preset("photos").stored_size ** 2 for images in (few, many)]
+    kept = [estimate(preset("photos"), images)[1] - each for images, each in zip((few, many), pixels, strict=True)]
+    assert kept[0] == pytest.approx(kept[1])
 
 
 def test_the_estimate_shrinks_with_more_cores(monkeypatch):

@@ -19,6 +19,7 @@ from transfer_utils.features import BoundaryCache
 from transfer_utils.models.networks import (
     build_baseline_cnn,
     build_compact_cnn,
+    build_full_model,
     build_tail,
     build_top_classifier,
     build_trunk,
@@ -279,6 +280,7 @@ def test_options_that_do_not_count_for_a_baseline_do_not_change_what_it_learns()
     other |= {"head": "plain", "hidden_units": 8, "dropout": 0.5, "head_start": "random", "n_unfreeze": 5}
     other |= {"learning_rate_stage1": 0.5, "learning_rate_stage2": 0.5, "optimizer_stage2": "SGD", "weight_decay": 0.5}
     other |= {"schedule": "cosine", "patience": 1, "batch_norm": "trained", "views": 0, "epochs_stage1": 7}
+    other |= {"image_size_start": 32}
     usual, changed = tiny.config(epochs_baseline=3), tiny.config(epochs_baseline=3, **other)
     assert all(getattr(usual, name) != value for name, value in other.items())
     of_usual, of_changed = (identity(config.model_copy(update={"model": "baseline"})) for config in (usual, changed))
@@ -367,9 +369,29 @@ def fine_tune_tail(config, **hooks):
     return model, run_stage2_finetuning(model, cache, validation_of(cache._trunk), config, **hooks)
 
 
+def from_pixels(side: int = 64, start: int = 32, **hooks):
+    """Fine-tune on pixels that the network resizes, from ``start`` on."""
+    options = {"image_size": side, "image_size_start": start, "views": 0, "batch_norm": "trained"}
+    options |= {"epochs_stage1": 0, "selection": "none"}  # the last weights are kept
+    config = tiny.config(epochs_stage2=EPOCHS, schedule="cosine", **options)
+    keras.utils.set_random_seed(0)
+    base, top = tiny.backbone((side, side, 3)), build_top_classifier(16, 2, config)
+    unfreeze_model_tail(base, 3, config.batch_norm)
+    model = build_full_model(base, top, config)
+    return model, run_stage2_finetuning(model, tiny.split(), validation_of(None), config, **hooks)
+
+
 def from_scratch(**hooks):
     options = {"epochs_stage1": 1, "epochs_stage2": EPOCHS - 1, "use_mixup": True, "optimizer_stage1": "SGD"}
     return scratch(hooks=hooks, **options)
+
+
+def test_stage_2_begins_at_the_smaller_side_and_is_validated_at_the_last_one():
+    model, growing = from_pixels()
+    _, small = from_pixels(side=32, start=0)
+    assert growing["loss"][:2] == small["loss"][:2] and growing["loss"][2] != small["loss"][2]
+    assert growing["val_loss"][0] != small["val_loss"][0]
+    assert loss_of(model, validation_of(None)) == pytest.approx(growing["val_loss"][-1], rel=1e-4)
 
 
 @functools.cache
@@ -404,6 +426,7 @@ def interrupted_at(train, moments: list[tuple[str, int]], path) -> tuple:
         (from_features, [("on_epoch_end", 1), ("on_step_end", 7), ("on_epoch_end", 1)]),
         (tiny_steps, [("on_epoch_end", 1)]),
         (from_boundary, [("on_step_end", 6)]),
+        (from_pixels, [("on_epoch_end", 1), ("on_step_end", 6)]),
         (from_scratch, [("on_step_end", 6)]),
     ],
 )

@@ -28,6 +28,7 @@ Optimizer = Literal["AdamW", "Adam", "SGD"]
 PATH_OPTIONS = ("output_dir", "json_output_path", "model_path", "cache_dir", "figures_dir")
 
 ALL_LAYERS = -1
+SIDE_STEP = 32  # px, by which the side rises in stage 2: all backbones halve the side five times
 MODEL_SUFFIXES = (".keras", ".h5")
 NO_COPY = "none"  # value of model_path that keeps the model only in the run's folder
 
@@ -112,6 +113,15 @@ class RunConfig(BaseModel):
     )
     warm_up_baseline: float = _option(
         0.1, "training", "share of the baseline's steps in which its learning rate rises, before the cosine", ge=0, lt=1
+    )
+    image_size_start: int = _option(
+        0,
+        "training",
+        "side with which stage 2 begins, which rises to image_size in steps of 32 px (progressive resizing); needs "
+        "views 0; 0 trains at image_size throughout",
+        "px",
+        ge=0,
+        le=512,
     )
     min_steps: int = _option(
         0,
@@ -237,8 +247,17 @@ class RunConfig(BaseModel):
                 "source_probe needs a stage 2, before and after which it probes: model 'transfer', and n_unfreeze and "
                 f"epochs_stage2 other than 0, got {self.model!r}, {self.n_unfreeze} and {self.epochs_stage2}"
             )
-        if self.backbone == "InceptionV3" and self.image_size < 75:
-            raise ValueError(f"image_size must be at least 75 for InceptionV3, got {self.image_size}")
+        start, side = self.image_size_start, self.image_size
+        if start and not (SIDE_STEP <= start < side and start % SIDE_STEP == side % SIDE_STEP == 0):
+            raise ValueError(
+                f"image_size_start must be 0, or below image_size and both multiples of {SIDE_STEP}, "
+                f"got {start} and {side}"
+            )
+        if start and self.views:
+            raise ValueError(f"image_size_start needs views 0: cached views have one side, got {self.views}")
+        for name, px in (("image_size", side), ("image_size_start", start)):
+            if self.backbone == "InceptionV3" and 0 < px < 75:
+                raise ValueError(f"{name} must be at least 75 for InceptionV3, got {px}")
         if self.weights == "letters" and (self.backbone, self.alpha) != ("MobileNetV2", 0.35):
             raise ValueError(
                 f"weights 'letters' fit MobileNetV2 with alpha 0.35, got {self.backbone} with alpha {self.alpha:g}"
@@ -297,6 +316,16 @@ class RunConfig(BaseModel):
     def epoch_size(self, n: int, epochs: int) -> int:
         """Return how many images an epoch of a stage has: ``n``, some of them repeated for it to have ``min_steps``."""
         return max(n, math.ceil(self.min_steps / max(1, epochs)) * self.batch_size)
+
+    def side_in_epoch(self, epoch: int) -> int:
+        """Return the side in px at which the network trains in this epoch of stage 2, counted from 0.
+
+        From ``image_size_start`` to ``image_size``, each side has an equal share of the epochs; the last one is always
+        at ``image_size``.
+        """
+        sides = range(self.image_size_start or self.image_size, self.image_size + 1, SIDE_STEP)
+        epochs_left = self.epochs_stage2 - 1 - epoch
+        return sides[-1 - epochs_left * len(sides) // self.epochs_stage2]
 
     def check_trains(self) -> None:
         """Raise ``UserError`` if a run of these options would train nothing."""

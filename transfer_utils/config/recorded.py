@@ -16,6 +16,7 @@ _DEFAULTS = dict(RunConfig())
 _OF_TRANSFER = {name for name, field in RunConfig.model_fields.items() if field.json_schema_extra["group"] == "network"}
 _OF_TRANSFER |= {"learning_rate_stage1", "learning_rate_stage2", "optimizer_stage2", "weight_decay"}
 _OF_TRANSFER |= {"head_start", "n_unfreeze", "schedule", "patience", "batch_norm", "views", "source_probe"}
+_OF_TRANSFER |= {"image_size_start"}
 
 Identity = frozenset[tuple[str, Any]]
 

@@ -135,6 +135,23 @@ def build_full_model(base: keras.Model, head: keras.Model, config: RunConfig) ->
     return keras.Model(pixels, head(_pooled(maps)), name="transfer_model")
 
 
+def at_side(model: keras.Model, side: int) -> keras.Model:
+    """Return a full model that resizes its images to another ``side`` in px; all weights are shared.
+
+    Both sides must be multiples of 32: MobileNetV2 and EfficientNet pad for a side that can be halved five times.
+    """
+
+    def call(layer: layers.Layer, x: keras.KerasTensor, **options) -> keras.KerasTensor:
+        if isinstance(layer, layers.Resizing):
+            return layers.Resizing(side, side, name=layer.name)(x, training=False)
+        if isinstance(layer, keras.Model) and len(x.shape) == 4:
+            pixels = keras.Input(x.shape[1:])
+            layer = keras.models.clone_model(layer, input_tensors=pixels, clone_function=lambda each: each)
+        return layer(x, **options)
+
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
+
 def build_trunk(trunk: keras.Model, config: RunConfig) -> keras.Model:
     """Put resizing and preprocessing before a frozen trunk (shared layers): 0-255 pixels to boundary activations."""
     return keras.Model(*_on_pixels(trunk, config), name="pixel_trunk")

@@ -132,7 +132,8 @@ def recipe(each: Configuration) -> str:
     parts = [f"{each.epochs} epochs at {rate(each.rate)}" if each.epochs else "solved head"]
     if transfer:
         depth = f"{layers(config.n_unfreeze)} layers" if config.fine_tunes else "backbone frozen"
-        parts += [f"{config.image_size} px", depth]
+        grows = f"{config.image_size_start} to " if config.image_size_start else ""
+        parts += [f"{grows}{config.image_size} px", depth]
     named = repeating_preset(config)
     return (f"`{named.preset}`: " if named else "") + ", ".join(parts)
 

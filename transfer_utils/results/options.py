@@ -31,10 +31,11 @@ ALL = {"n_unfreeze": ALL_LAYERS, "labels_per_class": 0}
 
 # The options that only the transfer model uses, and those that only its stage 2 uses.
 STAGE2_ONLY = {"optimizer_stage2", "learning_rate_stage2", "schedule", "batch_norm", "min_steps", "views"}
-STAGE2_ONLY |= {"augment", "use_mixup", "mixup_alpha"}
+STAGE2_ONLY |= {"augment", "use_mixup", "mixup_alpha", "image_size_start"}
 TRANSFER_ONLY = {"backbone", "alpha", "weights", "image_size", "input_range", "head", "hidden_units", "dropout"}
 TRANSFER_ONLY |= {"head_start", "n_unfreeze", "optimizer_stage2", "learning_rate_stage2", "schedule", "batch_norm"}
-TRANSFER_ONLY |= {"views", "patience"}  # the schedule of the baseline is cosine, which never stops early
+TRANSFER_ONLY |= {"image_size_start", "views"}
+TRANSFER_ONLY |= {"patience"}  # the schedule of the baseline is cosine, which never stops early
 
 # How the value of an option of this type is described.
 DESCRIPTIONS = {
@@ -166,6 +167,8 @@ def option_text(name: str, value: Any) -> str:
             return "backbone frozen"
         case "n_unfreeze", int():
             return "all layers unfrozen" if text == "all" else f"last {text} layers unfrozen"
+        case "image_size_start", int():
+            return f"from {text} px on" if value else "one side throughout"
         case "augment" | "augment_baseline", bool():
             return "augmented" if value else "not augmented"
         case "tta", bool():

@@ -115,18 +115,22 @@ def estimate(
     work = config.image_size**2 / REFERENCE_PIXELS * (config.alpha / REFERENCE_ALPHA) ** 1.5
     rate = cores / work
     epochs = config.epochs_stage2 if config.fine_tunes else 0
+    # Of the work at the last side, an epoch at a smaller one takes this share, on average.
+    share = statistics.fmean([(config.side_in_epoch(epoch) / config.image_size) ** 2 for epoch in range(epochs)] or [1])
     # Without a row for this boundary, or with endless views, nothing is cached.
     tails = TAILS if config.views and config.n_unfreeze >= 0 else ()
     fitting = ((size, rate) for layers, size, rate in tails if config.n_unfreeze <= layers)
     boundary, tail_rate = next(fitting, (0, WHOLE_RATE))
-    cached = config.cached_views * train + held_out if config.fine_tunes and boundary else 0
+    # The test split alone is never cached.
+    cached = config.cached_views * train + validation if config.fine_tunes and boundary else 0
     views = tta_count(config.horizontal_flip, config.tta_shift) if config.tta else 1
     # The features of plain images come from their cached activations, which takes little time.
     shared = bool(cached) and config.plain_views
-    passes = (0 if shared else train + held_out) + held_out * views + cached
-    seconds = 25 + decoding + (passes / TRUNK_RATE + _trained(config, train, validation, epochs) / tail_rate) / rate
+    passes = (0 if shared else train + validation) + held_out * views + cached
+    trained = share * _trained(config, train, validation, epochs)
+    seconds = 25 + decoding + (passes / TRUNK_RATE + trained / tail_rate) / rate
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
-    stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + held_out) + cached * boundary * scale
+    stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + validation) + cached * boundary * scale
     return seconds, stored, 1.2e9 + 0.3 * min(stored, 2e9)
 
 

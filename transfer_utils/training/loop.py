@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +66,8 @@ class Stage:
             decays to 0 over all its epochs: much of what it learns comes late, at the low rates.
         warm_up: share of the steps in which ``cosine`` rises.
         keeps_accuracy: keep the weights it begins with also if its best epoch has a lower validation accuracy.
+        learners: by the number of an epoch, the model that learns in it instead of the one that is fitted, whose
+            weights it shares.
     """
 
     name: str
@@ -77,6 +79,11 @@ class Stage:
     hooks: Hooks
     warm_up: float = WARM_UP
     keeps_accuracy: bool = False
+    learners: dict[int, keras.Model] = field(default_factory=dict)
+
+    def models(self, fitted: keras.Model) -> list[keras.Model]:
+        """Return all models that learn, the one that is fitted first."""
+        return list(dict.fromkeys([fitted, *self.learners.values()]))
 
     def report(self, hook: str, *values: Any) -> None:
         """Call this hook, if there is one."""
@@ -90,7 +97,8 @@ def fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, st
     With ``selection="none"`` the last weights are kept.
     """
     _compile(model, n, stage)
-    distribute.spread(model, validation, stage.config.strategy)
+    for each in stage.models(model):
+        distribute.spread(each, validation, stage.config.strategy)
     callbacks, curves = _callbacks(model, stage), {}
     first_epoch, start = _begin(model, callbacks, curves, validation, stage)
     early_stopping = callbacks[0]
@@ -98,7 +106,7 @@ def fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, st
         if early_stopping.stopped_epoch:
             break
         started = time.monotonic()
-        row = _train_epoch(model, epoch_data(epoch), n, epoch, stage)
+        row = _train_epoch(stage.learners.get(epoch, model), epoch_data(epoch), n, epoch, stage)
         row |= _validate(model, validation, stage.config.batch_size)
         _check_finite("validation loss", row["val_loss"], epoch, stage)
         row["seconds"] = time.monotonic() - started
@@ -121,10 +129,13 @@ def _compile(model: keras.Model, n: int, stage: Stage) -> None:
     if stage.schedule == "cosine" and stage.epochs:
         rate = warm_up_and_cosine(rate, stage.epochs * math.ceil(n / config.batch_size), stage.warm_up)
     with distribute.scope_of(model):
-        compile_model(model, build_optimizer(stage.optimizer, rate, config.weight_decay), config.label_smoothing)
-        model.optimizer.build(model.trainable_variables)
+        optimizer = build_optimizer(stage.optimizer, rate, config.weight_decay)
+        for each in stage.models(model):
+            compile_model(each, optimizer, config.label_smoothing)
+        optimizer.build(model.trainable_variables)
     if distribute.replicas(model) == 1 and keras.backend.backend() == "tensorflow":
-        trace_once(model)
+        for each in stage.models(model):
+            trace_once(each)
 
 
 class _Start(NamedTuple):

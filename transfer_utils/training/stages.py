@@ -13,6 +13,7 @@ from transfer_utils.data.augment import draw_view, training_view
 from transfer_utils.data.dataset import Split
 from transfer_utils.features import BoundaryCache
 from transfer_utils.models.fast_layers import with_fast_layers
+from transfer_utils.models.networks import at_side
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves
 from transfer_utils.training.loop import Batch, Hooks, Stage, fit
@@ -54,7 +55,8 @@ def run_stage2_finetuning(
 
     Args:
         model: not compiled yet; its trainable layers are those that ``unfreeze_model_tail`` left trainable. Takes
-            boundary activations when ``train`` is a ``BoundaryCache``, else pixels, augmented anew each epoch.
+            boundary activations when ``train`` is a ``BoundaryCache``, else pixels, augmented anew each epoch and
+            resized to a side that grows from ``config.image_size_start`` on, if that is set (progressive resizing).
         validation: inputs of ``model`` and one-hot labels (n, classes).
 
     Returns, raises: as ``run_stage1_training``.
@@ -64,6 +66,11 @@ def run_stage2_finetuning(
     if isinstance(train, BoundaryCache):
         n = stage.config.epoch_size(train.size, stage.epochs)
         return fit(model, lambda epoch: train.view(epoch % train.views), n, validation, stage)
+    if config.image_size_start:
+        sides = [config.side_in_epoch(epoch) for epoch in range(stage.epochs)]
+        with distribute.scope_of(model):
+            at = {side: at_side(model, side) for side in dict.fromkeys(sides) if side != config.image_size}
+        stage.learners = {epoch: at[side] for epoch, side in enumerate(sides) if side in at}
     return _fit_images(model, train, validation, stage)
 
 
