@@ -22,7 +22,9 @@ def test_at_most_the_stated_share_is_below_the_threshold_and_no_higher_threshold
     assert not len(higher) or (values < higher.min()).mean() > rate - 1e-9
 
 
-@pytest.mark.parametrize(("n", "rate", "below"), [(100, 0.29, 29), (20, 0.05, 1), (19, 0.05, 0), (47, 0.05, 2)])
+@pytest.mark.parametrize(
+    ("n", "rate", "below"), [(100, 0.29, 29), (20, 0.05, 1), (19, 0.05, 0), (47, 0.05, 2), (9, 1 - 1e-13, 8)]
+)
 def test_the_share_is_met_exactly_where_scores_differ(n, rate, below):
     scores = np.random.default_rng(0).permutation(np.linspace(0.1, 0.9, n))
     assert (scores < not_sure_threshold(scores, rate)).sum() == below

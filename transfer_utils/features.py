@@ -85,7 +85,7 @@ class BoundaryCache:
     ):
         self._trunk, self._split, self._config, self._progress = trunk, split, config, progress
         self._n_classes, self._key = n_classes, _key(trunk, split, config)
-        self._engine: Engine | None = None
+        self.engine = functools.cache(lambda: Engine(trunk, config.engine))  # made when it is first needed
         self.plain_views, self.views, self.size = config.plain_views, config.cached_views, len(split)
         self.bytes_per_view = 2 * len(split) * int(np.prod(trunk.output.shape[1:]))
 
@@ -151,12 +151,6 @@ class BoundaryCache:
                 f"{advice}lower --image_size, or choose another disk with --cache_dir."
             )
         return missing * self.bytes_per_view + for_validation
-
-    def engine(self) -> Engine:
-        """Return the trunk's engine, built when it is first needed."""
-        if self._engine is None:
-            self._engine = Engine(self._trunk, self._config.engine)
-        return self._engine
 
     def _view_key(self, number: int) -> str:
         if self.plain_views:

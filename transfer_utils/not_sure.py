@@ -34,6 +34,7 @@ def not_sure_threshold(scores: np.ndarray, rate: float) -> float:
     if not len(scores):
         raise UserError("scores must have at least one number, got none")
     below = math.floor(rate * len(scores) + 1e-9)  # 0.29 * 100 is 28.999999999999996
+    below = min(below, len(scores) - 1)
     return float(np.sort(scores)[below]) if rate else 0.0
 
 

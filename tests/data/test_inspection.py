@@ -1,6 +1,7 @@
 """Inspecting a folder finds unreadable files, copies and similar pictures, and takes nothing away."""
 
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -51,6 +52,15 @@ def test_files_that_cannot_be_read_are_named_with_the_reason(tmp_path):
         path.write_bytes(b"")
     with pytest.raises(UserError, match=r"None of the 14 images .* first problem: cat/00\.png: the file is empty"):
         inspect_folder(tmp_path)
+
+
+def test_pictures_that_all_look_alike_are_found_in_little_memory():
+    looks = [likeness.look_of(np.asarray(scene(1, likeness.LOOK_SIDE)))] * 400
+    tracemalloc.start()
+    pairs = len(list(likeness.similar_pairs(looks)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert pairs >= 400 * 399 / 2 and peak < 80e6
 
 
 def test_copies_are_grouped_and_those_across_splits_and_classes_come_first(tmp_path):

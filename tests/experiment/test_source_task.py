@@ -1,5 +1,7 @@
 """Forgetting: what a probe of the backbone reads of its source task before and after fine-tuning."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from transfer_utils.experiment import source_task, train
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.experiment.source_task import probe_source_task
 from transfer_utils.models.networks import build_backbone
+from transfer_utils.models.saving import load_model
 
 
 @pytest.mark.slow
@@ -35,11 +38,14 @@ def test_a_run_records_the_probe_before_and_after_fine_tuning(small_backbone, mo
 
     def probe(base, config):
         weights.append(tiny.weights_of(base))
+        base.trainable = False
         return Estimate(0.5 / len(weights), 0.1, 0.9, 1)
 
     monkeypatch.setattr(train, "probe_source_task", probe)
     last_epoch = tiny.config(selection="none", schedule="cosine", epochs_stage1=0)
     config = last_epoch.model_copy(update={"source_probe": True})  # which the options allow with letters only
-    metrics = run_experiment(config, log=lambda line: None).record.metrics
+    run = run_experiment(config, log=tiny.quiet)
+    metrics, model = run.record.metrics, load_model(run.folder / "model.keras")
+    assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == run.record.network["trainable_stage2"]
     assert (metrics["source_before"], metrics["source_after"], metrics["source_after_high"]) == (0.5, 0.25, 0.9)
     assert any(value.tobytes() != weights[1][name].tobytes() for name, value in weights[0].items())

@@ -84,6 +84,7 @@ def test_training_changes_only_unfrozen_weights(n_unfreeze, batch_norm, expected
 def test_unfreezing_returns_the_number_of_trainable_layers_and_weights():
     base = network("MobileNetV2")
     assert str(unfreeze_model_tail(base, 30)) == "10 layers with 284,144 weights are trainable"
+    assert str(unfreeze_model_tail(base, 3)) == "1 layer with 143,360 weights is trainable"
     assert [layer.trainable for layer in base.layers[:-30]] == [False] * 124
     norms = [layer for layer in base.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert not any(layer.trainable for layer in norms) and {layer.momentum for layer in norms} == {0.999}

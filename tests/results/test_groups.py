@@ -101,6 +101,9 @@ def test_groups_that_no_option_tells_apart_are_named_by_their_first_run():
     assert names == ["backbone frozen · run0", "backbone frozen · run1", "last 30 layers unfrozen"]
     assert [group.name for group in group_by_configuration(rows)] == ["run0", "run1"]
     assert group_by_configuration([]) == []
+    frozen = [made("never", n_unfreeze=0), made("no_epochs", n_unfreeze=30, epochs_stage2=0), made("b", n_unfreeze=30)]
+    names = sorted(group.name for group in group_by(frozen, "n_unfreeze"))
+    assert names == ["backbone frozen · never", "backbone frozen · no_epochs", "last 30 layers unfrozen"]
 
 
 def test_a_group_holds_one_dataset_and_one_model():

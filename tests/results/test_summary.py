@@ -106,6 +106,18 @@ def test_original_images_and_their_jpeg_copy_are_never_one_configuration():
     assert collect(STUDY, [*copies, *originals]).best("transfer").accuracy().mean == 0.9, "completed runs count"
 
 
+def test_the_time_of_an_image_is_that_of_the_runs_without_a_gpu():
+    each = configuration(0.7, 0.7, 0.7)
+    for seed, seconds in enumerate((1.0, 3.0, 80.0)):
+        each.runs[seed].record.inference = {"images": 1000, "seconds": seconds}
+        each.runs[seed].record.timing_sec = {"total": 60.0}
+    each.runs[2].record.machine = {"gpus": ["cuda:0"]}
+    assert each.milliseconds == 2.0
+    for one in each.runs.values():
+        one.record.machine = {"gpus": ["cuda:0"]}
+    assert each.milliseconds == 3.0
+
+
 def test_an_image_folder_that_is_called_cifar10_is_not_cifar10():
     named = run(0, 0.9)
     named.record.config |= {"dataset": "folder", "data_dir": "other/cifar10"}

@@ -120,6 +120,19 @@ def test_two_workers_do_two_runs_at_a_time():
     assert len([line for line in lines if line.endswith("failed: together")]) == 2, lines
 
 
+def test_a_run_that_was_killed_while_it_trained_is_running_only_once_it_is_resumed():
+    study, running = write_study(), []
+    write_record(study.of_group("depth")[1], 7, status="running")
+
+    def on_update(state: Sweep) -> None:
+        running.append(sum(job.status == "running" for job in state.jobs))
+        if running[-1]:
+            Path("seen").touch()
+
+    assert run_sweep(study, log=tiny.quiet, on_update=on_update, program=["-c", FAKE]) == 0
+    assert max(running) == 1
+
+
 @pytest.mark.parametrize(
     ("program", "reason"),
     [

@@ -1,10 +1,13 @@
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.pictures import new_collection, picture
 from transfer_utils.errors import UserError
 from transfer_utils.teach.collection import (
+    BESIDE,
     MAX_ARCHIVE_BYTES,
     check_upload,
     checked_name,
@@ -41,6 +44,21 @@ def test_a_name_that_cannot_be_that_of_a_folder_is_refused(tmp_path, name, probl
         with pytest.raises(UserError, match=problem):
             create()
     assert not (tmp_path / "teach").exists() or os.listdir(tmp_path / "teach") == []
+
+
+def test_a_classifier_whose_folder_cannot_be_filled_leaves_nothing_behind(tmp_path, monkeypatch):
+    mkdir = Path.mkdir
+
+    def full(self, *args, **options):
+        if self.name == BESIDE:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        mkdir(self, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", full)
+        with pytest.raises(OSError, match="No space left"):
+            create_collection(tmp_path, "kitchen")
+    assert create_collection(tmp_path, "kitchen").classes() == {}
 
 
 def test_names_in_any_script_are_taken_without_the_spaces_around_them():
@@ -82,8 +100,8 @@ def test_links_are_neither_classes_nor_pictures_nor_collections(tmp_path):
     (tmp_path / "teach" / "elsewhere").symlink_to(outside)
     assert [(name, len(pictures)) for name, pictures in collection.classes().items()] == [("cup", 1), ("plate", 1)]
     assert collections(tmp_path) == ["kitchen"]
-    collection.remove("cup", name)
-    collection.remove("linked", name)
+    collection.remove("cup", [name])
+    collection.remove("linked", [name])
     collection.remove_class("linked")
     assert (outside / name).exists(), "nothing outside is removed"
     [kept] = collection.classes()["plate"]
@@ -106,7 +124,7 @@ def test_a_picture_and_a_class_can_be_removed(tmp_path):
     os.utime(collection.folder / "cup" / newest[1], (at + 9, at + 9))
     assert collection.newest("cup") == newest[::-1]
     assert collection.read_thumbnail(first).startswith(b"\xff\xd8")
-    collection.remove("cup", first)
+    collection.remove("cup", [first])
     assert collection.classes()["cup"] == [second] and collection.read_thumbnail(first) == b""
     assert collection.digest() != before
     collection.remove_class("cup")

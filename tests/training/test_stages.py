@@ -307,6 +307,7 @@ def fine_tuned(monkeypatch, rows, hooks=None, **options):
     ("best", "reports"),
     [
         ({"val_loss": 0.5, "val_accuracy": 0.9}, []),
+        ({"val_loss": 0.5, "val_accuracy": float(np.float32(0.9))}, []),
         ({"val_loss": 0.5, "val_accuracy": 0.8}, [(0.9, 0.8)]),
         ({"val_loss": 1.0, "val_accuracy": 0.95}, [(0.9, 0.95)]),
     ],

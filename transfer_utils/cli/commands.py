@@ -149,7 +149,7 @@ def sweep(
 @click.option("--output_dir", default="course", show_default=True, help="folder for the executed copies")
 @click.option("--timeout", default=1800.0, show_default=True, type=Number(1), help="seconds that a cell may take")
 @click.option(
-    "--publish", is_flag=True, help="write outputs and figures back into the project (preset cifar10-classic)"
+    "--publish", is_flag=True, help="write outputs and figures back into the project, with each notebook's own preset"
 )
 @quiet_option
 @debug_option

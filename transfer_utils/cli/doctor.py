@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from transfer_utils.config.presets import PRESET_PURPOSE, PRESETS
 from transfer_utils.data.cifar10 import SHA256, archive_path
 from transfer_utils.results.formatting import duration, plain_text
 from transfer_utils.studies.cost import estimate
+from transfer_utils.utils.disk import free_bytes
 from transfer_utils.utils.files import cache_folder, sha256_of
 from transfer_utils.utils.machine import machine, versions
 from transfer_utils.utils.text import format_bytes
@@ -47,7 +47,7 @@ def _machine(cache_dir: str) -> Table:
     table.add_row("system", f"{facts['system']} {facts['processor']}, Python at {sys.prefix}")
     table.add_row("cores", str(facts["cores"]))
     table.add_row("memory", f"{facts['memory_gb']} GB, {psutil.virtual_memory().available / 1e9:.1f} GB free")
-    table.add_row("disk for the cache", f"{format_bytes(shutil.disk_usage(cache).free)} free at {cache}")
+    table.add_row("disk for the cache", f"{format_bytes(free_bytes(cache))} free at {cache}")
     table.add_row("cache", f"{format_bytes(_size(cache))}; it can be deleted at any time")
     table.add_row("GPU", ", ".join(gpus()) or "none (not required)")
     return table

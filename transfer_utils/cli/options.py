@@ -108,8 +108,8 @@ def photo_config(options: dict[str, Any]) -> tuple[RunConfig, str] | None:
 
     chosen = choose_photo_settings(preset("photos", **given))
     config = preset("photos", **{**chosen.options, **given})
-    size = {"images": chosen.images, "n_bytes": chosen.n_bytes}
-    seconds = Forecast(load_runs(config.output_dir).runs).seconds(config, **size)
+    forecast = Forecast(load_runs(config.output_dir).runs)
+    seconds = forecast.seconds(config, images=chosen.images, n_bytes=chosen.n_bytes)
     needs = f"About {duration(seconds)} and {format_bytes(estimate(config, chosen.images)[1])} of disk"
     return config, f"{chosen.reason(config)} {needs}. Any option overrides these, and --preset all of them."
 

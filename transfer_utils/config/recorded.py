@@ -13,10 +13,10 @@ FORMER_NAMES = {"base_model": "backbone"}  # option names of old logs
 _DEFAULTS = dict(RunConfig())
 
 # The options that training a baseline does not read.
-_OF_TRANSFER = {name for name, field in RunConfig.model_fields.items() if field.json_schema_extra["group"] == "network"}
-_OF_TRANSFER |= {"learning_rate_stage1", "learning_rate_stage2", "optimizer_stage2", "weight_decay"}
-_OF_TRANSFER |= {"head_start", "n_unfreeze", "schedule", "patience", "batch_norm", "views", "source_probe"}
-_OF_TRANSFER |= {"image_size_start"}
+OF_TRANSFER = {name for name, field in RunConfig.model_fields.items() if field.json_schema_extra["group"] == "network"}
+OF_TRANSFER |= {"learning_rate_stage1", "learning_rate_stage2", "optimizer_stage2", "weight_decay", "head_start"}
+OF_TRANSFER |= {"n_unfreeze", "image_size_start", "schedule", "batch_norm", "views", "source_probe"}
+OF_TRANSFER |= {"patience"}  # the schedule of the baseline is cosine, which never stops early
 
 Identity = frozenset[tuple[str, Any]]
 
@@ -39,7 +39,7 @@ def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = (
     if values["model"] == "transfer":
         ignored |= {name for name in values if "baseline" in str(name)}
     else:
-        ignored |= _OF_TRANSFER | ({"epochs_stage1", "epochs_stage2"} if values["epochs_baseline"] else set())
+        ignored |= OF_TRANSFER | ({"epochs_stage1", "epochs_stage2"} if values["epochs_baseline"] else set())
     return frozenset((name, _comparable(value)) for name, value in values.items() if name not in ignored)
 
 

@@ -14,7 +14,8 @@ def copy_course(folder: str | Path) -> tuple[int, int]:
     Returns:
         The number of copied files, and of files that existed.
     """
-    missing = [path for path in course_files() if not Path(folder, path).exists()]
+    files = course_files()
+    missing = [path for path in files if not Path(folder, path).exists()]
     for path in missing:
         write_bytes(Path(folder, path), (project_folder() / path).read_bytes())
-    return len(missing), len(course_files()) - len(missing)
+    return len(missing), len(files) - len(missing)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from transfer_utils.dashboard.launch import DEFAULT_RUNS
 from transfer_utils.dashboard.store import newest_first, read, stamp
 from transfer_utils.records.folder import check_folder
 from transfer_utils.records.record import STATUSES
@@ -34,7 +33,7 @@ COLUMNS = ("Run", "Status", "Validation", "Test", "Network", "Unfrozen", "Augmen
 COLUMNS += ("Date", "Data")
 
 
-def export_page(runs_dir: str | os.PathLike = DEFAULT_RUNS, output_dir: str | os.PathLike = "runs-page") -> Path:
+def export_page(runs_dir: str | os.PathLike, output_dir: str | os.PathLike) -> Path:
     """Write a static page of all runs of a folder as ``index.html`` into ``output_dir``, and return its path.
 
     The page loads nothing else, so any web server can hand it out, and a browser can open the file itself.
@@ -47,7 +46,7 @@ def export_page(runs_dir: str | os.PathLike = DEFAULT_RUNS, output_dir: str | os
     return path
 
 
-def fragment(runs_dir: str | os.PathLike = DEFAULT_RUNS) -> str:
+def fragment(runs_dir: str | os.PathLike) -> str:
     """Return the content of the page, with its style and script, to be placed into the body of another page.
 
     Raises:

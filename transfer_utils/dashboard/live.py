@@ -18,5 +18,4 @@ def draw(rows: list[Row], names: bool = True) -> None:
     lines = [f"{row.name}: " * names + f"{describe_progress(row)} · {silence(row)}" for row in rows[:MAX_RUNS]]
     if len(rows) > MAX_RUNS:
         lines.append(f"… and {len(rows) - MAX_RUNS} more")
-    with st.container(key="live"):
-        st.text("\n".join(lines))
+    st.text("\n".join(lines))

@@ -49,15 +49,10 @@ def _show(collection: Collection, name: str, busy: bool) -> None:
         gallery.draw(tiles, f"all pictures {places.start}", f"Pictures of {name}", None if busy else mark)
     if not busy:
         label = f"Remove {counted(len(marked), 'picture')}" if marked else "Remove"
-        change = {"on_click": _remove, "args": (collection, name, marked), "disabled": not marked}
+        change = {"on_click": collection.remove, "args": (name, marked), "disabled": not marked}
         st.button(label, icon=":material/delete:", key="remove marked", **change)
 
 
 def _marked(collection: Collection, name: str) -> set[str]:
     folder, marked = st.session_state.get(MARKED, ("", set()))
     return marked if folder == str(collection.folder / name) else set()
-
-
-def _remove(collection: Collection, name: str, pictures: set[str]) -> None:
-    for picture in pictures:
-        collection.remove(name, picture)

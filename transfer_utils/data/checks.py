@@ -29,7 +29,7 @@ def check_class_sizes(source: Source, splits: list[str]) -> None:
         if count < needed
     ]
     if short:
-        problem = "1 class has" if len(short) == 1 else f"{len(short)} classes have"
+        problem = counted(len(short), "class has", "classes have")
         raise UserError(
             f"Each class must have at least {counted(needed, 'image')} that can be read, one for {enumerated(splits)}. "
             f"{problem} fewer: {', '.join(short)}."

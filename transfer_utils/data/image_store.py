@@ -46,7 +46,7 @@ class ImageStore:
         sha256: of pixels and labels, 64 hex digits.
         n_skipped: number of files that could not be decoded.
         skipped: messages about the first ten of them.
-        skipped_at: the position of each of them among the files.
+        skipped_at: the position of every skipped file among the files.
         listed: the files that the images were decoded from, with those that were skipped, if they came from a folder.
     """
 
@@ -122,8 +122,7 @@ def open_or_build(base: Path, decode: Callable[[], Iterable[Chunk]]) -> ImageSto
     images = np.asarray(mapped)  # a plain array: every batch cut from an np.memmap would be one too
     about = note["about"]
     sha256 = _digest(about[PIXELS], about[LABELS])
-    skipped = about["n_skipped"], about["skipped"], about["skipped_at"]
-    return ImageStore(images, np.load(labels_path), sha256, *skipped)
+    return ImageStore(images, np.load(labels_path), sha256, about["n_skipped"], about["skipped"], about["skipped_at"])
 
 
 def _decode(listed: ImageFiles, side: int, progress: Progress | None) -> Iterator[Chunk]:

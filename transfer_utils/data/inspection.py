@@ -125,7 +125,7 @@ def inspect_folder(folder: str | os.PathLike, progress: Progress | None = None) 
             if progress:
                 progress("Inspecting pictures", min(start + FILES_AT_ONCE, len(files)), len(files))
     if not pictures:
-        raise UserError(f"None of the {len(files)} images can be read. The first problem: {unreadable[0]}.")
+        raise UserError(f"None of the {len(files)} images can be read. The first problem: {unreadable[0].rstrip('.')}.")
     first_at: dict[bytes, int] = {}  # the position of the first picture of each content
     same = []
     for at, picture in enumerate(pictures):

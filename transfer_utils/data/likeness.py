@@ -24,7 +24,7 @@ COMPARED = 4_000_000  # pairs of pictures compared at a time, 4 to 8 bytes each
 REACH, MIN_SHIFTED, MIN_HALF_SIZE = 4, 0.96, 0.8
 NEIGHBOURS, CELLS = 10, 8
 MIN_CONTRAST = 4.0  # grey levels, the standard deviation below which a picture is plain
-VERIFIED = 2_000  # pairs shifted at a time
+VERIFIED = 2_000  # pairs looked at more closely at a time
 
 LOOK_SIDE, THUMBNAIL_SIDE = 32, 16  # pixels
 
@@ -85,8 +85,11 @@ def _same_hash(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
     for start in range(0, len(bits), rows):
         differing = np.bitwise_count(bits[start : start + rows, None] ^ bits[None, start:])
         first, other = np.nonzero(np.triu(differing <= MAX_BITS, k=1))
-        alike = (thumbnails[start + first] * thumbnails[start + other]).sum(axis=1) >= MIN_CORRELATION
-        yield from zip((start + first[alike]).tolist(), (start + other[alike]).tolist(), strict=True)
+        # In parts: of pictures that all look alike, the thumbnails of all pairs would take gigabytes.
+        for at in range(0, len(first), VERIFIED):
+            a, b = start + first[at : at + VERIFIED], start + other[at : at + VERIFIED]
+            alike = (thumbnails[a] * thumbnails[b]).sum(axis=1) >= MIN_CORRELATION
+            yield from zip(a[alike].tolist(), b[alike].tolist(), strict=True)
 
 
 def _shifted(grey: np.ndarray) -> Iterator[tuple[int, int]]:

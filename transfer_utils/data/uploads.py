@@ -122,7 +122,8 @@ class _Keeper:
         Raises:
             UserError: it is no picture, too large, already there, or the collection is full; the message names it.
         """
-        if class_name not in self._classes:
+        folder = self._collection.folder / class_name
+        if class_name not in self._classes or not folder.is_dir():  # another page may have removed it since
             raise UserError(f"There is no class {as_text(class_name)!r} any more.")
         if len(name) > MAX_FILE_NAME:
             raise UserError(f"{as_text(name, 40)}: a name of {len(name)} characters; the limit is {MAX_FILE_NAME}.")
@@ -143,7 +144,7 @@ class _Keeper:
             raise UserError(f"{shown}: the classifier is full; it may have at most {limit}.")
         thumbnail = _thumbnail(content, shown)
         picture = digest + suffix
-        write_bytes(self._collection.folder / class_name / picture, content)
+        write_bytes(folder / picture, content)
         write_bytes(self._collection.thumbnail_path(picture), thumbnail)
         self._class_of[digest], self._names[picture] = class_name, shown
         self._n_bytes += size

@@ -46,17 +46,20 @@ def run_experiment(
     config.check_trains()
     check_paths(config)
     with _one_process(config, log) if reuse else nullcontext():
-        if reuse and (done := finished_run(config)):
+        if reuse and (done := finished_run(config, progress)):
             log(f"{done.name} has the same options and is complete: it is used again.")
             _write_copies(done, config, log)
             return done
         return _compute(claim_session(config, progress, log))
 
 
-def finished_run(config: RunConfig) -> Run | None:
-    """Return the newest completed run of the same options, images and weights file that still has its model."""
+def finished_run(config: RunConfig, progress: Progress | None = None) -> Run | None:
+    """Return the newest completed run of the same options, images and weights file that still has its model.
+
+    Reading the images may mean to download or decode them first, which is reported to ``progress``.
+    """
     runs = load_runs(config.output_dir).runs
-    inputs = functools.cache(lambda: _fingerprints(config))
+    inputs = functools.cache(lambda: _fingerprints(config, progress))
     for run in reversed(runs):
         record, model = run.record, run.record.files.get("model")
         same = record.status == "completed" and same_configuration(record, config)
@@ -112,10 +115,10 @@ def _write_copies(run: Run, config: RunConfig, log: Log) -> None:
         copy_model(load_model(run.folder / run.record.files["model"]), run.record, copy, log)
 
 
-def _fingerprints(config: RunConfig) -> tuple[str, str | None]:
+def _fingerprints(config: RunConfig, progress: Progress | None) -> tuple[str, str | None]:
     """Return the fingerprints of the images and of a user's own weights file; None where there is no such file."""
     from transfer_utils.data.splits import load_dataset  # here: what only claims a folder needs neither
     from transfer_utils.models.networks import build_backbone
 
     own = config.model == "transfer" and config.weights not in NAMED_WEIGHTS
-    return load_dataset(config).fingerprint, build_backbone(config)[1]["sha256"] if own else None
+    return load_dataset(config, progress).fingerprint, build_backbone(config)[1]["sha256"] if own else None

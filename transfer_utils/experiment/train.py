@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import keras
@@ -70,6 +71,7 @@ def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
         _fine_tune(network, dataset, cache, session)
     if config.source_probe:
         _probe("after", network.base, session)
+        unfreeze_model_tail(network.base, config.n_unfreeze, config.batch_norm)  # the probe froze what is saved
     return network.full
 
 
@@ -276,4 +278,4 @@ def _log_stage(title: str, curves: Curves, session: RunSession) -> None:
 
 
 def _trainable_weights(model: keras.Model) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)

@@ -1,4 +1,4 @@
-"""Activations of a network: feature maps, Grad-CAM, the images that activate a channel, and linear probes by depth.
+"""Activations of a network: feature maps, Grad-CAM, and linear probes by depth.
 
 The models take 0-255 pixels, as do those of ``build_full_model``, ``build_feature_extractor`` and
 ``build_baseline_cnn``. Layer names are those of the backbone, or of the model itself if it has no backbone.

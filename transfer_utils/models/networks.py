@@ -18,6 +18,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.models.fast_layers import layer_inputs, with_fast_layers
 from transfer_utils.models.weights import load_weights
 from transfer_utils.utils.progress import Progress
+from transfer_utils.utils.text import counted
 
 # Keras's MobileNetV2 has momentum 0.999: after 1,000 steps with small batches its moving statistics still lag behind
 # the weights, and the validation accuracy is far below the training accuracy.
@@ -34,7 +35,8 @@ class Unfrozen(NamedTuple):
     weights: int
 
     def __str__(self) -> str:
-        return f"{self.layers} layers with {self.weights:,} weights are trainable"
+        are = "is" if self.layers == 1 else "are"
+        return f"{counted(self.layers, 'layer')} with {self.weights:,} weights {are} trainable"
 
 
 def build_backbone(config: RunConfig, progress: Progress | None = None) -> tuple[keras.Model, dict[str, str]]:

@@ -21,7 +21,7 @@ from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.utils.files import replacing, write_bytes, write_json
 from transfer_utils.utils.keras_private import save_h5, without_memory
 from transfer_utils.utils.progress import Log
-from transfer_utils.utils.text import as_text, finite_number
+from transfer_utils.utils.text import as_text, enumerated, finite_number
 
 # How the files of each format begin; a LiteRT file has its mark at the fifth byte.
 BEGINNINGS = {".keras": b"PK\x03\x04", ".h5": b"\x89HDF\r\n\x1a\n", ".tflite": b"TFL3"}
@@ -91,7 +91,7 @@ def check_is_model(path: Path, suffixes: tuple[str, ...]) -> None:
     kinds = [kind for kind, mark in BEGINNINGS.items() if mark in (start[: len(mark)], start[4:])]
     if path.suffix in suffixes and kinds in ([], [path.suffix]):
         return
-    names = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+    names = enumerated(suffixes, "or")
     hint = f" It has the content of a {kinds[0]} file: rename it to {path.stem}{kinds[0]}." if kinds else ""
     raise UserError(f"{path} cannot be read as a model: its name must end in {names}.{hint}")
 

@@ -25,6 +25,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "plot_receptive_field",
         ],
         "metrics": ["plot_accuracy_comparison", "plot_class_balance", "plot_confusion_matrix", "plot_reliability"],
-        "style": ["STYLE", "save_figure", "styled"],
+        "style": ["STYLE", "save_figure"],
     },
 )

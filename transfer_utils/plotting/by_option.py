@@ -42,7 +42,7 @@ def plot_accuracy_by_setting(accuracies: Mapping[str, Sequence[float]], setting:
     axes.grid(False, axis="x")
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(xlabel=setting, ylabel="accuracy", title=title)
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center")
     return figure
 
 

@@ -51,7 +51,8 @@ def headline(results: Results) -> list[str]:
     runs = min(len(side.clocked) for side in (transfer, opponent))
     each = "" if runs == gained.n else f", {seeds(runs)} each"
     clock = f"; {' against '.join(map(duration, times))}{each}" if all(map(math.isfinite, times)) else ""
-    after = f", after {duration(first.seconds)} on {first.first.machine['cores']} CPU cores"
+    timed = first.typical.record if first.typical else first.first
+    after = f", after {duration(first.seconds)} on {timed.machine['cores']} CPU cores"
     sentences = [
         f"**{_on_test(first)}** of the test images of {first.first.dataset['description']}"
         f"{after if math.isfinite(first.seconds) else ''} ({seeds(len(first.runs))})."

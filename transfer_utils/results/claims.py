@@ -31,7 +31,6 @@ NAMES = {
     "image_size": "side",
     "input_range": "input range",
     "labels_per_class": "labels per class",
-    "n_unfreeze": "layers unfrozen",
     "epochs_stage2": "epochs of stage 2",
     "augmented": "augmentation",
     "learning_rate_stage2": "rate of stage 2",

@@ -248,6 +248,8 @@ def replay_patience(record: RunRecord, patience: int) -> EarlyStop:
             best, best_epoch, accuracy = loss, epoch, val_accuracy
         elif epoch - best_epoch >= patience:
             break
+    if start is not None and accuracy < start and not math.isclose(accuracy, start, rel_tol=1e-6):
+        best_epoch, accuracy = 0, start  # such a run keeps the weights from before
     return EarlyStop(epoch, best_epoch, accuracy)
 
 

@@ -59,7 +59,7 @@ class RunGroup:
         seeds = {row.options.get("seed") for row in self.rows}
         same = len({row.without() for row in self.rows}) == 1
         word = "seed" if same and len(seeds) == len(self.rows) and None not in seeds else "run"
-        return f"{len(self.rows)} {word}{'s' if len(self.rows) > 1 else ''}"
+        return counted(len(self.rows), word)
 
 
 def group_by(rows: list[Row], *options: str) -> list[RunGroup]:
@@ -78,7 +78,8 @@ def group_by(rows: list[Row], *options: str) -> list[RunGroup]:
         groups.setdefault((*values, *_kind(row)), []).append(row)
     kinds = [_kind(members[0]) for members in groups.values()]
     varied = [place for place, parts in enumerate(zip(*kinds, strict=True)) if len(set(parts)) > 1]
-    return [RunGroup(_group_name(members[0], options, varied), members) for members in groups.values()]
+    named = [RunGroup(_group_name(members[0], options, varied), members) for members in groups.values()]
+    return _tell_apart(named)
 
 
 def _uses(row: Row, option: str) -> bool:
@@ -123,9 +124,18 @@ def _name_groups(groups: list[RunGroup], ignoring: set[str] = REPEATS) -> None:
     """
     firsts = [group.rows[0] for group in groups]
     names = [describe(row, options) for row, options in zip(firsts, _distinctive(firsts, ignoring), strict=True)]
-    repeated = Counter(names)
-    for group, name, row in zip(groups, names, firsts, strict=True):
-        group.name = name if name and repeated[name] == 1 else " · ".join(part for part in (name, row.name) if part)
+    for group, name in zip(groups, names, strict=True):
+        group.name = name
+    _tell_apart(groups)
+
+
+def _tell_apart(groups: list[RunGroup]) -> list[RunGroup]:
+    """Add the name of its first run to each name that is empty or that several groups have."""
+    repeated = Counter(group.name for group in groups)
+    for group in groups:
+        if not group.name or repeated[group.name] > 1:
+            group.name = " · ".join(part for part in (group.name, group.rows[0].name) if part)
+    return groups
 
 
 def _distinctive(rows: list[Row], ignoring: set[str] = REPEATS) -> Iterator[list[str]]:

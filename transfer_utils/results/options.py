@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from transfer_utils.config.options import ALL_LAYERS, RunConfig, preset
 from transfer_utils.config.presets import BASELINE_OPTIONS, PRESETS
-from transfer_utils.config.recorded import Identity, current_names, identity
+from transfer_utils.config.recorded import OF_TRANSFER, Identity, current_names, identity
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import as_text, finite_number
 
@@ -29,13 +29,9 @@ ORDER = {name: index for index, name in enumerate(dict.fromkeys((*IMPORTANT, *Ru
 # The number that means "all", for the options that have one.
 ALL = {"n_unfreeze": ALL_LAYERS, "labels_per_class": 0}
 
-# The options that only the transfer model uses, and those that only its stage 2 uses.
+# The options that only stage 2 uses.
 STAGE2_ONLY = {"optimizer_stage2", "learning_rate_stage2", "schedule", "batch_norm", "min_steps", "views"}
 STAGE2_ONLY |= {"augment", "use_mixup", "mixup_alpha", "image_size_start"}
-TRANSFER_ONLY = {"backbone", "alpha", "weights", "image_size", "input_range", "head", "hidden_units", "dropout"}
-TRANSFER_ONLY |= {"head_start", "n_unfreeze", "optimizer_stage2", "learning_rate_stage2", "schedule", "batch_norm"}
-TRANSFER_ONLY |= {"image_size_start", "views"}
-TRANSFER_ONLY |= {"patience"}  # the schedule of the baseline is cosine, which never stops early
 
 # How the value of an option of this type is described.
 DESCRIPTIONS = {
@@ -104,10 +100,10 @@ def ignored(options: Mapping[str, Any]) -> set[str]:
     from_scratch = get("model") == "baseline"
     names = set()
     if from_scratch:
-        names |= TRANSFER_ONLY
+        names |= OF_TRANSFER
         # Records from before the baseline had options of its own trained it with those of stage 1.
-        names |= {"learning_rate_stage1"} if "learning_rate_baseline" in options else set()
-        names |= {"weight_decay"} if "weight_decay_baseline" in options else set()
+        names -= set() if "learning_rate_baseline" in options else {"learning_rate_stage1"}
+        names -= set() if "weight_decay_baseline" in options else {"weight_decay"}
         both_stages = {"epochs_stage1", "epochs_stage2"}
         names |= both_stages if get("epochs_baseline") else {"epochs_baseline"}  # 0 means those of both stages
     else:

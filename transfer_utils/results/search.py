@@ -75,7 +75,7 @@ def searched_text(row: Row) -> str:
     """
     words = [row.name, row.status, row.dataset, row.network, row.created, model_kind(row.config)]
     words += [model_name(row.config), as_text(row.config.get("model"), 20), as_text(row.config.get("preset"), 40)]
-    words += [as_text(value, 40) for name, value in _described(row).items() if isinstance(value, str)]
+    words += [as_text(value, 40) for value in _described(row).values() if isinstance(value, str)]
     return " ".join(words).lower()
 
 

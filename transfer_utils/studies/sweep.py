@@ -183,7 +183,8 @@ def _read_records(sweep: Sweep, jobs: list[Job], *, learn: bool) -> None:
     latest = _latest(runs)
     for job in jobs:
         job.run = latest.get(identity(job.config), job.run)  # a record that cannot be read for a moment is not gone
-        if job.run and job.run.record.status == "running":
+        # The record of an attempt that was killed says "running" until a child resumes it.
+        if job.run and job.run.record.status == "running" and job.run.record.updated != job.earlier:
             job.status = "running"
 
 

@@ -46,7 +46,7 @@ class Workers:
 
 
 @contextmanager
-def open_workers(count: int = 1, scheduler: str = "") -> Iterator[Workers]:
+def open_workers(count: int, scheduler: str) -> Iterator[Workers]:
     """Yield ``count`` workers of this machine, or those of the Dask cluster at ``scheduler``.
 
     If the block raises, for example on Ctrl-C, all commands are stopped.

@@ -98,7 +98,7 @@ class Collection:
     def newest(self, class_name: str) -> list[str]:
         """Return the stored file names of the pictures of a class, those that were added last first."""
         times = {}
-        for picture in self.classes().get(class_name, []):
+        for picture in self._pictures(class_name):
             try:
                 times[picture] = os.lstat(self.folder / class_name / picture).st_mtime_ns
             except OSError:
@@ -132,11 +132,12 @@ class Collection:
                 self.thumbnail_path(picture).unlink(missing_ok=True)
             self._forget_names()
 
-    def remove(self, class_name: str, picture: str) -> None:
-        """Delete a picture; one that is not in the collection is ignored."""
-        if picture in self.classes().get(class_name, []):
-            (self.folder / class_name / picture).unlink(missing_ok=True)
-            self.thumbnail_path(picture).unlink(missing_ok=True)
+    def remove(self, class_name: str, pictures: Iterable[str]) -> None:
+        """Delete pictures; those that are not in the collection are ignored."""
+        if found := set(pictures) & set(self.classes().get(class_name, [])):
+            for picture in found:
+                (self.folder / class_name / picture).unlink(missing_ok=True)
+                self.thumbnail_path(picture).unlink(missing_ok=True)
             self._forget_names()
 
     def _forget_names(self) -> None:
@@ -179,8 +180,8 @@ def create_collection(runs: Path, name: str, classes: Iterable[str] = ()) -> Col
     """Create a collection with these classes, without pictures, in a runs folder.
 
     Raises:
-        UserError: the name or that of a class cannot be that of a folder, or is taken. Nothing is left behind.
-        OSError: the folder cannot be written.
+        UserError: the name or that of a class cannot be that of a folder, or is taken.
+        OSError: the folder cannot be written. In either case nothing is left behind.
     """
     name = checked_name(name, "classifier")
     place = runs / FOLDER
@@ -192,11 +193,11 @@ def create_collection(runs: Path, name: str, classes: Iterable[str] = ()) -> Col
     except FileExistsError:
         raise UserError(f"There is a classifier {name!r} already: open it, or choose another name.") from None
     collection = Collection(place / name)
-    collection.beside.mkdir()
     try:
+        collection.beside.mkdir()
         for word in classes:
             collection.add_class(word)
-    except UserError:
+    except (UserError, OSError):
         shutil.rmtree(collection.folder)
         raise
     return collection

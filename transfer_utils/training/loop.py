@@ -176,7 +176,9 @@ def _keep_accuracy(model: keras.Model, start: _Start, curves: Curves, stage: Sta
     """Set the weights from before the stage again if no epoch had a lower loss or the best has a lower accuracy."""
     best = int(np.argmin(curves["val_loss"]))
     accuracy = curves["val_accuracy"][best]
-    if curves["val_loss"][best] < start.val_loss and accuracy >= start.val_accuracy:
+    # Keras's accuracy is a float32, that of a solved head is exact: they are close, not equal, if both are 0.9.
+    worse = accuracy < start.val_accuracy and not math.isclose(accuracy, start.val_accuracy, rel_tol=1e-6)
+    if curves["val_loss"][best] < start.val_loss and not worse:
         return
     model.set_weights(start.weights)
     stage.report("on_fallback", start.val_accuracy, accuracy)

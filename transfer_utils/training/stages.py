@@ -64,7 +64,7 @@ def run_stage2_finetuning(
     optimizer, rate = config.optimizer_stage2, config.learning_rate_stage2
     stage = Stage("stage2", config, config.epochs_stage2, optimizer, rate, config.schedule, hooks, keeps_accuracy=True)
     if isinstance(train, BoundaryCache):
-        n = stage.config.epoch_size(train.size, stage.epochs)
+        n = config.epoch_size(train.size, stage.epochs)
         return fit(model, lambda epoch: train.view(epoch % train.views), n, validation, stage)
     if config.image_size_start:
         sides = [config.side_in_epoch(epoch) for epoch in range(stage.epochs)]
@@ -104,7 +104,7 @@ def train_baseline(
 
 def _fit_images(model: keras.Model, train: Split, validation: Batch, stage: Stage) -> Curves:
     config, n_classes = stage.config, validation[1].shape[1]
-    n = stage.config.epoch_size(len(train), stage.epochs)
+    n = config.epoch_size(len(train), stage.epochs)
     train = train.part(np.arange(n) % len(train))  # an image that is repeated in an epoch is augmented anew each time
 
     def of_epoch(epoch: int) -> Callable[[np.ndarray], Batch]:

@@ -1,6 +1,6 @@
 (() => {
   "use strict";
-  const root = document.getElementById("recorded-runs");
+  const root = document.querySelector(".runs");
   const { runs, order, stages } = JSON.parse(root.querySelector(".runs-data").textContent);
   const byName = new Map(runs.map((run) => [run.name, run]));
   const form = root.querySelector("form");
@@ -181,7 +181,9 @@
 
   function readAddress() {
     // #runs=NAME,NAME limits the table to these runs; one or two of them are chosen at once.
-    const names = new URLSearchParams(location.hash.slice(1)).get("runs")?.split(",").filter((name) => byName.has(name));
+    const hash = new URLSearchParams(location.hash.slice(1));
+    if (location.hash && !hash.has("runs")) return; // a link to another part of the page
+    const names = hash.get("runs")?.split(",").filter((name) => byName.has(name));
     only = names?.length ? new Set(names) : null;
     chosen = names?.length <= PLACES.length ? names : [];
     filter();

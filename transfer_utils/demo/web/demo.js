@@ -94,6 +94,7 @@ function showFile(file) {
 async function openCamera() {
   closeCamera(); // or the camera of an earlier click would stay on
   problem.textContent = "";
+  button("camera").disabled = true; // a second click would open a second stream, which nothing stops
   try {
     if (!navigator.mediaDevices) throw new Refused("A browser opens the camera only for https:// and localhost.");
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
@@ -109,6 +110,8 @@ async function openCamera() {
       NotFoundError: "There is no camera.",
     };
     showProblem(error instanceof Refused ? error.message : reasons[error.name] ?? `The camera does not start: ${error.message}`);
+  } finally {
+    button("camera").disabled = false;
   }
 }
 

@@ -55,7 +55,7 @@ export function square(bitmap, side) {
   const top = Math.floor((bitmap.height - edge) / 2);
   const factor = Math.trunc(edge / side / REDUCING_GAP) || 1;
   const { pixels, size } = reduced(bitmap, left, top, edge, factor);
-  if (size === side && factor === 1) return pixels;
+  if (size === side) return pixels;
   // Pillow takes the part of a reduced image that counts as 32-bit floats.
   return resized(pixels, size, Math.fround(edge / factor), side, edge > side ? LANCZOS : BICUBIC);
 }
