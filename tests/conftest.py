@@ -88,6 +88,12 @@ def _restore_signals() -> Iterator[None]:
 
 
 @pytest.fixture
+def one_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a download fail after one round through its addresses, without the wait before another."""
+    monkeypatch.setattr("transfer_utils.utils.download.IDLE_ROUNDS", 1)
+
+
+@pytest.fixture
 def without_main(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let spawned processes import no main module, in whose place Streamlit puts every page that a test draws."""
     monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))

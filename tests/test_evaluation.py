@@ -134,12 +134,6 @@ def test_wrong_arguments_are_rejected_with_name_and_value(call, message):
         call()
 
 
-class TestConfusionMatrix:
-    def test_rows_are_true_and_columns_predicted_including_absent_classes(self):
-        matrix = confusion_matrix(np.array([0, 0, 2]), np.array([0, 2, 2]), 4)
-        assert matrix.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-
-
 class TestCalibration:
     def test_an_example_computed_by_hand(self):
         # Ten predictions with confidence 0.95, nine of them correct, and ten with 0.65, three of them correct.

@@ -220,8 +220,8 @@ def test_a_view_of_another_draw_is_not_used(trunk, tmp_path, monkeypatch):
         ({"views": 8, "augment": False, "use_mixup": True, "epochs_stage2": 5}, 5),
     ],
 )
-def test_there_are_no_more_views_than_epochs(trunk, options, views):
-    assert BoundaryCache(trunk, split(), 2, tiny.config(**options)).views == views
+def test_there_are_no_more_views_than_epochs(options, views):
+    assert tiny.config(**options).cached_views == views
 
 
 @pytest.mark.fault(5)
@@ -236,7 +236,7 @@ def test_features_that_do_not_fit_on_the_disk_are_refused_before_they_are_comput
 
 @pytest.mark.fault(5)
 def test_views_that_do_not_fit_on_the_disk_are_refused_with_the_number_that_fits(trunk, tmp_path, free):
-    cache = BoundaryCache(trunk, split(), 2, tiny.config(cache_dir=str(tmp_path), epochs_stage2=4, views=4))
+    cache = BoundaryCache(trunk, split(), 2, tiny.config(cache_dir=str(tmp_path), epochs_stage2=4, views=8))
     held_out = split(1).part(np.arange(N // 2))  # takes half of a view, and comes first
     for fitting, advice in ((4, "use --views 3, lower"), (3.5, "use --views 3, lower"), (0, "lower")):
         free(fitting * cache.bytes_per_view)

@@ -97,10 +97,11 @@ def test_an_answer_below_the_threshold_beside_the_model_is_not_sure(model, tmp_p
 
 
 def test_beside_an_exported_file_stands_the_threshold_of_its_own(tmp_path):
-    files = {"model": "model.keras", "int8": "model-int8.tflite"}
+    files = {"model": "model.keras", "int8": "model-int8.tflite", "float32": "model-float32.tflite"}
     record = RunRecord(dataset={"class_names": ["x", "y"]}, files=files)
     record.not_sure = {"threshold": 0.4, "threshold_int8": 0.3}
-    for name, threshold in (("model.keras", 0.4), ("model-int8.tflite", 0.3), ("elsewhere.h5", 0.4)):
+    thresholds = {"model.keras": 0.4, "elsewhere.h5": 0.4, "model-int8.tflite": 0.3, "model-float32.tflite": 0.0}
+    for name, threshold in thresholds.items():
         name_classes(tmp_path / name, record)
         assert names_and_threshold(tmp_path / name, 2) == (["x", "y"], threshold)
 

@@ -147,7 +147,7 @@ def test_the_links_to_runs_stand_below_figures_and_tables(staged):
     assert article.count('class="sources"') == 1 + article.count("*Figure ") + len(tables)
 
 
-def test_the_reference_lists_the_public_names(staged):
+def test_the_reference_lists_the_public_names():
     pages = reference_pages(ROOT)
     assert set(pages) == {"index", *MODULES}
     assert "   load_dataset\n" in pages["data"] and "   RunConfig\n" in pages["config"]

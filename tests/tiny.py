@@ -94,12 +94,12 @@ def backbone(input_shape: tuple[int, int, int] = (SIDE, SIDE, 3), **ignored):
     return keras.Model(pixels, x, name="tiny")
 
 
-def model(options: RunConfig):
-    """Return the backbone with the head of these options, from pixels to probabilities of two classes."""
+def model(options: RunConfig, classes: int = 2):
+    """Return the backbone with the head of these options, from pixels to probabilities."""
     from transfer_utils.models.networks import build_full_model, build_top_classifier
 
     base = backbone((options.image_size, options.image_size, 3))
-    return build_full_model(base, build_top_classifier(16, 2, options), options)
+    return build_full_model(base, build_top_classifier(16, classes, options), options)
 
 
 def use_backbone(monkeypatch) -> None:

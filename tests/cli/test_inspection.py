@@ -105,8 +105,7 @@ def test_labels_in_doubt_and_unusual_pictures_are_named_and_shown(tmp_path, caps
         assert shown in page, shown
 
 
-def test_without_the_weights_the_reason_is_named_and_everything_else_is_found(folder, capsys, monkeypatch):
-    monkeypatch.setattr("transfer_utils.utils.download.IDLE_ROUNDS", 1)
+def test_without_the_weights_the_reason_is_named_and_everything_else_is_found(folder, capsys, one_round):
     assert main(["inspect", str(folder), "--output-file", "out.html"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("Wrong labels and unusual pictures were not looked for: ") for line in lines)

@@ -15,6 +15,7 @@ import keras
 import pytest
 from PIL import Image
 
+from tests import tiny
 from tests.data.folders import picture_folder
 from transfer_utils.cli.main import main
 from transfer_utils.config.options import RunConfig, preset
@@ -190,10 +191,7 @@ def test_each_error_has_its_exit_status_and_only_debug_prints_a_traceback(capsys
 
 
 def test_a_command_that_starts_again_from_nothing_does_not_promise_to_continue(capsys, monkeypatch):
-    def interrupt(*args, **options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("transfer_utils.training.pretrain.pretrain_backbone", interrupt)
+    monkeypatch.setattr("transfer_utils.training.pretrain.pretrain_backbone", tiny.raise_interrupt)
     assert main(["pretrain"]) == 130
     assert capsys.readouterr().err.strip() == "Interrupted."
 

@@ -91,8 +91,6 @@ def test_below_the_curves_against_time_stands_what_the_time_went_into(runs, draw
 @pytest.mark.parametrize(
     ("pair", "text"),
     [
-        (("depth-30-0", "head-only-0"), "depth-30-0 beats head-only-0 by "),
-        (("head-only-0", "depth-30-0"), "depth-30-0 beats head-only-0 by "),
         (("depth-30-0", "depth-30-1"), "These runs cannot tell depth-30-0 from depth-30-1: the difference is "),
         (("depth-30-0", "depth-60-0"), "These runs cannot tell: depth-60-0 has no recorded answers"),
     ],

@@ -32,7 +32,7 @@ gatherUsageStats = true
 
 
 @pytest.mark.fault(30)
-def test_another_configuration_cannot_weaken_the_server(tmp_path, monkeypatch):
+def test_another_configuration_cannot_weaken_the_server(tmp_path):
     """The server is started in a folder whose configuration allows everything, with such environment variables."""
     (tmp_path / ".streamlit").mkdir()
     (tmp_path / ".streamlit" / "config.toml").write_text(WEAK)

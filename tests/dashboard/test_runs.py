@@ -60,7 +60,6 @@ def test_accuracies_sort_as_text_and_the_newest_run_has_the_highest_number_altho
         ({"status": ["diverged", "failed"]}, ["depth-30-hot-0", "depth-all-0"]),
         ({"data": "–"}, ["old-log", "old-log-with-curves"]),
         ({"search": "nothing like it"}, None),
-        ({"status": ["running"]}, ["depth-60-0"]),
     ],
 )
 def test_filters_are_read_from_the_address(runs, draw, address, expected):

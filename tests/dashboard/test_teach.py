@@ -177,7 +177,7 @@ def test_a_click_asks_for_what_the_command_line_would_do(tmp_path):
         assert config.output_dir == str(tmp_path) and preset(**config.model_dump(exclude={"preset"}), name="photos")
 
 
-def test_a_running_job_shows_its_step_and_can_be_stopped(tmp_path, draw, monkeypatch):
+def test_a_running_job_shows_its_step_and_can_be_stopped(tmp_path, draw):
     collection = new_collection(tmp_path, n=5)
     job = jobs._jobs[str(collection.folder)] = BackgroundJob(teach.MEASURE)
     app = draw(tmp_path, "Teach")

@@ -101,7 +101,7 @@ def test_a_hostile_file_is_refused_with_a_sentence_and_the_others_are_kept(colle
 
 
 @pytest.mark.fault(5, 39)
-def test_a_full_disk_leaves_the_pictures_before_it_with_their_names(collection, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_pictures_before_it_with_their_names(collection, monkeypatch):
     written = []
 
     def write(path, content):

@@ -166,7 +166,7 @@ def test_a_chosen_picture_gets_its_classes_with_bars(page, folder, expected):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_an_example_and_a_dropped_picture_are_classified(page, folder, expected):
+def test_an_example_and_a_dropped_picture_are_classified(page, expected):
     page.get_by_role("button", name="Example 2").click()
     expect(page.locator(".demo-answer")).to_have_text(str(expected[1].argmax()))
     page.evaluate("""async () => {

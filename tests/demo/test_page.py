@@ -131,11 +131,7 @@ def test_a_file_that_the_run_exported_is_preferred_to_a_conversion(file, exporte
 
 @pytest.mark.parametrize(
     "beside, recorded, threshold",
-    [
-        (None, {"threshold": 0.4, "threshold_float32": 0.5}, 0.5),
-        ({"class_names": NAMES, "not_sure_below": 0.6}, {"threshold": 0.4}, 0.6),
-        (NAMES, {}, 0.0),
-    ],
+    [(None, {"threshold": 0.4, "threshold_float32": 0.5}, 0.5), (NAMES, {"threshold_float32": 0.5}, 0.0)],
 )
 def test_the_threshold_of_not_sure_comes_from_beside_the_model(beside, recorded, threshold, file):
     notes = file.with_name(f"{file.name}.classes.json")
@@ -167,9 +163,10 @@ def test_what_is_no_classifier_is_refused_with_a_sentence(file, small_record, tm
         write_demo(file, file)
 
 
-def test_without_the_library_nothing_is_written_and_the_message_says_what_to_do(file, monkeypatch, tmp_path, capsys):
+def test_without_the_library_nothing_is_written_and_the_message_says_what_to_do(
+    file, monkeypatch, one_round, tmp_path, capsys
+):
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
-    monkeypatch.setattr("transfer_utils.utils.download.IDLE_ROUNDS", 1)
     assert main(["demo", str(file), "out", "--cache_dir", str(tmp_path / "cache")]) == 2
     assert f"npm pack {library.CORE.name}@{library.CORE.version}" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()

@@ -85,6 +85,7 @@ def test_the_record_leaves_out_the_matrix_of_too_many_classes(monkeypatch, tmp_p
     session = SimpleNamespace(config=tiny.config(), record=RunRecord(), folder=tmp_path, progress=None)
     evaluate_model(shapes(), session)
     assert session.record.confusion_matrix == [] and len(session.record.per_class) == 3
+    assert not [name for name in session.record.metrics if "tta" in name]
 
 
 def test_an_export_that_rounds_every_probability_to_0_counts_as_undecided(monkeypatch, tmp_path):

@@ -29,7 +29,7 @@ def test_a_probe_reads_the_letters_of_the_pretrained_backbone_and_fewer_when_its
             layer.set_weights([rng.permutation(each.ravel()).reshape(each.shape) for each in layer.get_weights()])
     after = probe_source_task(base, config)
     source_task._letters.cache_clear()
-    assert before.mean > 0.5 > 2 / 77 and after.high < before.low
+    assert before.mean > 0.5 and after.high < before.low
 
 
 @pytest.mark.slow

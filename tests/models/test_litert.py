@@ -18,7 +18,6 @@ from transfer_utils.experiment import phases, saving
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.models import litert
 from transfer_utils.models.litert import LiteRT, convert, load_exported
-from transfer_utils.models.networks import build_feature_extractor, build_full_model, build_top_classifier
 from transfer_utils.models.saving import name_classes, names_and_threshold
 from transfer_utils.predict import predict_images
 from transfer_utils.records.record import RunRecord
@@ -30,9 +29,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uin
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     keras.utils.set_random_seed(0)
-    config, base = tiny.config(), tiny.backbone()
-    width = build_feature_extractor(config, base).output.shape[-1]
-    return build_full_model(base, build_top_classifier(width, 3, config), config)
+    return tiny.model(tiny.config(), classes=3)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
@@ -103,7 +100,7 @@ def test_an_invalid_file_or_one_that_fails_when_it_runs_is_refused_by_name(model
 
 
 @pytest.mark.fault(37)
-def test_a_file_that_declares_a_tensor_of_gigabytes_is_refused_before_it_is_allocated(tmp_path, monkeypatch):
+def test_a_file_that_declares_a_tensor_of_gigabytes_is_refused_before_it_is_allocated(tmp_path):
     pixels = keras.Input((8, 8, 3))
     huge = keras.layers.UpSampling2D(2000)(pixels)  # 16,000 x 16,000 x 3 float32
     (tmp_path / "huge.tflite").write_bytes(

@@ -35,8 +35,8 @@ def network(name: str) -> keras.Model:
     return build_backbone(RunConfig(backbone=name, weights="random", image_size=SMALLEST[name]))[0]
 
 
-def pixels(n: int, side: int = tiny.SIDE) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+def pixels(n: int) -> np.ndarray:
+    return tiny.split(n=n).store
 
 
 def one_step(model: keras.Model, inputs: np.ndarray) -> None:

@@ -136,10 +136,3 @@ def test_unpack_bits_inverts_pack_bits(bits):
 def test_invalid_or_missing_bits_are_rejected(text, reason):
     with pytest.raises(UnreadableRecord, match=reason):
         unpack_bits(text, 9)
-
-
-def test_a_model_of_any_name_has_the_threshold_of_its_run_and_an_export_its_own():
-    files = {"model": "model.keras", "int8": "model-int8.tflite", "float32": "model-float32.tflite"}
-    record = RunRecord(files=files, not_sure={"threshold": 0.4, "threshold_int8": 0.3})
-    names = ["model.keras", "best.keras", "model-int8.tflite", "model-float32.tflite"]
-    assert [record.threshold_of(name) for name in names] == [0.4, 0.4, 0.3, 0.0]

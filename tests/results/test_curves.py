@@ -126,10 +126,10 @@ def test_fine_tuning_begins_at_the_best_of_stage_1_or_the_solved_head_and_ends_w
     assert fine_tuning_curve(runs).tolist() == pytest.approx([0.5, 0.6])
 
 
-def fine_tuned(val_loss, val_accuracy, loss=(1.0,), before=0.9):
-    """Return a record of ten classes whose stage 1 ended at a validation loss of ``before`` and 60 %."""
+def fine_tuned(val_loss, val_accuracy, loss=(1.0,)):
+    """Return a record of ten classes whose stage 1 ended at a validation loss of 0.9 and 60 %."""
     stage2 = {"val_loss": list(val_loss), "val_accuracy": list(val_accuracy), "loss": list(loss)}
-    stages = {"stage1": {"val_loss": [1.2, before], "val_accuracy": [0.5, 0.6]}, "stage2": stage2}
+    stages = {"stage1": {"val_loss": [1.2, 0.9], "val_accuracy": [0.5, 0.6]}, "stage2": stage2}
     metrics = {"val_end2end": 0.6}
     return RunRecord(curves=stages, dataset={"class_names": list("abcdefghij")}, metrics=metrics)
 

@@ -30,7 +30,6 @@ def test_fractions_and_durations():
     ("text", "expected"),
     [
         (percent(Estimate(0.842, 0.835, 0.849, 3)), "84.2 % (83.5–84.9)"),
-        (percent(0.842), "84.2 %"),
         (points(Estimate(1.1, 0.2, 2.0, 3)), "+1.1 points (+0.2 to +2.0)"),
         (points(-3.5), "−3.5 points"),
         (points(-0.04), "0.0 points"),

@@ -12,14 +12,14 @@ from transfer_utils.studies.spec import Study, load_study
 EPOCHS = 12
 
 
-def write_study(folder="runs", **groups) -> Study:
+def write_study(**groups) -> Study:
     """Return a study with two runs in the group ``depth``, and one run in each further group of fixed options."""
     options = {**tiny.OPTIONS, "data_dir": tiny.image_folder(), "epochs_stage1": EPOCHS, "epochs_stage2": EPOCHS}
     content = [{"name": "depth", "question": "How deep?", "grid": {"n_unfreeze": [0, 3]}}]
     content += [{"name": name, "question": "What then?", "options": options} for name, options in groups.items()]
     study = {"preset": "none", "options": {**options, "patience": 0}, "groups": content}
     Path("study.yaml").write_text(json.dumps(study))  # JSON is YAML
-    return load_study("study.yaml", output_dir=str(folder))
+    return load_study("study.yaml", output_dir="runs")
 
 
 def write_record(config: RunConfig, number: int = 1, **changes) -> Run:

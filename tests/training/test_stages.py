@@ -35,17 +35,17 @@ CURVES = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seco
 N, WIDTH = 40, 8
 
 
-def features(n: int = N, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def features(n: int = N, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return noisy features (n, 8) of two classes, and one-hot labels (n, 2)."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
-    x = rng.normal(0, noise, (n, WIDTH)) + 2 * labels[:, None]
+    x = rng.normal(0, 1, (n, WIDTH)) + 2 * labels[:, None]
     return x.astype("float16"), np.eye(2, dtype="float32")[labels]
 
 
-def wrong_features(n: int = 10) -> tuple[np.ndarray, np.ndarray]:
+def wrong_features() -> tuple[np.ndarray, np.ndarray]:
     """Return validation data with exchanged labels, so that training raises its loss."""
-    x, y = features(n, seed=1)
+    x, y = features(10, 1)
     return x, y[:, ::-1]
 
 
@@ -110,14 +110,6 @@ def test_a_stage_that_only_gets_worse_restores_its_initial_weights():
     _, curves = stage1(wrong_features(), model, epochs_stage1=3, learning_rate_stage1=0.1)
     assert curves["val_loss"][0] < curves["val_loss"][-1]
     assert sha256_of_weights(model) == before
-
-
-def test_the_weights_of_the_best_epoch_are_kept():
-    validation = features(10, 3, noise=4.0)
-    model, curves = stage1(validation, epochs_stage1=8, learning_rate_stage1=0.3)
-    best = int(np.argmin(curves["val_loss"]))
-    assert 0 < best < 7, "the last epoch was the best: nothing was restored"
-    assert math.isclose(loss_of(model, validation), curves["val_loss"][best], rel_tol=1e-3)
 
 
 def test_a_stage_without_improvement_halves_its_learning_rate_and_then_stops_unless_its_schedule_is_cosine():

@@ -13,14 +13,10 @@ from tests.servers import FileServer
 from transfer_utils.errors import UserError
 from transfer_utils.utils import disk, download, files
 
+pytestmark = pytest.mark.usefixtures("one_round")
 FILE = np.random.default_rng(0).bytes(1_000_000)
 WRONG = FILE[:500_000] + bytes([FILE[500_000] ^ 1]) + FILE[500_001:]
 SHA256 = hashlib.sha256(FILE).hexdigest()
-
-
-@pytest.fixture(autouse=True)
-def _one_round(monkeypatch):
-    monkeypatch.setattr(download, "IDLE_ROUNDS", 1)
 
 
 @pytest.fixture

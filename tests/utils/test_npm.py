@@ -8,13 +8,9 @@ import tarfile
 import pytest
 
 from transfer_utils.errors import UserError
-from transfer_utils.utils import download
 from transfer_utils.utils.npm import Package, package_files
 
-
-@pytest.fixture(autouse=True)
-def _one_round(monkeypatch):
-    monkeypatch.setattr(download, "IDLE_ROUNDS", 1)
+pytestmark = pytest.mark.usefixtures("one_round")
 
 
 def tarball(**files: str) -> bytes:

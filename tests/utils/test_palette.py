@@ -3,15 +3,15 @@ import pytest
 from transfer_utils.utils.palette import INK, MODEL_COLOURS, MODEL_NAMES, NOTE, OKABE_ITO, PAPER, SERIES, SPLIT_DASHES
 
 
-def contrast(colour: str, other: str = PAPER) -> float:
-    """Return the contrast ratio of two colours by WCAG 2."""
+def contrast(colour: str) -> float:
+    """Return the contrast ratio of a colour on paper by WCAG 2."""
 
     def luminance(code: str) -> float:
         parts = [int(code[place : place + 2], 16) / 255 for place in (1, 3, 5)]
         red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
-    light, dark = sorted([luminance(colour), luminance(other)], reverse=True)
+    light, dark = sorted([luminance(colour), luminance(PAPER)], reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
