@@ -197,7 +197,7 @@ DRAW |= {"seed": 1, "use_mixup": True, "augment": False, "view": 1}
 @pytest.mark.fault(15)
 def test_a_view_of_another_draw_is_not_used(trunk, tmp_path, monkeypatch):
     engine = MeanColour()
-    monkeypatch.setattr(BoundaryCache, "engine", lambda self: engine)
+    monkeypatch.setattr(features, "Engine", lambda *args: engine)
 
     def computed(view: int = 0, **options) -> int:
         engine.count = 0

@@ -160,7 +160,8 @@ def test_the_fingerprint_ignores_only_the_preset_and_the_path_options():
         choices = [choice for choice in getattr(field.annotation, "__args__", ()) if choice != field.default]
         other = {bool: not field.default, str: "elsewhere"}.get(field.annotation) if not choices else choices[0]
         value = field.default + {int: 1, float: 0.15}[field.annotation] if other is None else other
-        options = {"epochs_stage1": 0, **(LETTERS if name == "source_probe" else {})}
+        value = 64 if name == "image_size_start" else value
+        options = {"epochs_stage1": 0, **{"source_probe": LETTERS, "image_size_start": {"views": 0}}.get(name, {})}
         same = preset("none", **options | {name: value}).fingerprint == preset("none", **options).fingerprint
         assert same == (name in PATH_OPTIONS), name
     assert RunConfig(preset="cifar10", epochs_stage1=0).fingerprint == usual.fingerprint

@@ -27,15 +27,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Changes(_Strict):
-    """The values that replace those of a group under another preset; fields that are not set stay as they are."""
-
-    options: Options = {}
-    grid: Grid = {}
-    seeds: list[int] = []
-
-
-class StudyGroup(Changes):
+class StudyGroup(_Strict):
     """One question and the runs that answer it.
 
     Attributes:
@@ -46,6 +38,17 @@ class StudyGroup(Changes):
 
     name: str = Field(min_length=1)
     question: str = Field(min_length=1)
+    options: Options = {}
+    grid: Grid = {}
+    seeds: list[int] = []
+
+
+class Changes(_Strict):
+    """The values that replace those of a group under another preset; fields that are not set stay as they are."""
+
+    options: Options = {}
+    grid: Grid = {}
+    seeds: list[int] = []
 
 
 class Variant(_Strict):
