@@ -190,6 +190,16 @@ def test_what_is_not_read_is_counted_by_extension_and_pictures_beside_the_classe
     assert kinds.count(",") == 8 and kinds.endswith(", 4 others")
 
 
+@pytest.mark.parametrize("outer", ["", "outer/", "outer/inner/"])
+@pytest.mark.parametrize("loose", ["loose.png", "train/loose.png", "test/loose.png"])
+def test_a_picture_beside_the_classes_or_splits_is_named_wherever_they_lie(tmp_path, outer, loose):
+    paths = ["train/a/1.png", "train/b/1.png", "test/test/a/1.png", "test/test/b/1.png", loose]
+    listing = list_image_folder(lay_out(tmp_path, *(outer + path for path in paths)))
+    assert [len(files) for files in listing.splits.values()] == [2, 2]
+    expected = f"1 picture beside the class folders was not read, for example {outer}{loose}: put"
+    assert [note for note in listing.notes if note.startswith(expected)]
+
+
 @pytest.mark.parametrize(
     "paths",
     [

@@ -96,7 +96,7 @@ class _Survey:
     root: bytes
     links: set[bytes] = field(default_factory=set)
     ignored: dict[bytes, Counter[str]] = field(default_factory=dict)
-    loose: list[bytes] = field(default_factory=list)
+    loose: set[bytes] = field(default_factory=set)
     nested: list[bytes] = field(default_factory=list)
     empty: Counter[bytes] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
@@ -136,8 +136,8 @@ def _list(survey: _Survey) -> FolderListing:
     places = _split_places(survey)
     folders = {split: _folders(place, survey) for split, place in places.items()}
     classes = sorted(set().union(*folders.values()))
-    for place in {survey.root, *places.values()}:
-        survey.loose += _pictures(place)
+    for place in places.values():
+        survey.loose.update(_pictures(place))
     if not classes:
         problem = "holds no class folders; its layout must be <split>/<class>/* or <class>/*"
         raise survey.refusal(f"The image folder {printable(survey.root)} {problem}.")
@@ -152,6 +152,7 @@ def _list(survey: _Survey) -> FolderListing:
 def _split_places(survey: _Survey) -> dict[str, bytes]:
     """Return the folder of each split, or that of the classes as ``train`` if it contains them itself."""
     root = _unwrapped(survey)
+    survey.loose.update(_pictures(root))
     folders = _folders(root, survey)
     if not any(_split_of(name) == "train" and _folders(place, survey) for name, place in folders.items()):
         return {"train": root}
@@ -188,7 +189,10 @@ def _inner_split(place: bytes, split: str, survey: _Survey) -> bytes:
     """Return the folder of a split inside a folder of the same split, as in ``test_set/test_set``, or ``place``."""
     folders = _folders(place, survey)
     inner = [path for name, path in folders.items() if _split_of(name) == split]
-    return inner[0] if len(folders) == len(inner) == 1 and _folders(inner[0], survey) else place
+    if not (len(folders) == len(inner) == 1 and _folders(inner[0], survey)):
+        return place
+    survey.loose.update(_pictures(place))
+    return inner[0]
 
 
 def _split_of(name: bytes) -> str | None:
