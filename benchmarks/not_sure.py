@@ -78,7 +78,7 @@ def without_softmax(model: keras.Model) -> keras.Model:
 def foreign_pictures(config: RunConfig) -> dict[str, np.ndarray]:
     """Return pictures of other things, uint8 (n, 32, 32, 3), by what they show."""
     rng = np.random.default_rng(0)
-    kinds = {"letters on photographs": render_letters(FOREIGN, LETTERS_SEED)[0]}
+    kinds = {"letters": render_letters(FOREIGN, LETTERS_SEED)[0]}
     if config.dataset != "photo-digits":
         kinds["digits on photographs"] = render_digits()[0]
     crops = [random_crop(photo_halves("left"), rng) for _ in range(FOREIGN)]

@@ -76,6 +76,14 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequenc
     }
 
 
+def is_lower(accuracy: float, than: float) -> bool:
+    """Return whether an accuracy is lower than another one.
+
+    Keras's are float32, those of a solved head exact: two that are both 0.9 are close, but not equal.
+    """
+    return accuracy < than and not math.isclose(accuracy, than, rel_tol=1e-6)
+
+
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval (1927, without continuity correction) of the accuracy correct / n.
 

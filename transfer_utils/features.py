@@ -78,6 +78,7 @@ class BoundaryCache:
         views: K.
         size: number of training images.
         bytes_per_view: of disk.
+        engine: makes the trunk's engine at the first call; later calls return the same one.
     """
 
     def __init__(

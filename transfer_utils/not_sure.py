@@ -33,8 +33,8 @@ def not_sure_threshold(scores: np.ndarray, rate: float) -> float:
         raise UserError(f"rate must be at least 0 and less than 1, got {rate}")
     if not len(scores):
         raise UserError("scores must have at least one number, got none")
-    below = math.floor(rate * len(scores) + 1e-9)  # 0.29 * 100 is 28.999999999999996
-    below = min(below, len(scores) - 1)
+    # 0.29 * 100 is 28.999999999999996; and a rate just below 1 must not round up to all scores.
+    below = min(math.floor(rate * len(scores) + 1e-9), len(scores) - 1)
     return float(np.sort(scores)[below]) if rate else 0.0
 
 

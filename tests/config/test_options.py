@@ -22,7 +22,8 @@ VALUES = st.recursive(
 
 FOLLOWS_THE_LOSS = "selection 'none' needs epochs_stage1 0 and, if stage 2 is trained, schedule 'cosine'"
 NOTHING_TO_PROBE = "source_probe needs a stage 2, before and after which it probes: model 'transfer', and n_unfreeze"
-GROWING = "image_size_start must be 0, or below image_size and both multiples of 32"
+GROWING = "image_size_start must be 0, or a multiple of 32 below image_size, which must be one too"
+GROWS = {"views": 0, "schedule": "cosine"}  # which image_size_start needs
 LETTERS = {"weights": "letters", "n_unfreeze": 3}  # which source_probe needs
 
 
@@ -45,14 +46,19 @@ LETTERS = {"weights": "letters", "n_unfreeze": 3}  # which source_probe needs
         ({"dataset": "cifar"}, "dataset must be one of 'cifar10', 'photo-digits' or 'folder', got 'cifar'."),
         ({"backbone": "InceptionV3", "image_size": 64}, "image_size must be at least 75 for InceptionV3, got 64."),
         (
-            {"backbone": "InceptionV3", "image_size_start": 64, "views": 0},
+            {"backbone": "InceptionV3", "image_size_start": 64, **GROWS},
             "image_size_start must be at least 75 for InceptionV3, got 64.",
         ),
-        ({"image_size_start": 160, "views": 0}, f"{GROWING}, got 160 and 160."),
-        ({"image_size_start": 16, "views": 0}, f"{GROWING}, got 16 and 160."),
-        ({"image_size_start": 100, "views": 0}, f"{GROWING}, got 100 and 160."),
-        ({"image_size_start": 96, "image_size": 150, "views": 0}, f"{GROWING}, got 96 and 150."),
-        ({"image_size_start": 96}, "image_size_start needs views 0: cached views have one side, got 8."),
+        ({"image_size_start": 160}, f"{GROWING}, got image_size_start 160 and image_size 160."),
+        ({"image_size_start": 16}, f"{GROWING}, got image_size_start 16 and image_size 160."),
+        ({"image_size_start": 100}, f"{GROWING}, got image_size_start 100 and image_size 160."),
+        ({"image_size_start": 96, "image_size": 150}, f"{GROWING}, got image_size_start 96 and image_size 150."),
+        ({"image_size_start": 96, **GROWS, "views": 8}, "image_size_start needs views 0, since cached views have one"),
+        ({"image_size_start": 96, **GROWS, "schedule": "plateau"}, "image_size_start needs views 0, since cached views"),
+        (
+            {"image_size_start": 96, **GROWS, "n_unfreeze": 1, "epochs_stage2": 2},
+            "epochs_stage2 must be at least 3, one for each side from image_size_start 96 on, got 2.",
+        ),
         ({"alpha": 0.6}, "alpha must be one of 0.35, 0.5, 0.75, 1, 1.3, 1.4 for weights 'imagenet', got 0.6"),
         ({"weights": "letters", "alpha": 1.0}, "weights 'letters' fit MobileNetV2 with alpha 0.35"),
         ({"dataset": "folder"}, "data_dir must name an image folder when dataset is 'folder'"),
@@ -161,7 +167,7 @@ def test_the_fingerprint_ignores_only_the_preset_and_the_path_options():
         other = {bool: not field.default, str: "elsewhere"}.get(field.annotation) if not choices else choices[0]
         value = field.default + {int: 1, float: 0.15}[field.annotation] if other is None else other
         value = 64 if name == "image_size_start" else value
-        options = {"epochs_stage1": 0, **{"source_probe": LETTERS, "image_size_start": {"views": 0}}.get(name, {})}
+        options = {"epochs_stage1": 0, **{"source_probe": LETTERS, "image_size_start": GROWS}.get(name, {})}
         same = preset("none", **options | {name: value}).fingerprint == preset("none", **options).fingerprint
         assert same == (name in PATH_OPTIONS), name
     assert RunConfig(preset="cifar10", epochs_stage1=0).fingerprint == usual.fingerprint
@@ -218,9 +224,8 @@ def test_the_home_folder_takes_the_place_of_a_tilde_and_an_unknown_one_is_a_user
         (0, 2, [160, 160]),
         (96, 6, [96, 96, 128, 128, 160, 160]),
         (96, 4, [96, 128, 160, 160]),
-        (96, 1, [160]),
     ],
 )
-def test_the_side_grows_in_equal_shares_of_the_epochs_and_ends_at_image_size(start, epochs, sides):
-    config = RunConfig(image_size_start=start, image_size=160, epochs_stage2=epochs, views=0)
+def test_the_side_grows_in_equal_shares_of_the_epochs(start, epochs, sides):
+    config = RunConfig(image_size_start=start, image_size=160, epochs_stage2=epochs, **GROWS)
     assert [config.side_in_epoch(epoch) for epoch in range(epochs)] == sides

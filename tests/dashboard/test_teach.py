@@ -250,7 +250,7 @@ def test_a_page_of_the_gallery_that_is_gone_gives_way_to_the_last(tmp_path, draw
     app = draw(tmp_path, "Teach", **{"class": "cup"})
     assert "of 3" in texts(app)
     app.number_input(key="page of cup").set_value(3).run()
-    collection.remove("cup", collection.newest("cup")[:1])
+    collection.remove("cup", collection.newest("cup")[0])
     app.run()
     assert not app.exception and app.number_input(key="page of cup").value == 2 and "of 2" in texts(app)
 

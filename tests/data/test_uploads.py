@@ -55,14 +55,14 @@ def test_the_name_of_a_picture_goes_with_it_also_if_it_is_removed_during_an_uplo
         files = {name: picture(number=10 * number + at) for at, name in enumerate((first, *others))}
         take_upload(uploaded(collection, class_name, files))
     stored = {name: key for key, name in collection.original_names().items()}
-    collection.remove("cup", [stored["a.png"]])
+    collection.remove("cup", stored["a.png"])
     assert sorted(collection.original_names().values()) == ["b.png", "c.png"]
     collection.remove_class("plate")
     assert list(collection.original_names().values()) == ["b.png"]
     keep, removed = uploads._thumbnail, []
 
     def remove(content, name):
-        removed.append(collection.remove("cup", [stored["b.png"]]))
+        removed.append(collection.remove("cup", stored["b.png"]))
         return keep(content, name)
 
     monkeypatch.setattr(uploads, "_thumbnail", remove)
@@ -189,10 +189,12 @@ def test_a_folder_that_is_no_upload_is_refused(collection, tmp_path):
 
 
 def test_a_class_that_was_removed_during_an_upload_does_not_come_back(collection, monkeypatch):
-    def removing(path, content):
-        files.write_bytes(path, content)
-        collection.remove_class("cup")
+    keep = uploads._thumbnail
 
-    monkeypatch.setattr(uploads, "write_bytes", removing)
+    def removing(content, name):
+        collection.remove_class("cup")
+        return keep(content, name)
+
+    monkeypatch.setattr(uploads, "_thumbnail", removing)
     receipt = take_upload(uploaded(collection, "cup", {"a.png": picture(), "b.png": picture(number=1)}))
-    assert receipt.refused == ["There is no class 'cup' any more."] and list(collection.classes()) == ["plate"]
+    assert receipt.refused == 2 * ["There is no class 'cup' any more."] and list(collection.classes()) == ["plate"]

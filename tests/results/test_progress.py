@@ -56,6 +56,12 @@ def test_the_time_left_is_that_of_the_last_epochs_although_one_has_no_time(tmp_p
     assert progress(run).seconds_left is None
 
 
+def test_the_time_left_counts_the_pixels_of_the_sides_to_come(tmp_path):
+    options = {"image_size": 96, "image_size_start": 64, "views": 0, "schedule": "cosine"}
+    run = row(tmp_path, {"stage1": 4, "stage2": 3}, **options)  # five epochs at 64 px, of 10 s each, then five at 96 px
+    assert progress(run).seconds_left == pytest.approx(2 * 10 + 5 * 10 * (96 / 64) ** 2)
+
+
 def test_silence_is_the_time_since_the_record_was_written(tmp_path, monkeypatch):
     monkeypatch.setattr("transfer_utils.results.progress.time", SimpleNamespace(time=lambda: 1090.0))
     run = row(tmp_path, {})

@@ -47,6 +47,12 @@ def test_the_test_split_is_charged_once_and_not_for_every_epoch_of_stage_2():
     assert seconds(9_000, 20) - seconds(9_000, 10) == pytest.approx(seconds(60, 20) - seconds(60, 10))
 
 
+def test_images_are_validated_at_the_last_side_of_a_growing_run():
+    grown, whole = (preset("cifar10", views=0, labels_per_class=20, image_size_start=start) for start in (64, 0))
+    trained = estimate(whole)[0] - estimate(grown)[0]
+    assert 0 < trained < 0.1 * estimate(whole)[0], "200 images to train on, 10,000 to validate on"
+
+
 def test_the_disk_of_a_run_does_not_depend_on_the_images_it_is_tested_on():
     few, many = ({"train": 3000, "validation": 60, "test": test} for test in (60, 9_000))
     pixels = [sum(images.values()) * 3 * preset("photos").stored_size ** 2 for images in (few, many)]

@@ -98,8 +98,8 @@ def test_links_are_neither_classes_nor_pictures_nor_collections(tmp_path):
     (tmp_path / "teach" / "elsewhere").symlink_to(outside)
     assert [(name, len(pictures)) for name, pictures in collection.classes().items()] == [("cup", 1), ("plate", 1)]
     assert collections(tmp_path) == ["kitchen"]
-    collection.remove("cup", [name])
-    collection.remove("linked", [name])
+    collection.remove("cup", name)
+    collection.remove("linked", name)
     collection.remove_class("linked")
     assert (outside / name).exists(), "nothing outside is removed"
     [kept] = collection.classes()["plate"]
@@ -122,7 +122,7 @@ def test_a_picture_and_a_class_can_be_removed(tmp_path):
     os.utime(collection.folder / "cup" / newest[1], (at + 9, at + 9))
     assert collection.newest("cup") == newest[::-1]
     assert collection.read_thumbnail(first).startswith(b"\xff\xd8")
-    collection.remove("cup", [first])
+    collection.remove("cup", first)
     assert collection.classes()["cup"] == [second] and collection.read_thumbnail(first) == b""
     assert collection.digest() != before
     collection.remove_class("cup")

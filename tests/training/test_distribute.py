@@ -27,6 +27,7 @@ OPTIONS |= {"epochs_stage2": 3, "epochs_baseline": 4}
 RUNS = {
     "transfer": {"batch_norm": "trained", "export": "float32"},
     "keras": {"engine": "keras", "views": 0, "schedule": "cosine"},
+    "growing": {"engine": "keras", "views": 0, "schedule": "cosine", "image_size": 64, "image_size_start": 32},
     "baseline": {"engine": "keras", "model": "baseline"},
     # At a higher rate, rounding grows from step to step; the moving statistics change enough at this one.
     "compact": {"engine": "keras", "model": "baseline", "baseline": "compact", "learning_rate_baseline": 1e-5},

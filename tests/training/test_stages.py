@@ -16,6 +16,7 @@ from transfer_utils.config.recorded import identity
 from transfer_utils.data.dataset import Split
 from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
+from transfer_utils.models.fast_layers import with_fast_layers
 from transfer_utils.models.networks import (
     build_baseline_cnn,
     build_compact_cnn,
@@ -272,7 +273,7 @@ def test_options_that_do_not_count_for_a_baseline_do_not_change_what_it_learns()
     other |= {"head": "plain", "hidden_units": 8, "dropout": 0.5, "head_start": "random", "n_unfreeze": 5}
     other |= {"learning_rate_stage1": 0.5, "learning_rate_stage2": 0.5, "optimizer_stage2": "SGD", "weight_decay": 0.5}
     other |= {"schedule": "cosine", "patience": 1, "batch_norm": "trained", "views": 0, "epochs_stage1": 7}
-    other |= {"image_size_start": 32}
+    other |= {"image_size_start": 64}
     usual, changed = tiny.config(epochs_baseline=3), tiny.config(epochs_baseline=3, **other)
     assert all(getattr(usual, name) != value for name, value in other.items())
     of_usual, of_changed = (identity(config.model_copy(update={"model": "baseline"})) for config in (usual, changed))
@@ -370,7 +371,7 @@ def from_pixels(side: int = 64, start: int = 32, **hooks):
     keras.utils.set_random_seed(0)
     base, top = tiny.backbone((side, side, 3)), build_top_classifier(16, 2, config)
     unfreeze_model_tail(base, 3, config.batch_norm)
-    model = build_full_model(base, top, config)
+    model = build_full_model(with_fast_layers(base), top, config)
     return model, run_stage2_finetuning(model, tiny.split(), validation_of(None), config, **hooks)
 
 

@@ -114,15 +114,6 @@ class RunConfig(BaseModel):
     warm_up_baseline: float = _option(
         0.1, "training", "share of the baseline's steps in which its learning rate rises, before the cosine", ge=0, lt=1
     )
-    image_size_start: int = _option(
-        0,
-        "training",
-        "side with which stage 2 begins, which rises to image_size in steps of 32 px (progressive resizing); needs "
-        "views 0; 0 trains at image_size throughout",
-        "px",
-        ge=0,
-        le=512,
-    )
     min_steps: int = _option(
         0,
         "training",
@@ -156,6 +147,15 @@ class RunConfig(BaseModel):
     schedule: Literal["plateau", "cosine"] = _option(
         "plateau", "training", "learning rate of stage 2: halved when val_loss stalls, or warm-up and cosine"
     )
+    image_size_start: int = _option(
+        0,
+        "training",
+        "side with which stage 2 begins, 0 for image_size; it rises to image_size in steps of 32 px (progressive "
+        "resizing), which needs views 0 and schedule cosine",
+        "px",
+        ge=0,
+        le=512,
+    )
     patience: int = _option(
         5,
         "training",
@@ -187,7 +187,7 @@ class RunConfig(BaseModel):
         False, "augmentation", "blend pairs of training images and their labels, in stage 2 and for the baseline"
     )
     mixup_alpha: float = _option(0.2, "augmentation", "parameter of Mixup's Beta distribution", gt=0, le=10)
-    tta: bool = _option(False, "augmentation", "average the test predictions over the image and its mirrored view")
+    tta: bool = _option(False, "augmentation", "also average the validation and test predictions over the image and its mirrored view")
     tta_shift: int = _option(
         0,
         "augmentation",
@@ -248,13 +248,22 @@ class RunConfig(BaseModel):
                 f"epochs_stage2 other than 0, got {self.model!r}, {self.n_unfreeze} and {self.epochs_stage2}"
             )
         start, side = self.image_size_start, self.image_size
-        if start and not (SIDE_STEP <= start < side and start % SIDE_STEP == side % SIDE_STEP == 0):
+        if start and not (start < side and start % SIDE_STEP == side % SIDE_STEP == 0):
             raise ValueError(
-                f"image_size_start must be 0, or below image_size and both multiples of {SIDE_STEP}, "
-                f"got {start} and {side}"
+                f"image_size_start must be 0, or a multiple of {SIDE_STEP} below image_size, which must be one too, "
+                f"got image_size_start {start} and image_size {side}"
             )
-        if start and self.views:
-            raise ValueError(f"image_size_start needs views 0: cached views have one side, got {self.views}")
+        if start and (self.views or self.schedule == "plateau"):
+            raise ValueError(
+                "image_size_start needs views 0, since cached views have one side, and schedule 'cosine', since "
+                f"'plateau' may stop before the last side, got {self.views} and {self.schedule!r}"
+            )
+        sides = (side - start) // SIDE_STEP + 1
+        if start and self.fine_tunes and self.epochs_stage2 < sides:
+            raise ValueError(
+                f"epochs_stage2 must be at least {sides}, one for each side from image_size_start {start} on, "
+                f"got {self.epochs_stage2}"
+            )
         for name, px in (("image_size", side), ("image_size_start", start)):
             if self.backbone == "InceptionV3" and 0 < px < 75:
                 raise ValueError(f"{name} must be at least 75 for InceptionV3, got {px}")
@@ -320,8 +329,7 @@ class RunConfig(BaseModel):
     def side_in_epoch(self, epoch: int) -> int:
         """Return the side in px at which the network trains in this epoch of stage 2, counted from 0.
 
-        From ``image_size_start`` to ``image_size``, each side has an equal share of the epochs; the last one is always
-        at ``image_size``.
+        It rises from ``image_size_start`` to ``image_size``; each side has as equal a share of the epochs as possible.
         """
         sides = range(self.image_size_start or self.image_size, self.image_size + 1, SIDE_STEP)
         epochs_left = self.epochs_stage2 - 1 - epoch

@@ -49,7 +49,7 @@ def _show(collection: Collection, name: str, busy: bool) -> None:
         gallery.draw(tiles, f"all pictures {places.start}", f"Pictures of {name}", None if busy else mark)
     if not busy:
         label = f"Remove {counted(len(marked), 'picture')}" if marked else "Remove"
-        change = {"on_click": collection.remove, "args": (name, marked), "disabled": not marked}
+        change = {"on_click": collection.remove, "args": (name, *marked), "disabled": not marked}
         st.button(label, icon=":material/delete:", key="remove marked", **change)
 
 

@@ -118,7 +118,7 @@ def learning_curve(measured: Measurement) -> go.Figure:
 
 def measured_verdict(measured: Measurement) -> str:
     """Say in a sentence what twice the pictures brought."""
-    if measured.gain_low is None:
+    if measured.gain is None or measured.gain_low is None or measured.gain_high is None:
         return "There are too few pictures for a curve."
     gain, low, high = (100 * value for value in (measured.gain, measured.gain_low, measured.gain_high))
     gained = points(Estimate(gain, low, high, measured.different))
@@ -156,7 +156,7 @@ def _draw_mistakes(collection: Collection, measured: Measurement, busy: bool) ->
         for place, (mistake, name, picture) in enumerate(still_there[:SHOWN]):
             with st.container(width=PICTURE_PIXELS, gap="small"):
                 _draw_mistake(collection, mistake, picture, names.get(picture, ""))
-                change = {"on_click": collection.remove, "args": (name, [picture]), "disabled": busy}
+                change = {"on_click": collection.remove, "args": (name, picture), "disabled": busy}
                 st.button("Remove", key=f"remove mistake {place}", help="Delete this picture", **change)
     if len(still_there) > SHOWN:
         st.caption(f"and {len(still_there) - SHOWN:,} more")

@@ -123,7 +123,7 @@ class _Keeper:
             UserError: it is no picture, too large, already there, or the collection is full; the message names it.
         """
         folder = self._collection.folder / class_name
-        if class_name not in self._classes or not folder.is_dir():  # another page may have removed it since
+        if class_name not in self._classes:
             raise UserError(f"There is no class {as_text(class_name)!r} any more.")
         if len(name) > MAX_FILE_NAME:
             raise UserError(f"{as_text(name, 40)}: a name of {len(name)} characters; the limit is {MAX_FILE_NAME}.")
@@ -143,6 +143,8 @@ class _Keeper:
             limit = f"{counted(MAX_FILES, 'picture')} or {format_bytes(MAX_BYTES)}"
             raise UserError(f"{shown}: the classifier is full; it may have at most {limit}.")
         thumbnail = _thumbnail(content, shown)
+        if not folder.is_dir():  # another page has removed it since
+            raise UserError(f"There is no class {as_text(class_name)!r} any more.")
         picture = digest + suffix
         write_bytes(folder / picture, content)
         write_bytes(self._collection.thumbnail_path(picture), thumbnail)

@@ -35,7 +35,7 @@ from transfer_utils.training.checkpoints import Curves
 from transfer_utils.training.linear_head import solve_head, start_head
 from transfer_utils.training.loop import Batch, Hooks
 from transfer_utils.training.stages import run_stage1_training, run_stage2_finetuning, train_baseline
-from transfer_utils.utils.text import counted, format_bytes
+from transfer_utils.utils.text import counted, enumerated, format_bytes
 
 CHECKPOINT = "checkpoint-{}.npz"
 
@@ -125,6 +125,9 @@ def _cache_boundary(base: keras.Model, dataset: Dataset, session: RunSession) ->
     if not unfrozen.weights:
         raise UserError(f"None of the last {config.n_unfreeze} layers of {config.backbone} has weights: unfreeze more.")
     session.log(f"For stage 2, {unfrozen}, besides the head.")
+    if config.image_size_start:
+        sides = dict.fromkeys(str(config.side_in_epoch(epoch)) for epoch in range(config.epochs_stage2))
+        session.log(f"It trains at {enumerated(list(sides))} px, one side after the other.")
     trunk, _ = split_at_freeze_boundary(base) if config.views else (None, base)
     if trunk is None:
         return None

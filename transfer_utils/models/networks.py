@@ -140,12 +140,15 @@ def build_full_model(base: keras.Model, head: keras.Model, config: RunConfig) ->
 def at_side(model: keras.Model, side: int) -> keras.Model:
     """Return a full model that resizes its images to another ``side`` in px; all weights are shared.
 
-    Both sides must be multiples of 32: MobileNetV2 and EfficientNet pad for a side that can be halved five times.
+    To train at small sides first, progressive resizing, takes less time (Howard 2018, fast.ai; Tan & Le 2021,
+    arXiv 2104.00298). Both sides must be multiples of 32: MobileNetV2 and EfficientNet pad for a side that can be
+    halved five times.
     """
 
     def call(layer: layers.Layer, x: keras.KerasTensor, **options) -> keras.KerasTensor:
         if isinstance(layer, layers.Resizing):
-            return layers.Resizing(side, side, name=layer.name)(x, training=False)
+            return layers.Resizing.from_config({**layer.get_config(), "height": side, "width": side})(x, **options)
+        # A nested model takes maps of one shape. The head takes features, whose shape stays.
         if isinstance(layer, keras.Model) and len(x.shape) == 4:
             pixels = keras.Input(x.shape[1:])
             layer = keras.models.clone_model(layer, input_tensors=pixels, clone_function=lambda each: each)

@@ -51,8 +51,7 @@ def headline(results: Results) -> list[str]:
     runs = min(len(side.clocked) for side in (transfer, opponent))
     each = "" if runs == gained.n else f", {seeds(runs)} each"
     clock = f"; {' against '.join(map(duration, times))}{each}" if all(map(math.isfinite, times)) else ""
-    timed = first.typical.record if first.typical else first.first
-    after = f", after {duration(first.seconds)} on {timed.machine['cores']} CPU cores"
+    after = f", after {duration(first.seconds)} on {first.timed.machine['cores']} CPU cores"
     sentences = [
         f"**{_on_test(first)}** of the test images of {first.first.dataset['description']}"
         f"{after if math.isfinite(first.seconds) else ''} ({seeds(len(first.runs))})."
@@ -133,7 +132,7 @@ def recipe(each: Configuration) -> str:
     parts = [f"{each.epochs} epochs at {rate(each.rate)}" if each.epochs else "solved head"]
     if transfer:
         depth = f"{layers(config.n_unfreeze)} layers" if config.fine_tunes else "backbone frozen"
-        grows = f"{config.image_size_start} to " if config.image_size_start else ""
+        grows = f"{config.image_size_start} to " if config.image_size_start and config.fine_tunes else ""
         parts += [f"{grows}{config.image_size} px", depth]
     named = repeating_preset(config)
     return (f"`{named.preset}`: " if named else "") + ", ".join(parts)

@@ -29,6 +29,7 @@ NAMES = {
     "data": "images",
     "alpha": "width",
     "image_size": "side",
+    "image_size_start": "side at the start",
     "input_range": "input range",
     "labels_per_class": "labels per class",
     "epochs_stage2": "epochs of stage 2",
@@ -228,7 +229,8 @@ _ALL = {"labels_per_class": 0}
 _ORIGINAL = {"data": "CIFAR-10"}
 _FROZEN, _TUNED = {"kind": "transfer", "n_unfreeze": 0}, {"kind": "transfer", "fine_tunes": True}
 _LAST_30, _AT_1E3 = {**_TUNED, "n_unfreeze": 30}, {**_TUNED, "learning_rate_stage2": 1e-3}
-_FULL = {"alpha": 1.0, "image_size": 160, **_ALL, "augmented": True, "epochs_stage2": 100, "learning_rate_stage2": 1e-5}
+_FULL = {"alpha": 1.0, "image_size": 160, "image_size_start": 0, **_ALL, "augmented": True, "epochs_stage2": 100}
+_FULL |= {"learning_rate_stage2": 1e-5}
 _LEVEL = {**_FULL, "patience": PATIENCE, **_ORIGINAL}
 _AS_WRITTEN = {"alpha": 1.0, "image_size": 32, "input_range": "zero-one", "head": "plain", **_ALL}
 _TUTORIAL_CNN = {"kind": "tutorial", "learning_rate_baseline": 1e-3, **_ALL}

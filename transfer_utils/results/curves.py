@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from transfer_utils.evaluation import is_lower
 from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.spread import spread_evenly
 
@@ -237,7 +238,7 @@ class EarlyStop(NamedTuple):
 def replay_patience(record: RunRecord, patience: int) -> EarlyStop:
     """Return where ``patience`` would have ended a stage 2 that was trained to its end.
 
-    The stage starts from the lowest ``val_loss`` of stage 1.
+    The stage starts from the lowest ``val_loss`` of stage 1, and ends there if its best epoch is less accurate.
     """
     best, start = _before_fine_tuning(record)
     accuracy = start or 0.0
@@ -248,8 +249,8 @@ def replay_patience(record: RunRecord, patience: int) -> EarlyStop:
             best, best_epoch, accuracy = loss, epoch, val_accuracy
         elif epoch - best_epoch >= patience:
             break
-    if start is not None and accuracy < start and not math.isclose(accuracy, start, rel_tol=1e-6):
-        best_epoch, accuracy = 0, start  # such a run keeps the weights from before
+    if start is not None and is_lower(accuracy, start):
+        best_epoch, accuracy = 0, start
     return EarlyStop(epoch, best_epoch, accuracy)
 
 

@@ -54,15 +54,25 @@ def progress(row: Row) -> RunProgress:
         epoch=epoch,
         planned=epoch + sum(max(planned[name] - recorded.get(name, 0), 0) for name in to_come),
         stage=stage,
-        seconds_left=_seconds_left(record.curves.get(stage, {}).get("seconds", []), planned.get(stage, 0)),
+        seconds_left=_seconds_left(record.curves.get(stage, {}).get("seconds", []), _work(row, stage)),
         last_stage=len(to_come) == 1,
         val_accuracy=float(accuracies[-1]) if len(accuracies) else None,
     )
 
 
-def _seconds_left(seconds: list[float | None], planned: int) -> float | None:
-    timed = [value for value in seconds[-TIMED_EPOCHS:] if value is not None and value >= 0]
-    return statistics.median(timed) * max(planned - len(seconds), 0) if timed else None
+def _work(row: Row, stage: str) -> list[float]:
+    """Return the work of each planned epoch of a stage, as a share of that of the last one: more pixels take longer."""
+    config, planned = recorded_config(row.record.config), row.planned_stages.get(stage, 0)
+    if stage == "stage2" and config and config.epochs_stage2 == planned:
+        return [(config.side_in_epoch(epoch) / config.image_size) ** 2 for epoch in range(planned)]
+    return [1.0] * planned
+
+
+def _seconds_left(seconds: list[float | None], work: list[float]) -> float | None:
+    done = work[: len(seconds)] + [1.0] * (len(seconds) - len(work))  # a record may have more epochs than it planned
+    recent = list(zip(seconds, done, strict=True))[-TIMED_EPOCHS:]
+    timed = [value / each for value, each in recent if value is not None and value >= 0]
+    return statistics.median(timed) * sum(work[len(seconds) :]) if timed else None
 
 
 def epochs_text(row: Row) -> str:

@@ -90,6 +90,11 @@ class Configuration:
         return self.clocked[(len(self.clocked) - 1) // 2] if self.clocked else None
 
     @property
+    def timed(self) -> RunRecord:
+        """The record of the typical run, which tells the machine of its time; of the first run if all had a GPU."""
+        return self.typical.record if self.typical else self.first
+
+    @property
     def seconds(self) -> float:
         """The seconds of the typical run; NaN if all had a GPU."""
         return self.typical.record.timing_sec["total"] if self.typical else math.nan

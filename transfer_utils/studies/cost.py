@@ -115,7 +115,7 @@ def estimate(
     work = config.image_size**2 / REFERENCE_PIXELS * (config.alpha / REFERENCE_ALPHA) ** 1.5
     rate = cores / work
     epochs = config.epochs_stage2 if config.fine_tunes else 0
-    # Of the work at the last side, an epoch at a smaller one takes this share, on average.
+    # The mean work of an epoch of training, as a share of that at the last side, at which all are validated.
     share = statistics.fmean([(config.side_in_epoch(epoch) / config.image_size) ** 2 for epoch in range(epochs)] or [1])
     # Without a row for this boundary, or with endless views, nothing is cached.
     tails = TAILS if config.views and config.n_unfreeze >= 0 else ()
@@ -127,13 +127,16 @@ def estimate(
     # The features of plain images come from their cached activations, which takes little time.
     shared = bool(cached) and config.plain_views
     passes = (0 if shared else train + validation) + held_out * views + cached
-    trained = share * _trained(config, train, validation, epochs)
+    trained = _trained(config, train, validation, epochs, share)
     seconds = 25 + decoding + (passes / TRUNK_RATE + trained / tail_rate) / rate
     scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
     stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + validation) + cached * boundary * scale
     return seconds, stored, 1.2e9 + 0.3 * min(stored, 2e9)
 
 
-def _trained(config: RunConfig, train: float, validation: float, epochs: int) -> float:
-    """Return the images on which a stage trains; validating one takes a third of the time of training on it."""
-    return epochs * (config.epoch_size(train, epochs) + validation / 3)
+def _trained(config: RunConfig, train: float, validation: float, epochs: int, share: float = 1.0) -> float:
+    """Return the images on which a stage trains, each of which counts as ``share`` of one.
+
+    Validating one takes a third of the time of training on it.
+    """
+    return epochs * (share * config.epoch_size(train, epochs) + validation / 3)

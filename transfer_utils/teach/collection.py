@@ -132,7 +132,7 @@ class Collection:
                 self.thumbnail_path(picture).unlink(missing_ok=True)
             self._forget_names()
 
-    def remove(self, class_name: str, pictures: Iterable[str]) -> None:
+    def remove(self, class_name: str, *pictures: str) -> None:
         """Delete pictures; those that are not in the collection are ignored."""
         if found := set(pictures) & set(self.classes().get(class_name, [])):
             for picture in found:

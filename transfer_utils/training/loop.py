@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 from transfer_utils.config.options import RunConfig
 from transfer_utils.data.augment import epoch_order
 from transfer_utils.errors import Diverged
+from transfer_utils.evaluation import is_lower
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves, restore_checkpoint, save_checkpoint
 from transfer_utils.training.optimizers import WARM_UP, build_optimizer, compile_model, warm_up_and_cosine
@@ -176,9 +177,7 @@ def _keep_accuracy(model: keras.Model, start: _Start, curves: Curves, stage: Sta
     """Set the weights from before the stage again if no epoch had a lower loss or the best has a lower accuracy."""
     best = int(np.argmin(curves["val_loss"]))
     accuracy = curves["val_accuracy"][best]
-    # Keras's accuracy is a float32, that of a solved head is exact: they are close, not equal, if both are 0.9.
-    worse = accuracy < start.val_accuracy and not math.isclose(accuracy, start.val_accuracy, rel_tol=1e-6)
-    if curves["val_loss"][best] < start.val_loss and not worse:
+    if curves["val_loss"][best] < start.val_loss and not is_lower(accuracy, start.val_accuracy):
         return
     model.set_weights(start.weights)
     stage.report("on_fallback", start.val_accuracy, accuracy)

@@ -182,10 +182,11 @@
   function readAddress() {
     // #runs=NAME,NAME limits the table to these runs; one or two of them are chosen at once.
     const hash = new URLSearchParams(location.hash.slice(1));
-    if (location.hash && !hash.has("runs")) return; // a link to another part of the page
-    const names = hash.get("runs")?.split(",").filter((name) => byName.has(name));
-    only = names?.length ? new Set(names) : null;
-    chosen = names?.length <= PLACES.length ? names : [];
+    if (!location.hash || hash.has("runs")) { // not a link to another part of the page
+      const names = hash.get("runs")?.split(",").filter((name) => byName.has(name));
+      only = names?.length ? new Set(names) : null;
+      chosen = names?.length <= PLACES.length ? names : [];
+    }
     filter();
     show();
   }

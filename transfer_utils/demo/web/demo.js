@@ -91,10 +91,13 @@ function showFile(file) {
   else showProblem("That was not a file: drop a picture from a folder.");
 }
 
+let opening = false;
+
 async function openCamera() {
+  if (opening) return; // a second click would open a second stream, which nothing stops
+  opening = true;
   closeCamera(); // or the camera of an earlier click would stay on
   problem.textContent = "";
-  button("camera").disabled = true; // a second click would open a second stream, which nothing stops
   try {
     if (!navigator.mediaDevices) throw new Refused("A browser opens the camera only for https:// and localhost.");
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
@@ -111,7 +114,7 @@ async function openCamera() {
     };
     showProblem(error instanceof Refused ? error.message : reasons[error.name] ?? `The camera does not start: ${error.message}`);
   } finally {
-    button("camera").disabled = false;
+    opening = false;
   }
 }
 
