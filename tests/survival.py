@@ -25,7 +25,10 @@ FAULTS = {  # what goes wrong, and what happens then
     2: ("killed while a model is saved (.keras, .h5)", "the previous file still loads"),
     3: ("killed while a cache is written", "the cache is built again, never half-read"),
     4: ("killed in a stage or between two", "the same command continues; the final weights are the same to the bit"),
-    5: ("disk full: record, model, cache", "exit status 1, or 2 if it is noticed before writing; a clear message, the previous file intact"),
+    5: (
+        "disk full: record, model, cache",
+        "exit status 1, or 2 if it is noticed before writing; a clear message, the previous file intact",
+    ),
     6: ("Ctrl-C, SIGTERM, SIGHUP", "the record says `interrupted`; exit status 130, 143, 129; no traceback"),
     7: ("two runs with the same output folder", "both are kept, under different names"),
     8: ("eight processes want the same cache", "one builds it, all read the same bytes"),
@@ -42,7 +45,10 @@ FAULTS = {  # what goes wrong, and what happens then
     19: ("grey, RGBA, CMYK, 16-bit, palette, animated images", "converted to RGB"),
     20: ("odd shapes, 20 megapixels, image bombs, damaged files", "cut by rule; bad files are skipped and counted"),
     21: ("pixels scaled to [0, 1] or [-1, 1] already", "an error that explains the 0–255 rule"),
-    22: ("many predictions, repeated runs, several times as many images", "memory is released, and hardly grows with the images"),
+    22: (
+        "many predictions, repeated runs, several times as many images",
+        "memory is released, and hardly grows with the images",
+    ),
     23: ("a record that is damaged, foreign, deep or huge", "listed with the reason; good runs are still shown"),
     24: ("markup or control characters in names", "shown as text"),
     25: ("links, `..` and pipes in the runs folder", "nothing outside is read; nothing hangs"),

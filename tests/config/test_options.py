@@ -54,7 +54,10 @@ LETTERS = {"weights": "letters", "n_unfreeze": 3}  # which source_probe needs
         ({"image_size_start": 100}, f"{GROWING}, got image_size_start 100 and image_size 160."),
         ({"image_size_start": 96, "image_size": 150}, f"{GROWING}, got image_size_start 96 and image_size 150."),
         ({"image_size_start": 96, **GROWS, "views": 8}, "image_size_start needs views 0, since cached views have one"),
-        ({"image_size_start": 96, **GROWS, "schedule": "plateau"}, "image_size_start needs views 0, since cached views"),
+        (
+            {"image_size_start": 96, **GROWS, "schedule": "plateau"},
+            "image_size_start needs views 0, since cached views",
+        ),
         (
             {"image_size_start": 96, **GROWS, "n_unfreeze": 1, "epochs_stage2": 2},
             "epochs_stage2 must be at least 3, one for each side from image_size_start 96 on, got 2.",

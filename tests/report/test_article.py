@@ -244,10 +244,16 @@ def test_runs_on_the_originals_are_left_out_and_not_said_to_be_missing(text):
     assert missing in text and altered(more=more) == text.replace(missing, "")
 
 
+@pytest.mark.parametrize(
+    ("n_unfreeze", "sides"), [(91, "96 to 128 px, the last 91 layers"), (0, "128 px, backbone frozen")]
+)
+def test_a_recipe_names_the_sides_at_which_stage_2_trains(n_unfreeze, sides):
+    config = preset("cifar10", views=0, image_size_start=96, n_unfreeze=n_unfreeze)
+    each = Configuration(config, {0: Run(RunRecord(config=config.model_dump()), Path("run.json"))})
+    assert facts.recipe(each) == f"solved head, {sides}"
+
+
 def test_a_ratio_with_an_interval_stays_a_ratio():
-    growing = preset("cifar10", views=0, image_size_start=96)
-    of_growing = Configuration(growing, {0: Run(RunRecord(config=growing.model_dump()), Path("run.json"))})
-    assert facts.recipe(of_growing) == "solved head, 96 to 128 px, the last 91 layers"
     assert facts._measured(Estimate(3.5, 3.0, 3.9, 3), "×") == "3.5 × (3.0–3.9), 3 seeds"
     assert facts._measured(Estimate(39.6, 39.3, 39.8, 3), "%") == "39.6 % (39.3–39.8), 3 seeds"
     assert facts._measured(Estimate(0.6, -np.inf, np.inf, 1), "×") == "0.6 ×, 1 run"

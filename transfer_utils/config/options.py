@@ -187,7 +187,9 @@ class RunConfig(BaseModel):
         False, "augmentation", "blend pairs of training images and their labels, in stage 2 and for the baseline"
     )
     mixup_alpha: float = _option(0.2, "augmentation", "parameter of Mixup's Beta distribution", gt=0, le=10)
-    tta: bool = _option(False, "augmentation", "also average the validation and test predictions over the image and its mirrored view")
+    tta: bool = _option(
+        False, "augmentation", "also average the validation and test predictions over the image and its mirrored view"
+    )
     tta_shift: int = _option(
         0,
         "augmentation",
