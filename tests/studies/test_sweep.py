@@ -126,7 +126,7 @@ def test_a_run_that_was_killed_while_it_trained_is_running_only_once_it_is_resum
 
     def on_update(state: Sweep) -> None:
         running.append(sum(job.status == "running" for job in state.jobs))
-        if running[-1]:
+        if state.jobs[0].status == "running":
             Path("seen").touch()
 
     assert run_sweep(study, log=tiny.quiet, on_update=on_update, program=["-c", FAKE]) == 0
