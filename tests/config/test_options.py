@@ -231,4 +231,4 @@ def test_the_home_folder_takes_the_place_of_a_tilde_and_an_unknown_one_is_a_user
 )
 def test_the_side_grows_in_equal_shares_of_the_epochs(start, epochs, sides):
     config = RunConfig(image_size_start=start, image_size=160, epochs_stage2=epochs, **GROWS)
-    assert [config.side_in_epoch(epoch) for epoch in range(epochs)] == sides
+    assert config.side_by_epoch == sides

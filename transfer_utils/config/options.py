@@ -260,11 +260,10 @@ class RunConfig(BaseModel):
                 "image_size_start needs views 0, since cached views have one side, and schedule 'cosine', since "
                 f"'plateau' may stop before the last side, got {self.views} and {self.schedule!r}"
             )
-        sides = (side - start) // SIDE_STEP + 1
-        if start and self.fine_tunes and self.epochs_stage2 < sides:
+        if start and self.fine_tunes and self.epochs_stage2 < len(self.sides):
             raise ValueError(
-                f"epochs_stage2 must be at least {sides}, one for each side from image_size_start {start} on, "
-                f"got {self.epochs_stage2}"
+                f"epochs_stage2 must be at least {len(self.sides)}, one for each side from image_size_start {start} "
+                f"on, got {self.epochs_stage2}"
             )
         for name, px in (("image_size", side), ("image_size_start", start)):
             if self.backbone == "InceptionV3" and 0 < px < 75:
@@ -328,14 +327,16 @@ class RunConfig(BaseModel):
         """Return how many images an epoch of a stage has: ``n``, some of them repeated for it to have ``min_steps``."""
         return max(n, math.ceil(self.min_steps / max(1, epochs)) * self.batch_size)
 
-    def side_in_epoch(self, epoch: int) -> int:
-        """Return the side in px at which the network trains in this epoch of stage 2, counted from 0.
+    @property
+    def sides(self) -> range:
+        """The sides in px at which stage 2 trains, one after the other; the last one is ``image_size``."""
+        return range(self.image_size_start or self.image_size, self.image_size + 1, SIDE_STEP)
 
-        It rises from ``image_size_start`` to ``image_size``; each side has as equal a share of the epochs as possible.
-        """
-        sides = range(self.image_size_start or self.image_size, self.image_size + 1, SIDE_STEP)
-        epochs_left = self.epochs_stage2 - 1 - epoch
-        return sides[-1 - epochs_left * len(sides) // self.epochs_stage2]
+    @property
+    def side_by_epoch(self) -> list[int]:
+        """The side in px of each epoch of stage 2; each of ``sides`` has as equal a share of them as possible."""
+        n = self.epochs_stage2
+        return [self.sides[-1 - (n - 1 - epoch) * len(self.sides) // n] for epoch in range(n)]
 
     def check_trains(self) -> None:
         """Raise ``UserError`` if a run of these options would train nothing."""

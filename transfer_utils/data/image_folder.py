@@ -152,10 +152,10 @@ def _list(survey: _Survey) -> FolderListing:
 def _split_places(survey: _Survey) -> dict[str, bytes]:
     """Return the folder of each split, or that of the classes as ``train`` if it contains them itself."""
     root = _unwrapped(survey)
-    survey.loose.update(_pictures(root))
     folders = _folders(root, survey)
     if not any(_split_of(name) == "train" and _folders(place, survey) for name, place in folders.items()):
         return {"train": root}
+    survey.loose.update(_pictures(root))
     places: dict[str, bytes] = {}
     for name, place in folders.items():
         split = _split_of(name)

@@ -123,8 +123,9 @@ class _Keeper:
             UserError: it is no picture, too large, already there, or the collection is full; the message names it.
         """
         folder = self._collection.folder / class_name
+        gone = UserError(f"There is no class {as_text(class_name)!r} any more.")
         if class_name not in self._classes:
-            raise UserError(f"There is no class {as_text(class_name)!r} any more.")
+            raise gone
         if len(name) > MAX_FILE_NAME:
             raise UserError(f"{as_text(name, 40)}: a name of {len(name)} characters; the limit is {MAX_FILE_NAME}.")
         shown = as_text(name)
@@ -144,7 +145,7 @@ class _Keeper:
             raise UserError(f"{shown}: the classifier is full; it may have at most {limit}.")
         thumbnail = _thumbnail(content, shown)
         if not folder.is_dir():  # another page has removed it since
-            raise UserError(f"There is no class {as_text(class_name)!r} any more.")
+            raise gone
         picture = digest + suffix
         write_bytes(folder / picture, content)
         write_bytes(self._collection.thumbnail_path(picture), thumbnail)

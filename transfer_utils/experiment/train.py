@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import NamedTuple
 
 import keras
@@ -26,6 +25,7 @@ from transfer_utils.models.networks import (
     build_tail_extractor,
     build_top_classifier,
     build_trunk,
+    count_trainable,
     split_at_freeze_boundary,
     unfreeze_model_tail,
 )
@@ -126,8 +126,7 @@ def _cache_boundary(base: keras.Model, dataset: Dataset, session: RunSession) ->
         raise UserError(f"None of the last {config.n_unfreeze} layers of {config.backbone} has weights: unfreeze more.")
     session.log(f"For stage 2, {unfrozen}, besides the head.")
     if config.image_size_start:
-        sides = dict.fromkeys(str(config.side_in_epoch(epoch)) for epoch in range(config.epochs_stage2))
-        session.log(f"It trains at {enumerated(list(sides))} px, one side after the other.")
+        session.log(f"It trains at {enumerated(list(map(str, config.sides)))} px, one side after the other.")
     trunk, _ = split_at_freeze_boundary(base) if config.views else (None, base)
     if trunk is None:
         return None
@@ -152,7 +151,7 @@ def _fill(cache: BoundaryCache, dataset: Dataset, session: RunSession) -> None:
 def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None, session: RunSession) -> None:
     """Stage 1: solve the head if it is linear, then train it for ``epochs_stage1`` epochs."""
     config, record, head = session.config, session.record, network.head
-    record.network["trainable_stage1"] = _trainable_weights(head)
+    record.network["trainable_stage1"] = count_trainable(head)
     if not (config.solves_head or config.epochs_stage1):
         return
     starts_stage2 = config.fine_tunes and not config.epochs_stage1
@@ -211,7 +210,7 @@ def _start_from_solution(head: keras.Model, train: Batch, validation: Batch, ses
 def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, session: RunSession) -> None:
     """Stage 2: train the unfrozen tail and the head, on cached activations if there are any."""
     config, base, head = session.config, network.base, network.head
-    session.record.network["trainable_stage2"] = _trainable_weights(base) + _trainable_weights(head)
+    session.record.network["trainable_stage2"] = count_trainable(base) + count_trainable(head)
     if cache and not cache.plain_views:
         _fill(cache, dataset, session)
     with session.phase("stage2"):
@@ -247,7 +246,7 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
     with distribute.scope(config):
         model = BASELINES[config.baseline](n_classes, config.stored_size)
     session.check_room(model.count_params(), model.count_params())
-    session.record.network = {"parameters": model.count_params(), "trainable_stage1": _trainable_weights(model)}
+    session.record.network = {"parameters": model.count_params(), "trainable_stage1": count_trainable(model)}
     _name_backend(session.record)
     validation = (dataset.validation.take(), dataset.validation.one_hot(n_classes))
     with session.phase("baseline"):
@@ -278,7 +277,3 @@ def _log_stage(title: str, curves: Curves, session: RunSession) -> None:
         f"{title}: validation accuracy {100 * curves['val_accuracy'][kept]:.1f} % in the {which} of "
         f"{counted(len(curves['val_loss']), 'epoch')}, {sum(curves['seconds']):.0f} s."
     )
-
-
-def _trainable_weights(model: keras.Model) -> int:
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)

@@ -6,6 +6,7 @@ model, so that its input cannot have the wrong range. The code works with every 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -249,8 +250,12 @@ def unfreeze_model_tail(base_model: keras.Model, n_unfreeze: int, batch_norm: st
         layer.trainable = position >= len(base_model.layers) - n and (batch_norm == "trained" or not is_batch_norm)
         if is_batch_norm and layer.trainable:
             layer.momentum = BATCH_NORM_MOMENTUM
-    weights = [layer.trainable_weights for layer in base_model.layers if layer.trainable_weights]
-    return Unfrozen(len(weights), sum(int(np.prod(w.shape)) for of_layer in weights for w in of_layer))
+    return Unfrozen(sum(bool(layer.trainable_weights) for layer in base_model.layers), count_trainable(base_model))
+
+
+def count_trainable(model: keras.Model) -> int:
+    """Return the number of trainable weights of ``model``."""
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 def batch_norms(model: keras.Model) -> Iterator[layers.BatchNormalization]:

@@ -62,9 +62,10 @@ def progress(row: Row) -> RunProgress:
 
 def _work(row: Row, stage: str) -> list[float]:
     """Return the work of each planned epoch of a stage, as a share of that of the last one: more pixels take longer."""
-    config, planned = recorded_config(row.record.config), row.planned_stages.get(stage, 0)
-    if stage == "stage2" and config and config.epochs_stage2 == planned:
-        return [(config.side_in_epoch(epoch) / config.image_size) ** 2 for epoch in range(planned)]
+    planned, grows = row.planned_stages.get(stage, 0), stage == "stage2" and row.config.get("image_size_start")
+    # Only of a run that grows: to check the options of every run of a table takes longer than to draw it.
+    if grows and (config := recorded_config(row.record.config)) and config.epochs_stage2 == planned:
+        return [(side / config.image_size) ** 2 for side in config.side_by_epoch]
     return [1.0] * planned
 
 

@@ -116,7 +116,7 @@ def estimate(
     rate = cores / work
     epochs = config.epochs_stage2 if config.fine_tunes else 0
     # The mean work of an epoch of training, as a share of that at the last side, at which all are validated.
-    share = statistics.fmean([(config.side_in_epoch(epoch) / config.image_size) ** 2 for epoch in range(epochs)] or [1])
+    share = statistics.fmean([(side / config.image_size) ** 2 for side in config.side_by_epoch] or [1])
     # Without a row for this boundary, or with endless views, nothing is cached.
     tails = TAILS if config.views and config.n_unfreeze >= 0 else ()
     fitting = ((size, rate) for layers, size, rate in tails if config.n_unfreeze <= layers)

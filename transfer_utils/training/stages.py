@@ -66,11 +66,9 @@ def run_stage2_finetuning(
     if isinstance(train, BoundaryCache):
         n = config.epoch_size(train.size, stage.epochs)
         return fit(model, lambda epoch: train.view(epoch % train.views), n, validation, stage)
-    if config.image_size_start:
-        sides = [config.side_in_epoch(epoch) for epoch in range(stage.epochs)]
-        with distribute.scope_of(model):
-            at = {side: at_side(model, side) for side in dict.fromkeys(sides) if side != config.image_size}
-        stage.learners = {epoch: at[side] for epoch, side in enumerate(sides) if side in at}
+    with distribute.scope_of(model):
+        smaller = {side: at_side(model, side) for side in config.sides[:-1]}
+    stage.learners = {epoch: smaller[side] for epoch, side in enumerate(config.side_by_epoch) if side in smaller}
     return _fit_images(model, train, validation, stage)
 
 
