@@ -165,9 +165,9 @@ def test_every_patience_is_replayed_on_one_curve(patience, epochs, best_epoch, a
     curve = fine_tuned([1.1, 1.0, 0.8, 0.9, 0.9, 0.9, 0.7], [0.4, 0.5, 0.7, 0.6, 0.6, 0.6, 0.8])
     assert replay_patience(curve, patience) == (epochs, best_epoch, accuracy)
     assert bool(best_epoch) == (patience > dip(curve)), "a longer patience than the dip survives it"
-    curve.curves["stage1"]["val_accuracy"] = [0.95 for _ in curve.curves["stage1"]["val_accuracy"]]
+    curve.curves["stage1"]["val_accuracy"][-1] = 0.95
     assert replay_patience(curve, patience) == (epochs, 0, 0.95), "a stage of lower accuracy would not be kept"
-    curve.curves["stage1"]["val_accuracy"] = [0.6 for _ in curve.curves["stage1"]["val_accuracy"]]
+    curve.curves["stage1"]["val_accuracy"][-1] = 0.6
     curve.metrics["val_convex"] = 0.65
     if not best_epoch:
         assert replay_patience(curve, patience).val_accuracy == 0.65, "the solved head is where stage 2 starts"
