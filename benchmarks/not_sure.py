@@ -12,10 +12,10 @@ from transfer_utils.config.options import RunConfig, preset
 from transfer_utils.data.photo_digits import photo_halves, random_crop, render_digits
 from transfer_utils.data.photo_letters import render_letters
 from transfer_utils.data.splits import load_dataset
+from transfer_utils.evaluation.not_sure import auroc, not_sure_threshold
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.models.engine import Engine
 from transfer_utils.models.saving import load_model
-from transfer_utils.not_sure import auroc, not_sure_threshold
 
 PRESETS = ("offline", "cifar10-fast")
 FOREIGN = 2_000  # pictures of each kind

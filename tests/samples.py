@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from transfer_utils.config.options import RunConfig
-from transfer_utils.evaluation import wilson_interval
+from transfer_utils.evaluation.intervals import wilson_interval
 from transfer_utils.records.predictions import PREDICTIONS_NAME, Predictions, load_predictions, save_predictions
 from transfer_utils.records.record import RECORD_NAME, RunRecord, finite, pack_bits, read_record
 from transfer_utils.records.thumbnails import THUMBNAILS_NAME, save_thumbnails

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from transfer_utils.config.options import RunConfig
-from transfer_utils.evaluation import wilson_interval
+from transfer_utils.evaluation.intervals import wilson_interval
 from transfer_utils.experiment import cross_validation
 from transfer_utils.experiment.cross_validation import FOLDS, predict_held_out, stratified_group_folds
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from transfer_utils import evaluation
 from transfer_utils.data.augment import tta_views
 from transfer_utils.data.dataset import Dataset
+from transfer_utils.evaluation import metrics
 from transfer_utils.experiment import evaluate
 from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model, predict_probabilities
 from transfer_utils.features import CHUNK
@@ -55,7 +55,7 @@ def shapes() -> Dataset:
 def test_every_metric_is_of_its_split_and_the_call_that_prepares_the_engine_is_not_counted(monkeypatch, tmp_path):
     monkeypatch.setattr(evaluate, "load_model", lambda path: None)
     monkeypatch.setattr(evaluate, "Engine", lambda model, kind: colours)
-    monkeypatch.setattr(evaluation, "TRAIN_SAMPLE", 25)
+    monkeypatch.setattr(evaluate, "TRAIN_SAMPLE", 25)
     config, dataset = tiny.config(tta=True), shapes()
     names, splits = dataset.class_names, (dataset.train, dataset.validation, dataset.test)
     session = SimpleNamespace(config=config, record=RunRecord(), folder=tmp_path, progress=None)
@@ -63,18 +63,18 @@ def test_every_metric_is_of_its_split_and_the_call_that_prepares_the_engine_is_n
     record, expected = session.record, {}
     for key, split in zip(("train", "val", "test"), (splits[0].part(np.arange(25)), *splits[1:]), strict=True):
         plain = colours(split.take())
-        found = evaluation.evaluate(plain, split.labels, names)
+        found = metrics.evaluate(plain, split.labels, names)
         expected |= {f"{key}_{name}": found[name] for name in ("loss", "ece", "low", "high")}
         expected[f"{key}_end2end"] = found["accuracy"]
         if key != "train":
             averaged = predict_probabilities(colours, split, config, tta=True)
-            over_views = evaluation.evaluate(averaged, split.labels, names)
+            over_views = metrics.evaluate(averaged, split.labels, names)
             assert over_views["accuracy"] != found["accuracy"], f"averaging changes nothing on {key}"
             expected |= {f"{key}_tta_{name}": over_views[name] for name in ("low", "high")}
             expected[f"{key}_tta"] = over_views["accuracy"]
     assert record.metrics == expected
     assert (record.confusion_matrix, record.per_class) == (found["confusion_matrix"], found["per_class"])
-    assert record.calibration == evaluation.calibration(plain, split.labels)
+    assert record.calibration == metrics.calibration(plain, split.labels)
     assert record.inference["images"] == 25 + 2 * (27 + 36), "with the mirrored view"
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests import tiny
 from transfer_utils.config.options import preset
 from transfer_utils.data.dataset import Split
-from transfer_utils.evaluation import wilson_interval
+from transfer_utils.evaluation.intervals import wilson_interval
 from transfer_utils.experiment import few_images
 from transfer_utils.experiment.few_images import certainty, few_held_out, record_cross_validation
 from transfer_utils.records.record import RunRecord

@@ -24,12 +24,12 @@ from transfer_utils.config.options import RunConfig
 from transfer_utils.data.images import decode_image
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import Diverged, UserError
+from transfer_utils.evaluation.not_sure import sentence
 from transfer_utils.experiment import phases
 from transfer_utils.experiment import session as sessions
 from transfer_utils.experiment.run import finished_run, run_experiment
 from transfer_utils.models.saving import load_model, names_and_threshold
 from transfer_utils.models.weights import sha256_of_weights
-from transfer_utils.not_sure import sentence
 from transfer_utils.records.folder import load_runs
 from transfer_utils.records.predictions import load_predictions
 from transfer_utils.records.record import RECORD_NAME, RunRecord, finite, read_record, unpack_bits

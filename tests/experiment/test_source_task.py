@@ -7,7 +7,7 @@ import pytest
 
 from tests import tiny
 from transfer_utils.config.options import preset
-from transfer_utils.evaluation import Estimate
+from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.experiment import source_task, train
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.experiment.source_task import probe_source_task

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from transfer_utils import plotting
-from transfer_utils.evaluation import calibration
+from transfer_utils.evaluation.metrics import calibration
 from transfer_utils.records.record import RunRecord
 
 STAGE1 = {"loss": [1.1, 0.9, 0.8], "accuracy": [0.6, 0.7, 0.75], "val_loss": [0.9, 0.8, 0.7]}

@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from transfer_utils.cli.main import main
 from transfer_utils.config.options import preset
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import Estimate
+from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.records.folder import Run, load_runs
 from transfer_utils.records.record import RunRecord
 from transfer_utils.report import article as report

@@ -9,7 +9,7 @@ from transfer_utils.cli import compare
 from transfer_utils.cli.compare import run_comparison
 from transfer_utils.config.options import preset
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import difference_interval, mcnemar
+from transfer_utils.evaluation.intervals import difference_interval, mcnemar
 from transfer_utils.records.record import RunRecord, pack_bits
 from transfer_utils.report.comparison import analysis
 

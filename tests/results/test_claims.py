@@ -7,7 +7,7 @@ import pytest
 
 from tests.results.test_summary import STUDY, configuration
 from transfer_utils.config.options import preset
-from transfer_utils.evaluation import Estimate
+from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.results import claims
 from transfer_utils.results.claims import CANNOT_TELL, CLAIMS, CONFIRMS, CONTRADICTS, evaluate_claim, within
 from transfer_utils.results.summary import Configuration, Results

@@ -2,7 +2,7 @@
 
 import pytest
 
-from transfer_utils.evaluation import Estimate
+from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.results.formatting import (
     duration,
     markdown_table,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from transfer_utils.evaluation import difference_interval
+from transfer_utils.evaluation.intervals import difference_interval
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord, pack_bits
 from transfer_utils.results.groups import RunGroup

@@ -9,7 +9,7 @@ import pytest
 from tests.samples import set_accuracy
 from transfer_utils.config.options import preset
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import difference_interval, wilson_interval
+from transfer_utils.evaluation.intervals import difference_interval, wilson_interval
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.summary import Configuration, collect, configurations, difference

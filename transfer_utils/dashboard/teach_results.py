@@ -13,7 +13,7 @@ from transfer_utils.dashboard import style
 from transfer_utils.dashboard.answers import model_file, run_file, show_answer
 from transfer_utils.dashboard.parts import interval_note, show_block, show_metric
 from transfer_utils.dashboard.store import View, newest_first
-from transfer_utils.evaluation import Estimate
+from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.records.record import RECORD_NAME
 from transfer_utils.results.formatting import percent, points
 from transfer_utils.results.progress import repeat_command

@@ -16,7 +16,7 @@ from transfer_utils.data.likeness import groups_of_images
 from transfer_utils.data.sources import load_source
 from transfer_utils.data.splits import draw_labels, split_stratified, whole_split
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import Estimate, summarise_seeds
+from transfer_utils.evaluation.intervals import Estimate, summarise_seeds
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.teach.messages import CurvePoint, Measurement, Mistake

@@ -7,20 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from transfer_utils import evaluation
 from transfer_utils.config.options import RunConfig
 from transfer_utils.data.augment import tta_views
 from transfer_utils.data.dataset import Dataset, Split
+from transfer_utils.evaluation import metrics
+from transfer_utils.evaluation.not_sure import describe_not_sure, not_sure_threshold
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.features import CHUNK, image_chunks
 from transfer_utils.models.engine import Engine
 from transfer_utils.models.litert import LiteRT
 from transfer_utils.models.saving import load_model, name_classes
-from transfer_utils.not_sure import describe_not_sure, not_sure_threshold
 from transfer_utils.records.predictions import PREDICTIONS_NAME, SPLITS, Predictions, save_predictions
 from transfer_utils.records.record import pack_bits
 from transfer_utils.utils.progress import Progress
 
+TRAIN_SAMPLE = 5000  # training images that are evaluated; enough for the train-validation gap to within a point
 MAX_MATRIX = 500  # classes; that of more would make the record too large, and can be had from the predictions beside it
 
 
@@ -49,18 +50,18 @@ def evaluate_model(dataset: Dataset, session: RunSession) -> Predictions:
     engine = Engine(load_model(session.folder / "model.keras"), config.engine)
     engine(dataset.validation.take(slice(CHUNK)))  # the first call prepares the engine, which is not to be timed
     engine = TimedEngine(engine)
-    sample = dataset.train.part(np.arange(min(evaluation.TRAIN_SAMPLE, len(dataset.train))))
+    sample = dataset.train.part(np.arange(min(TRAIN_SAMPLE, len(dataset.train))))
     splits, probabilities = {"train": sample, "val": dataset.validation, "test": dataset.test}, {}
     for key, split in splits.items():
         probabilities[key] = _predict(engine, split, f"evaluating on {key}", session)
-        result = evaluation.evaluate(probabilities[key], split.labels, dataset.class_names)
+        result = metrics.evaluate(probabilities[key], split.labels, dataset.class_names)
         record.metrics |= _with_interval(key, result, f"{key}_end2end")
         record.metrics |= {f"{key}_loss": result["loss"], f"{key}_ece": result["ece"]}
         if key == "test":
             record.per_class = result["per_class"]
             if len(dataset.class_names) <= MAX_MATRIX:
                 record.confusion_matrix = result["confusion_matrix"]
-    record.calibration = evaluation.calibration(probabilities["test"], dataset.test.labels)
+    record.calibration = metrics.calibration(probabilities["test"], dataset.test.labels)
     held_out = {key: probabilities[key] for key in SPLITS}
     record.not_sure = describe_not_sure(held_out, dataset.test.labels, config.not_sure_rate)
     predictions = {key: _kept(probabilities[key], splits[key]) for key in SPLITS}
@@ -71,7 +72,7 @@ def evaluate_model(dataset: Dataset, session: RunSession) -> Predictions:
         for key in ("val", "test"):
             title, plain = f"evaluating on {key}, averaged views", probabilities[key]
             averaged = _predict(engine, splits[key], title, session, tta=True, plain=plain)
-            result = evaluation.evaluate(averaged, splits[key].labels, dataset.class_names)
+            result = metrics.evaluate(averaged, splits[key].labels, dataset.class_names)
             record.metrics |= _with_interval(f"{key}_tta", result)
     record.inference = {"images": engine.images, "seconds": round(engine.seconds, 3)}
     return predictions["test"]
@@ -94,7 +95,7 @@ def evaluate_exports(precisions: tuple[str, ...], dataset: Dataset, session: Run
             # With hundreds of classes all of a row may be 0: the file then says nothing.
             sums = probabilities.sum(axis=1, keepdims=True)
             probabilities = np.where(sums > 0, probabilities / np.maximum(sums, 1 / 256), 1 / probabilities.shape[1])
-            result = evaluation.evaluate(probabilities, split.labels, dataset.class_names)
+            result = metrics.evaluate(probabilities, split.labels, dataset.class_names)
             record.metrics |= _with_interval(f"{key}_{precision}", result)
         record.not_sure = {**record.not_sure, f"threshold_{precision}": threshold}
         name_classes(file, record)

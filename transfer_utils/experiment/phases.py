@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import keras
 
-from transfer_utils import not_sure
 from transfer_utils.data.dataset import Dataset
 from transfer_utils.data.splits import load_dataset
+from transfer_utils.evaluation import not_sure
 from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model
 from transfer_utils.experiment.few_images import certainty
 from transfer_utils.experiment.mistakes import keep_thumbnails, name_mistakes

@@ -9,7 +9,7 @@ import numpy as np
 
 from transfer_utils.config.options import RunConfig
 from transfer_utils.data.photo_letters import render_letters
-from transfer_utils.evaluation import Estimate
+from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.models.engine import Engine
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.training.linear_head import solve_head

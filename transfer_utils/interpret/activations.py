@@ -15,7 +15,7 @@ import numpy as np
 from transfer_utils.config.options import RunConfig
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.errors import UserError, nearest
-from transfer_utils.evaluation import wilson_interval
+from transfer_utils.evaluation.intervals import wilson_interval
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import batch_norms
 from transfer_utils.training.linear_head import solve_head

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import wilson_interval
+from transfer_utils.evaluation.intervals import wilson_interval
 from transfer_utils.plotting.style import (
     DOTTED,
     MAX_LEGIBLE_CLASSES,
@@ -119,7 +119,7 @@ def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
     images is left out of the upper panel, because its accuracy is mostly noise.
 
     Args:
-        calibrations: for each label, the result of ``evaluation.calibration``; if empty, listed as not recorded.
+        calibrations: for each label, the result of ``calibration``; if empty, listed as not recorded.
     """
     figure, [[axes], [below]] = panels(6.4, 6.8, 2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], label="perfectly calibrated", **DOTTED)

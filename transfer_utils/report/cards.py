@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import Estimate
+from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import LEFT_OUT, PRECISIONS, RECORD_NAME, RunRecord, read_record
 from transfer_utils.records.salvage import UnreadableRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transfer_utils.evaluation import difference_interval, mcnemar
+from transfer_utils.evaluation.intervals import difference_interval, mcnemar
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord, unpack_bits
 from transfer_utils.results.curves import first_reaching, overfitting, timeline

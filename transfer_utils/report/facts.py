@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import Estimate
+from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.records.record import RunRecord
 from transfer_utils.report.sides import by_labels, gain, short, sides, strongest, validation
 from transfer_utils.results.claims import NAMES, EvaluatedClaim

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from transfer_utils.config.options import preset
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import Estimate
+from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, common_seeds, difference
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.palette import MODEL_NAMES

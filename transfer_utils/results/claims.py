@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from transfer_utils.config.recorded import identity
-from transfer_utils.evaluation import Estimate
+from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import accuracy_before_fine_tuning, overfitting, replay_patience
 from transfer_utils.results.options import REPEATS, augments

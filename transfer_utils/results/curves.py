@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transfer_utils.evaluation import is_lower
+from transfer_utils.evaluation.metrics import is_lower
 from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.spread import spread_evenly
 

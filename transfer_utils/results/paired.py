@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from transfer_utils.evaluation import UPPER, Estimate, difference_interval
+from transfer_utils.evaluation.intervals import UPPER, Estimate, difference_interval
 from transfer_utils.records.record import RunRecord
 from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.results.formatting import points

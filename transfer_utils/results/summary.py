@@ -18,7 +18,7 @@ import numpy as np
 from transfer_utils.config.options import RunConfig
 from transfer_utils.config.recorded import Identity, identity, recorded_config
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import Estimate, difference_interval, summarise_seeds
+from transfer_utils.evaluation.intervals import Estimate, difference_interval, summarise_seeds
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord, unpack_bits
 from transfer_utils.results.curves import trained_accuracy

@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 from transfer_utils.config.options import RunConfig
 from transfer_utils.data.augment import epoch_order
 from transfer_utils.errors import Diverged
-from transfer_utils.evaluation import is_lower
+from transfer_utils.evaluation.metrics import is_lower
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves, restore_checkpoint, save_checkpoint
 from transfer_utils.training.optimizers import WARM_UP, build_optimizer, compile_model, warm_up_and_cosine

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import wilson_interval
-from transfer_utils.not_sure import auroc, describe_not_sure, not_sure_threshold, sentence
+from transfer_utils.evaluation.intervals import wilson_interval
+from transfer_utils.evaluation.not_sure import auroc, describe_not_sure, not_sure_threshold, sentence
 
 SCORES = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60)
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy  # the submodules load on first use, which keeps this import fast
 
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation import UPPER, Estimate, wilson_interval
+from transfer_utils.evaluation.intervals import UPPER, Estimate, wilson_interval
 
 SCORE = "largest probability"  # its name in records and cards
 
