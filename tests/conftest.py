@@ -216,7 +216,7 @@ def view(runs: Path):
     """Return the dashboard's view of ``runs``."""
     from transfer_utils.dashboard import store
 
-    return store.read(runs, store.stamp(runs))
+    return store.read(runs)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ def test_only_the_options_that_differ_are_listed_and_the_runs_can_be_changed(run
         "depth-30-0": ["30", "yes"],
         "depth-10-0": ["10", "no"],
     }
-    app.multiselect(key="picked").set_value(["depth-30-0", "baseline-0"]).run()
+    app.multiselect(key="chosen").set_value(["depth-30-0", "baseline-0"]).run()
     assert app.query_params["chosen"] == ["depth-30-0", "baseline-0"]
     assert list(app.dataframe[0].value.columns) == ["Option", "depth-30-0", "baseline-0"]
 

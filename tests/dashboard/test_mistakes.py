@@ -163,7 +163,7 @@ def test_damaged_files_are_named_and_links_that_lead_out_are_not_followed(tmp_pa
     outside.write_bytes(whole)
     path.unlink()
     path.symlink_to(outside)
-    [row] = store.read(tmp_path, store.stamp(tmp_path)).rows
+    [row] = store.read(tmp_path).rows
     tested = read_tested(row)
     assert tested is None if name == PREDICTIONS_NAME else tested.thumbnails == {}
 
@@ -217,7 +217,7 @@ def test_pictures_of_a_collection_have_the_names_that_they_came_with(tmp_path):
         record = read_record(tmp_path / name / "run.json")
         record.config["data_dir"] = str(data_dir)
         record.save(tmp_path / name / "run.json")
-    rows = {row.name: row for row in store.read(tmp_path, store.stamp(tmp_path)).rows}
+    rows = {row.name: row for row in store.read(tmp_path).rows}
     taught, moved, elsewhere = (read_tested(rows[name]) for name in folders)
     for tested in (taught, moved):
         assert [tested.name(at) for at in (0, 1)] == [test.names[0].replace("0.png", "my cat.jpg"), test.names[1]]

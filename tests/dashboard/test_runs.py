@@ -122,13 +122,13 @@ def test_one_chosen_run_is_opened_and_several_are_compared(runs, draw):
     app = draw(runs, chosen=["depth-10-0", "baseline-0"])
     assert button(app, "Open").disabled
     button(app, "Compare").click().run()
-    assert app.multiselect(key="picked").value == ["depth-10-0", "baseline-0"]
+    assert app.multiselect(key="chosen").value == ["depth-10-0", "baseline-0"]
 
 
 def test_the_best_configuration_leads_to_its_runs(runs, draw):
     app = draw(runs)
     app.button(key="open best 0").click().run()
-    assert sorted(app.multiselect(key="picked").value) == ["depth-30-0", "depth-30-1", "depth-30-2"]
+    assert sorted(app.multiselect(key="chosen").value) == ["depth-30-0", "depth-30-1", "depth-30-2"]
     app = draw(runs, hidden=["depth-30-1", "depth-30-2"])
     app.button(key="open best 0").click().run()
     assert app.segmented_control(key="page").value == "One run" and app.selectbox(key="run").value == "depth-30-0"
@@ -139,7 +139,7 @@ def test_csv_has_every_metric_and_option_and_no_formula(tmp_path):
     write_run(tmp_path / "=1+1", {}, "running", 1)
     record = RunRecord(metrics={"val_end2end": 0.5}, config={"a": "@SUM(1)", "b": -1, "c": True, "d": [1, 2]})
     record.save(path)
-    content = as_csv(store.read(tmp_path, store.stamp(tmp_path)).rows)
+    content = as_csv(store.read(tmp_path).rows)
     assert content.startswith(b"\xef\xbb\xbf")
     lines = {line["run"]: line for line in csv.DictReader(io.StringIO(content.decode("utf-8-sig")))}
     assert set(lines) == {"one", "'=1+1"}

@@ -16,26 +16,26 @@ def test_only_changed_records_are_read_again_and_results_of_finished_runs_are_ke
     read = []
     monkeypatch.setattr(store, "read_stable", lambda path: read.append(path.parent.name) or read_record(path))
     with lock(path):
-        first = store.read(tmp_path, store.stamp(tmp_path))
-        assert store.read(tmp_path, store.stamp(tmp_path)) is first
+        first = store.read(tmp_path)
+        assert store.read(tmp_path) is first
         assert sorted(read) == ["done", "moving"]
         assert first.cached("answer", lambda: 1) == 1
         record = read_record(path)
         record.curves["stage2"]["val_accuracy"].append(0.9)
         record.save(path)
-        second = store.read(tmp_path, store.stamp(tmp_path))
+        second = store.read(tmp_path)
         assert sorted(read) == ["done", "moving", "moving"]
         assert second.named(["done"])[0] is first.named(["done"])[0]
         assert second.named(["moving"])[0].record.curves["stage2"]["val_accuracy"][-1] == 0.9
         assert second.cached("answer", lambda: 2) == 1
     record.status = "completed"
     record.save(path)
-    assert store.read(tmp_path, store.stamp(tmp_path)).cached("answer", lambda: 2) == 2
+    assert store.read(tmp_path).cached("answer", lambda: 2) == 2
     (tmp_path / "done" / "run.json").write_text("{")
-    assert list(store.read(tmp_path, store.stamp(tmp_path)).unreadable) == [tmp_path / "done" / "run.json"]
+    assert list(store.read(tmp_path).unreadable) == [tmp_path / "done" / "run.json"]
     n = len(read)
     write_run(tmp_path / "new", {}, "completed", 2)
-    assert len(store.read(tmp_path, store.stamp(tmp_path)).rows) == 2
+    assert len(store.read(tmp_path).rows) == 2
     assert read[n:] == ["new"], "a record that could not be read is not read again either"
 
 
@@ -48,12 +48,12 @@ def test_a_run_whose_lock_is_free_has_stopped_until_its_record_changes(tmp_path,
     monkeypatch.setattr(store, "is_locked", lambda path: tested.append(path) or is_locked(path))
 
     def statuses():
-        view = store.read(tmp_path, store.stamp(tmp_path))
+        view = store.read(tmp_path)
         return {row.name: row.status for row in view.rows}, store.is_outdated(view)
 
     with lock(path):
         assert statuses() == ({"log": "running", "other": "completed", "run": "running"}, False)
-        view = store.read(tmp_path, store.stamp(tmp_path))
+        view = store.read(tmp_path)
     assert store.is_outdated(view)
     assert statuses() == ({"log": "running", "other": "completed", "run": "stopped"}, False)
     n = len(tested)
@@ -109,8 +109,8 @@ def test_names_are_relative_paths_and_unique(tmp_path):
     write_run(tmp_path / "one", {}, "completed", 0)
     write_run(tmp_path / "study" / "one", {}, "completed", 1)
     (tmp_path / "one.json").write_text(json.dumps({"config": {"n_unfreeze": 1}}))
-    view = store.read(tmp_path, store.stamp(tmp_path))
+    view = store.read(tmp_path)
     assert sorted(row.name for row in view.rows) == ["one", "one (2)", "study/one"]
     assert [row.name for row in view.named(["study/one", "nowhere", "one"])] == ["study/one", "one"]
-    [row] = store.read(tmp_path / "one", store.stamp(tmp_path / "one")).rows
+    [row] = store.read(tmp_path / "one").rows
     assert row.name == "one", "a record in the folder itself has the name of the folder"

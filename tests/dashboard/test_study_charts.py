@@ -7,7 +7,7 @@ from transfer_utils.results.groups import families, group_by_configuration
 
 @pytest.fixture
 def rows(study):
-    return store.read(study, store.stamp(study)).rows
+    return store.read(study).rows
 
 
 def test_an_option_is_drawn_in_the_order_of_its_values(rows):
@@ -35,6 +35,6 @@ def test_the_gain_of_test_time_augmentation(rows):
 
 def test_the_epochs_that_early_stopping_saved_follow_those_that_ran(tmp_path):
     write_stopped_early(tmp_path / "one")
-    rows = store.read(tmp_path, store.stamp(tmp_path)).rows
+    rows = store.read(tmp_path).rows
     ran, saved = study_charts.epochs_used(group_by_configuration(rows)).data
     assert (ran.name, ran.x, saved.name, saved.x) == ("epochs run", (12,), "epochs saved", (8,))

@@ -15,7 +15,7 @@ from transfer_utils.records.record import RunRecord, read_record
 
 @pytest.fixture
 def row(model_run):
-    return store.read(model_run, store.stamp(model_run)).rows[0]
+    return store.read(model_run).rows[0]
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_a_model_that_does_not_classify_square_colour_images_is_refused_with_a_s
     for name, (model, _) in models.items():
         save_model(model, tmp_path / name / "model.keras")
         RunRecord(files={"model": "model.keras"}).save(tmp_path / name / "run.json")
-    for row in store.read(tmp_path, store.stamp(tmp_path)).rows:
+    for row in store.read(tmp_path).rows:
         with pytest.raises(UserError) as refusal:
             explained_prediction(row, model_file(row), picture)
         assert models[row.name][1] in str(refusal.value), row.name

@@ -65,7 +65,7 @@ def main() -> None:
     st.html(CSS)
     folder = Path(os.path.abspath(runs_folder()))
     state.follow_address()
-    view = store.read(folder, store.stamp(folder))
+    view = store.read(folder)
     page = _draw_header(view)
     try:
         PAGES[page](view)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from transfer_utils.dashboard.store import newest_first, read, stamp
+from transfer_utils.dashboard.store import newest_first, read
 from transfer_utils.records.folder import check_folder
 from transfer_utils.records.record import STATUSES
 from transfer_utils.report.rendering import environment
@@ -65,7 +65,7 @@ def _render(template: str, runs_dir: str | os.PathLike) -> str:
 def _values(runs_dir: str | os.PathLike) -> dict[str, Any]:
     check_folder(Path(runs_dir))
     root = Path(os.path.abspath(runs_dir))
-    view = read(root, stamp(root))
+    view = read(root)
     rows = newest_first(view.rows)
     return {
         "columns": COLUMNS,

@@ -63,9 +63,9 @@ class View:
         return [rows[name] for name in names if name in rows]
 
 
-def read(folder: Path, version: Stamp) -> View:
-    """Return the view of a folder at a stamp. Only records of changed files are read."""
-    return _reader(folder).view(version)
+def read(folder: Path) -> View:
+    """Return the view of a folder as it is now. Only records of changed files are read."""
+    return _reader(folder).view(stamp(folder))
 
 
 def is_outdated(view: View) -> bool:

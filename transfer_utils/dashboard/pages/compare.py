@@ -16,7 +16,6 @@ from transfer_utils.results.table import Row, differing
 from transfer_utils.utils.text import MISSING
 
 MAX_IN_VIEW = 4  # runs in the table of options that a wide page shows without scrolling
-PICKER = "picked"
 
 
 def draw(view: View) -> None:
@@ -48,16 +47,8 @@ def draw(view: View) -> None:
 
 def _pick_runs(view: View) -> list[Row]:
     """Draw the list of chosen runs, which the reader can change; return their rows."""
-    st.session_state[PICKER] = [row.name for row in view.named(state.chosen())]
-    state.drawn(PICKER, st.session_state[PICKER])
-    st.multiselect(
-        "Runs",
-        [row.name for row in view.rows],
-        key=PICKER,
-        on_change=lambda: state.choose(st.session_state[PICKER]),
-        placeholder="choose runs",
-    )
-    return view.named(state.chosen())
+    names = [row.name for row in view.rows]
+    return view.named(st.multiselect("Runs", names, placeholder="choose runs", **state.kept(state.CHOSEN, [], names)))
 
 
 def _group(rows: list[Row]) -> tuple[list[RunGroup], str]:
