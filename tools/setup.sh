@@ -11,11 +11,14 @@ fail() {
 }
 
 find_python() { # the first that runs (a pyenv shim may exist and fail), fits, and can make a virtual environment
-    fits='import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))'
+    # Not that of an activated .venv, which is about to be removed.
+    PATH=${PATH#"$folder/.venv/bin:"}
+    fits="import os, sys; own = os.path.realpath(sys.prefix) == os.path.realpath('.venv')
+sys.exit(own or not (3, 10) <= sys.version_info[:2] <= (3, 13))"
     problem="Python 3.10 to 3.13 is needed and none was found: install one, or name it: make PYTHON=/path/to/python3.12"
     if [ -n "${PYTHON:-}" ]; then
         set -- "$PYTHON"
-        problem="Python 3.10 to 3.13 is needed, and PYTHON names another or none: $PYTHON"
+        problem="Python 3.10 to 3.13 from outside of .venv is needed, and PYTHON names another or none: $PYTHON"
     else
         set -- python3 python3.13 python3.12 python3.11 python3.10 python
     fi

@@ -5,6 +5,7 @@ import io
 import logging
 import re
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -95,7 +96,10 @@ def test_show_requires_an_alternative_text(displayed):
     assert displayed == []
 
 
-@pytest.mark.parametrize("answer", [False, 0, ..., lambda: ..., lambda: 1 < ..., lambda: missing])  # noqa: F821
+@pytest.mark.parametrize(
+    "answer",
+    [False, 0, ..., lambda: ..., lambda: 1 < ..., lambda: missing, lambda: np.ones(2) == 1],  # noqa: F821
+)
 def test_check_raises_the_hint_for_a_wrong_answer(answer):
     with pytest.raises(NotYet, match="Count again"):
         check(answer, "Count again.")

@@ -197,6 +197,14 @@ def test_the_notebooks_after_a_failed_one_still_run(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.course
+def test_a_notebook_of_the_reader_needs_no_parameter_but_its_own():
+    write("09_mine", "print('shown')", parameters="x = 1")
+    write("01_good", "print('shown')")
+    assert run_course("offline", log=lambda line: None) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.course
 @pytest.mark.fault(6, 28)
 def test_an_interrupt_stops_the_course_and_its_kernel(tmp_path):
     write("01_long", "import os, time\nprint(os.getpid(), file=open('kernel', 'w'), flush=True)\ntime.sleep(600)")
@@ -228,8 +236,8 @@ def test_the_whole_course_is_not_published_from_runs_of_before():
     record.parent.mkdir(parents=True)
     record.write_text("{}")
     with pytest.raises(UserError, match="course holds runs that the notebooks would use again instead of training"):
-        publish(log=lambda line: None)
-    assert path.read_bytes() == before
+        publish(output_dir="fresh", log=lambda line: None)
+    assert path.read_bytes() == before, "the notebooks have a folder of their own, whatever that of their copies is"
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
+import errno
 import io
+import os
+from pathlib import Path
 
 import pytest
 
@@ -64,14 +67,14 @@ def test_a_classifier_is_created_and_opened(tmp_path, draw):
     assert not app.exception and app.query_params["classifier"] == "kitchen"
     assert list(Collection(tmp_path / "teach" / "kitchen").classes()) == ["cup", "plate"]
     assert app.selectbox(key="classifier").value == "kitchen"
-    assert app.button(key="camera 0").label == app.button(key="camera 1").label == "Use the camera"
+    assert app.button(key="camera for cup").label == app.button(key="camera for plate").label == "Use the camera"
     app.text_input(key="new class").set_value("../bowl")
     button(app, "Add").click().run()
     assert "must not begin with" in texts(app)
     app.text_input(key="new class").set_value("bowl")
     button(app, "Add").click().run()
     assert list(Collection(tmp_path / "teach" / "kitchen").classes()) == ["bowl", "cup", "plate"]
-    app.button(key="remove 0").click().run()
+    app.button(key="remove class bowl").click().run()
     assert list(Collection(tmp_path / "teach" / "kitchen").classes()) == ["cup", "plate"]
 
 
@@ -102,13 +105,13 @@ def test_uploads_are_counted_and_refused_ones_are_named_at_their_class(tmp_path,
     app = draw(tmp_path, "Teach")
     archive = zipped({f"{i}.png": picture(number=i) for i in (1, 2)})
     files = uploads(a_png=picture(), photos_zip=archive, bomb_png=bomb(), note_txt=b"hello")
-    app.file_uploader(key="upload 0 0").set_value(files).run()
+    app.file_uploader(key="upload to cup 0").set_value(files).run()
     assert not app.exception and len(collection.classes()["cup"]) == 3
     assert app.warning[0].value == "Refused:"
     assert "bomb.png: 60000 x 60000 pixels" in texts(app) and "note.txt: not a picture that can be read" in texts(app)
     assert [badge for badge in app.markdown if "3 pictures" in badge.value]
     assert not list(collection.beside.glob("upload-*")), "what was uploaded is not left behind"
-    assert app.file_uploader(key="upload 0 1").value == [], "the widget is empty again"
+    assert app.file_uploader(key="upload to cup 1").value == [], "the widget is empty again"
 
 
 @pytest.mark.slow
@@ -116,12 +119,50 @@ def test_the_camera_is_open_for_one_class_and_each_shot_is_kept(tmp_path, draw):
     collection = new_collection(tmp_path)
     app = draw(tmp_path, "Teach")
     assert not app.camera_input
-    app.button(key="camera 1").click().run()
-    app.camera_input(key="shot 1 0").set_value(("shot.jpg", picture("plate", form="JPEG"), "image/jpeg")).run()
+    app.button(key="camera for plate").click().run()
+    app.camera_input(key="shot for plate 0").set_value(("shot.jpg", picture("plate", form="JPEG"), "image/jpeg")).run()
     assert not app.exception and [len(found) for found in collection.classes().values()] == [0, 1]
-    assert app.camera_input(key="shot 1 1").value is None, "ready for the next picture"
-    app.button(key="camera 1").click().run()
+    assert app.camera_input(key="shot for plate 1").value is None, "ready for the next picture"
+    app.button(key="camera for plate").click().run()
     assert not app.camera_input
+
+
+def test_a_class_keeps_its_buttons_where_another_window_has_changed_the_classes(tmp_path, draw):
+    collection = new_collection(tmp_path, ("cup", "plate", "spoon"))
+    app = draw(tmp_path, "Teach")
+    collection.remove_class("cup")  # in the other window
+    app.button(key="remove class plate").click().run()
+    assert not app.exception and list(collection.classes()) == ["spoon"]
+    app.button(key="remove class spoon").click()
+    collection.remove_class("spoon")
+    assert not app.run().exception
+
+
+def test_a_picture_that_cannot_be_removed_is_named_on_the_page(tmp_path, draw, monkeypatch):
+    collection = new_collection(tmp_path, n=5)
+    app = draw(tmp_path, "Teach")
+    app.button(key="see class plate").click().run()
+    app.session_state[teach_gallery.MARKED] = (str(collection.folder / "plate"), set(collection.newest("plate")))
+    app.run()
+
+    def held_open(self, missing_ok=False):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "unlink", held_open)
+    app.button(key="remove marked").click().run()
+    assert not app.exception and "Permission denied. Change who may use it" in texts(app) and app.warning
+    assert len(collection.classes()["plate"]) == 5
+
+
+@pytest.mark.slow
+def test_an_upload_whose_dashboard_was_killed_is_removed_by_the_next_one_after_a_day(tmp_path):
+    collection = new_collection(tmp_path)
+    old, new = collection.beside / "upload-old", collection.beside / "upload-new"
+    for folder in (old, new):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    teach_pictures.submit(collection, "cup", [])
+    assert not old.exists() and new.exists()
 
 
 class Uploaded(io.BytesIO):
@@ -174,7 +215,7 @@ def test_a_click_asks_for_what_the_command_line_would_do(tmp_path):
         by_hand, _ = photo_config({**data, "n_unfreeze": str(n_unfreeze)})
         assert by_hand.weights == "imagenet" and by_hand.n_unfreeze == n_unfreeze
         assert config.model_copy(update={"export": "none"}).fingerprint == by_hand.fingerprint
-        assert config.output_dir == str(tmp_path) and preset(**config.model_dump(exclude={"preset"}), name="photos")
+        assert config.output_dir == str(tmp_path) and preset("photos", **config.model_dump(exclude={"preset"}))
 
 
 def test_a_running_job_shows_its_step_and_can_be_stopped(tmp_path, draw):
@@ -229,7 +270,7 @@ def test_the_measurement_is_shown_with_how_it_was_made_and_mistakes_can_be_remov
 def test_all_pictures_of_a_class_are_shown_and_marked_ones_are_removed(tmp_path, draw):
     collection = new_collection(tmp_path, n=5)
     app = draw(tmp_path, "Teach")
-    app.button(key="see 1").click().run()
+    app.button(key="see class plate").click().run()
     assert not app.exception and app.query_params["class"] == "plate" and "plate: 5 pictures" in texts(app)
     assert app.button(key="remove marked").disabled
     first, second, *others = collection.newest("plate")

@@ -136,3 +136,12 @@ def test_a_file_is_known_as_an_archive_by_its_first_bytes(tmp_path):
     for content, expected in ((zipped({}), True), (zipped({"a": b""}), True), (picture(), False), (b"", False)):
         (tmp_path / "a").write_bytes(content)
         assert is_archive(tmp_path / "a") is expected
+
+
+def test_hidden_files_do_not_count_and_only_folders_with_pictures_are_named():
+    pictures = {f"cup/{i}.png": b"" for i in range(60)}
+    hidden = {f"__MACOSX/cup/._{i}.png": b"" for i in range(60)}
+    others = {"README.txt": b"about", "docs/license.txt": b"mine", "plate/a.heic": b""}
+    folders, members = opened(zipped(pictures | hidden | others))
+    assert folders == ["cup", "plate"]
+    assert len(list(members)) == 63

@@ -56,6 +56,7 @@ def test_a_folder_of_classes_contains_only_training_images(tmp_path):
         (["train/a/1.png", "train/b/1.png", "test/c/1.png"], "Class 'c' has no images to train on"),
         (["train/a/1.png", "train/b/1.png", "test/a/x.txt"], "The test split has no images"),
         (["train/a/1.png", "train/b/1.png", "test/1.png"], "holds 1 picture that must lie in class folders"),
+        (["train/1.png", "test/1.png"], "holds folders of splits without class folders in them"),
         (["Train/a/1.png", "training/a/1.png"], "one folder for the train split, got Train and training"),
         (["train/a/1.png", "val/a/1.png", "valid/a/1.png"], "one folder for the validation split, got val and valid"),
     ],

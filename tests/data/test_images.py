@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.pictures import bomb, encoded
 from transfer_utils.data import images
@@ -105,6 +106,28 @@ def test_the_exif_orientation_is_applied():
     exif[0x0112] = 6  # the camera was turned by 90 degrees; viewers rotate the image clockwise
     pixels = decode_image(encoded(image, exif=exif), 16)
     np.testing.assert_array_equal(pixels, np.rot90(np.asarray(image), k=-1))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_applied_as_pillow_does(form, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(noise(16), form, exif=exif, **({"lossless": True} if form == "WEBP" else {}))
+    with Image.open(io.BytesIO(content)) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    np.testing.assert_array_equal(decode_image(content, 16), upright)
+
+
+@pytest.mark.fault(20)
+def test_a_turned_picture_with_a_malformed_tag_is_read():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x0213] = 1  # YCbCrPositioning
+    content = encoded(noise(16), "JPEG", exif=exif, quality=95)
+    start = content.index(bytes([0x02, 0x13, 0x00, 0x03]))  # the tag, and its type SHORT
+    broken = content[:start] + bytes([0x02, 0x13, 0x00, 0x01]) + content[start + 4 :]  # BYTE, which Pillow cannot write
+    np.testing.assert_array_equal(decode_image(broken, 16), decode_image(content, 16))
 
 
 @pytest.mark.parametrize("wide", [True, False])

@@ -96,6 +96,12 @@ def test_the_reason_tells_what_is_used_not_what_was_overridden(tmp_path):
     assert "batch_size 7 and" in other and other.endswith("(for their number), as they are.")
 
 
+def test_the_reason_for_the_size_of_tiny_pictures_is_the_limit(tmp_path):
+    settings = chosen(photos(tmp_path, 50, (20, 20)))
+    reason = settings.reason(preset("photos", **settings.options))
+    assert "of about 20 px" in reason and "stored_size 32 (the smallest possible)" in reason
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

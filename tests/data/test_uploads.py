@@ -150,6 +150,13 @@ def test_the_folders_of_a_zip_file_become_classes(collection):
     assert {name: len(found) for name, found in collection.classes().items()} == {"Teller": 2, "cup": 2, "plate": 0}
 
 
+def test_what_is_no_picture_neither_prevents_classes_nor_becomes_one(collection):
+    files = {"README.txt": b"about", "docs/license.txt": b"mine", "cup/a.png": picture()}
+    receipt = take_upload(uploaded(collection, "", {"all.zip": zipped(files)}))
+    assert receipt.added == {"cup": 1} and list(collection.classes()) == ["cup", "plate"]
+    assert [line.split(":")[0] for line in receipt.refused] == ["README.txt", "license.txt"]
+
+
 @pytest.mark.parametrize(
     ("files", "problem"),
     [

@@ -85,6 +85,16 @@ def test_only_the_examples_of_an_earlier_call_are_removed(file, with_library, tm
     assert f"--directory '{folder}' 8000" in lines[1]
 
 
+@pytest.mark.parametrize("theirs", ["examples/7.png", "index.html", "model.json"])
+def test_a_file_of_the_user_is_not_replaced(file, with_library, tmp_path, theirs):
+    path = tmp_path / "site" / theirs
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    with pytest.raises(UserError, match=f"{path.name} is not of an earlier page and would be replaced"):
+        write_demo(file, tmp_path / "site")
+    assert path.read_bytes() == b"mine" and not (tmp_path / "site" / "model.tflite").exists()
+
+
 def test_nothing_is_loaded_from_another_server_and_the_browser_holds_the_page_to_it(file, with_library, tmp_path):
     html = write_demo(file, tmp_path / "out").read_text("utf-8")
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)[1]

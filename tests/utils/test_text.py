@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer_utils.utils.text import as_label, as_label_lines, as_text, counted, finite_number, format_bytes
+from transfer_utils.utils.text import (
+    as_label,
+    as_label_lines,
+    as_text,
+    command_line,
+    counted,
+    finite_number,
+    format_bytes,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -68,3 +76,10 @@ def test_sizes_have_a_fitting_unit(n, text):
 def test_a_number_has_its_noun_in_the_singular_or_plural():
     assert [counted(n, "file") for n in (0, 1, 1200)] == ["0 files", "1 file", "1,200 files"]
     assert counted(2, "class has", "classes have") == "2 classes have"
+
+
+def test_a_command_can_be_pasted_into_the_terminal_of_its_system(monkeypatch):
+    words = ["transfer-utils", "demo", "my page"]
+    assert command_line(words) == "transfer-utils demo 'my page'"
+    monkeypatch.setattr("os.name", "nt")
+    assert command_line([*words, r"C:\a"]) == r'transfer-utils demo "my page" C:\a'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 # In the order of the layout. A package lists its public names in __all__; a module's are all that it defines.
 MODULES = ("config", "data", "models", "features", "training", "experiment", "evaluation", "records", "predict")
-MODULES += ("not_sure", "studies", "results", "plotting", "interpret", "report", "course", "errors")
+MODULES += ("studies", "results", "plotting", "interpret", "report", "course", "errors")
 
 
 def reference_pages(root: Path) -> dict[str, str]:

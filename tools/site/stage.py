@@ -82,7 +82,7 @@ def stage(root: Path, folder: Path, repository: Repository, classifier: Classifi
 
 
 def readme_sections(text: str) -> dict[str, str]:
-    """Return each section of the README as a page, by title: headings one level up, without the section's own tools."""
+    """Return each section of the README as a page, by title, with headings one level up."""
     parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
     pages = zip(parts[1::2], parts[2::2], strict=True)
     return {title: f"# {title}\n{re.sub('^###', '##', body, flags=re.MULTILINE)}" for title, body in pages}

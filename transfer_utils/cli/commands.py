@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,7 @@ from transfer_utils.errors import UserError
 from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.progress import reporting
 from transfer_utils.utils.supervised import end_with_starter
-from transfer_utils.utils.text import counted
+from transfer_utils.utils.text import command_line, counted
 
 OF_COMPARE = {"epochs_stage1": 20, "epochs_stage2": 20, "n_unfreeze": 30}  # its defaults without a preset
 
@@ -189,7 +188,8 @@ def notebooks(folder: Path) -> None:
     copied, kept = copy_course(folder)
     existed = f"; {kept} existed and {'was' if kept == 1 else 'were'} kept." if kept else "."
     echo(f"Copied {counted(copied, 'file')} to {folder}{existed}")
-    echo(f"Start with: jupyter lab {shlex.quote(str(folder / 'notebooks' / '01_data_preparation.ipynb'))}")
+    start = str(folder / "notebooks" / "01_data_preparation.ipynb")
+    echo(f"Start with: {command_line(['jupyter', 'lab', start])}")
 
 
 @cli.command()

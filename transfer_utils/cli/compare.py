@@ -38,6 +38,6 @@ def run_comparison(config: RunConfig, *, progress: Progress | None = None, log: 
 
 def _of_baseline(path: str) -> str:
     """Return where the baseline writes what the transfer model writes to ``path``: a/b_baseline.json for a/b.json."""
-    if path in ("", NO_COPY):
+    if path in ("", NO_COPY) or not Path(path).name:  # without a name it is refused as that of the transfer model
         return path
     return str(Path(path).with_stem(f"{Path(path).stem}_baseline"))

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from transfer_utils.config.option_errors import explain_option, shown, unknown
 from transfer_utils.config.presets import BASELINE_OPTIONS, PRESETS
 from transfer_utils.errors import UserError, nearest
+from transfer_utils.utils.text import command_line
 
 Backbone = Literal["MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "InceptionV3", "VGG16"]
 Optimizer = Literal["AdamW", "Adam", "SGD"]
@@ -303,7 +303,7 @@ class RunConfig(BaseModel):
 
     def command(self) -> str:
         """Return the command line that repeats this run, without the path options."""
-        return shlex.join(["transfer-utils", "train", *self.arguments(without=PATH_OPTIONS)])
+        return command_line(["transfer-utils", "train", *self.arguments(without=PATH_OPTIONS)])
 
     def arguments(self, without: Iterable[str] = ()) -> list[str]:
         """Return the command-line arguments that set these options, except those named in ``without``."""
@@ -403,7 +403,7 @@ VIEW_OPTIONS = (
 )
 
 
-def preset(name: str, **options: Any) -> RunConfig:
+def preset(name: str, /, **options: Any) -> RunConfig:
     """Return the options of preset ``name`` (``"none"``: the defaults), overridden by ``options``.
 
     The baseline ``compact`` sets the options of its own training; they override those of the preset.
@@ -415,6 +415,8 @@ def preset(name: str, **options: Any) -> RunConfig:
     known = ("none", *PRESETS)
     if name not in known:
         raise UserError(f"preset must be one of {', '.join(known)}, got {shown(name)}.{nearest(name, known)}")
+    if "preset" in options:
+        raise UserError(f"preset cannot be an option of itself, got {shown(options['preset'])} beside {shown(name)}.")
     for key in options:
         if key not in RunConfig.model_fields:
             raise UserError(unknown("option", key, RunConfig.model_fields))

@@ -113,9 +113,10 @@ def check(test: bool | Callable[[], Any], hint: str) -> None:
     """
     try:
         passed = test() if callable(test) else test
+        passed = passed is not ... and bool(passed)  # an array of several numbers is neither true nor false
     except Exception as error:
         raise NotYet(f"{hint} (The check raised {type(error).__name__}: {error})") from error
-    if passed is ... or not passed:
+    if not passed:
         raise NotYet(hint)
 
 

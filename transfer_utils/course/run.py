@@ -96,16 +96,15 @@ def publish(
         Exit status: 0, or 1 if a notebook was not published.
 
     Raises:
-        UserError: the whole course is to be published, and ``output_dir`` holds runs from before.
+        UserError: the whole course is to be published, and the notebooks would find runs from before.
     """
     folder, notebooks = notebooks_folder(), tuple(notebooks)
-    if not notebooks and any(Path(output_dir).glob(f"*/{RECORD_NAME}")):
-        raise UserError(
-            f"{output_dir} holds runs that the notebooks would use again instead of training: "
-            "move the folder away, or choose another one with --output_dir."
-        )
-    status = 0
     chosen = choose_notebooks(folder, notebooks)
+    for place in () if notebooks else sorted({parameters_of(path).get("output_dir", "") for path in chosen} - {""}):
+        if any(Path(place).glob(f"*/{RECORD_NAME}")):
+            reused = "holds runs that the notebooks would use again instead of training"
+            raise UserError(f"{Path(place).absolute()} {reused}: move the folder away.")
+    status = 0
     with kernel_environment(**{FIGURES_VARIABLE: str(folder.parent / "figures")}), Kernels(len(chosen)) as kernels:
         runner = _Runner(kernels, Path(output_dir), progress, log, timeout)
         for path in chosen:
@@ -174,7 +173,7 @@ def _plan(paths: list[Path], parameters: Mapping[str, Any]) -> dict[Path, dict[s
     for path, own in defaults.items():
         values = {name: _converted(name, value, own[name]) for name, value in parameters.items() if name in own}
         options = {name: value for name, value in values.items() if name in RunConfig.model_fields}
-        preset(options.pop("preset"), **options | values.get("options", {}))
+        preset(options.pop("preset", own.get("preset", "none")), **options | values.get("options", {}))
         plan[path] = values
     return plan
 

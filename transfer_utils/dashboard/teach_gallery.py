@@ -7,10 +7,13 @@ import streamlit as st
 from transfer_utils.dashboard import gallery, state
 from transfer_utils.dashboard.gallery import Tile
 from transfer_utils.teach.collection import Collection
+from transfer_utils.teach.messages import Receipt
+from transfer_utils.utils.disk import as_sentence
 from transfer_utils.utils.text import as_text, counted
 
 CLASS = "class"  # in the address: the class whose pictures are shown
 MARKED = "teach marked"  # in the session: the folder of the class, and the stored names of the marked pictures
+NEWS = "teach news"  # in the session: what became of the last change, for the next run of the page
 SHOWN = 60  # pictures on one page
 
 
@@ -49,8 +52,16 @@ def _show(collection: Collection, name: str, busy: bool) -> None:
         gallery.draw(tiles, f"all pictures {places.start}", f"Pictures of {name}", None if busy else mark)
     if not busy:
         label = f"Remove {counted(len(marked), 'picture')}" if marked else "Remove"
-        change = {"on_click": collection.remove, "args": (name, *marked), "disabled": not marked}
+        change = {"on_click": remove, "args": (collection, name, *marked), "disabled": not marked}
         st.button(label, icon=":material/delete:", key="remove marked", **change)
+
+
+def remove(collection: Collection, class_name: str, *pictures: str) -> None:
+    """Delete pictures, as a callback: an exception would leave the page empty, so what prevents it becomes news."""
+    try:
+        collection.remove(class_name, *pictures)
+    except OSError as error:
+        st.session_state[NEWS] = (str(collection.folder), "", Receipt(refused=[as_sentence(error)]))
 
 
 def _marked(collection: Collection, name: str) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Sequence
 
@@ -15,17 +16,19 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from transfer_utils.dashboard import state, teach_gallery
+from transfer_utils.dashboard.teach_gallery import NEWS
 from transfer_utils.errors import UserError
 from transfer_utils.teach.collection import MAX_CLASS_NAME, MAX_CLASSES, MIN_PICTURES, Collection, check_upload
 from transfer_utils.teach.messages import RECEIPT_NAME, REQUEST_NAME, Receipt, Upload, read_model, write_model
-from transfer_utils.utils.disk import explain
+from transfer_utils.utils.disk import as_sentence
 from transfer_utils.utils.supervised import run_child
 from transfer_utils.utils.text import as_text, counted
 
 SHOWN, THUMBNAIL_PIXELS = 12, 52  # pictures of a class, and their width
 MAX_SENTENCES = 8  # about refused files
 COLUMNS = 3
-NEWS, CAMERA, TURN = "teach news", "teach camera", "teach turn"  # entries of the session
+ABANDONED_SECONDS = 86_400  # a day; no upload takes that long
+CAMERA, TURN = "teach camera", "teach turn"  # entries of the session
 
 
 def draw(collection: Collection, busy: bool) -> None:
@@ -59,20 +62,21 @@ def _draw_adding(collection: Collection, classes: dict[str, list[str]]) -> None:
 
 
 def _draw_class(collection: Collection, name: str, place: int, n: int, busy: bool) -> None:
+    """Draw a class. The keys hold its name: in another window the classes may have moved to other places."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.text(as_text(name))
         st.badge(counted(n, "picture"), color="green" if n >= MIN_PICTURES else "gray")
         st.space("stretch")
         if not busy:
             with st.popover("", icon=":material/more_vert:", help="Remove"):
-                if st.button(f"Remove this class with {counted(n, 'picture')}", key=f"remove {place}"):
+                if st.button(f"Remove this class with {counted(n, 'picture')}", key=f"remove class {name}"):
                     _attempt(collection, "", lambda: collection.remove_class(name))
     thumbnails = [collection.read_thumbnail(picture) for picture in collection.newest(name)[:SHOWN]]
     if any(thumbnails):
         st.image([*filter(None, thumbnails)], width=THUMBNAIL_PIXELS)
     if n:
         look = {"on_click": state.put, "args": ({teach_gallery.CLASS: name},)}
-        st.button(f"See all {n:,}", icon=":material/photo_library:", type="tertiary", key=f"see {place}", **look)
+        st.button(f"See all {n:,}", icon=":material/photo_library:", type="tertiary", key=f"see class {name}", **look)
     _draw_news(collection, name)
     if busy:
         return
@@ -80,13 +84,13 @@ def _draw_class(collection: Collection, name: str, place: int, n: int, busy: boo
     files = st.file_uploader(
         f"Pictures of class {place + 1}, or one zip file of them",
         accept_multiple_files=True,
-        key=f"upload {place} {turn}",
+        key=f"upload to {name} {turn}",
         label_visibility="collapsed",
     )
     open_camera = st.session_state.get(CAMERA) == (str(collection.folder), name)
-    shot = st.camera_input(f"Camera for class {place + 1}", key=f"shot {place} {turn}") if open_camera else None
+    shot = st.camera_input(f"Camera for class {place + 1}", key=f"shot for {name} {turn}") if open_camera else None
     label = "Close the camera" if open_camera else "Use the camera"
-    if st.button(label, icon=":material/photo_camera:", key=f"camera {place}", width="stretch"):
+    if st.button(label, icon=":material/photo_camera:", key=f"camera for {name}", width="stretch"):
         st.session_state[CAMERA] = None if open_camera else (str(collection.folder), name)
         st.rerun()
     if files or shot:
@@ -112,6 +116,9 @@ def submit(collection: Collection, class_name: str, uploads: Sequence[UploadedFi
         OSError: the files cannot be written.
     """
     check_upload([upload.size for upload in uploads])
+    for old in collection.beside.glob("upload-*"):  # of a dashboard that was killed during an upload
+        if time.time() - os.lstat(old).st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
     folder = collection.beside / f"upload-{uuid.uuid4().hex}"
     folder.mkdir()
     try:
@@ -132,10 +139,8 @@ def _attempt(collection: Collection, class_name: str, change: Callable[[], Recei
     try:
         done = change()
         receipt = done if isinstance(done, Receipt) else Receipt()
-    except UserError as error:
-        receipt = Receipt(refused=[str(error)])
-    except OSError as error:
-        receipt = Receipt(refused=[explain(error) or f"The pictures could not be written: {error.strerror}."])
+    except (UserError, OSError) as error:
+        receipt = Receipt(refused=[as_sentence(error)])
     # Before any call of Streamlit, at which a newer run of the page would end this one.
     st.session_state[NEWS] = (str(collection.folder), class_name, receipt)
     st.session_state[TURN] = st.session_state.get(TURN, 0) + 1

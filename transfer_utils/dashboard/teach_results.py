@@ -13,6 +13,7 @@ from transfer_utils.dashboard import style
 from transfer_utils.dashboard.answers import model_file, run_file, show_answer
 from transfer_utils.dashboard.parts import interval_note, show_block, show_metric
 from transfer_utils.dashboard.store import View, newest_first
+from transfer_utils.dashboard.teach_gallery import remove
 from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.records.record import RECORD_NAME
 from transfer_utils.results.formatting import percent, points
@@ -156,7 +157,7 @@ def _draw_mistakes(collection: Collection, measured: Measurement, busy: bool) ->
         for place, (mistake, name, picture) in enumerate(still_there[:SHOWN]):
             with st.container(width=PICTURE_PIXELS, gap="small"):
                 _draw_mistake(collection, mistake, picture, names.get(picture, ""))
-                change = {"on_click": collection.remove, "args": (name, picture), "disabled": busy}
+                change = {"on_click": remove, "args": (collection, name, picture), "disabled": busy}
                 st.button("Remove", key=f"remove mistake {place}", help="Delete this picture", **change)
     if len(still_there) > SHOWN:
         st.caption(f"and {len(still_there) - SHOWN:,} more")

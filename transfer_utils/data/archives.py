@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from transfer_utils.data.image_folder import is_hidden
+from transfer_utils.data.image_folder import has_picture_suffix, is_hidden
 from transfer_utils.errors import UserError
 from transfer_utils.utils.text import as_text, format_bytes
 
@@ -45,12 +45,12 @@ def read_archive(
 
     Args:
         name: of the archive, for messages.
-        max_files: members of the archive.
+        max_files: members of the archive that are not hidden.
         max_file_bytes, max_bytes: the unpacked size of one file, and of all.
 
     Returns:
-        The names of the innermost folders of all files, sorted (empty for those at the top); and an iterator over the
-        files, or a sentence for each that cannot be read or is too large.
+        The names of the innermost folders of all pictures, sorted (empty for those at the top); and an iterator over
+        the files, or a sentence for each that cannot be read or is too large.
 
     Raises:
         UserError: it is damaged or encrypted, exceeds ``max_files`` or ``max_bytes``, or holds a link, another archive,
@@ -67,17 +67,18 @@ def read_archive(
         if not member.flag_bits & UTF8_FLAG:  # macOS writes UTF-8 without the flag, and zipfile reads it as cp437
             with suppress(UnicodeError):
                 member.filename = member.filename.encode("cp437").decode()
+    # macOS adds a hidden file for each picture, so these do not count.
+    members = [member for member in members if not any(map(is_hidden, _parts(member, name)))]
     if len(members) > max_files:
         raise UserError(f"{name} holds {len(members):,} files; the limit is {max_files:,}. Nothing was kept.")
-    members = [member for member in members if not any(map(is_hidden, _parts(member, name)))]
     for member in members:
         _check_member(member, name)
     total = sum(member.file_size for member in members)
     if total > max_bytes:
         limit = format_bytes(max_bytes)
         raise UserError(f"{name} unpacks to {format_bytes(total)}; the limit is {limit}. Nothing was kept.")
-    folders = sorted({_path(member).parent.name for member in members})
-    return folders, _members(archive, members, max_file_bytes)
+    folders = {path.parent.name for path in map(_path, members) if has_picture_suffix(path.name)}
+    return sorted(folders), _members(archive, members, max_file_bytes)
 
 
 def _members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], limit: int) -> Iterator[Member | str]:

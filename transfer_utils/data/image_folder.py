@@ -141,6 +141,9 @@ def _list(survey: _Survey) -> FolderListing:
     if not classes:
         problem = "holds no class folders; its layout must be <split>/<class>/* or <class>/*"
         raise survey.refusal(f"The image folder {printable(survey.root)} {problem}.")
+    if all(map(_split_of, classes)):
+        problem = "holds folders of splits without class folders in them; their layout must be <split>/<class>/*"
+        raise survey.refusal(f"The image folder {printable(survey.root)} {problem}.")
     if len(classes) == 1:
         where = printable(places["train"])
         raise survey.refusal(f"{where} must hold at least two classes, got only {printable(classes[0])!r}.")
@@ -235,6 +238,12 @@ def _pictures(place: bytes) -> list[bytes]:
             and entry.is_file(follow_symlinks=False)
             and (_extension(entry.name) in HEIC or _is_image_file(entry))
         ]
+
+
+def has_picture_suffix(name: str) -> bool:
+    """Return whether a file name has the extension of a picture, also of one that cannot be read (HEIC)."""
+    suffix = os.path.splitext(name.lower())[1]
+    return suffix in HEIC or suffix.encode("utf-8", "replace") in EXTENSIONS
 
 
 def _list_split(place: bytes, classes: list[bytes], folders: dict[bytes, bytes], survey: _Survey) -> ImageFiles:

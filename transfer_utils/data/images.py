@@ -11,7 +11,7 @@ import struct
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from transfer_utils.errors import UserError
 from transfer_utils.utils.text import printable
@@ -23,6 +23,17 @@ PREFIX = 16  # bytes by which Pillow recognises a format
 # Pillow detects the format from the content. PostScript is left out, because Ghostscript would run the program in the
 # file, and icons are, because Pillow decodes them before their size can be checked.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000", "TGA")
+
+# How to turn a picture upright, by its orientation in EXIF (CIPA DC-008, section 4.6.4); 1 is upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")  # ISO/IEC 23008-12, annex B
 
@@ -69,8 +80,7 @@ def decode_image(source: str | os.PathLike | bytes, side: int, name: str = "") -
                 raise BadImage(f"{name}: {width} x {height} pixels; the limit is {MAX_PIXELS / 1e6:g} million")
             # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but at no less than twice the size needed.
             image.draft(None, (2 * side, 2 * side))
-            ImageOps.exif_transpose(image, in_place=True)
-            return np.array(_square(_to_rgb(_centre(image)), side))
+            return np.array(_square(_to_rgb(_centre(_upright(image))), side))
     except (BadImage, MemoryError):
         raise
     except Exception as error:  # a damaged file can make the decoders raise any exception
@@ -146,6 +156,16 @@ def _open(file: BinaryIO) -> Image.Image:
     if prefix[4:8] == b"ftyp" and prefix[8:12] in HEIC_BRANDS:
         raise ValueError("a HEIC picture, which cannot be read: convert it to JPEG first")
     raise ValueError("not a picture that can be read")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return a picture turned by its orientation in EXIF.
+
+    ``ImageOps.exif_transpose`` also writes EXIF anew, which fails where a tag that nobody asks for is malformed.
+    """
+    image.load()  # before EXIF is read: Pillow turns a TIFF itself when it loads it
+    turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    return image if turn is None else image.transpose(turn)
 
 
 def _centre(image: Image.Image) -> Image.Image:

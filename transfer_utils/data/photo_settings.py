@@ -44,6 +44,8 @@ class PhotoSettings(NamedTuple):
         n = self.images["train"]
         size = f"about {self.side} px" if self.side else "unknown size"
         stored = "their own size" if config.stored_size == self.side else f"the network reads {config.image_size} px"
+        if self.side and config.stored_size == MIN_STORED_SIDE > self.side:
+            stored = "the smallest possible"
         return (
             f"For {counted(sum(self.images.values()), 'image')} of {size}, {n:,} of them to train on: "
             f"stored_size {config.stored_size} ({stored}), batch_size {config.batch_size} and epochs_stage2 "

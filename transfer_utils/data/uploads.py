@@ -91,7 +91,7 @@ class _Keeper:
             if isinstance(member, str):
                 self._refused.append(member)
                 continue
-            target = class_name or class_of[member.folder]
+            target = class_name or class_of.get(member.folder, "")  # no class for a folder without pictures
             try:
                 self._keep(target, member.name, member.content, len(member.content))
             except UserError as error:
@@ -122,10 +122,6 @@ class _Keeper:
         Raises:
             UserError: it is no picture, too large, already there, or the collection is full; the message names it.
         """
-        folder = self._collection.folder / class_name
-        gone = UserError(f"There is no class {as_text(class_name)!r} any more.")
-        if class_name not in self._classes:
-            raise gone
         if len(name) > MAX_FILE_NAME:
             raise UserError(f"{as_text(name, 40)}: a name of {len(name)} characters; the limit is {MAX_FILE_NAME}.")
         shown = as_text(name)
@@ -134,6 +130,10 @@ class _Keeper:
             raise UserError(f"{shown}: {HEIC_ADVICE}")
         if suffix.encode("utf-8", "replace") not in EXTENSIONS:
             raise UserError(f"{shown}: not a picture that can be read, such as JPEG, PNG or WebP.")
+        folder = self._collection.folder / class_name
+        gone = UserError(f"There is no class {as_text(class_name)!r} any more.")
+        if class_name not in self._classes:
+            raise gone
         if size > MAX_FILE_BYTES:
             limit = format_bytes(MAX_FILE_BYTES)
             raise UserError(f"{shown}: {format_bytes(size)}; the limit for a picture is {limit}.")

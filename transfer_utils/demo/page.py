@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +21,12 @@ from transfer_utils.report.cards import short_card
 from transfer_utils.report.rendering import environment
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
-from transfer_utils.utils.text import format_bytes
+from transfer_utils.utils.text import command_line, format_bytes
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("demo.js", "demo.css", "classifier.js", "pixels.js")
+MARK = SCRIPTS[0]  # written first: a folder with this file holds a page, or the beginning of one
+LIBRARY_BYTES = 10_000_000  # what a browser loads of LiteRT.js
 PAGE_NAME = "index.html"
 # The models that a run leaves in its folder, the most exact first.
 MODELS_OF_A_RUN = ("model-float32.tflite", "model-float16.tflite", "model-int8.tflite", "model.keras")
@@ -63,12 +64,13 @@ def write_demo(
 
     Args:
         model: a LiteRT file, a saved Keras model, or the folder of a run; the last two are converted if needed.
-        output_dir: files of earlier calls are replaced.
+        output_dir: files of an earlier call are replaced.
         examples: image files that visitors can try, shown as thumbnails.
         cache_dir: where LiteRT.js is kept.
 
     Raises:
-        UserError: the model cannot be used, an example cannot be read, or LiteRT.js is unavailable.
+        UserError: the model cannot be used, an example cannot be read, LiteRT.js is unavailable, or the folder holds
+            files of these names that no earlier call wrote.
     """
     folder = Path(output_dir)
     if folder.exists() and not folder.is_dir():
@@ -78,14 +80,16 @@ def write_demo(
     files = demo_files(classifier, pictures, cache_dir, progress)
     files[PAGE_NAME] = _render("page.html.j2", classifier, pictures, "").encode()
     # An earlier call may have had more examples, which must not be published. Other files are the user's.
-    for old in (folder / "examples").glob("*.png"):
-        if old.stem.isdecimal():
-            old.unlink()
+    old = [path for path in (folder / "examples").glob("*.png") if path.stem.isdecimal()]
+    if not (folder / MARK).is_file():
+        _refuse_to_replace([*old, *(folder / name for name in files)])
+    for path in old:
+        path.unlink()
     for name, content in files.items():
         write_bytes(folder / name, content)
-    size, quoted = format_bytes(sum(map(len, files.values()))), shlex.quote(str(folder))
+    size, server = format_bytes(sum(map(len, files.values()))), ["python", "-m", "http.server", "--bind", "127.0.0.1"]
     log(f"Wrote {folder / PAGE_NAME} and what it loads, {size}, for any web server. To try it here:")
-    log(f"python -m http.server --bind 127.0.0.1 --directory {quoted} 8000, then open http://127.0.0.1:8000.")
+    log(f"{command_line([*server, '--directory', str(folder), '8000'])}, then open http://127.0.0.1:8000.")
     return folder / PAGE_NAME
 
 
@@ -118,8 +122,8 @@ def demo_files(
         UserError: LiteRT.js is neither in the cache nor available from the npm registry.
     """
     about = {"class_names": classifier.classes, "not_sure_below": classifier.not_sure_below}
-    files = {"model.tflite": classifier.content, "model.json": json.dumps(about, ensure_ascii=False).encode()}
-    files |= {name: (WEB / name).read_bytes() for name in SCRIPTS}
+    files = {name: (WEB / name).read_bytes() for name in SCRIPTS}
+    files |= {"model.tflite": classifier.content, "model.json": json.dumps(about, ensure_ascii=False).encode()}
     files |= {f"examples/{name}": content for name, content in examples.items()}
     library = library_files(cache_dir, progress)
     return files | {f"litert/{name}": content for name, content in library.items()}
@@ -140,11 +144,18 @@ def _render(template: str, classifier: Classifier, examples: Iterable[str], fold
     return templates.get_template(template).render(
         files=folder,
         side=classifier.side,
+        size=format_bytes(LIBRARY_BYTES + len(classifier.content)),
         classes=classifier.classes,
         not_sure=classifier.not_sure_below > 0,
         facts=short_card(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
         examples=[f"{folder}examples/{name}" for name in examples],
     )
+
+
+def _refuse_to_replace(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.exists():
+            raise UserError(f"{path} is not of an earlier page and would be replaced: name another folder.")
 
 
 def _model_of_run(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import statistics
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from transfer_utils.records.record import RESUMABLE, RunRecord
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.table import STOPPED, Row
+from transfer_utils.utils.text import command_line
 
 UNFINISHED = (*RESUMABLE, STOPPED)  # the same command resumes a run of these statuses
 TIMED_EPOCHS = 5  # the last epochs, whose median predicts the next
@@ -119,7 +119,7 @@ def resume_command(row: Row) -> str:
         return ""
     folder = _short(row.run.folder.parent)
     arguments = config.arguments(without=("output_dir",))
-    return shlex.join(["transfer-utils", "train", *arguments, "--output_dir", folder])
+    return command_line(["transfer-utils", "train", *arguments, "--output_dir", folder])
 
 
 def repeat_command(record: RunRecord) -> str:

@@ -94,6 +94,9 @@ class Study(_Strict):
         names = [group.name for group in self.groups]
         if duplicates := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"each group must have its own name, got {', '.join(sorted(duplicates))} twice")
+        own = {name for group in self.groups for name in (*group.options, *group.grid)} | {*self.options}
+        if "seed" in own:
+            raise ValueError("seed must not be an option of the study or a group: list the seeds in seeds")
         for preset, variant in self.presets.items():
             for name in [*variant.groups, *variant.leave_out]:
                 if name not in names:

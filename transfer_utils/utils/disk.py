@@ -59,6 +59,13 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def as_sentence(error: UserError | OSError) -> str:
+    """Return what was wrong with a change of files, for a page, which shows it instead of ending."""
+    if isinstance(error, UserError):
+        return str(error)
+    return explain(error) or f"The files could not be changed: {error.strerror}."
+
+
 def explain(error: OSError) -> str:
     """Return a sentence about a file that could not be written, and what to do; empty for any other error."""
     # HDF5 reports a full disk in its own words.

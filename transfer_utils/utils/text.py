@@ -10,6 +10,8 @@ import html
 import json
 import math
 import os
+import shlex
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,6 +92,11 @@ def enumerated(words: Sequence[str], last: str = "and") -> str:
 def printable(name: str | bytes) -> str:
     """Return a file name with control characters and undecodable bytes escaped, safe to print and to store."""
     return _escaped(os.fsdecode(name))
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return a command to paste into a terminal of this system; Windows knows double quotes only."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -15,7 +15,7 @@ from transfer_utils.results.progress import describe_progress, progress, silence
 from transfer_utils.results.table import Row
 from transfer_utils.teach.collection import FOLDER, MAX_CLASS_NAME, Collection, collections, create_collection
 from transfer_utils.teach.messages import Step, read_model
-from transfer_utils.utils.disk import explain
+from transfer_utils.utils.disk import as_sentence
 from transfer_utils.utils.text import as_text
 
 CLASSIFIER, NETWORK = "classifier", "network"  # parameters of the address
@@ -83,9 +83,8 @@ def _draw_new(view: View) -> None:
     try:
         collection = create_collection(view.folder, name, filter(str.strip, classes.split(",")))
     except (UserError, OSError) as error:
-        problem = str(error) if isinstance(error, UserError) else explain(error) or error.strerror
         st.warning("It could not be created:", icon=":material/block:")
-        st.text(as_text(problem, 400))
+        st.text(as_text(as_sentence(error), 400))
         return
     state.put({CLASSIFIER: collection.folder.name})
     st.rerun()
@@ -112,6 +111,7 @@ def _draw_training(collection: Collection, view: View, job: jobs.BackgroundJob |
         st.text(missing)
     if train or tune:
         kind = MEASURE if train else FINE_TUNE
+        collection.step.unlink(missing_ok=True)  # of a command that was killed
         jobs.start(owner, kind, arguments(collection, view, network, kind))
         st.rerun()
     if not job:

@@ -43,7 +43,7 @@ async function show(source) {
     if (mine !== newest) return;
     drawSquare(pixels);
     drawAnswer(null);
-    showStatus(loading ? "Classifying …" : "Loading the classifier, about 10 MB, once …");
+    showStatus(loading ? "Classifying …" : `Loading the classifier, ${root.dataset.size}, once …`);
     const answer = await (await classifier()).classify(pixels);
     if (mine !== newest) return;
     drawAnswer(answer);
