@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.data.folders import picture_folder
 from tests.data.test_inspection import folder_of, scene
 from transfer_utils.cli import inspection
 from transfer_utils.cli.inspection import write_inspection
@@ -47,6 +48,16 @@ def test_the_page_shows_every_finding_and_contains_no_markup_of_names_and_no_add
         assert Image.open(io.BytesIO(base64.b64decode(image))).size == (96, 96)
     for shown in ("cat/bad11.png: the file is empty", "cat/small.jpg", "70 x 70", "1 .heic", "fewer than 20 pictures"):
         assert shown in page, shown
+
+
+def test_a_class_that_training_would_refuse_is_named_with_its_number(tmp_path, capsys):
+    picture_folder(tmp_path / "pets", 5)
+    for path in sorted((tmp_path / "pets" / "dog").iterdir())[1:]:
+        path.unlink()
+    assert main(["inspect", str(tmp_path / "pets"), "--output-file", "out.html", "--weights", "none"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "1 class has fewer than 3 pictures, so that train refuses the folder: dog (1)." in lines
+    assert "1 class has fewer than 20 pictures to train on: cat (5)." in lines
 
 
 def test_the_command_prints_what_was_found_and_names_at_most_ten(folder, capsys):

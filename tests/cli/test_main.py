@@ -73,6 +73,7 @@ WRONG = [
     ("sweep six_stages --workers 0", "workers must be a whole number from 1 to 256, got '0'."),
     ("sweep six_stages --seeds ,", "a list such as 0,1 is expected, got ','."),
     ("sweep six_stages --workers 2 --scheduler tcp://a:1", "--scheduler has workers of its own: leave out --workers."),
+    ("sweep six_stages --dry_run --data_dir nope", "image folder"),
     ("sweep six_stages --groups dept", "Did you mean 'depth'?"),
     ("course --publish --preset offline", "leave out --preset and --parameter"),
     ("course --preset offline -p preset cifar10", "the preset is named twice: leave out -p preset."),
@@ -117,6 +118,7 @@ def test_the_help_of_compare_shows_the_defaults_of_compare(capsys):
     options = {line.split()[0]: " ".join(line.split()[1:]) for line in re.split(r"\n  (?=--)", text)[1:]}
     for name, default in (("epochs_stage1", "20 epochs"), ("epochs_stage2", "20 epochs"), ("n_unfreeze", "30 layers")):
         assert f"[default: {default}]" in options[f"--{name}"]
+    assert "--model" not in options and "--baseline" in options, "it trains both models"
 
 
 def test_hyphens_and_underscores_are_equivalent(configs):
@@ -142,6 +144,10 @@ def test_an_image_folder_without_a_preset_gets_settings_that_suit_it_and_a_comma
         assert main(shlex.split(config.command())[1:]) == 0
         assert configs[-1] == config and len(capsys.readouterr().out.splitlines()) == 1
     assert main([*folder, "--model", "baseline"]) == 0 and configs[-1].preset == "none"
+    capsys.readouterr()
+    main(["compare", *folder[1:], "--batch_size", "7", "--epochs_stage2", "3"])
+    assert configs[-1] == preset("photos", data_dir="pets", **chosen | {"epochs_stage2": 3})
+    assert "stored_size 40 (their own size), batch_size 7 and epochs_stage2 3 (as given), " in capsys.readouterr().out
 
 
 def test_compare_trains_longer_and_unfreezes_layers_without_a_preset(configs):
@@ -303,7 +309,7 @@ def test_predict_says_what_to_do_about_a_folder_and_about_classes_without_names(
     assert out.startswith("good.png: class ")
 
 
-def test_predict_prints_readable_images_and_exits_2_for_the_others(capsys):
+def test_predict_prints_readable_images_and_exits_2_for_the_others(capsys, monkeypatch):
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")])
     save_model(model, "model.keras")
     Image.new("RGB", (9, 9)).save("good.png")
@@ -315,6 +321,10 @@ def test_predict_prints_readable_images_and_exits_2_for_the_others(capsys):
     shares = r"(, )?class \d \d+\.\d %"
     assert re.fullmatch(rf"good\.png: ({shares}){{3}}\nb\\udcff\.png: ({shares}){{3}}\n", out)
     assert err.startswith("Error: bad.png: ") and err.endswith("Error: 1 of 3 images could not be read.\n")
+    with monkeypatch.context() as patch:  # which the superuser cannot be denied
+        patch.setattr(os, "access", lambda path, *_, **__: "good" not in str(path))
+        assert main(["predict", "model.keras", "good.png"]) == 0, "what cannot be read is found out when it is read"
+    capsys.readouterr()
     assert main(["predict", "model.keras", "bad.png"]) == 2
     assert capsys.readouterr().err.endswith("Error: 1 of 1 image could not be read.\n")
     assert main(["predict", "--top", "1", "model.keras", "good.png"]) == 0

@@ -115,6 +115,9 @@ def test_without_runs_or_without_a_folder_the_page_or_the_error_says_so(tmp_path
     assert main(["dashboard", "--runs", str(tmp_path / "none"), "--export", str(tmp_path / "other")]) == 2
     assert "runs must be a folder of run records" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+    (tmp_path / "file").touch()
+    assert main(["dashboard", "--runs", str(tmp_path / "empty"), "--export", str(tmp_path / "file")]) == 2
+    assert "is a file: name a folder for the page" in capsys.readouterr().err
 
 
 @pytest.fixture

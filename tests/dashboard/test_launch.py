@@ -109,6 +109,13 @@ def test_a_folder_that_does_not_exist_is_an_error_unless_it_is_the_default(tmp_p
     assert served == [str(tmp_path / "runs"), str(tmp_path / "mine")]
 
 
+def test_a_port_in_use_is_an_error_that_names_the_option(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(UserError, match=f"Port {port} is in use, .*: choose another one with --port"):
+            launch.launch(tmp_path, port)
+
+
 def test_a_missing_library_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None if name == "plotly" else object())
     with pytest.raises(UserError, match="needs plotly: pip install"):

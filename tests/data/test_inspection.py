@@ -36,7 +36,7 @@ def test_different_pictures_are_no_copies_and_their_sizes_and_modes_are_counted(
     scene(99, 200).convert("L").save(tmp_path / "cat" / "grey.png")
     found = inspect_folder(tmp_path)
     assert (found.copies, found.similar, found.unreadable, found.notes) == ([], [], [], [])
-    assert found.counts() == {"train": [16, 15]} and found.small_classes() == ["cat", "dog"]
+    assert found.counts() == {"train": [16, 15]} and found.small_classes() == {"cat": 16, "dog": 15}
     assert found.modes() == {"RGB": 30, "L": 1} and sorted(map(tuple, found.sizes()))[-1] == (200, 200)
 
 

@@ -93,7 +93,7 @@ def test_the_reason_tells_what_is_used_not_what_was_overridden(tmp_path):
         "epochs_stage2 20 (for their number), turned, zoomed, shifted and mirrored in 4 views."
     )
     other = settings.reason(preset("photos", **settings.options | {"batch_size": 7, "augment": False}))
-    assert "batch_size 7 and" in other and other.endswith("(for their number), as they are.")
+    assert other.endswith("batch_size 7 (as given), epochs_stage2 20 (for their number), as they are.")
 
 
 def test_the_reason_for_the_size_of_tiny_pictures_is_the_limit(tmp_path):

@@ -106,6 +106,12 @@ def test_tensorflow_traces_a_step_once_whatever_the_sizes_of_the_batches(monkeyp
     assert sorted(traced) == ["test_step", "train_step"]
 
 
+def test_tensorflow_does_not_warn_of_traces_where_several_networks_are_trained(caplog):
+    for _ in range(7):
+        stage1(features(8, 1), epochs_stage1=1, train=features(8))
+    assert "retracing" not in caplog.text
+
+
 def test_a_stage_that_only_gets_worse_restores_its_initial_weights():
     model, before = head(), sha256_of_weights(head())
     _, curves = stage1(wrong_features(), model, epochs_stage1=3, learning_rate_stage1=0.1)

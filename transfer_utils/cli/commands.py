@@ -72,19 +72,21 @@ def train(quiet: bool, supervised: bool, **options: Any) -> None:
 
 
 @cli.command(cls=RunCommand)
-@run_options(**OF_COMPARE)
+@run_options(("model",), **OF_COMPARE)
 def compare(quiet: bool, **options: Any) -> None:
     """Train the transfer model and the baseline, and compare them.
 
-    Without a preset, each stage has 20 epochs and stage 2 trains the last 30 layers. A recorded run with the same
-    options is reused.
+    Without a preset, each stage has 20 epochs and stage 2 trains the last 30 layers; an image folder (--dataset folder)
+    gets the preset photos, as with train. A recorded run with the same options is reused.
     """
     if options.get("model") == "baseline":
         raise UserError("compare trains both models: leave out --model, or use train --model baseline.")
-    config = run_config(options, **OF_COMPARE)
+    config, reason = photo_config(options, ("transfer", "baseline")) or (run_config(options, **OF_COMPARE), "")
     from transfer_utils.cli.compare import run_comparison
 
     with reporting(quiet) as (progress, log):
+        if reason:
+            log(reason)
         log(run_comparison(config, progress=progress, log=log))
 
 
@@ -123,6 +125,7 @@ def sweep(
     interrupted sweep.
     """
     from transfer_utils.cli.sweep_table import dry_run, watching
+    from transfer_utils.experiment.session import check_paths
     from transfer_utils.studies.spec import load_study
     from transfer_utils.studies.sweep import plan, run_sweep
 
@@ -130,6 +133,9 @@ def sweep(
         raise UserError("--scheduler has workers of its own: leave out --workers.")
     overrides = {name: value for name, value in overrides.items() if value is not None}
     selected = load_study(study, **overrides).chosen(_split(groups), [_seed(word) for word in _split(seeds)])
+    configs = [run.config for run in selected.planned()]
+    for config in {(config.data_dir, config.weights): config for config in configs}.values():
+        check_paths(config)  # once, and not by the process of each run
     if dry:
         planned = plan(selected)
         planned.workers = workers

@@ -110,10 +110,14 @@ def _summary(inspection: Inspection, suspects: Suspects) -> list[str]:
     sentences = [f"{counted(n, 'picture')} in {classes} classes can be read."]
     if inspection.unreadable:
         sentences.append(f"{counted(len(inspection.unreadable), 'file')} cannot be read.")
-    if small := inspection.small_classes():
-        have = counted(len(small), "class has", "classes have")
-        names = ", ".join(small[:MAX_NAMED]) + (", ..." if len(small) > MAX_NAMED else "")
-        sentences.append(f"{have} fewer than {FEW} pictures to train on: {names}.")
+    small, needed = inspection.small_classes(), inspection.needed_per_class()
+    refused = [f"{name} ({n})" for name, n in small.items() if n < needed]
+    few = [f"{name} ({n})" for name, n in small.items() if n >= needed]
+    for short, limit, what in ((refused, needed, ", so that train refuses the folder"), (few, FEW, " to train on")):
+        if short:
+            have = counted(len(short), "class has", "classes have")
+            shown = ", ".join(short[:MAX_NAMED]) + (", ..." if len(short) > MAX_NAMED else "")
+            sentences.append(f"{have} fewer than {counted(limit, 'picture')}{what}: {shown}.")
     for groups, one, many in (
         (inspection.copies, "group of files has the same content", "groups of files have the same content"),
         (inspection.similar, "group of pictures looks alike", "groups of pictures look alike"),

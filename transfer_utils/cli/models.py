@@ -16,7 +16,7 @@ from transfer_utils.utils.text import as_text, counted, printable
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("images", type=click.Path(path_type=Path, readable=False), nargs=-1, required=True)
 @click.option("--top", default=3, show_default=True, type=WholeNumber(1, 1000), help="number of classes per image")
 @debug_option
 def predict(model: Path, images: tuple[Path, ...], top: int) -> None:

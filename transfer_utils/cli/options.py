@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import click
@@ -62,12 +62,13 @@ class RunCommand(click.Command):
                 formatter.write_dl(rows)
 
 
-def run_options(**without_preset: Any) -> Callable[[Callable], Callable]:
+def run_options(hidden: Sequence[str] = (), **without_preset: Any) -> Callable[[Callable], Callable]:
     """Add a flag for every field of ``RunConfig``, ``--quiet`` and ``--debug`` to a command.
 
     Flags that are not given are None, so that they do not override the preset; ``RunConfig`` checks types and limits.
 
     Args:
+        hidden: flags that the command refuses, which its help does not show.
         without_preset: as for ``run_config``.
     """
 
@@ -81,7 +82,8 @@ def run_options(**without_preset: Any) -> Callable[[Callable], Callable]:
                 command = click.option(f"--{name}/--no-{name}", default=None, help=text)(command)
             else:
                 metavar = "|".join(get_args(field.annotation)) or field.annotation.__name__.upper()
-                command = click.option(f"--{name}", default=None, help=text, type=str, metavar=metavar)(command)
+                settings = {"help": text, "type": str, "metavar": metavar, "hidden": name in hidden}
+                command = click.option(f"--{name}", default=None, **settings)(command)
         return command
 
     return add
@@ -94,8 +96,11 @@ def run_config(options: dict[str, Any], **without_preset: Any) -> RunConfig:
     return preset(name, **({**without_preset, **options} if name == "none" else options))
 
 
-def photo_config(options: dict[str, Any]) -> tuple[RunConfig, str] | None:
-    """Return settings that suit an image folder, and the reason, if no preset is given; flags override them."""
+def photo_config(options: dict[str, Any], models: Sequence[str] = ("transfer",)) -> tuple[RunConfig, str] | None:
+    """Return settings that suit an image folder, and the reason, if no preset is given; flags override them.
+
+    The reason says how long training takes, of all ``models``.
+    """
     given = {name: value for name, value in options.items() if value is not None}
     photos = given.get("dataset") == "folder" and given.get("data_dir") and given.get("model", "transfer") == "transfer"
     if not photos or "preset" in given:
@@ -109,7 +114,8 @@ def photo_config(options: dict[str, Any]) -> tuple[RunConfig, str] | None:
     chosen = choose_photo_settings(preset("photos", **given))
     config = preset("photos", **{**chosen.options, **given})
     forecast = Forecast(load_runs(config.output_dir).runs)
-    seconds = forecast.seconds(config, images=chosen.images, n_bytes=chosen.n_bytes)
+    sizes = {"images": chosen.images, "n_bytes": chosen.n_bytes}
+    seconds = sum(forecast.seconds(config.model_copy(update={"model": model}), **sizes) for model in models)
     needs = f"About {duration(seconds)} and {format_bytes(estimate(config, chosen.images)[1])} of disk"
     return config, f"{chosen.reason(config)} {needs}. Any option overrides these, and --preset all of them."
 

@@ -223,8 +223,8 @@ class RunConfig(BaseModel):
     model_path: str = _option(
         "",
         "paths",
-        "copy of the model (.keras or .h5); empty: <dataset>.h5 in the current folder, <dataset>_baseline.h5 for the "
-        "baseline; 'none': no copy",
+        "copy of the model (.keras or .h5); empty: <dataset or folder>.h5 in the current folder, with _baseline in its "
+        "name for a baseline; 'none': no copy",
     )
     cache_dir: str = _option("", "paths", "folder of decoded images and features; empty means the user's cache folder")
     figures_dir: str = _option(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from transfer_utils.dashboard.store import newest_first, read
+from transfer_utils.errors import UserError
 from transfer_utils.records.folder import check_folder
 from transfer_utils.records.record import STATUSES
 from transfer_utils.report.rendering import environment
@@ -39,8 +40,10 @@ def export_page(runs_dir: str | os.PathLike, output_dir: str | os.PathLike) -> P
     The page loads nothing else, so any web server can hand it out, and a browser can open the file itself.
 
     Raises:
-        UserError: ``runs_dir`` is not a folder.
+        UserError: ``runs_dir`` is not a folder, or ``output_dir`` is not one that can be written.
     """
+    if Path(output_dir).is_file():
+        raise UserError(f"{output_dir} is a file: name a folder for the page.")
     path = Path(output_dir) / PAGE_NAME
     write_bytes(path, _render("page.html.j2", runs_dir).encode())
     return path

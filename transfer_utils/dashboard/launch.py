@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 from transfer_utils.errors import UserError
@@ -22,8 +24,8 @@ def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
     it however this process ends.
 
     Raises:
-        UserError: Streamlit or Plotly is not installed, or there is no such folder; the default folder may be missing,
-            as the first run creates it.
+        UserError: Streamlit or Plotly is not installed, the port is in use, or there is no such folder; the default
+            folder may be missing, as the first run creates it.
     """
     missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
@@ -31,6 +33,8 @@ def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
     folder = Path(runs_dir)
     if folder.exists() or str(folder) != DEFAULT_RUNS:
         check_folder(folder)
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        raise UserError(f"Port {port} is in use, perhaps by another dashboard: choose another one with --port.")
     from streamlit.web.cli import main as streamlit
 
     streamlit(server_arguments(runs_dir, port), prog_name="streamlit", standalone_mode=False)  # returns after Ctrl-C

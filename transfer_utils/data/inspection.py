@@ -92,9 +92,14 @@ class Inspection:
     def splits(self) -> list[str]:
         return list(dict.fromkeys(["train", *(picture.split for picture in self.pictures)]))
 
-    def small_classes(self) -> list[str]:
-        """Return the classes with fewer than 20 pictures to train on."""
-        return [name for name, n in zip(self.class_names, self.counts()["train"], strict=True) if n < FEW]
+    def small_classes(self) -> dict[str, int]:
+        """Return the classes with fewer than 20 pictures to train on, and how many each has."""
+        counts = zip(self.class_names, self.counts()["train"], strict=True)
+        return {name: int(n) for name, n in counts if n < FEW}
+
+    def needed_per_class(self) -> int:
+        """Return how many training pictures each class must have: one, and one for each split made of them."""
+        return len(SPLIT_ORDER) + 1 - len(self.splits())
 
     def sizes(self) -> np.ndarray:
         """Return the widths and heights in pixels, int64 (n, 2)."""

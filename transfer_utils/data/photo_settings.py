@@ -21,6 +21,7 @@ MIN_STORED_SIDE, MAX_STORED_SIDE = 32, 512
 # the value). The last rows of both are for any larger number.
 EPOCHS = ((500, 20), (5_000, 10), (20_000, 6), (math.inf, 4))
 BATCHES = ((2_000, 32), (10_000, 64), (math.inf, 128))
+OF_NUMBER = ("batch_size", "epochs_stage2")
 TURNED_BELOW = 1_000  # images; so few are also turned and zoomed, which takes longer than to shift and mirror them
 
 
@@ -46,10 +47,15 @@ class PhotoSettings(NamedTuple):
         stored = "their own size" if config.stored_size == self.side else f"the network reads {config.image_size} px"
         if self.side and config.stored_size == MIN_STORED_SIDE > self.side:
             stored = "the smallest possible"
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in (("stored_size", stored), *((name, "for their number") for name in OF_NUMBER)):
+            value = getattr(config, name)
+            reason = reason if value == self.options[name] else "as given"
+            by_reason.setdefault(reason, []).append(f"{name} {value}")
+        reasons = [f"{enumerated(values)} ({reason})" for reason, values in by_reason.items()]
         return (
             f"For {counted(sum(self.images.values()), 'image')} of {size}, {n:,} of them to train on: "
-            f"stored_size {config.stored_size} ({stored}), batch_size {config.batch_size} and epochs_stage2 "
-            f"{config.epochs_stage2} (for their number), {_augmentation(config)}."
+            f"{', '.join(reasons)}, {_augmentation(config)}."
         )
 
 

@@ -45,7 +45,7 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
         "test accuracy": lambda r: _accuracy(r, "test_end2end"),
         "test accuracy, averaged views": lambda r: _accuracy(r, "test_tta"),
         "validation accuracy": lambda r: _accuracy(r, "val_end2end"),
-        "training minus validation accuracy": lambda r: f"{overfitting(r):.1f} points",
+        "training minus validation accuracy": lambda r: points(overfitting(r)),
         "calibration error (ECE)": lambda r: f"{100 * r.metrics['test_ece']:.1f} %",
         "epochs trained": lambda r: str(len(timeline(r))),
         "total seconds": lambda r: f"{r.timing_sec['total']:.0f}",
@@ -76,9 +76,9 @@ def _catching_up(transfer: RunRecord, baseline: RunRecord) -> str:
     moments = timeline(baseline)
     best = max(moment.val_accuracy for moment in moments)
     reached = first_reaching(transfer, best)
-    start = f"The baseline's best epoch reached {percent(best)} on validation"
-    if (transfer.metrics.get("val_convex") or 0.0) >= best:
-        return f"{start}; transfer's solved head was as good before any epoch."
+    start = f"The baseline's highest validation accuracy in any epoch was {percent(best)}"
+    if (solved := transfer.metrics.get("val_convex") or 0.0) >= best:
+        return f"{start}; transfer's solved head had {percent(solved)} before any epoch."
     if reached is None:
         return f"{start}; transfer did not reach it."
     epochs = "in its first epoch" if reached.epoch == 1 else f"after {reached.epoch} epochs"

@@ -59,6 +59,8 @@ def trace_once(model: keras.Model) -> None:
 
     def traced(step: Callable) -> Callable:
         function = tf.function(lambda x, y: step((x, y)), input_signature=signature, autograph=False)
+        # TensorFlow counts the traces by source line, and would warn where several networks are trained.
+        function._omit_frequent_tracing_warning = True
         return lambda batches: function(*next(batches)[:2])
 
     model.train_function, model.test_function = traced(model.train_step), traced(model.test_step)
