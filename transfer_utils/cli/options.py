@@ -78,12 +78,12 @@ def run_options(hidden: Sequence[str] = (), **without_preset: Any) -> Callable[[
             default = without_preset.get(name, field.default)
             unit = field.json_schema_extra["unit"]
             text = f"{field.description} [default: {'empty' if default == '' else default}{' ' + unit if unit else ''}]"
+            settings = {"default": None, "help": text, "hidden": name in hidden}
             if field.annotation is bool:
-                command = click.option(f"--{name}/--no-{name}", default=None, help=text)(command)
+                command = click.option(f"--{name}/--no-{name}", **settings)(command)
             else:
                 metavar = "|".join(get_args(field.annotation)) or field.annotation.__name__.upper()
-                settings = {"help": text, "type": str, "metavar": metavar, "hidden": name in hidden}
-                command = click.option(f"--{name}", default=None, **settings)(command)
+                command = click.option(f"--{name}", type=str, metavar=metavar, **settings)(command)
         return command
 
     return add

@@ -6,6 +6,8 @@ is shown, tried and downloaded (``teach_results``). What is trained is an ordina
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import streamlit as st
 
 from transfer_utils.dashboard import jobs, state, teach_pictures, teach_results
@@ -111,7 +113,8 @@ def _draw_training(collection: Collection, view: View, job: jobs.BackgroundJob |
         st.text(missing)
     if train or tune:
         kind = MEASURE if train else FINE_TUNE
-        collection.step.unlink(missing_ok=True)  # of a command that was killed
+        with suppress(OSError):  # of a command that was killed
+            collection.step.unlink()
         jobs.start(owner, kind, arguments(collection, view, network, kind))
         st.rerun()
     if not job:
