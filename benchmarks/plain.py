@@ -21,6 +21,7 @@ from transfer_utils.training.optimizers import build_optimizer, compile_model, w
 
 PREDICT_BATCHES = (32, 64, 128, 256)  # that a careful user tries
 TRAIN_BATCHES = (64, 128, 256)
+HEAD_BATCHES = (128, 512, 1024)
 TRIAL_STEPS = 3
 HEAD_EPOCHS = 5  # of the head, where the recipe leaves them out because our head is solved
 
@@ -61,6 +62,19 @@ def best_train_batch(split: Split, n_classes: int, config: RunConfig) -> int:
         for _ in range(TRIAL_STEPS):
             model.train_on_batch(x, y)
         seconds[size] = (time.perf_counter() - started) / size
+    return min(seconds, key=seconds.__getitem__)
+
+
+def best_head_batch(train: tuple[np.ndarray, np.ndarray], config: RunConfig) -> int:
+    """Return the batch size at which an epoch of a linear head on features in memory takes least time."""
+    seconds = {}
+    for size in HEAD_BATCHES:
+        head = build_top_classifier(train[0].shape[1], train[1].shape[1], config)
+        compile_model(head, build_optimizer(config.optimizer_stage1, 1e-6, 0.0), config.label_smoothing)
+        head.fit(*train, batch_size=size, verbose=0)  # traced before it is timed
+        started = time.perf_counter()
+        head.fit(*train, batch_size=size, verbose=0)
+        seconds[size] = time.perf_counter() - started
     return min(seconds, key=seconds.__getitem__)
 
 

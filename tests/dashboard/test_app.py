@@ -27,14 +27,6 @@ def test_without_an_option_the_runs_are_those_below_the_current_folder(tmp_path,
     assert not app.exception and list(app.dataframe[0].value["Run"]) == ["one"]
 
 
-def test_a_new_run_appears(tmp_path, draw):
-    write_run(tmp_path / "one", {}, "running", 0)
-    app = draw(tmp_path)
-    write_run(tmp_path / "two", {}, "running", 1)
-    app.run()
-    assert sorted(app.dataframe[0].value["Run"]) == ["one", "two"]
-
-
 def test_the_browser_loads_plotly_after_the_table_is_drawn(runs, draw):
     app = draw(runs)
     assert not figures(app)

@@ -10,7 +10,7 @@ from tests.dashboard.server import CHROMIUM, quiet_page
 from tests.dashboard.test_hostile import MARKUP, SCRIPT, UNREADABLE, as_bytes
 from tests.samples import RUNNING, write_samples
 from transfer_utils.cli.main import main
-from transfer_utils.config.options import preset
+from transfer_utils.config.options import RunConfig, preset
 from transfer_utils.dashboard.export import COLUMNS, export_page, fragment
 from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.files import lock
@@ -88,6 +88,16 @@ def test_text_from_a_record_stays_text(text, tmp_path):
     assert run["command"] == text
     (row,) = rows_of(page)
     assert dict(zip(COLUMNS, row, strict=True))["Network"] == text[:40] + ("…" if len(text) > 40 else "")
+
+
+def test_no_folder_of_the_machine_is_published(tmp_path):
+    config = RunConfig(dataset="folder", data_dir="/home/anna/my pets", weights=r"C:\Users\anna\w.npz").model_dump()
+    record = RunRecord(config=config, fingerprint="f", command="train --data_dir '/home/anna/my pets'")
+    record.save(tmp_path / "0001" / "run.json")
+    page = fragment(tmp_path)
+    assert "anna" not in page and "my pets" in page
+    (run,) = data_of(page)["runs"]
+    assert run["options"]["data_dir"] == "my pets" and "--data_dir 'my pets'" in run["command"]
 
 
 def test_files_that_cannot_be_read_are_named_and_the_others_are_shown(tmp_path):

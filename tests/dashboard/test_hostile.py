@@ -193,23 +193,6 @@ def test_markup_in_an_option_in_which_runs_differ_in_a_hint_or_in_a_search_is_sh
     assert any(text.startswith("'**bold**' is not a number") for text in texts)
 
 
-@pytest.mark.fault(25)
-def test_links_and_pipes_are_not_followed(folder, draw):
-    outside = write_run(folder.parent / "outside", {}, "completed", 1)
-    (folder / "link").mkdir()
-    (folder / "link" / "run.json").symlink_to(outside)
-    (folder / "linked-folder").symlink_to(outside.parent)
-    (folder / "loop").symlink_to(folder)
-    (folder / "self").mkdir()
-    (folder / "self" / "run.json").symlink_to("run.json")
-    (folder / "pipe").mkdir()
-    os.mkfifo(folder / "pipe" / "run.json")
-    (folder / "folder" / "run.json").mkdir(parents=True)
-    app = checked(draw(folder))
-    assert list(table(app)["Run"]) == ["good"]
-    assert {"link/run.json", "self/run.json", "pipe/run.json"} <= set(app.dataframe[1].value["File"])
-
-
 @pytest.mark.fault(25, 30)
 def test_a_model_outside_the_folder_of_its_run_is_not_used(tmp_path):
     (tmp_path / "outside.keras").write_bytes(b"")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from transfer_utils.dashboard import option_charts
+from transfer_utils.dashboard import option_charts, style
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.groups import RunGroup, group_by_configuration
@@ -29,6 +29,13 @@ def test_accuracy_against_total_time(view):
     assert figure.data[0].customdata[0][-1] == ""
     on_gpu = Row("gpu", Run(one.record.model_copy(update={"machine": {"gpus": ["cuda:0"]}}), Path()))
     assert option_charts.against_time([RunGroup("one", [on_gpu])]).data[0].customdata[0][-1] == " on a GPU"
+
+
+def test_every_run_has_a_mark_of_its_own(view):
+    [one] = view.named(["depth-30-0"])
+    figure = option_charts.against_time([RunGroup(str(place), [one]) for place in range(style.MAX_LINES)])
+    marks = {(trace.marker.color, trace.marker.symbol) for trace in figure.data}
+    assert len(marks) == style.MAX_LINES
 
 
 def test_parallel_coordinates_show_the_options_that_differ_and_the_accuracy(view):
@@ -64,7 +71,7 @@ def test_every_phase_has_a_colour_of_its_own():
 
 
 def test_an_error_bar_ends_at_what_is_possible():
-    low, high = (Row("", Run(RunRecord(metrics={"val_end2end": value}), Path())) for value in (0.2, 1.0))
+    low, high = (Row(str(value), Run(RunRecord(metrics={"val_end2end": value}), Path())) for value in (0.2, 1.0))
     bar = option_charts.results([RunGroup("both", [low, high])], ("val",)).data[0]
     assert bar.x[0] == pytest.approx(0.6) and bar.error_x.array[0] == pytest.approx(0.4)
 

@@ -33,6 +33,15 @@ def test_a_mean_over_a_part_of_the_runs_says_so_and_a_run_in_progress_has_no_tim
     assert (line["Validation"].lstrip(), line["Test"]) == ("81.0 % ± 1.4 (2 of 3)", "")
 
 
+def test_the_time_of_a_gpu_is_no_part_of_a_mean_with_others():
+    rows = [made(f"seed{seed}", seed=seed) for seed in range(3)]
+    for row, seconds in zip(rows, (100.0, 200.0, 5.0), strict=True):
+        row.record.timing_sec = {"total": seconds}
+    rows[2].record.machine = {"gpus": ["cuda:0"]}
+    assert group_frame(grouped(rows, [SEEDS])).iloc[0]["Time"] == "2 min 30 s"
+    assert group_frame(grouped(rows[2:], [SEEDS])).iloc[0]["Time"] == "5.0 s on a GPU"
+
+
 def test_runs_are_grouped_by_several_options_at_once(study, draw):
     names = [f"rate-{rate}-s{seed}" for rate in ("1e-05", "0.01") for seed in range(3)]
     names += [f"depth-{n}-s0" for n in (10, 60)]

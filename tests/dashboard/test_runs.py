@@ -31,7 +31,7 @@ def test_the_table_has_one_row_per_run_and_the_best_configuration_is_named_with_
     assert best["Status"].endswith("completed")
     assert best["Validation"].strip() == "85.1 % (84.4–85.8)"
     assert best["Test"].strip().startswith("84.4 %")
-    assert list(best[["Preset", "Network", "Unfrozen", "Augmented", "Labels", "Seed", "Date", "Data"]]) == [
+    assert list(best[["Preset", "Network", "Unfrozen", "Augmented", "Labels", "Seed", "Date (UTC)", "Data"]]) == [
         "cifar10", "MobileNetV2", "30", "yes", "all", "2", "2026-03-01 06:10", "cifar10",
     ]  # fmt: skip
     assert best["Seconds"] == 225  # rounded, not truncated

@@ -1,4 +1,5 @@
 from tests.samples import write_run, write_stopped_early
+from transfer_utils.dashboard import option_charts, study_charts
 from transfer_utils.records.record import read_record
 
 
@@ -17,6 +18,9 @@ def test_a_study_answers_every_question(study, draw):
     assert any("Lowest: learning rate 0.1, 53.3 %" in text for text in texts(app))
     measured = "+0.9 points on average over 69 runs. The chart shows the best 8 of 23 configurations."
     assert measured in texts(app)
+    captions = [caption.value for caption in app.caption]
+    assert captions.count(option_charts.BARS) == captions.count(study_charts.BARS) == 1
+    assert captions.count(study_charts.BANDS) == 7
     held = [text for text in texts(app) if text.startswith("Held fixed")]
     [of_depth] = [text for text in held if "unfrozen" not in text and " augmented" in text]
     for part in ("transfer learning", "learning rate 0.001", "all labels", "160 px"):

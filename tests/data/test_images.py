@@ -100,14 +100,6 @@ def test_the_first_frame_of_an_animation_is_used(kind):
     np.testing.assert_array_equal(pixels, np.asarray(red))
 
 
-def test_the_exif_orientation_is_applied():
-    image = noise(16)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned by 90 degrees; viewers rotate the image clockwise
-    pixels = decode_image(encoded(image, exif=exif), 16)
-    np.testing.assert_array_equal(pixels, np.rot90(np.asarray(image), k=-1))
-
-
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_applied_as_pillow_does(form, orientation):

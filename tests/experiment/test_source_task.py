@@ -47,5 +47,7 @@ def test_a_run_records_the_probe_before_and_after_fine_tuning(small_backbone, mo
     run = run_experiment(config, log=tiny.quiet)
     metrics, model = run.record.metrics, load_model(run.folder / "model.keras")
     assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == run.record.network["trainable_stage2"]
+    phases = list(run.record.timing_sec)
+    assert phases.index("source_task") < phases.index("stage2") < phases.index("source_task_after")
     assert (metrics["source_before"], metrics["source_after"], metrics["source_after_high"]) == (0.5, 0.25, 0.9)
     assert any(value.tobytes() != weights[1][name].tobytes() for name, value in weights[0].items())

@@ -86,6 +86,14 @@ def test_arrays_that_do_not_fit_are_refused_and_change_no_weight(tmp_path, which
     assert tiny.moved(before, base) == set()
 
 
+@pytest.mark.fault(10)
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused_before_it_does(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(2_000_000, "float16"))
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it was unpacked"))
+    with pytest.raises(UserError, match="more than 100 times as much"):
+        load_weights_file(network(), tmp_path / "bomb.npz")
+
+
 @pytest.mark.parametrize("share", [0, 0.3, 0.97])
 @pytest.mark.parametrize("name", ["a.npz", "a.weights.h5", "a.h5"])
 @pytest.mark.fault(10)

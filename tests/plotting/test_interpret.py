@@ -64,6 +64,8 @@ def test_ten_classes_of_an_embedding_have_different_markers_and_colours():
     assert len({mark.get_paths()[0].vertices.tobytes() for mark in left}) == 10
     assert len({mark.get_facecolor().tobytes() for mark in left}) == 10
     assert "class 9" in words(figure)
+    more = interpret.plot_embedding(points, labels, [f"class {i}" for i in range(12)])
+    assert "The first 10 of 12 classes" in words(more) and "The first" not in " ".join(words(figure))
 
 
 def test_costs_are_bars_in_the_order_of_the_blocks():

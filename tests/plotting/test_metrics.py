@@ -23,6 +23,8 @@ class TestConfusionMatrix:
         assert "100.0" in texts and "nan" not in texts, "a class without images has an empty row"
         many = plotting.plot_confusion_matrix(np.full((21, 21), 7), [f"c{i}" for i in range(21)], normalise=False)
         assert "7" not in words(many), "many classes are drawn without numbers"
+        many = words(plotting.plot_confusion_matrix(np.eye(150), [f"c{i}" for i in range(150)]))
+        assert "c148" in many and "c149" not in many, "their names would overlap"
 
     def test_the_labels_stay_where_they_are_when_it_is_saved_and_then_displayed(self):
         figure = plotting.plot_confusion_matrix(np.eye(10), ["airplane", "automobile", *"cdefghij"])

@@ -13,3 +13,9 @@ def made(name: str, *, val: float = 0.8, status: str = "completed", dataset: str
     record = RunRecord(status=status, config=RunConfig(**options).model_dump(), dataset={"name": dataset})
     record.metrics = {"val_end2end": val}
     return Row(name, Run(record, Path(name, "run.json")))
+
+
+def on_images(row: Row, description: str = "", test: int = 10) -> Row:
+    """Return the row with images of this description and number."""
+    row.record.dataset |= {"description": description, "images": {"train": 20, "validation": 5, "test": test}}
+    return row

@@ -1,8 +1,14 @@
 import pytest
 
-from tests.results.samples import made
+from tests.results.samples import made, on_images
 from transfer_utils.records.folder import load_runs
-from transfer_utils.results.groups import best_configurations, families, group_by, group_by_configuration
+from transfer_utils.results.groups import (
+    best_configurations,
+    dataset_names,
+    families,
+    group_by,
+    group_by_configuration,
+)
 from transfer_utils.results.table import make_rows
 from transfer_utils.utils.text import MISSING
 
@@ -127,3 +133,21 @@ def test_a_run_without_an_accuracy_does_not_lead():
     rows = [made("none", val=None, n_unfreeze=10), made("some", n_unfreeze=11)]
     [best] = best_configurations(rows)
     assert best.group.rows == [rows[1]] and rows[0].accuracy("val") == MISSING
+
+
+def test_runs_on_other_images_are_no_seeds_of_one_configuration():
+    copy, original = "CIFAR-10, JPEG copy", "CIFAR-10"
+    rows = [on_images(made("a", val=0.8), copy), on_images(made("b", val=0.9, seed=1), original)]
+    assert [group.rows for group in group_by_configuration(rows)] == [rows[:1], rows[1:]]
+    best = best_configurations(rows)
+    assert [each.dataset for each in best] == ["cifar10 · CIFAR-10", "cifar10 · CIFAR-10, JPEG copy"]
+    assert families([*rows, on_images(made("c", batch_size=7), "a third")], "batch_size") == []
+    grown = [on_images(made(name, dataset="pets"), "pets", n) for name, n in (("d", 10), ("e", 12))]
+    assert list(dataset_names([*grown, *rows]).values())[:2] == ["pets · 10 test images", "pets · 12 test images"]
+
+
+def test_of_runs_that_repeat_each_other_the_newest_counts():
+    rows = [made("old", val=0.5), made("new", val=0.7), made("other", val=0.9, seed=1), made("gone", val=None)]
+    [group] = group_by_configuration(rows)
+    assert group.values("val_end2end") == [0.7, 0.9] and group.mean("val_end2end") == pytest.approx(0.8)
+    assert group.part("val_end2end") == "", "each seed has an accuracy"

@@ -2,7 +2,7 @@ import pytest
 
 from tests.samples import OLD_LOG
 from transfer_utils.config.options import preset
-from transfer_utils.results.options import by_configuration, ignored, normalised, option_text, sort_key, value_text
+from transfer_utils.results.options import ignored, normalised, option_text, sort_key, value_text
 
 
 def test_old_logs_get_current_names_and_values():
@@ -67,8 +67,3 @@ def test_values_sort_by_size_with_all_last():
     assert value_text("n_unfreeze", -1) == value_text("labels_per_class", 0) == "all"
     assert value_text("augment", False) == "no"
     assert len({value_text("weights", "/pictures" * 10 + name) for name in ("a.npz", "b.npz")}) == 2
-
-
-def test_items_that_differ_only_in_the_seed_are_one_configuration():
-    configs = [preset("offline", seed=seed, views=views) for views in (1, 2) for seed in (0, 7)]
-    assert by_configuration(configs, lambda config: config) == [configs[:2], configs[2:]]

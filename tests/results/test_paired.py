@@ -88,6 +88,16 @@ def test_the_verdict_names_the_better_or_says_that_the_runs_cannot_tell():
     assert found.text.startswith("These runs cannot tell A from B: the difference is ")
 
 
+def test_a_side_of_which_a_seed_diverged_is_not_the_better_one():
+    lucky = group("A", record(0.85), record(0.1, 1, status="diverged", test_correct=""))
+    for pair in ((lucky, group("B", record(0.7))), (group("B", record(0.7)), lucky)):
+        found = paired_verdict(*pair)
+        assert found.text.startswith("These runs cannot tell ")
+        assert found.basis.endswith(" 1 seed of A diverged and has no answers.")
+    again = group("A", record(0.85, status="completed"), record(0.1, status="diverged", test_correct=""))
+    assert paired_verdict(again, group("B", record(0.7))).text.startswith("A beats B"), "of the same seed"
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -187,6 +187,17 @@ def test_the_time_of_runs_with_a_gpu_does_not_count():
     assert unknown.seconds == 300, "the other has no time on record"
 
 
+def test_a_diverged_run_has_no_time_that_counts():
+    both = configuration(0.7, 0.7)
+    for seed, seconds in ((0, 5.0), (1, 60.0)):
+        both.runs[seed].record.timing_sec = {"total": seconds}
+    both.runs[0].record.status = "diverged"
+    both.runs[1].record.inference = {"images": 1000, "seconds": 2.0}
+    assert (both.seconds, both.milliseconds) == (60.0, 2.0)
+    both.runs[1].record.status = "diverged"
+    assert math.isnan(both.seconds) and math.isnan(both.milliseconds)
+
+
 def test_probes_of_the_source_task_are_collected_whatever_the_data():
     runs = [run(seed, 0.5, learning_rate_stage2=rate) for rate in (1e-3, 1e-5) for seed in (0, 1)]
     for number, each in enumerate(runs[:3]):

@@ -169,6 +169,14 @@ def test_a_loss_of_nan_or_infinity_ends_the_stage(monkeypatch):
         stage1(learning_rate_stage1=0.1)
 
 
+@pytest.mark.parametrize(("n", "sizes"), [(21, [7, 7, 7]), (23, [10, 10, 3]), (20, [10, 10]), (1, [1])])
+def test_a_last_batch_of_a_few_images_is_spread_over_all(n, sizes):
+    order = np.random.default_rng(0).permutation(n)
+    batches = list(loop._batches(lambda positions: (positions, positions), order, 10))
+    assert [len(positions) for positions, _ in batches] == sizes
+    assert sorted(np.concatenate([positions for positions, _ in batches])) == list(range(n))
+
+
 def test_every_epoch_trains_on_every_image_once_in_its_own_order(monkeypatch):
     batches: list[tuple[float, ...]] = []
     train_on_batch = keras.Model.train_on_batch

@@ -1,11 +1,14 @@
 """Files are replaced atomically, locks are released when their owner dies, and the cache folder is writable."""
 
+import errno
 import fcntl
 import json
 import os
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,6 +73,21 @@ def test_a_write_that_fails_on_a_full_disk_names_the_file_and_its_size(tmp_path,
     with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'") as error:
         write_bytes(tmp_path / "a.txt", b"four")
     assert (error.value.filename, error.value.needed) == (str(tmp_path / "a.txt"), 4)
+
+
+@pytest.mark.parametrize(("number", "raised"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)])
+def test_a_folder_that_its_file_system_cannot_flush_is_written_to(tmp_path, monkeypatch, number, raised):
+    flush = os.fsync
+
+    def refuse(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError) if raised else nullcontext():
+        write_bytes(tmp_path / "a.txt", b"a")
+    assert (tmp_path / "a.txt").read_bytes() == b"a"
 
 
 @pytest.mark.parametrize("name", ["a.json", "odd [1]*?.k[x]", "no suffix"])

@@ -70,17 +70,10 @@ def _hint(error: click.ClickException) -> str:
 
 
 def _end_on_signals() -> None:
-    interrupts.handle_signals(
-        {
-            getattr(signal, name): end
-            for name, end in (
-                ("SIGINT", KeyboardInterrupt),
-                ("SIGTERM", lambda: SystemExit(TERMINATED)),
-                ("SIGHUP", lambda: SystemExit(HUNG_UP)),
-            )
-            if hasattr(signal, name)  # Windows has no SIGHUP
-        }
-    )
+    ends = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: lambda: SystemExit(TERMINATED)}
+    if hasattr(signal, "SIGHUP"):  # Windows has none
+        ends[signal.SIGHUP] = lambda: SystemExit(HUNG_UP)
+    interrupts.handle_signals(ends)
 
 
 def _interrupted(status: int, arguments: list[str]) -> int:

@@ -45,7 +45,10 @@ def begin(preset: str = "cifar10", **options: Any) -> RunConfig:
         UserError: an unknown preset or option, or a value outside its limits.
     """
     config = _config(preset, **options)
-    _set_up_kernel()
+    # TensorFlow's own logger stays: it says when a cell makes it trace functions again and again.
+    logging.getLogger("absl").addFilter(lambda entry: entry.levelno >= logging.ERROR)
+    warnings.filterwarnings("ignore", module="keras|tensorflow")
+    matplotlib.rcParams.update(STYLE | {"axes.prop_cycle": cycler(color=SERIES)})
     Path(config.output_dir).mkdir(parents=True, exist_ok=True)
     if os.environ.get(FIGURES_VARIABLE):
         from transfer_utils.data.sources import load_source
@@ -131,11 +134,3 @@ def _config(name: str, **options: Any) -> RunConfig:
             print(f"{DATA_VARIABLE} is set: the images come from that folder.")
         options["data_dir"] = folder
     return preset(name, **options)
-
-
-def _set_up_kernel() -> None:
-    """Silence log messages and warnings of the libraries, and set the figure style."""
-    # TensorFlow's own logger stays: it says when a cell makes it trace functions again and again.
-    logging.getLogger("absl").addFilter(lambda entry: entry.levelno >= logging.ERROR)
-    warnings.filterwarnings("ignore", module="keras|tensorflow")
-    matplotlib.rcParams.update(STYLE | {"axes.prop_cycle": cycler(color=SERIES)})

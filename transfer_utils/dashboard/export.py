@@ -7,7 +7,8 @@ which two of them differ. Everything that comes from a record is escaped, in the
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ PAGE_NAME = "index.html"
 QUANTITIES = ("accuracy", "val_accuracy", "loss", "val_loss")
 DIGITS = 4  # of the values of curves: more than a chart can show
 COLUMNS = ("Run", "Status", "Validation", "Test", "Network", "Unfrozen", "Augmented", "Labels", "Seed", "Time")
-COLUMNS += ("Date", "Data")
+COLUMNS += ("Date (UTC)", "Data")
 
 
 def export_page(runs_dir: str | os.PathLike, output_dir: str | os.PathLike) -> Path:
@@ -69,7 +70,7 @@ def _values(runs_dir: str | os.PathLike) -> dict[str, Any]:
     check_folder(Path(runs_dir))
     root = Path(os.path.abspath(runs_dir))
     view = read(root)
-    rows = newest_first(view.rows)
+    rows = [_without_folders(row) for row in newest_first(view.rows)]
     return {
         "columns": COLUMNS,
         "rows": [_cells(row) for row in rows],
@@ -80,6 +81,19 @@ def _values(runs_dir: str | os.PathLike) -> dict[str, Any]:
         ],
         "data": {"runs": [_data(row) for row in rows], "order": list(ORDER), "stages": STAGE_NAMES},
     }
+
+
+def _without_folders(row: Row) -> Row:
+    """Return a run as it is published: of an absolute path to its images or weights, only the name is left."""
+    values = {name: str(row.record.config.get(name) or "") for name in ("data_dir", "weights")}
+    names = {name: PureWindowsPath(path).name for name, path in values.items() if PureWindowsPath(path).anchor}
+    if not names:
+        return row
+    command = row.record.command
+    for name, short in names.items():
+        command = command.replace(values[name], short)
+    record = row.record.model_copy(update={"config": row.record.config | names, "command": command})
+    return replace(row, run=replace(row.run, record=record))
 
 
 def _cells(row: Row) -> dict[str, Any]:

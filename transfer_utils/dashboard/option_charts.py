@@ -25,6 +25,7 @@ PHASE_COLOURS = {
     "stage1": (OKABE_ITO["bluish green"], 1.0),
     "boundary": (OKABE_ITO["blue"], 0.45),
     "stage2": (OKABE_ITO["blue"], 1.0),
+    "source_task_after": (OKABE_ITO["vermillion"], 0.75),
     "baseline": (OKABE_ITO["vermillion"], 1.0),
     "saving": (style.NEUTRAL, 1.0),
     "evaluation": (OKABE_ITO["orange"], 0.7),
@@ -32,6 +33,10 @@ PHASE_COLOURS = {
     "export": (OKABE_ITO["yellow"], 1.0),
 }
 SPLIT_MARKS = {"train": ("training", "square"), "val": ("validation", "circle"), "test": ("test", "diamond")}
+
+
+# What the bars of ``results`` mean.
+BARS = "Bars: 95 % interval of a single run, ± one standard deviation over several."
 
 
 def results(groups: list[RunGroup], splits: tuple[str, ...] = ("val", "test")) -> go.Figure | None:

@@ -108,10 +108,14 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
 
     Returns None if the record has no valid bins.
     """
-    bins = _bins(calibration)
-    if bins is None:
-        return None
-    edges, confidence, accuracy, count = bins
+    recorded = (calibration.get(name) for name in ("edges", "confidence", "accuracy", "count"))
+    edges, confidence, accuracy, count = (
+        np.array([finite_number(value) for value in values] if isinstance(values, list) else [], float)
+        for values in recorded
+    )
+    n = len(accuracy)
+    if not 0 < n <= MAX_DRAWN_CLASSES or (len(edges), len(confidence), len(count)) != (n + 1, n, n):
+        return None  # their numbers do not fit each other
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.75, 0.25], vertical_spacing=0.06)
     bars = {"x": (edges[1:] + edges[:-1]) / 2, "col": 1}
     width = np.diff(edges)
@@ -154,20 +158,3 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
     figure.update_yaxes(range=[0, 1], tickformat=style.PERCENT_TICKS, title_text="accuracy", row=1)
     figure.update_yaxes(title_text="images", row=2, nticks=3)
     return figure
-
-
-def _bins(calibration: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-    """Return edges, confidence, accuracy and count of the bins, or None if their numbers do not fit each other."""
-    edges, confidence, accuracy, count = (
-        _numbers(calibration.get(name)) for name in ("edges", "confidence", "accuracy", "count")
-    )
-    n = len(accuracy)
-    if not 0 < n <= MAX_DRAWN_CLASSES or (len(edges), len(confidence), len(count)) != (n + 1, n, n):
-        return None
-    return edges, confidence, accuracy, count
-
-
-def _numbers(values: Any) -> np.ndarray:
-    if not isinstance(values, list):
-        return np.empty(0)
-    return np.array([finite_number(value) for value in values], float)

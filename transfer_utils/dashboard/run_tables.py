@@ -7,6 +7,7 @@ import pandas as pd
 from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.groups import RunGroup, group_by, group_by_configuration
 from transfer_utils.results.table import Row, differing
+from transfer_utils.results.timing import clocked
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 SEEDS = "configuration (mean over seeds)"
@@ -26,7 +27,8 @@ def grouping_options(rows: list[Row]) -> list[str]:
 def group_frame(groups: list[RunGroup]) -> pd.DataFrame:
     """Return a row for each group: the mean accuracies, their sample standard deviation, and their range.
 
-    The time is that of the completed runs, as the others show only a part of it.
+    The time is that of the completed runs, as the others show only a part of it; runs with a GPU count only among
+    themselves.
     """
     return pd.DataFrame(
         {
@@ -54,8 +56,11 @@ def _range(group: RunGroup, metric: str) -> str:
 
 
 def _mean_time(group: RunGroup) -> str:
-    seconds = [row.seconds for row in group.rows if row.status == "completed" and row.seconds is not None]
-    return duration(sum(seconds) / len(seconds)) if seconds else MISSING
+    timed = clocked([row.record for row in group.rows if row.status == "completed" and row.seconds is not None])
+    if not timed:
+        return MISSING
+    mean = sum(record.timing_sec["total"] for record in timed) / len(timed)
+    return duration(mean) + " on a GPU" * timed[0].on_gpu
 
 
 def as_latex(table: pd.DataFrame) -> bytes:

@@ -142,9 +142,5 @@ def hide(names: Iterable[str]) -> None:
 
 def open_page(page: str, run: str = "", compare: Iterable[str] = ()) -> None:
     """Open a page, optionally for one run or with other runs to compare. Call it from a callback of a widget."""
-    parameters: dict[str, str | Iterable[str]] = {PAGE: page if page != RUNS else ""}
-    if run:
-        parameters[RUN] = run
-    if compare:
-        parameters[CHOSEN] = compare
-    put(parameters)
+    more = {name: value for name, value in ((RUN, run), (CHOSEN, compare)) if value}
+    put({PAGE: page if page != RUNS else "", **more})

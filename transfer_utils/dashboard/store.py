@@ -65,19 +65,15 @@ class View:
 
 def read(folder: Path) -> View:
     """Return the view of a folder as it is now. Only records of changed files are read."""
-    return _reader(folder).view(stamp(folder))
+    return _Reader(folder).view(stamp(folder))
 
 
 def is_outdated(view: View) -> bool:
     """Return whether a file has changed since the view was made, or the process of a run has ended."""
-    return stamp(view.folder) != view.stamp or _reader(view.folder).has_stopped(view)
+    return stamp(view.folder) != view.stamp or _Reader(view.folder).has_stopped(view)
 
 
 @functools.lru_cache(maxsize=4)
-def _reader(folder: Path) -> _Reader:
-    return _Reader(folder)
-
-
 class _Reader:
     """The records of a folder, kept in memory until their files change; the sessions of all readers share it."""
 

@@ -11,6 +11,9 @@ from transfer_utils.results.groups import Family, RunGroup
 from transfer_utils.results.options import sort_key
 from transfer_utils.utils.text import as_label, as_label_lines, finite_number
 
+BANDS = "Small points: runs. Line: their mean. Band: ± one standard deviation."
+BARS = "Bars: ± one standard deviation over several runs."
+
 
 def one_option(families: list[Family], option: str, split: str) -> go.Figure:
     """Draw accuracy against one option: the mean over seeds, a band of one standard deviation, and every run.

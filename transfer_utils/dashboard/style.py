@@ -38,7 +38,7 @@ PALETTES: dict[str, dict[str, str] | None] = {
 ON_PAPER = "on paper"  # name of the annotations that get the colour of the paper behind them
 # Black is invisible on the dark page. After six lines, the colours repeat with a marker.
 COLOURS = tuple(colour for colour in SERIES if colour != OKABE_ITO["black"])
-SYMBOLS = (None, "circle")
+SYMBOLS = (None, "diamond")
 MAX_LINES = len(COLOURS) * len(SYMBOLS)
 # Legible on the light and on the dark page.
 NEUTRAL = "#808890"

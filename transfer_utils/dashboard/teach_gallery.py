@@ -32,7 +32,8 @@ def _close() -> None:
 @st.dialog("All pictures of a class", width="large", on_dismiss=_close)
 def _show(collection: Collection, name: str, busy: bool) -> None:
     pictures, names = collection.newest(name), collection.original_names()
-    marked = _marked(collection, name) & set(pictures)
+    folder, marked = st.session_state.get(MARKED, ("", set()))
+    marked = marked & set(pictures) if folder == str(collection.folder / name) else set()
     title = f"{as_text(name)}: {counted(len(pictures), 'picture')}"
     places = gallery.choose_page(title, len(pictures), SHOWN, f"page of {name}")
     shown = pictures[places]
@@ -62,8 +63,3 @@ def remove(collection: Collection, class_name: str, *pictures: str) -> None:
         collection.remove(class_name, *pictures)
     except OSError as error:
         st.session_state[NEWS] = (str(collection.folder), "", Receipt(refused=[as_sentence(error)]))
-
-
-def _marked(collection: Collection, name: str) -> set[str]:
-    folder, marked = st.session_state.get(MARKED, ("", set()))
-    return marked if folder == str(collection.folder / name) else set()

@@ -131,12 +131,8 @@ def measured_verdict(measured: Measurement) -> str:
 
 def _draw_recall(measured: Measurement) -> None:
     st.markdown("**Right answers by class**")
-    table = pd.DataFrame(
-        {
-            "Class": [as_text(name) for name in measured.recall],
-            "Right": [100 * value for value in measured.recall.values()],
-        }
-    )
+    rows = [(as_text(name), 100 * value) for name, value in measured.recall.items()]
+    table = pd.DataFrame(rows, columns=["Class", "Right"])
     bar = st.column_config.ProgressColumn(min_value=0, max_value=100, format="%.0f %%")
     st.dataframe(table, hide_index=True, column_config={"Right": bar}, key="teach recall")
 

@@ -77,7 +77,8 @@ def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
 
 def _probe(when: str, base: keras.Model, session: RunSession) -> None:
     """Record what a linear probe of the backbone reads of its source task, ``before`` or ``after`` stage 2."""
-    with session.phase("source_task"):
+    # Of its own, as what came before stage 2 counts as time before its first epoch.
+    with session.phase("source_task" if when == "before" else "source_task_after"):
         measured = probe_source_task(base, session.config)
     name = f"source_{when}"
     session.record.metrics |= {name: measured.mean, f"{name}_low": measured.low, f"{name}_high": measured.high}

@@ -46,10 +46,14 @@ class Engine:
         if self._run:
             return self._run(images)
         outputs = []
-        for start in range(0, len(images), self._keras_batch):
+        size = self._keras_batch
+        for start in range(0, len(images), size):
             interrupts.raise_pending()
-            part = images[start : start + self._keras_batch]
-            outputs.append(keras.ops.convert_to_numpy(self._model.predict_on_batch(part)))
+            # The last batch begins earlier instead of being smaller, for which Keras would trace the model again.
+            first = max(0, min(start, len(images) - size))
+            outputs.append(
+                keras.ops.convert_to_numpy(self._model.predict_on_batch(images[first : first + size]))[start - first :]
+            )
         return np.concatenate(outputs)
 
 

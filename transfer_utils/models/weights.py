@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+import zipfile
 from importlib import resources
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from transfer_utils.config.options import RunConfig
 from transfer_utils.errors import UserError
-from transfer_utils.models.file_checks import check_h5, damaged, first_line
+from transfer_utils.models.file_checks import check_declared_size, check_h5, damaged, first_line
 from transfer_utils.utils.download import download
 from transfer_utils.utils.files import cache_folder, keras_home, lock, replacing, write_json
 from transfer_utils.utils.progress import Progress
@@ -160,11 +161,16 @@ def load_weights_npz(base: keras.Model, path: Path) -> None:
     """Load a file of ``save_weights_npz`` into ``base``, by the order of the arrays and not by their names.
 
     Raises:
-        UserError: the file is not of this kind, the number or shapes of its arrays differ, or values are not finite.
+        UserError: the file is not of this kind, it unpacks to a hundred times its size, the number or shapes of its
+            arrays differ, or values are not finite.
     """
     try:
+        with zipfile.ZipFile(path) as members:
+            check_declared_size(path, sum(member.file_size for member in members.infolist()))
         with np.load(path, allow_pickle=False) as archive:
             values = [archive[key].astype(np.float32) for key in sorted(archive.files)]
+    except UserError:
+        raise
     except Exception as error:  # NumPy, zipfile and zlib raise many types of exceptions for a damaged file
         raise UserError(f"{path} is not a weights file: {first_line(error)}") from None
     shapes, expected = [value.shape for value in values], [tuple(weight.shape) for weight in base.weights]

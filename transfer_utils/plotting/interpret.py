@@ -130,6 +130,8 @@ def plot_embedding(points: Mapping[str, np.ndarray], labels: np.ndarray, class_n
             style = {"color": CLASS_COLOURS[index], "marker": MARKERS[index], "label": sanitize(name)}
             axes.scatter(*embedding[labels == index].T, s=14, linewidths=0, alpha=0.8, **style)
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2", title=title)
+    if len(class_names) > len(MARKERS):
+        figure.suptitle(f"The first {len(MARKERS)} of {len(class_names):,} classes")
     columns = 5 if max(map(len, class_names)) <= 12 else 3
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, markerscale=1.8)
     return figure

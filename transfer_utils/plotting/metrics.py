@@ -16,6 +16,7 @@ from transfer_utils.evaluation.intervals import wilson_interval
 from transfer_utils.plotting.style import (
     DOTTED,
     MAX_LEGIBLE_CLASSES,
+    MAX_NAMED_CLASSES,
     NOT_RECORDED,
     PERCENT,
     WIDTH,
@@ -104,8 +105,10 @@ def plot_confusion_matrix(
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     names = [sanitize(name) for name in class_names]
     size = 9 if classes <= MAX_LEGIBLE_CLASSES else 6
-    axes.set_xticks(range(classes), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
-    axes.set_yticks(range(classes), names, fontsize=size)
+    step = -(-classes // MAX_NAMED_CLASSES)  # of so many, only every second one is named, or fewer
+    named = range(0, classes, step)
+    axes.set_xticks(named, names[::step], rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    axes.set_yticks(named, names[::step], fontsize=size)
     bare(axes)
     axes.set(xlabel="predicted class", ylabel="true class")
     return figure

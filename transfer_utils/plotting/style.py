@@ -20,6 +20,7 @@ from transfer_utils.utils.text import as_text
 DPI = 144  # of saved figures: sharp on a high-density screen
 WIDTH = 9.0  # inches of a full-width figure, at which 10-point text is easy to read in a README
 NOT_RECORDED = "not recorded"
+MAX_NAMED_CLASSES = 110  # with more, their names on an axis overlap
 MAX_LEGIBLE_CLASSES = 20  # with more classes, a row per class or a number per cell is illegible
 
 STYLE = {

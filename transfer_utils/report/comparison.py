@@ -42,9 +42,9 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
     hits = [unpack_bits(record.test_correct, n) for record in (transfer, baseline)]
     gain, test = difference_interval(*hits), mcnemar(*hits)
     cells = {
-        "test accuracy": lambda r: _accuracy(r, "test_end2end"),
-        "test accuracy, averaged views": lambda r: _accuracy(r, "test_tta"),
-        "validation accuracy": lambda r: _accuracy(r, "val_end2end"),
+        "test accuracy": lambda r: with_interval(*r.bounded("test_end2end")),
+        "test accuracy, averaged views": lambda r: with_interval(*r.bounded("test_tta")),
+        "validation accuracy": lambda r: with_interval(*r.bounded("val_end2end")),
         "training minus validation accuracy": lambda r: points(overfitting(r)),
         "calibration error (ECE)": lambda r: f"{100 * r.metrics['test_ece']:.1f} %",
         "epochs trained": lambda r: str(len(timeline(r))),
@@ -65,10 +65,6 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
         _catching_up(transfer, baseline),
     ]
     return "\n\n".join(paragraphs) + "\n"
-
-
-def _accuracy(record: RunRecord, metric: str) -> str:
-    return with_interval(*record.bounded(metric))
 
 
 def _catching_up(transfer: RunRecord, baseline: RunRecord) -> str:

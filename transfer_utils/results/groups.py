@@ -12,7 +12,7 @@ import numpy as np
 from transfer_utils.config.recorded import Identity
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.formatting import with_deviation
-from transfer_utils.results.options import ORDER, REPEATS, by_configuration, model_name, option_text, sort_key
+from transfer_utils.results.options import ORDER, REPEATS, model_name, option_text, sort_key
 from transfer_utils.results.table import Row, differing
 from transfer_utils.utils.text import MISSING, as_text, counted
 
@@ -33,7 +33,8 @@ class RunGroup:
         return [row.record for row in self.rows]
 
     def values(self, metric: str) -> list[float]:
-        return [value for row in self.rows if (value := row.metric(metric)) is not None]
+        """The values of a metric; of runs that repeat each other, with the same seed, only the newest counts."""
+        return list({row.repeated: row.metric(metric) for row in self.rows if row.metric(metric) is not None}.values())
 
     def mean(self, metric: str) -> float | None:
         values = self.values(metric)
@@ -50,8 +51,8 @@ class RunGroup:
 
     def part(self, metric: str) -> str:
         """How many of the runs have a metric that others lack, such as `` (2 of 3)``; empty if all or none have it."""
-        n = len(self.values(metric))
-        return f" ({n} of {len(self.rows)})" if 0 < n < len(self.rows) else ""
+        n, of = len(self.values(metric)), len({row.repeated for row in self.rows})
+        return f" ({n} of {of})" if 0 < n < of else ""
 
     @property
     def size(self) -> str:
@@ -108,7 +109,10 @@ def group_by_configuration(rows: list[Row]) -> list[RunGroup]:
 
 
 def _configurations(rows: list[Row]) -> list[RunGroup]:
-    return [RunGroup(members[0].name, members) for members in by_configuration(rows, lambda row: row.config)]
+    groups: dict[Identity, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.without(), []).append(row)
+    return [RunGroup(members[0].name, members) for members in groups.values()]
 
 
 def describe(row: Row, options: Iterable[str]) -> str:
@@ -202,9 +206,10 @@ def best_configurations(rows: list[Row]) -> list[Best]:
     """
     finished = [row for row in rows if row.status == "completed" and row.metric("val_end2end") is not None]
     best = []
-    for dataset in sorted({row.dataset for row in finished}, key=dataset_order):
-        groups = _configurations([row for row in finished if row.dataset == dataset])
-        pairs = zip(_diverged(groups, [row for row in rows if row.dataset == dataset]), groups, strict=True)
+    names = dataset_names(finished)
+    for images, dataset in sorted(names.items(), key=lambda item: dataset_order(item[1])):
+        groups = _configurations([row for row in finished if row.images == images])
+        pairs = zip(_diverged(groups, rows), groups, strict=True)
         ranked = sorted(pairs, key=lambda pair: (pair[0] > 0, -pair[1].mean("val_end2end")))
         groups = [group for _, group in ranked]
         named = {*ALWAYS_NAMED, *next(_distinctive([group.rows[0] for group in groups]))}
@@ -213,20 +218,42 @@ def best_configurations(rows: list[Row]) -> list[Best]:
     return best
 
 
+def dataset_names(rows: Iterable[Row]) -> dict[str, str]:
+    """Return a name for the images of runs, by ``Row.images``: that of their dataset, with more where it is shared."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.images, row)
+    names = {images: row.dataset for images, row in first.items()}
+    for more in (
+        lambda row: as_text(row.record.dataset.get("description") or "", 60),
+        lambda row: counted(row.record.images.get("test", 0), "test image"),
+        lambda row: row.name,
+    ):
+        for name in set(names.values()):
+            parts = {images: more(first[images]) for images, own in names.items() if own == name}
+            if len(set(parts.values())) > 1:
+                names |= {images: " · ".join(filter(None, (name, part))) for images, part in parts.items()}
+    return names
+
+
 def dataset_order(dataset: str) -> tuple[bool, str]:
     """Return a key that sorts datasets by name, with runs of an unknown dataset last."""
     return dataset == MISSING, dataset
 
 
 def _diverged(groups: list[RunGroup], rows: list[Row]) -> list[int]:
-    """Return for each group the number of seeds of its configuration that diverged and were never completed."""
-    diverged: dict[Identity, set[str]] = {}
+    """Return for each group of completed runs the number of seeds of its configuration that were never completed."""
+    diverged: dict[Identity, list[Row]] = {}
     for row in rows:
         if row.status == "diverged":
-            diverged.setdefault(row.without(), set()).add(row.options.get("seed", MISSING))
-    completed = ({row.options.get("seed", MISSING) for row in group.rows} for group in groups)
-    pairs = zip(groups, completed, strict=True)
-    return [len(diverged.get(group.rows[0].without(), set()) - seeds) for group, seeds in pairs]
+            diverged.setdefault(row.without(), []).append(row)
+    return [diverged_seeds(group.rows + diverged.get(group.rows[0].without(), [])) for group in groups]
+
+
+def diverged_seeds(rows: Iterable[Row]) -> int:
+    """Return how many runs, but for repeats with the same seed, diverged and were never completed."""
+    ended = {status: {row.repeated for row in rows if row.status == status} for status in ("diverged", "completed")}
+    return len(ended["diverged"] - ended["completed"])
 
 
 def _reason(ranked: list[tuple[int, RunGroup]]) -> str:

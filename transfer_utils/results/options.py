@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar, get_args
 
@@ -63,16 +63,6 @@ def _presets() -> dict[Identity, RunConfig]:
     configs = [preset(name, **kind) for name in PRESETS for kind in kinds]
     # Presets that differ in the transfer model alone have the same baseline: it goes by the name of the first.
     return {identity(config, ignoring=REPEATS): config for config in reversed(configs)}
-
-
-def by_configuration(
-    items: Iterable[Item], options: Callable[[Item], RunConfig | Mapping[str, Any]]
-) -> list[list[Item]]:
-    """Group items whose options differ only in the seed, in the order of each group's first item."""
-    groups: dict[frozenset, list[Item]] = {}
-    for item in items:
-        groups.setdefault(identity(options(item), ignoring=REPEATS), []).append(item)
-    return list(groups.values())
 
 
 def normalised(config: dict[str, Any]) -> dict[str, Any]:

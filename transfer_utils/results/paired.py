@@ -13,8 +13,9 @@ from transfer_utils.evaluation.intervals import UPPER, Estimate, difference_inte
 from transfer_utils.records.record import RunRecord
 from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.results.formatting import points
-from transfer_utils.results.groups import RunGroup
+from transfer_utils.results.groups import RunGroup, diverged_seeds
 from transfer_utils.results.summary import answers_on_test, over_seeds, tested_on
+from transfer_utils.utils.text import counted
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,10 @@ class Verdict:
 
 
 def paired_verdict(a: RunGroup, b: RunGroup) -> Verdict:
-    """Compare the test accuracy of two groups of runs image by image."""
+    """Compare the test accuracy of two groups of runs image by image.
+
+    A group of which a seed diverged is never the better one: the difference is that of its other seeds.
+    """
     sides = [[record for record in group.records if _answers(record) is not None] for group in (a, b)]
     for group, records in zip((a, b), sides, strict=True):
         if not records:
@@ -35,12 +39,18 @@ def paired_verdict(a: RunGroup, b: RunGroup) -> Verdict:
     if len(images) > 1:
         return Verdict("These runs cannot tell: they may not have been tested on the same images.")
     difference, basis = paired_difference(*sides)
-    if difference.low <= 0 <= difference.high:
+    better, worse = (a, b) if difference.low > 0 else (b, a)
+    lost = {group.name: n for group in (a, b) if (n := diverged_seeds(group.rows))}
+    notes = [
+        f" {counted(n, 'seed')} of {name} diverged and {'has' if n == 1 else 'have'} no answers."
+        for name, n in lost.items()
+    ]
+    if difference.low <= 0 <= difference.high or better.name in lost:
         text = f"These runs cannot tell {a.name} from {b.name}: the difference is {points(difference)}."
     else:
-        better, worse = (a, b) if difference.low > 0 else (b, a)
         ends = sorted(abs(end) for end in (difference.low, difference.high))
         text = f"{better.name} beats {worse.name} by {abs(difference.mean):.1f} points, {ends[0]:.1f} to {ends[1]:.1f}."
+    basis += "".join(notes)
     return Verdict(text, f"95 % interval from {len(_answers(sides[0][0])):,} test images, {basis}")
 
 

@@ -22,7 +22,7 @@ from transfer_utils.evaluation.intervals import Estimate, difference_interval, s
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord, unpack_bits
 from transfer_utils.results.curves import trained_accuracy
-from transfer_utils.results.options import REPEATS, by_configuration, model_kind
+from transfer_utils.results.options import REPEATS, model_kind
 from transfer_utils.studies.spec import Study
 
 SHARED = ("test", "source")  # beginnings of the metrics whose images are the same for all seeds
@@ -79,9 +79,13 @@ class Configuration:
         return self.epochs * math.ceil(images / self.config.batch_size)
 
     @property
+    def _completed(self) -> list[Run]:
+        return [run for run in self.runs.values() if run.record.status == "completed"]
+
+    @property
     def clocked(self) -> list[Run]:
-        """The runs without a GPU, the only ones whose times are compared, the fastest first."""
-        runs = [run for run in self.runs.values() if not run.record.on_gpu and run.record.timing_sec.get("total")]
+        """The completed runs without a GPU, the only ones whose times are compared, the fastest first."""
+        runs = [run for run in self._completed if not run.record.on_gpu and run.record.timing_sec.get("total")]
         return sorted(runs, key=lambda run: run.record.timing_sec["total"])
 
     @property
@@ -116,8 +120,9 @@ class Configuration:
 
     @property
     def milliseconds(self) -> float:
-        """The median time to classify one image, over the runs without a GPU if there are any."""
-        return float(np.median([_milliseconds(run) for run in self.clocked or self.runs.values()]))
+        """The median time to classify one image, over the runs without a GPU if there are any; NaN without any run."""
+        times = [_milliseconds(run) for run in self.clocked or self._completed]
+        return float(np.median(times)) if times else math.nan
 
 
 @dataclass(frozen=True)
@@ -182,11 +187,13 @@ def collect(study: Study, runs: Sequence[Run]) -> Results:
     on_record = {identity(each.first.config, ignoring=REPEATS): each.runs for each in pool}
     groups = {}
     for group in study.groups:
+        repeats: dict[Identity, list[RunConfig]] = {}
+        for config in study.of_group(group.name):
+            repeats.setdefault(identity(config, ignoring=REPEATS), []).append(config)
         groups[group.name] = []
-        for configs in by_configuration(study.of_group(group.name), lambda config: config):
-            runs_by_seed = on_record.get(identity(configs[0], ignoring=REPEATS), {})
+        for own, configs in repeats.items():
             seeds = {config.seed for config in configs}
-            planned = {seed: run for seed, run in runs_by_seed.items() if seed in seeds}
+            planned = {seed: run for seed, run in on_record.get(own, {}).items() if seed in seeds}
             groups[group.name].append(Configuration(configs[0], planned))
     complete = {name: group for name, group in groups.items() if all(configuration.runs for configuration in group)}
     recorded = {run.path for group in groups.values() for configuration in group for run in configuration.runs.values()}

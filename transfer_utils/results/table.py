@@ -66,8 +66,22 @@ class Row:
         }
 
     def without(self, *options: str) -> Identity:
-        """The identity of the run without the seed and these options: equal for runs that differ only in them."""
-        return identity(self.config, ignoring={*REPEATS, *options})
+        """The identity of the run without the seed and these options: equal for runs that differ only in them.
+
+        The images are part of it, which the options do not tell: a folder may change, and CIFAR-10 has two copies.
+        """
+        return identity(self.config, ignoring={*REPEATS, *options}) | {("images", self.images)}
+
+    @cached_property
+    def repeated(self) -> Identity | str:
+        """What this run shares with others of the same options, seed and images; without a recorded seed, nothing."""
+        return identity(self.config) | {("images", self.images)} if "seed" in self.config else self.name
+
+    @cached_property
+    def images(self) -> str:
+        """What tells the images of a run from others, as far as its record does."""
+        recorded = self.record.dataset
+        return repr((self.dataset, *map(recorded.get, ("description", "class_names")), self.record.images.get("test")))
 
     @property
     def dataset(self) -> str:
@@ -104,12 +118,8 @@ class Row:
         augmented = augments(self.config)
         if self.options.get("augment") == MISSING and not (self.from_scratch and augmented):
             return MISSING
-        used = [
-            word for word, is_used in (("yes", augmented), ("Mixup", self.config.get("use_mixup"))) if is_used is True
-        ]
-        if used:
-            return " + ".join(used)
-        return "no" if "augment" in self.config else MISSING
+        used = ["yes"] * (augmented is True) + ["Mixup"] * (self.config.get("use_mixup") is True)
+        return " + ".join(used) or ("no" if "augment" in self.config else MISSING)
 
     def metric(self, name: str) -> float | None:
         return self.record.metrics.get(name)

@@ -17,6 +17,7 @@ PHASE_NAMES = {
     "stage1": "stage 1",
     "boundary": "boundary activations",
     "stage2": "stage 2",
+    "source_task_after": "probing it again",
     "baseline": "training from scratch",
     "saving": "saving",
     "evaluation": "evaluation",
@@ -26,13 +27,19 @@ PHASE_NAMES = {
 OTHER = "other"
 
 
+def clocked(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the records whose times can be averaged: those without a GPU, or all if each had one."""
+    return [record for record in records if not record.on_gpu] or list(records)
+
+
 def time_spent(records: Sequence[RunRecord]) -> dict[str, float]:
     """Return the mean seconds of each phase over the runs that record any, and of the rest of their total as ``other``.
 
-    A phase without time is left out.
+    A phase without time is left out, and so are runs with a GPU beside others.
     """
     tables = [
-        {name: seconds for name, seconds in record.timing_sec.items() if seconds and seconds > 0} for record in records
+        {name: seconds for name, seconds in record.timing_sec.items() if seconds and seconds > 0}
+        for record in clocked(records)
     ]
     tables = [table for table in tables if table]
     for table in tables:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from transfer_utils.config.options import VIEW_OPTIONS, RunConfig, tta_count
 from transfer_utils.config.recorded import Identity, identity, recorded_config
 from transfer_utils.records.folder import Run
-from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.machine import available_cores
 
 # Apart from early stopping, these options do not change the time of a run.
@@ -55,9 +54,10 @@ class Forecast:
             like_this = record.machine.get("cores") == available_cores() and not record.on_gpu
             if not seconds or record.status != "completed" or not like_this:
                 continue
-            if config := recorded_config(run.record.config):
+            if config := recorded_config(record.config):
                 self._durations[identity(config, WITHOUT_EFFECT_ON_TIME)].append(seconds)
-                estimated = estimate(config, _recorded_images(config, record))[0]
+                images = record.images if config.dataset == "folder" and len(record.images) == 3 else None
+                estimated = estimate(config, images)[0]
                 self._corrections[config.model, config.baseline, config.dataset].append(seconds / estimated)
 
     def seconds(self, config: RunConfig, images: Mapping[str, int] | None = None, n_bytes: int = 0) -> float:
@@ -70,11 +70,6 @@ class Forecast:
             return statistics.median(durations)
         corrections = self._corrections.get((config.model, config.baseline, config.dataset), [1.0])
         return estimate(config, images, n_bytes)[0] * statistics.median(corrections)
-
-
-def _recorded_images(config: RunConfig, record: RunRecord) -> dict[str, int] | None:
-    """Return the number of images of each split of a run on an image folder, if its record has them."""
-    return record.images if config.dataset == "folder" and len(record.images) == 3 else None
 
 
 def disk(configs: Iterable[RunConfig]) -> float:

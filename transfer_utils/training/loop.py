@@ -30,6 +30,7 @@ from transfer_utils.utils.keras_private import trace_once
 from transfer_utils.utils.progress import Log, Progress
 
 MIN_VALIDATION_BATCH = 128  # images; on fewer, a small network waits for Python longer than it computes
+MIN_LAST_BATCH = 4  # the last batch of an epoch has a quarter of the others' images, or all have almost as many
 
 Batch = tuple[np.ndarray, np.ndarray]
 EpochData = Callable[[int], Batch | Callable[[np.ndarray], Batch]]  # of an epoch: arrays, or what makes its batches
@@ -224,6 +225,9 @@ def _batches(data: Batch | Callable[[np.ndarray], Batch], order: np.ndarray, siz
         return np.asarray(data[0][positions], "float32"), data[1][positions]
 
     parts = [order[i : i + size] for i in range(0, len(order), size)]
+    if MIN_LAST_BATCH * len(parts[-1]) < size:
+        # A last batch of a few images would shift the moving statistics of BatchNorm just before they are used.
+        parts = np.array_split(order, len(parts))
     with ThreadPoolExecutor(1) as pool:
         next_batch = pool.submit(make, parts[0])
         for part in parts[1:]:

@@ -75,7 +75,9 @@ def run_stage2_finetuning(
 def train_baseline(
     model: keras.Model, train: Split, validation: Batch, config: RunConfig, **hooks: Unpack[Hooks]
 ) -> Curves:
-    """Train the CNN from scratch, and keep the epoch with the lowest ``val_loss``; the last with ``selection="none"``.
+    """Train the CNN from scratch, and keep the weights of lowest ``val_loss``, or with ``selection="none"`` the last.
+
+    The random weights that it begins with are a candidate, too: they are kept if every epoch is worse.
 
     The images are augmented if ``augment`` or ``augment_baseline`` is set. The learning rate warms up and then follows
     a cosine to zero (Loshchilov & Hutter 2017, arXiv 1608.03983) over ``config.baseline_epochs`` epochs.

@@ -82,16 +82,12 @@ class _Checksum(NamedTuple):
     digits: str
 
     @property
-    def bits(self) -> int:
-        return 4 * len(self.digits)
-
-    @property
     def label(self) -> str:
-        return f"SHA-{self.bits}"
+        return f"SHA-{4 * len(self.digits)}"
 
     def differs(self, path: Path) -> str:
         """Return the checksum of a file if it is another one, else an empty text."""
-        digits = files.checksum_of(path, f"sha{self.bits}") if self.digits else ""
+        digits = files.checksum_of(path, f"sha{4 * len(self.digits)}") if self.digits else ""
         return digits if digits != self.digits else ""
 
 

@@ -5,6 +5,7 @@ Important files are never written in place: a reader sees the complete old file 
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import itertools
@@ -231,5 +232,8 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:  # some file systems, such as shared folders of VirtualBox, cannot flush a folder
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):
+            raise
     finally:
         os.close(descriptor)

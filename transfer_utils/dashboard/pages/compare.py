@@ -13,6 +13,7 @@ from transfer_utils.results.curves import mean_history
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.paired import paired_verdict
 from transfer_utils.results.table import Row, differing
+from transfer_utils.results.timing import clocked
 from transfer_utils.utils.text import MISSING
 
 MAX_IN_VIEW = 4  # runs in the table of options that a wide page shows without scrolling
@@ -20,7 +21,8 @@ MAX_IN_VIEW = 4  # runs in the table of options that a wide page shows without s
 
 def draw(view: View) -> None:
     """Draw the page."""
-    rows = _pick_runs(view)
+    names = [row.name for row in view.rows]
+    rows = view.named(st.multiselect("Runs", names, placeholder="choose runs", **state.kept(state.CHOSEN, [], names)))
     if not rows:
         st.info("Choose runs here, or select them on the page “Runs”.", icon=":material/checklist:")
         return
@@ -36,19 +38,13 @@ def draw(view: View) -> None:
         alt, missing = "Validation and test accuracy of the chosen runs", "None of these runs has finished."
         style.show_chart(figure, "compare-accuracy", alt, missing)
         if figure is not None:
-            st.caption("Bars: 95 % interval of a single run, ± one standard deviation over several.")
+            st.caption(option_charts.BARS)
     with right:
         st.subheader("Accuracy against time")
         alt = "Validation accuracy against the time each run took"
         missing = "None of these runs has both a validation accuracy and a time."
         style.show_chart(option_charts.against_time(groups), "compare-time", alt, missing)
     _draw_parallel(rows)
-
-
-def _pick_runs(view: View) -> list[Row]:
-    """Draw the list of chosen runs, which the reader can change; return their rows."""
-    names = [row.name for row in view.rows]
-    return view.named(st.multiselect("Runs", names, placeholder="choose runs", **state.kept(state.CHOSEN, [], names)))
 
 
 def _group(rows: list[Row]) -> tuple[list[RunGroup], str]:
@@ -73,10 +69,11 @@ def _best_lines(groups: list[RunGroup]) -> list[RunGroup]:
 
 
 def _draw_curves(groups: list[RunGroup], against: str) -> None:
-    lines = [
-        Line(f"{group.name} ({group.size})" if len(group.rows) > 1 else group.name, mean_history(group.records), place)
-        for place, group in enumerate(groups)
-    ]
+    lines = []
+    for place, group in enumerate(groups):
+        records = clocked(group.records) if against == "time" else group.records
+        title = f"{group.name} ({group.size})" if len(group.rows) > 1 else group.name
+        lines.append(Line(title, mean_history(records), place))
     lines = [line for line in lines if len(line.history.epochs)]
     if not lines:
         st.info("None of these runs has recorded curves.", icon=":material/timeline:")

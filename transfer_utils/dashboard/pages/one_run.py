@@ -76,7 +76,8 @@ def _draw_summary(row: Row) -> None:
     record = row.record
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(row.status, color=STATUS_COLOURS[row.status])
-        st.text(" · ".join(text for text in (row.network, row.dataset, row.created) if text != MISSING))
+        created = MISSING if row.created == MISSING else f"{row.created} UTC"
+        st.text(" · ".join(text for text in (row.network, row.dataset, created) if text != MISSING))
     if record.error:
         show_block(record.error, lines=True)
     if row.status == "running":
@@ -197,7 +198,7 @@ def _file_status(path: Path) -> dict[str, str]:
     try:
         status = path.lstat()
     except FileNotFoundError:
-        return {"Size": "deleted", "Changed": MISSING}
+        return {"Size": "deleted", "Changed (UTC)": MISSING}
     kind = "link" if stat.S_ISLNK(status.st_mode) else "folder" if stat.S_ISDIR(status.st_mode) else ""
-    changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.st_mtime))
-    return {"Size": kind or format_bytes(status.st_size), "Changed": changed}
+    changed = time.strftime("%Y-%m-%d %H:%M", time.gmtime(status.st_mtime))
+    return {"Size": kind or format_bytes(status.st_size), "Changed (UTC)": changed}

@@ -254,7 +254,7 @@ def frame(rows: list[Row]) -> pd.DataFrame:
             "Labels": [row.labels for row in rows],
             "Seed": [as_text(row.config.get("seed"), 20) for row in rows],
             "Seconds": pd.array([row.seconds and round(row.seconds) for row in rows], dtype="Float64"),
-            "Date": [row.created for row in rows],
+            "Date (UTC)": [row.created for row in rows],
             "Data": [row.dataset for row in rows],
         }
     )

@@ -11,8 +11,8 @@ import streamlit as st
 from transfer_utils.dashboard import option_charts, state, study_charts, style
 from transfer_utils.dashboard.store import View
 from transfer_utils.results.formatting import points
-from transfer_utils.results.groups import Family, RunGroup, describe, families, group_by_configuration
-from transfer_utils.results.options import REPEATS, by_configuration
+from transfer_utils.results.groups import Family, RunGroup, dataset_names, describe, families, group_by_configuration
+from transfer_utils.results.options import REPEATS
 from transfer_utils.results.table import METRICS_OF, Row, differing
 from transfer_utils.utils.text import MISSING, counted
 
@@ -21,10 +21,11 @@ MAX_FAMILIES, MAX_BARS = 6, 8
 
 
 class Finding(NamedTuple):
-    """A chart, its conclusion in one sentence, and what its runs have in common although others differ in it."""
+    """A chart, its conclusion in one sentence, its marks, and what its runs have in common although others differ."""
 
     figure: go.Figure
     conclusion: str
+    marks: str = ""
     fixed: str = ""
 
 
@@ -38,9 +39,10 @@ class Question(NamedTuple):
 
 def draw(view: View) -> None:
     """Draw the page."""
-    dataset, split = _choose(view)
+    names = dataset_names(row for row in view.rows if row.metric("val_end2end") is not None)
+    dataset, split = _choose(list(names.values()))
     hidden = frozenset(state.hidden())
-    rows = [row for row in view.rows if row.dataset == dataset and row.name not in hidden]
+    rows = [row for row in view.rows if dataset and names.get(row.images) == dataset and row.name not in hidden]
     # Nine charts of hundreds of runs take seconds.
     answers = view.cached(
         ("answers", dataset, split, hidden), lambda: [question.answer(rows, split) for question in QUESTIONS]
@@ -63,15 +65,16 @@ def draw(view: View) -> None:
 
 def _show(finding: Finding, name: str, alt: str) -> None:
     style.show_chart(finding.figure, name, alt)
+    if finding.marks:
+        st.caption(finding.marks)
     st.text(finding.conclusion)
     if finding.fixed:
         st.text(f"Held fixed: {finding.fixed}.")
 
 
-def _choose(view: View) -> tuple[str | None, str]:
+def _choose(datasets: list[str]) -> tuple[str | None, str]:
     """Draw the controls; return the dataset (None if no run has finished), and ``val`` or ``test``."""
     left, right, _ = st.columns([2, 2, 3], vertical_alignment="top")
-    datasets = list(dict.fromkeys(row.dataset for row in view.rows if row.metric("val_end2end") is not None))
     kept = state.kept("study_data", datasets[0] if datasets else None, datasets)
     dataset = left.selectbox("Data", datasets, placeholder="no finished run", **kept)
     return dataset, METRICS_OF[state.choice(right, "Accuracy", list(METRICS_OF), "split")]
@@ -105,7 +108,8 @@ def _vary(option: str) -> Callable[[list[Row], str], Finding | None]:
         if not drawn:
             return None
         conclusion = _highest_and_lowest(drawn[0], split) + _diverged(drawn, option, rows)
-        return Finding(study_charts.one_option(drawn, option, split), conclusion, _held_fixed(drawn, option, rows))
+        chart = study_charts.one_option(drawn, option, split)
+        return Finding(chart, conclusion, study_charts.BANDS, _held_fixed(drawn, option, rows))
 
     return answer
 
@@ -156,7 +160,7 @@ def _compare_start(rows: list[Row], split: str) -> Finding | None:
         f"({frozen[0].size} against {scratch[0].size})."
     )
     groups = group_by_configuration([row for group in scratch + frozen for row in group.rows])
-    return Finding(option_charts.results(groups, ("train", split)), conclusion)
+    return Finding(option_charts.results(groups, ("train", split)), conclusion, option_charts.BARS)
 
 
 def _test_time_augmentation(rows: list[Row], split: str) -> Finding | None:
@@ -166,7 +170,8 @@ def _test_time_augmentation(rows: list[Row], split: str) -> Finding | None:
         return None
     gain = sum(100 * (row.metric(with_tta) - row.metric(without)) for row in measured) / len(measured)
     conclusion = f"{points(gain)} on average over {counted(len(measured), 'run')}."
-    return Finding(study_charts.augmentation_gain(_best(measured), split), conclusion + _drawn_of(measured))
+    chart = study_charts.augmentation_gain(_best(measured), split)
+    return Finding(chart, conclusion + _drawn_of(measured), study_charts.BARS)
 
 
 def _early_stopping(rows: list[Row], split: str) -> Finding | None:
@@ -180,7 +185,7 @@ def _early_stopping(rows: list[Row], split: str) -> Finding | None:
 
 def _drawn_of(rows: list[Row]) -> str:
     """Say which configurations the chart shows, if these are not all."""
-    n = len(by_configuration(rows, lambda row: row.config))
+    n = len({row.without() for row in rows})
     return f" The chart shows the best {MAX_BARS} of {n} configurations." if n > MAX_BARS else ""
 
 
