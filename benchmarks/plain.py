@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -39,42 +40,54 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarr
 
 def best_predict_batch(model: keras.Model, images: np.ndarray) -> int:
     """Return the batch size at which ``predict`` is fastest on these images."""
-    seconds = {}
-    for size in PREDICT_BATCHES:
-        predict(model, images, size)  # traced before it is timed
-        started = time.perf_counter()
-        predict(model, images, size)
-        seconds[size] = time.perf_counter() - started
-    return min(seconds, key=seconds.__getitem__)
+    return _fastest(PREDICT_BATCHES, lambda size: lambda: len(predict(model, images, size)))
 
 
 def best_train_batch(split: Split, n_classes: int, config: RunConfig) -> int:
     """Return the batch size at which a step of the recipe's fine-tuning takes least time per image."""
-    seconds = {}
-    for size in TRAIN_BATCHES:
+
+    def of_size(size: int) -> Callable[[], int]:
         base, _ = build_backbone(config)
         model = with_new_head(base, n_classes, config)
         unfreeze_model_tail(base, config.n_unfreeze, config.batch_norm)
         compile_model(model, build_optimizer(config.optimizer_stage2, 1e-6, 0.0), config.label_smoothing)
         x, y = split.take(np.arange(size)).astype("float32"), np.eye(n_classes, dtype="float32")[split.labels[:size]]
-        model.train_on_batch(x, y)  # traced before it is timed
-        started = time.perf_counter()
-        for _ in range(TRIAL_STEPS):
-            model.train_on_batch(x, y)
-        seconds[size] = (time.perf_counter() - started) / size
-    return min(seconds, key=seconds.__getitem__)
+
+        def trial() -> int:
+            for _ in range(TRIAL_STEPS):
+                model.train_on_batch(x, y)
+            return TRIAL_STEPS * size
+
+        return trial
+
+    return _fastest(TRAIN_BATCHES, of_size)
 
 
 def best_head_batch(train: tuple[np.ndarray, np.ndarray], config: RunConfig) -> int:
     """Return the batch size at which an epoch of a linear head on features in memory takes least time."""
-    seconds = {}
-    for size in HEAD_BATCHES:
+
+    def of_size(size: int) -> Callable[[], int]:
         head = build_top_classifier(train[0].shape[1], train[1].shape[1], config)
         compile_model(head, build_optimizer(config.optimizer_stage1, 1e-6, 0.0), config.label_smoothing)
-        head.fit(*train, batch_size=size, verbose=0)  # traced before it is timed
+
+        def trial() -> int:
+            head.fit(*train, batch_size=size, verbose=0)
+            return len(train[0])
+
+        return trial
+
+    return _fastest(HEAD_BATCHES, of_size)
+
+
+def _fastest(sizes: Sequence[int], of_size: Callable[[int], Callable[[], int]]) -> int:
+    """Return the batch size whose trial takes least time per image; a trial returns the number of its images."""
+    seconds = {}
+    for size in sizes:
+        trial = of_size(size)
+        trial()  # traced before it is timed
         started = time.perf_counter()
-        head.fit(*train, batch_size=size, verbose=0)
-        seconds[size] = time.perf_counter() - started
+        images = trial()
+        seconds[size] = (time.perf_counter() - started) / images
     return min(seconds, key=seconds.__getitem__)
 
 

@@ -100,10 +100,11 @@ def publish(
     """
     folder, notebooks = notebooks_folder(), tuple(notebooks)
     chosen = choose_notebooks(folder, notebooks)
-    for place in () if notebooks else sorted({parameters_of(path).get("output_dir", "") for path in chosen} - {""}):
-        if any(Path(place).glob(f"*/{RECORD_NAME}")):
+    places = {Path(own["output_dir"]) for path in chosen if "output_dir" in (own := parameters_of(path))}
+    for place in places if not notebooks else ():
+        if any(place.glob(f"*/{RECORD_NAME}")):
             reused = "holds runs that the notebooks would use again instead of training"
-            raise UserError(f"{Path(place).absolute()} {reused}: move the folder away.")
+            raise UserError(f"{place.absolute()} {reused}: move the folder away.")
     status = 0
     with kernel_environment(**{FIGURES_VARIABLE: str(folder.parent / "figures")}), Kernels(len(chosen)) as kernels:
         runner = _Runner(kernels, Path(output_dir), progress, log, timeout)

@@ -7,7 +7,7 @@ import pandas as pd
 from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.groups import RunGroup, group_by, group_by_configuration
 from transfer_utils.results.table import Row, differing
-from transfer_utils.results.timing import clocked
+from transfer_utils.results.timing import timed_alike
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 SEEDS = "configuration (mean over seeds)"
@@ -56,7 +56,7 @@ def _range(group: RunGroup, metric: str) -> str:
 
 
 def _mean_time(group: RunGroup) -> str:
-    timed = clocked([row.record for row in group.rows if row.status == "completed" and row.seconds is not None])
+    timed = timed_alike([row.record for row in group.rows if row.status == "completed" and row.seconds is not None])
     if not timed:
         return MISSING
     mean = sum(record.timing_sec["total"] for record in timed) / len(timed)

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from transfer_utils.data.archives import is_archive, read_archive
-from transfer_utils.data.image_folder import EXTENSIONS, HEIC, HEIC_ADVICE
+from transfer_utils.data.image_folder import HEIC, HEIC_ADVICE, has_picture_suffix
 from transfer_utils.data.images import decode_image, encode_image
 from transfer_utils.errors import UserError
 from transfer_utils.teach.collection import (
@@ -128,7 +128,7 @@ class _Keeper:
         suffix = os.path.splitext(name.lower())[1]
         if suffix in HEIC:
             raise UserError(f"{shown}: {HEIC_ADVICE}")
-        if suffix.encode("utf-8", "replace") not in EXTENSIONS:
+        if not has_picture_suffix(name):
             raise UserError(f"{shown}: not a picture that can be read, such as JPEG, PNG or WebP.")
         folder = self._collection.folder / class_name
         gone = UserError(f"There is no class {as_text(class_name)!r} any more.")

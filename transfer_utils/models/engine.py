@@ -51,9 +51,8 @@ class Engine:
             interrupts.raise_pending()
             # The last batch begins earlier instead of being smaller, for which Keras would trace the model again.
             first = max(0, min(start, len(images) - size))
-            outputs.append(
-                keras.ops.convert_to_numpy(self._model.predict_on_batch(images[first : first + size]))[start - first :]
-            )
+            part = self._model.predict_on_batch(images[first : first + size])
+            outputs.append(keras.ops.convert_to_numpy(part)[start - first :])
         return np.concatenate(outputs)
 
 

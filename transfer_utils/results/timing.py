@@ -27,7 +27,7 @@ PHASE_NAMES = {
 OTHER = "other"
 
 
-def clocked(records: Sequence[RunRecord]) -> list[RunRecord]:
+def timed_alike(records: Sequence[RunRecord]) -> list[RunRecord]:
     """Return the records whose times can be averaged: those without a GPU, or all if each had one."""
     return [record for record in records if not record.on_gpu] or list(records)
 
@@ -39,7 +39,7 @@ def time_spent(records: Sequence[RunRecord]) -> dict[str, float]:
     """
     tables = [
         {name: seconds for name, seconds in record.timing_sec.items() if seconds and seconds > 0}
-        for record in clocked(records)
+        for record in timed_alike(records)
     ]
     tables = [table for table in tables if table]
     for table in tables:

@@ -13,7 +13,7 @@ from transfer_utils.results.curves import mean_history
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.paired import paired_verdict
 from transfer_utils.results.table import Row, differing
-from transfer_utils.results.timing import clocked
+from transfer_utils.results.timing import timed_alike
 from transfer_utils.utils.text import MISSING
 
 MAX_IN_VIEW = 4  # runs in the table of options that a wide page shows without scrolling
@@ -71,7 +71,7 @@ def _best_lines(groups: list[RunGroup]) -> list[RunGroup]:
 def _draw_curves(groups: list[RunGroup], against: str) -> None:
     lines = []
     for place, group in enumerate(groups):
-        records = clocked(group.records) if against == "time" else group.records
+        records = timed_alike(group.records) if against == "time" else group.records
         title = f"{group.name} ({group.size})" if len(group.rows) > 1 else group.name
         lines.append(Line(title, mean_history(records), place))
     lines = [line for line in lines if len(line.history.epochs)]
