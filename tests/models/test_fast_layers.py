@@ -123,6 +123,21 @@ def test_a_trainable_batch_norm_and_a_convolution_with_an_activation_are_not_fol
     assert norms_in(with_fast_layers(convolutions(pointwise=[{"activation": "relu"}]))) == (["norm_1"], [])
 
 
+def test_dropout_of_layers_that_stay_frozen_is_left_out():
+    pixels = keras.Input((8, 8, 3))
+    x = layers.Dropout(0.5, name="frozen_drop")(layers.Conv2D(4, 3, name="conv")(pixels))
+    frozen = keras.Model(pixels, x)
+    frozen.trainable = False
+    faster = with_fast_layers(frozen)
+    inputs = np.ones((1, 8, 8, 3), "float32")
+    assert np.array_equal(faster(inputs, training=True), frozen(inputs, training=False))
+    assert not np.array_equal(frozen(inputs, training=True), frozen(inputs, training=False))
+    tail = layers.Dropout(0.5, name="tail_drop")(layers.Conv2D(4, 1, name="tail_conv")(x))
+    names = [layer.name for layer in with_fast_layers(keras.Model(pixels, tail)).layers]
+    assert "tail_drop" in names
+    assert "frozen_drop" not in names
+
+
 def test_unfreezing_a_folded_batch_norm_is_refused():
     base = convolutions()
     folded = with_fast_layers(base)
