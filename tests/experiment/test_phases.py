@@ -18,6 +18,7 @@ from transfer_utils.experiment.run import run_experiment
 from transfer_utils.models.networks import build_top_classifier
 from transfer_utils.records.record import read_record
 from transfer_utils.studies.spec import load_study
+from transfer_utils.training import loop
 from transfer_utils.training.stages import run_stage2_finetuning
 
 pytestmark = pytest.mark.usefixtures("small_backbone")
@@ -168,6 +169,17 @@ def test_a_run_whose_stage_2_is_no_better_says_and_records_it(guarded, monkeypat
         "Stage 2 is kept only if it lowers the validation loss without lowering the accuracy. It did not (99.8 % "
         "before, 99.6 % in its best epoch), so the weights from before are kept. A lower learning_rate_stage2 may help."
     )
+
+
+@pytest.mark.slow
+def test_a_baseline_that_only_gets_worse_says_and_records_it(guarded, monkeypatch):
+    losses = iter((1.0, 2.0, 3.0))
+    monkeypatch.setattr(loop, "_validate", lambda *_: {"val_loss": next(losses), "val_accuracy": 0.25})
+    record = run_experiment(tiny.config(model="baseline", epochs_stage1=0, epochs_baseline=2), log=quiet).record
+    assert record.notes == [
+        "No epoch of the baseline had a lower validation loss than the random weights it began with, which are kept "
+        "(25.0 % on validation). A lower learning_rate_baseline may help."
+    ]
 
 
 @pytest.mark.slow

@@ -237,9 +237,13 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
             f"({100 * before:.1f} % before, {100 * after:.1f} % in its best epoch), so the weights from before are "
             "kept. A lower learning_rate_stage2 may help."
         )
-        session.record.notes.append(note)
-        session.log(note)
+        _note(note, session)
     session.save()
+
+
+def _note(note: str, session: RunSession) -> None:
+    session.record.notes.append(note)
+    session.log(note)
 
 
 def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
@@ -250,9 +254,17 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
     session.record.network = {"parameters": model.count_params(), "trainable_stage1": count_trainable(model)}
     _name_backend(session.record)
     validation = (dataset.validation.take(), dataset.validation.one_hot(n_classes))
+    fallback: list[float] = []
+    hooks = {**_hooks("baseline", session), "on_fallback": lambda *accuracies: fallback.extend(accuracies)}
     with session.phase("baseline"):
-        train_baseline(model, dataset.train, validation, config, **_hooks("baseline", session))
+        train_baseline(model, dataset.train, validation, config, **hooks)
     _log_stage("Baseline", session.record.curves["baseline"], session)
+    if fallback:
+        _note(
+            "No epoch of the baseline had a lower validation loss than the random weights it began with, which are "
+            f"kept ({100 * fallback[0]:.1f} % on validation). A lower learning_rate_baseline may help.",
+            session,
+        )
     return model
 
 

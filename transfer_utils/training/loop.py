@@ -45,8 +45,8 @@ class Hooks(TypedDict, total=False):
         on_begin: called before the first epoch, but not when the stage resumes.
         on_epoch_end: called after each epoch with its number, from 0, and the curves so far.
         on_step_end: called after each step with (title, steps done, steps in all).
-        on_fallback: called at the end of stage 2 if it was no better than the weights it began with, which are kept,
-            with the validation accuracy of these and of its best epoch.
+        on_fallback: called at the end if the stage was no better than the weights it began with, which are kept, with
+            the validation accuracy of these and of its best epoch.
         log: called with a message if the checkpoint cannot be used.
     """
 
@@ -120,8 +120,8 @@ def fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, st
         stage.report("on_epoch_end", epoch, curves)
     if early_stopping.best_weights is not None and stage.config.selection == "validation":
         model.set_weights(early_stopping.best_weights)
-        if stage.keeps_accuracy and curves:
-            _keep_accuracy(model, start, curves, stage)
+        if curves:
+            _fall_back(model, start, curves, stage)
     distribute.gather(model)
     return curves
 
@@ -174,13 +174,15 @@ def _start(model: keras.Model, validation: Batch, stage: Stage) -> _Start:
     return _Start(model.get_weights(), **_validate(model, validation, stage.config.batch_size))
 
 
-def _keep_accuracy(model: keras.Model, start: _Start, curves: Curves, stage: Stage) -> None:
-    """Set the weights from before the stage again if no epoch had a lower loss or the best has a lower accuracy."""
+def _fall_back(model: keras.Model, start: _Start, curves: Curves, stage: Stage) -> None:
+    """Keep the weights from before the stage, and report it, if no epoch had a lower loss or the best costs accuracy."""
     best = int(np.argmin(curves["val_loss"]))
     accuracy = curves["val_accuracy"][best]
-    if curves["val_loss"][best] < start.val_loss and not is_lower(accuracy, start.val_accuracy):
+    loses_accuracy = stage.keeps_accuracy and is_lower(accuracy, start.val_accuracy)
+    if curves["val_loss"][best] < start.val_loss and not loses_accuracy:
         return
-    model.set_weights(start.weights)
+    if loses_accuracy:
+        model.set_weights(start.weights)
     stage.report("on_fallback", start.val_accuracy, accuracy)
 
 
