@@ -119,10 +119,12 @@ def fastest(results: Results) -> list[Configuration]:
 
 def time_rows(results: Results) -> list[list[str]]:
     """Return a row for each of the ``fastest`` configurations."""
-    rows = []
+    rows, usual = [], short(results).first.dataset["images"]["train"]
     for each in fastest(results):
+        images = each.first.dataset["images"]["train"]
+        trained = recipe(each) + (f", {images:,} training images" if images != usual else "")
         accuracies = (percent(each.accuracy(metric)) for metric in ("val_end2end", "test_end2end"))
-        rows.append([MODEL_NAMES[each.kind], recipe(each), duration(each.seconds), *accuracies, seeds(len(each.runs))])
+        rows.append([MODEL_NAMES[each.kind], trained, duration(each.seconds), *accuracies, seeds(len(each.runs))])
     return rows
 
 

@@ -21,7 +21,7 @@ from transfer_utils.results.options import REPEATS, augments
 from transfer_utils.results.summary import MIN_SEEDS, Configuration, Results, common_seeds, difference, over_seeds
 
 CONFIRMS, CONTRADICTS, CANNOT_TELL = "confirms", "contradicts", "cannot tell"
-LITTLE = 2.0  # points; smaller than every effect that the recipe relies on
+LITTLE = 2.0  # points; our reading of the word
 STEPS_AN_EPOCH = 625  # of the published runs: 40,000 images in batches of 64
 PATIENCE = 10  # of the published runs
 

@@ -175,7 +175,7 @@ def _start(model: keras.Model, validation: Batch, stage: Stage) -> _Start:
 
 
 def _fall_back(model: keras.Model, start: _Start, curves: Curves, stage: Stage) -> None:
-    """Keep the weights from before the stage, and report it, if no epoch had a lower loss or the best costs accuracy."""
+    """Report it if the weights from before are kept: no epoch had a lower loss, or the best one costs accuracy."""
     best = int(np.argmin(curves["val_loss"]))
     accuracy = curves["val_accuracy"][best]
     loses_accuracy = stage.keeps_accuracy and is_lower(accuracy, start.val_accuracy)
