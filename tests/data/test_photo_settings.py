@@ -96,6 +96,12 @@ def test_the_reason_tells_what_is_used_not_what_was_overridden(tmp_path):
     assert other.endswith("batch_size 7 (as given), epochs_stage2 20 (for their number), as they are.")
 
 
+def test_without_a_stage_2_neither_its_epochs_nor_augmentation_are_named(tmp_path):
+    settings = chosen(photos(tmp_path, 50), n_unfreeze=0)
+    reason = settings.reason(preset("photos", n_unfreeze=0, **settings.options))
+    assert reason.endswith("stored_size 40 (their own size), batch_size 32 (for their number), as they are.")
+
+
 def test_the_reason_for_the_size_of_tiny_pictures_is_the_limit(tmp_path):
     settings = chosen(photos(tmp_path, 50, (20, 20)))
     reason = settings.reason(preset("photos", **settings.options))
@@ -108,6 +114,7 @@ def test_the_reason_for_the_size_of_tiny_pictures_is_the_limit(tmp_path):
         ({"horizontal_flip": False, "zoom": 0.0}, "turned and shifted in 4 views."),
         ({"rotation": 0.0, "zoom": 0.0, "width_shift": 0.0, "height_shift": 0.0}, "mirrored in 4 views."),
         ({"views": 0}, "turned, zoomed, shifted and mirrored anew in each epoch."),
+        ({"n_unfreeze": -1}, "turned, zoomed, shifted and mirrored anew in each epoch."),
     ],
 )
 def test_the_reason_names_the_augmentation_that_is_on(tmp_path, options, words):

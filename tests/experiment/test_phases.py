@@ -1,7 +1,9 @@
 """The phases of a run: what is trained and evaluated, and that the test split is read last."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from tests import tiny
 from tests.conftest import ROOT
 from tests.experiment.test_run import interrupt
 from tests.tiny import quiet
+from transfer_utils.config.options import preset
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
@@ -169,6 +172,28 @@ def test_a_run_whose_stage_2_is_no_better_says_and_records_it(guarded, monkeypat
         "Stage 2 is kept only if it lowers the validation loss without lowering the accuracy. It did not (99.8 % "
         "before, 99.6 % in its best epoch), so the weights from before are kept. A lower learning_rate_stage2 may help."
     )
+
+
+def test_options_that_only_a_missing_stage_2_would_use_are_named(monkeypatch):
+    class Logged(Exception):
+        pass
+
+    def build(dataset, session):
+        raise Logged
+
+    monkeypatch.setattr(train, "_build_transfer", build)
+    for options, line in (
+        ({"augment": True, "epochs_stage2": 30}, "epochs_stage2 and augment have no effect."),
+        ({"epochs_stage2": 0, "n_unfreeze": 3, "views": 2}, "views has no effect."),
+        ({}, None),
+        ({"epochs_stage2": 30, "n_unfreeze": 3}, None),
+    ):
+        lines = []
+        session = SimpleNamespace(config=preset("none", **options), log=lines.append, phase=lambda name: nullcontext())
+        with pytest.raises(Logged):
+            train.train_model(None, session)
+        zero = "n_unfreeze" if "n_unfreeze" not in options else "epochs_stage2"
+        assert lines == ([f"{zero} is 0, so there is no stage 2, and {line}"] if line else [])
 
 
 @pytest.mark.slow

@@ -427,6 +427,13 @@ def test_a_run_in_progress_keeps_its_folder_and_an_interrupted_one_is_resumed():
     assert claim(seed=1).folder.name == "0003-shapes-transfer", "it has other options"
 
 
+def test_a_run_on_the_original_images_does_not_resume_one_on_a_copy_of_them():
+    copy = claim(dataset="cifar10", data_dir="copy")
+    copy.release()
+    assert claim(dataset="cifar10", data_dir="").folder != copy.folder
+    assert claim(dataset="cifar10", data_dir="moved").folder == copy.folder
+
+
 def test_a_resumed_run_records_the_versions_that_it_goes_on_with(monkeypatch):
     claim().release()
     monkeypatch.setattr(sessions, "versions", lambda: {"keras": "99"})

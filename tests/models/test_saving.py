@@ -38,6 +38,17 @@ def test_a_loaded_model_gives_the_same_predictions(tmp_path, name, suffix):
     assert np.array_equal(load_model(path)(PIXELS), model(PIXELS, training=False))
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_normalization_inside_the_backbone_keeps_its_statistics(tmp_path, suffix):
+    pixels, images = keras.Input((32, 32, 3)), keras.Input((32, 32, 3))
+    normalization = keras.layers.Normalization()
+    normalization.adapt(PIXELS)
+    backbone = keras.Model(images, normalization(images))
+    model = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(backbone(pixels)))
+    path = save_model(model, tmp_path / f"model{suffix}")
+    assert np.array_equal(load_model(path)(PIXELS), model(PIXELS))
+
+
 def test_saving_as_h5_prints_no_warning_and_leaves_the_log_level(tmp_path, capfd, caplog):
     level = logging.getLogger("absl").level
     save_model(network(), tmp_path / "model.h5")

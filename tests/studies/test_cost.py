@@ -18,6 +18,10 @@ def test_a_forecast_uses_similar_runs_and_otherwise_corrects_the_estimate():
     correction = learned.seconds(preset("offline")) / blank.seconds(preset("offline"))
     assert learned.seconds(other) == pytest.approx(correction * blank.seconds(other))
     assert learned.seconds(preset("cifar10")) == blank.seconds(preset("cifar10"))
+    wide, wider = (preset("offline", weights="random", backbone="ResNet50", alpha=alpha) for alpha in (0.35, 1.0))
+    assert learned.seconds(wide) == blank.seconds(wide) == learned.seconds(wider), "it has no alpha"
+    compact = preset("offline", n_unfreeze=60, baseline="compact")
+    assert learned.seconds(compact) == learned.seconds(other), "the kind of baseline has no effect on transfer"
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,9 @@ def test_a_forecast_uses_similar_runs_and_otherwise_corrects_the_estimate():
         ({"image_size": 224}, {"image_size": 96}),
         ({"views": 0}, {"views": 0, "image_size_start": 64}),
         ({"alpha": 1.0}, {"alpha": 0.35}),
+        ({"backbone": "EfficientNetV2B0"}, {"backbone": "EfficientNetB0"}),
+        ({"backbone": "ResNet50"}, {"backbone": "MobileNetV2"}),
+        ({"model": "baseline", "stored_size": 64}, {"model": "baseline"}),
         ({"labels_per_class": 0}, {"labels_per_class": 100}),
         ({"n_unfreeze": 30}, {"n_unfreeze": 0}),
         ({"n_unfreeze": 120}, {"n_unfreeze": 91}),
@@ -91,6 +98,7 @@ def test_data_that_several_runs_cache_together_counts_once():
     same = [config, *(config.model_copy(update=changes) for changes in ({"dropout": 0.5}, {"output_dir": "x"}))]
     assert disk(same) == disk([config]) > 0
     assert disk([*same, preset("cifar10", seed=1)]) > disk(same)
+    assert disk([*same, preset("cifar10", input_range="zero-one")]) > disk(same)
     assert disk([preset("cifar10", model="baseline")]) < disk([config])
 
 

@@ -117,7 +117,7 @@ class RunConfig(BaseModel):
     min_steps: int = _option(
         0,
         "training",
-        "fewest steps of stage 2 and of the baseline; too few images are repeated",
+        "fewest steps of stage 2, unless it stops early, and of the baseline; too few images are repeated",
         "steps",
         ge=0,
         le=10**7,
@@ -208,7 +208,7 @@ class RunConfig(BaseModel):
     views: int = _option(
         8,
         "speed",
-        "augmented views of each image that stage 2 caches; 0 makes new ones in each epoch",
+        "augmented views of each image that stage 2 caches; 0, or n_unfreeze -1, makes new ones in each epoch",
         "views",
         ge=0,
         le=256,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transfer_utils.config.options import RunConfig
+from transfer_utils.config.options import ALL_LAYERS, RunConfig
 from transfer_utils.data.image_folder import FolderListing, list_image_folder
 from transfer_utils.data.images import measure_image
 from transfer_utils.data.splits import TEST_SHARE, held_out_size
@@ -21,7 +21,6 @@ MIN_STORED_SIDE, MAX_STORED_SIDE = 32, 512
 # the value). The last rows of both are for any larger number.
 EPOCHS = ((500, 20), (5_000, 10), (20_000, 6), (math.inf, 4))
 BATCHES = ((2_000, 32), (10_000, 64), (math.inf, 128))
-OF_NUMBER = ("batch_size", "epochs_stage2")
 TURNED_BELOW = 1_000  # images; so few are also turned and zoomed, which takes longer than to shift and mirror them
 
 
@@ -48,7 +47,10 @@ class PhotoSettings(NamedTuple):
         if self.side and config.stored_size == MIN_STORED_SIDE > self.side:
             stored = "the smallest possible"
         by_reason: dict[str, list[str]] = {}
-        for name, reason in (("stored_size", stored), *((name, "for their number") for name in OF_NUMBER)):
+        chosen = ("stored_size", stored), ("batch_size", "for their number"), ("epochs_stage2", "for their number")
+        for name, reason in chosen:
+            if name not in self.options:
+                continue  # there is no stage 2
             value = getattr(config, name)
             reason = reason if value == self.options[name] else "as given"
             by_reason.setdefault(reason, []).append(f"{name} {value}")
@@ -76,7 +78,9 @@ def choose_photo_settings(config: RunConfig) -> PhotoSettings:
     side = _median_side(listing)
     stored = min(largest, max(MIN_STORED_SIDE, side or largest))
     epochs, batch = (next(value for limit, value in table if n < limit) for table in (EPOCHS, BATCHES))
-    options = {"stored_size": stored, "epochs_stage2": epochs, "batch_size": batch}
+    options = {"stored_size": stored, "batch_size": batch}
+    if config.fine_tunes:
+        options["epochs_stage2"] = epochs
     if n >= TURNED_BELOW:
         options |= {"rotation": 0.0, "zoom": 0.0}
     return PhotoSettings(options, images, sum(files.n_bytes for files in listing.splits.values()), side)
@@ -90,9 +94,10 @@ def _augmentation(config: RunConfig) -> str:
         "mirrored": config.horizontal_flip,
     }
     words = [word for word, amount in changes.items() if amount]
-    if not config.augment or not words:
+    if not (config.augment and config.fine_tunes and words):
         return "as they are"
-    drawn = f"in {counted(config.cached_views, 'view')}" if config.views else "anew in each epoch"
+    caches = config.views and config.n_unfreeze != ALL_LAYERS
+    drawn = f"in {counted(config.cached_views, 'view')}" if caches else "anew in each epoch"
     return f"{enumerated(words)} {drawn}"
 
 

@@ -1,4 +1,4 @@
-"""What can be said with few images: the head on frozen features, cross-validated, and how wide the intervals are."""
+"""What few images can show: a cross-validated linear head on frozen features, and how wide the intervals are."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def few_held_out(dataset: Dataset) -> bool:
 def record_cross_validation(
     features: Sequence[np.ndarray], labels: Sequence[np.ndarray], splits: Sequence[Split], session: RunSession
 ) -> None:
-    """Record the accuracy of the head on frozen features, cross-validated over training and validation images.
+    """Record the accuracy of a linear head on frozen features, cross-validated over training and validation images.
 
     Images that look alike count as one in the Wilson interval and stay in one fold where each class has enough others.
     The interval holds for new images. It leaves out that the folds share most of their training images.
@@ -78,7 +78,7 @@ def certainty(record: RunRecord) -> str:
     return (
         f"Few images leave an accuracy uncertain: its 95 % interval is {' and '.join(widths)}. Cross-validated on "
         f"{checked['images']:,.0f} images in {checked['folds']:.0f} stratified folds{alike}, "
-        f"{checked['repeats']:.0f} times, the head on frozen features alone classifies "
+        f"{checked['repeats']:.0f} times, a linear head on the frozen features classifies "
         f"{100 * checked['accuracy']:.1f} % correctly (95 % interval "
         f"{100 * checked['low']:.1f} to {100 * checked['high']:.1f})."
     )

@@ -232,7 +232,9 @@ def configuration_lock(config: RunConfig) -> FileLock:
 
 
 def _resumes(record: RunRecord, config: RunConfig) -> bool:
-    return record.status in RESUMABLE and same_configuration(record, config)
+    # A run on the original images of CIFAR-10 would discard what an interrupted one has learned from a copy of them.
+    same_source = bool(record.config.get("data_dir")) == bool(config.data_dir)
+    return record.status in RESUMABLE and same_configuration(record, config) and same_source
 
 
 def _new_folder(root: Path, config: RunConfig) -> tuple[Path, FileLock]:

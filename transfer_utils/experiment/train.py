@@ -8,6 +8,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from transfer_utils.config.options import RunConfig
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.few_images import few_held_out, record_cross_validation
@@ -30,6 +31,7 @@ from transfer_utils.models.networks import (
     unfreeze_model_tail,
 )
 from transfer_utils.records.record import RunRecord
+from transfer_utils.results.options import STAGE2_ONLY
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves
 from transfer_utils.training.linear_head import solve_head, start_head
@@ -61,6 +63,8 @@ def train_model(dataset: Dataset, session: RunSession) -> keras.Model:
 
 def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
     config = session.config
+    if not config.fine_tunes:
+        _log_unused(config, session)
     with session.phase("building"):
         network = _build_transfer(dataset, session)
     if config.source_probe:
@@ -73,6 +77,14 @@ def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
         _probe("after", network.base, session)
         unfreeze_model_tail(network.base, config.n_unfreeze, config.batch_norm)  # the probe froze what is saved
     return network.full
+
+
+def _log_unused(config: RunConfig, session: RunSession) -> None:
+    """Log which of the options that were set have no effect, because there is no stage 2."""
+    unused = [name for name in config.changes() if name in STAGE2_ONLY | {"epochs_stage2"} and getattr(config, name)]
+    if unused:
+        zero, have = "epochs_stage2" if config.n_unfreeze else "n_unfreeze", "has" if len(unused) == 1 else "have"
+        session.log(f"{zero} is 0, so there is no stage 2, and {enumerated(unused)} {have} no effect.")
 
 
 def _probe(when: str, base: keras.Model, session: RunSession) -> None:

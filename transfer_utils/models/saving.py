@@ -16,6 +16,7 @@ import keras
 from transfer_utils.config.options import MODEL_SUFFIXES
 from transfer_utils.errors import UserError
 from transfer_utils.models.file_checks import check_declared_size, check_h5, first_line
+from transfer_utils.models.weights import update_normalization
 from transfer_utils.records.record import MAX_RECORD_BYTES, RECORD_NAME, RunRecord, read_record
 from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.utils.files import replacing, write_bytes, write_json
@@ -64,7 +65,9 @@ def load_model(path: str | Path) -> keras.Model:
     config = refuse_foreign_code(path)
     try:
         _refuse_undue_size(path, config)
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        update_normalization(model)
+        return model
     except UserError:
         raise
     except Exception as error:  # Keras raises many types of exceptions for a file that is not a model

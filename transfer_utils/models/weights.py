@@ -92,7 +92,7 @@ def _load_imagenet(base: keras.Model, config: RunConfig, progress: Progress | No
             raise damaged(path, error) from None
     if not all(np.isfinite(value).all() for value in base.get_weights()):
         raise damaged(path, ValueError("it contains values that are not finite"))
-    _update_normalization(base)
+    update_normalization(base)
     if config.backbone == "EfficientNetB0":
         _fold_in_rescaling(base)
 
@@ -185,7 +185,7 @@ def load_weights_npz(base: keras.Model, path: Path) -> None:
         )
     _check_finite(path, base, values)
     base.set_weights(values)
-    _update_normalization(base)
+    update_normalization(base)
 
 
 def _check_finite(path: Path, base: keras.Model, values: list[np.ndarray]) -> None:
@@ -194,11 +194,16 @@ def _check_finite(path: Path, base: keras.Model, values: list[np.ndarray]) -> No
             raise UserError(f"{path} is damaged: {weight.path} contains values that are not finite.")
 
 
-def _update_normalization(base: keras.Model) -> None:
-    """Update the copies of their weights with which the Normalization layers of EfficientNets compute."""
-    for layer in base.layers:
+def update_normalization(model: keras.Model) -> None:
+    """Update the copies of their weights with which the Normalization layers of EfficientNets compute.
+
+    Keras does not, where it loads the weights of a nested model from a ``.h5`` file.
+    """
+    for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
+        elif isinstance(layer, keras.Model):
+            update_normalization(layer)
 
 
 def sha256_of_weights(model: keras.Model) -> str:

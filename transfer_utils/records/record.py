@@ -56,7 +56,7 @@ class RunRecord(BaseModel):
         confusion_matrix: counts on the test split; rows are true classes, columns are predicted classes.
         not_sure: the threshold of the answer "not sure", with what it does (see ``not_sure.describe_not_sure``), and
             that of each exported file, as ``threshold_int8``; empty in records of older versions.
-        cross_validation: of the head on frozen features, where few images are held out: the number of ``images``,
+        cross_validation: of a linear head on frozen features, where few images are held out: the number of ``images``,
             ``folds`` and ``repeats``, the ``accuracy`` and its Wilson interval ``low`` and ``high``; else empty. Where
             images that look alike were kept in one fold, also the number of ``different`` ones, for which it holds.
         test_correct: one bit per test image, packed and base64-encoded, to compare two runs image by image.

@@ -231,7 +231,9 @@ def _results(record: RunRecord) -> Rows:
         rows.append(["Expected calibration error on test", percent(metrics["test_ece"]), f"{images.get('test', 0):,}"])
     if checked := record.cross_validation:
         value = with_interval(*(checked.get(name) for name in ("accuracy", "low", "high")))
-        rows.append(["Cross-validated accuracy of the head on frozen features", value, f"{checked['images']:,.0f}"])
+        rows.append(
+            ["Cross-validated accuracy of a linear head on frozen features", value, f"{checked['images']:,.0f}"]
+        )
     return [cells for cells in rows if cells[1]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -18,14 +19,23 @@ WITHOUT_EFFECT_ON_TIME |= {"learning_rate_baseline", "weight_decay_baseline", "w
 WITHOUT_EFFECT_ON_TIME |= {"not_sure_rate"}
 
 # The options that decide what a run caches, besides whether there is a stage 2.
-CACHED_BY = {"backbone", "alpha", "weights", "image_size", "views", *VIEW_OPTIONS}
+CACHED_BY = {"backbone", "alpha", "weights", "image_size", "input_range", "engine", "views", *VIEW_OPTIONS}
 CACHED_BY |= {name for name, field in RunConfig.model_fields.items() if field.json_schema_extra["group"] == "data"}
 
 IMAGES = {"cifar10": 50_000, "photo-digits": 1_257}
 
-# Measured on two cores of a server processor at 160 px and alpha 0.35: images per second through the frozen layers.
+# MobileNetV2, measured on two cores of a server processor at 160 px and alpha 0.35: images a second, frozen layers.
 TRUNK_RATE, REFERENCE_CORES = 2200, 2
 REFERENCE_PIXELS, REFERENCE_ALPHA = 160 * 160, 0.35
+# The multiply-adds of the other backbones, by the articles that introduced them, as multiples of those of MobileNetV2
+# at this alpha, and their features. Such a time is a rough guess until a run of the same backbone is on record.
+OTHER_BACKBONES = {
+    "ResNet50": (64, 2048),
+    "VGG16": (263, 512),
+    "InceptionV3": (54, 2048),
+    "EfficientNetB0": (6.6, 1280),
+    "EfficientNetV2B0": (12, 1280),
+}
 # On the same machine: the largest number of unfrozen layers, the bytes of the cached boundary activations of an image
 # (float16), and the images trained per second. The rates from the third row on follow from the multiply-adds.
 # With more layers, nothing is cached and training takes WHOLE_RATE images per second.
@@ -37,8 +47,9 @@ TAILS = (
     (152, 2 * 80 * 80 * 16, 350),
 )
 WHOLE_RATE = 300
-# Images trained per second by each kind of baseline, at 32 px.
-BASELINE_RATES = {"tutorial": 2900, "compact": 1000}
+OTHER_TAIL_RATE = 700  # of other backbones, from maps of a sixteenth of the side
+# Images trained per second by each kind of baseline, at this side.
+BASELINE_RATES, BASELINE_SIDE = {"tutorial": 2900, "compact": 1000}, 32
 DECODING_RATE = 120e6  # bytes of image files decoded per second: JPEG photographs of 12 megapixels
 
 
@@ -58,7 +69,7 @@ class Forecast:
                 self._durations[identity(config, WITHOUT_EFFECT_ON_TIME)].append(seconds)
                 images = record.images if config.dataset == "folder" and len(record.images) == 3 else None
                 estimated = estimate(config, images)[0]
-                self._corrections[config.model, config.baseline, config.dataset].append(seconds / estimated)
+                self._corrections[_kind(config)].append(seconds / estimated)
 
     def seconds(self, config: RunConfig, images: Mapping[str, int] | None = None, n_bytes: int = 0) -> float:
         """Return the median time of similar runs, or the estimate corrected by the runs of the same model and data.
@@ -68,7 +79,7 @@ class Forecast:
         durations = self._durations.get(identity(config, WITHOUT_EFFECT_ON_TIME))
         if durations and images is None:
             return statistics.median(durations)
-        corrections = self._corrections.get((config.model, config.baseline, config.dataset), [1.0])
+        corrections = self._corrections.get(_kind(config), [1.0])
         return estimate(config, images, n_bytes)[0] * statistics.median(corrections)
 
 
@@ -105,15 +116,22 @@ def estimate(
         held_out = validation + images_of["test"]
     decoding = n_bytes / DECODING_RATE / cores
     if config.model == "baseline":
-        trained = _trained(config, train, validation, config.baseline_epochs) / BASELINE_RATES[config.baseline]
+        pixels = (config.stored_size / BASELINE_SIDE) ** 2
+        trained = _trained(config, train, validation, config.baseline_epochs) / BASELINE_RATES[config.baseline] * pixels
         return 30 + decoding + trained / cores, images * 3 * config.stored_size**2, 1.2e9
-    work = config.image_size**2 / REFERENCE_PIXELS * (config.alpha / REFERENCE_ALPHA) ** 1.5
-    rate = cores / work
+    if config.backbone in OTHER_BACKBONES:
+        multiple, features = OTHER_BACKBONES[config.backbone]
+        wider, tails = 1.0, ((math.inf, 2 * 10 * 10 * features / 2, OTHER_TAIL_RATE),)
+    else:
+        multiple, features = (config.alpha / REFERENCE_ALPHA) ** 1.5, 1280
+        wider, tails = max(1.0, config.alpha), TAILS
+    pixels = config.image_size**2 / REFERENCE_PIXELS
+    rate = cores / (multiple * pixels)
     epochs = config.epochs_stage2 if config.fine_tunes else 0
     # The mean work of an epoch of training, as a share of that at the last side, at which all are validated.
     share = statistics.fmean([(side / config.image_size) ** 2 for side in config.side_by_epoch] or [1])
     # Without a row for this boundary, or with endless views, nothing is cached.
-    tails = TAILS if config.views and config.n_unfreeze >= 0 else ()
+    tails = tails if config.views and config.n_unfreeze >= 0 else ()
     fitting = ((size, rate) for layers, size, rate in tails if config.n_unfreeze <= layers)
     boundary, tail_rate = next(fitting, (0, WHOLE_RATE))
     # The test split alone is never cached.
@@ -124,9 +142,15 @@ def estimate(
     passes = (0 if shared else train + validation) + held_out * views + cached
     trained = _trained(config, train, validation, epochs, share)
     seconds = 25 + decoding + (passes / TRUNK_RATE + trained / tail_rate) / rate
-    scale = config.image_size**2 / REFERENCE_PIXELS * max(1.0, config.alpha)
-    stored = images * 3 * config.stored_size**2 + 2 * 1280 * (train + validation) + cached * boundary * scale
+    stored = images * 3 * config.stored_size**2 + 2 * features * (train + validation)
+    stored += cached * boundary * pixels * wider
     return seconds, stored, 1.2e9 + 0.3 * min(stored, 2e9)
+
+
+def _kind(config: RunConfig) -> tuple[str, ...]:
+    """Return what runs must share for the time of one to correct the estimate of another."""
+    network = config.backbone if config.model == "transfer" else config.baseline
+    return config.model, network, config.dataset
 
 
 def _trained(config: RunConfig, train: float, validation: float, epochs: int, share: float = 1.0) -> float:
