@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from sklearn.metrics import confusion_matrix
 
 from tests import tiny
@@ -403,6 +404,20 @@ def test_time_is_summed_over_sessions_by_a_monotonic_clock(computing, monkeypatc
     assert run_experiment(config(), log=quiet).record.timing_sec == {"stage1": 20.0, "total": 21.0}
 
 
+@pytest.mark.fault(27)
+def test_a_killed_run_has_counted_its_phase_up_to_the_last_save(monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    session = claim()
+    session._started = clock[0]
+    with session.phase("stage1"):
+        clock[0] += 10
+        session.save()
+        assert read_record(session.folder / RECORD_NAME).timing_sec == {"stage1": 10.0, "total": 10.0}
+        clock[0] += 5
+    assert session.record.timing_sec["stage1"] == 15.0
+
+
 # Which folder a run gets.
 
 
@@ -436,8 +451,28 @@ def test_a_run_on_the_original_images_does_not_resume_one_on_a_copy_of_them():
 
 def test_a_resumed_run_records_the_versions_that_it_goes_on_with(monkeypatch):
     claim().release()
+    again = claim()
+    assert again.record.sessions == [], "nothing has changed"
+    before = again.record.versions
+    again.release()
     monkeypatch.setattr(sessions, "versions", lambda: {"keras": "99"})
-    assert claim().record.versions == {"keras": "99"}
+    record = claim().record
+    assert record.versions == {"keras": "99"}
+    assert [each["versions"] for each in record.sessions] == [before]
+
+
+def test_an_interrupted_run_of_another_user_is_left_to_them(monkeypatch):
+    theirs = claim()
+    theirs.release()
+    acquire = FileLock.acquire
+
+    def refused(self, *args, **options):
+        if str(theirs.folder) in self.lock_file:
+            raise PermissionError(13, "Permission denied")
+        return acquire(self, *args, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    assert claim().folder.name == "0002-shapes-transfer"
 
 
 def test_a_run_whose_images_have_changed_keeps_nothing_that_was_found_on_the_old_ones():

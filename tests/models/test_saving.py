@@ -17,9 +17,18 @@ import pytest
 from keras import layers
 
 from tests import tiny
+from tests.tiny import quiet
 from transfer_utils.errors import UserError
+from transfer_utils.models import saving
 from transfer_utils.models.networks import build_baseline_cnn
-from transfer_utils.models.saving import MAX_DESCRIPTION_BYTES, load_model, save_model
+from transfer_utils.models.saving import (
+    MAX_DESCRIPTION_BYTES,
+    copy_model,
+    load_model,
+    names_and_threshold,
+    save_model,
+)
+from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.keras_private import without_memory
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype("float32")
@@ -47,6 +56,18 @@ def test_a_normalization_inside_the_backbone_keeps_its_statistics(tmp_path, suff
     model = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(backbone(pixels)))
     path = save_model(model, tmp_path / f"model{suffix}")
     assert np.array_equal(load_model(path)(PIXELS), model(PIXELS))
+
+
+def test_a_copy_that_is_not_finished_has_no_names_of_another_model(tmp_path, monkeypatch):
+    model, path = build_baseline_cnn(2), tmp_path / "model.keras"
+    first, second = (RunRecord(dataset={"class_names": names}) for names in (["cat", "dog"], ["cup", "fork"]))
+    copy_model(model, first, path, quiet)
+    assert names_and_threshold(path, 2)[0] == ["cat", "dog"]
+    monkeypatch.setattr(saving, "write_json", tiny.raise_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        copy_model(model, second, path, quiet)
+    with pytest.warns(UserWarning, match="are numbered"):
+        assert names_and_threshold(path, 2)[0] == ["class 0", "class 1"]
 
 
 def test_saving_as_h5_prints_no_warning_and_leaves_the_log_level(tmp_path, capfd, caplog):

@@ -64,6 +64,28 @@ def test_a_file_is_flushed_through_a_descriptor_for_writing_as_windows_demands(t
     assert {path.suffix: flags for path, flags in opened.items()} == {".txt": os.O_RDWR, "": os.O_RDONLY}
 
 
+@pytest.mark.parametrize(("system", "refusals", "written"), [("nt", 2, True), ("nt", 9, False), ("posix", 1, False)])
+def test_windows_is_asked_again_while_another_process_reads_the_old_file(
+    tmp_path, monkeypatch, system, refusals, written
+):
+    temporary, path, refused = tmp_path / "new", tmp_path / "old", [PermissionError(13, "in use")] * refusals
+    temporary.write_text("new")
+    replace = os.replace
+
+    def in_use(source, target):
+        if refused:
+            raise refused.pop()
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", in_use)
+        patch.setattr(files.os, "name", system)
+        patch.setattr(files.time, "sleep", lambda seconds: None)
+        with nullcontext() if written else pytest.raises(PermissionError):
+            files.move_into_place(temporary, path)
+    assert path.exists() == written
+
+
 @pytest.mark.fault(5)
 def test_a_write_that_fails_on_a_full_disk_names_the_file_and_its_size(tmp_path, monkeypatch):
     def full(path):

@@ -27,7 +27,7 @@ from transfer_utils.utils.text import printable
 
 # The fields of the record that hold results.
 RESULTS = ("curves", "metrics", "timing_sec", "inference", "confusion_matrix", "per_class", "calibration", "not_sure")
-RESULTS += ("cross_validation", "test_correct", "files")
+RESULTS += ("cross_validation", "test_correct", "files", "sessions")
 
 # What the temporary file of the longest note adds to the name of a model.
 MAX_SUFFIX = "..classes.json.4194304-4194304.tmp.json"
@@ -52,9 +52,12 @@ class RunSession:
     _lock: FileLock
     _started: float = field(default_factory=time.monotonic)
     _seconds_before: float = 0.0  # of earlier sessions
+    _counted_until: dict[str, float] = field(default_factory=dict)  # by phase in progress: its time is in the record
 
     def save(self) -> None:
         """Write the record, with the time spent so far, to the run's folder and to ``json_output_path``."""
+        for phase in self._counted_until:
+            self._count(phase)  # if the run is killed, its next session goes on from here
         self.record.timing_sec["total"] = round(self._seconds_before + time.monotonic() - self._started, 3)
         self.record.machine["peak_memory_mb"] = peak_memory_mb()
         self.record.save(self.folder / RECORD_NAME)
@@ -124,12 +127,17 @@ class RunSession:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the seconds of a block to ``timing_sec[name]``, on top of those of earlier sessions."""
-        started = time.monotonic()
+        self._counted_until[name] = time.monotonic()
         try:
             yield
         finally:
-            before = self.record.timing_sec.get(name) or 0.0  # read now: the block may discard earlier sessions
-            self.record.timing_sec[name] = round(before + time.monotonic() - started, 3)
+            self._count(name)
+            del self._counted_until[name]
+
+    def _count(self, phase: str) -> None:
+        now, before = time.monotonic(), self.record.timing_sec.get(phase) or 0.0
+        self.record.timing_sec[phase] = round(before + now - self._counted_until[phase], 3)
+        self._counted_until[phase] = now
 
 
 def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> RunSession:
@@ -152,13 +160,17 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
         run_lock = lock(run.path, timeout=0)
         try:
             run_lock.acquire()
-        except Timeout:
-            continue  # not interrupted: another process is working on it
+        except (Timeout, PermissionError):
+            continue  # not interrupted, another process is working on it; or it is another user's
         record = read_record(run.path)  # again: the process that had the lock may have completed the run meanwhile
         if not _resumes(record, config):
             run_lock.release()
             continue
         log(f"Resuming {run.name}.")
+        earlier = {name: getattr(record, name) for name in ("versions", "source", "machine")}
+        if any(earlier[name] != facts[name] for name in ("versions", "source")):
+            log("It began at another revision or with other versions of packages, which its record keeps.")
+            record.sessions.append(earlier)
         record = record.model_copy(update=facts)
         seconds = record.timing_sec.get("total") or 0.0
         return RunSession(config, run.folder, record, progress, log, run_lock, _seconds_before=seconds)

@@ -159,6 +159,7 @@ def _fill(cache: BoundaryCache, dataset: Dataset, session: RunSession) -> None:
         cache.plain(dataset.validation)
         for number in range(cache.views):
             cache.view(number)
+            session.save()  # with the time so far: a run that is killed does not make this view again
 
 
 def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None, session: RunSession) -> None:

@@ -52,6 +52,8 @@ class RunRecord(BaseModel):
         network: sizes of the network; ``weights_from`` is ``stage1`` if stage 2 was no better on validation than the
             weights it began with, which were kept, else ``stage2``. Records of older versions do not have it.
         source: the ``commit`` of the package and whether it was ``changed`` since; empty outside a git checkout.
+        sessions: the ``versions``, ``source`` and ``machine`` with which a resumed run began, for each session that the
+            next one went on from with another revision or other versions.
         inference: the number of ``images`` and the ``seconds`` of the timed predictions; empty if none were timed.
         confusion_matrix: counts on the test split; rows are true classes, columns are predicted classes.
         not_sure: the threshold of the answer "not sure", with what it does (see ``not_sure.describe_not_sure``), and
@@ -82,6 +84,7 @@ class RunRecord(BaseModel):
     timing_sec: dict[str, float | None] = Field(default_factory=dict)
     inference: dict[str, float] = Field(default_factory=dict)
     source: dict[str, str | bool] = Field(default_factory=dict)
+    sessions: Annotated[list[dict[str, Any]], FailFast()] = Field(default_factory=list)
     confusion_matrix: Annotated[list[Annotated[list[Count], FailFast()]], FailFast()] = Field(default_factory=list)
     per_class: Annotated[list[dict[str, Any]], FailFast()] = Field(default_factory=list)
     calibration: dict[str, Any] = Field(default_factory=dict)

@@ -14,6 +14,7 @@ import os
 import re
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ except ImportError:  # Windows
 from transfer_utils.errors import UserError
 
 CACHE_VARIABLE = "TRANSFER_UTILS_CACHE"
+RENAMES = 5  # attempts on Windows, within a second
 
 # File systems that several machines share; a lock taken on one machine may not bind the others (mount(8), psutil).
 NETWORK_TYPES = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "afpfs", "9p", "webdav", "davfs"}
@@ -67,7 +69,15 @@ def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[Path]:
 def move_into_place(temporary: Path, path: Path) -> None:
     """Rename a complete file to ``path``, in the same folder, after its content has reached the disk."""
     _sync(temporary)
-    os.replace(temporary, path)
+    for attempt in range(1, RENAMES + 1):
+        try:
+            os.replace(temporary, path)
+            break
+        except PermissionError:
+            # Windows refuses while another process has ``path`` open, for example to read a record.
+            if os.name != "nt" or attempt == RENAMES:
+                raise
+            time.sleep(0.1 * attempt)
     _sync(path.parent)
 
 
