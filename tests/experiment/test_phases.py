@@ -197,6 +197,23 @@ def test_options_that_only_a_missing_stage_2_would_use_are_named(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "options"), [("train_baseline", {"model": "baseline"}), ("run_stage2_finetuning", {})]
+)
+def test_what_is_trained_on_pixels_is_validated_on_a_split_which_need_not_fit_into_memory(monkeypatch, stage, options):
+    given = []
+
+    def end(model, images, validation, config, **hooks):
+        given.append(validation[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, stage, end)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(tiny.config(epochs_stage1=0, epochs_stage2=1, views=0, **options), log=quiet)
+    assert isinstance(given[0], Split)
+
+
+@pytest.mark.slow
 def test_a_baseline_that_only_gets_worse_says_and_records_it(guarded, monkeypatch):
     losses = iter((1.0, 2.0, 3.0))
     monkeypatch.setattr(loop, "_validate", lambda *_: {"val_loss": next(losses), "val_accuracy": 0.25})

@@ -241,6 +241,22 @@ def test_the_baseline_has_its_own_rate_decay_and_warm_up():
     assert model.optimizer.weight_decay == 0.03
 
 
+def test_the_validation_images_of_a_split_are_read_batch_by_batch():
+    class Sliced(Split):
+        def take(self, positions=slice(None)):
+            assert len(self.index[positions]) <= loop.MIN_VALIDATION_BATCH + 10
+            return super().take(positions)
+
+    images, config = tiny.split(n=300), tiny.config(epochs_baseline=1)
+    split = Sliced(images.store, images.labels, images.index)
+    losses = []
+    for inputs in (images.take(), split):
+        keras.utils.set_random_seed(0)
+        curves = train_baseline(build_baseline_cnn(2), tiny.split(), (inputs, images.one_hot(2)), config)
+        losses.append(curves["val_loss"])
+    assert losses[0] == losses[1]
+
+
 def test_the_compact_cnn_is_trained_through_faster_layers():
     keras.utils.set_random_seed(0)
     model = build_compact_cnn(2)

@@ -46,6 +46,10 @@ class Split:
         """Return a copy of the images at these positions of the split (default: all), uint8 (m, side, side, 3)."""
         return self.store[self.index[positions]]
 
+    def __getitem__(self, positions: slice) -> np.ndarray:
+        """Return ``take(positions)``: where an array of pixels is sliced batch by batch, a split saves the memory."""
+        return self.take(positions)
+
     def one_hot(self, n_classes: int) -> np.ndarray:
         """Return the labels of all images, one-hot: float32 (n, n_classes)."""
         return np.eye(n_classes, dtype="float32")[self.labels]

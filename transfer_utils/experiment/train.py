@@ -233,7 +233,7 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
                 model = build_tail(split_at_freeze_boundary(base)[1], head)
             else:
                 model = build_full_model(with_fast_layers(base), head, config)
-        inputs = cache.plain(dataset.validation) if cache else dataset.validation.take()
+        inputs = cache.plain(dataset.validation) if cache else dataset.validation
         validation = inputs, dataset.validation.one_hot(len(dataset.class_names))
         fallback: list[float] = []  # the accuracies before and after, if stage 2 is not kept
         hooks = {**_hooks("stage2", session), "on_fallback": lambda *accuracies: fallback.extend(accuracies)}
@@ -266,7 +266,7 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
     session.check_room(model.count_params(), model.count_params())
     session.record.network = {"parameters": model.count_params(), "trainable_stage1": count_trainable(model)}
     _name_backend(session.record)
-    validation = (dataset.validation.take(), dataset.validation.one_hot(n_classes))
+    validation = dataset.validation, dataset.validation.one_hot(n_classes)
     fallback: list[float] = []
     hooks = {**_hooks("baseline", session), "on_fallback": lambda *accuracies: fallback.extend(accuracies)}
     with session.phase("baseline"):

@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 
 from transfer_utils.config.options import RunConfig
 from transfer_utils.data.augment import epoch_order
+from transfer_utils.data.dataset import Split
 from transfer_utils.errors import Diverged
 from transfer_utils.evaluation.metrics import is_lower
 from transfer_utils.training import distribute
@@ -32,7 +33,7 @@ from transfer_utils.utils.progress import Log, Progress
 MIN_VALIDATION_BATCH = 128  # images; on fewer, a small network waits for Python longer than it computes
 MIN_LAST_BATCH = 4  # the last batch of an epoch has a quarter of the others' images, or all have almost as many
 
-Batch = tuple[np.ndarray, np.ndarray]
+Batch = tuple[np.ndarray | Split, np.ndarray]  # inputs and labels
 EpochData = Callable[[int], Batch | Callable[[np.ndarray], Batch]]  # of an epoch: arrays, or what makes its batches
 
 

@@ -57,7 +57,7 @@ def run_stage2_finetuning(
         model: not compiled yet; its trainable layers are those that ``unfreeze_model_tail`` left trainable. Takes
             boundary activations when ``train`` is a ``BoundaryCache``, else pixels, augmented anew each epoch and
             resized to a side that grows from ``config.image_size_start`` on, if that is set (progressive resizing).
-        validation: inputs of ``model`` and one-hot labels (n, classes).
+        validation: inputs of ``model``, or a split of images, and one-hot labels (n, classes).
 
     Returns, raises: as ``run_stage1_training``.
     """
@@ -85,7 +85,7 @@ def train_baseline(
     Args:
         model: pixels (n, side, side, 3), 0-255, to probabilities (n, classes).
         train: the training images.
-        validation: pixels (n, side, side, 3), 0-255, and one-hot labels (n, classes).
+        validation: pixels (n, side, side, 3), 0-255, or a split, and one-hot labels (n, classes).
 
     Returns:
         As ``run_stage1_training``.
