@@ -37,6 +37,7 @@ LETTERS = {"weights": "letters", "n_unfreeze": 3}  # which source_probe needs
         ({"mixup_alpha": 0}, "mixup_alpha must be greater than 0, got 0."),
         ({"n_unfreeze": -2}, "n_unfreeze must be at least -1, got -2."),
         ({"batch_size": 1.5}, "batch_size must be a whole number, got 1.5."),
+        ({"batch_size": 1}, "batch_size must be at least 2, got 1."),
         ({"batch_size": "many"}, "batch_size must be a whole number, got 'many'."),
         ({"rotation": "far"}, "rotation must be a number, got 'far'."),
         ({"rotation": float("nan")}, "rotation must be a finite number, got nan."),

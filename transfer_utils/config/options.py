@@ -131,7 +131,9 @@ class RunConfig(BaseModel):
     source_probe: bool = _option(
         False, "training", "probe before and after stage 2 what the backbone knows of photo-letters, its source task"
     )
-    batch_size: int = _option(128, "training", "images per step", "images", ge=1, le=8192)
+    batch_size: int = _option(  # the BatchNorm of the head learns nothing from one image
+        128, "training", "images per step", "images", ge=2, le=8192
+    )
     optimizer_stage1: Optimizer = _option("AdamW", "training", "optimizer of stage 1 and of the baseline")
     optimizer_stage2: Optimizer = _option("AdamW", "training", "optimizer of stage 2")
     learning_rate_stage1: float = _option(1e-3, "training", "learning rate of stage 1", gt=0, le=1e9)
