@@ -93,6 +93,7 @@ def test_the_server_ends_with_the_command_that_started_it(tmp_path, number):
             process.kill()
     _, alive = psutil.wait_procs(started, timeout=60)
     assert not alive and "Traceback" not in errors
+    assert "please restart" not in errors, "Streamlit had read its options twice"
     with socket.create_server(("127.0.0.1", port)):
         pass
 

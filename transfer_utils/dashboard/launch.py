@@ -6,6 +6,7 @@ import importlib.util
 import os
 import socket
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from transfer_utils.errors import UserError
@@ -43,8 +44,6 @@ def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
 
 def server_arguments(runs_dir: str | os.PathLike, port: int) -> list[str]:
     """Return the arguments with which Streamlit serves ``runs_dir``."""
-    from streamlit.config import get_config_options
-
     hosts = ("localhost", "127.0.0.1")
     # On the command line, as a .streamlit/config.toml in the current folder overrides that of the project.
     settings = [
@@ -61,7 +60,8 @@ def server_arguments(runs_dir: str | os.PathLike, port: int) -> list[str]:
         ("client.toolbarMode", "minimal"),
         ("browser.gatherUsageStats", "false"),
     ]
-    if "server.enableAgentApi" in get_config_options():  # since Streamlit 1.67; an unknown option ends the server
+    # An unknown option would end the server. To ask Streamlit for its options has it log that they were read twice.
+    if tuple(map(int, version("streamlit").split(".")[:2])) >= (1, 67):
         settings.append(("server.enableAgentApi", "false"))
     options = [f"--{name}={value}" for name, value in settings]
     return ["run", str(SCRIPT), *options, "--", "--runs", os.path.abspath(runs_dir)]
