@@ -18,6 +18,7 @@ from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment import phases, train
 from transfer_utils.experiment.run import run_experiment
+from transfer_utils.models.fast_layers import FoldedConvolution
 from transfer_utils.models.networks import build_top_classifier
 from transfer_utils.records.record import read_record
 from transfer_utils.studies.spec import load_study
@@ -76,7 +77,12 @@ def test_the_notes_on_a_dataset_are_logged_and_recorded_once_with_the_number_of_
 
 
 @pytest.mark.slow
-def test_the_test_split_is_read_last_and_without_cached_views_stage_2_trains_on_pixels(guarded):
+def test_the_test_split_is_read_last_and_without_cached_views_stage_2_trains_on_pixels(guarded, monkeypatch):
+    def follow(model, *rest, **hooks):
+        assert any(isinstance(layer, FoldedConvolution) for layer in model._flatten_layers())
+        return run_stage2_finetuning(model, *rest, **hooks)
+
+    monkeypatch.setattr(train, "run_stage2_finetuning", follow)
     record = run_experiment(tiny.config(epochs_stage1=1, views=0, tta=True, head="plain"), log=quiet).record
     assert "boundary" not in record.network and "boundary" not in record.timing_sec
     assert len(record.curves["stage2"]["loss"]) == 2

@@ -10,6 +10,7 @@ import pytest
 from tests import tiny
 from transfer_utils.config.options import ALL_LAYERS, Backbone, RunConfig
 from transfer_utils.errors import UserError
+from transfer_utils.models.fast_layers import FoldedConvolution
 from transfer_utils.models.networks import (
     at_side,
     build_backbone,
@@ -152,6 +153,7 @@ def test_training_the_tail_trains_the_backbone():
     unfreeze_model_tail(base, 3)
     trunk, tail = split_at_freeze_boundary(base)
     pixel_trunk, tail_model = build_trunk(trunk, config), build_tail(tail, head)
+    assert any(isinstance(layer, FoldedConvolution) for layer in tail_model._flatten_layers())
     assert [id(w) for w in tail.weights] == [id(w) for w in base.weights[len(trunk.weights) :]]
     before, activations = tiny.weights_of(base), np.array(pixel_trunk(pixels(8)))
     one_step(tail_model, activations)

@@ -16,7 +16,7 @@ from transfer_utils.config.recorded import identity
 from transfer_utils.data.dataset import Split
 from transfer_utils.errors import Diverged
 from transfer_utils.features import BoundaryCache
-from transfer_utils.models.fast_layers import with_fast_layers
+from transfer_utils.models.fast_layers import FusedBatchNorm, with_fast_layers
 from transfer_utils.models.networks import (
     build_baseline_cnn,
     build_compact_cnn,
@@ -257,11 +257,14 @@ def test_the_validation_images_of_a_split_are_read_batch_by_batch():
     assert losses[0] == losses[1]
 
 
-def test_the_compact_cnn_is_trained_through_faster_layers():
+def test_the_compact_cnn_is_trained_through_faster_layers(monkeypatch):
+    fitted = []
+    monkeypatch.setattr(stages, "fit", lambda model, *rest: fitted.append(model) or loop.fit(model, *rest))
     keras.utils.set_random_seed(0)
     model = build_compact_cnn(2)
     before = tiny.weights_of(model)
     _, curves = scratch(model, epochs_baseline=1)
+    assert any(isinstance(layer, FusedBatchNorm) for layer in fitted[0].layers)
     after = tiny.weights_of(model)
     assert all(np.any(after[path] != before[path]) for path in before), "also the moving statistics"
     inputs, labels = validation_of(None)
