@@ -1,16 +1,18 @@
 """Folders with damaged or malicious files: every page can be drawn and shows the good run."""
 
+import builtins
+import io
 import json
 import os
-import stat
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.memory import memory_below
 from tests.samples import OLD_LOG, write_run
 from tests.utils.test_text import JSON
-from transfer_utils.dashboard import curve_charts, option_charts, result_charts
+from transfer_utils.dashboard import curve_charts, option_charts, result_charts, store
 from transfer_utils.dashboard.pages import study
 from transfer_utils.dashboard.pages.one_run import list_files
 from transfer_utils.dashboard.pages.runs import frame
@@ -111,6 +113,8 @@ def write(folder, cases):
 def test_unreadable_records_are_listed_with_the_reason_and_a_gigabyte_is_not_read(folder, draw):
     write(folder, UNREADABLE | {"large": b""})
     os.truncate(folder / "large" / "run.json", 1 << 30)
+    with memory_below(1e6):
+        store.read(folder)
     app = checked(draw(folder))
     assert list(table(app)["Run"]) == ["good"]
     reasons = app.dataframe[1].value.set_index("File")["Reason"]
@@ -212,13 +216,15 @@ def test_a_model_outside_the_folder_of_its_run_is_not_used(tmp_path):
 
 
 @pytest.mark.fault(25)
-def test_files_are_listed_without_being_opened(tmp_path):
+def test_files_are_listed_without_being_opened(tmp_path, monkeypatch):
     path = write_run(tmp_path / "run", {}, "completed", 0)
     (path.parent / "secret").symlink_to("/etc/passwd")
     os.mkfifo(path.parent / "pipe")
     (path.parent / "inner").mkdir()
-    os.chmod(path, stat.S_IWUSR)
-    listed = {file["File"]: file["Size"] for file in list_files(Row("run", Run(RunRecord(), path)))}
+    with monkeypatch.context() as patch:
+        for module, name in ((builtins, "open"), (io, "open"), (os, "open")):
+            patch.setattr(module, name, lambda path, *_, **__: pytest.fail(f"{path} was opened"))
+        listed = {file["File"]: file["Size"] for file in list_files(Row("run", Run(RunRecord(), path)))}
     assert listed["secret"] == "link" and listed["inner"] == "folder" and listed["run.json"].endswith("kB")
 
 

@@ -1,11 +1,11 @@
 import re
 import stat
-import tracemalloc
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.memory import memory_below
 from tests.pictures import picture, zipped
 from transfer_utils.data import archives
 from transfer_utils.data.archives import Member, is_archive, read_archive
@@ -91,10 +91,8 @@ def test_no_more_is_unpacked_than_the_limit_whatever_a_member_declares():
     for mark, place in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
         at = lying.index(mark) + place
         lying[at : at + 4] = (100).to_bytes(4, "little")
-    tracemalloc.start()
-    refused, good = opened(bytes(lying))[1]
-    assert tracemalloc.get_traced_memory()[1] < 1e6
-    tracemalloc.stop()
+    with memory_below(1e6):
+        refused, good = opened(bytes(lying))[1]
     assert refused.startswith("cup/a.png: damaged in the archive") and good.content == b"good"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from tests.memory import memory_below
 from tests.pictures import bomb, encoded
 from transfer_utils.data import images
 from transfer_utils.data.images import BadImage, decode_image, is_picture, measure_image, resize_images
@@ -155,11 +157,11 @@ def test_an_image_bomb_is_refused_by_the_size_in_its_header(side):
 
 
 @pytest.mark.fault(20)
-def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
     noise().save(tmp_path / "a.png")
     assert measure_image(tmp_path / "a.png") == (32, 32, "RGB")
-    monkeypatch.setattr(images, "MAX_IMAGE_BYTES", 1000)
-    with pytest.raises(BadImage, match="the limit is 0 MiB"):
+    os.truncate(tmp_path / "a.png", images.MAX_IMAGE_BYTES + 1)
+    with memory_below(1e6), pytest.raises(BadImage, match="256 MiB; the limit is 256 MiB"):
         decode_image(tmp_path / "a.png", 32)
     assert measure_image(tmp_path / "a.png") is None
 

@@ -1,12 +1,12 @@
 """Inspecting a folder finds unreadable files, copies and similar pictures, and takes nothing away."""
 
 import shutil
-import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from tests.memory import memory_below
 from transfer_utils.data import inspection, likeness
 from transfer_utils.data.inspection import across_classes, across_splits, inspect_folder
 from transfer_utils.errors import UserError
@@ -56,11 +56,8 @@ def test_files_that_cannot_be_read_are_named_with_the_reason(tmp_path):
 
 def test_pictures_that_all_look_alike_are_found_in_little_memory():
     looks = [likeness.look_of(np.asarray(scene(1, likeness.LOOK_SIDE)))] * 400
-    tracemalloc.start()
-    pairs = len(list(likeness.similar_pairs(looks)))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert pairs >= 400 * 399 / 2 and peak < 80e6
+    with memory_below(80e6):
+        assert len(list(likeness.similar_pairs(looks))) >= 400 * 399 / 2
 
 
 def test_copies_are_grouped_and_those_across_splits_and_classes_come_first(tmp_path):
