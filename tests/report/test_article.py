@@ -20,16 +20,17 @@ from transfer_utils.cli.main import main
 from transfer_utils.config.options import preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import Estimate
-from transfer_utils.records.folder import Run, load_runs
+from transfer_utils.records.folder import Listing, Run, load_runs
 from transfer_utils.records.record import RunRecord
 from transfer_utils.report import article as report
 from transfer_utils.report import facts
-from transfer_utils.report.article import article, page, read_results, write_report
+from transfer_utils.report.article import article, page, write_report
 from transfer_utils.report.rendering import environment
 from transfer_utils.report.sides import sides, timed, tries
 from transfer_utils.results.options import model_kind
 from transfer_utils.results.summary import Configuration, Results, collect
 from transfer_utils.studies.spec import load_study
+from transfer_utils.utils.palette import MODEL_NAMES
 
 STUDY, RUNS = str(ROOT / "studies" / "six_stages.yaml"), str(ROOT / "runs")
 MARKERS = ("headline", "results", "opponents", "study", "verdicts")
@@ -54,7 +55,7 @@ def text(written) -> str:
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    return read_results(STUDY, RUNS)[0]
+    return collect(load_study(STUDY), committed())
 
 
 @functools.cache
@@ -312,10 +313,12 @@ def test_a_side_that_ran_on_a_gpu_alone_has_no_time_and_leaves_its_place_in_the_
     assert "epochs, transfer learning gains" in article(results), "no time where there is none"
 
 
-def test_every_side_is_said_to_have_had_its_number_of_settings(results):
-    for side in sides(results).values():
+def test_every_side_is_said_to_have_had_its_number_of_settings(results, text):
+    for kind, side in sides(results).items():
         alike = [each.config for each in results.pool if (each.kind, each.config.labels_per_class) == (side.kind, 0)]
         assert 6 <= tries(results, side) <= len(alike)
+        [line] = [line for line in text.splitlines() if line.startswith(f"- {MODEL_NAMES[kind]}")]
+        assert f", the best of {tries(results, side)} settings of learning rate and length" in line
 
 
 def test_who_used_validation_labels_or_too_few_steps_with_few_labels_is_said(text):
@@ -383,6 +386,6 @@ def test_the_committed_text_is_that_of_the_committed_records(text, results):
     assert (ROOT / report.ARTICLE).read_text("utf-8") == text, "stale: run `transfer-utils report`"
     assert (ROOT / report.PAGE).read_text("utf-8") == page(text), "stale: run `transfer-utils report`"
     readme = (ROOT / report.README).read_text("utf-8")
-    assert report.readme(readme, results, load_runs(RUNS)) == readme, "stale: run `transfer-utils report`"
+    assert report.readme(readme, results, Listing(committed())) == readme, "stale: run `transfer-utils report`"
     for picture in re.findall(r"!\[.+\]\((.+)\)", text):
         assert (ROOT / "report" / picture).is_file()
