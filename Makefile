@@ -41,7 +41,7 @@ browser: setup ## of the tests, only: the dashboard in a real Chromium
 	@$(python) -m pytest -m browser
 
 pictures: setup ## take the pictures of the dashboard in the README again
-	@$(python) -m tests.dashboard.screenshots figures --readme --runs runs \
+	@$(python) -m tests.dashboard.screenshots figures --runs runs \
 	    --chosen 0402-cifar10-small-transfer 0381-cifar10-small-baseline
 
 waits: setup ## measure again how long a reader of the dashboard waits, on a quiet machine, and renew the table in docs/speed.md
