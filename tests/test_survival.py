@@ -1,12 +1,11 @@
 """Every fault has a test, and the page of faults is up to date."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.survival import COUNTS, FAULTS, LEFT_OUT, PAGE, Survival, title_of, with_fresh_table
+from tests.survival import COUNTS, FAULTS, LEFT_OUT, PAGE, title_of, with_fresh_table
 
 
 def test_every_fault_has_a_test_in_make_test(request):
@@ -25,17 +24,3 @@ def test_every_fault_has_a_test_in_make_test(request):
 def test_the_page_of_faults_is_up_to_date():
     page = (ROOT / "docs" / PAGE).read_text("utf-8")
     assert with_fresh_table(ROOT / "docs") == page, f"docs/{PAGE} is stale: run `make tables`"
-
-
-def collected(name: str) -> SimpleNamespace:
-    return SimpleNamespace(obj=SimpleNamespace(__name__=name))
-
-
-@pytest.mark.parametrize(("whole", "kept"), [(False, {"gone", "other"}), (True, {"other"})])
-def test_counts_of_tests_that_did_not_run_stay_and_those_of_removed_tests_go(tmp_path, whole, kept):
-    once, twice = {"tried": 1, "lost": 0}, {"tried": 2, "lost": 0}
-    (tmp_path / COUNTS).write_text(json.dumps({"faults": {"1": {"gone": once, "other": once, "this one": once}}}))
-    counts = Survival(tmp_path / COUNTS)
-    counts.whole, counts.tests = whole, {1: [collected("test_other"), collected("test_this_one")]}
-    counts.counts = {1: {"this one": twice}}
-    assert counts.merged()["1"] == dict.fromkeys(kept, once) | {"this one": twice}
