@@ -30,6 +30,25 @@ OPTIONS = {
 
 SMALL = [__file__]  # arguments of Python for the command line with the small backbone
 
+# The command line with a training that only takes a tenth of a second per epoch, and resumes from its record.
+TRAINING = """
+import sys, time, types
+from transfer_utils.cli.main import main
+
+def compute(session):
+    stage = "stage2" if session.config.n_unfreeze else "stage1"
+    losses = session.record.curves.setdefault(stage, {"loss": []})["loss"]
+    while len(losses) < session.config.epochs_stage2:
+        time.sleep(0.1)
+        losses.append(1.0 - len(losses) / 100)
+        session.save()
+
+phases = types.ModuleType("phases")
+phases.compute = compute
+sys.modules["transfer_utils.experiment.phases"] = phases
+sys.exit(main())
+"""
+
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

@@ -646,34 +646,19 @@ def wait_for(process: subprocess.Popen, stage: str, epochs: int) -> None:
     pytest.fail(f"it ended before epoch {epochs} of {stage}: {process.communicate()}")
 
 
-# The command with a training that never ends, for which TensorFlow need not be imported.
-ENDLESS = """
-import sys, time, types
-from transfer_utils.cli.main import main
-
-def compute(session):
-    session.record.curves = {"stage1": {"loss": [1.0]}}
-    session.save()
-    time.sleep(600)
-
-phases = types.ModuleType("phases")
-phases.compute = compute
-sys.modules["transfer_utils.experiment.phases"] = phases
-sys.exit(main())
-"""
 HINT = "Interrupted. Run the same command again to continue.\n"
 
 
 @pytest.mark.fault(6, 34)
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_command_that_is_stopped_records_it_and_says_how_to_continue(number, status):
-    process = start(["-c", ENDLESS], config())
+    process = start(["-c", tiny.TRAINING], config(n_unfreeze=0, epochs_stage2=10_000))
     wait_for(process, "stage1", 1)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err.lstrip("\n")) == (status, HINT) and "Recorded" not in out
     record = read_record(Path("runs/0001-shapes-transfer") / RECORD_NAME)
-    assert record.status == "interrupted" and epochs_of(record, "stage1") == 1
+    assert record.status == "interrupted" and epochs_of(record, "stage1") >= 1
 
 
 @pytest.mark.slow

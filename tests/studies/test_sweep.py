@@ -230,26 +230,8 @@ def test_the_command_passes_its_options_on(monkeypatch):
 # Killed and interrupted sweeps.
 
 
-# The command line with a training that takes a tenth of a second per epoch and resumes from its record.
-TRAINING = """
-import sys, time, types
-from transfer_utils.cli.main import main
-
-def compute(session):
-    stage = "stage2" if session.config.n_unfreeze else "stage1"
-    losses = session.record.curves.setdefault(stage, {"loss": []})["loss"]
-    while len(losses) < session.config.epochs_stage2:
-        time.sleep(0.1)
-        losses.append(1.0 - len(losses) / 100)
-        session.save()
-
-phases = types.ModuleType("phases")
-phases.compute = compute
-sys.modules["transfer_utils.experiment.phases"] = phases
-sys.exit(main())
-"""
 # The real training imports TensorFlow first, and meanwhile a run whose sweep or worker was killed ends.
-STARTING = f"import time; time.sleep(1)\n{TRAINING}"
+STARTING = f"import time; time.sleep(1)\n{tiny.TRAINING}"
 PROGRAMS = [["-c", STARTING], pytest.param(tiny.SMALL, marks=pytest.mark.torture)]
 
 
@@ -298,7 +280,7 @@ def test_an_interrupted_sweep_ends_its_run_whose_record_says_interrupted():
 
     before, runs = set(psutil.Process().children()), []
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(write_study(), log=lambda line: None, on_update=interrupt, program=["-c", TRAINING])
+        run_sweep(write_study(), log=lambda line: None, on_update=interrupt, program=["-c", tiny.TRAINING])
     assert len(runs) == 1 and not runs[0].is_running()
     assert [run.record.status for run in load_runs("runs").runs] == ["interrupted"]
 
