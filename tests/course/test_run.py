@@ -91,6 +91,7 @@ def test_a_wrong_parameter_is_rejected_before_anything_runs(monkeypatch, name, v
 def test_notebooks_get_their_parameters_converted_to_the_right_type(monkeypatch):
     write("01_one")
     write("02_two", parameters='preset = "cifar10"')
+    write("09_mine", parameters="x = 1")
     received = {}
     monkeypatch.setattr(run, "run_notebook", lambda path, copy, values, *rest: received.update({path.stem: values}))
     texts = {"seed": "3", "rate": "2", "names": "['b', 'c']", "fast": "true"}
@@ -98,6 +99,7 @@ def test_notebooks_get_their_parameters_converted_to_the_right_type(monkeypatch)
     converted = {"seed": 3, "rate": 2.0, "names": ["b", "c"], "fast": True}
     assert received["01_one"] == {"preset": "offline", "output_dir": "out", **converted}
     assert received["02_two"] == {"preset": "offline"}
+    assert received["09_mine"] == {}, "a notebook of the reader's own"
 
 
 @pytest.mark.parametrize("source", ["seed = 1 + x", "seed, rate = 1, 2", "import os", "seed ="])
@@ -193,14 +195,6 @@ def test_the_notebooks_after_a_failed_one_still_run(monkeypatch):
     assert lines[2].startswith("1 of 2 notebooks succeeded") and len(lines) == 3
     assert len(errors) == 1 and "01_bad" in errors[0]
     assert ran == ["01_bad", "02_good"]
-
-
-@pytest.mark.slow
-@pytest.mark.course
-def test_a_notebook_of_the_reader_needs_no_parameter_but_its_own():
-    write("09_mine", "print('shown')", parameters="x = 1")
-    write("01_good", "print('shown')")
-    assert run_course("offline", log=lambda line: None) == 0
 
 
 @pytest.mark.slow

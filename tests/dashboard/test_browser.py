@@ -53,7 +53,7 @@ def cells(page: Page) -> list[list[str]]:
     return rows(page).evaluate_all("rows => rows.map(row => [...row.children].map(cell => cell.textContent))")
 
 
-def test_two_runs_are_selected_and_compared_and_one_is_hidden(page):
+def test_two_runs_are_selected_and_compared(page):
     open_page(page, "search=depth-&sort=name")
     select(page, 0)
     expect(page.get_by_text("8 of 15 runs, 1 chosen")).to_be_visible()
@@ -66,16 +66,6 @@ def test_two_runs_are_selected_and_compared_and_one_is_hidden(page):
     expect(rows(page)).to_have_count(3)  # the header and the two options that differ
     differences = [row[-3:] for row in cells(page)]
     assert ["n_unfreeze", "10", "30"] in differences and ["augment", "no", "yes"] in differences
-
-    open_page(page, "search=depth-&sort=name&chosen=depth-10-0")
-    page.get_by_role("button", name="Hide", exact=True).click()
-    expect(page.get_by_text("7 of 15 runs", exact=True)).to_be_visible()
-    expect(page).to_have_url(re.compile(r"^(?!.*chosen).*hidden=depth-10-0"))
-    expect(rows(page).filter(has_text="depth-10-0")).to_have_count(0)
-    expect(rows(page).filter(has_text="depth-30-0")).to_have_count(1)
-
-    page.get_by_role("button", name="Show 1 hidden").click()
-    expect(page.get_by_text("8 of 15 runs", exact=True)).to_be_visible()
 
 
 def test_an_image_is_uploaded(page, picture):
