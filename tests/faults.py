@@ -15,7 +15,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,17 +79,23 @@ def fill(kind: Kind, times: int, folder: Path) -> dict[str, int]:
     kind.write(path, 0)
     tried = lost = silent = 0
     for limit in range(0, path.stat().st_size, path.stat().st_size // times + 1):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        try:
+        with suppress(OSError), limited(limit):
             kind.write(path, 1)
             silent += 1
-        except OSError:
-            pass  # expected
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         lost += _generation(kind, path) != 0
         tried += 1
     return {"tried": tried, "lost": lost, "silent": silent, "left_over": len(os.listdir(folder)) - 1}
+
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """Let no file grow beyond ``size`` bytes in the block, as if the disk were full then."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def _write_forever(kind: Kind, path: Path, last: int) -> None:

@@ -2,11 +2,11 @@
 
 import errno
 import os
-import resource
 from types import SimpleNamespace
 
 import pytest
 
+from tests.faults import limited
 from transfer_utils.errors import UserError
 from transfer_utils.utils import disk
 
@@ -38,13 +38,8 @@ def test_a_place_that_cannot_be_written_is_named_with_the_reason_and_the_option(
 
 @pytest.mark.fault(40)
 def test_a_limit_that_files_cannot_exceed_is_noticed(tmp_path):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        with pytest.raises(UserError, match=r"output_dir cannot be in .*the disk is full"):
-            disk.check_writable("output_dir", tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with limited(1000), pytest.raises(UserError, match=r"output_dir cannot be in .*the disk is full"):
+        disk.check_writable("output_dir", tmp_path)
     assert os.listdir(tmp_path) == []
 
 
