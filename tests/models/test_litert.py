@@ -63,12 +63,12 @@ def test_predict_returns_class_names_for_a_file(model, tmp_path):
 def test_a_run_exports_and_evaluates_each_precision():
     options = {"n_unfreeze": 0, "epochs_stage1": 1, "export": "all", "not_sure_rate": 0.39}
     run = run_experiment(tiny.config(**options), log=lambda line: None)
+    dataset = load_dataset(tiny.config())
     for precision in ("float32", "float16", "int8"):
         exported = load_exported(run.folder / run.record.files[precision])
-        test = load_dataset(tiny.config()).test
-        right = (exported(test.take()).argmax(axis=1) == test.labels).mean()
+        right = (exported(dataset.test.take()).argmax(axis=1) == dataset.test.labels).mean()
         assert run.record.metrics[f"test_{precision}"] == right
-        largest = exported(load_dataset(tiny.config()).validation.take()).max(axis=1)
+        largest = exported(dataset.validation.take()).max(axis=1)
         threshold = names_and_threshold(run.folder / run.record.files[precision], 2)[1]
         assert threshold == run.record.not_sure[f"threshold_{precision}"] and threshold == np.sort(largest)[3]
     assert run.record.metrics["test_float32"] == run.record.metrics["test_end2end"]
