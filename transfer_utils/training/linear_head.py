@@ -100,22 +100,6 @@ def solve_head(
     return best
 
 
-def cross_validate_head(
-    x: np.ndarray, y: np.ndarray, repeats: Sequence[Sequence[Fold]], label_smoothing: float = 0.0
-) -> np.ndarray:
-    """Return whether linear heads classify images right that they were solved without: bool (repeats, n).
-
-    The mean over several repeats depends less on how the images were dealt into folds (Kim 2009, Computational
-    Statistics & Data Analysis 53:3735-3745). L2 is fixed, so that nothing is chosen on the images that judge.
-
-    Args:
-        x, y: features (n, d) and labels (n, classes), one-hot.
-        repeats: the folds of each.
-    """
-    labels = y.argmax(axis=1)
-    return np.array([out_of_fold(x, y, folds, label_smoothing).argmax(axis=1) == labels for folds in repeats])
-
-
 def out_of_fold(
     x: np.ndarray, y: np.ndarray, folds: Sequence[Fold], label_smoothing: float = 0.0, select: bool = False
 ) -> np.ndarray:
