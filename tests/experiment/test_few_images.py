@@ -61,8 +61,8 @@ def test_the_log_says_how_wide_both_intervals_are():
     )
     assert certainty(record) == (
         "Few images leave an accuracy uncertain: its 95 % interval is 80 points wide on 1 test image and 10 points "
-        "wide on 300 validation images. Cross-validated on 1,200 images in 5 stratified folds, 3 times, the head on "
-        "frozen features alone classifies 50.0 % correctly (95 % interval 47.0 to 53.0)."
+        "wide on 300 validation images. Cross-validated on 1,200 images in 5 stratified folds, 3 times, a linear "
+        "head on the frozen features classifies 50.0 % correctly (95 % interval 47.0 to 53.0)."
     )
     record.cross_validation["different"] = 900
-    assert "in 5 stratified folds, similar ones in the same, 3 times, the head" in certainty(record)
+    assert "in 5 stratified folds, similar ones in the same, 3 times, a linear head" in certainty(record)
