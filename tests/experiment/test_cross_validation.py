@@ -53,6 +53,19 @@ def test_no_head_learns_from_what_it_classifies_and_smaller_levels_are_part_of_l
     assert np.allclose(results[0].probabilities.sum(axis=2), 1, atol=1e-5), "each picture is classified in each repeat"
 
 
+@pytest.mark.parametrize(("counts", "folds"), [([23, 40, 9], 5), ([7, 1, 2], 5), ([3, 1, 2], 3), ([2, 2], 2)])
+@pytest.mark.filterwarnings("error")
+def test_folds_are_stratified_and_as_equal_as_can_be(counts, folds):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    first, again, other = (stratified_group_folds(labels, None, seed) for seed in (1, 1, 2))
+    assert len(first) == folds and sorted(np.concatenate([out for _, out in first])) == list(range(len(labels)))
+    assert all(set(learn) == set(range(len(labels))) - set(out) for learn, out in first)
+    for of_class in (np.ones(len(labels), bool), *(labels == label for label in range(len(counts)))):
+        assert np.ptp([of_class[out].sum() for _, out in first]) <= 1
+    held_out = [[out.tolist() for _, out in dealt] for dealt in (first, again, other)]
+    assert held_out[0] == held_out[1] and (len(labels) < 5 or held_out[0] != held_out[2])
+
+
 def test_pictures_that_look_alike_are_in_the_same_fold():
     labels, groups = np.repeat(np.random.default_rng(1).integers(0, 2, 40), 2), np.repeat(np.arange(40), 2)
     for learn, held_out in stratified_group_folds(labels, groups, 0):

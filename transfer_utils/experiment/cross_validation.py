@@ -7,6 +7,7 @@ not seen it, and one fold stands for what a run does once, with its own test spl
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,15 +96,19 @@ def can_be_grouped(labels: np.ndarray, groups: np.ndarray) -> bool:
 def stratified_group_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list[Fold]:
     """Return for each of five stratified folds the positions to learn from and the held-out positions.
 
+    There are fewer folds if no class has five pictures: as many as the largest class has.
+
     Args:
-        labels: int (n,).
+        labels: int (n,); one class has at least two pictures.
         groups: int (n,); pictures of one group are always in the same fold. None for no groups.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    options = {"n_splits": FOLDS, "shuffle": True, "random_state": seed}
+    n_splits = min(FOLDS, int(np.bincount(labels).max()))
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    return list(kind(**options).split(np.zeros(len(labels)), labels, groups))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # has fewer pictures than there are folds
+        return list(kind(n_splits, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels, groups))
 
 
 def predict_held_out(

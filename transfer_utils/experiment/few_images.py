@@ -9,7 +9,6 @@ import numpy as np
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.data.likeness import groups_of_images
 from transfer_utils.experiment.cross_validation import (
-    FOLDS,
     REPETITIONS,
     accuracy_with_interval,
     can_be_grouped,
@@ -17,7 +16,7 @@ from transfer_utils.experiment.cross_validation import (
 )
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.records.record import RunRecord
-from transfer_utils.training.linear_head import Fold, out_of_fold, stratified_folds
+from transfer_utils.training.linear_head import out_of_fold
 from transfer_utils.utils.spread import spread_evenly
 from transfer_utils.utils.text import counted
 
@@ -49,7 +48,8 @@ def record_cross_validation(
     groups = groups_of_images(store[at] for store, at in (stored[place] for place in some))  # one after the other
     labels, different = y.argmax(axis=1), len(np.unique(groups))
     grouped = can_be_grouped(labels, groups)
-    repeats = _deal(labels, groups if grouped else None, config.seed)
+    kept_together, seeds = (groups if grouped else None), range(config.seed, config.seed + REPETITIONS)
+    repeats = [stratified_group_folds(labels, kept_together, seed) for seed in seeds]
     # The mean over several repeats depends less on how the images were dealt into folds (Kim 2009, Computational
     # Statistics & Data Analysis 53:3735-3745). L2 is fixed, so that nothing is chosen on the images that judge.
     predicted = np.array([out_of_fold(x, y, folds, config.label_smoothing).argmax(axis=1) for folds in repeats])
@@ -60,14 +60,6 @@ def record_cross_validation(
         "repeats": len(repeats),
         **accuracy_with_interval(predicted == labels, different),
     }
-
-
-def _deal(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list[list[Fold]]:
-    """Return the folds of each repeat; with fewer images than five, as many folds as images."""
-    if groups is not None:
-        return [stratified_group_folds(labels, groups, seed + repeat) for repeat in range(REPETITIONS)]
-    rng = np.random.default_rng(seed)
-    return [stratified_folds(labels, min(FOLDS, len(labels)), rng) for _ in range(REPETITIONS)]
 
 
 def certainty(record: RunRecord) -> str:

@@ -117,18 +117,6 @@ def out_of_fold(
     return probabilities
 
 
-def stratified_folds(labels: np.ndarray, folds: int, rng: np.random.Generator) -> list[Fold]:
-    """Return so many folds at random, as positions; they have equal shares of each class, but for one image.
-
-    Unlike scikit-learn's ``StratifiedKFold``, it also works if every class has fewer images than there are folds.
-    """
-    shuffled = rng.permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    fold = np.empty(len(labels), int)
-    fold[by_class] = np.arange(len(labels)) % folds  # dealt out class by class, like cards
-    return [(np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(folds)]
-
-
 def start_head(head: keras.Model, solved: LinearHead) -> None:
     """Set a Keras head to a solution; the standardisation goes into its BatchNorm.
 
