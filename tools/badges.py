@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from tools.repository import BRANCH, UNKNOWN, read_project, repository_address
-from transfer_utils.course.exercises import serialised
+from transfer_utils.course.run import serialised
 from transfer_utils.report.readme import with_tables
 from transfer_utils.utils.files import write_bytes
 

@@ -12,7 +12,6 @@ from typing import Any
 from transfer_utils.config.options import RunConfig
 from transfer_utils.config.presets import PRESET_PURPOSE, PRESETS
 from transfer_utils.records.folder import Run, load_runs
-from transfer_utils.report.cards import letters_card
 from transfer_utils.report.readme import results_table, with_tables
 from transfer_utils.results.formatting import markdown_table, percent
 from transfer_utils.utils.text import MISSING
@@ -25,7 +24,6 @@ PAGES = {
     "docs/speed.md": ("speed", "growth", "dashboard"),
     "docs/not-sure.md": ("not_sure",),
 }
-LETTERS_CARD = "docs/letters-model-card.md"
 SPEED = ("trunk", "head", "stage2_epoch", "batch_norm", "end_to_end", "end_to_end_all", "single_image")
 
 
@@ -129,11 +127,10 @@ def fresh_pages(root: Path, runs: Sequence[Run]) -> dict[str, str]:
         UserError: a pair of markers is missing.
     """
     tables = fresh_tables(runs)
-    pages = {
+    return {
         page: with_tables((root / page).read_text("utf-8"), {name: tables[name] for name in names})
         for page, names in PAGES.items()
     }
-    return pages | {LETTERS_CARD: letters_card()}
 
 
 def fresh_tables(runs: Sequence[Run]) -> dict[str, str]:

@@ -66,7 +66,7 @@ def test_a_folder_becomes_a_memory_mapped_read_only_array_and_is_decoded_once(fo
     assert [tuple(pixel) for pixel in store.images[:, 0, 0].tolist()] == colours and len(set(colours)) == 6
     assert isinstance(store.images.base, np.memmap) and not store.images.flags.writeable
     assert done == [("Decoding images", 6, 6)]
-    assert (store.n_skipped, store.skipped) == (0, [])
+    assert store.skipped_at == store.skipped == []
     monkeypatch.setattr(image_store, "decode_image", lambda *_: must_not_build())
     again = decode_folder(listed(folder), 8, tmp_path / "cache")
     np.testing.assert_array_equal(again.images, store.images)
@@ -91,7 +91,7 @@ def test_bad_files_are_skipped_counted_and_named(folder, tmp_path):
     for _ in range(2):  # decoded, then opened
         store = decode_folder(listed(folder), 8, tmp_path / "cache")
         assert store.labels.tolist() == [0, 0, 0, 1, 1, 1] and len(store.images) == 6
-        assert store.n_skipped == 12 and len(store.skipped) == 10
+        assert len(store.skipped_at) == 12 and len(store.skipped) == 10
         assert store.skipped[0].startswith("cat/03.png: not a picture")
         kept = [f"cat/{n}.png" for n in range(3)] + [f"dog/{n}.png" for n in range(3)]
         assert store.files.names() == kept and store.listed.counts.tolist() == [15, 3]

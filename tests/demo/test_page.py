@@ -1,5 +1,6 @@
 """The files of a page: its model and class names, its card, what it refuses, and what it does without npm."""
 
+import base64
 import json
 import re
 
@@ -188,9 +189,11 @@ def test_the_library_imports_its_loader_by_the_name_of_a_file(monkeypatch):
     files = library.library_files()
     assert files["index.js"] == b'from "./loader.js";\nexport const a = 1;\n'
     assert {f"{name}.wasm" for name in library.BUILDS} < set(files) and b"Apache" in files["NOTICE"]
-    monkeypatch.setattr(library, "package_files", lambda package, names, *_: dict.fromkeys(names, b"import 'x'"))
-    with pytest.raises(ValueError, match="does not import"):
-        library.library_files()
+
+
+@pytest.mark.parametrize("package", [library.CORE, library.LOADER])
+def test_the_files_of_npm_are_pinned_by_their_sha_512(package):
+    assert len(base64.b64decode(package.integrity.removeprefix("sha512-"), validate=True)) == 64
 
 
 def test_the_model_on_the_site_is_that_of_the_record_beside_it():

@@ -17,8 +17,8 @@ def features_of(labels: np.ndarray, distance: float) -> np.ndarray:
 
 def accuracy(features: np.ndarray, labels: np.ndarray) -> float:
     folds = stratified_group_folds(labels, None, 0)
-    [predictions] = predict_held_out(features, labels, folds, [len(labels)], labels.max() + 1, CONFIG)
-    return float(predictions.correct.mean())
+    [probabilities] = predict_held_out(features, labels, folds, [len(labels)], labels.max() + 1, CONFIG)
+    return float((probabilities.argmax(axis=2) == labels).mean())
 
 
 def test_classes_that_are_far_apart_are_told_apart_and_noise_is_not():
@@ -48,9 +48,22 @@ def test_no_head_learns_from_what_it_classifies_and_smaller_levels_are_part_of_l
         assert small < middle < whole == set(learn) and not whole & set(held_out)
         assert [len(part) for part in (small, middle)] == [4, 16]
         expected = classified[3 * number + 2].probabilities(features[held_out])
-        np.testing.assert_array_equal(results[2].probabilities[number // FOLDS, held_out], expected)
+        np.testing.assert_array_equal(results[2][number // FOLDS, held_out], expected)
     assert sorted(np.concatenate([held_out for _, held_out in folds[:FOLDS]])) == list(range(40))
-    assert np.allclose(results[0].probabilities.sum(axis=2), 1, atol=1e-5), "each picture is classified in each repeat"
+    assert np.allclose(results[0].sum(axis=2), 1, atol=1e-5), "each picture is classified in each repeat"
+
+
+@pytest.mark.parametrize(("counts", "folds"), [([23, 40, 9], 5), ([7, 1, 2], 5), ([3, 1, 2], 3), ([2, 2], 2)])
+@pytest.mark.filterwarnings("error")
+def test_folds_are_stratified_and_as_equal_as_can_be(counts, folds):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    first, again, other = (stratified_group_folds(labels, None, seed) for seed in (1, 1, 2))
+    assert len(first) == folds and sorted(np.concatenate([out for _, out in first])) == list(range(len(labels)))
+    assert all(set(learn) == set(range(len(labels))) - set(out) for learn, out in first)
+    for of_class in (np.ones(len(labels), bool), *(labels == label for label in range(len(counts)))):
+        assert np.ptp([of_class[out].sum() for _, out in first]) <= 1
+    held_out = [[out.tolist() for _, out in dealt] for dealt in (first, again, other)]
+    assert held_out[0] == held_out[1] and (len(labels) < 5 or held_out[0] != held_out[2])
 
 
 def test_pictures_that_look_alike_are_in_the_same_fold():
@@ -69,14 +82,6 @@ def test_pictures_are_grouped_only_if_each_class_keeps_a_group_for_every_fold():
     assert not cross_validation.can_be_grouped(labels, groups)
 
 
-def test_neither_repeats_nor_twins_narrow_the_interval():
-    once = np.random.default_rng(0).random((1, 50)) < 0.8
-    estimate = cross_validation.accuracy_with_interval(once, 50)
-    assert (estimate["low"], estimate["high"]) == wilson_interval(int(once.sum()), 50)
-    assert estimate == cross_validation.accuracy_with_interval(np.repeat(once, 3, axis=0), 50)
-    assert estimate == cross_validation.accuracy_with_interval(np.repeat(once, 2, axis=1), 50)
-
-
 def test_the_levels_halve_and_the_last_takes_all():
     assert cross_validation._levels(np.repeat([0, 1], [50, 20])) == [5, 10, 20, 70]
     assert cross_validation._levels(np.repeat([0, 1], 5)) == [2, 10]
@@ -86,11 +91,9 @@ def test_the_curve_gives_the_gain_of_the_last_doubling_with_an_interval_over_the
     half, whole = (np.zeros((2, 10), bool) for _ in range(2))
     half[:, :6] = whole[:, :8] = True
     whole[1, 8] = True
-    predictions = [
-        cross_validation.HeldOutPredictions(np.zeros((2, 10, 2), "float32"), correct) for correct in (half, whole)
-    ]
-    curve = cross_validation._curve(predictions, [4, 20], 10, np.arange(10))
+    curve = cross_validation._curve([half, whole], [4, 20], 10, np.arange(10))
     assert [(point.per_class, point.accuracy) for point in curve["curve"]] == [(4, 0.6), (8, 0.85)]
+    assert [(point.low, point.high) for point in curve["curve"]] == [wilson_interval(6, 10), wilson_interval(8, 10)]
     differences = [0] * 6 + [1, 1, 0.5, 0]
     assert curve["gain"] == pytest.approx(np.mean(differences))
     reach = 2.262157 * np.std(differences, ddof=1) / np.sqrt(10)
@@ -99,15 +102,14 @@ def test_the_curve_gives_the_gain_of_the_last_doubling_with_an_interval_over_the
 
 def test_one_burst_of_pictures_that_look_alike_proves_no_gain():
     half, groups = np.zeros((1, 120), bool), np.repeat(np.arange(12), 10)
-    predictions = [
-        cross_validation.HeldOutPredictions(np.zeros((1, 120, 2), "float32"), correct)
-        for correct in (half, half | (groups == 0))
-    ]
-    alone = cross_validation._curve(predictions, [4, 20], 120, np.arange(120))
-    curve = cross_validation._curve(predictions, [4, 20], 120, groups)
+    alone, curve = (
+        cross_validation._curve([half, half | (groups == 0)], [4, 20], 120, of_picture)
+        for of_picture in (np.arange(120), groups)
+    )
     assert alone["gain"] == pytest.approx(curve["gain"]) == pytest.approx(1 / 12)
     assert alone["gain_low"] > 0 > curve["gain_low"]
     # Twelve equally large groups are as good as twelve pictures, of which one changes.
+    assert [(point.low, point.high) for point in curve["curve"]] == [wilson_interval(0, 12), wilson_interval(1, 12)]
     changed = np.eye(12)[0]
     reach = 2.200985 * changed.std(ddof=1) / np.sqrt(12)
     assert (curve["gain_low"], curve["gain_high"]) == pytest.approx((1 / 12 - reach, 1 / 12 + reach))
@@ -115,9 +117,8 @@ def test_one_burst_of_pictures_that_look_alike_proves_no_gain():
 
 def test_the_mistakes_are_those_of_the_mean_answer_the_most_confident_first():
     probabilities = np.array([[[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [[0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]], "float32")
-    labels = np.array([1, 0, 1])
-    predictions = cross_validation.HeldOutPredictions(probabilities, probabilities.argmax(axis=2) == labels)
-    found = cross_validation._mistakes(predictions, labels, ["cup", "plate"], ["plate/a", "cup/b", "plate/c"])
+    labels, files = np.array([1, 0, 1]), ["plate/a", "cup/b", "plate/c"]
+    found = cross_validation._mistakes(probabilities, labels, ["cup", "plate"], files)
     assert [(m.file, m.true, m.predicted, round(m.probability, 2)) for m in found] == [
         ("plate/a", "plate", "cup", 0.85),
         ("cup/b", "cup", "plate", 0.65),

@@ -28,13 +28,14 @@ def test_of_many_images_some_from_all_parts_are_used(monkeypatch):
     labels = [split.one_hot(2) for split in splits]
     features = [rng.normal(size=(len(y), 4)).astype("float16") for y in labels]
     features[1][:, 0] = 9
-    used, cross_validate = [], few_images.cross_validate_head
-    monkeypatch.setattr(few_images, "cross_validate_head", lambda x, *rest: used.append(x) or cross_validate(x, *rest))
+    used, judge = [], few_images.out_of_fold
+    monkeypatch.setattr(few_images, "out_of_fold", lambda x, *rest: used.append(x) or judge(x, *rest))
     session = SimpleNamespace(config=preset("none"), record=RunRecord())
     record_cross_validation(features, labels, splits, session)
     found = session.record.cross_validation
     assert len(used[0]) == 40 and (used[0][:, 0] == 9).sum() == 4, "as many as the share of the second part"
-    assert (found["images"], found["folds"], found["repeats"]) == (40, 5, 3) and "different" not in found
+    assert (found["images"], found["folds"], found["repeats"]) == (40, 5, len(used)) == (40, 5, 3)
+    assert "different" not in found
     assert (found["low"], found["high"]) == wilson_interval(round(40 * found["accuracy"]), 40)
 
 
@@ -60,8 +61,8 @@ def test_the_log_says_how_wide_both_intervals_are():
     )
     assert certainty(record) == (
         "Few images leave an accuracy uncertain: its 95 % interval is 80 points wide on 1 test image and 10 points "
-        "wide on 300 validation images. Cross-validated on 1,200 images in 5 stratified folds, 3 times, the head on "
-        "frozen features alone classifies 50.0 % correctly (95 % interval 47.0 to 53.0)."
+        "wide on 300 validation images. Cross-validated on 1,200 images in 5 stratified folds, 3 times, a linear "
+        "head on the frozen features classifies 50.0 % correctly (95 % interval 47.0 to 53.0)."
     )
     record.cross_validation["different"] = 900
-    assert "in 5 stratified folds, similar ones in the same, 3 times, the head" in certainty(record)
+    assert "in 5 stratified folds, similar ones in the same, 3 times, a linear head" in certainty(record)

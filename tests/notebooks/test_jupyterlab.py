@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from tests.dashboard.server import CHROMIUM, chromium, free_port, wait_until_ready
 from tests.notebooks.conftest import ROOT, code
-from transfer_utils.course.exercises import exercise_of
+from tools.exercises import exercise_of
 from transfer_utils.course.kernel import kernel_environment
 
 RUN_SECONDS = 900

@@ -11,8 +11,8 @@ import nbformat
 import pytest
 
 from tests.notebooks.conftest import ROOT, code, has
-from transfer_utils.course.exercises import CHECK, SOLUTION, exercise_of, serialised
-from transfer_utils.course.run import parameters_of
+from tools.exercises import CHECK, SOLUTION, exercise_of
+from transfer_utils.course.run import parameters_of, serialised
 
 NOTEBOOKS = ROOT / "notebooks"
 COURSE = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
@@ -169,7 +169,7 @@ def test_the_exercise_is_up_to_date_with_the_solution(path):
     exercise = NOTEBOOKS / "exercises" / path.name
     fresh = serialised(exercise_of(read(path)))
     nbformat.validate(json.loads(fresh))
-    assert exercise.read_bytes() == fresh, "stale: run python -m transfer_utils.course.exercises"
+    assert exercise.read_bytes() == fresh, "stale: run python -m tools.exercises"
 
 
 def test_every_notebook_has_exercises_and_solutions():

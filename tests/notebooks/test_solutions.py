@@ -11,7 +11,7 @@ from nbclient.exceptions import CellExecutionError
 
 from tests.notebooks.answers import ANSWERS
 from tests.notebooks.conftest import ROOT, but_long, code, has
-from transfer_utils.course.exercises import CHECK, SOLUTION, skeleton
+from tools.exercises import CHECK, SOLUTION, skeleton
 from transfer_utils.course.kernel import kernel_environment
 
 NOTEBOOKS = sorted(ROOT.glob("notebooks/solutions/*.ipynb"))

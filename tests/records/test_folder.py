@@ -81,7 +81,7 @@ def test_links_that_lead_out_are_unreadable_and_links_to_folders_are_not_followe
     assert [run.name for run in listing.runs] == ["good"]
     assert set(listing.unreadable) == {runs / "up" / "run.json", runs / "itself.json"}
     assert "leads out" in listing.unreadable[runs / "up" / "run.json"]
-    assert "in a circle" in listing.unreadable[runs / "itself.json"]
+    assert "symbolic links" in listing.unreadable[runs / "itself.json"]
 
 
 def test_the_runs_folder_may_be_a_link_or_missing_but_not_a_file(small_record, tmp_path):

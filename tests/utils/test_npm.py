@@ -70,14 +70,3 @@ def test_without_a_registry_the_message_says_what_to_do(tmp_path, monkeypatch):
         package_files(package(), ["first"], str(tmp_path))
     for words in ("@scope/thing 1.2.3", "npm_config_registry", "'npm pack @scope/thing@1.2.3'", str(tmp_path / "npm")):
         assert words in str(error.value)
-
-
-def test_a_file_that_the_package_lacks_is_an_error(registry, tmp_path):
-    with pytest.raises(KeyError, match="no file 'third'"):
-        package_files(package(), ["first", "third"], str(tmp_path))
-
-
-def test_a_hash_that_is_not_checked_is_an_error(registry, tmp_path):
-    with pytest.raises(ValueError, match="sha512"):
-        package_files(Package("thing", "1", "sha1-xxxx"), ["first"], str(tmp_path))
-    assert registry.requests == []

@@ -1,4 +1,4 @@
-"""The notebooks of the course: shared functions, execution, and exercises."""
+"""The notebooks of the course: shared functions and execution."""
 
 import lazy_loader
 
@@ -6,7 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "copy": ["copy_course"],
-        "exercises": ["write_exercises"],
         "notebook": ["begin", "check", "finish", "show"],
         "run": ["choose_notebooks", "notebooks_folder", "publish", "run_course"],
     },

@@ -12,7 +12,6 @@ from typing import Any
 import nbformat
 
 from transfer_utils.config.options import RunConfig, preset
-from transfer_utils.course.exercises import serialised
 from transfer_utils.course.kernel import Kernels, Running, kernel_environment, run_notebook
 from transfer_utils.course.notebook import FIGURES_VARIABLE
 from transfer_utils.errors import UserError, nearest
@@ -160,6 +159,11 @@ def parameters_of(path: Path) -> dict[str, Any]:
             except (AttributeError, SyntaxError, ValueError):
                 raise UserError(f"The parameters of {path.name} must be lines of the form name = literal.") from None
     raise UserError(f"{path.name} has no cell tagged parameters.")
+
+
+def serialised(notebook: nbformat.NotebookNode) -> bytes:
+    """Return the file content of a notebook; equal notebooks give equal bytes."""
+    return (nbformat.writes(notebook).rstrip("\n") + "\n").encode()
 
 
 def _plan(paths: list[Path], parameters: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:

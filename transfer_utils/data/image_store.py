@@ -44,16 +44,14 @@ class ImageStore:
         images: uint8 (n, side, side, 3), 0-255, memory-mapped and read-only.
         labels: int64 (n,).
         sha256: of pixels and labels, 64 hex digits.
-        n_skipped: number of files that could not be decoded.
-        skipped: messages about the first ten of them.
-        skipped_at: the position of every skipped file among the files.
+        skipped: messages about the first ten files that could not be decoded.
+        skipped_at: the position of every such file among the files.
         listed: the files that the images were decoded from, with those that were skipped, if they came from a folder.
     """
 
     images: np.ndarray
     labels: np.ndarray
     sha256: str
-    n_skipped: int = 0
     skipped: list[str] = field(default_factory=list)
     skipped_at: list[int] = field(default_factory=list)
     listed: ImageFiles | None = None
@@ -122,7 +120,7 @@ def open_or_build(base: Path, decode: Callable[[], Iterable[Chunk]]) -> ImageSto
     images = np.asarray(mapped)  # a plain array: every batch cut from an np.memmap would be one too
     about = note["about"]
     sha256 = _digest(about[PIXELS], about[LABELS])
-    return ImageStore(images, np.load(labels_path), sha256, about["n_skipped"], about["skipped"], about["skipped_at"])
+    return ImageStore(images, np.load(labels_path), sha256, about["skipped"], about["skipped_at"])
 
 
 def _decode(listed: ImageFiles, side: int, progress: Progress | None) -> Iterator[Chunk]:

@@ -71,9 +71,9 @@ def _from_folder(config: RunConfig, progress: Progress | None) -> Source:
     }
     notes = list(listing.notes)
     for split, store in parts.items():
-        if store.n_skipped:
-            named = "; ".join(store.skipped) + ("; ..." if store.n_skipped > len(store.skipped) else "")
-            skipped = counted(store.n_skipped, "file")
+        if store.skipped_at:
+            named = "; ".join(store.skipped) + ("; ..." if len(store.skipped_at) > len(store.skipped) else "")
+            skipped = counted(len(store.skipped_at), "file")
             notes.append(f"Skipped {skipped} of the {split} split that could not be decoded: {named}.")
     return Source(_describe(config, listing), listing.class_names, parts, notes)
 

@@ -123,7 +123,7 @@ def load_dataset(config: RunConfig, progress: Progress | None = None) -> Dataset
         validation=validation,
         test=test,
         fingerprint=_fingerprint(source, train, validation, test),
-        n_skipped=sum(part.n_skipped for part in source.parts.values()),
+        n_skipped=sum(len(part.skipped_at) for part in source.parts.values()),
         skipped=[line for part in source.parts.values() for line in part.skipped],
         notes=notes,
     )

@@ -7,7 +7,8 @@ not seen it, and one fold stands for what a run does once, with its own test spl
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import warnings
+from typing import Any
 
 import numpy as np
 
@@ -28,18 +29,6 @@ FOLDS = 5
 FEW_PICTURES, REPETITIONS = 500, 3
 LEVELS = 4  # of the learning curve, each with half of the pictures of the next
 MIN_PER_CLASS = 2  # pictures of a class at the lowest level: one to learn from, one to choose the L2
-
-
-class HeldOutPredictions(NamedTuple):
-    """The predictions for held-out pictures, for one level of the learning curve.
-
-    Attributes:
-        probabilities: float32 (repeats, n, classes).
-        correct: bool (repeats, n).
-    """
-
-    probabilities: np.ndarray
-    correct: np.ndarray
 
 
 def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progress | None = None) -> Measurement:
@@ -68,7 +57,8 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
     kept_together, seeds = (groups if grouped else None), range(config.seed, config.seed + repeats)
     folds = [fold for seed in seeds for fold in stratified_group_folds(labels, kept_together, seed)]
     levels, different = _levels(labels), len(np.unique(groups))
-    predictions = predict_held_out(features, labels, folds, levels, len(names), config, progress)
+    probabilities = predict_held_out(features, labels, folds, levels, len(names), config, progress)
+    correct = [of_level.argmax(axis=2) == labels for of_level in probabilities]
     return Measurement(
         pictures_digest=pictures_digest,
         weights=config.weights,
@@ -79,10 +69,10 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
         grouped=grouped,
         alike=int((np.bincount(groups)[groups] > 1).sum()),
         guessing=float(counts.max() / len(labels)),
-        recall={name: float(predictions[-1].correct[:, labels == label].mean()) for label, name in enumerate(names)},
-        mistakes=_mistakes(predictions[-1], labels, names, split.names()),
-        **accuracy_with_interval(predictions[-1].correct, different),
-        **_curve(predictions, levels, int(counts.max()), groups),
+        recall={name: float(correct[-1][:, labels == label].mean()) for label, name in enumerate(names)},
+        mistakes=_mistakes(probabilities[-1], labels, names, split.names()),
+        **accuracy_with_interval(correct[-1], different),
+        **_curve(correct, levels, int(counts.max()), groups),
     )
 
 
@@ -95,15 +85,19 @@ def can_be_grouped(labels: np.ndarray, groups: np.ndarray) -> bool:
 def stratified_group_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list[Fold]:
     """Return for each of five stratified folds the positions to learn from and the held-out positions.
 
+    There are fewer folds if no class has five pictures: as many as the largest class has.
+
     Args:
-        labels: int (n,).
+        labels: int (n,); one class has at least two pictures.
         groups: int (n,); pictures of one group are always in the same fold. None for no groups.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    options = {"n_splits": FOLDS, "shuffle": True, "random_state": seed}
+    n_splits = min(FOLDS, int(np.bincount(labels).max()))
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    return list(kind(**options).split(np.zeros(len(labels)), labels, groups))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # has fewer pictures than there are folds
+        return list(kind(n_splits, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels, groups))
 
 
 def predict_held_out(
@@ -114,18 +108,21 @@ def predict_held_out(
     n_classes: int,
     config: RunConfig,
     progress: Progress | None = None,
-) -> list[HeldOutPredictions]:
+) -> list[np.ndarray]:
     """Solve a head for each fold and level, and classify the pictures of the fold that it has not seen.
 
     Args:
         features: float32 (n, d).
         folds: of all repeats, one repeat after the other.
         levels: pictures per class that the head may learn from at most; those of a lower level are part of the next.
+
+    Returns:
+        For each level, the probabilities, float32 (repeats, n, classes).
     """
     from threadpoolctl import threadpool_limits
 
     repeats, one_hot = len(folds) // FOLDS, np.eye(n_classes, dtype="float32")[labels]
-    results = [np.zeros((repeats, len(labels), n_classes), "float32") for _ in levels]
+    probabilities = [np.zeros((repeats, len(labels), n_classes), "float32") for _ in levels]
     # The matrices of few pictures are so small that two threads mostly wait for each other, all the more on a machine
     # that does something else as well: there one thread was forty times as fast.
     with threadpool_limits(1 if len(labels) < FEW_PICTURES else None, user_api="blas"):
@@ -133,10 +130,10 @@ def predict_held_out(
             for place, level in enumerate(levels):
                 drawn = learn[draw_labels(labels[learn], level, config.seed, number)]
                 head = _solve(features[drawn], labels[drawn], one_hot[drawn], config)
-                results[place][number // FOLDS, held_out] = head.probabilities(features[held_out])
+                probabilities[place][number // FOLDS, held_out] = head.probabilities(features[held_out])
                 if progress:
                     progress("Cross-validation", number * len(levels) + place + 1, len(folds) * len(levels))
-    return [HeldOutPredictions(values, values.argmax(axis=2) == labels) for values in results]
+    return probabilities
 
 
 def _solve(features: np.ndarray, labels: np.ndarray, one_hot: np.ndarray, config: RunConfig) -> LinearHead:
@@ -166,18 +163,20 @@ def accuracy_with_interval(correct: np.ndarray, different: int) -> dict[str, flo
     return {"accuracy": accuracy, "low": low, "high": high}
 
 
-def _curve(
-    predictions: list[HeldOutPredictions], levels: list[int], largest_class: int, groups: np.ndarray
-) -> dict[str, Any]:
-    """Return the points of the learning curve and the gain of the last doubling, fields of ``Measurement``."""
+def _curve(correct: list[np.ndarray], levels: list[int], largest_class: int, groups: np.ndarray) -> dict[str, Any]:
+    """Return the points of the learning curve and the gain of the last doubling, fields of ``Measurement``.
+
+    Args:
+        correct: for each level, bool (repeats, n).
+    """
     per_class, sizes = [*levels[:-1], largest_class * (FOLDS - 1) // FOLDS], np.bincount(groups)
     curve = [
-        CurvePoint(per_class=level, **accuracy_with_interval(at_level.correct, len(sizes)))
-        for level, at_level in zip(per_class, predictions, strict=True)
+        CurvePoint(per_class=level, **accuracy_with_interval(at_level, len(sizes)))
+        for level, at_level in zip(per_class, correct, strict=True)
     ]
     if len(curve) == 1:
         return {"curve": curve, "gain": None, "gain_low": None, "gain_high": None}
-    half, whole = (at_level.correct.mean(axis=0) for at_level in predictions[-2:])
+    half, whole = (at_level.mean(axis=0) for at_level in correct[-2:])
     difference = whole - half
     # Pictures that look alike change together, so only their groups are independent. Each counts by its pictures: the
     # mean is that over the pictures, with the deviation of a ratio of sums (Cochran 1977, Sampling Techniques, ch. 6).
@@ -187,18 +186,16 @@ def _curve(
     return {"curve": curve, "gain": found["mean"], "gain_low": found["low"], "gain_high": found["high"]}
 
 
-def _mistakes(
-    predictions: HeldOutPredictions, labels: np.ndarray, class_names: list[str], files: list[str]
-) -> list[Mistake]:
-    """Return the pictures for which the mean of the predictions is wrong, the most confident first."""
-    probabilities = predictions.probabilities.mean(axis=0)
-    predicted = probabilities.argmax(axis=1)
+def _mistakes(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str], files: list[str]) -> list[Mistake]:
+    """Return the pictures for which the mean of the repeats is wrong, the most confident first."""
+    means = probabilities.mean(axis=0)
+    predicted = means.argmax(axis=1)
     mistakes = [
         Mistake(
             file=files[at],
             true=class_names[labels[at]],
             predicted=class_names[predicted[at]],
-            probability=float(np.clip(probabilities[at, predicted[at]], 0, 1)),
+            probability=float(np.clip(means[at, predicted[at]], 0, 1)),
         )
         for at in np.flatnonzero(predicted != labels)
     ]

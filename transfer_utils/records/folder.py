@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import Callable
@@ -16,7 +15,6 @@ from transfer_utils.utils.files import why_no_folder
 from transfer_utils.utils.text import without_surrogates
 
 MAX_FOLDER_DEPTH = 3  # runs/<study>/<run>/run.json
-CIRCLE = "a link that leads in a circle"
 
 
 @dataclass
@@ -70,10 +68,10 @@ def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | Non
         read: reads one record; by default ``read_stable``. It may raise ``UnreadableRecord`` or ``OSError``.
     """
     root, listing, read = Path(folder), Listing(), read or read_stable
-    for path in _record_paths(root, listing.unreadable):
+    for path in record_paths(root, listing.unreadable):
         try:
-            if path.is_symlink():
-                _check_link(path, root)
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root.resolve()):
+                raise UnreadableRecord("a link that leads out of the runs folder")
             listing.runs.append(Run(read(path), path))
         except FileNotFoundError:
             continue
@@ -84,6 +82,19 @@ def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | Non
     own = {_id(run) for run in listing.runs if run.has_folder}
     listing.runs = [run for run in listing.runs if run.has_folder or _id(run) not in own]
     return listing
+
+
+def record_paths(root: Path, unreadable: dict[Path, str]) -> list[Path]:
+    """List the candidate files below ``root``, without following links, and note folders that cannot be listed."""
+    paths, errors = [], []
+    for name, subfolders, files in os.walk(root, onerror=errors.append):
+        folder = Path(name)
+        depth = len(folder.relative_to(root).parts)
+        subfolders[:] = [sub for sub in subfolders if not sub.startswith(".") and depth < MAX_FOLDER_DEPTH]
+        paths += [folder / file for file in files if file == RECORD_NAME or (depth == 0 and file.endswith(".json"))]
+    errors = [error for error in errors if not isinstance(error, FileNotFoundError)]
+    unreadable |= {Path(error.filename): error.strerror or type(error).__name__ for error in errors}
+    return sorted(paths)
 
 
 def _id(run: Run) -> tuple[str, str]:
@@ -102,30 +113,3 @@ def read_stable(path: Path) -> RunRecord:
                 raise
             time.sleep(0.05)
     return read_record(path)
-
-
-def _record_paths(root: Path, unreadable: dict[Path, str]) -> list[Path]:
-    """List the candidate files below ``root``, without following links, and note folders that cannot be listed."""
-    paths, errors = [], []
-    for name, subfolders, files in os.walk(root, onerror=errors.append):
-        folder = Path(name)
-        depth = len(folder.relative_to(root).parts)
-        subfolders[:] = [sub for sub in subfolders if not sub.startswith(".") and depth < MAX_FOLDER_DEPTH]
-        paths += [folder / file for file in files if file == RECORD_NAME or (depth == 0 and file.endswith(".json"))]
-    errors = [error for error in errors if not isinstance(error, FileNotFoundError)]
-    unreadable |= {Path(error.filename): error.strerror or type(error).__name__ for error in errors}
-    return sorted(paths)
-
-
-def _check_link(path: Path, root: Path) -> None:
-    """Raise UnreadableRecord for a link that leads out of ``root`` or in a circle; OSError if it leads nowhere."""
-    try:
-        target = path.resolve(strict=True)
-    except RuntimeError:  # a circle, before Python 3.13
-        raise UnreadableRecord(CIRCLE) from None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UnreadableRecord(CIRCLE) from None
-        raise
-    if not target.is_relative_to(root.resolve()):
-        raise UnreadableRecord("a link that leads out of the runs folder")

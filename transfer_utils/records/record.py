@@ -227,13 +227,9 @@ def timestamp() -> str:
 
 
 def _read_bounded(path: Path) -> bytes:
-    if path.is_dir():
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
         raise UnreadableRecord("not a regular file")
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # or opening a pipe would wait for a writer
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableRecord("not a regular file")
-        if status.st_size > MAX_RECORD_BYTES:
-            raise UnreadableRecord(f"{status.st_size} bytes; a record may have at most {MAX_RECORD_BYTES}")
-        return file.read(status.st_size)
+    if status.st_size > MAX_RECORD_BYTES:
+        raise UnreadableRecord(f"{status.st_size} bytes; a record may have at most {MAX_RECORD_BYTES}")
+    return path.read_bytes()

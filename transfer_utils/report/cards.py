@@ -7,18 +7,15 @@ a record can fill them; they list what it does not say.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-import numpy as np
 import yaml
 
 from transfer_utils.errors import UserError
-from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import LEFT_OUT, PRECISIONS, RECORD_NAME, RunRecord, read_record
 from transfer_utils.records.salvage import UnreadableRecord
@@ -36,7 +33,6 @@ MAX_LISTED_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters o
 USES = {"train": "training", "validation": "validation", "test": "the test"}  # of the splits
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 ON_TRAINING = "Stage 2 "  # the notes that are not on the pictures start with it, in all versions
-LETTERS = Path(__file__).parents[1] / "letters"
 Rows = list[list[str]]
 
 
@@ -76,23 +72,6 @@ def model_card(record: RunRecord, name: str) -> str:
 def data_card(record: RunRecord) -> str:
     """Return the data card of a completed run as Markdown."""
     return _rendered("data_card.md.j2", record, name=_data_name(record), front=_yaml(_data_metadata(record)))
-
-
-def letters_card() -> str:
-    """Return the model card of the network that ships with the package, from the record of its pretraining."""
-    file = next(LETTERS.glob("*.json"))
-    pretrained = json.loads(file.read_text("utf-8"))
-    letters = pretrained["letters"]
-    accuracy, low, high, _ = Estimate.on_images(pretrained["curves"]["val_accuracy"][-1], letters["validation"])
-    with np.load(file.with_suffix(".npz"), allow_pickle=False) as weights:
-        parameters = sum(weights[name].size for name in weights.files)
-    record = RunRecord(
-        dataset={"images": {split: letters[split] for split in ("train", "validation")}},
-        weights={"sha256": pretrained["weights"]["sha256"]},
-        metrics={"val_end2end": accuracy, "val_low": low, "val_high": high},
-    )
-    texts = {"name": "the letters network", "hashed": "weights"}
-    return _rendered("letters_card.md.j2", record, **texts, parameters=parameters, **pretrained)
 
 
 def short_card(record: RunRecord | None, size: int, side: int, not_sure_below: float) -> list[tuple[str, str]]:
@@ -149,7 +128,6 @@ def _rendered(template: str, record: RunRecord, **values: Any) -> str:
         "per_class": _per_class(record),
         "notes": [note for note in record.notes if not note.startswith((LEFT_OUT, ON_TRAINING))],
         "unmeasured": _unmeasured(record),
-        "hashed": "weights at the start",
         "command": as_text(repeat_command(record), MAX_BLOCK),
     }
     return tidy(templates.get_template(template).render(shown | values))

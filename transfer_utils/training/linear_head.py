@@ -100,22 +100,6 @@ def solve_head(
     return best
 
 
-def cross_validate_head(
-    x: np.ndarray, y: np.ndarray, repeats: Sequence[Sequence[Fold]], label_smoothing: float = 0.0
-) -> np.ndarray:
-    """Return whether linear heads classify images right that they were solved without: bool (repeats, n).
-
-    The mean over several repeats depends less on how the images were dealt into folds (Kim 2009, Computational
-    Statistics & Data Analysis 53:3735-3745). L2 is fixed, so that nothing is chosen on the images that judge.
-
-    Args:
-        x, y: features (n, d) and labels (n, classes), one-hot.
-        repeats: the folds of each.
-    """
-    labels = y.argmax(axis=1)
-    return np.array([out_of_fold(x, y, folds, label_smoothing).argmax(axis=1) == labels for folds in repeats])
-
-
 def out_of_fold(
     x: np.ndarray, y: np.ndarray, folds: Sequence[Fold], label_smoothing: float = 0.0, select: bool = False
 ) -> np.ndarray:
@@ -131,18 +115,6 @@ def out_of_fold(
         head = solve_head((x[learn], y[learn]), (x[held_out], y[held_out]), label_smoothing, select)
         probabilities[held_out] = head.probabilities(x[held_out])
     return probabilities
-
-
-def stratified_folds(labels: np.ndarray, folds: int, rng: np.random.Generator) -> list[Fold]:
-    """Return so many folds at random, as positions; they have equal shares of each class, but for one image.
-
-    Unlike scikit-learn's ``StratifiedKFold``, it also works if every class has fewer images than there are folds.
-    """
-    shuffled = rng.permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    fold = np.empty(len(labels), int)
-    fold[by_class] = np.arange(len(labels)) % folds  # dealt out class by class, like cards
-    return [(np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(folds)]
 
 
 def start_head(head: keras.Model, solved: LinearHead) -> None:

@@ -57,8 +57,6 @@ def download(
     Warns:
         UserWarning: the file at ``path`` was damaged and has been renamed, or an address sent another file.
     """
-    if len(checksum) not in (0, 64, 128):
-        raise ValueError(f"checksum must have 64 or 128 hex digits, got {len(checksum)}")
     expected = _Checksum(checksum.lower())
     if path.exists() and not expected.differs(path):  # nothing is written, so the folder may be read-only
         return

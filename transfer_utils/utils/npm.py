@@ -6,7 +6,6 @@ import base64
 import os
 import tarfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from transfer_utils.errors import UserError
@@ -51,34 +50,22 @@ def package_files(
 
     Raises:
         UserError: it is neither in the cache nor available from the registry, or the cache folder is not writable.
-        KeyError: the package has no file of that name.
     """
-    path = _tarball(package, cache_dir, progress)
-    missing, contents = set(names), {}
-    with tarfile.open(path) as archive:
-        for member in archive:  # in the order of the archive: to go back, its compression would have to start over
-            name = member.name.partition("/")[2]  # every path starts with the same folder
-            if name in missing and member.isfile():
-                contents[name] = archive.extractfile(member).read()
-                missing.remove(name)
-    if missing:
-        raise KeyError(f"{package.name} {package.version} has no file {min(missing)!r}")
-    return contents
-
-
-def _tarball(package: Package, cache_dir: str, progress: Progress | None) -> Path:
     path = cache_folder(cache_dir) / "npm" / package.file_name
-    algorithm, _, digest = package.integrity.partition("-")
-    if algorithm != "sha512":
-        raise ValueError(f"integrity must begin with 'sha512-', got {package.integrity!r}")
     name = f"{package.name} {package.version}"
     advice = (
         f"Set {REGISTRY_VARIABLE} to a registry of npm packages that this machine reaches. Or run 'npm pack "
         f"{package.name}@{package.version}' on another machine and put its {package.file_name} into {path.parent}."
     )
-    checksum = base64.b64decode(digest).hex()
+    checksum = base64.b64decode(package.integrity.removeprefix("sha512-")).hex()
     try:
         download(path, [package.address], name, advice, checksum=checksum, progress=progress)
     except OSError as error:
         raise UserError(f"{name} cannot be stored in {path.parent}: {error.strerror or error}.") from None
-    return path
+    names, contents = set(names), {}
+    with tarfile.open(path) as archive:
+        for member in archive:  # in the order of the archive: to go back, its compression would have to start over
+            inner = member.name.partition("/")[2]  # every path starts with the same folder
+            if inner in names:
+                contents[inner] = archive.extractfile(member).read()
+    return contents

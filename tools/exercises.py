@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from transfer_utils.course.run import serialised
 from transfer_utils.utils.files import write_bytes
 
 # Tags of cells; a cell tagged "solution" in the solutions is tagged "answer" in the exercise.
@@ -58,11 +59,6 @@ def skeleton(source: str) -> str:
     return "\n".join([*comments, *(list(_skeleton_lines(source)) or ["..."])]).rstrip()
 
 
-def serialised(notebook: NotebookNode) -> bytes:
-    """Return the file content of a notebook; equal notebooks give equal bytes."""
-    return (nbformat.writes(notebook).rstrip("\n") + "\n").encode()
-
-
 def _skeleton_lines(source: str) -> Iterator[str]:
     """Yield the imports, signatures and placeholders; imports and signatures keep their layout."""
     lines, assigned = source.splitlines(), set()
@@ -82,7 +78,7 @@ def _skeleton_lines(source: str) -> Iterator[str]:
             assigned.update(names)
 
 
-if __name__ == "__main__":
-    folder = Path(__file__).parents[2] / "notebooks"
+if __name__ == "__main__":  # python -m tools.exercises
+    folder = Path(__file__).parents[1] / "notebooks"
     for path in write_exercises(folder / "solutions", folder / "exercises"):
         print(path.relative_to(folder.parent))

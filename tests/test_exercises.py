@@ -3,7 +3,8 @@
 import nbformat
 import pytest
 
-from transfer_utils.course.exercises import exercise_of, serialised, skeleton, write_exercises
+from tools.exercises import exercise_of, skeleton, write_exercises
+from transfer_utils.course.run import serialised
 
 FUNCTION = '''import math
 
