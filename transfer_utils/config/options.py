@@ -394,6 +394,10 @@ class RunConfig(BaseModel):
         return path
 
 
+# The options that only stage 2 uses, besides its number of epochs.
+STAGE2_ONLY = {"optimizer_stage2", "learning_rate_stage2", "schedule", "batch_norm", "min_steps", "views"}
+STAGE2_ONLY |= {"augment", "use_mixup", "mixup_alpha", "image_size_start"}
+
 # The options that decide what a view of the training images shows. Keys of caches hold them in this order.
 VIEW_OPTIONS = (
     "seed",

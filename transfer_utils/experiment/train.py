@@ -8,7 +8,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from transfer_utils.config.options import RunConfig
+from transfer_utils.config.options import STAGE2_ONLY, RunConfig
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.few_images import few_held_out, record_cross_validation
@@ -31,7 +31,6 @@ from transfer_utils.models.networks import (
     unfreeze_model_tail,
 )
 from transfer_utils.records.record import RunRecord
-from transfer_utils.results.options import STAGE2_ONLY
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves
 from transfer_utils.training.linear_head import solve_head, start_head

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar, get_args
 
-from transfer_utils.config.options import ALL_LAYERS, RunConfig, preset
+from transfer_utils.config.options import ALL_LAYERS, STAGE2_ONLY, RunConfig, preset
 from transfer_utils.config.presets import BASELINE_OPTIONS, PRESETS
 from transfer_utils.config.recorded import OF_TRANSFER, Identity, current_names, identity
 from transfer_utils.utils.palette import MODEL_NAMES
@@ -28,10 +28,6 @@ ORDER = {name: index for index, name in enumerate(dict.fromkeys((*IMPORTANT, *Ru
 
 # The number that means "all", for the options that have one.
 ALL = {"n_unfreeze": ALL_LAYERS, "labels_per_class": 0}
-
-# The options that only stage 2 uses.
-STAGE2_ONLY = {"optimizer_stage2", "learning_rate_stage2", "schedule", "batch_norm", "min_steps", "views"}
-STAGE2_ONLY |= {"augment", "use_mixup", "mixup_alpha", "image_size_start"}
 
 # How the value of an option of this type is described.
 DESCRIPTIONS = {
