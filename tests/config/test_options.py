@@ -18,7 +18,7 @@ NAMES = sorted(RunConfig.model_fields)
 
 FOLLOWS_THE_LOSS = "selection 'none' needs epochs_stage1 0 and, if stage 2 is trained, schedule 'cosine'"
 NOTHING_TO_PROBE = "source_probe needs a stage 2, before and after which it probes: model 'transfer', and n_unfreeze"
-GROWING = "image_size_start must be 0, or a multiple of 32 below image_size, which must be one too"
+GROWING = "image_size_start must be 0, or below image_size, both of them multiples of 32"
 GROWS = {"views": 0, "schedule": "cosine"}  # which image_size_start needs
 LETTERS = {"weights": "letters", "n_unfreeze": 3}  # which source_probe needs
 

@@ -28,11 +28,11 @@ NO_WEIGHTS = "none"
 COPIES = "Files with the same content. One is enough; in two splits they make the test too easy, and in two classes at "
 COPIES += "least one label is wrong."
 SIMILAR = "Pictures that look alike but are different files, such as two shots of one scene. Keep them in one split. "
-SIMILAR += "Copies that were mirrored, or cropped by more than a few per cent, are not found."
+SIMILAR += "Mirrored copies are not found, nor are most that are cropped by more than a few per cent."
 LABELS = "A head that learned from the other pictures contradicts these labels, the surest first. It makes mistakes of "
 LABELS += "its own, and more of them on classes that look alike: look at each picture and decide."
-UNUSUAL = "The network sees nothing like these pictures among the others, the most unlike first: a foreign picture, a "
-UNUSUAL += "scan, a cover, or a rare case that is worth more examples."
+UNUSUAL = "To the network these are unlike all others, the most unlike first: foreign pictures, scans, covers, or rare "
+UNUSUAL += "cases that are worth more examples."
 
 
 class Suspects(NamedTuple):

@@ -117,7 +117,7 @@ def photo_config(options: dict[str, Any], models: Sequence[str] = ("transfer",))
     sizes = {"images": chosen.images, "n_bytes": chosen.n_bytes}
     seconds = sum(forecast.seconds(config.model_copy(update={"model": model}), **sizes) for model in models)
     needs = f"About {duration(seconds)} and {format_bytes(estimate(config, chosen.images)[1])} of disk"
-    return config, f"{chosen.reason(config)} {needs}. Any option overrides these, and --preset all of them."
+    return config, f"{chosen.reason(config)} {needs}. Options override these settings, and --preset all of them."
 
 
 def _meant(word: str) -> str:

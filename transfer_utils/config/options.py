@@ -140,7 +140,7 @@ class RunConfig(BaseModel):
     learning_rate_stage2: float = _option(
         1e-5,
         "training",
-        "learning rate of stage 2: too high collapses, too low learns little; most presets use 3e-4 to 1e-3",
+        "learning rate of stage 2: collapses if too high, learns little if too low; most presets use 3e-4 to 1e-3",
         gt=0,
         le=1e9,
     )
@@ -195,7 +195,7 @@ class RunConfig(BaseModel):
     tta_shift: int = _option(
         0,
         "augmentation",
-        "with --tta, average also over shifts by this much in four directions; at least 1 without --horizontal_flip",
+        "with --tta, also average over shifts by this much in four directions; without --horizontal_flip, 0 is 1",
         "px",
         ge=0,
         le=64,
@@ -254,7 +254,7 @@ class RunConfig(BaseModel):
         start, side = self.image_size_start, self.image_size
         if start and not (start < side and start % SIDE_STEP == side % SIDE_STEP == 0):
             raise ValueError(
-                f"image_size_start must be 0, or a multiple of {SIDE_STEP} below image_size, which must be one too, "
+                f"image_size_start must be 0, or below image_size, both of them multiples of {SIDE_STEP}, "
                 f"got image_size_start {start} and image_size {side}"
             )
         if start and (self.views or self.schedule == "plateau"):

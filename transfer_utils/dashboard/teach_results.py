@@ -123,7 +123,7 @@ def measured_verdict(measured: Measurement) -> str:
         return "There are too few pictures for a curve."
     gain, low, high = (100 * value for value in (measured.gain, measured.gain_low, measured.gain_high))
     gained = points(Estimate(gain, low, high, measured.different))
-    start = f"From half of the pictures to all of them, the accuracy changed by {gained}, with its 95 % interval. "
+    start = f"From half of the pictures to all, the accuracy changed by {gained}; in parentheses, its 95 % interval. "
     if measured.gain_low > 0:
         return start + "It is still rising: more pictures of the same kind should help."
     return start + "No clear gain: more pictures like these will help little; different ones may help more."

@@ -82,7 +82,7 @@ def _read(row: Row) -> Tested | None:
         icon=":material/image_not_supported:",
     )
     if command := repeat_command(row.record):
-        st.caption("To look at its mistakes, make the run again:")
+        st.caption("To see its mistakes, repeat the run:")
         show_block(command)
     counts = result_charts.confusion_counts(row.record)
     if counts is not None:

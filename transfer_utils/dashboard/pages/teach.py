@@ -103,9 +103,9 @@ def _draw_training(collection: Collection, view: View, job: jobs.BackgroundJob |
     with st.container(horizontal=True, vertical_alignment="center"):
         off = bool(missing) or job is not None
         train = st.button(
-            "Train", type="primary", icon=":material/bolt:", disabled=off, help="Seconds: solves the head"
+            "Train", type="primary", icon=":material/bolt:", disabled=off, help="Solves the head; seconds"
         )
-        tune = st.button("Fine-tune", icon=":material/tune:", disabled=off, help="Minutes: the last layers too")
+        tune = st.button("Fine-tune", icon=":material/tune:", disabled=off, help="Trains the last layers too; minutes")
         if job and st.button("Stop", icon=":material/stop:", disabled=job.stopping):
             jobs.stop(owner)
             st.rerun()
@@ -140,7 +140,7 @@ def _draw_end(job: jobs.BackgroundJob | None, network: str) -> None:
     st.error("This did not work:", icon=":material/error:")
     st.text(as_text(job.message.removeprefix("Error: ") or f"The command ended with status {job.status}.", 1000))
     if MISSING_WEIGHTS in job.message and network != "letters":
-        st.button("Take the network that ships with the package", on_click=state.put, args=({NETWORK: "letters"},))
+        st.button("Use the network that ships with the package", on_click=state.put, args=({NETWORK: "letters"},))
         st.caption(NETWORKS["letters"])
 
 
