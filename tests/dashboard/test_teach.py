@@ -300,8 +300,8 @@ def test_what_more_pictures_bring_is_said_by_the_interval(tmp_path):
     collection = new_collection(tmp_path, n=1)
     rising = measurement(collection)
     assert measured_verdict(rising) == (
-        "From half of the pictures to all, the accuracy changed by +20.0 points (+5.0 to +35.0); in parentheses, its 95 % "
-        "interval. It is still rising: more pictures of the same kind should help."
+        "From half of the pictures to all, the accuracy changed by +20.0 points (+5.0 to +35.0); in parentheses, its "
+        "95 % interval. It is still rising: more pictures of the same kind should help."
     )
     assert "No clear gain" in measured_verdict(measurement(collection, gain_low=-0.01))
     assert "(−1.0 to +35.0)" in measured_verdict(measurement(collection, gain_low=-0.01))

@@ -404,7 +404,6 @@ def test_time_is_summed_over_sessions_by_a_monotonic_clock(computing, monkeypatc
     assert run_experiment(config(), log=quiet).record.timing_sec == {"stage1": 20.0, "total": 21.0}
 
 
-@pytest.mark.fault(27)
 def test_a_killed_run_has_counted_its_phase_up_to_the_last_save(monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: clock[0]))

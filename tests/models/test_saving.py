@@ -63,6 +63,10 @@ def test_a_copy_that_is_not_finished_has_no_names_of_another_model(tmp_path, mon
     first, second = (RunRecord(dataset={"class_names": names}) for names in (["cat", "dog"], ["cup", "fork"]))
     copy_model(model, first, path, quiet)
     assert names_and_threshold(path, 2)[0] == ["cat", "dog"]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(saving, "save_model", tiny.raise_interrupt)
+        copy_model(model, second, path, quiet)
+    assert names_and_threshold(path, 2)[0] == ["cat", "dog"], "the first model is still there"
     monkeypatch.setattr(saving, "write_json", tiny.raise_interrupt)
     with pytest.raises(KeyboardInterrupt):
         copy_model(model, second, path, quiet)

@@ -1,7 +1,9 @@
+from typing import get_args
+
 import pytest
 
 from tests.studies.samples import write_record
-from transfer_utils.config.options import preset
+from transfer_utils.config.options import Backbone, preset
 from transfer_utils.studies import cost
 from transfer_utils.studies.cost import Forecast, disk, estimate
 from transfer_utils.utils.machine import available_cores
@@ -44,6 +46,10 @@ def test_a_forecast_uses_similar_runs_and_otherwise_corrects_the_estimate():
 def test_the_estimate_grows_with_the_work(more, less):
     long, short = (estimate(preset("cifar10", **options)) for options in (more, less))
     assert long[0] > short[0] and long[1] >= short[1] and long[2] >= short[2]
+
+
+def test_every_backbone_has_a_cost():
+    assert cost.OTHER_BACKBONES.keys() == {*get_args(Backbone)} - {"MobileNetV2"}
 
 
 def test_the_test_split_is_charged_once_and_not_for_every_epoch_of_stage_2():

@@ -131,9 +131,8 @@ class RunConfig(BaseModel):
     source_probe: bool = _option(
         False, "training", "probe before and after stage 2 what the backbone knows of photo-letters, its source task"
     )
-    batch_size: int = _option(  # the BatchNorm of the head learns nothing from one image
-        128, "training", "images per step", "images", ge=2, le=8192
-    )
+    # The BatchNorm of the head learns nothing from one image.
+    batch_size: int = _option(128, "training", "images per step", "images", ge=2, le=8192)
     optimizer_stage1: Optimizer = _option("AdamW", "training", "optimizer of stage 1 and of the baseline")
     optimizer_stage2: Optimizer = _option("AdamW", "training", "optimizer of stage 2")
     learning_rate_stage1: float = _option(1e-3, "training", "learning rate of stage 1", gt=0, le=1e9)
@@ -394,7 +393,7 @@ class RunConfig(BaseModel):
         return path
 
 
-# The options that only stage 2 uses, besides its number of epochs.
+# The options that a transfer model uses in stage 2 alone, besides its number of epochs.
 STAGE2_ONLY = {"optimizer_stage2", "learning_rate_stage2", "schedule", "batch_norm", "min_steps", "views"}
 STAGE2_ONLY |= {"augment", "use_mixup", "mixup_alpha", "image_size_start"}
 

@@ -47,7 +47,7 @@ class Split:
         return self.store[self.index[positions]]
 
     def __getitem__(self, positions: slice) -> np.ndarray:
-        """Return ``take(positions)``: where an array of pixels is sliced batch by batch, a split saves the memory."""
+        """Return ``take(positions)``, so that a split can stand where an array is sliced batch by batch."""
         return self.take(positions)
 
     def one_hot(self, n_classes: int) -> np.ndarray:

@@ -108,7 +108,7 @@ def open_or_build(base: Path, decode: Callable[[], Iterable[Chunk]]) -> ImageSto
             np.save(temporary, np.concatenate(labels, dtype=np.int64))
         about = {PIXELS: sha256, LABELS: files.sha256_of(labels_path)}
         named = list(skipped.values())[:MAX_NAMED]
-        about |= {"n_skipped": len(skipped), "skipped": named, "skipped_at": list(skipped)}
+        about |= {"skipped": named, "skipped_at": list(skipped)}
         return {"about": about, "sha256": _digest(json.dumps(about))}
 
     def matches(note: Note, sha256: str) -> bool:

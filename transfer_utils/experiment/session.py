@@ -25,7 +25,7 @@ from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.revision import source_revision
 from transfer_utils.utils.text import printable
 
-# The fields of the record that hold results.
+# The fields of the record that are emptied where training starts again.
 RESULTS = ("curves", "metrics", "timing_sec", "inference", "confusion_matrix", "per_class", "calibration", "not_sure")
 RESULTS += ("cross_validation", "test_correct", "files", "sessions")
 
@@ -168,8 +168,8 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
             continue
         log(f"Resuming {run.name}.")
         earlier = {name: getattr(record, name) for name in ("versions", "source", "machine")}
-        if any(earlier[name] != facts[name] for name in ("versions", "source")):
-            log("It began at another revision or with other versions of packages, which its record keeps.")
+        if any(earlier[name] | facts[name] != earlier[name] for name in earlier):
+            log("Its last session had another machine, revision or versions; the record has both.")
             record.sessions.append(earlier)
         record = record.model_copy(update=facts)
         seconds = record.timing_sec.get("total") or 0.0

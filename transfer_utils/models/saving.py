@@ -172,8 +172,8 @@ def _without_compilation(config: object) -> object:
 
 def copy_model(model: keras.Model, record: RunRecord, path: Path, log: Log) -> None:
     """Save a run's model outside its folder, with a file of its class names and threshold beside it."""
-    _names_path(path).unlink(missing_ok=True)  # if what follows fails, no model has the names and threshold of another
     save_model(model, path)
+    _names_path(path).unlink(missing_ok=True)  # if what follows fails, no model has the names and threshold of another
     name_classes(path, record)
     log(f"Saved the model as {path}.")
 

@@ -52,8 +52,8 @@ class RunRecord(BaseModel):
         network: sizes of the network; ``weights_from`` is ``stage1`` if stage 2 was no better on validation than the
             weights it began with, which were kept, else ``stage2``. Records of older versions do not have it.
         source: the ``commit`` of the package and whether it was ``changed`` since; empty outside a git checkout.
-        sessions: the ``versions``, ``source`` and ``machine`` with which a resumed run began, for each session that the
-            next one went on from with another revision or other versions.
+        sessions: ``versions``, ``source`` and ``machine`` of each session of a resumed run after which any of them was
+            another.
         inference: the number of ``images`` and the ``seconds`` of the timed predictions; empty if none were timed.
         confusion_matrix: counts on the test split; rows are true classes, columns are predicted classes.
         not_sure: the threshold of the answer "not sure", with what it does (see ``not_sure.describe_not_sure``), and

@@ -32,7 +32,8 @@ MODEL_CARD, DATA_CARD = "model-card.md", "data-card.md"
 MAX_LISTED_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
 USES = {"train": "training", "validation": "validation", "test": "the test"}  # of the splits
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
-ON_TRAINING = "Stage 2 "  # the notes that are not on the pictures start with it, in all versions
+# How the notes start that are not on the pictures, in all versions.
+ON_TRAINING = ("Stage 2 ", "No epoch of the baseline ")
 Rows = list[list[str]]
 
 
@@ -126,7 +127,7 @@ def _rendered(template: str, record: RunRecord, **values: Any) -> str:
         "details": _details(record),
         "results": _results(record),
         "per_class": _per_class(record),
-        "notes": [note for note in record.notes if not note.startswith((LEFT_OUT, ON_TRAINING))],
+        "notes": [note for note in record.notes if not note.startswith((LEFT_OUT, *ON_TRAINING))],
         "unmeasured": _unmeasured(record),
         "command": as_text(repeat_command(record), MAX_BLOCK),
     }

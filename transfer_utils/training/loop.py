@@ -33,7 +33,8 @@ from transfer_utils.utils.progress import Log, Progress
 MIN_VALIDATION_BATCH = 128  # images; on fewer, a small network waits for Python longer than it computes
 MIN_LAST_BATCH = 4  # the last batch of an epoch has a quarter of the others' images, or all have almost as many
 
-Batch = tuple[np.ndarray | Split, np.ndarray]  # inputs and labels
+Batch = tuple[np.ndarray, np.ndarray]  # inputs and labels
+Validation = tuple[np.ndarray | Split, np.ndarray]  # also a split, which is read batch by batch
 EpochData = Callable[[int], Batch | Callable[[np.ndarray], Batch]]  # of an epoch: arrays, or what makes its batches
 
 
@@ -94,7 +95,7 @@ class Stage:
             call(*values)
 
 
-def fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Batch, stage: Stage) -> Curves:
+def fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Validation, stage: Stage) -> Curves:
     """Train for ``stage.epochs`` or until ``val_loss`` stalls, from the checkpoint on; keep the best weights.
 
     With ``selection="none"`` the last weights are kept.
@@ -150,7 +151,7 @@ class _Start(NamedTuple):
 
 
 def _begin(
-    model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, validation: Batch, stage: Stage
+    model: keras.Model, callbacks: list[keras.callbacks.Callback], curves: Curves, validation: Validation, stage: Stage
 ) -> tuple[int, _Start]:
     """Restore the checkpoint, or start the stage; return the number of the first epoch to train, and the start."""
     checkpoint = stage.hooks.get("checkpoint")
@@ -169,14 +170,14 @@ def _begin(
     return 0, start
 
 
-def _start(model: keras.Model, validation: Batch, stage: Stage) -> _Start:
+def _start(model: keras.Model, validation: Validation, stage: Stage) -> _Start:
     if known := stage.hooks.get("start"):
         return _Start(model.get_weights(), *known)
     return _Start(model.get_weights(), **_validate(model, validation, stage.config.batch_size))
 
 
 def _fall_back(model: keras.Model, start: _Start, curves: Curves, stage: Stage) -> None:
-    """Report it if the weights from before are kept: no epoch had a lower loss, or the best one costs accuracy."""
+    """Set the weights from before again if the best epoch costs accuracy; report it where they are kept."""
     best = int(np.argmin(curves["val_loss"]))
     accuracy = curves["val_accuracy"][best]
     loses_accuracy = stage.keeps_accuracy and is_lower(accuracy, start.val_accuracy)
@@ -239,7 +240,7 @@ def _batches(data: Batch | Callable[[np.ndarray], Batch], order: np.ndarray, siz
         yield next_batch.result()
 
 
-def _validate(model: keras.Model, validation: Batch, batch_size: int) -> dict[str, float]:
+def _validate(model: keras.Model, validation: Validation, batch_size: int) -> dict[str, float]:
     """Return the mean loss and accuracy over the whole validation split."""
     inputs, labels = validation
     means = _Means()

@@ -16,7 +16,7 @@ from transfer_utils.models.fast_layers import with_fast_layers
 from transfer_utils.models.networks import at_side
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves
-from transfer_utils.training.loop import Batch, Hooks, Stage, fit
+from transfer_utils.training.loop import Batch, Hooks, Stage, Validation, fit
 
 
 def run_stage1_training(
@@ -46,7 +46,7 @@ def run_stage1_training(
 
 
 def run_stage2_finetuning(
-    model: keras.Model, train: Split | BoundaryCache, validation: Batch, config: RunConfig, **hooks: Unpack[Hooks]
+    model: keras.Model, train: Split | BoundaryCache, validation: Validation, config: RunConfig, **hooks: Unpack[Hooks]
 ) -> Curves:
     """Fine-tune the unfrozen tail and the fitted head (LP-FT, Kumar et al. 2022, arXiv 2202.10054).
 
@@ -73,7 +73,7 @@ def run_stage2_finetuning(
 
 
 def train_baseline(
-    model: keras.Model, train: Split, validation: Batch, config: RunConfig, **hooks: Unpack[Hooks]
+    model: keras.Model, train: Split, validation: Validation, config: RunConfig, **hooks: Unpack[Hooks]
 ) -> Curves:
     """Train the CNN from scratch, and keep the weights of lowest ``val_loss``, or with ``selection="none"`` the last.
 
@@ -102,7 +102,7 @@ def train_baseline(
     return _fit_images(faster, train, validation, stage)
 
 
-def _fit_images(model: keras.Model, train: Split, validation: Batch, stage: Stage) -> Curves:
+def _fit_images(model: keras.Model, train: Split, validation: Validation, stage: Stage) -> Curves:
     config, n_classes = stage.config, validation[1].shape[1]
     n = config.epoch_size(len(train), stage.epochs)
     train = train.part(np.arange(n) % len(train))  # an image that is repeated in an epoch is augmented anew each time
