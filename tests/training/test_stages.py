@@ -347,6 +347,15 @@ def test_stage_2_keeps_the_weights_it_began_with_unless_it_is_better_on_validati
     assert reported == reports and (weights == start) == bool(reports)
 
 
+def test_only_stage_2_must_keep_the_accuracy(monkeypatch):
+    results, reports = iter([START, {"val_loss": 0.5, "val_accuracy": 0.8}]), []
+    monkeypatch.setattr(loop, "_validate", lambda *_: dict(next(results)))
+    model, before = head(), sha256_of_weights(head())
+    stage1(model=model, epochs_stage1=1, hooks={"on_fallback": lambda *accuracies: reports.append(accuracies)})
+    assert reports == []
+    assert sha256_of_weights(model) != before
+
+
 def test_a_start_whose_quality_is_known_is_not_validated_again(monkeypatch):
     better, worse = ({"val_loss": loss, "val_accuracy": 0.95} for loss in (0.5, 1.1))
     known = {"start": (START["val_loss"], START["val_accuracy"])}
