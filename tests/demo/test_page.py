@@ -189,6 +189,9 @@ def test_the_library_imports_its_loader_by_the_name_of_a_file(monkeypatch):
     files = library.library_files()
     assert files["index.js"] == b'from "./loader.js";\nexport const a = 1;\n'
     assert {f"{name}.wasm" for name in library.BUILDS} < set(files) and b"Apache" in files["NOTICE"]
+    monkeypatch.setattr(library, "package_files", lambda package, names, *_: dict.fromkeys(names, b"import 'x'"))
+    with pytest.raises(ValueError, match="does not import"):
+        library.library_files()
 
 
 @pytest.mark.parametrize("package", [library.CORE, library.LOADER])

@@ -170,7 +170,7 @@ def test_the_command_writes_both_cards_beside_the_record_or_where_it_is_told(sma
 
 def test_a_note_on_the_training_is_none_on_the_pictures(small_record):
     small_record.notes = ["Stage 2 was no better.", "No epoch of the baseline had a lower validation loss."]
-    assert "noted nothing about these pictures" in data_card(small_record)
+    assert "Stage 2" not in data_card(small_record) and "noted nothing about these pictures" in data_card(small_record)
 
 
 @pytest.mark.parametrize("path", [".", "run.json"])

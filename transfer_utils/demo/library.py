@@ -35,7 +35,10 @@ def library_files(cache_dir: str = "", progress: Progress | None = None) -> dict
     module, binaries = "dist/index.js", [f"wasm/{name}{suffix}" for name in BUILDS for suffix in (".js", ".wasm")]
     core = package_files(CORE, [module, *binaries], cache_dir, progress)
     loader = package_files(LOADER, [module], cache_dir, progress)[module]
-    scripts = {"index.js": core[module].decode().replace(IMPORT, 'from "./loader.js"'), "loader.js": loader.decode()}
+    text = core[module].decode()
+    if text.count(IMPORT) != 1:
+        raise ValueError(f"{CORE.name} {CORE.version} does not import {LOADER.name} as expected")
+    scripts = {"index.js": text.replace(IMPORT, 'from "./loader.js"'), "loader.js": loader.decode()}
     files = {name: _without_source_map(script).encode() for name, script in scripts.items()}
     return files | {name.removeprefix("wasm/"): core[name] for name in binaries} | {"NOTICE": NOTICE.encode()}
 

@@ -26,8 +26,17 @@ from transfer_utils.utils.revision import source_revision
 from transfer_utils.utils.text import printable
 
 # The fields of the record that are emptied where training starts again.
-RESULTS = ("curves", "metrics", "timing_sec", "inference", "confusion_matrix", "per_class", "calibration", "not_sure")
-RESULTS += ("cross_validation", "test_correct", "files", "sessions")
+OF_TRAINING = (
+    "curves",
+    "metrics",
+    "timing_sec",
+    "inference",
+    "confusion_matrix",
+    "per_class",
+    "calibration",
+    "not_sure",
+)
+OF_TRAINING += ("cross_validation", "test_correct", "files", "sessions")
 
 # What the temporary file of the longest note adds to the name of a model.
 MAX_SUFFIX = "..classes.json.4194304-4194304.tmp.json"
@@ -95,8 +104,8 @@ class RunSession:
             return
         self.drop_checkpoints()
         empty = RunRecord()
-        for result in RESULTS:
-            setattr(self.record, result, getattr(empty, result))
+        for name in OF_TRAINING:
+            setattr(self.record, name, getattr(empty, name))
         self._seconds_before = 0.0
         self.log(f"{what} have changed since this run began, so training starts again.")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from transfer_utils.config.options import STAGE2_ONLY, RunConfig
+from transfer_utils.config.options import STAGE2_ONLY
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.few_images import few_held_out, record_cross_validation
@@ -63,7 +63,7 @@ def train_model(dataset: Dataset, session: RunSession) -> keras.Model:
 def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
     config = session.config
     if not config.fine_tunes:
-        _log_unused(config, session)
+        _log_unused(session)
     with session.phase("building"):
         network = _build_transfer(dataset, session)
     if config.source_probe:
@@ -78,8 +78,9 @@ def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
     return network.full
 
 
-def _log_unused(config: RunConfig, session: RunSession) -> None:
+def _log_unused(session: RunSession) -> None:
     """Log which of the options that were set have no effect, because there is no stage 2."""
+    config = session.config
     unused = [name for name in config.changes() if name in STAGE2_ONLY | {"epochs_stage2"} and getattr(config, name)]
     if unused:
         zero, have = "epochs_stage2" if config.n_unfreeze else "n_unfreeze", "has" if len(unused) == 1 else "have"

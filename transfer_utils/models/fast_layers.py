@@ -14,9 +14,13 @@ computes the same in training as in a trunk that is run once and cached.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from typing import TypeVar
 
 import keras
 from keras import layers, ops
+
+Kind = TypeVar("Kind", bound=layers.Layer)
 
 
 class StandIn(layers.Layer):
@@ -138,6 +142,15 @@ def with_fast_layers(model: keras.Model) -> keras.Model:
         return faster[layer.name](maps) if layer.name in faster else layer(maps, *others, **options)
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
+
+def layers_of(model: keras.Model, kind: type[Kind]) -> Iterator[Kind]:
+    """Yield every layer of this kind of ``model`` and of its nested models, in order."""
+    for layer in model.layers:
+        if isinstance(layer, kind):
+            yield layer
+        elif hasattr(layer, "layers"):
+            yield from layers_of(layer, kind)
 
 
 def layer_inputs(model: keras.Model) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from keras import layers
 
 from transfer_utils.config.options import ALL_LAYERS, RunConfig
 from transfer_utils.errors import UserError
-from transfer_utils.models.fast_layers import layer_inputs, with_fast_layers
+from transfer_utils.models.fast_layers import layer_inputs, layers_of, with_fast_layers
 from transfer_utils.models.weights import load_weights
 from transfer_utils.utils.progress import Progress
 from transfer_utils.utils.text import counted
@@ -260,11 +260,7 @@ def count_trainable(model: keras.Model) -> int:
 
 def batch_norms(model: keras.Model) -> Iterator[layers.BatchNormalization]:
     """Yield every BatchNorm layer of ``model`` and of its nested models, in order."""
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            yield layer
-        elif hasattr(layer, "layers"):
-            yield from batch_norms(layer)
+    return layers_of(model, layers.BatchNormalization)
 
 
 def split_at_freeze_boundary(base: keras.Model) -> tuple[keras.Model | None, keras.Model]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from transfer_utils.config.options import RunConfig
 from transfer_utils.errors import UserError
+from transfer_utils.models.fast_layers import layers_of
 from transfer_utils.models.file_checks import check_declared_size, check_h5, damaged, first_line
 from transfer_utils.utils.download import download
 from transfer_utils.utils.files import cache_folder, keras_home, lock, replacing, write_json
@@ -103,7 +104,7 @@ def _fold_in_rescaling(base: keras.Model) -> None:
     Keras adds that layer to EfficientNetB0 only with ImageNet weights (keras.applications.efficientnet); our backbone
     is built without weights and does not have it.
     """
-    normalization = next(layer for layer in base.layers if isinstance(layer, keras.layers.Normalization))
+    normalization = next(layers_of(base, keras.layers.Normalization))
     variance = normalization.adapt_variance
     variance.assign(variance * np.reshape(np.float32(STDDEV), variance.shape))
     normalization.finalize_state()
@@ -199,11 +200,8 @@ def update_normalization(model: keras.Model) -> None:
 
     Keras does not, where it loads the weights of a nested model from a ``.h5`` file.
     """
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()
-        elif isinstance(layer, keras.Model):
-            update_normalization(layer)
+    for layer in layers_of(model, keras.layers.Normalization):
+        layer.finalize_state()
 
 
 def sha256_of_weights(model: keras.Model) -> str:
