@@ -26,17 +26,8 @@ from transfer_utils.utils.revision import source_revision
 from transfer_utils.utils.text import printable
 
 # The fields of the record that are emptied where training starts again.
-OF_TRAINING = (
-    "curves",
-    "metrics",
-    "timing_sec",
-    "inference",
-    "confusion_matrix",
-    "per_class",
-    "calibration",
-    "not_sure",
-)
-OF_TRAINING += ("cross_validation", "test_correct", "files", "sessions")
+OF_TRAINING = ("curves", "metrics", "timing_sec", "inference", "confusion_matrix", "per_class", "calibration")
+OF_TRAINING += ("not_sure", "cross_validation", "test_correct", "files", "sessions")
 
 # What the temporary file of the longest note adds to the name of a model.
 MAX_SUFFIX = "..classes.json.4194304-4194304.tmp.json"
