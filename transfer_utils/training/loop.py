@@ -72,6 +72,7 @@ class Stage:
         keeps_accuracy: keep the weights it begins with also if its best epoch has a lower validation accuracy.
         learners: by the number of an epoch, the model that learns in it instead of the one that is fitted, whose
             weights it shares.
+        rate_of_step: the learning rate of each step of the stage, from 0, where it changes within an epoch.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Stage:
     warm_up: float = WARM_UP
     keeps_accuracy: bool = False
     learners: dict[int, keras.Model] = field(default_factory=dict)
+    rate_of_step: Callable[[int], keras.KerasTensor] | None = None
 
     def models(self, fitted: keras.Model) -> list[keras.Model]:
         """Return all models that learn, the one that is fitted first."""
@@ -129,11 +131,14 @@ def fit(model: keras.Model, epoch_data: EpochData, n: int, validation: Validatio
 
 
 def _compile(model: keras.Model, n: int, stage: Stage) -> None:
-    config, rate = stage.config, stage.learning_rate
+    config = stage.config
     if stage.schedule == "cosine" and stage.epochs:
-        rate = warm_up_and_cosine(rate, stage.epochs * math.ceil(n / config.batch_size), stage.warm_up)
+        # Set before each step, not handed to the optimizer: Keras would compute it anew for every variable, and
+        # TensorFlow would take up to twice as long to trace a step.
+        steps = stage.epochs * math.ceil(n / config.batch_size)
+        stage.rate_of_step = warm_up_and_cosine(stage.learning_rate, steps, stage.warm_up)
     with distribute.scope_of(model):
-        optimizer = build_optimizer(stage.optimizer, rate, config.weight_decay)
+        optimizer = build_optimizer(stage.optimizer, stage.learning_rate, config.weight_decay)
         for each in stage.models(model):
             compile_model(each, optimizer, config.label_smoothing)
         optimizer.build(model.trainable_variables)
@@ -197,17 +202,17 @@ def _train_epoch(
         The mean ``loss`` and ``accuracy``, and the ``learning_rate`` of the last step.
     """
     config, means, steps = stage.config, _Means(), math.ceil(n / stage.config.batch_size)
-    batches, rate = _batches(data, epoch_order(n, config.seed, epoch), config.batch_size), 0.0
+    batches = _batches(data, epoch_order(n, config.seed, epoch), config.batch_size)
     for step, (x, y) in enumerate(batches, start=1):
-        if step == steps:
-            rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        if stage.rate_of_step:
+            model.optimizer.learning_rate = stage.rate_of_step(epoch * steps + step - 1)
         model.reset_metrics()
         logs = model.train_on_batch(*distribute.shares(model, x, y), return_dict=True)
         means.add(logs, len(y))
         _check_finite("loss", float(logs["loss"]), epoch, stage)
         interrupts.raise_pending()
         stage.report("on_step_end", f"{stage.name}, epoch {epoch + 1} of {stage.epochs}", step, steps)
-    return means.row() | {"learning_rate": rate}
+    return means.row() | {"learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))}
 
 
 def _check_finite(what: str, loss: float, epoch: int, stage: Stage) -> None:
