@@ -1,7 +1,8 @@
 import pytest
 
 from tests.dashboard.charts import figures, legend
-from transfer_utils.dashboard import style
+from tests.samples import write_run
+from transfer_utils.dashboard import option_charts, style
 from transfer_utils.records.record import read_record
 
 
@@ -62,7 +63,19 @@ def test_old_logs_and_unfinished_runs_can_be_compared_and_a_run_that_is_named_tw
     assert legend(app) == ["depth-60-0", "depth-all-0"]  # the old log has no curves
 
 
-def test_the_caption_reports_options_without_an_axis(study, draw):
+def test_against_time_a_line_names_the_runs_that_it_shows(tmp_path, draw):
+    for seed in range(3):
+        path = write_run(tmp_path / f"run-{seed}", {"seed": seed}, "completed", 3)
+        record = read_record(path)
+        record.machine["gpus"] = ["cuda:0"] if seed == 2 else []
+        record.save(path)
+    options = {"chosen": [f"run-{seed}" for seed in range(3)], "group": "configuration (mean over seeds)"}
+    assert [legend(draw(tmp_path, "Compare", **options, against=axis))[0] for axis in ("epoch", "time")] == [
+        "run-0 (3 seeds)", "run-0 (2 seeds)",
+    ]  # fmt: skip
+
+
+def test_the_caption_reports_options_without_an_axis(study, draw, monkeypatch):
     def caption(*chosen):
         app = draw(study, "Compare", chosen=chosen)
         return next(caption.value for caption in app.caption if "One line" in caption.value)
@@ -70,6 +83,9 @@ def test_the_caption_reports_options_without_an_axis(study, draw):
     many = caption("mixup-s0", "scratch-5-s0", "side-96-s0", "batch-norm-trained-s0", "depth-0-s0")
     assert "The chart shows the 7 most informative of " in many
     assert "The chart shows" not in caption("depth-10-s0", "depth-30-s0")
+    monkeypatch.setattr(option_charts, "MAX_LINES_ACROSS", 2)
+    few = caption("depth-10-s0", "depth-30-s0", "depth-60-s0")
+    assert few.endswith(" Of 3 runs, the chart shows the best 2.")
 
 
 def test_an_option_that_a_run_does_not_use_is_no_difference(runs, draw):

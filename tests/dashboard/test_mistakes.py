@@ -9,7 +9,7 @@ import pytest
 
 from tests.dashboard.charts import button, sent
 from tests.samples import TESTED_CLASSES, predictions, write_run, write_tested
-from transfer_utils.dashboard import store
+from transfer_utils.dashboard import result_charts, store
 from transfer_utils.dashboard.pages.mistakes import SHOWN
 from transfer_utils.dashboard.tested import read_tested
 from transfer_utils.records.predictions import PREDICTIONS_NAME, Predictions, load_predictions, save_predictions
@@ -58,6 +58,14 @@ def test_the_counts_are_those_of_the_matrix_and_each_cell_shows_its_pictures(fol
         assert count in [text.value for text in app.text]
         assert all(picture["right"] == (true == predicted) for picture in shown)
         assert all(picture["image"].startswith("data:image/webp;base64,UklGR") for picture in shown)
+
+
+def test_no_matrix_is_made_of_more_classes_than_can_be_drawn(folder, draw, monkeypatch):
+    monkeypatch.setattr(result_charts, "MAX_DRAWN_CLASSES", 2)
+    monkeypatch.setattr(Predictions, "confusion_matrix", None)
+    app = draw(folder, "Mistakes", run="one")
+    assert not app.exception
+    assert "A matrix of more than 2 classes is not drawn." in [caption.value for caption in app.caption]
 
 
 def test_the_most_frequent_mistake_is_shown_at_first_and_pages_can_be_turned(folder, draw):

@@ -21,6 +21,15 @@ def test_one_run_shows_its_interval_and_several_their_standard_deviation(view):
     assert {trace.marker.symbol for trace in figure.data} == {"circle", "diamond"}
 
 
+def test_the_error_bar_of_a_repeated_seed_is_that_of_its_newest_run():
+    interval = {"val_end2end": 0.8, "val_low": 0.7, "val_high": 0.9}
+    metrics = {"0002": interval, "0001": {"val_end2end": 0.3, "val_low": 0.2, "val_high": 0.4}}
+    records = [RunRecord(run_id=number, config={"seed": 0}, metrics=values) for number, values in metrics.items()]
+    group = RunGroup("both", [Row(record.run_id, Run(record, Path())) for record in records])
+    bar = option_charts.results([group], ("val",)).data[0]
+    assert (bar.x[0], bar.error_x.arrayminus[0], bar.error_x.array[0]) == pytest.approx((0.8, 0.1, 0.1))
+
+
 def test_accuracy_against_total_time(view):
     [one] = view.named(["depth-30-0"])
     figure = option_charts.against_time([RunGroup("one", [one]), RunGroup("running", view.named(["depth-60-0"]))])
@@ -50,6 +59,9 @@ def test_parallel_coordinates_show_the_options_that_differ_and_the_accuracy(view
     assert lines["depth-10-0"].y[0] != lines["depth-10-1"].y[0]  # apart, so that both are visible
     assert option_charts.parallel(view.named(["depth-30-0", "depth-30-1"])) is None
     assert option_charts.parallel(view.named(["depth-30-0"])) is None
+    figure = option_charts.parallel(view.named(["depth-30-0", "depth-10-0", "baseline-0"]))
+    values = [note.text for note in figure.layout.annotations]
+    assert values[values.index("<b>n_unfreeze</b>") + 1 :][:3] == ["10", "30", "–"], "unused comes last"
 
 
 def test_the_time_of_a_group_is_that_of_its_phases_and_the_rest():

@@ -76,6 +76,9 @@ def test_the_table_is_sorted(runs, draw):
     assert newest[0] == "depth-all-0" and set(newest[-2:]) == {"old-log", "old-log-with-curves"}
     assert names(draw(runs, sort="test accuracy"))[2] == "depth-30-2"
     assert names(draw(runs, sort="seconds"))[0] == "head-only-0"
+    [alone, grouped] = (draw(runs, rows="n_unfreeze", search=text) for text in ("depth-30-0", "depth"))
+    disabled = [app.selectbox(key="sort").disabled for app in (alone, grouped)]
+    assert disabled == [False, True], "only groups have an order of their own"
 
 
 def test_an_unknown_name_in_a_search_is_named(runs, draw):

@@ -2,7 +2,7 @@ import pytest
 
 from tests.samples import write_stopped_early
 from transfer_utils.dashboard import store, study_charts
-from transfer_utils.results.groups import families, group_by_configuration
+from transfer_utils.results.groups import RunGroup, families, group_by_configuration
 
 
 @pytest.fixture
@@ -31,6 +31,8 @@ def test_the_gain_of_test_time_augmentation(rows):
     figure = study_charts.augmentation_gain(groups, "test")
     assert [trace.x[0] for trace in figure.data] == pytest.approx([0.9, 0.9])
     assert figure.layout.xaxis.title.text == "points gained on test"
+    group = RunGroup("a run and its repeat", [groups[0].rows[0]] * 2)
+    assert study_charts.augmentation_gain([group], "test").data[0].error_x.array is None, "one seed has no deviation"
 
 
 def test_the_epochs_that_early_stopping_saved_follow_those_that_ran(tmp_path):

@@ -165,6 +165,14 @@ def test_an_upload_whose_dashboard_was_killed_is_removed_by_the_next_one_after_a
     assert not old.exists() and new.exists()
 
 
+@pytest.mark.slow
+def test_an_upload_is_taken_although_that_of_another_window_ends_meanwhile(tmp_path, monkeypatch):
+    collection = new_collection(tmp_path)
+    gone = collection.beside / "upload-gone"
+    monkeypatch.setattr(Path, "glob", lambda *_: [gone])
+    assert teach_pictures.submit(collection, "cup", []) is not None
+
+
 class Uploaded(io.BytesIO):
     """A file as Streamlit hands it out."""
 

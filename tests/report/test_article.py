@@ -258,6 +258,7 @@ def test_a_ratio_with_an_interval_stays_a_ratio():
     assert facts._measured(Estimate(3.5, 3.0, 3.9, 3), "×") == "3.5 × (3.0–3.9), 3 seeds"
     assert facts._measured(Estimate(39.6, 39.3, 39.8, 3), "%") == "39.6 % (39.3–39.8), 3 seeds"
     assert facts._measured(Estimate(0.6, -np.inf, np.inf, 1), "×") == "0.6 ×, 1 run"
+    assert facts._value("weights_of_cnn", None) == "–", "a record may lack the number"
 
 
 def opponents(kind: str, accuracy: float) -> list[Run]:

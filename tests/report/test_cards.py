@@ -71,6 +71,14 @@ def unmeasured(card: str) -> str:
     return card.split("## Not measured")[1].split("## ")[0]
 
 
+def test_cards_of_a_damaged_record_leave_out_what_is_lost(small_record):
+    record = full_record(small_record)
+    record.cross_validation.pop("images")
+    record.dataset["class_names"] = 5
+    card = model_card(record, "run")
+    assert "73.5 % (71.2–75.6) | – |" in card and data_card(record)
+
+
 def test_every_number_of_both_cards_is_the_records(small_record):
     record = full_record(small_record)
     known = OF_THE_TEXT | set(numbers_of(record.model_dump()))

@@ -142,6 +142,9 @@ def test_runs_on_other_images_are_no_seeds_of_one_configuration():
     best = best_configurations(rows)
     assert [each.dataset for each in best] == ["cifar10 · CIFAR-10", "cifar10 · CIFAR-10, JPEG copy"]
     assert families([*rows, on_images(made("c", batch_size=7), "a third")], "batch_size") == []
+    assert {group.name: group.rows for group in group_by(rows, "n_unfreeze")} == {
+        f"backbone frozen · cifar10 · {name}": [row] for name, row in zip((copy, original), rows, strict=True)
+    }
     grown = [on_images(made(name, dataset="pets"), "pets", n) for name, n in (("d", 10), ("e", 12))]
     assert list(dataset_names([*grown, *rows]).values())[:2] == ["pets · 10 test images", "pets · 12 test images"]
 
@@ -151,3 +154,9 @@ def test_of_runs_that_repeat_each_other_the_newest_counts():
     [group] = group_by_configuration(rows)
     assert group.values("val_end2end") == [0.7, 0.9] and group.mean("val_end2end") == pytest.approx(0.8)
     assert group.part("val_end2end") == "", "each seed has an accuracy"
+    for number, row in enumerate(rows[:2]):
+        row.record.run_id = f"{number:04d}"
+    [group] = group_by_configuration(rows[1::-1])
+    assert group.values("val_end2end") == [0.7], "in whatever order a table lists them"
+    [best] = best_configurations([*rows[:2], made("worse", val=0.4, n_unfreeze=1)])
+    assert "(2 runs), 30.0 points ahead" in best.why, "one accuracy has no mean"

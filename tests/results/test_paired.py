@@ -54,6 +54,13 @@ def test_seeds_are_compared_with_themselves():
     assert difference.high - difference.low < 8, "the step that the seeds share does not widen the interval"
 
 
+def test_of_runs_that_repeat_each_other_the_newest_is_compared():
+    a = group("A", record(0.7, 0, run_id="0001"), record(0.8, 0, run_id="0003"), record(0.8, 1, run_id="0002"))
+    verdict = paired_verdict(a, group("B", record(0.6, 0), record(0.6, 1)))
+    assert verdict.basis.endswith("over the 2 seeds that both have.")
+    assert verdict.text.startswith("A beats B by 20"), verdict.text
+
+
 def test_an_interval_ends_at_what_is_possible():
     a, b = [record(accuracy, seed) for seed, accuracy in enumerate((0.9, 0.5))], [record(0.1, seed) for seed in (0, 1)]
     for pair in ((a, b), (a, b[:1]), (b, a)):

@@ -36,6 +36,19 @@ def test_the_epoch_and_the_time_left_follow_from_the_curves(tmp_path, lengths, e
     assert (epochs_text(run), describe_progress(run)) == (epochs, text)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "over", "text"),
+    [
+        ({"stage1": 2}, "trainable_stage2", "epoch 2 of 12 (stage 1) · stage 1 is complete · validation 51.0 %"),
+        ({"stage1": 4, "stage2": 3}, "weights_from", "epoch 7 of 7 (stage 2) · evaluating · validation 52.0 %"),
+    ],
+)
+def test_a_stage_that_stopped_early_has_no_time_left_once_it_is_over(tmp_path, lengths, over, text):
+    run = row(tmp_path, lengths)
+    run.record.network[over] = 1
+    assert describe_progress(run) == text
+
+
 def test_a_stopped_run_has_no_time_left(tmp_path):
     assert describe_progress(row(tmp_path, {"stage1": 3}, is_live=False)) == (
         "epoch 3 of 14 (stage 1) · validation 52.0 %"

@@ -49,7 +49,8 @@ def load(old="", new="", *arguments, **overrides):
 
 def run_of(config, number=1, status="completed", **changes) -> Run:
     options = {"base_model": config.backbone, **config.model_dump(), **changes}
-    return Run(RunRecord(status=status, config=options, run_id=str(number)), Path(f"runs/{number:04d}/run.json"))
+    record = RunRecord(status=status, config=options, run_id=str(number), fingerprint=config.fingerprint)
+    return Run(record, Path(f"runs/{number:04d}/run.json"))
 
 
 def test_each_combination_of_a_grid_runs_with_each_seed_ordered_by_seed():
@@ -118,7 +119,10 @@ def test_a_study_can_be_reduced_to_some_groups_and_seeds():
         ("n_unfreeze: [0, 30]", "n_unfreeze: [x]", "In group depth: n_unfreeze must be a whole number, got 'x'"),
         ("image_size: 96", "image_size: 9", "image_size must be at least 32, got 9"),
         ("preset: cifar10-small", "preset: cifar", "preset must be one of .*'cifar'. Did you mean 'cifar10'"),
-        ("image_size: 96", "seed: 1", "seed must not be an option of the study or a group: list the seeds in seeds"),
+        ("image_size: 96", "seed: 1", "seed must not be an option: list the seeds in seeds"),
+        ("    seeds: [3]", "    options: {seed: 3}", "seed must not be an option"),
+        ("grid: {n_unfreeze: [10]}", "grid: {seed: [0, 1]}", "seed must not be an option"),
+        ("patience: 0", "output_dir: x", "output_dir must be an option of the whole study: its runs share a folder"),
         ("n_unfreeze: [0, 30]", "seed: [0, 1]", "seed must not be an option"),
         ("n_unfreeze: [0, 30]", "preset: [none]", "In group depth: preset cannot be an option of itself, got 'none'"),
         ("n_unfreeze: [0, 30]", "name: [x]", "In group depth: .*no option 'name'"),
@@ -166,6 +170,8 @@ def test_the_newest_completed_run_of_a_configuration_is_found():
     assert find_run(config, [first, second, other, failed]) is second
     assert find_run(config, [other, failed]) is None
     assert find_run(preset("none"), [Run(RunRecord(), Path("log.json"))]) is None, "a log without options"
+    second.record.fingerprint = ""
+    assert find_run(config, [second]) is None, "a log of other software may have had other defaults"
 
 
 def test_a_folder_named_like_a_study_of_the_course_does_not_hide_it():

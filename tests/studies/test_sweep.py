@@ -224,7 +224,10 @@ def test_the_command_passes_its_options_on(monkeypatch):
     assert (config.cache_dir, config.output_dir, config.n_unfreeze, config.seed) == ("c", "there", 30, 4)
     passed = [options[name] for name in ("scheduler", "notebook", "on_update")]
     assert passed == ["tcp://x:1", True, None]
+    path = Path("study.yaml")
+    path.write_text(path.read_text().replace('"image_size": 32', '"output_dir": "results"'))
     assert cli.main(["sweep", "study.yaml", "--workers", "3"]) == 0 and calls[1][1]["workers"] == 3
+    assert {run.config.output_dir for run in calls[1][0].planned()} == {"results"}
 
 
 # Killed and interrupted sweeps.

@@ -94,7 +94,7 @@ def compare(quiet: bool, **options: Any) -> None:
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--preset", default="", help="preset of the runs [default: the preset of the study]")
 @click.option("--data_dir", default=None, help="image folder of every run [default: that of the study]")
-@click.option("--output_dir", default="runs", show_default=True, help="folder for the runs")
+@click.option("--output_dir", default=None, help="folder for the runs [default: that of the study, else runs]")
 @click.option("--cache_dir", default=None, help="folder for the cache [default: the user's cache folder]")
 @click.option("--groups", default="", help="run only these groups of the study, such as depth,mixup [default: all]")
 @click.option("--seeds", default="", help="run only these seeds, such as 0,1 [default: all]")

@@ -188,7 +188,7 @@ def _heights(name: str, rows: list[Row]) -> pd.Series:
 def _marks(name: str, rows: list[Row]) -> list[tuple[float, str]]:
     """Return the values of an option in their order, with heights spaced evenly from 0 to 1."""
     values = {row.options.get(name, MISSING): row.config.get(name) for row in rows}
-    order = sorted(values, key=lambda text: sort_key(name, values[text]))
+    order = sorted(values, key=lambda text: (text == MISSING, sort_key(name, values[text])))
     return [(place / max(len(order) - 1, 1), text) for place, text in enumerate(order)]
 
 
@@ -206,6 +206,6 @@ def _error_bar(group: RunGroup, split: str, mean: float) -> tuple[float, float]:
     deviation = group.deviation(f"{split}_end2end")
     if deviation is not None:
         return min(deviation, mean), min(deviation, 1 - mean)
-    row = next(row for row in group.rows if row.metric(f"{split}_end2end") is not None)
+    [row] = group.with_metric(f"{split}_end2end")
     _, low, high = row.record.bounded(f"{split}_end2end")
     return max(mean - (mean if low is None else low), 0), max((mean if high is None else high) - mean, 0)

@@ -9,6 +9,7 @@ from transfer_utils.dashboard import style
 from transfer_utils.dashboard.option_charts import SPLIT_MARKS
 from transfer_utils.results.groups import Family, RunGroup
 from transfer_utils.results.options import sort_key
+from transfer_utils.results.table import Row
 from transfer_utils.utils.text import as_label, as_label_lines, finite_number
 
 BANDS = "Small points: runs. Line: their mean. Band: ± one standard deviation."
@@ -71,11 +72,16 @@ def _add_line(figure: go.Figure, place: int, name: str, groups: list[RunGroup], 
     )
 
 
+def gain_of_views(row: Row, split: str) -> float:
+    """Return what averaging over several views gained, in points."""
+    return 100 * (row.metric(f"{split}_tta") - row.metric(f"{split}_end2end"))
+
+
 def augmentation_gain(groups: list[RunGroup], split: str) -> go.Figure:
     """Draw the gain of test-time augmentation in percentage points, for groups that have measured it."""
     figure = go.Figure()
     for place, group in enumerate(groups):
-        gains = [100 * (row.metric(f"{split}_tta") - row.metric(f"{split}_end2end")) for row in group.rows]
+        gains = [gain_of_views(row, split) for row in group.with_metric(f"{split}_tta")]
         figure.add_bar(
             x=[float(np.mean(gains))],
             y=[place],

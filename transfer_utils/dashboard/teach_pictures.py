@@ -11,6 +11,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -117,8 +118,9 @@ def submit(collection: Collection, class_name: str, uploads: Sequence[UploadedFi
     """
     check_upload([upload.size for upload in uploads])
     for old in collection.beside.glob("upload-*"):  # of a dashboard that was killed during an upload
-        if time.time() - os.lstat(old).st_mtime > ABANDONED_SECONDS:
-            shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):  # that of another window, whose upload has just ended
+            if time.time() - os.lstat(old).st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
     folder = collection.beside / f"upload-{uuid.uuid4().hex}"
     folder.mkdir()
     try:

@@ -75,7 +75,9 @@ def data_card(record: RunRecord) -> str:
     return _rendered("data_card.md.j2", record, name=_data_name(record), front=_yaml(_data_metadata(record)))
 
 
-def short_card(record: RunRecord | None, size: int, side: int, not_sure_below: float) -> list[tuple[str, str]]:
+def short_card(
+    record: RunRecord | None, size: int, side: int, not_sure_below: float, precision: str = ""
+) -> list[tuple[str, str]]:
     """Return the rows of a card as pairs (what, value); without a record, what the model file itself says.
 
     The command is left out, which may name folders of the machine: the page of a classifier is made to be published.
@@ -84,16 +86,17 @@ def short_card(record: RunRecord | None, size: int, side: int, not_sure_below: f
         size: of the model file, in bytes.
         side: of the images that it takes, in pixels.
         not_sure_below: the largest probability below which its answer is "not sure"; 0 if there is always an answer.
+        precision: of the model file, if the run exported it: such a file has accuracies of its own.
     """
     rows = []
     if record is not None:
-        row, images = Row("", Run(record, Path())), record.images
+        row, images, measured = Row("", Run(record, Path())), record.images, precision or "end2end"
         rows = [
             ("Learned from", _data_name(record)),
             ("Pictures", ", ".join(f"{number:,} for {USES[split]}" for split, number in images.items() if number)),
             ("Network", _network(row)),
-            ("Right on test pictures", row.accuracy("test")),
-            ("Right on validation pictures", row.accuracy("val")),
+            ("Right on test pictures", with_interval(*record.bounded(f"test_{measured}"))),
+            ("Right on validation pictures", with_interval(*record.bounded(f"val_{measured}"))),
             ("Trained", as_text(record.created[:10])),
         ]
     rows.append(("Takes", f"pictures of {side} × {side} pixels: the largest square in the middle, resized"))
@@ -122,7 +125,7 @@ def _rendered(template: str, record: RunRecord, **values: Any) -> str:
         "record": record,
         "images": record.images,
         "classes": _class_names(record),
-        "n_classes": len(record.dataset.get("class_names") or []),
+        "n_classes": len(_recorded_names(record)),
         "kind": model_name(record.config),
         "details": _details(record),
         "results": _results(record),
@@ -160,7 +163,7 @@ def _data_metadata(record: RunRecord) -> dict[str, Any]:
     images = record.images
     total = sum(images.values())
     splits = [{"name": split, "num_examples": n} for split, n in images.items()]
-    labels = {str(i): as_text(name) for i, name in enumerate(record.dataset.get("class_names") or [])}
+    labels = {str(i): as_text(name) for i, name in enumerate(_recorded_names(record))}
     features = [{"name": "image", "dtype": "image"}, {"name": "label", "dtype": {"class_label": {"names": labels}}}]
     return {
         "license": "unknown",
@@ -210,9 +213,8 @@ def _results(record: RunRecord) -> Rows:
         rows.append(["Expected calibration error on test", percent(metrics["test_ece"]), f"{images.get('test', 0):,}"])
     if checked := record.cross_validation:
         value = with_interval(*(checked.get(name) for name in ("accuracy", "low", "high")))
-        rows.append(
-            ["Cross-validated accuracy of a linear head on frozen features", value, f"{checked['images']:,.0f}"]
-        )
+        number = f"{checked['images']:,.0f}" if "images" in checked else MISSING
+        rows.append(["Cross-validated accuracy of a linear head on frozen features", value, number])
     return [cells for cells in rows if cells[1]]
 
 
@@ -247,8 +249,13 @@ def _unmeasured(record: RunRecord) -> list[str]:
     ]
 
 
+def _recorded_names(record: RunRecord) -> list[Any]:
+    names = record.dataset.get("class_names")
+    return names if isinstance(names, list) else []  # a record may be damaged
+
+
 def _class_names(record: RunRecord) -> list[str]:
-    names = [as_text(name, 60) for name in (record.dataset.get("class_names") or [])]
+    names = [as_text(name, 60) for name in _recorded_names(record)]
     shown = [_md(name) for name in names[:MAX_LISTED_CLASSES] if name]
     return [*shown, f"and {len(names) - MAX_LISTED_CLASSES:,} more"] if len(names) > MAX_LISTED_CLASSES else shown
 

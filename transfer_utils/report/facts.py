@@ -274,4 +274,6 @@ def _asked(name: str, asked: Any) -> str:
 def _value(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:,}" if name in ("weights_of_cnn", "steps") else value_text(name, value)
+    if value is not None and name in ("weights_of_cnn", "steps"):
+        return f"{value:,}"
+    return value_text(name, value)

@@ -14,7 +14,7 @@ from transfer_utils.utils.text import MISSING, finite_number
 
 def plain_text(width: int, *tables: RenderableType) -> str:
     """Return rich tables as plain text of at most ``width`` columns, with a blank line between two tables."""
-    console = Console(width=width, file=io.StringIO(), record=True)
+    console = Console(width=width, file=io.StringIO(), record=True, markup=False, emoji=False)
     for table in tables:
         console.print(table)
         console.print()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +32,18 @@ class RunGroup:
     def records(self) -> list[RunRecord]:
         return [row.record for row in self.rows]
 
+    def newest(self, counts: Callable[[Row], bool]) -> list[Row]:
+        """The rows that count; of runs that repeat each other, with the same seed, only the newest of these."""
+        by_number = sorted(self.rows, key=lambda row: row.record.run_id)
+        return list({row.repeated: row for row in by_number if counts(row)}.values())
+
+    def with_metric(self, metric: str) -> list[Row]:
+        """The newest rows that have this metric."""
+        return self.newest(lambda row: row.metric(metric) is not None)
+
     def values(self, metric: str) -> list[float]:
-        """The values of a metric; of runs that repeat each other, with the same seed, only the newest counts."""
-        return list({row.repeated: row.metric(metric) for row in self.rows if row.metric(metric) is not None}.values())
+        """The values of a metric, of the newest rows that have it."""
+        return [row.metric(metric) for row in self.with_metric(metric)]
 
     def mean(self, metric: str) -> float | None:
         values = self.values(metric)
@@ -73,13 +82,16 @@ def group_by(rows: list[Row], *options: str) -> list[RunGroup]:
     def order(row: Row) -> list[tuple]:
         return [(not _uses(row, option), sort_key(option, row.config.get(option))) for option in options]
 
-    groups: dict[tuple, list[Row]] = {}
+    datasets, groups = dataset_names(rows), {}
     for row in sorted(rows, key=order):
-        values = (row.options.get(option, MISSING) for option in options)
-        groups.setdefault((*values, *_kind(row)), []).append(row)
-    kinds = [_kind(members[0]) for members in groups.values()]
+        values = tuple(row.options.get(option, MISSING) for option in options)
+        groups.setdefault((values, _kind(row, datasets[row.images])), []).append(row)
+    kinds = [kind for _, kind in groups]
     varied = [place for place, parts in enumerate(zip(*kinds, strict=True)) if len(set(parts)) > 1]
-    named = [RunGroup(_group_name(members[0], options, varied), members) for members in groups.values()]
+    named = [
+        RunGroup(_group_name(members[0], options, [kind[place] for place in varied]), members)
+        for (_, kind), members in groups.items()
+    ]
     return _tell_apart(named)
 
 
@@ -87,16 +99,15 @@ def _uses(row: Row, option: str) -> bool:
     return row.options.get(option, MISSING) != MISSING
 
 
-def _kind(row: Row) -> tuple[str, str, str]:
+def _kind(row: Row, dataset: str) -> tuple[str, str, str]:
     """Return model, stages and dataset of a run, as they stand in the names of groups."""
     frozen = "" if row.from_scratch or row.fine_tunes else FROZEN
-    return model_name(row.config), frozen, "data not recorded" if row.dataset == MISSING else row.dataset
+    return model_name(row.config), frozen, "data not recorded" if dataset == MISSING else dataset
 
 
-def _group_name(row: Row, options: Sequence[str], varied: list[int]) -> str:
+def _group_name(row: Row, options: Sequence[str], kind: list[str]) -> str:
     """Name a group by the values of the options, and by the parts of its kind that vary between the groups."""
-    kind = _kind(row)
-    parts = [describe(row, options), *(kind[place] for place in varied)]
+    parts = [describe(row, options), *kind]
     name = " · ".join(dict.fromkeys(part for part in parts if part))
     return name or " · ".join(f"{as_text(option, 40)} {MISSING}" for option in options)
 
@@ -180,10 +191,9 @@ def families(rows: list[Row], option: str) -> list[Family]:
     for row in rows:
         if row.options.get(option, MISSING) != MISSING and row.metric("val_end2end") is not None:
             candidates.setdefault(row.without(option), []).append(row)
-    counted = [(len({row.options[option] for row in members}), members) for members in candidates.values()]
-    counted = [(count, members) for count, members in counted if count > 1]
-    counted.sort(key=lambda pair: (-pair[0], pair[1][0].from_scratch))
-    named = [RunGroup("", members) for _, members in counted]
+    varied = [(len({row.options[option] for row in members}), members) for members in candidates.values()]
+    varied.sort(key=lambda pair: (-pair[0], pair[1][0].from_scratch))
+    named = [RunGroup("", members) for count, members in varied if count > 1]
     if len(named) > 1:
         _name_groups(named, {option, *REPEATS})
     return [Family(group.name, group_by(group.rows, option)) for group in named]
@@ -267,7 +277,7 @@ def _reason(ranked: list[tuple[int, RunGroup]]) -> str:
     if len(equals) == 1:
         only = "configuration without a diverged seed" if others else "completed configuration"
         return f"The only {only}, {best.size}.{note}"
-    mean = "mean of " if len(best.rows) > 1 else ""
+    mean = "mean of " if len(best.values("val_end2end")) > 1 else ""
     lead = 100 * (best.mean("val_end2end") - equals[1].mean("val_end2end"))
     return (
         f"Highest validation accuracy of {len(equals)} configurations ({mean}{best.size}), "

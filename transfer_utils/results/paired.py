@@ -31,7 +31,7 @@ def paired_verdict(a: RunGroup, b: RunGroup) -> Verdict:
 
     A group of which a seed diverged is never the better one: the difference is that of its other seeds.
     """
-    sides = [[record for record in group.records if _answers(record) is not None] for group in (a, b)]
+    sides = [[row.record for row in group.newest(lambda row: _answers(row.record) is not None)] for group in (a, b)]
     for group, records in zip((a, b), sides, strict=True):
         if not records:
             return Verdict(f"These runs cannot tell: {group.name} has no recorded answers to the test images.")

@@ -47,6 +47,11 @@ def progress(row: Row) -> RunProgress:
     epoch = sum(recorded.values())
     stages = list(planned)
     stage = next((name for name in reversed(stages) if recorded.get(name)), "")
+    # The record has these once a stage is over, also if it stopped early.
+    mark = {"stage1": "trainable_stage2", "stage2": "weights_from"}.get(stage)
+    over = row.status == "running" and mark in record.network
+    if over:
+        planned = planned | {stage: recorded[stage]}
     to_come = stages[stages.index(stage) :] if stage else []
     accuracies = row.history.values["val_accuracy"]
     accuracies = accuracies[np.isfinite(accuracies)]
@@ -54,7 +59,7 @@ def progress(row: Row) -> RunProgress:
         epoch=epoch,
         planned=epoch + sum(max(planned[name] - recorded.get(name, 0), 0) for name in to_come),
         stage=stage,
-        seconds_left=_seconds_left(record.curves.get(stage, {}).get("seconds", []), _work(row, stage)),
+        seconds_left=0.0 if over else _seconds_left(record.curves.get(stage, {}).get("seconds", []), _work(row, stage)),
         last_stage=len(to_come) == 1,
         val_accuracy=float(accuracies[-1]) if len(accuracies) else None,
     )

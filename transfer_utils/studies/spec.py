@@ -94,9 +94,13 @@ class Study(_Strict):
         names = [group.name for group in self.groups]
         if duplicates := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"each group must have its own name, got {', '.join(sorted(duplicates))} twice")
-        own = {name for group in self.groups for name in (*group.options, *group.grid)} | {*self.options}
-        if "seed" in own:
-            raise ValueError("seed must not be an option of the study or a group: list the seeds in seeds")
+        variants = self.presets.values()
+        groups = [*self.groups, *(changes for variant in variants for changes in variant.groups.values())]
+        of_groups = {name for group in groups for name in (*group.options, *group.grid)}
+        if "seed" in of_groups.union(self.options, *(variant.options for variant in variants)):
+            raise ValueError("seed must not be an option: list the seeds in seeds")
+        if "output_dir" in of_groups:
+            raise ValueError("output_dir must be an option of the whole study: its runs share a folder")
         for preset, variant in self.presets.items():
             for name in [*variant.groups, *variant.leave_out]:
                 if name not in names:
@@ -202,7 +206,9 @@ def _study_file(path: Path) -> Path:
 def find_run(config: RunConfig, runs: Sequence[Run], status: Status = "completed") -> Run | None:
     """Return the last of ``runs`` with this status and the same configuration and seed as ``config``, or None."""
     target = identity(config)
-    candidates = (run for run in reversed(runs) if run.record.status == status and run.record.config)
+    # A log of other software has no fingerprint: what its options left out is not known to be our default.
+    recorded = (run for run in reversed(runs) if run.record.fingerprint and run.record.config)
+    candidates = (run for run in recorded if run.record.status == status)
     return next((run for run in candidates if identity(run.record.config) == target), None)
 
 

@@ -13,7 +13,6 @@ from transfer_utils.results.curves import mean_history
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.paired import paired_verdict
 from transfer_utils.results.table import Row, differing
-from transfer_utils.results.timing import timed_alike
 from transfer_utils.utils.text import MISSING
 
 MAX_IN_VIEW = 4  # runs in the table of options that a wide page shows without scrolling
@@ -71,9 +70,10 @@ def _best_lines(groups: list[RunGroup]) -> list[RunGroup]:
 def _draw_curves(groups: list[RunGroup], against: str) -> None:
     lines = []
     for place, group in enumerate(groups):
-        records = timed_alike(group.records) if against == "time" else group.records
-        title = f"{group.name} ({group.size})" if len(group.rows) > 1 else group.name
-        lines.append(Line(title, mean_history(records), place))
+        on_cpu = [row for row in group.rows if not row.record.on_gpu]
+        shown = RunGroup(group.name, on_cpu if on_cpu and against == "time" else group.rows)
+        title = f"{shown.name} ({shown.size})" if len(shown.rows) > 1 else shown.name
+        lines.append(Line(title, mean_history(shown.records), place))
     lines = [line for line in lines if len(line.history.epochs)]
     if not lines:
         st.info("None of these runs has recorded curves.", icon=":material/timeline:")
@@ -132,6 +132,8 @@ def _draw_parallel(rows: list[Row]) -> None:
         st.subheader("All options at once")
         shown, options = option_charts.MAX_AXES, len(option_charts.axes(rows))
         selection = f" The chart shows the {shown} most informative of {options} options." if options > shown else ""
+        lines, runs = option_charts.MAX_LINES_ACROSS, sum(row.metric("val_end2end") is not None for row in rows)
+        selection += f" Of {runs} runs, the chart shows the best {lines}." if runs > lines else ""
         st.caption(
             "One line per run; better runs have stronger lines. Point at a line to see its run. Drag over a part of an "
             "axis to keep the runs that pass there, and with Shift over a second one; a double click shows all runs. "

@@ -94,13 +94,12 @@ def _read(row: Row) -> Tested | None:
 
 def _draw_matrix(tested: Tested) -> None:
     """Draw the confusion matrix, in which a click chooses a cell."""
-    counts = tested.predictions.confusion_matrix()
-    total, right = len(tested.predictions), int(np.trace(counts))
-    st.text(f"{total - right:,} of {counted(total, 'test image')} are misclassified.")
-    if len(counts) > result_charts.MAX_DRAWN_CLASSES:
+    right, names = tested.right(), tested.class_names
+    st.text(f"{(~right).sum():,} of {counted(len(right), 'test image')} are misclassified.")
+    if len(names) > result_charts.MAX_DRAWN_CLASSES:
         st.caption(f"A matrix of more than {result_charts.MAX_DRAWN_CLASSES} classes is not drawn.")
         return
-    names = tested.class_names
+    counts = tested.predictions.confusion_matrix()
 
     def choose(point: dict) -> None:
         true, predicted = (html.unescape(str(point.get(axis))) for axis in ("y", "x"))
@@ -117,9 +116,9 @@ def _draw_matrix(tested: Tested) -> None:
 
 def _draw_cell(tested: Tested) -> None:
     names, test = tested.class_names, tested.predictions
-    counts = test.confusion_matrix()
-    mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
-    most = np.unravel_index((mistakes if mistakes.any() else counts).argmax(), counts.shape)  # the cell shown at first
+    pairs, wrong = np.column_stack([test.labels, test.predicted]), ~tested.right()
+    cells, counts = np.unique(pairs[wrong] if wrong.any() else pairs, axis=0, return_counts=True)
+    most = cells[counts.argmax()]  # the cell shown at first
     left, right = st.columns(2)
     true = left.selectbox("True class", names, **state.kept(TRUE, names[most[0]], names))
     predicted = right.selectbox("Predicted class", names, **state.kept(PREDICTED, names[most[1]], names))

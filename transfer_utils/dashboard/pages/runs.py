@@ -107,8 +107,6 @@ def _filter(rows: list[Row]) -> tuple[list[Row], list[str]]:
     statuses = status.multiselect("Status", ALL_STATUSES, placeholder="any", **state.kept("status", [], ALL_STATUSES))
     names = sorted({row.dataset for row in rows})
     datasets = dataset.multiselect("Data", names, placeholder="any", **state.kept("data", [], names))
-    by_option = bool(grouping := state.values("rows")) and SEEDS not in grouping  # groups stand in the options' order
-    by = order.selectbox("Sort by", list(ORDERS), disabled=by_option, **state.kept("sort", next(iter(ORDERS)), ORDERS))
     query = parse_search(text or "")
     for problem in query.unknown(rows):
         st.text(problem)
@@ -119,6 +117,8 @@ def _filter(rows: list[Row]) -> tuple[list[Row], list[str]]:
     ]
     options = grouping_options(matching)
     grouping = group.multiselect("One row for each", options, placeholder="run", **state.kept("rows", [], options))
+    by_option = bool(grouping) and SEEDS not in grouping  # groups stand in the options' order
+    by = order.selectbox("Sort by", list(ORDERS), disabled=by_option, **state.kept("sort", next(iter(ORDERS)), ORDERS))
     return ORDERS[by](matching), grouping
 
 

@@ -168,7 +168,7 @@ def _test_time_augmentation(rows: list[Row], split: str) -> Finding | None:
     measured = [row for row in rows if row.metric(with_tta) is not None and row.metric(without) is not None]
     if not measured:
         return None
-    gain = sum(100 * (row.metric(with_tta) - row.metric(without)) for row in measured) / len(measured)
+    gain = sum(study_charts.gain_of_views(row, split) for row in measured) / len(measured)
     conclusion = f"{points(gain)} on average over {counted(len(measured), 'run')}."
     chart = study_charts.augmentation_gain(_best(measured), split)
     return Finding(chart, conclusion + _drawn_of(measured), study_charts.BARS)
