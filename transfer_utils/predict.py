@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +52,7 @@ def predict_images(
     names, threshold = names_and_threshold(model_path, n_classes)
     for path in images:
         try:
-            if path.is_dir():
+            if os.path.isdir(path):  # Path.is_dir raises for a name that is too long
                 raise UserError(f"{path} is a folder: name the images in it, such as {path}/*.jpg.")
             pixels = decode_image(path, side)
         except UserError as error:

@@ -22,13 +22,17 @@ def test_the_report_has_versions_machine_downloads_and_presets(tmp_path):
     assert "".join(str(tmp_path / "cache").split()) in "".join(report.split()), "a long path is wrapped, not cut"
 
 
+def test_a_folder_in_brackets_is_no_markup(tmp_path):
+    assert "[old]" in "".join(examine(str(tmp_path / "[old]")).split())
+
+
 def test_downloads_are_cached_or_the_target_folder_is_named():
     path = imagenet_path(preset("cifar10"))
     assert f"not cached: {path.name} belongs in" in " ".join(examine().split())
     for download, content, state in (
-        (path, b"", f"damaged: {path} will be downloaded again"),
+        (path, b"", f"damaged: remove {path}, and it is downloaded again"),
         (path, b"x", f"cached in {keras_home() / 'models'}"),
-        (archive_path(), b"cut off", f"damaged: {archive_path()} will be downloaded again"),
+        (archive_path(), b"cut off", f"damaged: remove {archive_path()}, and it is downloaded again"),
     ):
         download.parent.mkdir(parents=True, exist_ok=True)
         download.write_bytes(content)

@@ -30,6 +30,10 @@ def test_a_dry_run_lists_the_runs_with_time_and_disk_and_starts_none(capsys):
     assert os.listdir("runs") == ["0001-x"]
 
 
+def test_a_name_in_brackets_is_no_markup():
+    assert "[/x] a" in dry_run(Sweep([Job(preset("offline"), ["g"], "[/x] a")], Forecast([])))
+
+
 def test_quiet_prints_nothing_a_file_gets_lines_and_a_terminal_also_a_table(capsys, monkeypatch):
     sweep = plan(write_study())
     with watching(quiet=True) as (log, on_update):

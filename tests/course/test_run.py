@@ -91,15 +91,18 @@ def test_a_wrong_parameter_is_rejected_before_anything_runs(monkeypatch, name, v
 def test_notebooks_get_their_parameters_converted_to_the_right_type(monkeypatch):
     write("01_one")
     write("02_two", parameters='preset = "cifar10"')
-    write("09_mine", parameters="x = 1")
+    write("09_mine", parameters="limit = None\nkind = None\nsizes = (1, 2)")
     received = {}
     monkeypatch.setattr(run, "run_notebook", lambda path, copy, values, *rest: received.update({path.stem: values}))
     texts = {"seed": "3", "rate": "2", "names": "['b', 'c']", "fast": "true"}
-    assert run_course("offline", parameters=texts, output_dir="out", log=lambda line: None) == 0
+    own = {"limit": "3", "kind": "new", "sizes": "(3,)"}
+    assert run_course("offline", parameters=texts | own, output_dir="out", log=lambda line: None) == 0
     converted = {"seed": 3, "rate": 2.0, "names": ["b", "c"], "fast": True}
     assert received["01_one"] == {"preset": "offline", "output_dir": "out", **converted}
     assert received["02_two"] == {"preset": "offline"}
-    assert received["09_mine"] == {}, "a notebook of the reader's own"
+    assert received["09_mine"] == {"limit": 3, "kind": "new", "sizes": (3,)}, "a notebook of the reader's own"
+    with pytest.raises(UserError, match="sizes must be a tuple, such as"):
+        run_course("offline", parameters={"sizes": "[3]"})
 
 
 @pytest.mark.parametrize("source", ["seed = 1 + x", "seed, rate = 1, 2", "import os", "seed ="])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import subprocess
 
 import numpy as np
@@ -78,6 +79,21 @@ def test_16_bit_values_are_scaled_and_not_clipped():
     np.testing.assert_array_equal(pixels[0, :, 0], [0, 1, 128, 255])
 
 
+@pytest.mark.parametrize(
+    ("bits", "values", "negative", "expected"),
+    [
+        (12, bytes([0x00, 0x08, 0x00, 0xFF, 0xF0, 0x00]), False, [0, 128, 255, 0]),  # 0, 2048, 4095, 0
+        (16, np.array([0, 257, 32768, 65535], "<u2").tobytes(), True, [255, 254, 127, 0]),
+    ],
+)
+def test_grey_tiffs_of_more_than_8_bits_are_scaled_and_negatives_inverted(bits, values, negative, expected):
+    values *= 4  # as many equal rows
+    tags = {256: 4, 257: 4, 258: bits, 259: 1, 262: 0 if negative else 1, 273: 8, 277: 1, 278: 4, 279: len(values)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    file = struct.pack("<2sHI", b"II", 42, 8 + len(values)) + values + struct.pack("<H", len(tags)) + entries + bytes(4)
+    assert decode_image(file, 4)[0, :, 0].tolist() == expected
+
+
 def test_16_bit_pixels_of_the_transparent_value_become_white():
     image = Image.fromarray(np.array([[0, 257, 65535]] * 3, np.uint16))
     for transparent, expected in ((0, [255, 1, 255]), (257, [0, 255, 255])):
@@ -122,6 +138,13 @@ def test_a_turned_picture_with_a_malformed_tag_is_read():
     start = content.index(bytes([0x02, 0x13, 0x00, 0x03]))  # the tag, and its type SHORT
     broken = content[:start] + bytes([0x02, 0x13, 0x00, 0x01]) + content[start + 4 :]  # BYTE, which Pillow cannot write
     np.testing.assert_array_equal(decode_image(broken, 16), decode_image(content, 16))
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0no header", b"Exif\0\0II*\0"])
+def test_a_picture_with_damaged_exif_is_read(exif):
+    # Without dpi, Pillow reads EXIF when it opens the file, and passes over the error.
+    good, bad = (encoded(noise(16), "JPEG", dpi=(72, 72), **options) for options in ({}, {"exif": exif}))
+    np.testing.assert_array_equal(decode_image(bad, 16), decode_image(good, 16))
 
 
 @pytest.mark.parametrize("wide", [True, False])

@@ -54,6 +54,18 @@ def test_files_that_cannot_be_read_are_named_with_the_reason(tmp_path):
         inspect_folder(tmp_path)
 
 
+def test_a_picture_that_is_removed_meanwhile_does_not_end_the_inspection(tmp_path, monkeypatch):
+    folder_of(tmp_path)
+    decode = inspection.decode_image
+
+    def decode_and_remove(content, side, name):
+        (tmp_path / name).unlink()
+        return decode(content, side, name)
+
+    monkeypatch.setattr(inspection, "decode_image", decode_and_remove)
+    assert inspect_folder(tmp_path).modes() == {"RGB": 12}
+
+
 def test_pictures_that_all_look_alike_are_found_in_little_memory():
     looks = [likeness.look_of(np.asarray(scene(1, likeness.LOOK_SIDE)))] * 400
     with memory_below(80e6):

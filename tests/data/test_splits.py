@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from tests.data.folders import folder_config, picture_folder
 from transfer_utils.config.options import preset
 from transfer_utils.data import splits
-from transfer_utils.data.checks import imbalance
+from transfer_utils.data.checks import imbalance, missing_classes
 from transfer_utils.data.dataset import Dataset
 from transfer_utils.data.image_store import ImageStore
 from transfer_utils.data.images import decode_image
@@ -192,6 +194,9 @@ def test_copies_of_training_images_in_another_split_are_noted(tmp_path):
     assert note.startswith(start + "train/cat/1.png: the test accuracy will be too high")
     names = dataset.test.names()
     assert names[-2:] == ["test/dog/8.png", "test/dog/9.png"] and len(names) == len(dataset.test)
+    if sys.platform == "linux":  # where a name may be no text
+        shutil.copy(tmp_path / "train" / "cat" / "1.png", tmp_path / "test" / "cat" / os.fsdecode(b"\xe9.png"))
+        assert any("\\udce9.png" in note for note in load_dataset(config).notes)
 
 
 @pytest.mark.fault(18)
@@ -199,9 +204,11 @@ def test_a_class_without_images_in_a_split_is_noted(load):
     dataset = load({"train": [10, 10], "validation": [0, 3], "test": [4, 0]})
     assert dataset.counts()["test"] == [4, 0]
     assert dataset.notes == [
-        "Class 'class 0' has no images in the validation split.",
-        "Class 'class 1' has no images in the test split.",
+        "1 class has no images in the validation split: 'class 0'.",
+        "1 class has no images in the test split: 'class 1'.",
     ]
+    [note] = missing_classes([f"c{number}" for number in range(13)], test=dataset.test)
+    assert note.startswith("12 classes have no images in the test split: 'c1', 'c2', ") and note.endswith("'c10', ...")
 
 
 def test_a_split_returns_images_by_position(load):

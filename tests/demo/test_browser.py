@@ -121,6 +121,12 @@ def test_the_page_gives_the_pixels_and_probabilities_of_python_for_every_test_im
     assert (probabilities.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
+def test_an_example_that_cannot_be_loaded_is_not_blamed_on_the_classifier(page):
+    page.evaluate("() => { window.fetch = async () => ({ok: false, status: 404, statusText: 'Not Found'}) }")
+    page.locator(".demo-examples button").first.click()
+    expect(page.get_by_role("alert")).to_have_text("The picture cannot be loaded: 404 Not Found")
+
+
 def differences(pixels: str, path: Path) -> int:
     """Return the largest difference, of 255, between the pixels of the page, in base64, and those of Python."""
     ours = np.frombuffer(base64.b64decode(pixels), np.uint8).astype(int)

@@ -104,6 +104,29 @@ def test_nothing_is_loaded_from_another_server_and_the_browser_holds_the_page_to
         assert not re.search(r"https?://(?!;)\w", (tmp_path / "out" / name).read_text("utf-8")), name
 
 
+def test_an_exported_file_has_an_accuracy_of_its_own(file):
+    record = RunRecord(files={"int8": "model-int8.tflite"}, dataset={"class_names": NAMES})
+    record.metrics = {"test_end2end": 0.80, "test_int8": 0.61, "test_int8_low": 0.5, "test_int8_high": 0.7}
+    record.save(file.with_name("run.json"))
+    cards = {}
+    for path in (file, file.with_name("model-int8.tflite")):
+        path.write_bytes(file.read_bytes())
+        cards[path.name] = demo_fragment(read_classifier(path), [], "")
+    assert "80.0 %" in cards["model-float32.tflite"] and "61.0 %" not in cards["model-float32.tflite"]
+    assert "61.0 % (50.0–70.0)" in cards["model-int8.tflite"] and "80.0 %" not in cards["model-int8.tflite"]
+
+
+def test_where_no_model_can_be_converted_the_page_says_why(model, tmp_path, monkeypatch):
+    save_model(model, tmp_path / "model.keras")
+    monkeypatch.setattr(page, "litert_missing", lambda: "there is no converter")
+    with pytest.raises(UserError, match=r"converted for a page: there is no converter\."):
+        read_classifier(tmp_path / "model.keras")
+
+
+def test_a_page_without_a_server_names_one_for_this_machine_alone(file):
+    assert "http.server --bind 127.0.0.1" in demo_fragment(read_classifier(file), [], "")
+
+
 def test_text_of_a_model_or_a_record_stays_text(file):
     name_classes(file, RunRecord(dataset={"class_names": ["</script><script>alert(1)</script>", "b", "c"]}))
     RunRecord(dataset={"description": "<img src=x>", "class_names": []}).save(file.with_name("run.json"))

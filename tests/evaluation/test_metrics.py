@@ -71,6 +71,10 @@ class TestEvaluate:
         json.dumps(result, allow_nan=False)
 
 
+def test_a_confusion_matrix_takes_unsigned_classes():
+    assert confusion_matrix(np.array([0, 1]), np.array([1, 1], "uint64"), 2).tolist() == [[0, 1], [0, 1]]
+
+
 VALID = {"probabilities": np.full((3, 2), 0.5), "labels": np.array([0, 1, 1]), "class_names": "ab"}
 
 

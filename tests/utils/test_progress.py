@@ -33,11 +33,11 @@ def terminal(monkeypatch):
 
 def test_a_long_step_gets_a_bar_and_lines_are_printed_without_markup(terminal):
     with reporting(quiet=False) as (progress_bar, log):
-        progress_bar("decoding", 1, 100)
+        progress_bar("[/decoding]", 1, 100)
         terminal.now = 1.0  # a tenth of the work in one second
-        progress_bar("decoding", 10, 100)
-        log("[red]not red[/red]")
-    for text in ("decoding", "10/100", "[red]not red[/red]"):
+        progress_bar("[/decoding]", 10, 100)
+        log("[red]not red[/red] :cat:")
+    for text in ("[/decoding]", "10/100", "[red]not red[/red] :cat:"):
         assert text in terminal.shown.getvalue()
 
 

@@ -77,7 +77,7 @@ def _presets() -> Table:
 def _cached(path: Path, is_whole: Callable[[Path], bool]) -> str:
     if not path.exists():
         return f"not cached: {path.name} belongs in {path.parent}"
-    return f"cached in {path.parent}" if is_whole(path) else f"damaged: {path} will be downloaded again"
+    return f"cached in {path.parent}" if is_whole(path) else f"damaged: remove {path}, and it is downloaded again"
 
 
 def _size(folder: Path) -> int:

@@ -190,11 +190,12 @@ def _converted(name: str, value: Any, default: Any) -> Any:
         try:
             converted = ast.literal_eval(value.title() if isinstance(default, bool) else value)
         except (SyntaxError, ValueError):
-            converted = None
+            converted = value if default is None else None
     if isinstance(default, float) and type(converted) is int:
         converted = float(converted)
-    if type(converted) is not type(default):
-        raise UserError(f"{name} must be {TYPES[type(default)]}, such as {default!r}, got {value!r}.")
+    if default is not None and type(converted) is not type(default):
+        kind = TYPES.get(type(default), f"a {type(default).__name__}")
+        raise UserError(f"{name} must be {kind}, such as {default!r}, got {value!r}.")
     return converted
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from transfer_utils.data.dataset import Split, images_per_class
 from transfer_utils.data.sources import Source
 from transfer_utils.errors import UserError
-from transfer_utils.utils.text import counted, enumerated
+from transfer_utils.utils.text import counted, enumerated, printable
 
+MAX_NAMED = 10  # of the classes without images
 IMBALANCE = 10  # a run warns if the largest class has at least this many times the images of the smallest
 
 
@@ -37,12 +38,16 @@ def check_class_sizes(source: Source, splits: list[str]) -> None:
 
 
 def missing_classes(class_names: list[str], **splits: Split) -> list[str]:
-    """Return a sentence for each class that has no images in one of the splits."""
-    return [
-        f"Class {class_names[label]!r} has no images in the {name} split."
-        for name, split in splits.items()
-        for label in np.flatnonzero(images_per_class(split.labels, len(class_names)) == 0)
-    ]
+    """Return a sentence for each split that lacks images of some classes; it names at most ten of them."""
+    notes = []
+    for name, split in splits.items():
+        counts = images_per_class(split.labels, len(class_names))
+        missing = [class_names[label] for label in np.flatnonzero(counts == 0)]
+        if missing:
+            have = counted(len(missing), "class has", "classes have")
+            end = ", ..." if len(missing) > MAX_NAMED else "."
+            notes.append(f"{have} no images in the {name} split: {', '.join(map(repr, missing[:MAX_NAMED]))}{end}")
+    return notes
 
 
 def imbalance(class_names: list[str], train: Split) -> list[str]:
@@ -67,7 +72,7 @@ def copies(train: Split, **held_out: Split) -> list[str]:
     for name, split in held_out.items():
         pairs = [(at, first_at[digest]) for at, digest in enumerate(_digests(split)) if digest in first_at]
         if pairs:
-            example, original = split.names()[pairs[0][0]], train.names()[pairs[0][1]]
+            example, original = printable(split.names()[pairs[0][0]]), printable(train.names()[pairs[0][1]])
             are = counted(len(pairs), f"image of the {name} split is", f"images of the {name} split are")
             notes.append(
                 f"{are} identical to a training image, for example {example} and {original}: the {name} accuracy will "

@@ -89,7 +89,7 @@ class _Survey:
         links: links that are not followed.
         ignored: the number of files of each extension that were ignored, by class folder.
         loose: pictures beside the class folders.
-        nested: pictures in folders inside class folders.
+        nested: the number of pictures in folders inside class folders; ``first_nested`` is the first by name.
         empty: the number of image files without content, by class folder.
     """
 
@@ -97,7 +97,8 @@ class _Survey:
     links: set[bytes] = field(default_factory=set)
     ignored: dict[bytes, Counter[str]] = field(default_factory=dict)
     loose: set[bytes] = field(default_factory=set)
-    nested: list[bytes] = field(default_factory=list)
+    nested: int = 0
+    first_nested: bytes = b""
     empty: Counter[bytes] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
@@ -108,8 +109,8 @@ class _Survey:
     def all_notes(self) -> list[str]:
         notes = list(self.notes)
         if self.nested:
-            read = f"Read {counted(len(self.nested), 'image')} from folders inside class folders"
-            notes.append(f"{read}, for example {self.name(min(self.nested))}.")
+            read = f"Read {counted(self.nested, 'image')} from folders inside class folders"
+            notes.append(f"{read}, for example {self.name(self.first_nested)}.")
         if self.loose:
             n = len(self.loose)
             are = f"{counted(n, 'picture')} beside the class folders {'was' if n == 1 else 'were'} not read"
@@ -279,7 +280,8 @@ def _image_names(folder: bytes, survey: _Survey) -> list[bytes]:
                 elif entry.is_file() and _is_image_file(entry):
                     names.append(name)
                     if inner:
-                        survey.nested.append(entry.path)
+                        survey.nested += 1
+                        survey.first_nested = min(survey.first_nested or entry.path, entry.path)
                 elif entry.is_file():
                     ignored[_extension(entry.name)] += 1
     return sorted(names)

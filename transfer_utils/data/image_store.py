@@ -27,7 +27,7 @@ from transfer_utils.utils.machine import available_cores
 from transfer_utils.utils.progress import Progress
 from transfer_utils.utils.text import printable
 
-DECODER = 2  # part of the key: increase it when decode_image returns other pixels, or reads other files
+DECODER = 3  # part of the key: increase it when decode_image returns other pixels, or reads other files
 MAX_NAMED = 10  # bad files that are listed by name
 CHUNK_BYTES = 32 << 20  # pixels decoded at a time
 BATCH = 16  # files per task of a thread: decoding a small image takes less time than scheduling a task

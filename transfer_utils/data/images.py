@@ -54,8 +54,8 @@ def decode_image(source: str | os.PathLike | bytes, side: int, name: str = "") -
 
     The first frame is used, rotated by its EXIF orientation. Its largest centred square is cropped and resized: with
     antialiasing (Lanczos) to shrink it, bicubically to enlarge it. Transparent pixels are placed on white. Grey,
-    palette and CMYK images become RGB; 16-bit values are scaled to 8 bits (32-bit integers are clipped to 16 bits
-    first). Float images have no fixed range and are refused.
+    palette and CMYK images become RGB; values of 12 and 16 bits are scaled to 8 bits (32-bit integers are clipped to 16
+    bits first). Float images have no fixed range and are refused.
 
     Args:
         source: a path, or the content of a file.
@@ -80,7 +80,8 @@ def decode_image(source: str | os.PathLike | bytes, side: int, name: str = "") -
                 raise BadImage(f"{name}: {width} x {height} pixels; the limit is {MAX_PIXELS / 1e6:g} million")
             # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but at no less than twice the size needed.
             image.draft(None, (2 * side, 2 * side))
-            return np.array(_square(_to_rgb(_centre(_upright(image))), side))
+            values = _integers(image)
+            return np.array(_square(_to_rgb(_centre(_upright(image)), *values), side))
     except (BadImage, MemoryError):
         raise
     except Exception as error:  # a damaged file can make the decoders raise any exception
@@ -105,15 +106,18 @@ def read_image_file(path: str | os.PathLike, name: str) -> bytes:
         raise UserError(f"{name}: the file cannot be read: {error.strerror}.") from error
 
 
-def measure_image(path: str | os.PathLike) -> tuple[int, int, str] | None:
+def measure_image(source: str | os.PathLike | bytes) -> tuple[int, int, str] | None:
     """Return the width, height and mode of an image file from its header, or None if it is not an image or too large.
 
     The pixels are not decoded. Width and height are those in the file, before its EXIF orientation is applied.
+
+    Args:
+        source: a path, or the content of a file.
     """
-    if os.stat(path).st_size > MAX_IMAGE_BYTES:
-        return None
     try:
-        with open(path, "rb") as file, _open(file) as image:
+        if not isinstance(source, bytes) and os.stat(source).st_size > MAX_IMAGE_BYTES:
+            return None
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file, _open(file) as image:
             return image.width, image.height, image.mode
     except Exception:  # as in decode_image
         return None
@@ -164,8 +168,21 @@ def _upright(image: Image.Image) -> Image.Image:
     ``ImageOps.exif_transpose`` also writes EXIF anew, which fails where a tag that nobody asks for is malformed.
     """
     image.load()  # before EXIF is read: Pillow turns a TIFF itself when it loads it
-    turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    try:
+        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    except (SyntaxError, ValueError, struct.error):  # damaged EXIF; the pixels are good
+        return image
     return image if turn is None else image.transpose(turn)
+
+
+def _integers(image: Image.Image) -> tuple[int, bool]:
+    """Return which value of a grey picture with more than 8 bits is white, and whether it is stored as a negative.
+
+    Pillow inverts a negative TIFF of 8 bits, and leaves the values of one with more bits as they are.
+    """
+    tags = getattr(image, "tag_v2", {})
+    white = 4095 if tags.get(ExifTags.Base.BitsPerSample) == (12,) else 65535
+    return white, tags.get(ExifTags.Base.PhotometricInterpretation) == 0
 
 
 def _centre(image: Image.Image) -> Image.Image:
@@ -175,15 +192,16 @@ def _centre(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + edge, top + edge))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, white: int, negative: bool) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are floats, which have no fixed range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
-        # Pillow would clip 16-bit values at 255. 65535 / 257 = 255, and adding half of 257 rounds.
-        values = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
+        # Pillow would clip the values at 255.
+        values = np.clip(np.asarray(image), 0, white).astype(np.uint32)
+        values = white - values if negative else values
         if (transparent := image.info.get("transparency")) is not None:
-            values[values == transparent] = 65535
-        levels = (values + 128) // 257
+            values[values == transparent] = white
+        levels = (255 * values + white // 2) // white  # rounded
         image = Image.fromarray(levels.astype(np.uint8))
     elif image.has_transparency_data:
         image = image.convert("RGBA")

@@ -163,7 +163,7 @@ def _look(file: tuple[str, str, str, int]) -> Picture | str:
         pixels = decode_image(content, LOOK_SIDE, name)
     except UserError as error:
         return str(error)
-    width, height, mode = measure_image(path) or (0, 0, "?")
+    width, height, mode = measure_image(content)
     digest = hashlib.blake2b(content, digest_size=16).digest()
     return Picture(path, name, split, label, width, height, mode, digest, look_of(pixels))
 

@@ -12,6 +12,7 @@ from transfer_utils.config.options import MODEL_SUFFIXES
 from transfer_utils.data.images import decode_image, encode_image
 from transfer_utils.demo.library import library_files
 from transfer_utils.errors import UserError
+from transfer_utils.models.engine import litert_missing
 from transfer_utils.models.litert import convert, open_content
 from transfer_utils.models.saving import check_is_model, load_model, names_and_threshold
 from transfer_utils.predict import SUFFIXES, check_side, image_side
@@ -42,6 +43,7 @@ class Classifier:
         classes: their names, in the order of the outputs.
         not_sure_below: the largest probability below which the answer is "not sure"; 0 if there is always an answer.
         record: of the run that trained it, if that is known.
+        precision: of the file, if the run of ``record`` exported it; else empty.
     """
 
     content: bytes = field(repr=False)
@@ -49,6 +51,7 @@ class Classifier:
     classes: list[str]
     not_sure_below: float = 0.0
     record: RunRecord | None = None
+    precision: str = ""
 
 
 def write_demo(
@@ -76,7 +79,10 @@ def write_demo(
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: name a folder for the page.")
     classifier = read_classifier(Path(model))
-    pictures = {f"{number}.png": _thumbnail(Path(path), classifier) for number, path in enumerate(examples, 1)}
+    # Cropped and resized as the model takes them: no more of a photograph is published.
+    pictures = {
+        f"{number}.png": encode_image(decode_image(path, classifier.side)) for number, path in enumerate(examples, 1)
+    }
     files = demo_files(classifier, pictures, cache_dir, progress)
     files[PAGE_NAME] = _render("page.html.j2", classifier, pictures, "").encode()
     # An earlier call may have had more examples, which must not be published. Other files are the user's.
@@ -102,6 +108,8 @@ def read_classifier(path: Path) -> Classifier:
     path = _model_of_run(path)
     check_is_model(path, SUFFIXES)
     if path.suffix in MODEL_SUFFIXES:
+        if missing := litert_missing():
+            raise UserError(f"{path} cannot be converted for a page: {missing}.")
         model = load_model(path)
         image_side(path, model)  # before the conversion, which would fail on other models in ways of its own
         content = convert(model, 1)
@@ -110,7 +118,9 @@ def read_classifier(path: Path) -> Classifier:
     exported = open_content(content, path)
     check_side(path, exported.side)
     names, threshold = names_and_threshold(path, exported.shape[-1])
-    return Classifier(content, exported.side, names, threshold, _record_beside(path))
+    record = _record_beside(path)
+    precision = record.precision_of(path.name) if record else ""
+    return Classifier(content, exported.side, names, threshold, record, precision)
 
 
 def demo_files(
@@ -140,14 +150,15 @@ def demo_fragment(classifier: Classifier, examples: Iterable[str], folder: str) 
 
 
 def _render(template: str, classifier: Classifier, examples: Iterable[str], folder: str) -> str:
-    templates = environment(WEB, autoescape=True)
+    templates, size = environment(WEB, autoescape=True), len(classifier.content)
+    card = short_card(classifier.record, size, classifier.side, classifier.not_sure_below, classifier.precision)
     return templates.get_template(template).render(
         files=folder,
         side=classifier.side,
-        size=format_bytes(LIBRARY_BYTES + len(classifier.content)),
+        size=format_bytes(LIBRARY_BYTES + size),
         classes=classifier.classes,
         not_sure=classifier.not_sure_below > 0,
-        facts=short_card(classifier.record, len(classifier.content), classifier.side, classifier.not_sure_below),
+        facts=card,
         examples=[f"{folder}examples/{name}" for name in examples],
     )
 
@@ -175,8 +186,3 @@ def _record_beside(path: Path) -> RunRecord | None:
         return None
     except UnreadableRecord as error:
         raise UserError(f"The record beside {path} cannot be read: {error}") from None
-
-
-def _thumbnail(path: Path, classifier: Classifier) -> bytes:
-    """Return an example as PNG, cropped and resized as the model takes it; no more of a photograph is published."""
-    return encode_image(decode_image(path, classifier.side))

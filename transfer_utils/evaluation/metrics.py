@@ -75,7 +75,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) 
     labels = _checked_classes("labels", labels, n_classes)
     predicted = _checked_classes("predicted", predicted, n_classes)
     _same_count("predicted", predicted, "labels", labels)
-    pairs = labels.astype(int) * n_classes + predicted
+    pairs = labels.astype(int) * n_classes + predicted.astype(int)
     return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 

@@ -24,7 +24,7 @@ from transfer_utils.utils.spread import spread_evenly
 
 # docs/inspection.md has what these numbers find.
 MIN_MARGIN = 0.5  # between the probabilities of the class that a picture looks like and of its label
-NEIGHBOURS = 20  # a picture is scored by its distance to the last of these, so up to nineteen of a kind are found too
+NEIGHBOURS = 20  # a picture is scored by its distance to the last of these, so up to twenty of a kind are found too
 MAX_COMPARED = 10_000  # pictures with which each is compared, spread over all
 OUTLYING = 3.5  # robust deviations above the median distance (Iglewicz and Hoaglin 1993, How to detect outliers)
 

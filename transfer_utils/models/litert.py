@@ -121,7 +121,7 @@ def open_content(content: bytes, path: Path) -> LiteRT:
         model = LiteRT(content)
         model(np.zeros((1, model.side, model.side, 3), "uint8"))  # some damage only shows when the model runs
     except ImportError:
-        raise UserError("ai-edge-litert is not available for this machine; use the .keras file instead.") from None
+        raise UserError(f"{path} needs ai-edge-litert, which this machine lacks: use the .keras file.") from None
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path} cannot be loaded as a model: {first_line(error)}") from None
     if len(model.shape) != 1:

@@ -118,12 +118,16 @@ class RunRecord(BaseModel):
         """The damaged parts of the file that were left out when it was read."""
         return [note.removeprefix(LEFT_OUT) for note in self.notes if note.startswith(LEFT_OUT)]
 
+    def precision_of(self, file_name: str) -> str:
+        """Return the precision of a model that this run exported, by its file's name; empty for other files."""
+        return next((kind for kind in PRECISIONS if self.files.get(kind) == file_name), "")
+
     def threshold_of(self, file_name: str) -> float | str | None:
         """Return the probability below which a model of this run, by its file's name, is "not sure"; 0 for never.
 
         Exported files have thresholds of their own; a Keras file of another name is taken for a copy of the model.
         """
-        kind = next((kind for kind in PRECISIONS if self.files.get(kind) == file_name), "")
+        kind = self.precision_of(file_name)
         return self.not_sure.get(f"threshold_{kind}" if file_name.endswith(".tflite") else "threshold", 0.0)
 
     def class_notes(self, file_name: str) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class Stage:
     warm_up: float = WARM_UP
     keeps_accuracy: bool = False
     learners: dict[int, keras.Model] = field(default_factory=dict)
-    rate_of_step: Callable[[int], keras.KerasTensor] | None = None
+    rate_of_step: keras.optimizers.schedules.LearningRateSchedule | None = None
 
     def models(self, fitted: keras.Model) -> list[keras.Model]:
         """Return all models that learn, the one that is fitted first."""

@@ -41,7 +41,7 @@ def reporting(quiet: bool) -> Iterator[tuple[Progress | None, Log]]:
     if terminal is None:
         yield None, log
     else:
-        columns = (TextColumn("{task.description}"), BarColumn(), _AmountColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), _AmountColumn(), TimeRemainingColumn())
         with RichProgress(*columns, console=terminal, transient=True) as bars:
             yield _one_bar(bars), log
 
@@ -51,12 +51,12 @@ def open_terminal(quiet: bool) -> tuple[Console | None, Log]:
 
     Control characters in a line, which come from names of files and classes, are printed as escapes.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)  # a folder may be named [old]
     if quiet:
         return None, lambda line: None
     if not console.is_terminal:
         return None, lambda line: print(as_lines(line), flush=True)
-    return console, lambda line: console.print(as_lines(line), markup=False)
+    return console, lambda line: console.print(as_lines(line))
 
 
 def notebook_progress() -> Progress | None:

@@ -37,7 +37,9 @@ async function show(source) {
   problem.textContent = "";
   showStatus("Reading the picture …");
   try {
-    const bitmap = await source();
+    const bitmap = await source().catch((error) => {
+      throw error instanceof Refused ? error : new Refused(`The picture cannot be loaded: ${error.message}`);
+    });
     const pixels = square(bitmap, side);
     bitmap.close();
     if (mine !== newest) return;
@@ -133,6 +135,7 @@ for (const example of root.querySelectorAll(".demo-examples button")) {
   const picture = example.querySelector("img");
   example.addEventListener("click", () => show(async () => {
     const answer = await fetch(picture.src);
+    if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
     return decode(await answer.blob(), picture.alt);
   }));
 }
