@@ -55,6 +55,7 @@ def test_another_configuration_cannot_weaken_the_server(tmp_path):
         "server.maxUploadSize": 200,
         "client.showErrorDetails": "none",
         "browser.gatherUsageStats": False,
+        "global.minCachedMessageSize": 1e9,
     }
     if "server.enableAgentApi" in get_config_options():  # an option that Streamlit has had since 1.67
         expected["server.enableAgentApi"] = False

@@ -59,6 +59,9 @@ def server_arguments(runs_dir: str | os.PathLike, port: int) -> list[str]:
         ("client.showErrorDetails", "none"),
         ("client.toolbarMode", "minimal"),
         ("browser.gatherUsageStats", "false"),
+        # Every chart is sent in full. A browser may drop one that it kept just before Streamlit refers to it, for
+        # instance while a part of the page is drawn anew, and then loses the connection.
+        ("global.minCachedMessageSize", "1e9"),
     ]
     # An unknown option would end the server. To ask Streamlit for its options has it log that they were read twice.
     if tuple(map(int, version("streamlit").split(".")[:2])) >= (1, 67):
