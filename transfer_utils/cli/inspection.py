@@ -17,7 +17,7 @@ from transfer_utils.report.rendering import environment
 from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
-from transfer_utils.utils.text import counted, data_uri, printable
+from transfer_utils.utils.text import counted, data_uri, first_named, printable
 
 MAX_NAMED = 10  # files or groups that are printed
 MAX_GROUPS, MAX_SHOWN = 100, 8  # groups on the page, and pictures of each
@@ -116,8 +116,7 @@ def _summary(inspection: Inspection, suspects: Suspects) -> list[str]:
     for short, limit, what in ((refused, needed, ", so that train refuses the folder"), (few, FEW, " to train on")):
         if short:
             have = counted(len(short), "class has", "classes have")
-            shown = ", ".join(short[:MAX_NAMED]) + (", ..." if len(short) > MAX_NAMED else "")
-            sentences.append(f"{have} fewer than {counted(limit, 'picture')}{what}: {shown}.")
+            sentences.append(f"{have} fewer than {counted(limit, 'picture')}{what}: {first_named(short, MAX_NAMED)}")
     for groups, one, many in (
         (inspection.copies, "group of files has the same content", "groups of files have the same content"),
         (inspection.similar, "group of pictures looks alike", "groups of pictures look alike"),

@@ -9,7 +9,7 @@ import numpy as np
 from transfer_utils.data.dataset import Split, images_per_class
 from transfer_utils.data.sources import Source
 from transfer_utils.errors import UserError
-from transfer_utils.utils.text import counted, enumerated, printable
+from transfer_utils.utils.text import counted, enumerated, first_named, printable
 
 MAX_NAMED = 10  # of the classes without images
 IMBALANCE = 10  # a run warns if the largest class has at least this many times the images of the smallest
@@ -42,11 +42,10 @@ def missing_classes(class_names: list[str], **splits: Split) -> list[str]:
     notes = []
     for name, split in splits.items():
         counts = images_per_class(split.labels, len(class_names))
-        missing = [class_names[label] for label in np.flatnonzero(counts == 0)]
+        missing = [repr(class_names[label]) for label in np.flatnonzero(counts == 0)]
         if missing:
             have = counted(len(missing), "class has", "classes have")
-            end = ", ..." if len(missing) > MAX_NAMED else "."
-            notes.append(f"{have} no images in the {name} split: {', '.join(map(repr, missing[:MAX_NAMED]))}{end}")
+            notes.append(f"{have} no images in the {name} split: {first_named(missing, MAX_NAMED)}")
     return notes
 
 

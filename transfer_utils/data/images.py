@@ -80,7 +80,7 @@ def decode_image(source: str | os.PathLike | bytes, side: int, name: str = "") -
                 raise BadImage(f"{name}: {width} x {height} pixels; the limit is {MAX_PIXELS / 1e6:g} million")
             # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but at no less than twice the size needed.
             image.draft(None, (2 * side, 2 * side))
-            values = _integers(image)
+            values = _integers(image)  # now: a turned or cropped copy has no tags
             return np.array(_square(_to_rgb(_centre(_upright(image)), *values), side))
     except (BadImage, MemoryError):
         raise

@@ -89,6 +89,11 @@ def enumerated(words: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def first_named(words: Sequence[str], most: int) -> str:
+    """Join words at the end of a sentence: ``a, b.``, or of more than ``most`` the first ones: ``a, b, ...``."""
+    return ", ".join(words[:most]) + (", ..." if len(words) > most else ".")
+
+
 def printable(name: str | bytes) -> str:
     """Return a file name with control characters and undecodable bytes escaped, safe to print and to store."""
     return _escaped(os.fsdecode(name))

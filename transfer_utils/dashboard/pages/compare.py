@@ -13,6 +13,7 @@ from transfer_utils.results.curves import mean_history
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.paired import paired_verdict
 from transfer_utils.results.table import Row, differing
+from transfer_utils.results.timing import timed_alike
 from transfer_utils.utils.text import MISSING
 
 MAX_IN_VIEW = 4  # runs in the table of options that a wide page shows without scrolling
@@ -70,10 +71,10 @@ def _best_lines(groups: list[RunGroup]) -> list[RunGroup]:
 def _draw_curves(groups: list[RunGroup], against: str) -> None:
     lines = []
     for place, group in enumerate(groups):
-        on_cpu = [row for row in group.rows if not row.record.on_gpu]
-        shown = RunGroup(group.name, on_cpu if on_cpu and against == "time" else group.rows)
-        title = f"{shown.name} ({shown.size})" if len(shown.rows) > 1 else shown.name
-        lines.append(Line(title, mean_history(shown.records), place))
+        records = timed_alike(group.records) if against == "time" else group.records
+        drawn = RunGroup(group.name, [row for row in group.rows if any(row.record is record for record in records)])
+        title = f"{drawn.name} ({drawn.size})" if len(drawn.rows) > 1 else drawn.name
+        lines.append(Line(title, mean_history(records), place))
     lines = [line for line in lines if len(line.history.epochs)]
     if not lines:
         st.info("None of these runs has recorded curves.", icon=":material/timeline:")

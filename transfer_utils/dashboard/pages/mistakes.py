@@ -94,12 +94,12 @@ def _read(row: Row) -> Tested | None:
 
 def _draw_matrix(tested: Tested) -> None:
     """Draw the confusion matrix, in which a click chooses a cell."""
-    right, names = tested.right(), tested.class_names
-    st.text(f"{(~right).sum():,} of {counted(len(right), 'test image')} are misclassified.")
+    names, test = tested.class_names, tested.predictions
+    st.text(f"{len(test.mistakes()):,} of {counted(len(test), 'test image')} are misclassified.")
     if len(names) > result_charts.MAX_DRAWN_CLASSES:
         st.caption(f"A matrix of more than {result_charts.MAX_DRAWN_CLASSES} classes is not drawn.")
         return
-    counts = tested.predictions.confusion_matrix()
+    counts = test.confusion_matrix()
 
     def choose(point: dict) -> None:
         true, predicted = (html.unescape(str(point.get(axis))) for axis in ("y", "x"))
@@ -116,8 +116,8 @@ def _draw_matrix(tested: Tested) -> None:
 
 def _draw_cell(tested: Tested) -> None:
     names, test = tested.class_names, tested.predictions
-    pairs, wrong = np.column_stack([test.labels, test.predicted]), ~tested.right()
-    cells, counts = np.unique(pairs[wrong] if wrong.any() else pairs, axis=0, return_counts=True)
+    pairs, wrong = np.column_stack([test.labels, test.predicted]), test.mistakes()
+    cells, counts = np.unique(pairs[wrong] if len(wrong) else pairs, axis=0, return_counts=True)
     most = cells[counts.argmax()]  # the cell shown at first
     left, right = st.columns(2)
     true = left.selectbox("True class", names, **state.kept(TRUE, names[most[0]], names))
