@@ -74,7 +74,9 @@ def test_grad_cam_explains_the_predicted_class_by_default(network, image):
     heat = grad_cam(network, image)
     np.testing.assert_array_equal(heat, grad_cam(network, image, predicted))
     assert np.abs(grad_cam(network, image, 1 - predicted) - heat).max() > 0.1
-    assert grad_cam(build_baseline_cnn(2, tiny.SIDE), image, 0).max() == 1, "a model without a backbone"
+    keras.utils.set_random_seed(0)  # the layers of a random network may show evidence for one class alone
+    without_backbone = build_baseline_cnn(2, tiny.SIDE)
+    assert max(grad_cam(without_backbone, image, label).max() for label in (0, 1)) == 1
 
 
 @pytest.mark.parametrize(

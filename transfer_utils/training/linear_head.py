@@ -30,6 +30,7 @@ TOLERANCE, MAX_STEPS = 1e-5, 100
 
 LARGE = 8_000  # images; with at least so many, the search for L2 begins on a quarter of them
 
+BLOCK = 500  # images; their features stay in the cache of the processor from the logits to the gradient
 
 Fold = tuple[np.ndarray, np.ndarray]  # positions to learn from, and held-out positions
 
@@ -152,7 +153,8 @@ def _minimise(
     """Return the matrix (d + 1, classes), kernel above bias, of least loss, for ``x`` (n, d) and ``y`` (classes, n).
 
     The steps go along the principal axes, each in units of its curvature. The numbers of a class are contiguous in
-    memory, which makes the softmax several times faster.
+    memory, which makes the softmax several times faster, and the images come in blocks, so that all features are read
+    once for each step instead of twice.
     """
     n, classes = len(x), len(y)
     # The curvature of the softmax is at most half the variance of a feature (Boehning 1992, Ann. Inst. Stat. Math. 44).
@@ -163,12 +165,19 @@ def _minimise(
     def loss_and_gradient(scaled: np.ndarray) -> tuple[float, np.ndarray]:
         moved = scaled.reshape(-1, classes).astype("float32")
         kernel, bias = steps @ moved[:-1], moved[-1] / bias_step
-        log_p = np.ascontiguousarray((x @ kernel).T) + bias[:, None]
-        log_p -= log_p.max(axis=0)
-        log_p -= np.log(np.exp(log_p).sum(axis=0))
-        wrong = (np.exp(log_p) - y) / n
-        gradient = np.vstack([steps.T @ ((wrong @ x).T + l2 * kernel), wrong.sum(axis=1) / bias_step])
-        return float(0.5 * l2 * (kernel**2).sum() - (y * log_p).sum() / n), gradient.ravel().astype("float64")
+        loss, of_kernel, of_bias = 0.0, np.zeros_like(kernel.T), np.zeros_like(bias)
+        for first in range(0, n, BLOCK):
+            block, labels = x[first : first + BLOCK], y[:, first : first + BLOCK]
+            logits = np.ascontiguousarray((block @ kernel).T) + bias[:, None]
+            logits -= logits.max(axis=0)
+            exps = np.exp(logits)
+            sums = exps.sum(axis=0)
+            wrong = exps / sums - labels
+            loss += float((labels * (np.log(sums) - logits)).sum())
+            of_kernel += wrong @ block
+            of_bias += wrong.sum(axis=1)
+        gradient = np.vstack([steps.T @ (of_kernel.T / n + l2 * kernel), of_bias / (n * bias_step)])
+        return float(0.5 * l2 * (kernel**2).sum()) + loss / n, gradient.ravel().astype("float64")
 
     scaled_start = np.vstack([(axes.T @ start[:-1]) * curvature[:, None], start[-1:] * bias_step])
     options = {"maxiter": MAX_STEPS, "ftol": TOLERANCE}
