@@ -215,16 +215,9 @@ def _add_results(record: RunRecord, accuracy: float, random: np.random.Generator
     confidence = np.where(np.arange(15) > 1, (edges[:-1] + edges[1:]) / 2, np.nan)
     share = np.where(np.arange(15) > 1, np.exp(np.arange(15) / 3.0), 0)
     curve = np.clip(confidence - 0.06 * np.sin(np.pi * confidence) + random.normal(0, 0.01, 15), 0, 1)
-    record.calibration = finite(
-        {
-            "edges": edges,
-            "confidence": confidence,
-            "accuracy": curve,
-            "count": (share / share.sum() * N_TEST).astype(int),
-            "ece": 0.041,
-            "mce": 0.09,
-        }
-    )
+    count = (share / share.sum() * N_TEST).astype(int)
+    bins = {"edges": edges, "confidence": confidence, "accuracy": curve, "count": count, "ece": 0.041, "mce": 0.09}
+    record.calibration = finite(bins)
     set_accuracy(record, validated / N_VALIDATION, N_VALIDATION, "val")
     set_accuracy(record, correct / N_TEST, N_TEST, "test")
     record.test_correct = pack_bits(random.random(N_TEST) < correct / N_TEST)

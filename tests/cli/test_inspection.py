@@ -86,13 +86,10 @@ def test_the_page_is_bounded(folder, tmp_path, monkeypatch):
 def test_a_page_that_cannot_be_written_is_refused_before_anything_is_read(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(inspection, "inspect_folder", lambda *_: pytest.fail("the work would be lost"))
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="output_file"):
-        write_inspection(folder, tmp_path / "file" / "page.html")
-
-
-def test_an_output_that_is_a_folder_is_refused(folder, tmp_path):
-    with pytest.raises(UserError, match=r"output_file must be a file, got '.*', which is a folder"):
-        write_inspection(folder, tmp_path)
+    is_folder = r"output_file must be a file, got '.*', which is a folder"
+    for path, problem in ((tmp_path / "file" / "page.html", "output_file"), (tmp_path, is_folder)):
+        with pytest.raises(UserError, match=problem):
+            write_inspection(folder, path)
 
 
 @pytest.mark.slow

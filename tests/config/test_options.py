@@ -220,11 +220,7 @@ def test_the_home_folder_takes_the_place_of_a_tilde_and_an_unknown_one_is_a_user
 
 @pytest.mark.parametrize(
     ("start", "epochs", "sides"),
-    [
-        (0, 2, [160, 160]),
-        (96, 6, [96, 96, 128, 128, 160, 160]),
-        (96, 4, [96, 128, 160, 160]),
-    ],
+    [(0, 2, [160, 160]), (96, 6, [96, 96, 128, 128, 160, 160]), (96, 4, [96, 128, 160, 160])],
 )
 def test_the_side_grows_in_equal_shares_of_the_epochs(start, epochs, sides):
     config = RunConfig(image_size_start=start, image_size=160, epochs_stage2=epochs, **GROWS)

@@ -81,11 +81,6 @@ def test_the_table_is_sorted(runs, draw):
     assert disabled == [False, True], "only groups have an order of their own"
 
 
-def test_an_unknown_name_in_a_search_is_named(runs, draw):
-    texts = [text.value for text in draw(runs, search="n_unfreze=30").text]
-    assert "There is no column or option 'n_unfreze'. Did you mean 'n_unfreeze'?" in texts
-
-
 def test_a_run_in_progress_shows_its_epoch_its_time_left_and_its_last_accuracy(runs, draw):
     app = draw(runs)
     [line] = [text.value for text in app.text if text.value.startswith("depth-60-0: ")]

@@ -21,13 +21,7 @@ from tests.tiny import quiet
 from transfer_utils.errors import UserError
 from transfer_utils.models import saving
 from transfer_utils.models.networks import build_baseline_cnn
-from transfer_utils.models.saving import (
-    MAX_DESCRIPTION_BYTES,
-    copy_model,
-    load_model,
-    names_and_threshold,
-    save_model,
-)
+from transfer_utils.models.saving import MAX_DESCRIPTION_BYTES, copy_model, load_model, names_and_threshold, save_model
 from transfer_utils.records.record import RunRecord
 from transfer_utils.utils.keras_private import without_memory
 

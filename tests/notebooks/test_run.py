@@ -89,17 +89,8 @@ def test_nbval_executes_the_notebook_and_compares_outputs(folder, name, changes)
 def nbval(notebook, timeout):
     """Run nbval on a notebook in a new process group, which is killed after ``timeout`` seconds."""
     command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "-q", str(notebook)]
-    with (
-        kernel_environment(),
-        subprocess.Popen(
-            command,
-            cwd=notebook.parent,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as process,
-    ):
+    pipes = {"cwd": notebook.parent, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with kernel_environment(), subprocess.Popen(command, **pipes, start_new_session=True) as process:
         try:
             printed, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

@@ -89,13 +89,8 @@ def test_every_number_of_both_cards_is_the_records(small_record):
         assert text in shown, text
     for text in ("| 1,555 |", "0.4321", "86.7 % (70.0–95.0)", "6.1 %", "423,018", "81.0 % | 76.0 % | 78.4 % | 33"):
         assert text in shown, text
-    for text in (
-        "| train | 1,234 |",
-        "| validation | 321 |",
-        "| test | 98 |",
-        "left out 7 files that",
-        "Skipped 7 files",
-    ):
+    parts = ("| train | 1,234 |", "| validation | 321 |", "| test | 98 |", "left out 7 files that", "Skipped 7 files")
+    for text in parts:
         assert text in data_card(record), text
     record.dataset["skipped"] = 1
     assert "left out 1 file that" in data_card(record)

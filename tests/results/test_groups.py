@@ -2,13 +2,7 @@ import pytest
 
 from tests.results.samples import made, on_images
 from transfer_utils.records.folder import load_runs
-from transfer_utils.results.groups import (
-    best_configurations,
-    dataset_names,
-    families,
-    group_by,
-    group_by_configuration,
-)
+from transfer_utils.results.groups import best_configurations, dataset_names, families, group_by, group_by_configuration
 from transfer_utils.results.table import make_rows
 from transfer_utils.utils.text import MISSING
 
