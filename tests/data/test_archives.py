@@ -104,8 +104,15 @@ def test_a_member_whose_name_is_damaged_in_one_of_its_two_places_is_named_and_th
 
 
 def test_folders_are_named_and_files_of_the_system_are_left_out():
-    names = ["my/cup/12:30.png", "my/plate/b.png", "__MACOSX/my/cup/._a.png", "my/.DS_Store", "my/cup/Thumbs.db"]
-    folders, files = opened(zipped(dict.fromkeys([*names, "top.png"], b"x")))
+    names = [
+        "my/cup/12:30.png",
+        "my/plate/b.png",
+        "__MACOSX/my/cup/._a.png",
+        "my/.DS_Store",
+        "my/cup/Thumbs.db",
+        "top.png",
+    ]
+    folders, files = opened(zipped(dict.fromkeys(names, b"x")))
     assert folders == ["", "cup", "plate"]
     assert [f"{file.folder}/{file.name}" for file in files] == ["cup/12:30.png", "plate/b.png", "/top.png"]
 

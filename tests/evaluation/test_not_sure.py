@@ -46,8 +46,16 @@ def test_the_record_says_what_the_threshold_of_validation_does_on_test():
     probabilities = {"val": rows(0.6, 0.7, 0.8, 0.9), "test": rows(0.55, 0.65, 0.75, 0.95, 0.7)}
     found = describe_not_sure(probabilities, np.array([0, 0, 1, 0, 0]), 0.25)
     low, high = wilson_interval(2, 3)
-    recorded = {"score": "largest probability", "rate": 0.25, "threshold": pytest.approx(0.7), "val_share": 0.25}
-    assert found == recorded | {"test_share": 0.4, "test_accuracy": 2 / 3, "test_low": low, "test_high": high}
+    assert found == {
+        "score": "largest probability",
+        "rate": 0.25,
+        "threshold": pytest.approx(0.7),
+        "val_share": 0.25,
+        "test_share": 0.4,
+        "test_accuracy": 2 / 3,
+        "test_low": low,
+        "test_high": high,
+    }
     expected = "Not sure of 40.0 % of the test images, whose largest probability is below 0.70; "
     assert sentence(found) == expected + "66.7 % of the others are right."
     none = describe_not_sure({"val": rows(0.9), "test": rows(0.6)}, np.array([0]), 0.5)

@@ -219,9 +219,15 @@ def test_a_finished_run_is_reused_on_request(uninterrupted, computing, tmp_path)
 @pytest.mark.slow
 @pytest.mark.fault(4, 31)
 def test_a_run_that_is_interrupted_several_times_gives_the_result_of_an_uninterrupted_one(uninterrupted, tmp_path):
-    moments = ["features", f"stage1, epoch 5 of {EPOCHS}", "view 2 of 2", f"stage2, epoch {EPOCHS} of {EPOCHS}"]
+    moments = [
+        "features",
+        f"stage1, epoch 5 of {EPOCHS}",
+        "view 2 of 2",
+        f"stage2, epoch {EPOCHS} of {EPOCHS}",
+        "evaluating on val",
+    ]
     options = config(cache_dir=str(tmp_path / "cache"), model_path="model.h5")
-    for moment in (*moments, "evaluating on val"):
+    for moment in moments:
         interrupt(options, moment)
         record = read_record(Path("runs/0001-shapes-transfer") / RECORD_NAME)
         assert (record.status, record.error) == ("interrupted", "")

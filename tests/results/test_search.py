@@ -22,6 +22,7 @@ ROWS = [
         ("diverged", "all"),
         ("cifar10 completed scr", "scratch"),
         ("seed=1", "sixty"),
+        ("seed = 1", "sixty"),
         ("seed!=0 ", "scratch sixty"),
         ("n_unfreeze=6", ""),
         ("n-unfreeze=60", "sixty"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests import tiny
 from transfer_utils.config.options import RunConfig
 from transfer_utils.records.folder import Run
-from transfer_utils.records.record import RECORD_NAME, RunRecord, read_record
+from transfer_utils.records.record import RECORD_NAME, RunRecord
 from transfer_utils.studies.spec import Study, load_study
 
 EPOCHS = 12
@@ -20,12 +20,6 @@ def write_study(**groups) -> Study:
     study = {"preset": "none", "options": {**options, "patience": 0}, "groups": content}
     Path("study.yaml").write_text(json.dumps(study))  # JSON is YAML
     return load_study("study.yaml", output_dir="runs")
-
-
-def epochs_done(stage: str) -> int:
-    """Return the number of epochs of a stage in the run that has most: workers may start their runs in any order."""
-    records = [read_record(path) for path in Path("runs").glob(f"*/{RECORD_NAME}")]
-    return max((len(record.curves.get(stage, {}).get("loss", [])) for record in records), default=0)
 
 
 def write_record(config: RunConfig, number: int = 1, **changes) -> Run:

@@ -14,7 +14,7 @@ import pytest
 
 from tests import tiny
 from tests.conftest import ROOT
-from tests.studies.samples import EPOCHS, epochs_done, write_record, write_study
+from tests.studies.samples import EPOCHS, write_record, write_study
 from tests.waiting import wait_for
 from transfer_utils import cli
 from transfer_utils.cli.sweep_table import draw
@@ -23,6 +23,7 @@ from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.session import configuration_lock
 from transfer_utils.records.folder import load_runs
+from transfer_utils.records.record import RECORD_NAME, read_record
 from transfer_utils.studies import sweep, workers
 from transfer_utils.studies.cost import Forecast
 from transfer_utils.studies.spec import load_study
@@ -67,6 +68,12 @@ def run_experiment(config, **hooks):
 run.run_experiment = run_experiment
 sys.exit(main())
 """
+
+
+def epochs_done(stage: str) -> int:
+    """Return the number of epochs of a stage in the run that has most: workers may start their runs in any order."""
+    records = [read_record(path) for path in Path("runs").glob(f"*/{RECORD_NAME}")]
+    return max((len(record.curves.get(stage, {}).get("loss", [])) for record in records), default=0)
 
 
 # Which runs are started, and what is reported.
