@@ -100,6 +100,16 @@ def test_no_folder_of_the_machine_is_published(tmp_path):
     assert run["options"]["data_dir"] == "my pets" and "--data_dir 'my pets'" in run["command"]
 
 
+@pytest.mark.parametrize(("folder", "shown"), [("/home/anna", "anna"), ("/", "/")])
+def test_a_folder_that_holds_the_weights_leaves_their_name_whole(tmp_path, folder, shown):
+    weights = f"{folder}/w.npz".replace("//", "/")
+    config = RunConfig(dataset="folder", data_dir=folder, weights=weights).model_dump()
+    command = f"train --dataset folder --data_dir {folder} --weights {weights} --output_dir runs/all"
+    RunRecord(config=config, command=command).save(tmp_path / "0001" / "run.json")  # shown as it was recorded
+    (run,) = data_of(fragment(tmp_path))["runs"]
+    assert run["command"].endswith(f" --data_dir {shown} --weights w.npz --output_dir runs/all")
+
+
 def test_files_that_cannot_be_read_are_named_and_the_others_are_shown(tmp_path):
     write_samples(tmp_path)
     for name, content in UNREADABLE.items():

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from rich.table import Table
+from rich.table import Column, Table
 
 from transfer_utils.config.options import preset
 from transfer_utils.config.presets import PRESET_PURPOSE, PRESETS
@@ -27,10 +27,8 @@ def examine(cache_dir: str = "") -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", show_header=bool(columns), box=None, pad_edge=False)
-    for column in columns or ("", ""):
-        table.add_column(column, overflow="fold")
-    return table
+    headers = (Column(name, overflow="fold") for name in columns or ("", ""))
+    return Table(*headers, title=title, title_justify="left", show_header=bool(columns), box=None, pad_edge=False)
 
 
 def _versions() -> Table:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 
 from transfer_utils.results.formatting import duration, percent, plain_text
 from transfer_utils.studies.cost import disk
@@ -23,9 +23,8 @@ STYLES |= dict.fromkeys(ENDED_BADLY, "red")
 
 def dry_run(sweep: Sweep) -> str:
     """Return the plan of a sweep as plain text: every run with its status and estimated time, and the totals."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("run", "status", "time", "groups"):
-        table.add_column(column, overflow="fold")
+    columns = (Column(name, overflow="fold") for name in ("run", "status", "time", "groups"))
+    table = Table(*columns, box=None, pad_edge=False)
     to_do = [job for job in sweep.jobs if not job.ended]
     for job in sweep.jobs:
         time = "" if job.ended else duration(sweep.forecast.seconds(job.config))
@@ -53,9 +52,9 @@ def draw(sweep: Sweep) -> Table:
     """Return the table of a sweep in progress: the jobs that run, that come next, and that ended last or badly."""
     ended = sum(job.ended for job in sweep.jobs)
     caption = f"{ended} of {len(sweep.jobs)} ended, about {duration(sweep.seconds_left)} left"
-    table = Table(caption=caption, caption_justify="left", expand=False)
-    for column, justify in (("run", "left"), ("status", "left"), ("validation", "right"), ("time left", "right")):
-        table.add_column(column, justify=justify, overflow="fold")
+    sides = {"run": "left", "status": "left", "validation": "right", "time left": "right"}
+    columns = (Column(name, justify=side, overflow="fold") for name, side in sides.items())
+    table = Table(*columns, caption=caption, caption_justify="left", expand=False)
     for job in _shown(sweep.jobs):
         validation = "" if job.validation is None else percent(job.validation)
         left = "" if job.ended else duration(sweep.time_left(job))

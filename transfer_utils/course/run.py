@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +65,7 @@ def run_course(
     parameters = {"preset": preset, "output_dir": output_dir, **(parameters or {})}
     plan = _plan(choose_notebooks(notebooks_folder(), notebooks), parameters)
     started = time.monotonic()
-    with kernel_environment(), Kernels(len(plan)) as kernels:
-        runner = _Runner(kernels, Path(output_dir), progress, log, timeout)
-        results = [runner.run(path, values) for path, values in plan.items()]
-    failures = [failure for failure in results if failure]
+    failures = [failure for _, failure in _execute(plan, Path(output_dir), progress, log, timeout) if failure]
     done = f"{len(plan) - len(failures)} of {counted(len(plan), 'notebook')}"
     log(f"{done} succeeded in {time.monotonic() - started:.0f} s; the copies are in {output_dir}.")
     for failure in failures:
@@ -105,13 +101,11 @@ def publish(
             reused = "holds runs that the notebooks would use again instead of training"
             raise UserError(f"{place.absolute()} {reused}: move the folder away.")
     status = 0
-    with kernel_environment(**{FIGURES_VARIABLE: str(folder.parent / "figures")}), Kernels(len(chosen)) as kernels:
-        runner = _Runner(kernels, Path(output_dir), progress, log, timeout)
-        for path in chosen:
-            failure = runner.run(path, {}) or _write_back(path, Path(output_dir))
-            if failure:
-                status = 1
-                (log_error or log)(failure)
+    figures, unchanged = {FIGURES_VARIABLE: str(folder.parent / "figures")}, {path: {} for path in chosen}
+    for path, failure in _execute(unchanged, Path(output_dir), progress, log, timeout, **figures):
+        if failure := failure or _write_back(path, Path(output_dir)):
+            status = 1
+            (log_error or log)(failure)
     return status
 
 
@@ -199,28 +193,22 @@ def _converted(name: str, value: Any, default: Any) -> Any:
     return converted
 
 
-@dataclass
-class _Runner:
-    """What all notebooks of a course are executed with."""
-
-    kernels: Kernels
-    output_dir: Path
-    progress: Progress | None
-    log: Log
-    timeout: float
-
-    def run(self, path: Path, values: dict[str, Any]) -> str:
-        """Execute one notebook into ``output_dir``; return why that failed, or an empty string."""
-        copy = self.output_dir / path.name
-        if copy.resolve() == path.resolve():
-            folder = f"{self.output_dir} holds the notebooks themselves, which their copies would replace"
-            raise UserError(f"{folder}: choose another folder with --output_dir.")
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        running, started = Running(path.stem, self.progress), time.monotonic()
-        problem = run_notebook(path, copy, values, running, self.timeout, self.kernels)
-        cell = f"cell {running.cell} of {running.cells}"
-        self.log(f"{path.stem}: {cell}, {time.monotonic() - started:.0f} s" + (", failed" if problem else ""))
-        return f"{path.stem} failed in {cell}: {problem}\n  Partial copy: {copy}" if problem else ""
+def _execute(
+    plan: Mapping[Path, dict], folder: Path, progress: Progress | None, log: Log, timeout: float, **variables: str
+) -> Iterator[tuple[Path, str]]:
+    """Execute notebooks into ``folder`` with these environment variables; yield each with why it failed, or ``""``."""
+    with kernel_environment(**variables), Kernels(len(plan)) as kernels:
+        for path, values in plan.items():
+            copy = folder / path.name
+            if copy.resolve() == path.resolve():
+                holds = f"{folder} holds the notebooks themselves, which their copies would replace"
+                raise UserError(f"{holds}: choose another folder with --output_dir.")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            running, started = Running(path.stem, progress), time.monotonic()
+            problem = run_notebook(path, copy, values, running, timeout, kernels)
+            cell = f"cell {running.cell} of {running.cells}"
+            log(f"{path.stem}: {cell}, {time.monotonic() - started:.0f} s" + (", failed" if problem else ""))
+            yield path, f"{path.stem} failed in {cell}: {problem}\n  Partial copy: {copy}" if problem else ""
 
 
 def _write_back(path: Path, output_dir: Path) -> str:

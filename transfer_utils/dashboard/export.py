@@ -11,12 +11,10 @@ from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-import numpy as np
-
 from transfer_utils.dashboard.store import newest_first, read
 from transfer_utils.errors import UserError
 from transfer_utils.records.folder import check_folder
-from transfer_utils.records.record import STATUSES
+from transfer_utils.records.record import STATUSES, finite
 from transfer_utils.report.rendering import environment
 from transfer_utils.results.curves import STAGE_NAMES
 from transfer_utils.results.formatting import duration
@@ -87,11 +85,9 @@ def _without_folders(row: Row) -> Row:
     """Return a run as it is published: of an absolute path to its images or weights, only the name is left."""
     values = {name: str(row.record.config.get(name) or "") for name in ("data_dir", "weights")}
     names = {name: PureWindowsPath(path).name for name, path in values.items() if PureWindowsPath(path).anchor}
-    if not names:
-        return row
     command = row.record.command
-    for name, short in names.items():
-        command = command.replace(values[name], short)
+    for name in sorted(names, key=lambda name: -len(values[name])):  # one may be the start of the other
+        command = command.replace(values[name], names[name]) if names[name] else command
     record = row.record.model_copy(update={"config": row.record.config | names, "command": command})
     return replace(row, run=replace(row.run, record=record))
 
@@ -132,7 +128,9 @@ def _data(row: Row) -> dict[str, Any]:
     """Return what the script needs of a run: its options as text, and its curves with null where a value is missing."""
     history = row.history
     points = history.points()
-    curves = {name: [_rounded(value) for value in history.values[name][points]] for name in QUANTITIES}
+    curves = {
+        name: finite([round(value, DIGITS) for value in history.values[name][points].tolist()]) for name in QUANTITIES
+    }
     return {
         "name": row.name,
         "command": as_text(repeat_command(row.record), MAX_BLOCK),
@@ -141,7 +139,3 @@ def _data(row: Row) -> dict[str, Any]:
         "curves": {name: values for name, values in curves.items() if any(value is not None for value in values)},
         "starts": {as_text(stage, 20): start for stage, start in history.starts.items()},
     }
-
-
-def _rounded(value: float) -> float | None:
-    return round(float(value), DIGITS) if np.isfinite(value) else None

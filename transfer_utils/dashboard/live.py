@@ -1,4 +1,4 @@
-"""How far the runs in progress have come, renewed every few seconds."""
+"""How far unfinished runs have come, renewed every few seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_RUNS = 5
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def draw(rows: list[Row], names: bool = True) -> None:
-    """Draw one line for each of some runs in progress, with or without its name."""
+    """Draw one line for each of some unfinished runs, with or without its name."""
     # The record, and so the page, changes after every epoch; only the time since then changes in between.
     lines = [f"{row.name}: " * names + f"{describe_progress(row)} · {silence(row)}" for row in rows[:MAX_RUNS]]
     if len(rows) > MAX_RUNS:

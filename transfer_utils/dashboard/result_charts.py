@@ -21,9 +21,7 @@ MAX_CLASSES_WITH_NUMBERS = 12
 
 def class_labels(record: RunRecord, n: int) -> list[str]:
     """Return unique, printable names of ``n`` classes: those of the record if it has as many, or 0, 1, 2, ..."""
-    recorded: Any = record.dataset.get("class_names")
-    if not isinstance(recorded, list):
-        recorded = [scores.get("name") for scores in record.per_class]
+    recorded = record.class_names or [scores.get("name") for scores in record.per_class]
     if len(recorded) != n:
         return [str(index) for index in range(n)]
     names = [as_text(name, 24) for name in recorded]

@@ -19,7 +19,7 @@ TRY_IT, TEACH = "Try it", "Teach"
 # The parameters of the address that several modules use; each is the key of a widget as well.
 PAGE = "page"
 RUN = "run"
-CHOSEN, HIDDEN = "chosen", "hidden"
+CHOSEN, HIDDEN = "chosen", "hidden"  # names of runs: those to compare, as they were chosen, and those not in the table
 
 # Entries of the session: the parameters that were read or written, and the values with which the page drew its widgets.
 _KNOWN, _DRAWN = "address", "drawn"
@@ -119,25 +119,10 @@ def choice(place: Any, label: str, options: Sequence[str], key: str, **more: Any
     return place.segmented_control(label, options, required=True, **kept(key, options[0], options), **more)
 
 
-def chosen() -> list[str]:
-    """Return the names of the runs chosen for comparison, in the order in which they were chosen."""
-    return values(CHOSEN)
-
-
-def hidden() -> list[str]:
-    """Return the names of the runs hidden from the table."""
-    return values(HIDDEN)
-
-
-def choose(names: Iterable[str]) -> None:
-    """Choose exactly these runs."""
-    put({CHOSEN: names})
-
-
 def hide(names: Iterable[str]) -> None:
     """Hide these runs in addition to those already hidden, and remove them from the chosen runs."""
     names = list(names)
-    put({HIDDEN: [*hidden(), *names], CHOSEN: [name for name in chosen() if name not in names]})
+    put({HIDDEN: [*values(HIDDEN), *names], CHOSEN: [name for name in values(CHOSEN) if name not in names]})
 
 
 def open_page(page: str, run: str = "", compare: Iterable[str] = ()) -> None:

@@ -136,11 +136,10 @@ def submit(collection: Collection, class_name: str, uploads: Sequence[UploadedFi
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _attempt(collection: Collection, class_name: str, change: Callable[[], Receipt | str | None]) -> None:
+def _attempt(collection: Collection, class_name: str, change: Callable[[], Receipt | None]) -> None:
     """Change a collection, keep the message about it, and draw the page again."""
     try:
-        done = change()
-        receipt = done if isinstance(done, Receipt) else Receipt()
+        receipt = change() or Receipt()
     except (UserError, OSError) as error:
         receipt = Receipt(refused=[as_sentence(error)])
     # Before any call of Streamlit, at which a newer run of the page would end this one.

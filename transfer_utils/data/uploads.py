@@ -111,7 +111,8 @@ class _Keeper:
             raise UserError(f"{as_text(name)} holds {len(folders)} classes; there may be at most {MAX_CLASSES} in all.")
         for folder, new in names.items():
             if new.casefold() not in existing:
-                existing[new.casefold()] = self._collection.add_class(new)
+                self._collection.add_class(new)
+                existing[new.casefold()] = new
                 self._classes.add(new)
             names[folder] = existing[new.casefold()]
         return names

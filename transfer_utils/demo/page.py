@@ -87,8 +87,9 @@ def write_demo(
     files[PAGE_NAME] = _render("page.html.j2", classifier, pictures, "").encode()
     # An earlier call may have had more examples, which must not be published. Other files are the user's.
     old = [path for path in (folder / "examples").glob("*.png") if path.stem.isdecimal()]
-    if not (folder / MARK).is_file():
-        _refuse_to_replace([*old, *(folder / name for name in files)])
+    replaced = [] if (folder / MARK).is_file() else [*old, *(folder / name for name in files)]
+    if foreign := next(filter(Path.exists, replaced), None):
+        raise UserError(f"{foreign} is not of an earlier page and would be replaced: name another folder.")
     for path in old:
         path.unlink()
     for name, content in files.items():
@@ -161,12 +162,6 @@ def _render(template: str, classifier: Classifier, examples: Iterable[str], fold
         facts=card,
         examples=[f"{folder}examples/{name}" for name in examples],
     )
-
-
-def _refuse_to_replace(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.exists():
-            raise UserError(f"{path} is not of an earlier page and would be replaced: name another folder.")
 
 
 def _model_of_run(path: Path) -> Path:

@@ -53,14 +53,28 @@ def grad_cam(model: keras.Model, image: np.ndarray, class_index: int | None = No
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError(f"grad_cam needs the tensorflow backend of Keras, this is {keras.backend.backend()}.")
+    import tensorflow as tf
+
     pixels = _checked(model, np.asarray(image)[None])
     *steps, last = _steps(model)
     if not isinstance(last, keras.layers.Dense):
         raise UserError(f"model must end in a Dense layer, got {type(last).__name__}.")
     if class_index is not None and not 0 <= class_index < last.units:
         raise UserError(f"class_index must be from 0 to {last.units - 1}, got {class_index}.")
-    maps, gradient = _maps_and_gradient(model, steps, last, pixels, class_index)
-    weights = keras.ops.mean(gradient, axis=(1, 2), keepdims=True)
+    at = max((place for place, step in enumerate(steps) if len(step.output.shape) == 4), default=None)
+    if at is None:
+        raise UserError("Grad-CAM needs a layer with maps (h, w, channels), such as a convolution; there is none.")
+    # Not the layer's own output: that of a nested backbone is not in the graph of the model.
+    maps = keras.Model(model.inputs, steps[at + 1].input)([pixels], training=False)
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        x = maps
+        for step in steps[at + 1 :]:
+            x = step(x, training=False)
+        # The logit, not the probability: softmax would mix in the gradients of the other classes.
+        logits = keras.ops.matmul(x, last.kernel) + last.bias
+        score = logits[0, int(np.argmax(logits[0])) if class_index is None else class_index]
+    weights = keras.ops.mean(tape.gradient(score, maps), axis=(1, 2), keepdims=True)
     heat = keras.ops.relu(keras.ops.sum(weights * maps, axis=-1, keepdims=True))
     heat = keras.ops.convert_to_numpy(keras.ops.image.resize(heat, pixels.shape[1:3]))[0, :, :, 0]
     return heat / heat.max() if heat.max() > 0 else heat
@@ -175,32 +189,6 @@ def settle_batch_norm(model: keras.Model, images: np.ndarray) -> None:
 def liveliest_channels(maps: np.ndarray, k: int = 8) -> np.ndarray:
     """Return the indices, int (k,), of the channels of ``maps`` (h, w, channels) that vary most, the largest first."""
     return np.argsort(-np.asarray(maps).std(axis=(0, 1)), kind="stable")[:k]
-
-
-def _maps_and_gradient(
-    model: keras.Model,
-    steps: list[keras.layers.Layer],
-    last: keras.layers.Dense,
-    pixels: np.ndarray,
-    class_index: int | None,
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the last maps (1, h, w, channels), and the gradient of the class logit with respect to them."""
-    import tensorflow as tf
-
-    at = max((place for place, step in enumerate(steps) if len(step.output.shape) == 4), default=None)
-    if at is None:
-        raise UserError("Grad-CAM needs a layer with maps (h, w, channels), such as a convolution; there is none.")
-    # Not the layer's own output: that of a nested backbone is not in the graph of the model.
-    maps = keras.Model(model.inputs, steps[at + 1].input)([pixels], training=False)
-    with tf.GradientTape() as tape:
-        tape.watch(maps)
-        x = maps
-        for step in steps[at + 1 :]:
-            x = step(x, training=False)
-        # The logit, not the probability: softmax would mix in the gradients of the other classes.
-        logits = keras.ops.matmul(x, last.kernel) + last.bias
-        score = logits[0, int(np.argmax(logits[0])) if class_index is None else class_index]
-    return maps, tape.gradient(score, maps)
 
 
 def _checked(model: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -44,7 +44,8 @@ def corrupt(images: np.ndarray, kind: str, severity: int, seed: int = 0) -> np.n
         raise UserError(f"images must be uint8 (n, h, w, 3), got {images.dtype} {images.shape}.")
     strength = SEVERITIES[kind][severity - 1]
     if kind == "jpeg":
-        return np.stack([_compress(image, strength) for image in images])
+        files = (io.BytesIO(encode_image(image, "JPEG", quality=strength)) for image in images)
+        return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
     pixels = images.astype("float32")
     if kind == "noise":
         pixels += 255 * strength * np.random.default_rng(seed).standard_normal(images.shape, dtype="float32")
@@ -54,7 +55,3 @@ def corrupt(images: np.ndarray, kind: str, severity: int, seed: int = 0) -> np.n
         mean = pixels.mean(axis=(1, 2), keepdims=True)
         pixels = mean + strength * (pixels - mean)
     return np.clip(np.rint(pixels), 0, 255).astype("uint8")
-
-
-def _compress(image: np.ndarray, quality: int) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(encode_image(image, "JPEG", quality=quality))).convert("RGB"))

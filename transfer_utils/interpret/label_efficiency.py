@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from transfer_utils.config.options import RunConfig
-from transfer_utils.data.dataset import Dataset, Split
+from transfer_utils.data.dataset import Dataset
 from transfer_utils.data.splits import draw_labels, load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.features import extract_features
@@ -66,7 +66,7 @@ def measure_label_efficiency(
     config.check_baseline()
     config = config.model_copy(update={"labels_per_class": 0, "selection": "none"})
     dataset = load_dataset(config)
-    probe_accuracy, cnn = _probe(dataset, config), _CNN(dataset, config, on_all)
+    probe_accuracy, cnn_accuracy = _probe(dataset, config), _cnn(dataset, config, on_all)
     labels, points = dataset.train.labels, []
     class_sizes = np.bincount(labels)
     tasks = [
@@ -78,7 +78,7 @@ def measure_label_efficiency(
     tasks.append((round(float(class_sizes.mean())), 0, np.arange(len(labels)), 0))
     for level, draw, positions, steps in tasks:
         points.append(LabelEfficiencyPoint("transfer", level, draw, probe_accuracy(positions)))
-        points.append(LabelEfficiencyPoint("baseline", level, draw, cnn.accuracy(positions, draw, steps)))
+        points.append(LabelEfficiencyPoint("baseline", level, draw, cnn_accuracy(positions, draw, steps)))
     return points
 
 
@@ -97,37 +97,26 @@ def _probe(dataset: Dataset, config: RunConfig) -> Callable[[np.ndarray], float]
     return accuracy
 
 
-class _CNN:
-    """The network that is trained from scratch on pixels."""
+def _cnn(dataset: Dataset, config: RunConfig, on_all: Run | None) -> Callable[[np.ndarray, int, int], float]:
+    """Return a function from positions of training images, a draw and steps to the validation accuracy of a CNN.
 
-    def __init__(self, dataset: Dataset, config: RunConfig, on_all: Run | None):
-        self.dataset, self.config, self.on_all = dataset, config, on_all
-        self.pixels = dataset.validation.take().astype("float32")
-        self.labels = dataset.validation.one_hot(len(dataset.class_names))
+    Without steps, these are all images: it has the epochs of ``config``, or is the model of ``on_all``.
+    """
+    pixels, one_hot = dataset.validation.take().astype("float32"), dataset.validation.one_hot(len(dataset.class_names))
 
-    def accuracy(self, positions: np.ndarray, draw: int, steps: int) -> float:
-        """Return the accuracy on validation of a CNN trained on the training images at these positions, int (m,).
-
-        Without ``steps``, these are all images: it has the epochs of ``config``, or is the model of ``on_all``.
-        """
-        if self.on_all and not steps:
-            model = load_model(self.on_all.folder / self.on_all.record.files["model"])
+    def accuracy(positions: np.ndarray, draw: int, steps: int) -> float:
+        if on_all and not steps:
+            model = load_model(on_all.folder / on_all.record.files["model"])
         else:
-            update = {"seed": self.config.seed + draw, "min_steps": steps}
-            model = self._trained(self.dataset.train.part(positions), self.config.model_copy(update=update))
-        return float((_predict(model, self.pixels).argmax(axis=1) == self.dataset.validation.labels).mean())
+            own = config.model_copy(update={"seed": config.seed + draw, "min_steps": steps})
+            keras.utils.set_random_seed(own.seed)
+            with distribute.scope(own):
+                model = BASELINES[own.baseline](one_hot.shape[1], own.stored_size)
+            # Nothing is selected, so the epochs are watched on a few images; all are classified below.
+            train_baseline(model, dataset.train.part(positions), (pixels[:WATCHED], one_hot[:WATCHED]), own)
+        # Without ``predict``: tracing a graph for each of many small networks would take longer than running them.
+        batches = (pixels[start : start + PREDICT_BATCH] for start in range(0, len(pixels), PREDICT_BATCH))
+        predicted = [keras.ops.convert_to_numpy(model(batch, training=False)).argmax(axis=1) for batch in batches]
+        return float((np.concatenate(predicted) == dataset.validation.labels).mean())
 
-    def _trained(self, train: Split, config: RunConfig) -> keras.Model:
-        keras.utils.set_random_seed(config.seed)
-        with distribute.scope(config):
-            model = BASELINES[config.baseline](self.labels.shape[1], config.stored_size)
-        # Nothing is selected, so the epochs are watched on a few images; ``accuracy`` classifies all of them.
-        train_baseline(model, train, (self.pixels[:WATCHED], self.labels[:WATCHED]), config)
-        return model
-
-
-def _predict(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    # Without ``predict``: tracing a graph for each of many small networks would take longer than running them.
-    starts = range(0, len(pixels), PREDICT_BATCH)
-    batches = [pixels[i : i + PREDICT_BATCH] for i in starts]
-    return np.concatenate([keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches])
+    return accuracy

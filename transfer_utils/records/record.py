@@ -108,6 +108,12 @@ class RunRecord(BaseModel):
         counts = {split: finite_number(known.get(split)) for split in ("train", "validation", "test")}
         return {split: int(number) for split, number in counts.items() if number is not None and number >= 0}
 
+    @property
+    def class_names(self) -> list[Any]:
+        """The names of the classes in the order of the labels; empty if the record does not list them."""
+        names = self.dataset.get("class_names")
+        return names if isinstance(names, list) else []
+
     def bounded(self, metric: str) -> tuple[float | None, float | None, float | None]:
         """Return an accuracy such as ``val_end2end`` and the ends of its 95 % interval; None for what is missing."""
         stem = metric.removesuffix("_end2end")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -125,7 +124,7 @@ def _rendered(template: str, record: RunRecord, **values: Any) -> str:
         "record": record,
         "images": record.images,
         "classes": _class_names(record),
-        "n_classes": len(_recorded_names(record)),
+        "n_classes": len(record.class_names),
         "kind": model_name(record.config),
         "details": _details(record),
         "results": _results(record),
@@ -163,7 +162,7 @@ def _data_metadata(record: RunRecord) -> dict[str, Any]:
     images = record.images
     total = sum(images.values())
     splits = [{"name": split, "num_examples": n} for split, n in images.items()]
-    labels = {str(i): as_text(name) for i, name in enumerate(_recorded_names(record))}
+    labels = {str(i): as_text(name) for i, name in enumerate(record.class_names)}
     features = [{"name": "image", "dtype": "image"}, {"name": "label", "dtype": {"class_label": {"names": labels}}}]
     return {
         "license": "unknown",
@@ -249,13 +248,8 @@ def _unmeasured(record: RunRecord) -> list[str]:
     ]
 
 
-def _recorded_names(record: RunRecord) -> list[Any]:
-    names = record.dataset.get("class_names")
-    return names if isinstance(names, list) else []  # a record may be damaged
-
-
 def _class_names(record: RunRecord) -> list[str]:
-    names = [as_text(name, 60) for name in _recorded_names(record)]
+    names = [as_text(name, 60) for name in record.class_names]
     shown = [_md(name) for name in names[:MAX_LISTED_CLASSES] if name]
     return [*shown, f"and {len(names) - MAX_LISTED_CLASSES:,} more"] if len(names) > MAX_LISTED_CLASSES else shown
 
@@ -269,5 +263,5 @@ def _md(value: Any) -> str:
     return re.sub(r"([\\|`*_\[\]#])", r"\\\1", as_label(value, MAX_LENGTH))
 
 
-def _yaml(metadata: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=120).strip()
+def _yaml(metadata: dict[str, Any]) -> str:
+    return yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120).strip()

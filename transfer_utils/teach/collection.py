@@ -110,8 +110,8 @@ class Collection:
         lines = [f"{name}/{picture}" for name, pictures in self.classes().items() for picture in pictures]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:DIGEST_CHARACTERS]
 
-    def add_class(self, name: str) -> str:
-        """Create the folder of a class; return its name.
+    def add_class(self, name: str) -> None:
+        """Create the folder of a class.
 
         Raises:
             UserError: the name cannot be that of a folder or is taken, or there are ten classes already.
@@ -122,7 +122,6 @@ class Collection:
         if len(taken) >= MAX_CLASSES:
             raise UserError(f"There may be at most {MAX_CLASSES} classes.")
         (self.folder / name).mkdir()
-        return name
 
     def remove_class(self, name: str) -> None:
         """Delete a class with its pictures."""

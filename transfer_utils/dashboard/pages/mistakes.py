@@ -60,7 +60,7 @@ def _choose_run(view: View) -> Row | None:
     keeping = [row.name for row in view.rows if keeps_predictions(row)]
     asked = state.values(state.RUN)[-1:]
     names = [row.name for row in view.rows if row.name in [*keeping, *asked] or not keeping]
-    first = [name for name in state.chosen() if name in keeping] or keeping or names
+    first = [name for name in state.values(state.CHOSEN) if name in keeping] or keeping or names
     return choose_run(view, names, first[0] if first else "")
 
 

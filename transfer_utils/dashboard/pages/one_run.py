@@ -14,14 +14,7 @@ from transfer_utils.dashboard.curve_charts import Line
 from transfer_utils.dashboard.parts import interval_note, show_block, show_metric
 from transfer_utils.dashboard.store import View
 from transfer_utils.results.formatting import duration, percent
-from transfer_utils.results.progress import (
-    UNFINISHED,
-    describe_progress,
-    progress,
-    repeat_command,
-    resume_command,
-    silence,
-)
+from transfer_utils.results.progress import UNFINISHED, progress, repeat_command, resume_command
 from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.text import MISSING, as_text, finite_number, format_bytes
 
@@ -68,7 +61,7 @@ def choose_run(view: View, names: list[str], first: str) -> Row | None:
 
 def first_choice(view: View) -> str:
     """Return the name of the run to open if none is named: the first chosen one, else the first of the folder."""
-    rows = view.named(state.chosen()) or view.rows
+    rows = view.named(state.values(state.CHOSEN)) or view.rows
     return rows[0].name if rows else ""
 
 
@@ -80,10 +73,8 @@ def _draw_summary(row: Row) -> None:
         st.text(" · ".join(text for text in (row.network, row.dataset, created) if text != MISSING))
     if record.error:
         show_block(record.error, lines=True)
-    if row.status == "running":
+    if row.status in UNFINISHED:
         live.draw([row], names=False)
-    elif row.status in UNFINISHED:
-        st.text(f"{describe_progress(row)} · {silence(row)}")
     validation, test, time_column, size_column = st.container(key="numbers").columns(4)
     for column, label, split in ((validation, "Validation accuracy", "val"), (test, "Test accuracy", "test")):
         accuracy, low, high = record.bounded(f"{split}_end2end")

@@ -45,7 +45,7 @@ def draw(view: View) -> None:
         return
     if running := [row for row in view.rows if row.status == "running"]:
         live.draw(running)
-    hidden = set(state.hidden())
+    hidden = set(state.values(state.HIDDEN))
     shown = [row for row in view.rows if row.name not in hidden]
     best = view.cached(("best", frozenset(hidden)), lambda: best_configurations(shown))
     with st.container(key="best configurations"):  # on a narrow page, its style puts it below the table
@@ -127,7 +127,7 @@ def _or_zero(row: Row, split: str) -> float:
 
 
 def _draw_actions(view: View, listed: list[Row], groups: list[RunGroup] | None) -> None:
-    chosen, hidden = view.named(state.chosen()), state.hidden()
+    chosen, hidden = view.named(state.values(state.CHOSEN)), state.values(state.HIDDEN)
     names = [row.name for row in chosen]
     hint = "Select runs in the table first" if not chosen else None
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -172,7 +172,7 @@ def _show_table(rows: list[Row], groups: list[RunGroup] | None) -> None:
         st.info("No run matches these filters.", icon=":material/filter_alt_off:")
         return
     members = [[row.name] for row in rows] if groups is None else [[row.name for row in g.rows] for g in groups]
-    chosen = set(state.chosen())
+    chosen = set(state.values(state.CHOSEN))
     # The browser reports selected rows by position, so another set or order of rows needs another key.
     key = f"table {hash(str(members))}"
     selected = [place for place, names in enumerate(members) if chosen.issuperset(names)]
@@ -183,7 +183,8 @@ def _show_table(rows: list[Row], groups: list[RunGroup] | None) -> None:
     def choose_selected() -> None:
         selected = [name for place in st.session_state[key]["selection"]["rows"] for name in members[place]]
         listed = {name for names in members for name in names}
-        state.choose([*(name for name in state.chosen() if name not in listed or name in selected), *selected])
+        others = (name for name in state.values(state.CHOSEN) if name not in listed or name in selected)
+        state.put({state.CHOSEN: [*others, *selected]})
 
     table, settings = _run_columns(rows) if groups is None else (group_frame(groups), GROUP_COLUMNS)
     st.dataframe(

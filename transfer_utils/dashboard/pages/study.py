@@ -41,7 +41,7 @@ def draw(view: View) -> None:
     """Draw the page."""
     names = dataset_names(row for row in view.rows if row.metric("val_end2end") is not None)
     dataset, split = _choose(list(names.values()))
-    hidden = frozenset(state.hidden())
+    hidden = frozenset(state.values(state.HIDDEN))
     rows = [row for row in view.rows if dataset and names.get(row.images) == dataset and row.name not in hidden]
     # Nine charts of hundreds of runs take seconds.
     answers = view.cached(
@@ -83,7 +83,7 @@ def _choose(datasets: list[str]) -> tuple[str | None, str]:
 def _draw_other_option(view: View, rows: list[Row], dataset: str | None, split: str) -> None:
     """Draw the effect of an option of the reader's choice that some rows vary in isolation, and no question covers."""
     others = view.cached(
-        ("other options", dataset, frozenset(state.hidden())),
+        ("other options", dataset, frozenset(state.values(state.HIDDEN))),
         lambda: [name for name in differing(rows) if name not in REPEATS | COVERED and families(rows, name)],
     )
     if not others:
@@ -92,7 +92,7 @@ def _draw_other_option(view: View, rows: list[Row], dataset: str | None, split: 
         st.subheader("Any other option")
         kept = state.kept("option", others[0], others)
         option = st.selectbox("Option", others, label_visibility="collapsed", **kept)
-        key = ("effect", dataset, split, option, frozenset(state.hidden()))
+        key = ("effect", dataset, split, option, frozenset(state.values(state.HIDDEN)))
         finding = view.cached(key, lambda: _vary(option)(rows, split))
         if finding is None:
             st.caption("No run has this accuracy yet.")

@@ -7,7 +7,6 @@ import streamlit as st
 from transfer_utils.dashboard import state
 from transfer_utils.dashboard.answers import model_file, show_answer
 from transfer_utils.dashboard.store import View
-from transfer_utils.results.table import Row
 from transfer_utils.utils.text import as_text
 
 FIRST_COMMAND = "transfer-utils train --preset offline"
@@ -31,11 +30,7 @@ def draw(view: View) -> None:
     upload = right.file_uploader("Image", key="image")
     if upload is None:
         st.caption("Upload an image of one of the classes of the model:")
-        st.text(", ".join(as_text(label, 40) for label in _class_names(models[name][0])) or "class names not recorded")
+        labels = models[name][0].record.class_names[:100]
+        st.text(", ".join(as_text(label, 40) for label in labels) or "class names not recorded")
         return
     show_answer(*models[name], upload.getvalue())
-
-
-def _class_names(row: Row) -> list[str]:
-    names = row.record.dataset.get("class_names")
-    return names[:100] if isinstance(names, list) else []
