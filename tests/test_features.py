@@ -236,9 +236,10 @@ def test_features_that_do_not_fit_on_the_disk_are_refused_before_they_are_comput
 def test_views_that_do_not_fit_on_the_disk_are_refused_with_the_number_that_fits(trunk, tmp_path, free):
     cache = BoundaryCache(trunk, split(), 2, tiny.config(cache_dir=str(tmp_path), epochs_stage2=4, views=8))
     held_out = split(1).part(np.arange(N // 2))  # takes half of a view, and comes first
-    for fitting, advice in ((4, "use --views 3, lower"), (3.5, "use --views 3, lower"), (0, "lower")):
+    on_pixels = "use --views 0, which trains on pixels, lower"
+    for fitting, advice in ((4, "use --views 3, lower"), (3.5, "use --views 3, lower"), (0, on_pixels)):
         free(fitting * cache.bytes_per_view)
-        with pytest.raises(UserError, match=rf"4 cached views need .* more .*: {advice} --image_size"):
+        with pytest.raises(UserError, match=rf"4 cached views would take .* more .*: {advice} --image_size"):
             cache.bytes_needed(held_out)
     # What is cached already needs no more space.
     for views, build in ((4.5, lambda: cache.view(0)), (3.5, lambda: cache.plain(held_out)), (3, lambda: None)):

@@ -22,7 +22,7 @@ from transfer_utils.utils.array_cache import open_array
 from transfer_utils.utils.disk import check_disk, free_bytes
 from transfer_utils.utils.files import cache_folder
 from transfer_utils.utils.progress import Progress
-from transfer_utils.utils.text import format_bytes
+from transfer_utils.utils.text import counted, format_bytes
 
 # Part of every key: raise it when the meaning of a cached number changes.
 LAYOUT = 1
@@ -145,11 +145,11 @@ class BoundaryCache:
         available = max(0, free_bytes(folder) - DISK_RESERVE - for_validation)
         fitting = self.views - missing + available // self.bytes_per_view
         if fitting < self.views:
-            advice = f"use --views {fitting}, " if fitting else ""
+            needed, cached = missing * self.bytes_per_view, "" if fitting else ", which trains on pixels"
             raise UserError(
-                f"{self.views} cached views need {format_bytes(missing * self.bytes_per_view)} more in {folder}, where "
+                f"{counted(self.views, 'cached view')} would take {format_bytes(needed)} more in {folder}, where "
                 f"{format_bytes(available)} are free besides the {format_bytes(DISK_RESERVE)} kept in reserve: "
-                f"{advice}lower --image_size, or choose another disk with --cache_dir."
+                f"use --views {fitting}{cached}, lower --image_size, or choose another disk with --cache_dir."
             )
         return missing * self.bytes_per_view + for_validation
 

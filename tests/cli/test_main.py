@@ -84,6 +84,10 @@ WRONG = [
     ("dashboard --export page --port 1234", "--export writes a page that needs no server: leave out --port."),
     ("dashboard --port http", "port must be a whole number from 1 to 65535, got 'http'."),
     ("pretrain --epochs 0", "epochs must be a whole number of at least 1, got '0'."),
+    *(
+        (f"{words} --output_dir {os.devnull}/x", f"output_dir cannot be in {os.devnull}/x: not a directory. Choose")
+        for words in ("card run", "report", "course --notebook 01")
+    ),
     (f"report --runs {'r' * 300}", "The file name is too long: rrr"),
 ]
 

@@ -52,9 +52,10 @@ def shapes() -> Dataset:
     return Dataset("shapes", "shapes", ["red", "green", "blue"], *splits, fingerprint="")
 
 
-def test_every_metric_is_of_its_split_and_the_call_that_prepares_the_engine_is_not_counted(monkeypatch, tmp_path):
+def test_every_metric_is_of_its_split_and_the_calls_that_prepare_the_engine_are_not_counted(monkeypatch, tmp_path):
     monkeypatch.setattr(evaluate, "load_model", lambda path: None)
-    monkeypatch.setattr(evaluate, "Engine", lambda model, kind: colours)
+    sizes = []
+    monkeypatch.setattr(evaluate, "Engine", lambda model, kind: lambda x: sizes.append(len(x)) or colours(x))
     monkeypatch.setattr(evaluate, "TRAIN_SAMPLE", 25)
     config, dataset = tiny.config(tta=True), shapes()
     names, splits = dataset.class_names, (dataset.train, dataset.validation, dataset.test)
@@ -76,6 +77,7 @@ def test_every_metric_is_of_its_split_and_the_call_that_prepares_the_engine_is_n
     assert (record.confusion_matrix, record.per_class) == (found["confusion_matrix"], found["per_class"])
     assert record.calibration == metrics.calibration(plain, split.labels)
     assert record.inference["images"] == 25 + 2 * (27 + 36), "with the mirrored view"
+    assert sizes[:2] == [40, 1] and sum(sizes[2:]) == record.inference["images"], "TensorFlow traces the second size"
 
 
 def test_the_record_leaves_out_the_matrix_of_too_many_classes(monkeypatch, tmp_path):

@@ -18,6 +18,7 @@ from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
 from transfer_utils.experiment import phases, train
 from transfer_utils.experiment.run import run_experiment
+from transfer_utils.models import engine
 from transfer_utils.models.fast_layers import FoldedConvolution
 from transfer_utils.models.networks import build_top_classifier
 from transfer_utils.records.record import read_record
@@ -175,18 +176,34 @@ def test_a_run_whose_stage_2_is_no_better_says_and_records_it(guarded, monkeypat
 
     def worse(model, *rest, on_epoch_end, on_fallback, **hooks):
         on_epoch_end(0, CURVES)
-        on_fallback(0.998, 0.996)
+        on_fallback(loop.Quality(0.25, 0.998), loop.Quality(0.2394, 0.996))
 
     monkeypatch.setattr(train, "run_stage2_finetuning", worse)
     record = run_experiment(tiny.config(epochs_stage1=0, epochs_stage2=1), log=lines.append).record
     assert record.network["weights_from"] == "stage1" and len(record.notes) == 1 and record.notes[0] in lines
     assert record.notes[0] == (
         "Stage 2 is kept only if it lowers the validation loss without lowering the accuracy. It did not (99.8 % "
-        "before, 99.6 % in its best epoch), so the weights from before are kept. A lower learning_rate_stage2 may help."
+        "and a loss of 0.250 before, 99.6 % and 0.239 in its best epoch), so the weights from before are kept. A lower "
+        "learning_rate_stage2 may help."
     )
 
 
-def test_options_that_only_a_missing_stage_2_would_use_are_named(monkeypatch):
+@pytest.mark.slow
+@pytest.mark.parametrize("head_start", ["convex", "random"])
+def test_a_head_that_was_to_be_solved_but_starts_stage_2_with_random_weights_is_noted(head_start):
+    options = {"head_start": head_start, "hidden_units": 4, "epochs_stage1": 0, "epochs_stage2": 1, "n_unfreeze": 3}
+    notes = run_experiment(tiny.config(**options), log=quiet).record.notes
+    assert any("starts with random weights in the head" in note for note in notes) == (head_start == "convex")
+
+
+def test_an_engine_that_is_missing_here_is_refused_before_the_images_are_read(monkeypatch):
+    monkeypatch.setattr(engine, "litert_missing", lambda: "no wheel")
+    monkeypatch.setattr(phases, "load_dataset", None)
+    with pytest.raises(UserError, match=r"engine must be 'keras' or 'auto' here, got 'litert': no wheel"):
+        run_experiment(tiny.config(model="baseline", engine="litert"), log=quiet)
+
+
+def test_options_without_effect_are_named(monkeypatch):
     class Logged(Exception):
         pass
 
@@ -194,18 +211,32 @@ def test_options_that_only_a_missing_stage_2_would_use_are_named(monkeypatch):
         raise Logged
 
     monkeypatch.setattr(train, "_build_transfer", build)
-    for options, line in (
-        ({"augment": True, "epochs_stage2": 30}, "epochs_stage2 and augment have no effect."),
-        ({"epochs_stage2": 0, "n_unfreeze": 3, "views": 2}, "views has no effect."),
-        ({}, None),
-        ({"epochs_stage2": 30, "n_unfreeze": 3}, None),
+    monkeypatch.setattr(train, "_train_baseline", build)
+    frozen, tuned = "n_unfreeze is 0, so there is no stage 2, and", {"epochs_stage2": 30, "n_unfreeze": 3}
+    scratch = {"model": "baseline", "epochs_baseline": 3}
+    for options, *expected in (
+        ({"augment": True, "epochs_stage2": 30}, f"{frozen} epochs_stage2 and augment have no effect."),
+        (
+            {"epochs_stage2": 0, "n_unfreeze": 3, "views": 2},
+            "epochs_stage2 is 0, so there is no stage 2, and n_unfreeze and views have no effect.",
+        ),
+        (
+            {"views": 2, "tta": False, "tta_shift": 4},
+            f"{frozen} views has no effect.",
+            "With these options, tta_shift has no effect.",
+        ),
+        (tuned | {"rotation": 0.2, "zoom": 0.2}, "With these options, rotation and zoom have no effect."),
+        (scratch | {"use_mixup": False, "mixup_alpha": 0.7}, "With these options, mixup_alpha has no effect."),
+        ({},),
+        ({"tta": False, "horizontal_flip": False},),  # off, and without effect if it were on
+        (tuned | {"baseline": "compact"},),  # as compare gives it to both
+        (scratch | {"n_unfreeze": 3, "views": 2},),
     ):
         lines = []
         session = SimpleNamespace(config=preset("none", **options), log=lines.append, phase=lambda name: nullcontext())
         with pytest.raises(Logged):
             train.train_model(None, session)
-        zero = "n_unfreeze" if "n_unfreeze" not in options else "epochs_stage2"
-        assert lines == ([f"{zero} is 0, so there is no stage 2, and {line}"] if line else [])
+        assert lines == expected
 
 
 @pytest.mark.slow

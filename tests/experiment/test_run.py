@@ -214,6 +214,11 @@ def test_a_finished_run_is_reused_on_request(uninterrupted, computing, tmp_path)
     model.rename(model.with_suffix(".away"))
     assert finished_run(same) is None, "a run without its model is of no use"
     model.with_suffix(".away").rename(model)
+    whole = model.read_bytes()
+    model.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"is not a Keras model: .*[^.]\. Delete that file, and the run is made"):
+        run_experiment(same, reuse=True, log=quiet)
+    model.write_bytes(whole)
 
 
 @pytest.mark.slow
@@ -458,6 +463,27 @@ def test_a_resumed_run_records_the_versions_that_it_goes_on_with(monkeypatch):
     record = claim().record
     assert record.versions == {"keras": "99"}
     assert [each["versions"] for each in record.sessions] == [before]
+
+
+def test_a_resumed_run_keeps_the_gpus_and_the_peak_memory_of_its_earlier_sessions_until_it_starts_again():
+    session, earlier = claim(), {"gpus": ["GPU:0"], "peak_memory_mb": 10**6}
+    session.record.machine |= earlier
+    session.save()
+    session.release()
+    session = claim()
+    assert session.record.machine | earlier == session.record.machine and session.record.on_gpu
+    session.restart_if_changed("The images", "old", "new")
+    session.save()
+    assert "gpus" not in session.record.machine and session.record.machine["peak_memory_mb"] < 10**6
+
+
+def test_a_record_that_cannot_be_read_is_named_before_a_new_run_begins():
+    claim().release()
+    damaged, lines = Path("runs/0001-shapes-transfer/run.json"), []
+    damaged.write_text("{")
+    session = sessions.claim_session(config(), None, lines.append)
+    assert session.folder.name == "0002-shapes-transfer"
+    assert len(lines) == 1 and lines[0].startswith(f"{damaged} cannot be read (not JSON")
 
 
 def test_an_interrupted_run_of_another_user_is_left_to_them(monkeypatch):

@@ -350,7 +350,11 @@ def test_a_group_without_all_its_runs_is_left_out_and_named(tmp_path):
     for run in committed():
         if others(run.record):
             shutil.copytree(run.folder, tmp_path / "runs" / run.name)
+    damaged = tmp_path / "runs" / "damaged" / "run.json"
+    damaged.parent.mkdir()
+    damaged.write_text("{")
     write_report(STUDY, str(tmp_path / "runs"), str(tmp_path / "out"), log=lines.append)
+    assert any(line.startswith(f"{damaged} cannot be read (not JSON") for line in lines)
     assert f"Run `transfer-utils sweep {STUDY} --groups depth`" in lines[-1]
     assert not any("README" in line for line in lines), "there is none"
     assert not (tmp_path / "out" / "figures" / "unfreezing_depth.png").exists()

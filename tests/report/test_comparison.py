@@ -93,6 +93,13 @@ def test_catching_up_may_take_no_epoch_or_one_or_never_happen(pair, accuracies, 
     assert f"in any epoch was 48.0 %; {sentence}" in analysis(transfer, baseline)
 
 
+def test_a_baseline_whose_record_has_no_epochs_can_be_compared(pair):
+    transfer, baseline = pair
+    baseline.curves = {}
+    text = analysis(transfer, baseline)
+    assert text.endswith("The record of the baseline has no epochs, so it does not tell when transfer was as good.\n")
+
+
 def test_a_baseline_that_wins_and_models_that_agree_have_a_difference_too(pair):
     transfer, baseline = pair
     assert "differs from the baseline by −30.0 points (−" in analysis(baseline, transfer)

@@ -1,8 +1,7 @@
 import pytest
 
 from tests.samples import OLD_LOG
-from transfer_utils.config.options import preset
-from transfer_utils.results.options import ignored, normalised, option_text, sort_key, value_text
+from transfer_utils.results.options import normalised, option_text, sort_key, value_text
 
 
 def test_old_logs_get_current_names_and_values():
@@ -43,22 +42,6 @@ def test_old_logs_get_current_names_and_values():
 )
 def test_options_are_described(name, value, text):
     assert option_text(name, value) == text
-
-
-def test_options_without_effect_are_known():
-    scratch = ignored(preset("cifar10", model="baseline").model_dump())
-    assert {"n_unfreeze", "backbone", "learning_rate_stage2", "epochs_stage1", "weight_decay", "data_dir"} <= scratch
-    assert not {"batch_size", "optimizer_stage1", "learning_rate_baseline", "use_mixup", "zoom"} & scratch
-    tuned = ignored(preset("cifar10", augment=True).model_dump())
-    assert {"baseline", "epochs_baseline", "mixup_alpha", "learning_rate_stage1"} <= tuned
-    assert not {"n_unfreeze", "learning_rate_stage2", "zoom", "hidden_units", "alpha", "weight_decay"} & tuned
-    frozen = ignored(preset("cifar10", n_unfreeze=0, epochs_stage1=5).model_dump())
-    assert {"learning_rate_stage2", "epochs_stage2", "augment", "zoom", "views"} <= frozen
-    assert not {"n_unfreeze", "learning_rate_stage1", "horizontal_flip"} & frozen, "its test views are mirrored"
-    unplanned = ignored(preset("cifar10", epochs_stage2=0, epochs_stage1=5).model_dump())
-    assert {"n_unfreeze", "learning_rate_stage2"} <= unplanned, "no epoch trains the unfrozen layers"
-    assert ignored(OLD_LOG["config"]) == ignored({}) == set(), "what a record lacks is unknown"
-    assert "learning_rate_stage1" not in ignored({"model": "baseline"}), "an older baseline was trained with it"
 
 
 def test_values_sort_by_size_with_all_last():

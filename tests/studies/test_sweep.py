@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.studies.samples import EPOCHS, write_record, write_study
 from tests.waiting import wait_for
 from transfer_utils import cli
-from transfer_utils.cli.sweep_table import draw
+from transfer_utils.cli.sweep_table import draw, dry_run
 from transfer_utils.config.options import NO_COPY, preset
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.errors import UserError
@@ -97,11 +97,15 @@ def test_a_failed_run_is_named_the_others_finish_and_recorded_runs_are_not_repea
     assert first == "3 runs: 0 on record, 3 to do." and summary == "2 of 3 runs are completed."
     assert results[0] == "[1/3] depth: n_unfreeze 0, seed 0 (0001-fake): completed, validation 25.0 %, 0 s"
     assert results[3] == "bad: seed 0 (runs/0003-fake) failed: UserError: bad weights"
-    assert results[4].strip() == study.of_group("bad")[0].command()
+    assert results[4].strip() == f"{study.of_group('bad')[0].command()} --model_path none"
     assert tables[-1][0].startswith("3 of 3 ended")
     lines.clear()
+    damaged = Path("runs/0003-fake", RECORD_NAME)
+    damaged.write_text("{")
     assert run_sweep(study.chosen(["depth"]), log=lines.append, program=REFUSE) == 0
-    assert lines == ["2 runs: 2 on record, 0 to do.", "2 of 2 runs are completed."]
+    left_out = f"{damaged} cannot be read (not JSON"
+    assert lines[0].startswith(left_out) and dry_run(plan(study)).startswith(left_out)
+    assert lines[1:] == ["2 runs: 2 on record, 0 to do.", "2 of 2 runs are completed."]
 
 
 TOGETHER = """

@@ -326,7 +326,7 @@ def fine_tuned(monkeypatch, rows, hooks=None, **options):
     results, reports = iter(rows), []
     monkeypatch.setattr(loop, "_validate", lambda *_: dict(next(results)))
     options = {"epochs_stage1": 0, "epochs_stage2": 2, "schedule": "cosine", "augment": False, **options}
-    hooks, model = {"on_fallback": lambda *accuracies: reports.append(accuracies), **(hooks or {})}, head()
+    hooks, model = {"on_fallback": lambda *qualities: reports.append(qualities), **(hooks or {})}, head()
     run_stage2_finetuning(model, feature_split(), features(10, 1), tiny.config(**options), **hooks)
     assert next(results, None) is None
     return sha256_of_weights(model), reports
@@ -337,8 +337,8 @@ def fine_tuned(monkeypatch, rows, hooks=None, **options):
     [
         ({"val_loss": 0.5, "val_accuracy": 0.9}, []),
         ({"val_loss": 0.5, "val_accuracy": float(np.float32(0.9))}, []),
-        ({"val_loss": 0.5, "val_accuracy": 0.8}, [(0.9, 0.8)]),
-        ({"val_loss": 1.0, "val_accuracy": 0.95}, [(0.9, 0.95)]),
+        ({"val_loss": 0.5, "val_accuracy": 0.8}, [((1.0, 0.9), (0.5, 0.8))]),
+        ({"val_loss": 1.0, "val_accuracy": 0.95}, [((1.0, 0.9), (1.0, 0.95))]),
     ],
 )
 def test_stage_2_keeps_the_weights_it_began_with_unless_it_is_better_on_validation(monkeypatch, best, reports):
@@ -351,16 +351,16 @@ def test_only_stage_2_must_keep_the_accuracy(monkeypatch):
     results, reports = iter([START, {"val_loss": 0.5, "val_accuracy": 0.8}]), []
     monkeypatch.setattr(loop, "_validate", lambda *_: dict(next(results)))
     model, before = head(), sha256_of_weights(head())
-    stage1(model=model, epochs_stage1=1, hooks={"on_fallback": lambda *accuracies: reports.append(accuracies)})
+    stage1(model=model, epochs_stage1=1, hooks={"on_fallback": lambda *qualities: reports.append(qualities)})
     assert reports == []
     assert sha256_of_weights(model) != before
 
 
 def test_a_start_whose_quality_is_known_is_not_validated_again(monkeypatch):
     better, worse = ({"val_loss": loss, "val_accuracy": 0.95} for loss in (0.5, 1.1))
-    known = {"start": (START["val_loss"], START["val_accuracy"])}
+    known = {"start": loop.Quality(**START)}
     assert fine_tuned(monkeypatch, [better, worse], known)[1] == []
-    assert fine_tuned(monkeypatch, [worse, worse], known)[1] == [(0.9, 0.95)]
+    assert fine_tuned(monkeypatch, [worse, worse], known)[1] == [((1.0, 0.9), (1.1, 0.95))]
 
 
 def test_the_weights_of_stage_1_are_kept_by_a_resumed_stage_2_as_well_but_not_without_selection(monkeypatch, tmp_path):
@@ -368,8 +368,8 @@ def test_the_weights_of_stage_1_are_kept_by_a_resumed_stage_2_as_well_but_not_wi
     best, later = {"val_loss": 0.5, "val_accuracy": 0.8}, {"val_loss": 1.1, "val_accuracy": 1.0}
     with pytest.raises(KeyboardInterrupt):
         fine_tuned(monkeypatch, [START, best], hooks | {"on_epoch_end": tiny.raise_interrupt})
-    assert fine_tuned(monkeypatch, [START, later], hooks) == (start, [(0.9, 0.8)])
-    assert fine_tuned(monkeypatch, [START], hooks) == (start, [(0.9, 0.8)]), "the stage was complete"
+    assert fine_tuned(monkeypatch, [START, later], hooks) == (start, [((1.0, 0.9), (0.5, 0.8))])
+    assert fine_tuned(monkeypatch, [START], hooks) == (start, [((1.0, 0.9), (0.5, 0.8))]), "the stage was complete"
     last, reported = fine_tuned(monkeypatch, [START, best, later], selection="none")
     assert reported == [] and last != start, "without selection nothing depends on validation"
 

@@ -2,7 +2,9 @@
 
 import io
 import re
+import subprocess
 import sys
+from subprocess import PIPE
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +21,18 @@ def test_without_a_terminal_there_are_only_lines_and_none_if_quiet(capsys, quiet
         assert progress_bar is None
         log(line)
     assert capsys.readouterr() == ("" if quiet else line + "\n", "")
+
+
+def test_a_reader_that_has_gone_does_not_end_the_work():
+    script = (
+        "import sys\nfrom transfer_utils.utils.progress import reporting\n"
+        "with reporting(quiet=False) as (_, log):\n    log('first')\n    sys.stdin.readline()\n    log('second')\n"
+        "    log('third')\nprint('done', file=sys.stderr)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
+    assert child.stdout.readline() == "first\n"
+    child.stdout.close()
+    assert child.communicate("on\n", timeout=60)[1] == "done\n" and child.returncode == 0
 
 
 @pytest.fixture

@@ -174,6 +174,7 @@ def course(
         raise UserError("--publish runs the notebooks unchanged: leave out --preset and --parameter.")
     if "preset" in dict(parameters) and _is_given("preset"):
         raise UserError("the preset is named twice: leave out -p preset.")
+    check_writable("output_dir", options["output_dir"])
     with reporting(quiet) as (progress, log):
         execute = run.publish if publish else partial(run.run_course, preset, parameters=dict(parameters))
         status = execute(**options, progress=progress, log=log, log_error=log_error if quiet else log)
@@ -274,6 +275,7 @@ def report(study: str, runs: str, output_dir: str, medium: bool, quiet: bool) ->
 
     All numbers come from run records.
     """
+    check_writable("output_dir", output_dir)
     from transfer_utils.report.article import write_report
 
     with reporting(quiet) as (_, log):

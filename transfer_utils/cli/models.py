@@ -10,6 +10,7 @@ import click
 from transfer_utils.cli.options import WholeNumber, debug_option, quiet_option
 from transfer_utils.cli.output import echo
 from transfer_utils.errors import UserError
+from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.progress import reporting
 from transfer_utils.utils.text import as_text, counted, printable
 
@@ -55,6 +56,8 @@ def card(run: Path, output_dir: Path | None) -> None:
     RUN is the folder of a run, or its record. The cards are Markdown with the metadata of Hugging Face; every number
     comes from the record, and they list what it does not say.
     """
+    if output_dir:
+        check_writable("output_dir", output_dir)
     from transfer_utils.report.cards import write_cards
 
     for path in write_cards(run, output_dir):

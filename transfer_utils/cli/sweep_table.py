@@ -30,8 +30,9 @@ def dry_run(sweep: Sweep) -> str:
         time = "" if job.ended else duration(sweep.forecast.seconds(job.config))
         status = f"{job.status} as {job.run.name}" if job.run else job.status
         table.add_row(as_text(job.label), status, time, ", ".join(job.groups))
+    left_out = "".join(f"{line}\n" for line in sweep.left_out)
     return (
-        f"{plain_text(200, table)}\n\n{counted(len(sweep.jobs), 'run')}, {len(to_do)} to do: about "
+        f"{left_out}{plain_text(200, table)}\n\n{counted(len(sweep.jobs), 'run')}, {len(to_do)} to do: about "
         f"{duration(sweep.seconds_left)} with {sweep.workers} at a time, "
         f"{format_bytes(disk(job.config for job in to_do))} of cache."
     )

@@ -160,7 +160,8 @@ class RunConfig(BaseModel):
     patience: int = _option(
         5,
         "training",
-        "epochs without a better val_loss before a stage stops, unless its schedule is cosine; 0 never stops",
+        "epochs without a better val_loss before a stage stops, after two at the earliest, unless its "
+        "schedule is cosine; 0 never stops",
         "epochs",
         ge=0,
         le=10_000,

@@ -46,7 +46,9 @@ class Split:
         """Return a copy of the images at these positions of the split (default: all), uint8 (m, side, side, 3)."""
         return self.store[self.index[positions]]
 
-    __getitem__ = take  # so that a split can stand where an array is sliced batch by batch
+    def __getitem__(self, positions: slice) -> np.ndarray:
+        """Return ``take(positions)``, so that a split can stand where an array is sliced batch by batch."""
+        return self.take(positions)
 
     def one_hot(self, n_classes: int) -> np.ndarray:
         """Return the labels of all images, one-hot: float32 (n, n_classes)."""

@@ -48,7 +48,8 @@ def evaluate_model(dataset: Dataset, session: RunSession) -> Predictions:
     config, record = session.config, session.record
     # The saved file is evaluated, so that the numbers describe it.
     engine = Engine(load_model(session.folder / "model.keras"), config.engine)
-    engine(dataset.validation.take(slice(CHUNK)))  # the first call prepares the engine, which is not to be timed
+    for size in (CHUNK, 1):  # calls of two sizes prepare the engine for batches of any, which is not to be timed
+        engine(dataset.train.take(slice(size)))
     engine = TimedEngine(engine)
     sample = dataset.train.part(np.arange(min(TRAIN_SAMPLE, len(dataset.train))))
     splits, probabilities = {"train": sample, "val": dataset.validation, "test": dataset.test}, {}

@@ -13,13 +13,16 @@ from transfer_utils.experiment.mistakes import keep_thumbnails, name_mistakes
 from transfer_utils.experiment.saving import copy_trained_model, export_precisions, save_trained_model
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.experiment.train import train_model
+from transfer_utils.models.engine import choose_engine
 from transfer_utils.training import distribute
 
 
 def compute(session: RunSession) -> None:
     """Do the whole run: fill the record of ``session`` and leave the trained model in its folder."""
     config = session.config
-    precisions = export_precisions(config)  # an export that is impossible here is refused before hours of training
+    # What is impossible here is refused before hours of training.
+    precisions = export_precisions(config)
+    choose_engine(config.engine)
     if names := distribute.devices(config):
         session.log(f"Training on {len(names)} devices, {', '.join(names)}; the frozen part runs on one.")
     keras.utils.set_random_seed(config.seed)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from filelock import Timeout
 
 from transfer_utils.config.options import NAMED_WEIGHTS, RunConfig
-from transfer_utils.errors import Diverged
+from transfer_utils.errors import Diverged, UserError
 from transfer_utils.experiment.session import (
     RunSession,
     check_paths,
@@ -112,7 +112,11 @@ def _write_copies(run: Run, config: RunConfig, log: Log) -> None:
     if copy := copy_path(config):
         from transfer_utils.models.saving import copy_model, load_model
 
-        copy_model(load_model(run.folder / run.record.files["model"]), run.record, copy, log)
+        try:
+            model = load_model(run.folder / run.record.files["model"])
+        except UserError as error:
+            raise UserError(f"{str(error).rstrip('.')}. Delete that file, and the run is made again.") from None
+        copy_model(model, run.record, copy, log)
 
 
 def _fingerprints(config: RunConfig, progress: Progress | None) -> tuple[str, str | None]:

@@ -23,7 +23,7 @@ from transfer_utils.utils.files import cache_folder, lock
 from transfer_utils.utils.machine import machine, peak_memory_mb, versions
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.revision import source_revision
-from transfer_utils.utils.text import printable
+from transfer_utils.utils.text import finite_number, printable
 
 # The fields of the record that are emptied where training starts again.
 OF_TRAINING = ("curves", "metrics", "timing_sec", "inference", "confusion_matrix", "per_class", "calibration")
@@ -31,6 +31,9 @@ OF_TRAINING += ("not_sure", "cross_validation", "test_correct", "files", "sessio
 
 # What the temporary file of the longest note adds to the name of a model.
 MAX_SUFFIX = "..classes.json.4194304-4194304.tmp.json"
+
+# What the record says of the machine of all sessions.
+OF_SESSIONS = ("gpus", "peak_memory_mb")
 
 CHECKPOINTS = "checkpoint-*"
 
@@ -59,7 +62,8 @@ class RunSession:
         for phase in self._counted_until:
             self._count(phase)  # if the run is killed, its next session goes on from here
         self.record.timing_sec["total"] = round(self._seconds_before + time.monotonic() - self._started, 3)
-        self.record.machine["peak_memory_mb"] = peak_memory_mb()
+        peaks = finite_number(self.record.machine.get("peak_memory_mb")), peak_memory_mb()
+        self.record.machine["peak_memory_mb"] = max((peak for peak in peaks if peak is not None), default=None)
         self.record.save(self.folder / RECORD_NAME)
         if self.config.json_output_path:
             self.record.save(self.config.json_output_path)
@@ -97,6 +101,8 @@ class RunSession:
         empty = RunRecord()
         for name in OF_TRAINING:
             setattr(self.record, name, getattr(empty, name))
+        for name in OF_SESSIONS:
+            self.record.machine.pop(name, None)
         self._seconds_before = 0.0
         self.log(f"{what} have changed since this run began, so training starts again.")
 
@@ -154,7 +160,10 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
         "machine": machine(),
         "source": source_revision(),
     }
-    for run in load_runs(root).runs:
+    listing = load_runs(root)
+    for line in listing.left_out():
+        log(line)
+    for run in listing.runs:
         if not _resumes(run.record, config) or not run.has_folder:
             continue
         run_lock = lock(run.path, timeout=0)
@@ -171,7 +180,8 @@ def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> Run
         if any(earlier[name] | facts[name] != earlier[name] for name in earlier):
             log("Its last session had another machine, revision or versions; the record has both.")
             record.sessions.append(earlier)
-        record = record.model_copy(update=facts)
+        known = {name: record.machine[name] for name in OF_SESSIONS if name in record.machine}
+        record = record.model_copy(update=facts | {"machine": facts["machine"] | known})
         seconds = record.timing_sec.get("total") or 0.0
         return RunSession(config, run.folder, record, progress, log, run_lock, _seconds_before=seconds)
     record = RunRecord(created=timestamp(), **facts)

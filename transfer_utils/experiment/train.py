@@ -8,7 +8,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from transfer_utils.config.options import STAGE2_ONLY
+from transfer_utils.config.options import STAGE2_ONLY, RunConfig
+from transfer_utils.config.recorded import OF_TRANSFER, ignored
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.few_images import few_held_out, record_cross_validation
@@ -34,7 +35,7 @@ from transfer_utils.records.record import RunRecord
 from transfer_utils.training import distribute
 from transfer_utils.training.checkpoints import Curves
 from transfer_utils.training.linear_head import solve_head, start_head
-from transfer_utils.training.loop import Batch, Hooks
+from transfer_utils.training.loop import Batch, Hooks, Quality
 from transfer_utils.training.stages import run_stage1_training, run_stage2_finetuning, train_baseline
 from transfer_utils.utils.text import counted, enumerated, format_bytes
 
@@ -43,6 +44,8 @@ CHECKPOINT = "checkpoint-{}.npz"
 # Images on which the head is solved if stage 2 starts right after it: more of them improve the head, but not the
 # fine-tuned network.
 START_IMAGES = 10_000
+
+OF_STAGE2 = STAGE2_ONLY | {"epochs_stage2", "n_unfreeze"}  # what has no effect without a stage 2
 
 
 class Network(NamedTuple):
@@ -56,14 +59,13 @@ class Network(NamedTuple):
 
 def train_model(dataset: Dataset, session: RunSession) -> keras.Model:
     """Build and train the model that the options of ``session`` ask for, and return it."""
+    _log_unused(session)
     train = _train_transfer if session.config.model == "transfer" else _train_baseline
     return train(dataset, session)
 
 
 def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
     config = session.config
-    if not config.fine_tunes:
-        _log_unused(session)
     with session.phase("building"):
         network = _build_transfer(dataset, session)
     if config.source_probe:
@@ -79,12 +81,21 @@ def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
 
 
 def _log_unused(session: RunSession) -> None:
-    """Log which of the options that were set have no effect, because there is no stage 2."""
+    """Log which of the options that were set have no effect.
+
+    Those of the other model are left out: ``compare`` gives all options to both.
+    """
     config = session.config
-    unused = [name for name in config.changes() if name in STAGE2_ONLY | {"epochs_stage2"} and getattr(config, name)]
-    if unused:
-        zero, have = "epochs_stage2" if config.n_unfreeze else "n_unfreeze", "has" if len(unused) == 1 else "have"
-        session.log(f"{zero} is 0, so there is no stage 2, and {enumerated(unused)} {have} no effect.")
+    transfer = config.model == "transfer"
+    others = {name for name in RunConfig.model_fields if "baseline" in name} if transfer else OF_TRANSFER
+    unused = [name for name in config.changes() if name in ignored(dict(config)) - others and getattr(config, name)]
+    of_stage2 = [name for name in unused if transfer and not config.fine_tunes and name in OF_STAGE2]
+    zero = "epochs_stage2" if config.n_unfreeze else "n_unfreeze"
+    reasons = {f"{zero} is 0, so there is no stage 2, and": of_stage2}
+    reasons |= {"With these options,": [name for name in unused if name not in of_stage2]}
+    for reason, names in reasons.items():
+        if names:
+            session.log(f"{reason} {enumerated(names)} {'has' if len(names) == 1 else 'have'} no effect.")
 
 
 def _probe(when: str, base: keras.Model, session: RunSession) -> None:
@@ -125,7 +136,7 @@ def _build_transfer(dataset: Dataset, session: RunSession) -> Network:
 
 def _name_backend(record: RunRecord) -> None:
     record.network["backend"] = keras.backend.backend()
-    record.machine["gpus"] = gpus()
+    record.machine["gpus"] = gpus() or record.machine.get("gpus", [])  # also if only an earlier session had any
 
 
 def _cache_boundary(base: keras.Model, dataset: Dataset, session: RunSession) -> BoundaryCache | None:
@@ -167,6 +178,12 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
     config, record, head = session.config, session.record, network.head
     record.network["trainable_stage1"] = count_trainable(head)
     if not (config.solves_head or config.epochs_stage1):
+        if config.head_start == "convex":
+            note = (
+                "Only a head of one linear layer behind BatchNorm is solved, and epochs_stage1 is 0, so stage 2 "
+                "starts with random weights in the head. Set epochs_stage1, or hidden_units 0 and head batchnorm."
+            )
+            _note(note, session)
         return
     starts_stage2 = config.fine_tunes and not config.epochs_stage1
     limit = START_IMAGES if starts_stage2 else len(dataset.train)
@@ -235,11 +252,11 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
                 model = build_full_model(with_fast_layers(base), head, config)
         inputs = cache.plain(dataset.validation) if cache else dataset.validation
         validation = inputs, dataset.validation.one_hot(len(dataset.class_names))
-        fallback: list[float] = []  # the accuracies before and after, if stage 2 is not kept
-        hooks = {**_hooks("stage2", session), "on_fallback": lambda *accuracies: fallback.extend(accuracies)}
+        fallback: list[Quality] = []  # before and after, if stage 2 is not kept
+        hooks = {**_hooks("stage2", session), "on_fallback": lambda *qualities: fallback.extend(qualities)}
         metrics = session.record.metrics
         if not config.epochs_stage1 and metrics.get("val_convex_loss") is not None:  # the head is as it was solved
-            hooks["start"] = metrics["val_convex_loss"], metrics["val_convex"]
+            hooks["start"] = Quality(metrics["val_convex_loss"], metrics["val_convex"])
         run_stage2_finetuning(model, cache or dataset.train, validation, config, **hooks)
     _log_stage("Stage 2", session.record.curves["stage2"], session)
     session.record.network["weights_from"] = "stage1" if fallback else "stage2"
@@ -247,8 +264,9 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
         before, after = fallback
         note = (
             "Stage 2 is kept only if it lowers the validation loss without lowering the accuracy. It did not "
-            f"({100 * before:.1f} % before, {100 * after:.1f} % in its best epoch), so the weights from before are "
-            "kept. A lower learning_rate_stage2 may help."
+            f"({100 * before.val_accuracy:.1f} % and a loss of {before.val_loss:.3f} before, "
+            f"{100 * after.val_accuracy:.1f} % and {after.val_loss:.3f} in its best epoch), so the weights from before "
+            "are kept. A lower learning_rate_stage2 may help."
         )
         _note(note, session)
     session.save()
@@ -267,15 +285,15 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
     session.record.network = {"parameters": model.count_params(), "trainable_stage1": count_trainable(model)}
     _name_backend(session.record)
     validation = dataset.validation, dataset.validation.one_hot(n_classes)
-    fallback: list[float] = []
-    hooks = {**_hooks("baseline", session), "on_fallback": lambda *accuracies: fallback.extend(accuracies)}
+    fallback: list[Quality] = []
+    hooks = {**_hooks("baseline", session), "on_fallback": lambda *qualities: fallback.extend(qualities)}
     with session.phase("baseline"):
         train_baseline(model, dataset.train, validation, config, **hooks)
     _log_stage("Baseline", session.record.curves["baseline"], session)
     if fallback:
         _note(
             "No epoch of the baseline had a lower validation loss than the random weights it began with, which are "
-            f"kept ({100 * fallback[0]:.1f} % on validation). A lower learning_rate_baseline may help.",
+            f"kept ({100 * fallback[0].val_accuracy:.1f} % on validation). A lower learning_rate_baseline may help.",
             session,
         )
     return model

@@ -47,6 +47,10 @@ class Listing:
     runs: list[Run] = field(default_factory=list)
     unreadable: dict[Path, str] = field(default_factory=dict)
 
+    def left_out(self) -> list[str]:
+        """Return a sentence for each file that could not be read."""
+        return [f"{path} cannot be read ({why}): it is left out." for path, why in sorted(self.unreadable.items())]
+
 
 def check_folder(folder: Path) -> None:
     """Refuse a path that is not a folder of run records.

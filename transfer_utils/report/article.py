@@ -67,6 +67,8 @@ def write_report(
     if medium:
         written += _write_medium(text, root)
     log(f"{root / ARTICLE}: {results.recorded} of {results.planned} planned runs, {len(alts)} figures.")
+    for line in listing.left_out():
+        log(line)
     if results.missing:
         command = f"transfer-utils sweep {study} --groups {','.join(results.missing)}"
         log(f"Left out, because runs are missing: {', '.join(results.missing)}. Run `{command}`.")

@@ -70,6 +70,8 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
 def _catching_up(transfer: RunRecord, baseline: RunRecord) -> str:
     """Describe how long transfer takes to reach the baseline's best validation accuracy."""
     moments = timeline(baseline)
+    if not moments:
+        return "The record of the baseline has no epochs, so it does not tell when transfer was as good."
     best = max(moment.val_accuracy for moment in moments)
     reached = first_reaching(transfer, best)
     start = f"The baseline's highest validation accuracy in any epoch was {percent(best)}"

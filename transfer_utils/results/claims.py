@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from transfer_utils.config.recorded import identity
+from transfer_utils.config.recorded import augments, identity
 from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import accuracy_before_fine_tuning, overfitting, replay_patience
-from transfer_utils.results.options import REPEATS, augments
+from transfer_utils.results.options import REPEATS
 from transfer_utils.results.summary import MIN_SEEDS, Configuration, Results, common_seeds, difference, over_seeds
 
 CONFIRMS, CONTRADICTS, CANNOT_TELL = "confirms", "contradicts", "cannot tell"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar, get_args
 
-from transfer_utils.config.options import ALL_LAYERS, STAGE2_ONLY, RunConfig, preset
+from transfer_utils.config.options import ALL_LAYERS, RunConfig, preset
 from transfer_utils.config.presets import BASELINE_OPTIONS, PRESETS
-from transfer_utils.config.recorded import OF_TRANSFER, Identity, current_names, identity
+from transfer_utils.config.recorded import Identity, current_names, identity
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import as_text, finite_number
 
@@ -70,52 +70,6 @@ def normalised(config: dict[str, Any]) -> dict[str, Any]:
         as_text(name, 60): value if name in TEXT_OPTIONS else _converted(value)
         for name, value in current_names(config).items()
     }
-
-
-def fine_tunes(options: Mapping[str, Any]) -> bool:
-    """Return whether a run with these options has a stage 2, as far as its record tells."""
-    return options.get("model") != "baseline" and options.get("n_unfreeze") != 0 and options.get("epochs_stage2") != 0
-
-
-def ignored(options: Mapping[str, Any]) -> set[str]:
-    """Return the names of the options that have no effect on a run with these options, under their current names.
-
-    An option that the record lacks is unknown, so no other option is ignored because of it.
-    """
-    get = options.get
-    from_scratch = get("model") == "baseline"
-    names = set()
-    if from_scratch:
-        names |= OF_TRANSFER
-        # Records from before the baseline had options of its own trained it with those of stage 1.
-        names -= set() if "learning_rate_baseline" in options else {"learning_rate_stage1"}
-        names -= set() if "weight_decay_baseline" in options else {"weight_decay"}
-        both_stages = {"epochs_stage1", "epochs_stage2"}
-        names |= both_stages if get("epochs_baseline") else {"epochs_baseline"}  # 0 means those of both stages
-    else:
-        names |= {name for name in options if "baseline" in name}
-        names |= {"optimizer_stage1", "learning_rate_stage1"} if get("epochs_stage1") == 0 else set()
-        names |= {"epochs_stage2"} if get("n_unfreeze") == 0 else set()
-        names |= {"n_unfreeze"} if get("n_unfreeze") and get("epochs_stage2") == 0 else set()
-        names |= {"alpha"} if get("backbone", "MobileNetV2") != "MobileNetV2" else set()
-        names |= {"hidden_units", "dropout"} if get("head") == "plain" else set()
-        names |= {"head_start"} if get("head") == "plain" or get("hidden_units") else set()
-        names |= set() if fine_tunes(options) else STAGE2_ONLY
-    augmented = (from_scratch or fine_tunes(options)) and augments(options) is not False
-    if from_scratch:  # either option does it
-        names |= {"augment"} if get("augment_baseline") else {"augment_baseline"} if get("augment") is True else set()
-    names |= set() if augmented else {"rotation", "zoom", "width_shift", "height_shift"}
-    names |= set() if augmented or get("tta") is not False else {"horizontal_flip"}
-    names |= {"mixup_alpha"} if get("use_mixup") is False or "use_mixup" in names else set()
-    names |= {"tta_shift"} if get("tta") is False else set()
-    names |= {"data_dir"} if get("dataset") in ("cifar10", "photo-digits") else set()
-    return names
-
-
-def augments(options: Mapping[str, Any]) -> bool | None:
-    """Return whether a run augments the images that it trains on; None if that is not recorded."""
-    of_baseline = options.get("model") == "baseline" and options.get("augment_baseline")
-    return True if of_baseline else options.get("augment")
 
 
 def model_kind(options: Mapping[str, Any]) -> str:

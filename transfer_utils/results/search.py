@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from transfer_utils.config.options import RunConfig
+from transfer_utils.config.recorded import ignored
 from transfer_utils.errors import nearest
-from transfer_utils.results.options import ignored, model_kind, model_name, sort_key, value_text
+from transfer_utils.results.options import model_kind, model_name, sort_key, value_text
 from transfer_utils.results.table import Row
 from transfer_utils.utils.text import as_text, finite_number
 

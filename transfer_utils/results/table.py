@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_utils.config.options import PATH_OPTIONS
-from transfer_utils.config.recorded import Identity, identity
+from transfer_utils.config.recorded import Identity, augments, fine_tunes, identity, ignored
 from transfer_utils.records.folder import Listing, Run
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import History, mean_history
@@ -17,9 +17,6 @@ from transfer_utils.results.formatting import with_interval
 from transfer_utils.results.options import (
     ORDER,
     REPEATS,
-    augments,
-    fine_tunes,
-    ignored,
     model_name,
     normalised,
     value_text,

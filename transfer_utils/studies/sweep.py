@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from transfer_utils.config.options import NO_COPY, RunConfig
 from transfer_utils.config.recorded import Identity, identity
-from transfer_utils.records.folder import Run, load_runs
+from transfer_utils.records.folder import Listing, Run, load_runs
 from transfer_utils.studies.cost import Forecast
 from transfer_utils.studies.spec import Planned, Study, find_run
 from transfer_utils.studies.workers import open_workers
 from transfer_utils.utils.progress import Log
 from transfer_utils.utils.supervised import PROGRAM
-from transfer_utils.utils.text import counted
+from transfer_utils.utils.text import command_line, counted
 
 SECONDS_BETWEEN_UPDATES = 5.0  # reading all records more often would take time from the runs
 MAX_CELL_SECONDS = str(7 * 24 * 3600)  # in notebook 04 a whole training is one cell
@@ -67,11 +67,12 @@ class Job:
 
 @dataclass
 class Sweep:
-    """All jobs of a study, the forecast of their time, and the number of workers."""
+    """All jobs of a study, the forecast of their time, the number of workers, and a line for each unreadable record."""
 
     jobs: list[Job]
     forecast: Forecast
     workers: int = 1
+    left_out: Sequence[str] = ()
 
     @property
     def seconds_left(self) -> float:
@@ -116,6 +117,8 @@ def run_sweep(
     """
     sweep = plan(study)
     to_do = [job for job in sweep.jobs if not job.ended]
+    for line in sweep.left_out:
+        log(line)
     log(f"{counted(len(sweep.jobs), 'run')}: {len(sweep.jobs) - len(to_do)} on record, {len(to_do)} to do.")
     if to_do:
         with open_workers(workers, scheduler) as pool:
@@ -128,7 +131,8 @@ def run_sweep(
 def plan(study: Study) -> Sweep:
     """Return the jobs of a study; those that are recorded in its ``output_dir`` have ended."""
     planned = study.planned()
-    runs = load_runs(planned[0].config.output_dir).runs if planned else []
+    listing = load_runs(planned[0].config.output_dir) if planned else Listing()
+    runs = listing.runs
     latest, jobs = _latest(runs), []
     for item in planned:
         job = Job(item.config.model_copy(update={"model_path": NO_COPY}), item.groups, label(item, study))
@@ -139,7 +143,7 @@ def plan(study: Study) -> Sweep:
         elif before := latest.get(identity(item.config)):
             job.earlier = before.record.updated
         jobs.append(job)
-    return Sweep(jobs, Forecast(runs))
+    return Sweep(jobs, Forecast(runs), left_out=listing.left_out())
 
 
 def label(planned: Planned, study: Study) -> str:
@@ -228,7 +232,7 @@ def _summary(sweep: Sweep, log: Log, log_error: Log) -> int:
     for job in bad:
         name = f" ({job.run.folder})" if job.run else ""
         log_error(f"{job.label}{name} {job.status}: {job.error or 'no reason is recorded'}")
-        log_error(f"  {job.config.command()}")
+        log_error(f"  {command_line(['transfer-utils', 'train', *job.config.arguments()])}")  # into the same folder
     completed = len(sweep.jobs) - len(bad)
     log(f"{completed} of {counted(len(sweep.jobs), 'run')} {'is' if completed == 1 else 'are'} completed.")
     return 1 if bad else 0

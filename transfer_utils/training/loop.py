@@ -38,26 +38,33 @@ Validation = tuple[np.ndarray | Split, np.ndarray]  # also a split, which is rea
 EpochData = Callable[[int], Batch | Callable[[np.ndarray], Batch]]  # of an epoch: arrays, or what makes its batches
 
 
+class Quality(NamedTuple):
+    """How well a network does on the validation split."""
+
+    val_loss: float
+    val_accuracy: float
+
+
 class Hooks(TypedDict, total=False):
     """What a stage reports to, and where it resumes from.
 
     Attributes:
         checkpoint: the file it resumes from; None keeps none.
-        start: validation loss and accuracy of the weights it begins with, where they are known already.
+        start: the quality of the weights it begins with, where it is known already.
         on_begin: called before the first epoch, but not when the stage resumes.
         on_epoch_end: called after each epoch with its number, from 0, and the curves so far.
         on_step_end: called after each step with (title, steps done, steps in all).
         on_fallback: called at the end if the stage was no better than the weights it began with, which are kept, with
-            the validation accuracy of these and of its best epoch.
+            the quality of these and of its best epoch.
         log: called with a message if the checkpoint cannot be used.
     """
 
     checkpoint: Path | None
-    start: tuple[float, float] | None
+    start: Quality | None
     on_begin: Callable[[], None] | None
     on_epoch_end: Callable[[int, Curves], None] | None
     on_step_end: Progress | None
-    on_fallback: Callable[[float, float], None] | None
+    on_fallback: Callable[[Quality, Quality], None] | None
     log: Log | None
 
 
@@ -148,11 +155,10 @@ def _compile(model: keras.Model, n: int, stage: Stage) -> None:
 
 
 class _Start(NamedTuple):
-    """The weights that a stage begins with, and their validation loss and accuracy."""
+    """The weights that a stage begins with, and their quality."""
 
     weights: list[np.ndarray]
-    val_loss: float
-    val_accuracy: float
+    quality: Quality
 
 
 def _begin(
@@ -171,26 +177,25 @@ def _begin(
     stage.report("on_begin")
     # The weights that the stage begins with are its first candidate, so that it never ends with worse ones.
     start, early_stopping = _start(model, validation, stage), callbacks[0]
-    early_stopping.best, early_stopping.best_weights = start.val_loss, start.weights
+    early_stopping.best, early_stopping.best_weights = start.quality.val_loss, start.weights
     return 0, start
 
 
 def _start(model: keras.Model, validation: Validation, stage: Stage) -> _Start:
-    if known := stage.hooks.get("start"):
-        return _Start(model.get_weights(), *known)
-    return _Start(model.get_weights(), **_validate(model, validation, stage.config.batch_size))
+    known = stage.hooks.get("start")
+    return _Start(model.get_weights(), known or Quality(**_validate(model, validation, stage.config.batch_size)))
 
 
 def _fall_back(model: keras.Model, start: _Start, curves: Curves, stage: Stage) -> None:
     """Set the weights from before again if the best epoch costs accuracy; report it where they are kept."""
-    best = int(np.argmin(curves["val_loss"]))
-    accuracy = curves["val_accuracy"][best]
-    loses_accuracy = stage.keeps_accuracy and is_lower(accuracy, start.val_accuracy)
-    if curves["val_loss"][best] < start.val_loss and not loses_accuracy:
+    epoch = int(np.argmin(curves["val_loss"]))
+    before, best = start.quality, Quality(curves["val_loss"][epoch], curves["val_accuracy"][epoch])
+    loses_accuracy = stage.keeps_accuracy and is_lower(best.val_accuracy, before.val_accuracy)
+    if best.val_loss < before.val_loss and not loses_accuracy:
         return
     if loses_accuracy:
         model.set_weights(start.weights)
-    stage.report("on_fallback", start.val_accuracy, accuracy)
+    stage.report("on_fallback", before, best)
 
 
 def _train_epoch(

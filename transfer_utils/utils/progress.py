@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -55,8 +56,15 @@ def open_terminal(quiet: bool) -> tuple[Console | None, Log]:
     if quiet:
         return None, lambda line: None
     if not console.is_terminal:
-        return None, lambda line: print(as_lines(line), flush=True)
+        return None, _print
     return console, lambda line: console.print(as_lines(line))
+
+
+def _print(line: str) -> None:
+    try:
+        print(as_lines(line), flush=True)
+    except BrokenPipeError:  # as after ``| head``: nobody reads on, but the work is still wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def notebook_progress() -> Progress | None:
