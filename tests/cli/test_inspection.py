@@ -87,7 +87,9 @@ def test_a_page_that_cannot_be_written_is_refused_before_anything_is_read(folder
     monkeypatch.setattr(inspection, "inspect_folder", lambda *_: pytest.fail("the work would be lost"))
     (tmp_path / "file").touch()
     is_folder = r"output_file must be a file, got '.*', which is a folder"
-    for path, problem in ((tmp_path / "file" / "page.html", "output_file"), (tmp_path, is_folder)):
+    no_page = r"output_file must end in \.html or \.htm, got '.*page\.txt'"
+    files = (tmp_path / "file" / "page.html", "output_file"), (tmp_path, is_folder), (tmp_path / "page.txt", no_page)
+    for path, problem in files:
         with pytest.raises(UserError, match=problem):
             write_inspection(folder, path)
 

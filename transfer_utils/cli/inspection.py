@@ -25,6 +25,8 @@ MAX_SUSPECTS = 60  # pictures of each kind on the page
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 96, 80
 NO_WEIGHTS = "none"
 
+PAGE_SUFFIXES = (".html", ".htm")
+
 COPIES = "Files with the same content. One is enough; in two splits they make the test too easy, and in two classes at "
 COPIES += "least one label is wrong."
 SIMILAR = "Pictures that look alike but are different files, such as two shots of one scene. Keep them in one split. "
@@ -59,11 +61,13 @@ def write_inspection(
             ``none`` not to look for them.
 
     Raises:
-        UserError: ``folder`` is not a usable image folder, or ``output`` is a folder.
+        UserError: ``folder`` is not a usable image folder, or ``output`` is a folder or no name of a page.
     """
     check_image_folder(folder, "FOLDER")
     if output.is_dir():
         raise UserError(f"output_file must be a file, got {str(output)!r}, which is a folder.")
+    if output.suffix.lower() not in PAGE_SUFFIXES:
+        raise UserError(f"output_file must end in {' or '.join(PAGE_SUFFIXES)}, got {str(output)!r}.")
     check_writable("output_file", output.parent)
     inspection = inspect_folder(folder, progress)
     suspects = Suspects() if weights == NO_WEIGHTS else _find_suspects(inspection, folder, weights, cache_dir, progress)
