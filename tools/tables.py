@@ -157,7 +157,7 @@ def _limits(field: Any) -> str:
         return ", ".join(str(choice) for choice in choices)
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     limits = [(sign, getattr(limit, key, None)) for limit in field.metadata for key, sign in signs.items()]
-    return ", ".join(f"{sign} {value:g}" for sign, value in limits if value is not None)
+    return ", ".join(f"{sign} {value:,.10g}" for sign, value in limits if value is not None)
 
 
 if __name__ == "__main__":  # python -m tools.tables . runs

@@ -21,9 +21,9 @@ from transfer_utils.utils.text import as_text, counted, printable
 @click.option("--top", default=3, show_default=True, type=WholeNumber(1, 1000), help="number of classes per image")
 @debug_option
 def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
-    """Print the most likely classes of each IMAGE, with "not sure" before them if even the first is too unlikely.
+    """Print the likeliest classes of each IMAGE.
 
-    MODEL is the file of a saved model (.keras, .h5 or .tflite). The threshold of "not sure" was chosen when the
+    "Not sure" stands before them if even the first is too unlikely. MODEL is the file of a saved model (.keras, .h5 or .tflite). The threshold of "not sure" was chosen when the
     model was trained (--not_sure_rate), and is kept in a file beside the model.
     """
     from transfer_utils.predict import SUFFIXES, predict_images
@@ -54,7 +54,7 @@ def card(run: Path, output_dir: Path | None) -> None:
     """Write a model card and a data card of a completed RUN.
 
     RUN is the folder of a run, or its record. The cards are Markdown with the metadata of Hugging Face; every number
-    comes from the record, and they list what it does not say.
+    comes from the record, and the cards list what the record does not say.
     """
     if output_dir:
         check_writable("output_dir", output_dir)
@@ -74,9 +74,9 @@ def card(run: Path, output_dir: Path | None) -> None:
 @quiet_option
 @debug_option
 def demo(model: Path, folder: Path, examples: tuple[Path, ...], cache_dir: str, quiet: bool) -> None:
-    """Write a web page into FOLDER that runs MODEL in the visitor's browser.
+    """Write a web page that runs MODEL in the browser.
 
-    MODEL is an exported or saved model (.tflite, .keras, .h5) or the folder of a run. Pictures are chosen, dropped or
+    The page is written into FOLDER. MODEL is an exported or saved model (.tflite, .keras, .h5) or the folder of a run. Pictures are chosen, dropped or
     taken by camera, and never leave the browser. The page needs a web server and nothing else. LiteRT.js, which runs
     the model, is downloaded from the npm registry once.
     """

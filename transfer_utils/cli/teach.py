@@ -41,7 +41,10 @@ def collect(folder: Path, quiet: bool, supervised: bool) -> None:
 @run_options()
 @supervised_option
 def teach(quiet: bool, supervised: bool, **options: Any) -> None:
-    """Cross-validate the head on the pictures in --data_dir, and train it as `train --dataset folder` does."""
+    """Cross-validate the head on the pictures in --data_dir, and train it as `train --dataset folder` does.
+
+    The page Teach of the dashboard starts this command. It takes neither --preset nor --model baseline.
+    """
     if supervised:
         end_with_starter()
     settings = photo_config({**options, "dataset": "folder"})

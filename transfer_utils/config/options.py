@@ -48,7 +48,7 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
-    preset: str = _option("none", "what", "the named set of options this run started from")
+    preset: str = _option("none", "what", "the named set of options to start from; other options override it")
     model: Literal["transfer", "baseline"] = _option(
         "transfer", "what", "the pretrained network, or a CNN trained from scratch, the baseline"
     )
@@ -160,7 +160,7 @@ class RunConfig(BaseModel):
     patience: int = _option(
         5,
         "training",
-        "epochs without a better val_loss before a stage stops, after two at the earliest, unless its "
+        "a stage stops after so many epochs without a better val_loss, but not before its second epoch, and not if its "
         "schedule is cosine; 0 never stops",
         "epochs",
         ge=0,
@@ -195,7 +195,7 @@ class RunConfig(BaseModel):
     tta_shift: int = _option(
         0,
         "augmentation",
-        "with --tta, also average over shifts by this much in four directions; without --horizontal_flip, 0 is 1",
+        "with --tta, also average over shifts by this much in four directions; without --horizontal_flip, 0 counts as 1",
         "px",
         ge=0,
         le=64,

@@ -122,13 +122,13 @@ BASELINE_OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 PRESET_PURPOSE = {
-    "offline": "no download, one minute: the package's own images",
-    "cifar10-classic": "the notebooks' recipe, a usual one; 4.5 minutes",
+    "offline": "no download: the package's own images; one minute on two cores",
+    "cifar10-classic": "the notebooks' recipe, a usual one; 4.5 minutes on two cores",
     "cifar10": "the short recipe; two and a half minutes on two cores",
     "cifar10-fast": "the short recipe with two epochs, for a first look",
     "cifar10-best": "the highest accuracy on record; almost an hour on two cores",
-    "cifar10-small": "a quick look at real images",
+    "cifar10-small": "a quick look at real images, 500 labels per class",
     "photos": "your own photographs in --data_dir",
     "as-written": "a published recipe as its code stands: 32 px, all frozen",
-    "cifar10-full": "the published best configuration; a GPU",
+    "cifar10-full": "the published best configuration; meant for a GPU",
 }
