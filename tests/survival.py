@@ -58,7 +58,10 @@ FAULTS = {  # what goes wrong, and what happens then
     29: ("a mistyped option, or any other words", "an error before anything runs; the nearest name is offered"),
     30: ("somebody else wants the dashboard", "it listens to this machine alone, and sends nothing anywhere"),
     31: ("the same seed, machine and thread count", "the same SHA-256 of the weights, three times"),
-    32: ("a download trickles, hangs, breaks off or has a wrong byte", "the next address continues; a wrong file is refused, and named"),
+    32: (
+        "a download trickles, hangs, breaks off or has a wrong byte",
+        "the next address continues; a wrong file is named",
+    ),
     33: ("a note in the cache is empty, cut or of another type", "a warning names it; it is made again"),
     34: ("SIGHUP, Ctrl-C at the first moment, a killed dashboard", "as with Ctrl-C; no traceback; nothing is left"),
     35: ("a record says running and its lock is free", "shown as stopped, with the command that resumes it"),

@@ -23,8 +23,9 @@ from transfer_utils.utils.text import as_text, counted, printable
 def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
     """Print the likeliest classes of each IMAGE.
 
-    "Not sure" stands before them if even the first is too unlikely. MODEL is the file of a saved model (.keras, .h5 or .tflite). The threshold of "not sure" was chosen when the
-    model was trained (--not_sure_rate), and is kept in a file beside the model.
+    "Not sure" stands before them if even the first is too unlikely. MODEL is the file of a saved model (.keras, .h5 or
+    .tflite). The threshold of "not sure" was chosen when the model was trained (--not_sure_rate), and is kept in a file
+    beside the model.
     """
     from transfer_utils.predict import SUFFIXES, predict_images
 
@@ -76,9 +77,9 @@ def card(run: Path, output_dir: Path | None) -> None:
 def demo(model: Path, folder: Path, examples: tuple[Path, ...], cache_dir: str, quiet: bool) -> None:
     """Write a web page that runs MODEL in the browser.
 
-    The page is written into FOLDER. MODEL is an exported or saved model (.tflite, .keras, .h5) or the folder of a run. Pictures are chosen, dropped or
-    taken by camera, and never leave the browser. The page needs a web server and nothing else. LiteRT.js, which runs
-    the model, is downloaded from the npm registry once.
+    The page is written into FOLDER. MODEL is an exported or saved model (.tflite, .keras, .h5) or the folder of a run.
+    Pictures are chosen, dropped or taken by camera, and never leave the browser. The page needs a web server and
+    nothing else. LiteRT.js, which runs the model, is downloaded from the npm registry once.
     """
     from transfer_utils.demo import write_demo
 

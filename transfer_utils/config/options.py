@@ -195,7 +195,7 @@ class RunConfig(BaseModel):
     tta_shift: int = _option(
         0,
         "augmentation",
-        "with --tta, also average over shifts by this much in four directions; without --horizontal_flip, 0 counts as 1",
+        "with --tta, also average over shifts by this much in four directions; without --horizontal_flip, 0 is as 1",
         "px",
         ge=0,
         le=64,
