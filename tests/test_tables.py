@@ -90,6 +90,19 @@ def test_the_seeds_of_a_preset_share_a_row_with_their_mean_and_its_interval(smal
     assert result_rows(tmp_path)[0].split("|")[5].strip() == "–", "a mean over two of three seeds would mislead"
 
 
+def test_a_diverged_seed_counts_as_guessing_unless_all_have_diverged(small_record, tmp_path):
+    small_record.metrics["test_end2end"] = 0.8
+    small_record.dataset |= {"class_names": list("abcde"), "images": {"test": 100, "validation": 100}}
+    small_record.save(tmp_path / "0000" / "run.json")
+    small_record.config["seed"], small_record.status, small_record.metrics = 1, "diverged", {}
+    small_record.save(tmp_path / "0001" / "run.json")
+    [row] = result_rows(tmp_path)
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells[2] == "2" and cells[4].startswith("50.0 % (")
+    (tmp_path / "0000" / "run.json").unlink()
+    assert result_rows(tmp_path) == []
+
+
 def test_a_record_of_other_options_has_no_row(small_record, tmp_path):
     small_record.config = {"batch_size": 32}
     small_record.save(tmp_path / "0001" / "run.json")

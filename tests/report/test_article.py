@@ -16,8 +16,10 @@ import pytest
 
 from tests import samples
 from tests.conftest import ROOT
+from tests.results.test_summary import configuration
 from transfer_utils.cli.main import main
 from transfer_utils.config.options import preset
+from transfer_utils.config.recorded import identity
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.records.folder import Listing, Run, load_runs
@@ -394,3 +396,44 @@ def test_the_committed_text_is_that_of_the_committed_records(text, results):
     assert report.readme(readme, results, Listing(committed())) == readme, "stale: run `transfer-utils report`"
     for picture in re.findall(r"!\[.+\]\((.+)\)", text):
         assert (ROOT / "report" / picture).is_file()
+
+
+def test_the_headline_names_a_grid_and_a_longer_recipe_only_where_there_are_some():
+    recipes = preset("cifar10"), preset("cifar10-fast"), preset("cifar10", model="baseline", baseline="compact")
+    wanted = [identity(recipe) for recipe in recipes]
+    runs = [run for run in committed() if identity(run.record.config) in wanted]
+    for each in runs:
+        if each.record.config["preset"] == "cifar10-fast":
+            set_accuracy(each.record, 0.9)
+    text = " ".join(facts.headline(collect(load_study(STUDY), runs)))
+    assert "90.0 %" in text and "longer" not in text and "of its grid" not in text
+
+
+def test_with_few_labels_a_gain_must_be_shown():
+    def worse(record):
+        config = record.config
+        if config.get("labels_per_class") == 5 and config["model"] == "transfer" and config["weights"] == "imagenet":
+            set_accuracy(record, 0.15)
+
+    with pytest.raises(UserError, match=r"no longer bear out .*pretraining is worth accuracy where labels are few"):
+        altered(worse)
+
+
+def test_a_damaged_record_is_named():
+    def damage(record):
+        if record.config["epochs_stage2"] == 30 and record.config["patience"] == 0 and record.config["seed"] == 0:
+            record.curves["stage2"]["val_loss"][2] = None
+
+    with pytest.raises(UserError, match=r"run\.json.* train it again, or move it away"):
+        altered(damage)
+
+
+def test_one_seed_that_fell_back_is_not_the_whole_setting():
+    def note(*fates):
+        setting = configuration(*[0.7] * len(fates))
+        for fate, record in zip(fates, setting.records, strict=True):
+            record.network = {"weights_from": "stage1" if fate else "stage2"}
+        return facts._note(setting)
+
+    assert note(1, 0, 0) == " (never better than its head: 1 of 3 seeds)"
+    assert note(1, 1) == " (never better than its head)" and note(0, 0) == ""

@@ -176,3 +176,34 @@ def test_early_stopping_is_replayed_on_a_curve_that_was_trained_to_its_end():
     answer = evaluate("early stopping", endless)
     assert answer.measured.mean == pytest.approx(100 * (1 - 11 / 40))
     assert (answer.differing, answer.verdict) == ([], CONFIRMS)
+
+
+def heads(*rates_and_accuracies):
+    options = {"n_unfreeze": 0, "head": "plain"}
+    return [
+        made(*accuracies, optimizer_stage1=name, learning_rate_stage1=rate, **options)
+        for name, rates, accuracies in rates_and_accuracies
+        for rate in rates
+    ]
+
+
+RATES = (1e-4, 1e-3, 1e-2)
+
+
+def test_each_optimizer_needs_its_rates():
+    answer = evaluate("optimizers", *heads(("Adam", RATES, [0.7] * 3), ("SGD", [1e-3], [0.7] * 3)))
+    assert answer.differing == [("rates", 1, (3, math.inf))] and answer.verdict == CANNOT_TELL
+
+
+def test_all_pairs_of_optimizers_must_differ_little():
+    sides = ("AdamW", RATES, [0.870] * 3), ("Adam", RATES, [0.8605] * 3), ("SGD", RATES, [0.830, 0.862, 0.893])
+    answer = evaluate("optimizers", *heads(*sides))
+    assert answer.differing == [] and answer.verdict == CANNOT_TELL
+
+
+def test_an_opponent_that_meets_the_conditions_is_not_passed_over():
+    frozen = {"n_unfreeze": 0, "image_size": 32, "head": "plain", "input_range": "zero-one"}
+    transfer, cnn = made(*[0.8] * 5, **frozen), {"model": "baseline", "parameters": 545_098}
+    fits, other = made(*[0.6] * 3, augment=False, **cnn), made(*[0.7] * 5, augment=True, **cnn)
+    answer = evaluate("gain", transfer, fits, other)
+    assert answer.differing == [] and answer.verdict == CONFIRMS

@@ -4,6 +4,7 @@ import pytest
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import (
     MAX_POINTS,
+    accuracy_before_fine_tuning,
     collapsed,
     dip,
     fell_back,
@@ -174,3 +175,11 @@ def test_every_patience_is_replayed_on_one_curve(patience, epochs, best_epoch, a
         for loss, accuracy in ((0.91, 0.6), (0.89, 0.65)):
             curve.metrics["val_convex_loss"] = loss
             assert replay_patience(curve, patience).val_accuracy == accuracy, "the one of lower loss"
+
+
+def test_a_lost_epoch_of_stage_1_does_not_move_the_others():
+    curves = {"stage1": {"val_loss": [None, 0.5, 0.4], "val_accuracy": [0.1, 0.2, 0.3]}, "stage2": {}}
+    assert accuracy_before_fine_tuning(RunRecord(curves=curves)) == 0.3
+    stages = ({"stage2": {"val_accuracy": accuracies}} for accuracies in ([None, 0.6], [0.4, 0.8]))
+    runs = [RunRecord(metrics={"val_convex": 0.5}, curves=curves) for curves in stages]
+    assert fine_tuning_curve(runs)[2] == pytest.approx(0.7)

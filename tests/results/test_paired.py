@@ -10,6 +10,7 @@ from tests.conftest import ROOT
 from transfer_utils.evaluation.intervals import difference_interval
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord, pack_bits
+from transfer_utils.results import summary
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.paired import paired_difference, paired_verdict
 from transfer_utils.results.table import Row
@@ -149,3 +150,15 @@ assert "scipy.special" in sys.modules and "scipy.stats" not in sys.modules
 
 def test_the_intervals_do_without_scipy_stats_which_takes_50_mb_of_the_dashboards_memory():
     subprocess.run([sys.executable, "-c", LIGHT], check=True, cwd=ROOT)
+
+
+def test_the_training_images_of_cifar10_alone_have_test_images_by_the_seed():
+    def of(seed, validation):
+        images = {"train": 40_000 - validation, "validation": validation, "test": 10_000}
+        dataset = {**record(0.8).dataset, "images": images, "fingerprint": str(seed)}
+        return record(0.8, seed, dataset=dataset, config={"data_dir": "train", "seed": seed, "validation_share": 0.2})
+
+    assert summary.tested_on(of(0, 8_000)) != summary.tested_on(of(1, 8_000)), (
+        "a fifth of 50,000 is as many as CIFAR-10 tests on"
+    )
+    assert summary.tested_on(of(0, 10_000)) == summary.tested_on(of(1, 10_000))

@@ -210,3 +210,9 @@ def test_probes_of_the_source_task_are_collected_whatever_the_data():
     assert len(results.pool) == 1, "the digits are not among the images of CIFAR-10"
     change = difference(results.probed[0], results.probed[0], "source_after", of_b="source_before")
     assert (change.mean, change.n) == (pytest.approx(-25), 2)
+
+
+def test_a_subfolder_of_older_runs_does_not_replace_the_newer_ones():
+    newer, older = run(0, 0.8, "0002"), run(0, 0.5, "superseded/0001")
+    newer.record.created, older.record.created = "2026-05-01T00:00:00Z", "2026-01-01T00:00:00Z"
+    assert collect(STUDY, [newer, older]).pool[0].accuracy().mean == pytest.approx(0.8)

@@ -58,15 +58,19 @@ def headline(results: Results) -> list[str]:
     ]
     if longest is not first:
         after = f" after {duration(longest.seconds)}" if math.isfinite(longest.seconds) else ""
+        kind = "a longer recipe" if longest.seconds > first.seconds else "another recipe"
         images, usual = (side.first.dataset["images"]["train"] for side in (longest, first))
         more = f", on {images:,} training images instead of {usual:,}" if images > usual else ""
         sentences.append(
-            f"**{_on_test(longest)}**{after} by a longer recipe, {recipe(longest)}{more} ({seeds(len(longest.runs))})."
+            f"**{_on_test(longest)}**{after} by {kind}, {recipe(longest)}{more} ({seeds(len(longest.runs))})."
         )
+    tuned = "Each side has the best setting of its grid of learning rates and lengths"
+    if transfer is first:
+        tuned = "Transfer learning has its short recipe, the opponent its best setting on record"
     shown = f"**{points(gained)}**" if gained.low > 0 else f"**no gain in accuracy is shown**: {points(gained)}"
     sentences.append(
         f"With all labels, {shown} over the best opponent on record, the {name}, which is trained from "
-        f"scratch. Each side has the best setting of its grid of learning rates and lengths: {_on_test(transfer)} "
+        f"scratch. {tuned}: {_on_test(transfer)} "
         f"against {_on_test(opponent)} ({seeds(gained.n)}{clock})."
     )
     for level, compared in list(by_labels(results).items())[-1:]:
@@ -246,9 +250,12 @@ def holds(condition: Any, caller: Callable[[], str]) -> str:
 def _note(configuration: Configuration) -> str:
     """Name what became of a setting whose accuracy is not that of the kept weights."""
     fates = {"collapsed": collapsed, "never better than its head": fell_back}
-    if any(record.status == "diverged" for record in configuration.records):
-        return " (diverged)"
-    return next((f" ({fate})" for fate, met in fates.items() if any(map(met, configuration.records))), "")
+    fates = {"diverged": lambda record: record.status == "diverged"} | fates
+    of = len(configuration.records)
+    for fate, met in fates.items():
+        if n := sum(map(met, configuration.records)):
+            return f" ({fate})" if n == of else f" ({fate}: {n} of {seeds(of)})"
+    return ""
 
 
 def _measured(measured: Estimate | None, unit: str) -> str:

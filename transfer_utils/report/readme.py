@@ -15,13 +15,16 @@ from transfer_utils.utils.text import MISSING
 
 
 def results_table(runs: Sequence[Run]) -> str:
-    """Return a row for each preset: mean accuracies over the seeds, the time of the typical one, and the command."""
-    completed = [run for run in runs if run.has_folder and run.record.status == "completed"]
+    """Return a row for each preset: mean accuracies over the seeds, the time of the typical one, and the command.
+
+    A diverged seed counts as guessing; a preset of which no run was completed has no row.
+    """
+    ended = [run for run in runs if run.has_folder and run.record.status in ("diverged", "completed")]
     rows = []
-    for configuration in configurations(completed):
+    for configuration in configurations(ended):
         first = configuration.first
         config = repeating_preset(first.config)
-        if not config:
+        if not config or all(record.status == "diverged" for record in configuration.records):
             continue
         data_dir = {"data_dir": first.config.get("data_dir", "")}
         rows.append(
@@ -71,5 +74,6 @@ def _network(record: RunRecord) -> str:
 
 def _accuracy(configuration: Configuration, metric: str) -> str:
     """Return a mean accuracy with its interval; a mean over a part of the seeds would mislead."""
-    complete = all(record.metrics.get(metric) is not None for record in configuration.records)
+    completed = [record for record in configuration.records if record.status == "completed"]
+    complete = all(record.metrics.get(metric) is not None for record in completed)
     return percent(configuration.accuracy(metric)) if complete else MISSING

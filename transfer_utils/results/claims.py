@@ -8,12 +8,14 @@ its interval decides.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
 
 from transfer_utils.config.recorded import augments, identity
+from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import accuracy_before_fine_tuning, overfitting, replay_patience
@@ -96,12 +98,11 @@ def evaluate_claim(claim: Claim, results: Results) -> EvaluatedClaim:
     for configuration in results.pool:
         if _differing(configuration, claim.about, results) or (claim.against and not opponents):
             continue
-        opponent = max(opponents, key=lambda other: _in_common(configuration, other), default=None)
+        opponent = max(opponents, key=lambda other: _suits(configuration, other, results), default=None)
         measured, used = claim.measure([configuration, opponent] if opponent else [configuration], results)
         if measured:
             differing = _differing(configuration, claim.conditions, results)
-            if opponent and opponent.kind == "tutorial":
-                differing += _differing(opponent, _CNN, results)
+            differing += _unmet(opponent, results) if opponent else []
             answers.append((measured, differing, used))
     if not answers:
         return EvaluatedClaim(claim, None, [], CANNOT_TELL, [])
@@ -153,16 +154,22 @@ def _fact(configuration: Configuration, name: str, results: Results) -> Any:
         case "measured_on":
             return "the target task"  # the source task is measured on letters alone (studies/forgetting.yaml)
         case "rates":
-            return len(results.alike(config, "learning_rate_stage1"))
+            tried = results.alike(config, "optimizer_stage1", "learning_rate_stage1")
+            return min(Counter(each.config.optimizer_stage1 for each in tried).values())
         case "fine_tunes":
             return config.fine_tunes and "stage2" in record.curves
     return getattr(config, name)
 
 
-def _in_common(a: Configuration, b: Configuration) -> tuple[int, int, float]:
-    """Return how well b serves as the opponent of a: seeds in common, options in common, accuracy."""
-    shared = identity(a.config, ignoring=REPEATS) & identity(b.config, ignoring=REPEATS)
-    return len(common_seeds(a, b)), len(shared), b.accuracy().mean
+def _suits(a: Configuration, b: Configuration, results: Results) -> tuple[bool, int, int, int, float]:
+    """Return how well b serves as the opponent of a: conditions met, seeds and options in common, accuracy."""
+    shared, seeds = identity(a.config, ignoring=REPEATS) & identity(b.config, ignoring=REPEATS), common_seeds(a, b)
+    return bool(seeds), -len(_unmet(b, results)), len(seeds), len(shared), b.accuracy().mean
+
+
+def _unmet(opponent: Configuration, results: Results) -> list[tuple[str, Any, Any]]:
+    """Return the published conditions that an opponent does not meet."""
+    return _differing(opponent, _CNN, results) if opponent.kind == "tutorial" else []
 
 
 def _accuracy(metric: str) -> Measure:
@@ -192,7 +199,12 @@ def _per_seed(value: Callable[..., float]) -> Measure:
     def measure(sides: list[Configuration], _: Results) -> Measured:
         pairs = [[side.runs[seed].record for side in sides if seed in side.runs] for seed in sides[0].runs]
         pairs = [pair for pair in pairs if [record.status for record in pair] == ["completed"] * len(sides)]
-        values = [Estimate(value(*pair), -math.inf, math.inf, 1) for pair in pairs]
+        try:
+            values = [Estimate(value(*pair), -math.inf, math.inf, 1) for pair in pairs]
+        except (KeyError, IndexError, TypeError) as error:  # a part of a record is missing or was damaged
+            names = " or ".join(str(run.path) for side in sides for run in side.runs.values())
+            text = f"{names} lacks a number of its curves or metrics: train it again, or move it away."
+            raise UserError(text) from error
         values = [each for each in values if not math.isnan(each.mean)]
         return (over_seeds(values) if values else None), sides
 
@@ -200,13 +212,14 @@ def _per_seed(value: Callable[..., float]) -> Measure:
 
 
 def _spread(sides: list[Configuration], results: Results) -> Measured:
-    """Measure the largest difference between two optimizers, each at the best of its rates, in points.
+    """Measure how much two optimizers may differ, each at the best of its rates, in points.
 
     A pair without a seed in common has no difference.
     """
     alike = optimizers(sides[0], results, at_best_rate=True)
-    gaps = (difference(b, a) for a, b in combinations(alike, 2) if common_seeds(a, b))
-    return max(gaps, key=lambda gap: gap.mean, default=None), alike
+    gaps = [difference(b, a) for a, b in combinations(alike, 2) if common_seeds(a, b)]
+    # A pair that is shown to differ by more than a little decides, else the one that may differ most.
+    return max(gaps, key=lambda gap: (gap.low > LITTLE, gap.high), default=None), alike
 
 
 def _times_as_long(transfer: RunRecord, cnn: RunRecord) -> float:

@@ -200,7 +200,10 @@ def fine_tuning_curve(records: Sequence[RunRecord]) -> np.ndarray:
     curves = []
     for record in records:
         curve = [accuracy_before_fine_tuning(record), *record.curves.get("stage2", {}).get("val_accuracy", [])]
-        curves.append([accuracy for accuracy in curve if accuracy is not None])
+        while curve and curve[-1] is None:  # a diverged run ends with such epochs
+            curve.pop()
+        # NaN keeps the place of an epoch whose accuracy is not recorded.
+        curves.append([math.nan if accuracy is None else accuracy for accuracy in curve])
     shortest = min(map(len, curves))
     return np.mean([curve[:shortest] for curve in curves], axis=0)
 
@@ -265,9 +268,11 @@ def dip(record: RunRecord) -> int:
 
 def _before_fine_tuning(record: RunRecord) -> tuple[float, float | None]:
     """Return ``val_loss`` and accuracy of the weights that stage 2 starts from: the lowest loss of those before it."""
-    losses = _numbers(record, "stage1", "val_loss")
-    best = min(losses, default=math.inf)
-    accuracy = record.curves["stage1"]["val_accuracy"][losses.index(best)] if losses else None
+    curves = record.curves.get("stage1", {})
+    epochs = zip(curves.get("val_loss", []), curves.get("val_accuracy", []), strict=False)
+    # A damaged record lacks the loss of an epoch, which then cannot be the best.
+    known = [epoch for epoch in epochs if epoch[0] is not None]
+    best, accuracy = min(known, key=lambda epoch: epoch[0], default=(math.inf, None))
     solved, solved_loss = (record.metrics.get(name) for name in ("val_convex", "val_convex_loss"))
     if solved_loss is None:  # older records do not have it: the solved head counts as the start
         return best, accuracy if solved is None else solved

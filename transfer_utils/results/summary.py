@@ -24,11 +24,12 @@ from transfer_utils.records.record import RunRecord, unpack_bits
 from transfer_utils.results.curves import trained_accuracy
 from transfer_utils.results.options import REPEATS, model_kind
 from transfer_utils.studies.spec import Study
+from transfer_utils.utils.text import finite_number
 
 SHARED = ("test", "source")  # beginnings of the metrics whose images are the same for all seeds
 OPPONENTS = ("random", "compact", "tutorial")  # keys of MODEL_NAMES
 FIXED_TEST_SPLIT = ("cifar10", "photo-digits")  # elsewhere the seed may choose the test images
-CIFAR10_TEST = 10_000  # images
+CIFAR10_TRAIN, CIFAR10_TEST = 50_000, 10_000  # images
 MIN_SEEDS = 3  # below, the mean of a configuration may owe its rank to a lucky seed
 
 
@@ -247,12 +248,14 @@ def over_seeds(measured: Sequence[Estimate], *, shared: bool = False) -> Estimat
 
 
 def configurations(runs: Sequence[Run]) -> list[Configuration]:
-    """Group runs, the newest last, by configuration and copy of the images; of one seed's runs, the newest counts."""
+    """Group runs by configuration and copy of the images; of one seed, the newest completed run counts."""
     groups: dict[tuple[Identity, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((identity(run.record.config, ignoring=REPEATS), _copy(run.record)), []).append(run)
     pool = []
     for repeats in groups.values():
+        # Not by path: a subfolder of older runs comes after the newer ones beside it.
+        repeats.sort(key=lambda run: (run.record.status == "completed", run.record.created))
         newest = {run.record.config.get("seed", 0): run for run in repeats}
         pool.append(Configuration(recorded_config(repeats[0].record.config), dict(sorted(newest.items()))))
     return pool
@@ -293,9 +296,13 @@ def tested_on(record: RunRecord) -> tuple[str, ...]:
     """Return what tells the test images of a run: equal for runs whose answers can be compared image by image."""
     dataset, config, n = record.dataset, record.config, record.images.get("test")
     name = dataset.get("name")
-    # An image folder may have any name. One of CIFAR-10 without a test split gets one by the seed, of another size.
+    # An image folder may have any name. One of CIFAR-10 without a test split gets one by the seed: of 50,000 training
+    # images alone a fifth, 10,000 as well, which leaves fewer to validate on.
     fixed = name in FIXED_TEST_SPLIT and config.get("dataset", name) == name
-    fixed = fixed and (not config.get("data_dir") or n == CIFAR10_TEST)
+    if config.get("data_dir"):
+        share = finite_number(config.get("validation_share", 0.2)) or 0.0
+        held_out = {"validation": math.ceil(share * CIFAR10_TRAIN), "test": CIFAR10_TEST}
+        fixed = fixed and {split: record.images.get(split) for split in held_out} == held_out
     own = () if fixed else (dataset.get("fingerprint"), config.get("seed"))
     return tuple(map(repr, (name, dataset.get("description"), dataset.get("class_names"), n, *own)))
 
