@@ -145,11 +145,11 @@ class BoundaryCache:
         available = max(0, free_bytes(folder) - DISK_RESERVE - for_validation)
         fitting = self.views - missing + available // self.bytes_per_view
         if fitting < self.views:
-            needed, cached = missing * self.bytes_per_view, "" if fitting else ", which trains on pixels"
+            needed, on_pixels = missing * self.bytes_per_view, "" if fitting else ", which trains on pixels"
             raise UserError(
                 f"{counted(self.views, 'cached view')} would take {format_bytes(needed)} more in {folder}, where "
                 f"{format_bytes(available)} are free besides the {format_bytes(DISK_RESERVE)} kept in reserve: "
-                f"use --views {fitting}{cached}, lower --image_size, or choose another disk with --cache_dir."
+                f"use --views {fitting}{on_pixels}, lower --image_size, or choose another disk with --cache_dir."
             )
         return missing * self.bytes_per_view + for_validation
 

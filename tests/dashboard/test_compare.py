@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from tests.dashboard.charts import figures, legend
@@ -115,5 +117,18 @@ def test_two_lines_have_a_verdict(runs, draw, pair, text):
     app = draw(runs, "Compare", chosen=["old-log", "depth-10-0", *pair], first=pair[0], second=pair[1])
     assert not app.exception
     [found] = [shown.value for shown in app.text if shown.value.startswith(text)]
-    based = [caption.value for caption in app.caption if "95 % interval from 10,000 test images" in caption.value]
+    based = [shown.value for shown in app.text if "95 % interval from 10,000 test images" in shown.value]
     assert len(based) == ("no recorded answers" not in found)
+
+
+def test_the_names_in_the_basis_of_a_verdict_are_no_markup(tmp_path, draw):
+    markup = "![](http://example.org/x.png) **bold**"
+    for seed, status in enumerate(("completed", "diverged")):
+        path = write_run(tmp_path / f"odd-{seed}", {"seed": seed, "n_unfreeze": 10}, status, seed)
+        record = json.loads(path.read_bytes())
+        record["config"]["backbone"] = markup
+        path.write_text(json.dumps(record))
+    write_run(tmp_path / "plain-0", {"seed": 0, "n_unfreeze": 10}, "completed", 5)
+    app = draw(tmp_path, "Compare", chosen=["odd-0", "odd-1", "plain-0"], group=["backbone"])
+    assert any(f"1 seed of {markup} diverged" in element.value for element in app.text)
+    assert not any("**bold" in element.value for element in (*app.caption, *app.markdown))

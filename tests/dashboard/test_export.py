@@ -193,3 +193,10 @@ def test_in_a_browser_the_table_sorts_filters_and_compares(tmp_path, page):
     page.goto(f"{path.as_uri()}#runs=head-only-0,head-only-1,baseline-0")
     expect(visible).to_have_count(3)
     assert page.title() == "Recorded runs"
+
+
+def test_a_folder_with_an_apostrophe_is_not_published(tmp_path):
+    config = RunConfig(dataset="folder", data_dir="/home/anna/my pets' photos")
+    RunRecord(config=config.model_dump(), command=config.command()).save(tmp_path / "0001" / "run.json")
+    page = fragment(tmp_path)
+    assert "anna" not in page and "photos" in page

@@ -1,13 +1,16 @@
 import csv
 import io
+import json
 
 import pytest
 
 from tests.dashboard.charts import button
+from tests.memory import memory_below
 from tests.samples import write_run
 from transfer_utils.dashboard import store
 from transfer_utils.dashboard.run_tables import as_csv
 from transfer_utils.records.record import RunRecord
+from transfer_utils.results.progress import describe_progress, epochs_text
 from transfer_utils.utils.files import lock
 
 
@@ -144,3 +147,19 @@ def test_csv_has_every_metric_and_option_and_no_formula(tmp_path):
     one = lines["one"]
     assert (one["metrics.val_end2end"], one["config.a"], one["config.b"]) == ("0.5", "'@SUM(1)", "-1")
     assert (one["config.c"], one["config.d"]) == ("True", "[1, 2]")
+
+
+@pytest.mark.parametrize("epochs", [1e29, 4e9, -1e29])
+def test_impossible_numbers_of_epochs_take_no_page_and_no_memory(tmp_path, draw, epochs):
+    write_run(tmp_path / "good", {}, "completed", 0)
+    curves = {"stage1": {"val_accuracy": [0.5], "seconds": [1.0]}}
+    (tmp_path / "odd").mkdir()
+    for status in ("running", "completed"):
+        odd = {"status": status, "config": {"epochs_stage1": epochs, "epochs_stage2": 3}, "curves": curves}
+        (tmp_path / "odd" / "run.json").write_text(json.dumps(odd))
+        with memory_below(5e7):
+            for row in store.read(tmp_path).rows:
+                epochs_text(row)
+                describe_progress(row)
+        app = draw(tmp_path)
+        assert not app.exception and sorted(app.dataframe[0].value["Run"]) == ["good", "odd"]

@@ -391,3 +391,24 @@ def test_a_receipt_of_another_classifier_is_not_shown(tmp_path, draw):
     for folder, shown in ((str(collection.folder), True), ("/other", False)):
         app.session_state[teach_pictures.NEWS] = (folder, "cup", Receipt(refused=["a.png: no"]))
         assert ("a.png: no" in texts(app.run())) is shown
+
+
+def test_a_page_drawn_before_a_job_of_another_window_began_removes_nothing(tmp_path, draw):
+    collection = new_collection(tmp_path, n=5)
+    write_model(collection.measurement, measurement(collection))
+    mistakes = draw(tmp_path, "Teach")
+    marking = draw(tmp_path, "Teach", **{"class": "plate"})
+    marking.session_state[teach_gallery.MARKED] = (str(collection.folder / "plate"), {collection.newest("plate")[0]})
+    marking.run()
+    jobs._jobs[str(collection.folder)] = BackgroundJob("measure")  # started in another window
+    next(button for button in mistakes.button if button.label == "Remove").click().run()
+    marking.button(key="remove marked").click().run()
+    assert [len(pictures) for pictures in collection.classes().values()] == [5, 5]
+    assert teach_gallery.IN_USE in texts(mistakes) and not mistakes.exception and not marking.exception
+
+
+@pytest.mark.parametrize(("weights", "seen"), [("imagenet", "photographs"), ("letters", "letters")])
+def test_a_measurement_names_its_network(tmp_path, draw, weights, seen):
+    collection = new_collection(tmp_path, n=5)
+    write_model(collection.measurement, measurement(collection, weights=weights))
+    assert f"Measured with the network that has seen {seen}, by cross-validation" in texts(draw(tmp_path, "Teach"))

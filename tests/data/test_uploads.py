@@ -205,3 +205,27 @@ def test_a_class_that_was_removed_during_an_upload_does_not_come_back(collection
     monkeypatch.setattr(uploads, "_thumbnail", removing)
     receipt = take_upload(uploaded(collection, "cup", {"a.png": picture(), "b.png": picture(number=1)}))
     assert receipt.refused == 2 * ["There is no class 'cup' any more."] and list(collection.classes()) == ["plate"]
+
+
+def test_a_member_without_a_name_does_not_end_an_upload(tmp_path):
+    content = bytearray(zipped({"a.png": picture(number=1), "b.png": picture(number=2)}))
+    content[content.index(b"PK\1\2") + 46] = 0  # the name of the first member ends before it begins
+    collection = new_collection(tmp_path)
+    receipt = take_upload(uploaded(collection, "cup", {"odd.zip": bytes(content), "c.png": picture(number=3)}))
+    assert receipt.added == {"cup": 2}
+
+
+def test_a_zip_file_of_which_nothing_is_kept_leaves_no_classes(tmp_path):
+    collection = new_collection(tmp_path, ())
+    photos = {"cup/1.heic": b"x", "plate/2.heic": b"x", "bowl/3.png": picture("cup", 3)}
+    receipt = take_upload(uploaded(collection, "", {"phone.zip": zipped(photos)}))
+    assert receipt.added == {"bowl": 1} and list(collection.classes()) == ["bowl"]
+
+
+def test_a_picture_that_another_window_removes_does_not_end_an_upload(tmp_path, monkeypatch):
+    collection = new_collection(tmp_path, n=2)
+    listed = collection.classes()
+    collection.remove("cup", listed["cup"][0])
+    monkeypatch.setattr(type(collection), "classes", lambda self: listed)  # as it was just before
+    receipt = take_upload(uploaded(collection, "cup", {"new.png": picture(number=9)}))
+    assert receipt.added == {"cup": 1}

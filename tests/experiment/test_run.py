@@ -216,7 +216,7 @@ def test_a_finished_run_is_reused_on_request(uninterrupted, computing, tmp_path)
     model.with_suffix(".away").rename(model)
     whole = model.read_bytes()
     model.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"is not a Keras model: .*[^.]\. Delete that file, and the run is made"):
+    with pytest.raises(UserError, match=r"is not a Keras model: .*[^.]\. If the file is damaged, delete it"):
         run_experiment(same, reuse=True, log=quiet)
     model.write_bytes(whole)
 

@@ -202,7 +202,11 @@ def notebooks(folder: Path) -> None:
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--output_file", default="inspection.html", show_default=True, type=click.Path(path_type=Path), help="the page"
+    "--output_file",
+    default="inspection.html",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="the page (.html)",
 )
 @click.option(
     "--weights",

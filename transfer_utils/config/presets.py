@@ -122,8 +122,8 @@ BASELINE_OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 PRESET_PURPOSE = {
-    "offline": "no download: the package's own images; one minute on two cores",
-    "cifar10-classic": "the notebooks' recipe, a usual one; 4.5 minutes on two cores",
+    "offline": "no download: the package's own images; one minute",
+    "cifar10-classic": "the notebooks' recipe, a usual one; 4.5 minutes",
     "cifar10": "the short recipe; two and a half minutes on two cores",
     "cifar10-fast": "the short recipe with two epochs, for a first look",
     "cifar10-best": "the highest accuracy on record; almost an hour on two cores",

@@ -33,14 +33,14 @@ def identity(options: RunConfig | Mapping[str, Any], ignoring: Iterable[str] = (
         ignoring: further options that do not count, such as the seed.
     """
     values = _DEFAULTS | current_names(dict(options))
-    ignored = {"preset", *PATH_OPTIONS, *ignoring}
+    left_out = {"preset", *PATH_OPTIONS, *ignoring}
     if values["dataset"] == "cifar10":
-        ignored.add("data_dir")
+        left_out.add("data_dir")
     if values["model"] == "transfer":
-        ignored |= {name for name in values if "baseline" in str(name)}
+        left_out |= {name for name in values if "baseline" in str(name)}
     else:
-        ignored |= OF_TRANSFER | ({"epochs_stage1", "epochs_stage2"} if values["epochs_baseline"] else set())
-    return frozenset((name, _comparable(value)) for name, value in values.items() if name not in ignored)
+        left_out |= OF_TRANSFER | ({"epochs_stage1", "epochs_stage2"} if values["epochs_baseline"] else set())
+    return frozenset((name, _comparable(value)) for name, value in values.items() if name not in left_out)
 
 
 def current_names(options: Mapping[str, Any]) -> dict[str, Any]:

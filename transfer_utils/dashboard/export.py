@@ -23,7 +23,7 @@ from transfer_utils.results.progress import repeat_command
 from transfer_utils.results.search import searched_text
 from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.files import write_bytes
-from transfer_utils.utils.text import MAX_BLOCK, MISSING, as_text, counted
+from transfer_utils.utils.text import MAX_BLOCK, MISSING, as_text, command_line, counted
 
 PAGE_TEMPLATES = Path(__file__).parent / "templates"
 PAGE_NAME = "index.html"
@@ -87,7 +87,8 @@ def _without_folders(row: Row) -> Row:
     names = {name: PureWindowsPath(path).name for name, path in values.items() if PureWindowsPath(path).anchor}
     command = row.record.command
     for name in sorted(names, key=lambda name: -len(values[name])):  # one may be the start of the other
-        command = command.replace(values[name], names[name]) if names[name] else command
+        for as_typed in (lambda path: command_line([path]), str):  # also in the quotes of a shell
+            command = command.replace(as_typed(values[name]), as_typed(names[name])) if names[name] else command
     record = row.record.model_copy(update={"config": row.record.config | names, "command": command})
     return replace(row, run=replace(row.run, record=record))
 

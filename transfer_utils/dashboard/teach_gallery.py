@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from transfer_utils.dashboard import gallery, state
+from transfer_utils.dashboard import gallery, jobs, state
 from transfer_utils.dashboard.gallery import Tile
+from transfer_utils.errors import UserError
 from transfer_utils.teach.collection import Collection
 from transfer_utils.teach.messages import Receipt
 from transfer_utils.utils.disk import as_sentence
 from transfer_utils.utils.text import as_text, counted
 
 CLASS = "class"  # in the address: the class whose pictures are shown
+IN_USE = "While the classifier learns from them, no picture can be removed."
 MARKED = "teach marked"  # in the session: the folder of the class, and the stored names of the marked pictures
 NEWS = "teach news"  # in the session: what became of the last change, for the next run of the page
 SHOWN = 60  # pictures on one page
@@ -47,8 +49,7 @@ def _show(collection: Collection, name: str, busy: bool) -> None:
         if at < len(shown):
             st.session_state[MARKED] = (str(collection.folder / name), marked ^ {shown[at]})
 
-    hint = "While the classifier learns from them, no picture can be removed."
-    st.caption(hint if busy else "Click pictures to mark them. Removed pictures are deleted.")
+    st.caption(IN_USE if busy else "Click pictures to mark them. Removed pictures are deleted.")
     if tiles:
         gallery.draw(tiles, f"all pictures {places.start}", f"Pictures of {name}", None if busy else mark)
     if not busy:
@@ -60,6 +61,8 @@ def _show(collection: Collection, name: str, busy: bool) -> None:
 def remove(collection: Collection, class_name: str, *pictures: str) -> None:
     """Delete pictures, as a callback: an exception would leave the page empty, so what prevents it becomes news."""
     try:
+        if jobs.running(str(collection.folder)):  # started in another window since this page was drawn
+            raise UserError(IN_USE)
         collection.remove(class_name, *pictures)
-    except OSError as error:
+    except (UserError, OSError) as error:
         st.session_state[NEWS] = (str(collection.folder), "", Receipt(refused=[as_sentence(error)]))

@@ -62,7 +62,8 @@ def read_archive(
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise UserError(f"{name} is damaged: {as_text(str(error))}.") from None
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    # A damaged name may be empty, which is_dir of Python 3.11 does not expect.
+    members = [member for member in archive.infolist() if member.filename and not member.is_dir()]
     for member in members:
         if not member.flag_bits & UTF8_FLAG:  # macOS writes UTF-8 without the flag, and zipfile reads it as cp437
             with suppress(UnicodeError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from transfer_utils.data.archives import is_archive, read_archive
@@ -63,10 +64,13 @@ class _Keeper:
     def __init__(self, collection: Collection):
         self._collection = collection
         classes = collection.classes()
-        self._classes = set(classes)
+        self._classes, self._created = set(classes), set()
         self._class_of = {picture[:DIGEST_CHARACTERS]: name for name in classes for picture in classes[name]}
         paths = [collection.folder / name / picture for name in classes for picture in classes[name]]
-        self._n_bytes = sum(path.stat().st_size for path in paths)
+        self._n_bytes = 0
+        for path in paths:
+            with suppress(FileNotFoundError):  # another window has removed it since
+                self._n_bytes += path.stat().st_size
         self._names = collection.original_names()
         self._added: Counter[str] = Counter()
         self._refused: list[str] = []
@@ -114,6 +118,7 @@ class _Keeper:
                 self._collection.add_class(new)
                 existing[new.casefold()] = new
                 self._classes.add(new)
+                self._created.add(new)
             names[folder] = existing[new.casefold()]
         return names
 
@@ -155,6 +160,9 @@ class _Keeper:
         self._added[class_name] += 1
 
     def close(self) -> Receipt:
+        for name in self._created - set(self._added):  # all of its pictures were refused
+            with suppress(OSError):
+                (self._collection.folder / name).rmdir()
         write_json(self._collection.names, self._collection.only_kept(self._names))
         return Receipt(added=dict(self._added), refused=self._refused)
 

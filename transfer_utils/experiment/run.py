@@ -115,7 +115,10 @@ def _write_copies(run: Run, config: RunConfig, log: Log) -> None:
         try:
             model = load_model(run.folder / run.record.files["model"])
         except UserError as error:
-            raise UserError(f"{str(error).rstrip('.')}. Delete that file, and the run is made again.") from None
+            advice = (
+                "If the file is damaged, delete it: then the run is made again. Without --model_path it is not needed."
+            )
+            raise UserError(f"{str(error).rstrip('.')}. {advice}") from None
         copy_model(model, run.record, copy, log)
 
 

@@ -32,7 +32,7 @@ OF_TRAINING += ("not_sure", "cross_validation", "test_correct", "files", "sessio
 # What the temporary file of the longest note adds to the name of a model.
 MAX_SUFFIX = "..classes.json.4194304-4194304.tmp.json"
 
-# What the record says of the machine of all sessions.
+# Of the machine in the record, what holds for all sessions and not for the last one alone.
 OF_SESSIONS = ("gpus", "peak_memory_mb")
 
 CHECKPOINTS = "checkpoint-*"

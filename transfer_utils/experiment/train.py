@@ -45,6 +45,7 @@ CHECKPOINT = "checkpoint-{}.npz"
 # fine-tuned network.
 START_IMAGES = 10_000
 
+OF_BOTH = {"epochs_stage1", "epochs_stage2", "augment"}  # set for both models by compare and some presets
 OF_STAGE2 = STAGE2_ONLY | {"epochs_stage2", "n_unfreeze"}  # what has no effect without a stage 2
 
 
@@ -87,15 +88,18 @@ def _log_unused(session: RunSession) -> None:
     """
     config = session.config
     transfer = config.model == "transfer"
-    others = {name for name in RunConfig.model_fields if "baseline" in name} if transfer else OF_TRANSFER
-    unused = [name for name in config.changes() if name in ignored(dict(config)) - others and getattr(config, name)]
+    others = {name for name in RunConfig.model_fields if "baseline" in name} if transfer else OF_TRANSFER | OF_BOTH
+    without_effect = ignored(dict(config)) - others - {"data_dir"}  # which is read, but does not tell runs apart
+    unused = [name for name in config.changes() if name in without_effect and getattr(config, name)]
     of_stage2 = [name for name in unused if transfer and not config.fine_tunes and name in OF_STAGE2]
     zero = "epochs_stage2" if config.n_unfreeze else "n_unfreeze"
     reasons = {f"{zero} is 0, so there is no stage 2, and": of_stage2}
     reasons |= {"With these options,": [name for name in unused if name not in of_stage2]}
+    model = "the transfer model" if transfer else "the baseline"
     for reason, names in reasons.items():
         if names:
-            session.log(f"{reason} {enumerated(names)} {'has' if len(names) == 1 else 'have'} no effect.")
+            have = "has" if len(names) == 1 else "have"
+            session.log(f"{reason} {enumerated(names)} {have} no effect on {model}.")
 
 
 def _probe(when: str, base: keras.Model, session: RunSession) -> None:

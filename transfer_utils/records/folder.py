@@ -49,7 +49,7 @@ class Listing:
 
     def left_out(self) -> list[str]:
         """Return a sentence for each file that could not be read."""
-        return [f"{path} cannot be read ({why}): it is left out." for path, why in sorted(self.unreadable.items())]
+        return [f"{path} cannot be read ({why}) and does not count." for path, why in sorted(self.unreadable.items())]
 
 
 def check_folder(folder: Path) -> None:

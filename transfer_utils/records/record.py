@@ -138,7 +138,7 @@ class RunRecord(BaseModel):
 
     def class_notes(self, file_name: str) -> dict[str, Any]:
         """Return the content of ``<model>.classes.json`` for a model of this run, by its file's name."""
-        return {"class_names": self.dataset.get("class_names", []), "not_sure_below": self.threshold_of(file_name)}
+        return {"class_names": self.class_names, "not_sure_below": self.threshold_of(file_name)}
 
     @field_validator("curves", mode="before")
     @classmethod

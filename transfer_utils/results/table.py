@@ -24,6 +24,7 @@ from transfer_utils.results.options import (
 from transfer_utils.utils.text import MISSING, as_text, finite_number
 
 METRICS_OF = {"validation": "val", "test": "test"}  # how the names of the metrics of a split begin
+MAX_EPOCHS = 10_000  # that an option can set; a damaged record may have any number
 STOPPED = "stopped"  # the status of a run that is recorded as running although no process works on it
 
 
@@ -142,7 +143,8 @@ class Row:
     def planned_stages(self) -> dict[str, int]:
         """The number of epochs of each stage set by the options; ``epochs_baseline`` 0 means the sum of both stages."""
         options = ("epochs_stage1", "epochs_stage2", "epochs_baseline")
-        first, second, baseline = (int(finite_number(self.config.get(name)) or 0) for name in options)
+        recorded = (finite_number(self.config.get(name)) or 0 for name in options)
+        first, second, baseline = (int(min(max(number, 0), MAX_EPOCHS)) for number in recorded)
         if self.from_scratch:
             return {"baseline": baseline or first + second}
         return {"stage1": first, "stage2": second} if self.fine_tunes else {"stage1": first}

@@ -106,7 +106,8 @@ def _draw_verdict(groups: list[RunGroup]) -> None:
     verdict = paired_verdict(by_name[first], by_name[second])
     st.text(verdict.text)
     if verdict.basis:
-        st.caption(f"{verdict.basis} Choose by validation accuracy; the test images only confirm a choice.")
+        st.text(verdict.basis)  # no caption, which would read the names in it as Markdown
+        st.caption("Choose by validation accuracy; the test images only confirm a choice.")
 
 
 def _draw_differences(rows: list[Row]) -> None:
