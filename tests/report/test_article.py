@@ -424,7 +424,9 @@ def test_a_damaged_record_is_named():
         if record.config["epochs_stage2"] == 30 and record.config["patience"] == 0 and record.config["seed"] == 0:
             record.curves["stage2"]["val_loss"][2] = None
 
-    with pytest.raises(UserError, match=r"run\.json.* train it again, or move it away"):
+    with pytest.raises(
+        UserError, match=r"time of [\w/.-]+run\.json is missing or damaged: train it again, or move it away"
+    ):
         altered(damage)
 
 

@@ -201,6 +201,28 @@ def test_all_pairs_of_optimizers_must_differ_little():
     assert answer.differing == [] and answer.verdict == CANNOT_TELL
 
 
+def test_optimizers_that_share_no_seed_are_not_said_to_differ_little():
+    *sides, other = heads(("AdamW", RATES, [0.87] * 3), ("Adam", RATES, [0.87] * 3), ("SGD", [1e-2], [0.2] * 3))
+    others = heads(("SGD", RATES[:2], [0.1] * 3))
+    for each in (other, *others):
+        for seed in range(3):
+            each.runs[100 + seed] = each.runs.pop(seed)
+    answer = evaluate("optimizers", *sides, other, *others)
+    assert answer.differing == [("seeds", 0, (3, math.inf))] and answer.verdict == CANNOT_TELL
+
+
+def test_an_opponent_that_cannot_be_measured_gives_way_to_one_that_can():
+    cnn = {"model": "baseline", "epochs_baseline": 10, "learning_rate_baseline": 1e-3}
+    transfer = made(*[0.8] * 3, image_size=32, n_unfreeze=0, head="plain", input_range="zero-one")
+    fits, other = made(*[0.6] * 3, augment=False, parameters=545_098, **cnn), made(*[0.6] * 3, augment=True, **cnn)
+    for each, gpus in ((transfer, []), (fits, ["GPU:0"]), (other, [])):
+        for run in each.runs.values():
+            run.record.timing_sec, run.record.machine = {"total": 60.0}, {"gpus": gpus}
+    answer = evaluate("fast against slow", transfer, fits, other)
+    assert answer.measured.mean == pytest.approx(1.0) and answer.verdict == CANNOT_TELL
+    assert evaluate("fast against slow", transfer, fits).measured is None
+
+
 def test_an_opponent_that_meets_the_conditions_is_not_passed_over():
     frozen = {"n_unfreeze": 0, "image_size": 32, "head": "plain", "input_range": "zero-one"}
     transfer, cnn = made(*[0.8] * 5, **frozen), {"model": "baseline", "parameters": 545_098}

@@ -161,4 +161,7 @@ def test_the_training_images_of_cifar10_alone_have_test_images_by_the_seed():
     assert summary.tested_on(of(0, 8_000)) != summary.tested_on(of(1, 8_000)), (
         "a fifth of 50,000 is as many as CIFAR-10 tests on"
     )
+    odd = of(0, 10_000)
+    odd.config["validation_share"] = 1e305
+    assert summary.tested_on(odd) != summary.tested_on(of(0, 10_000)), "a damaged record"
     assert summary.tested_on(of(0, 10_000)) == summary.tested_on(of(1, 10_000))

@@ -61,7 +61,7 @@ def write_inspection(
             ``none`` not to look for them.
 
     Raises:
-        UserError: ``folder`` is not a usable image folder, or ``output`` is a folder or not called .html or .htm.
+        UserError: ``folder`` is not a usable image folder, or ``output`` is a folder or ends in neither .html nor .htm.
     """
     check_image_folder(folder, "FOLDER")
     if output.is_dir():

@@ -160,8 +160,8 @@ class RunConfig(BaseModel):
     patience: int = _option(
         5,
         "training",
-        "a stage stops after so many epochs without a better val_loss, but not before its second epoch, and not if its "
-        "schedule is cosine; 0 never stops",
+        "a stage stops after so many epochs without a better val_loss, at the end of its second at the earliest, and "
+        "not at all if its schedule is cosine; 0 never stops",
         "epochs",
         ge=0,
         le=10_000,
@@ -195,7 +195,7 @@ class RunConfig(BaseModel):
     tta_shift: int = _option(
         0,
         "augmentation",
-        "with --tta, also average over shifts by this much in four directions; without --horizontal_flip, 0 is as 1",
+        "with --tta, also average over shifts by this much in four directions; without --horizontal_flip, 0 is 1 px",
         "px",
         ge=0,
         le=64,

@@ -72,12 +72,11 @@ def _draw_accuracy(measured: Measurement) -> None:
     pictures.metric("Pictures", f"{measured.n:,}")
     mistakes.metric("Misclassified", f"{len(measured.mistakes):,}")
     times = {1: "once", 2: "twice"}.get(measured.repeats, f"{measured.repeats} times")
-    network = {"imagenet": "photographs", "letters": "letters"}.get(measured.weights, "")
+    seen = {"imagenet": "photographs", "letters": "letters"}.get(measured.weights)
+    network = f"with the network that has seen {seen}, " if seen else ""
     st.caption(
-        "Measured "
-        + f"with the network that has seen {network}, " * bool(network)
-        + f"by cross-validation, {measured.repeats} × {measured.folds}-fold, stratified: each picture was "
-        f"classified {times} by a head that had not seen it. The interval is Wilson's for {measured.different:,} "
+        f"Measured {network}by cross-validation, {measured.repeats} × {measured.folds}-fold, stratified: each picture "
+        f"was classified {times} by a head that had not seen it. The interval is Wilson's for {measured.different:,} "
         "different pictures; classifying them again does not narrow it. It holds for new pictures of the same kind."
     )
     if measured.grouped:

@@ -62,7 +62,7 @@ def read_archive(
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise UserError(f"{name} is damaged: {as_text(str(error))}.") from None
-    # A damaged name may be empty, which is_dir of Python 3.11 does not expect.
+    # A damaged entry may have no name, which is_dir of Python 3.11 does not expect and no message could show.
     members = [member for member in archive.infolist() if member.filename and not member.is_dir()]
     for member in members:
         if not member.flag_bits & UTF8_FLAG:  # macOS writes UTF-8 without the flag, and zipfile reads it as cp437

@@ -84,12 +84,13 @@ def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
 def _log_unused(session: RunSession) -> None:
     """Log which of the options that were set have no effect.
 
-    Those of the other model are left out: ``compare`` gives all options to both.
+    Those of the other model, or set for both, are left out: ``compare`` gives all options to both.
     """
     config = session.config
     transfer = config.model == "transfer"
     others = {name for name in RunConfig.model_fields if "baseline" in name} if transfer else OF_TRANSFER | OF_BOTH
-    without_effect = ignored(dict(config)) - others - {"data_dir"}  # which is read, but does not tell runs apart
+    read = {"data_dir"} if config.dataset == "cifar10" else set()  # though it does not tell runs apart
+    without_effect = ignored(dict(config)) - others - read
     unused = [name for name in config.changes() if name in without_effect and getattr(config, name)]
     of_stage2 = [name for name in unused if transfer and not config.fine_tunes and name in OF_STAGE2]
     zero = "epochs_stage2" if config.n_unfreeze else "n_unfreeze"

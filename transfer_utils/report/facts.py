@@ -35,9 +35,9 @@ def any_on_gpu(results: Results) -> bool:
 
 
 def optimizers_at_best(evaluated: list[EvaluatedClaim]) -> list[Configuration]:
-    """Return each optimizer of the head at the best of several rates, the worst first; none if one rate was tried."""
+    """Return each optimizer of the head at the best of its rates, the worst first; none if one lacks rates or seeds."""
     [answer] = [each for each in evaluated if each.claim.name == "optimizers"]
-    return [] if "rates" in [name for name, _, _ in answer.differing] else answer.configurations
+    return [] if {"rates", "seeds"} & {name for name, _, _ in answer.differing} else answer.configurations
 
 
 def headline(results: Results) -> list[str]:
@@ -70,8 +70,8 @@ def headline(results: Results) -> list[str]:
     shown = f"**{points(gained)}**" if gained.low > 0 else f"**no gain in accuracy is shown**: {points(gained)}"
     sentences.append(
         f"With all labels, {shown} over the best opponent on record, the {name}, which is trained from "
-        f"scratch. {tuned}: {_on_test(transfer)} "
-        f"against {_on_test(opponent)} ({seeds(gained.n)}{clock})."
+        f"scratch. {tuned}: {_on_test(transfer)} against {_on_test(opponent)} "
+        f"({seeds(gained.n)}{clock})."
     )
     for level, compared in list(by_labels(results).items())[-1:]:
         few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]
@@ -249,8 +249,11 @@ def holds(condition: Any, caller: Callable[[], str]) -> str:
 
 def _note(configuration: Configuration) -> str:
     """Name what became of a setting whose accuracy is not that of the kept weights."""
-    fates = {"collapsed": collapsed, "never better than its head": fell_back}
-    fates = {"diverged": lambda record: record.status == "diverged"} | fates
+    fates = {
+        "diverged": lambda record: record.status == "diverged",
+        "collapsed": collapsed,
+        "never better than its head": fell_back,
+    }
     of = len(configuration.records)
     for fate, met in fates.items():
         if n := sum(map(met, configuration.records)):

@@ -98,12 +98,16 @@ def evaluate_claim(claim: Claim, results: Results) -> EvaluatedClaim:
     for configuration in results.pool:
         if _differing(configuration, claim.about, results) or (claim.against and not opponents):
             continue
-        opponent = max(opponents, key=lambda other: _suits(configuration, other, results), default=None)
-        measured, used = claim.measure([configuration, opponent] if opponent else [configuration], results)
-        if measured:
-            differing = _differing(configuration, claim.conditions, results)
-            differing += _unmet(opponent, results) if opponent else []
-            answers.append((measured, differing, used))
+        # The best opponent that can be measured: of one with a GPU, no time is compared.
+        for opponent in sorted(opponents, key=lambda other: _suits(configuration, other, results), reverse=True) or [
+            None
+        ]:
+            measured, used = claim.measure([configuration, opponent] if opponent else [configuration], results)
+            if measured:
+                differing = _differing(configuration, claim.conditions, results)
+                differing += _unmet(opponent, results) if opponent else []
+                answers.append((measured, differing, used))
+                break
     if not answers:
         return EvaluatedClaim(claim, None, [], CANNOT_TELL, [])
     measured, differing, used = min(reversed(answers), key=lambda answer: (len(answer[1]), -answer[0].n))
@@ -162,9 +166,13 @@ def _fact(configuration: Configuration, name: str, results: Results) -> Any:
 
 
 def _suits(a: Configuration, b: Configuration, results: Results) -> tuple[bool, int, int, int, float]:
-    """Return how well b serves as the opponent of a: conditions met, seeds and options in common, accuracy."""
-    shared, seeds = identity(a.config, ignoring=REPEATS) & identity(b.config, ignoring=REPEATS), common_seeds(a, b)
-    return bool(seeds), -len(_unmet(b, results)), len(seeds), len(shared), b.accuracy().mean
+    """Return how well b serves as the opponent of a.
+
+    The first that differs counts: any seed in common, conditions met, seeds in common, options in common, accuracy.
+    """
+    seeds = len(common_seeds(a, b))
+    shared = identity(a.config, ignoring=REPEATS) & identity(b.config, ignoring=REPEATS)
+    return seeds > 0, -len(_unmet(b, results)), seeds, len(shared), b.accuracy().mean
 
 
 def _unmet(opponent: Configuration, results: Results) -> list[tuple[str, Any, Any]]:
@@ -197,14 +205,17 @@ def _per_seed(value: Callable[..., float]) -> Measure:
     """
 
     def measure(sides: list[Configuration], _: Results) -> Measured:
-        pairs = [[side.runs[seed].record for side in sides if seed in side.runs] for seed in sides[0].runs]
-        pairs = [pair for pair in pairs if [record.status for record in pair] == ["completed"] * len(sides)]
-        try:
-            values = [Estimate(value(*pair), -math.inf, math.inf, 1) for pair in pairs]
-        except (KeyError, IndexError, TypeError) as error:  # a part of a record is missing or was damaged
-            names = " or ".join(str(run.path) for side in sides for run in side.runs.values())
-            text = f"{names} lacks a number of its curves or metrics: train it again, or move it away."
-            raise UserError(text) from error
+        values = []
+        for seed in sides[0].runs:
+            runs = [side.runs[seed] for side in sides if seed in side.runs]
+            if [run.record.status for run in runs] != ["completed"] * len(sides):
+                continue
+            try:
+                values.append(Estimate(value(*(run.record for run in runs)), -math.inf, math.inf, 1))
+            except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+                names = " or ".join(str(run.path) for run in runs)
+                text = f"A curve, metric or time of {names} is missing or damaged: train it again, or move it away."
+                raise UserError(text) from error
         values = [each for each in values if not math.isnan(each.mean)]
         return (over_seeds(values) if values else None), sides
 
@@ -214,12 +225,16 @@ def _per_seed(value: Callable[..., float]) -> Measure:
 def _spread(sides: list[Configuration], results: Results) -> Measured:
     """Measure how much two optimizers may differ, each at the best of its rates, in points.
 
-    A pair without a seed in common has no difference.
+    A pair that is shown to differ by more than a little decides. Otherwise it is the pair that may differ most, and the
+    number of seeds is that of the pair with the fewest in common.
     """
     alike = optimizers(sides[0], results, at_best_rate=True)
-    gaps = [difference(b, a) for a, b in combinations(alike, 2) if common_seeds(a, b)]
-    # A pair that is shown to differ by more than a little decides, else the one that may differ most.
-    return max(gaps, key=lambda gap: (gap.low > LITTLE, gap.high), default=None), alike
+    pairs = list(combinations(alike, 2))
+    gaps = [difference(b, a) for a, b in pairs if common_seeds(a, b)]
+    gap = max(gaps, key=lambda gap: (gap.n >= MIN_SEEDS and gap.low > LITTLE, gap.high), default=None)
+    if gap and gap.low <= LITTLE:
+        gap = gap._replace(n=min(len(common_seeds(a, b)) for a, b in pairs))
+    return gap, alike
 
 
 def _times_as_long(transfer: RunRecord, cnn: RunRecord) -> float:

@@ -200,7 +200,7 @@ def fine_tuning_curve(records: Sequence[RunRecord]) -> np.ndarray:
     curves = []
     for record in records:
         curve = [accuracy_before_fine_tuning(record), *record.curves.get("stage2", {}).get("val_accuracy", [])]
-        while curve and curve[-1] is None:  # a diverged run ends with such epochs
+        while len(curve) > 1 and curve[-1] is None:  # a diverged run ends with such epochs
             curve.pop()
         # NaN keeps the place of an epoch whose accuracy is not recorded.
         curves.append([math.nan if accuracy is None else accuracy for accuracy in curve])
@@ -246,7 +246,7 @@ def replay_patience(record: RunRecord, patience: int) -> EarlyStop:
     best, start = _before_fine_tuning(record)
     accuracy = start or 0.0
     curve = record.curves["stage2"]
-    best_epoch = 0
+    epoch = best_epoch = 0
     for epoch, (loss, val_accuracy) in enumerate(zip(curve["val_loss"], curve["val_accuracy"], strict=True), 1):
         if loss < best:
             best, best_epoch, accuracy = loss, epoch, val_accuracy

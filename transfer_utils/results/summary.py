@@ -177,9 +177,9 @@ def collect(study: Study, runs: Sequence[Run]) -> Results:
     The original images and a JPEG copy differ in accuracy, so only one of them counts: that of most completed runs.
 
     Args:
-        runs: the newest last. Per seed the newest counts, but a completed run always before a diverged one.
+        runs: in any order. Per seed the newest counts, but a completed run always before a diverged one.
     """
-    usable = [run for status in ("diverged", "completed") for run in runs if run.record.status == status]
+    usable = [run for run in runs if run.record.status in ("diverged", "completed")]
     usable = [run for run in usable if run.has_folder and recorded_config(run.record.config)]
     cifar10 = [run for run in usable if _is_of_cifar10(run.record)]
     counted = _on_one_copy(cifar10)
@@ -248,7 +248,7 @@ def over_seeds(measured: Sequence[Estimate], *, shared: bool = False) -> Estimat
 
 
 def configurations(runs: Sequence[Run]) -> list[Configuration]:
-    """Group runs by configuration and copy of the images; of one seed, the newest completed run counts."""
+    """Group runs by configuration and copy of the images; of one seed the newest counts, completed before diverged."""
     groups: dict[tuple[Identity, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((identity(run.record.config, ignoring=REPEATS), _copy(run.record)), []).append(run)
@@ -296,11 +296,12 @@ def tested_on(record: RunRecord) -> tuple[str, ...]:
     """Return what tells the test images of a run: equal for runs whose answers can be compared image by image."""
     dataset, config, n = record.dataset, record.config, record.images.get("test")
     name = dataset.get("name")
-    # An image folder may have any name. One of CIFAR-10 without a test split gets one by the seed: of 50,000 training
-    # images alone a fifth, 10,000 as well, which leaves fewer to validate on.
+    # An image folder may have any name. A copy of CIFAR-10 without a test split gets one by the seed: a fifth of its
+    # 50,000 training images, again 10,000. Then fewer images are left to validate on, which tells such runs apart.
     fixed = name in FIXED_TEST_SPLIT and config.get("dataset", name) == name
     if config.get("data_dir"):
-        share = finite_number(config.get("validation_share", 0.2)) or 0.0
+        share = finite_number(config.get("validation_share", RunConfig().validation_share)) or 0.0
+        share = min(max(share, 0.0), 1.0)  # a damaged record may have any number
         held_out = {"validation": math.ceil(share * CIFAR10_TRAIN), "test": CIFAR10_TEST}
         fixed = fixed and {split: record.images.get(split) for split in held_out} == held_out
     own = () if fixed else (dataset.get("fingerprint"), config.get("seed"))
