@@ -79,6 +79,7 @@ WRONG = [
     ("course --preset offline -p preset cifar10", "the preset is named twice: leave out -p preset."),
     ("course --notebook four", "notebook must be one of 01_data_preparation"),
     ("course --timeout 0", "timeout must be a number of at least 1, got '0'."),
+    ("course --timeout nan", "timeout must be a number of at least 1, got 'nan'."),
     ("inspect none", "FOLDER must be an image folder, got 'none', which does not exist."),
     ("dashboard --runs none", "runs must be a folder of run records, got 'none', which does not exist."),
     ("dashboard --export page --port 1234", "--export writes a page that needs no server: leave out --port."),

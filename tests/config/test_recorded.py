@@ -19,3 +19,15 @@ def test_options_without_effect_are_known():
     assert {"n_unfreeze", "learning_rate_stage2"} <= unplanned, "no epoch trains the unfrozen layers"
     assert ignored(OLD_LOG["config"]) == ignored({}) == set(), "what a record lacks is unknown"
     assert "learning_rate_stage1" not in ignored({"model": "baseline"}), "an older baseline was trained with it"
+
+
+def test_patience_and_weight_decay_have_no_effect_where_nothing_reads_them():
+    assert "patience" in ignored(dict(preset("cifar10"))), "a cosine never stops early"
+    assert "patience" not in ignored(dict(preset("cifar10", epochs_stage1=2)))
+    assert "patience" not in ignored(dict(preset("cifar10", schedule="plateau")))
+    assert "patience" not in ignored({"schedule": "cosine"}), "whether there was a stage 1 is not known"
+    assert "weight_decay" in ignored(dict(preset("cifar10", optimizer_stage2="SGD"))), "only AdamW reads it"
+    assert "weight_decay" not in ignored(dict(preset("cifar10", optimizer_stage2="SGD", epochs_stage1=2)))
+    assert "weight_decay" not in ignored({"epochs_stage1": 0}), "the optimizer is not known"
+    scratch = preset("cifar10", model="baseline", optimizer_stage1="SGD")
+    assert "weight_decay_baseline" in ignored(dict(scratch)), "only AdamW reads it"

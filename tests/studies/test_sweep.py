@@ -497,3 +497,23 @@ def test_a_run_done_with_notebook_04_is_recorded_and_leaves_the_executed_noteboo
     assert [path.parent.name for path in executed] == [run.record.fingerprint]
     assert "04_two_stage_fine_tuning: finished." in executed[0].read_text("utf-8")
     assert run_sweep(study, notebook=True, log=lines.append, program=REFUSE) == 0
+
+
+ON_WINDOWS = """
+import os, signal, sys, time
+from transfer_utils.utils import supervised
+def end(number, frame):
+    print("recorded", flush=True)
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+os.name, os.kill = "nt", lambda process, number: os._exit(number)  # TerminateProcess, which runs no handler
+supervised.end_with_starter()
+for _ in range(600):
+    time.sleep(0.1)
+"""
+
+
+def test_a_child_can_finish_its_record_on_windows_too():
+    child = subprocess.Popen([sys.executable, "-c", ON_WINDOWS], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdin.close()
+    assert (child.wait(timeout=60), child.stdout.read().strip()) == (128 + signal.SIGTERM, b"recorded")

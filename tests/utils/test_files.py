@@ -261,3 +261,10 @@ class TestCacheFolder:
         (tmp_path / "file").touch()
         with pytest.raises(UserError, match=r"is not writable: .*Choose another with --cache_dir"):
             cache_folder(str(tmp_path / "file" / "cache"))
+
+
+def test_a_network_drive_that_is_mounted_on_demand_is_one(tmp_path, monkeypatch):
+    kinds = (("/", "ext4"), (str(tmp_path), "autofs"), (str(tmp_path), "nfs4"))  # as systemd mounts it
+    mounts = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in kinds]
+    monkeypatch.setattr(files.psutil, "disk_partitions", lambda all: mounts)
+    assert files.network_drive.__wrapped__(tmp_path / "runs") == "nfs4"

@@ -23,7 +23,10 @@ class _Limited:
 
     def convert(self, value: Any, param: click.Parameter, ctx: click.Context | None) -> Any:
         try:
-            return super().convert(value, param, ctx)
+            number = super().convert(value, param, ctx)
+            if number != number:  # NaN, which is neither below nor above a limit
+                raise click.BadParameter("not a number")
+            return number
         except click.BadParameter:
             limits = f"of at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
             raise UserError(f"{param.name} must be {self.expected} {limits}, got {str(value)[:80]!r}.") from None

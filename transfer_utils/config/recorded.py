@@ -86,6 +86,7 @@ def ignored(options: Mapping[str, Any]) -> set[str]:
         names -= set() if "weight_decay_baseline" in options else {"weight_decay"}
         both_stages = {"epochs_stage1", "epochs_stage2"}
         names |= both_stages if get("epochs_baseline") else {"epochs_baseline"}  # 0 means those of both stages
+        names |= {"weight_decay_baseline"} if get("optimizer_stage1") in ("Adam", "SGD") else set()
     else:
         names |= {name for name in options if "baseline" in name}
         names |= {"optimizer_stage1", "learning_rate_stage1"} if get("epochs_stage1") == 0 else set()
@@ -95,6 +96,11 @@ def ignored(options: Mapping[str, Any]) -> set[str]:
         names |= {"hidden_units", "dropout"} if get("head") == "plain" else set()
         names |= {"head_start"} if get("head") == "plain" or get("hidden_units") else set()
         names |= set() if fine_tunes(options) else STAGE2_ONLY
+        optimizers = [get("optimizer_stage1")] * (get("epochs_stage1") != 0)
+        optimizers += [get("optimizer_stage2")] * fine_tunes(options)
+        names |= {"weight_decay"} if not {None, "AdamW"} & set(optimizers) else set()
+        stops = get("epochs_stage1") != 0 or (fine_tunes(options) and get("schedule") != "cosine")
+        names |= set() if stops else {"patience"}
     augmented = (from_scratch or fine_tunes(options)) and augments(options) is not False
     if from_scratch:  # either option does it
         names |= {"augment"} if get("augment_baseline") else {"augment_baseline"} if get("augment") is True else set()

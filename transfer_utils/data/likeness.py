@@ -59,23 +59,30 @@ def look_of(pixels: np.ndarray) -> Look:
 
 def similar_pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
     """Return the pairs of positions of pictures that look alike, at most ``MAX_PAIRS``."""
-    grey = np.array([look.grey for look in looks])
-    return itertools.islice(itertools.chain(_same_hash(looks), _shifted(grey)), MAX_PAIRS)
+    return itertools.islice(_all_pairs(looks), MAX_PAIRS)
 
 
 def groups_of_images(images: Iterable[np.ndarray]) -> np.ndarray:
     """Return a number for each image, uint8 (side, side, 3): int (n,), from 0 on, equal for images that look alike."""
     looks = [look_of(resize_images(image[None], LOOK_SIDE)[0]) for image in images]
-    return connected(similar_pairs(looks), len(looks))
+    return connected(_all_pairs(looks), len(looks))  # all: a picture without its pair would be in a group of its own
 
 
 def connected(pairs: Iterable[tuple[int, int]], n: int) -> np.ndarray:
     """Return a number for each of ``n`` positions, int (n,), equal for those that pairs of positions connect."""
     import scipy.sparse
 
-    edges = np.array(list(pairs), np.int64).reshape(-1, 2)
-    graph = scipy.sparse.coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(n, n))
-    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
+    numbers, pairs = np.arange(n), iter(pairs)
+    while part := list(itertools.islice(pairs, MAX_PAIRS)):  # in parts: of pictures that all look alike, there are many
+        edges = numbers[np.array(part, np.int64)]
+        graph = scipy.sparse.coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(n, n))
+        numbers = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][numbers]
+    return np.unique(numbers, return_inverse=True)[1]
+
+
+def _all_pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
+    grey = np.array([look.grey for look in looks])
+    return itertools.chain(_same_hash(looks), _shifted(grey))
 
 
 def _same_hash(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:

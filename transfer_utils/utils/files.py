@@ -159,7 +159,8 @@ def network_drive(folder: Path) -> str:
     resolved = folder.resolve()
     mounts = [(Path(mount.mountpoint), mount.fstype.lower()) for mount in psutil.disk_partitions(all=True)]
     parents = [mount for mount in mounts if resolved.is_relative_to(mount[0])]
-    kind = max(parents, key=lambda mount: len(mount[0].parts), default=(None, ""))[1]
+    # Of several at one place the last, which hides the others: a drive that is mounted when it is used is below autofs.
+    kind = max(reversed(parents), key=lambda mount: len(mount[0].parts), default=(None, ""))[1]
     return kind if kind in NETWORK_TYPES else ""
 
 

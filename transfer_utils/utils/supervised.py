@@ -5,6 +5,7 @@ The parent holds one end of a pipe and the child reads the other; the system clo
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import subprocess
@@ -59,12 +60,18 @@ def stop_children(owner: str) -> None:
 
 
 def end_with_starter() -> None:
-    """Watch standard input from now on; when it closes, send SIGTERM to this process, and exit after a grace time."""
+    """Watch standard input from now on; when it closes, send SIGTERM to this process, and exit after a grace time.
+
+    On Windows ``os.kill`` would end the process at once, before its record says that it was interrupted.
+    """
 
     def watch() -> None:
         while os.read(sys.__stdin__.fileno(), 1024):
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        if os.name == "nt":
+            _thread.interrupt_main(signal.SIGTERM)
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os._exit(128 + signal.SIGTERM)
 
