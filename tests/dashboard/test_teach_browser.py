@@ -68,7 +68,7 @@ def test_from_the_empty_page_to_a_downloaded_model(page, folder):
     expect(page.get_by_text("knows no animals, faces or things").first).to_be_visible()
     expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
     page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_text("Measured by cross-validation, 3 × 5-fold")).to_be_visible(timeout=TRAINING_MS)
+    expect(page.get_by_text("by cross-validation, 3 × 5-fold")).to_be_visible(timeout=TRAINING_MS)
     expect(page.get_by_role("heading", name="Use it")).to_be_visible(timeout=TRAINING_MS)
     wait_until_drawn(page)
 
