@@ -140,18 +140,18 @@ class BoundaryCache:
         validation_path = _path(_key(self._trunk, validation, self._config), self._config)
         folder = validation_path.parent
         missing = sum(not _path(self._view_key(number), self._config).exists() for number in range(self.views))
-        cached = validation_path.exists()
+        cached, needed = validation_path.exists(), missing * self.bytes_per_view
         for_validation = 0 if cached else self.bytes_per_view * len(validation) // len(self._split)
         available = max(0, free_bytes(folder) - DISK_RESERVE - for_validation)
         fitting = self.views - missing + available // self.bytes_per_view
         if fitting < self.views:
-            needed, on_pixels = missing * self.bytes_per_view, "" if fitting else ", which trains on pixels"
+            on_pixels = "" if fitting else ", which trains on pixels"
             raise UserError(
                 f"{counted(self.views, 'cached view')} would take {format_bytes(needed)} more in {folder}, where "
                 f"{format_bytes(available)} are free besides the {format_bytes(DISK_RESERVE)} kept in reserve: "
                 f"use --views {fitting}{on_pixels}, lower --image_size, or choose another disk with --cache_dir."
             )
-        return missing * self.bytes_per_view + for_validation
+        return needed + for_validation
 
     def _view_key(self, number: int) -> str:
         if self.plain_views:

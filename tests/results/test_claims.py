@@ -223,6 +223,14 @@ def test_an_opponent_that_cannot_be_measured_gives_way_to_one_that_can():
     assert evaluate("fast against slow", transfer, fits).measured is None
 
 
+def test_of_opponents_that_meet_the_conditions_that_with_most_options_in_common_is_taken():
+    frozen = {"n_unfreeze": 0, "image_size": 32, "head": "plain", "input_range": "zero-one"}
+    transfer, cnn = made(*[0.8] * 3, **frozen), {"model": "baseline", "parameters": 545_098, "augment": False}
+    alike, other = made(*[0.6] * 3, **cnn), made(*[0.7] * 3, batch_size=32, **cnn)
+    for pool in ((transfer, alike, other), (transfer, other, alike)):
+        assert evaluate("gain", *pool).measured.mean == pytest.approx(20)
+
+
 def test_an_opponent_that_meets_the_conditions_is_not_passed_over():
     frozen = {"n_unfreeze": 0, "image_size": 32, "head": "plain", "input_range": "zero-one"}
     transfer, cnn = made(*[0.8] * 5, **frozen), {"model": "baseline", "parameters": 545_098}

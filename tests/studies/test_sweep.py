@@ -506,7 +506,8 @@ def end(number, frame):
     print("recorded", flush=True)
     sys.exit(143)
 signal.signal(signal.SIGTERM, end)
-os.name, os.kill = "nt", lambda process, number: os._exit(number)  # TerminateProcess, which runs no handler
+os.kill = lambda process, number: os._exit(number)  # as on Windows: TerminateProcess, which runs no handler
+del signal.pthread_kill  # which Windows lacks
 supervised.end_with_starter()
 for _ in range(600):
     time.sleep(0.1)

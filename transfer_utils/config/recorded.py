@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from transfer_utils.config.options import PATH_OPTIONS, STAGE2_ONLY, RunConfig, preset
-from transfer_utils.utils.text import without_surrogates
+from transfer_utils.utils.text import enumerated, without_surrogates
 
 FORMER_NAMES = {"base_model": "backbone"}  # option names of old logs
 
@@ -17,6 +17,10 @@ OF_TRANSFER = {name for name, field in RunConfig.model_fields.items() if field.j
 OF_TRANSFER |= {"learning_rate_stage1", "learning_rate_stage2", "optimizer_stage2", "weight_decay", "head_start"}
 OF_TRANSFER |= {"n_unfreeze", "image_size_start", "schedule", "batch_norm", "views", "source_probe"}
 OF_TRANSFER |= {"patience"}  # the schedule of the baseline is cosine, which never stops early
+
+OF_BASELINE = {name for name in RunConfig.model_fields if "baseline" in name}
+OF_BOTH = {"epochs_stage1", "epochs_stage2", "augment"}  # set for both models by compare and some presets
+OF_STAGE2 = STAGE2_ONLY | {"epochs_stage2", "n_unfreeze"}  # what has no effect without a stage 2
 
 Identity = frozenset[tuple[str, Any]]
 
@@ -110,6 +114,28 @@ def ignored(options: Mapping[str, Any]) -> set[str]:
     names |= {"tta_shift"} if get("tta") is False else set()
     names |= {"data_dir"} if get("dataset") in ("cifar10", "photo-digits") else set()
     return names
+
+
+def without_effect(config: RunConfig) -> list[str]:
+    """Return sentences on those of the options that were set which have no effect on the model of ``config``.
+
+    Those of the other model, or set for both, are left out: ``compare`` gives all options to both.
+    """
+    transfer = config.model == "transfer"
+    others = OF_BASELINE if transfer else OF_TRANSFER | OF_BOTH
+    read = {"data_dir"} if config.dataset == "cifar10" else set()  # though it does not tell runs apart
+    names = ignored(dict(config)) - others - read
+    unused = [name for name in config.changes() if name in names and getattr(config, name)]
+    of_stage2 = [name for name in unused if transfer and not config.fine_tunes and name in OF_STAGE2]
+    zero = "epochs_stage2" if config.n_unfreeze else "n_unfreeze"
+    reasons = {f"{zero} is 0, so there is no stage 2, and": of_stage2}
+    reasons |= {"With these options,": [name for name in unused if name not in of_stage2]}
+    model = "the transfer model" if transfer else "the baseline"
+    return [
+        f"{reason} {enumerated(names)} {'has' if len(names) == 1 else 'have'} no effect on {model}."
+        for reason, names in reasons.items()
+        if names
+    ]
 
 
 def augments(options: Mapping[str, Any]) -> bool | None:

@@ -86,9 +86,10 @@ def _without_folders(row: Row) -> Row:
     values = {name: str(row.record.config.get(name) or "") for name in ("data_dir", "weights")}
     names = {name: PureWindowsPath(path).name for name, path in values.items() if PureWindowsPath(path).anchor}
     command = row.record.command
-    for name in sorted(names, key=lambda name: -len(values[name])):  # one may be the start of the other
+    # The longest first, as one may be the start of the other. The root has no name, and tells nothing.
+    for name in sorted(filter(names.get, names), key=lambda name: -len(values[name])):
         for as_typed in (lambda path: command_line([path]), str):  # also in the quotes of a shell
-            command = command.replace(as_typed(values[name]), as_typed(names[name])) if names[name] else command
+            command = command.replace(as_typed(values[name]), as_typed(names[name]))
     record = row.record.model_copy(update={"config": row.record.config | names, "command": command})
     return replace(row, run=replace(row.run, record=record))
 

@@ -115,9 +115,7 @@ def _write_copies(run: Run, config: RunConfig, log: Log) -> None:
         try:
             model = load_model(run.folder / run.record.files["model"])
         except UserError as error:
-            advice = (
-                "If the file is damaged, delete it: then the run is made again. --model_path none does not need it."
-            )
+            advice = "If the file is damaged, delete it, and the run is made again."
             raise UserError(f"{str(error).rstrip('.')}. {advice}") from None
         copy_model(model, run.record, copy, log)
 

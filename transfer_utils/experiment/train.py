@@ -8,8 +8,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from transfer_utils.config.options import STAGE2_ONLY, RunConfig
-from transfer_utils.config.recorded import OF_TRANSFER, ignored
+from transfer_utils.config.recorded import without_effect
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.few_images import few_held_out, record_cross_validation
@@ -45,9 +44,6 @@ CHECKPOINT = "checkpoint-{}.npz"
 # fine-tuned network.
 START_IMAGES = 10_000
 
-OF_BOTH = {"epochs_stage1", "epochs_stage2", "augment"}  # set for both models by compare and some presets
-OF_STAGE2 = STAGE2_ONLY | {"epochs_stage2", "n_unfreeze"}  # what has no effect without a stage 2
-
 
 class Network(NamedTuple):
     """The parts of a transfer model; they share their layers, so that training one trains the others."""
@@ -60,7 +56,8 @@ class Network(NamedTuple):
 
 def train_model(dataset: Dataset, session: RunSession) -> keras.Model:
     """Build and train the model that the options of ``session`` ask for, and return it."""
-    _log_unused(session)
+    for line in without_effect(session.config):
+        session.log(line)
     train = _train_transfer if session.config.model == "transfer" else _train_baseline
     return train(dataset, session)
 
@@ -79,28 +76,6 @@ def _train_transfer(dataset: Dataset, session: RunSession) -> keras.Model:
         _probe("after", network.base, session)
         unfreeze_model_tail(network.base, config.n_unfreeze, config.batch_norm)  # the probe froze what is saved
     return network.full
-
-
-def _log_unused(session: RunSession) -> None:
-    """Log which of the options that were set have no effect.
-
-    Those of the other model, or set for both, are left out: ``compare`` gives all options to both.
-    """
-    config = session.config
-    transfer = config.model == "transfer"
-    others = {name for name in RunConfig.model_fields if "baseline" in name} if transfer else OF_TRANSFER | OF_BOTH
-    read = {"data_dir"} if config.dataset == "cifar10" else set()  # though it does not tell runs apart
-    without_effect = ignored(dict(config)) - others - read
-    unused = [name for name in config.changes() if name in without_effect and getattr(config, name)]
-    of_stage2 = [name for name in unused if transfer and not config.fine_tunes and name in OF_STAGE2]
-    zero = "epochs_stage2" if config.n_unfreeze else "n_unfreeze"
-    reasons = {f"{zero} is 0, so there is no stage 2, and": of_stage2}
-    reasons |= {"With these options,": [name for name in unused if name not in of_stage2]}
-    model = "the transfer model" if transfer else "the baseline"
-    for reason, names in reasons.items():
-        if names:
-            have = "has" if len(names) == 1 else "have"
-            session.log(f"{reason} {enumerated(names)} {have} no effect on {model}.")
 
 
 def _probe(when: str, base: keras.Model, session: RunSession) -> None:

@@ -98,10 +98,8 @@ def evaluate_claim(claim: Claim, results: Results) -> EvaluatedClaim:
     for configuration in results.pool:
         if _differing(configuration, claim.about, results) or (claim.against and not opponents):
             continue
-        # The best opponent that can be measured: of one with a GPU, no time is compared.
-        for opponent in sorted(opponents, key=lambda other: _suits(configuration, other, results), reverse=True) or [
-            None
-        ]:
+        ranked = sorted(opponents, key=lambda other: _suits(configuration, other, results), reverse=True)
+        for opponent in ranked or [None]:  # the best that can be measured: of one with a GPU, no time is compared
             measured, used = claim.measure([configuration, opponent] if opponent else [configuration], results)
             if measured:
                 differing = _differing(configuration, claim.conditions, results)

@@ -300,7 +300,7 @@ def tested_on(record: RunRecord) -> tuple[str, ...]:
     # 50,000 training images, again 10,000. Then fewer images are left to validate on, which tells such runs apart.
     fixed = name in FIXED_TEST_SPLIT and config.get("dataset", name) == name
     if config.get("data_dir"):
-        share = finite_number(config.get("validation_share", RunConfig().validation_share)) or 0.0
+        share = finite_number(config.get("validation_share", RunConfig.model_fields["validation_share"].default)) or 0.0
         share = min(max(share, 0.0), 1.0)  # a damaged record may have any number
         held_out = {"validation": math.ceil(share * CIFAR10_TRAIN), "test": CIFAR10_TEST}
         fixed = fixed and {split: record.images.get(split) for split in held_out} == held_out

@@ -43,6 +43,18 @@ def raise_pending() -> None:
         _signals.end()
 
 
+def send_to_main_thread(number: int) -> None:
+    """Send a signal to the main thread of this process, whose handler then runs there.
+
+    Windows has no such signals: ``os.kill`` would end the process without its handler.
+    """
+    # Either calls the handler in the main thread; only the first wakes it from a sleep.
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident, number)
+    else:
+        _thread.interrupt_main(number)
+
+
 class _Signals:
     """The signals that this process handles, and the pending one."""
 
@@ -77,11 +89,7 @@ class _Signals:
         if (number := self.pending) is None:
             return
         self._checking = True
-        # Either calls ``handle`` in the main thread; only the first wakes it from a sleep.
-        if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(threading.main_thread().ident, number)
-        else:
-            _thread.interrupt_main(number)
+        send_to_main_thread(number)
 
 
 _signals = _Signals()

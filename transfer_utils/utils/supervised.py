@@ -5,7 +5,6 @@ The parent holds one end of a pipe and the child reads the other; the system clo
 
 from __future__ import annotations
 
-import _thread
 import os
 import signal
 import subprocess
@@ -14,6 +13,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+
+from transfer_utils.utils import interrupts
 
 GRACE_SECONDS = 30.0  # time for a child to finish its record before it is ended
 
@@ -60,18 +61,12 @@ def stop_children(owner: str) -> None:
 
 
 def end_with_starter() -> None:
-    """Watch standard input from now on; when it closes, send SIGTERM to this process, and exit after a grace time.
-
-    On Windows ``os.kill`` would end the process at once, before its record says that it was interrupted.
-    """
+    """Watch standard input from now on; when it closes, send SIGTERM to this process, and exit after a grace time."""
 
     def watch() -> None:
         while os.read(sys.__stdin__.fileno(), 1024):
             pass
-        if os.name == "nt":
-            _thread.interrupt_main(signal.SIGTERM)
-        else:
-            os.kill(os.getpid(), signal.SIGTERM)
+        interrupts.send_to_main_thread(signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os._exit(128 + signal.SIGTERM)
 
