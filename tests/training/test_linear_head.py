@@ -51,7 +51,9 @@ def test_the_head_is_scikit_learns(monkeypatch, n, d, smoothing, large):
     assert head.val_loss == pytest.approx(-(shares[n:] * expected).sum(axis=1).mean(), abs=5e-3)
 
 
-def test_without_selection_l2_is_fixed_and_the_validation_labels_only_measure():
+@pytest.mark.parametrize("large", [8_000, 200], ids=["at once", "first on a quarter"])
+def test_without_selection_l2_is_fixed_and_the_validation_labels_only_measure(monkeypatch, large):
+    monkeypatch.setattr(linear_head, "LARGE", large)
     x, labels = features(300, 10)
     one_hot = np.eye(CLASSES)[labels]
     train = x[:200], one_hot[:200]

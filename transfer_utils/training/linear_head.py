@@ -85,7 +85,7 @@ def solve_head(
     variances, axes = _principal_axes(x)
     path = L2_PATH if select else (FIXED_L2 / len(x),)
     matrix = np.zeros((x.shape[1] + 1, y.shape[1]), "float32")
-    # With more images less L2 is best, so the path of all of them begins at the strength that is best for a quarter.
+    # The best L2 falls as 1 / n, so the path of all images begins one step, 0.32, below what is best for a quarter.
     for every in (4, 1) if len(x) >= LARGE else (1,):
         best: LinearHead | None = None
         for l2 in path:
@@ -97,7 +97,7 @@ def solve_head(
                 break
             accuracy = float(np.mean(logits.argmax(axis=1) == y_val.argmax(axis=1)))
             best = LinearHead(mean, deviation, matrix[:-1], matrix[-1], l2, val_loss, accuracy)
-        path, matrix = path[path.index(best.l2) :], np.vstack([best.kernel, best.bias])
+        path, matrix = path[path.index(best.l2) + 1 :] or path[-1:], np.vstack([best.kernel, best.bias])
     return best
 
 
@@ -157,10 +157,11 @@ def _minimise(
     once for each step instead of twice.
     """
     n, classes = len(x), len(y)
-    # The curvature of the softmax is at most half the variance of a feature (Boehning 1992, Ann. Inst. Stat. Math. 44).
-    curvature = np.sqrt(0.5 * np.maximum(variances, 0) + l2)
+    # While all classes have the same probability p, the curvature of the softmax is p (1 - p) times the variance.
+    equal = (1 - 1 / classes) / classes
+    curvature = np.sqrt(equal * np.maximum(variances, 0) + l2)
     steps = (axes / curvature).astype("float32")
-    bias_step = np.float32(np.sqrt(0.5 + l2))
+    bias_step = np.float32(np.sqrt(equal + l2))
 
     def loss_and_gradient(scaled: np.ndarray) -> tuple[float, np.ndarray]:
         moved = scaled.reshape(-1, classes).astype("float32")
