@@ -15,11 +15,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from tests.test_wheel import FILES, FOLDERS
+from tools.repository import read_project
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 LOCKS = ("requirements.lock", "docs/site/requirements.lock")
@@ -49,7 +46,7 @@ check("", "tensorflow", "keras")
 
 
 def project() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return read_project(ROOT)["project"]
 
 
 def locked(*files: str) -> list[tuple[Requirement, int]]:
@@ -141,6 +138,14 @@ def test_the_container_runs_as_an_ordinary_user_and_jupyterlab_keeps_its_token()
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
     assert users and users[-1] not in ("root", "0")
     assert lines[-1].startswith("CMD") and "token" not in lines[-1]
+
+
+def test_the_container_gets_what_the_wheel_is_made_of_and_nothing_that_its_user_left_beside_it():
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    first, *others = [line for line in lines if not line.startswith("#")]
+    kept = {line[1:] for line in others if line.startswith("!")}
+    assert first == "*"
+    assert kept == {*FOLDERS, *FILES, "requirements.lock", "runs/*/run.json", "runs/*/comparison.md"}
 
 
 def test_no_job_of_a_workflow_can_run_for_hours():

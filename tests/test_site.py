@@ -117,6 +117,8 @@ def test_the_text_of_the_readme_is_on_the_site(staged):
     commands = (staged / "guide" / f"{slug('Commands')}.md").read_text("utf-8")
     assert commands.startswith("# Commands") and "`transfer-utils compare --preset P`" in commands
     assert "## " not in sections["Commands"] and len(sections) >= 8
+    for title in sections.keys() - {"The course", "Licence"}:  # those are on the front page
+        assert (staged / "guide" / f"{slug(title)}.md").read_text("utf-8").startswith(f"# {title}\n"), title
 
 
 def test_each_figure_and_table_of_the_article_links_to_runs_on_record(monkeypatch):

@@ -27,11 +27,14 @@ def pages(tmp_path):
     return tmp_path
 
 
-def test_make_tables_replaces_only_the_text_between_the_markers(small_record, pages):
+def test_make_tables_replaces_only_the_text_between_the_markers_and_names_what_it_cannot_read(small_record, pages):
     small_record.save(pages / "runs" / "0001" / "run.json")
+    (pages / "runs" / "damaged.json").write_text("{")
     before = {page: (pages / page).read_text("utf-8") for page in PAGES}
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "tools.tables", ".", "runs"], check=True, env=environment)
+    command = [sys.executable, "-m", "tools.tables", ".", "runs"]
+    done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True)
+    assert done.stdout.startswith("runs/damaged.json cannot be read (not JSON")
     tables = fresh_tables(load_runs(pages / "runs").runs)
     for page, names in PAGES.items():
         for name in names:

@@ -162,5 +162,8 @@ def _limits(field: Any) -> str:
 
 if __name__ == "__main__":  # python -m tools.tables . runs
     folder, runs_folder = map(Path, sys.argv[1:])
-    for name, content in fresh_pages(folder, load_runs(runs_folder).runs).items():
+    listing = load_runs(runs_folder)
+    for line in listing.left_out():
+        print(line)
+    for name, content in fresh_pages(folder, listing.runs).items():
         (folder / name).write_text(content, "utf-8")

@@ -1,8 +1,5 @@
 """The report of ``transfer-utils doctor``."""
 
-from pathlib import Path
-
-from transfer_utils.cli import doctor
 from transfer_utils.cli.doctor import examine
 from transfer_utils.config.options import preset
 from transfer_utils.config.presets import PRESETS
@@ -12,6 +9,9 @@ from transfer_utils.utils.files import keras_home
 
 
 def test_the_report_has_versions_machine_downloads_and_presets(tmp_path):
+    (tmp_path / "cache" / "deep").mkdir(parents=True)
+    for name in ("a", "deep/b"):
+        (tmp_path / "cache" / name).write_bytes(bytes(1000))
     report = examine(str(tmp_path / "cache"))
     for title in ("Versions", "This machine", "Downloads", "Presets on this machine"):
         assert title in report
@@ -19,6 +19,7 @@ def test_the_report_has_versions_machine_downloads_and_presets(tmp_path):
     for word in (*words, *PRESETS):
         assert word in report
     assert "MobileNetV2 0.35" in report and "MobileNetV2 1" in report
+    assert "2.0 kB; it can be deleted" in report, "the size of the cache is the sum of its files"
     assert "".join(str(tmp_path / "cache").split()) in "".join(report.split()), "a long path is wrapped, not cut"
 
 
@@ -40,10 +41,3 @@ def test_downloads_are_cached_or_the_target_folder_is_named():
             assert "".join(state.split()) in "".join(examine().split()), "a long path is wrapped"
         finally:
             download.unlink()
-
-
-def test_the_size_of_the_cache_is_the_sum_of_its_files(tmp_path):
-    (tmp_path / "deep").mkdir()
-    for name in ("a", "deep/b"):
-        Path(tmp_path, name).write_bytes(bytes(1000))
-    assert doctor._size(tmp_path) == 2000

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -14,6 +15,7 @@ from tests.data.test_inspection import folder_of, scene
 from transfer_utils.cli import inspection
 from transfer_utils.cli.inspection import write_inspection
 from transfer_utils.cli.main import main
+from transfer_utils.data.image_folder import list_image_folder
 from transfer_utils.data.photo_digits import render_digits
 from transfer_utils.errors import UserError
 from transfer_utils.interpret import suspects
@@ -78,7 +80,10 @@ def test_the_page_is_bounded(folder, tmp_path, monkeypatch):
         shutil.copy(folder / "cat" / "04.png", folder / "cat" / f"again{number}.png")
     monkeypatch.setattr(inspection, "MAX_SHOWN", 3)
     monkeypatch.setattr(inspection, "MAX_GROUPS", 1)
-    write_inspection(folder, tmp_path / "page.html", log=lambda line: None)
+    lines = []
+    write_inspection(folder, tmp_path / "page.html", log=lines.append)
+    first = ", ".join(f"cat/{name}.png" for name in ("04", "again0", "again1", "again2"))
+    assert f"  Same content: {first} and 2 more" in lines
     page = (tmp_path / "page.html").read_text("utf-8")
     assert len(images_of(page)) == 4 and "The first 1 of 2 groups are shown." in page
 
@@ -113,6 +118,19 @@ def test_labels_in_doubt_and_unusual_pictures_are_named_and_shown(tmp_path, caps
     page = Path("out.html").read_text("utf-8")
     for shown in ("Labels in doubt", "Pictures unlike all others", "zero, looks like one"):
         assert shown in page, shown
+
+
+def test_classes_whose_labels_are_not_judged_are_named(tmp_path, capsys, monkeypatch):
+    def made_up(folder, *_):
+        paths, labels = zip(*list_image_folder(folder).splits["train"], strict=True)
+        return np.eye(len(paths), dtype="float32"), np.array(labels), list(paths)
+
+    monkeypatch.setattr(suspects, "folder_features", made_up)
+    sentence = "These have fewer: dog."
+    for n, expected in ((9, True), (10, False)):  # four or five dogs
+        assert main(["inspect", str(folder_of(tmp_path / str(n), n)), "--output-file", "out.html"]) == 0
+        assert any(line.endswith(sentence) for line in capsys.readouterr().out.splitlines()) == expected
+        assert (sentence in Path("out.html").read_text("utf-8")) == expected
 
 
 def test_without_the_weights_the_reason_is_named_and_everything_else_is_found(folder, capsys, one_round):

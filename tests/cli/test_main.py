@@ -156,6 +156,14 @@ def test_an_image_folder_without_a_preset_gets_settings_that_suit_it_and_a_comma
     assert "stored_size 40 (their own size), batch_size 7 and epochs_stage2 3 (as given), " in capsys.readouterr().out
 
 
+def test_the_home_folder_is_found_after_an_equals_sign_where_a_shell_leaves_its_sign(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("transfer_utils.report.article.write_report", lambda *places, **_: calls.append(places))
+    assert main(["report", "--study=~/s.yaml", "--runs", "~r", "--output_dir=~/o"]) == 0
+    assert calls == [(f"{tmp_path}/s.yaml", "~r", f"{tmp_path}/o")]
+
+
 def test_compare_trains_longer_and_unfreezes_layers_without_a_preset(configs):
     main(["compare"])
     main(["compare", "--epochs_stage2", "3"])
@@ -338,6 +346,18 @@ def test_predict_prints_readable_images_and_exits_2_for_the_others(capsys, monke
     name_classes(Path("model.keras"), RunRecord(dataset={"class_names": list("abcd")}, not_sure={"threshold": 1.0}))
     assert main(["predict", "--top", "1", "model.keras", "good.png"]) == 0
     assert re.fullmatch(r"good\.png: not sure; [a-d] \d+\.\d %\n", capsys.readouterr().out)
+
+
+def test_predict_takes_a_pattern_where_the_shell_leaves_it_as_it_is(capsys):
+    """As those of Windows do, where the advice to name photos/*.jpg would otherwise not help."""
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    name_classes(save_model(model, "model.keras"), RunRecord(dataset={"class_names": ["one", "two"]}))
+    for name in ("b.png", "a.png", "[1].png"):
+        Image.new("RGB", (9, 9)).save(name)
+    assert main(["predict", "model.keras", "?.png", "[1].png"]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["a.png", "b.png", "[1].png"]
+    assert main(["predict", "model.keras", "none*.png"]) == 2
+    assert "none*.png" in capsys.readouterr().err
 
 
 REPORT = "report --study s.yaml --runs r --output_dir o --medium"

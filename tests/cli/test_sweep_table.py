@@ -30,6 +30,17 @@ def test_a_dry_run_lists_the_runs_with_time_and_disk_and_starts_none(capsys):
     assert os.listdir("runs") == ["0001-x"]
 
 
+def test_a_sweep_checks_the_weights_of_every_model_and_no_place_that_its_runs_do_not_write_to(capsys, monkeypatch):
+    tried: list[str] = []
+    monkeypatch.setattr("transfer_utils.experiment.session.check_writable", lambda name, folder: tried.append(name))
+    write_study()
+    assert cli.main(["sweep", "study.yaml", "--dry-run"]) == 0
+    assert "output_dir" in tried and "model_path" not in tried, "a sweep has no such option"
+    write_study(own={"weights": "none.h5"}, scratch={"weights": "none.h5", "model": "baseline"})
+    assert cli.main(["sweep", "study.yaml", "--dry-run"]) == 2
+    assert "or an existing file, got 'none.h5'." in capsys.readouterr().err
+
+
 def test_a_name_in_brackets_is_no_markup():
     assert "[/x] a" in dry_run(Sweep([Job(preset("offline"), ["g"], "[/x] a")], Forecast([])))
 

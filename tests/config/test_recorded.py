@@ -31,3 +31,10 @@ def test_patience_and_weight_decay_have_no_effect_where_nothing_reads_them():
     assert "weight_decay" not in ignored({"epochs_stage1": 0}), "the optimizer is not known"
     scratch = preset("cifar10", model="baseline", optimizer_stage1="SGD")
     assert "weight_decay_baseline" in ignored(dict(scratch)), "only AdamW reads it"
+
+
+def test_dropout_has_no_effect_on_a_head_that_is_only_solved():
+    assert "dropout" in ignored(dict(preset("cifar10", n_unfreeze=0)))
+    for trained in ({}, {"n_unfreeze": 0, "epochs_stage1": 2}):
+        assert "dropout" not in ignored(dict(preset("cifar10", **trained))), trained
+    assert "dropout" not in ignored({"epochs_stage1": 0}), "whether there was a stage 2 is not known"

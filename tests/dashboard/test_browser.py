@@ -19,7 +19,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.dashboard.server import CENTRE, NEEDS_CHROMIUM, open_page, wait_until_drawn
 from tests.samples import OLD_LOG, RUNNING, TESTED_CLASSES, predictions, write_run, write_samples, write_tested
 from tests.utils.test_files import HOLD
-from transfer_utils.dashboard.live import REFRESH_SECONDS
+from transfer_utils.dashboard.parts import REFRESH_SECONDS
 from transfer_utils.records.record import read_record
 from transfer_utils.utils.files import lock
 

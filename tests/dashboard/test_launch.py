@@ -29,6 +29,18 @@ showErrorDetails = "full"
 [browser]
 gatherUsageStats = true
 """
+# What protects the server and its readers, however it is started.
+SETTINGS = {
+    "server.address": "127.0.0.1",
+    "server.enableCORS": True,
+    "server.allowedHosts": ["localhost", "127.0.0.1"],
+    "server.enableXsrfProtection": True,
+    "server.enableStaticServing": False,
+    "server.maxUploadSize": 200,
+    "client.showErrorDetails": "none",
+    "browser.gatherUsageStats": False,
+    "global.minCachedMessageSize": 1e9,
+}
 
 
 @pytest.mark.fault(30)
@@ -44,19 +56,8 @@ def test_another_configuration_cannot_weaken_the_server(tmp_path):
         f"bootstrap.run = lambda *arguments: pathlib.Path({str(seen)!r}).write_text("
         "json.dumps({name: config.get_option(name) for name in names}))\nmain()\n"
     )
-    expected = {
-        "server.address": "127.0.0.1",
-        "server.port": 8123,
-        "server.enableCORS": True,
-        "server.corsAllowedOrigins": ["http://localhost:8123", "http://127.0.0.1:8123"],
-        "server.allowedHosts": ["localhost", "127.0.0.1"],
-        "server.enableXsrfProtection": True,
-        "server.enableStaticServing": False,
-        "server.maxUploadSize": 200,
-        "client.showErrorDetails": "none",
-        "browser.gatherUsageStats": False,
-        "global.minCachedMessageSize": 1e9,
-    }
+    own_origins = ["http://localhost:8123", "http://127.0.0.1:8123"]
+    expected = SETTINGS | {"server.port": 8123, "server.corsAllowedOrigins": own_origins}
     if "server.enableAgentApi" in get_config_options():  # an option that Streamlit has had since 1.67
         expected["server.enableAgentApi"] = False
     command = [sys.executable, str(script), json.dumps(list(expected)), *launch.server_arguments(tmp_path, 8123)]
@@ -66,15 +67,12 @@ def test_another_configuration_cannot_weaken_the_server(tmp_path):
 
 
 @pytest.mark.fault(30)
-def test_the_project_configuration_sets_the_same():
+def test_the_project_configuration_sets_the_same(monkeypatch):
     import streamlit.config as config
 
-    config.get_config_options(force_reparse=True)
-    config._main_script_path = str(launch.SCRIPT)
-    config.get_config_options(force_reparse=True)
-    assert config.get_option("server.address") == "127.0.0.1"
-    assert config.get_option("browser.gatherUsageStats") is False
-    assert config.get_option("server.maxUploadSize") == launch.MAX_UPLOAD_MIB
+    monkeypatch.setattr(config, "_main_script_path", str(launch.SCRIPT))
+    monkeypatch.setattr(config, "_config_options", None)  # read anew, and only here
+    assert {name: config.get_option(name) for name in SETTINGS} == SETTINGS
     assert MAX_ARCHIVE_BYTES <= launch.MAX_UPLOAD_MIB << 20, "a file over our limit is refused with our sentence"
 
 
@@ -120,5 +118,5 @@ def test_a_port_in_use_is_an_error_that_names_the_option(tmp_path):
 
 def test_a_missing_library_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None if name == "plotly" else object())
-    with pytest.raises(UserError, match="needs plotly: pip install"):
+    with pytest.raises(UserError, match=r'needs plotly: pip install "transfer-utils\[dashboard\]"'):
         launch.launch(tmp_path)

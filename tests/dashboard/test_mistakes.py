@@ -33,11 +33,6 @@ def gallery(app) -> list[dict]:
     return galleries[0] if galleries else []
 
 
-def words(picture: dict) -> list[str]:
-    """Return the lines below a picture with ordinary spaces."""
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in picture["lines"]]
-
-
 def matrix(app) -> np.ndarray:
     """Return the counts that the chart of the confusion matrix shows."""
     [figure] = [json.loads(data["figure"]) for data in sent(app) if "figure" in data]
@@ -89,7 +84,8 @@ def test_the_surest_mistakes_come_in_order_with_what_they_are_and_were_taken_for
     assert [picture["at"] for picture in shown] == test.mistakes()[:SHOWN].tolist()
     at = shown[0]["at"]
     sure = float(test.probabilities[at].max())
-    assert words(shown[0]) == [
+    lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in shown[0]["lines"]]
+    assert lines == [
         f"{TESTED_CLASSES[test.predicted[at]]} {100 * sure:.1f} %",
         f"true: {TESTED_CLASSES[test.labels[at]]}",
     ]

@@ -1,9 +1,12 @@
 import errno
 import io
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
 from tests.dashboard.charts import button, figures
 from tests.pictures import bomb, new_collection, picture, zipped
@@ -31,10 +34,6 @@ def started(monkeypatch) -> list[tuple]:
 
 def texts(app) -> str:
     return "\n".join(element.value for kind in (app.text, app.markdown, app.caption) for element in kind)
-
-
-def uploads(**files: bytes) -> list[tuple[str, bytes, str]]:
-    return [(name.replace("_", "."), content, "image/png") for name, content in files.items()]
 
 
 def measurement(collection: Collection, **changes) -> Measurement:
@@ -78,6 +77,16 @@ def test_a_classifier_is_created_and_opened(tmp_path, draw):
     assert list(Collection(tmp_path / "teach" / "kitchen").classes()) == ["cup", "plate"]
 
 
+@pytest.mark.parametrize("comma", [",", "\uff0c", "\u3001", "\u060c"])
+def test_classes_are_divided_by_the_comma_of_any_keyboard(tmp_path, draw, comma):
+    app = draw(tmp_path, "Teach")
+    app.text_input(key="new name").set_value("kitchen")
+    app.text_input(key="new classes").set_value(f"cup{comma}plate{comma} bowl")
+    app.button[0].click().run()
+    assert not app.exception
+    assert list(Collection(tmp_path / "teach" / "kitchen").classes()) == ["bowl", "cup", "plate"]
+
+
 @pytest.mark.fault(24, 39)
 def test_a_name_that_cannot_be_taken_is_refused_with_a_sentence(tmp_path, draw):
     for name, problem in (("../../etc", "must not begin with"), ("", "needs a name")):
@@ -104,14 +113,67 @@ def test_uploads_are_counted_and_refused_ones_are_named_at_their_class(tmp_path,
     collection = new_collection(tmp_path)
     app = draw(tmp_path, "Teach")
     archive = zipped({f"{i}.png": picture(number=i) for i in (1, 2)})
-    files = uploads(a_png=picture(), photos_zip=archive, bomb_png=bomb(), note_txt=b"hello")
-    app.file_uploader(key="upload to cup 0").set_value(files).run()
+    files = {"a.png": picture(), "photos.zip": archive, "bomb.png": bomb(), "note.txt": b"hello"}
+    chosen = [(name, content, "image/png") for name, content in files.items()]
+    app.file_uploader(key="upload to kitchen/cup 0").set_value(chosen).run()
     assert not app.exception and len(collection.classes()["cup"]) == 3
     assert app.warning[0].value == "Refused:"
     assert "bomb.png: 60000 x 60000 pixels" in texts(app) and "note.txt: not a picture that can be read" in texts(app)
     assert [badge for badge in app.markdown if "3 pictures" in badge.value]
     assert not list(collection.beside.glob("upload-*")), "what was uploaded is not left behind"
-    assert app.file_uploader(key="upload to cup 1").value == [], "the widget is empty again"
+    assert app.file_uploader(key="upload to kitchen/cup 1").value == [], "the widget is empty again"
+
+
+@pytest.mark.slow
+def test_files_for_two_classes_are_both_kept_and_leave_the_memory(tmp_path, draw, monkeypatch):
+    removed, remove = [], MemoryUploadedFileManager.remove_file
+
+    def remove_file(self, session_id, file_id):
+        removed.append(file_id)
+        remove(self, session_id, file_id)
+
+    monkeypatch.setattr(MemoryUploadedFileManager, "remove_file", remove_file)
+    collection = new_collection(tmp_path)
+    app = draw(tmp_path, "Teach")
+    for name in ("cup", "plate"):  # the second while the first are judged
+        app.file_uploader(key=f"upload to kitchen/{name} 0").set_value([("a.png", picture(name), "image/png")])
+    app.run()
+    assert not app.exception and [len(found) for found in collection.classes().values()] == [1, 1]
+    assert not app.warning and len(set(removed)) == 2
+
+
+def test_a_newer_run_of_the_page_waits_for_the_files_that_are_being_judged():
+    begun, go_on, calls, sent = Event(), Event(), [], {}
+
+    def judge():
+        calls.append(1)
+        begun.set()
+        assert go_on.wait(60)
+        return Receipt(added={"cup": 1})
+
+    def send(files):
+        return teach_pictures.once(sent, ("kitchen", "cup"), files, judge)
+
+    with ThreadPoolExecutor(2) as pool:
+        older = pool.submit(send, ["a", "b"])
+        assert begun.wait(60)
+        newer = pool.submit(send, ["a", "b"])
+        go_on.set()
+        assert newer.result(60) is older.result(60)
+    assert len(calls) == 1
+    send(["c"])
+    assert len(calls) == 2, "other files are judged"
+
+
+def test_a_classifier_opened_before_the_files_of_another_one_are_judged_does_not_get_them(tmp_path, draw, monkeypatch):
+    for name in ("kitchen", "canteen"):
+        new_collection(tmp_path, name=name)
+    sent_to = []
+    monkeypatch.setattr(teach_pictures, "_send", lambda collection, *_: sent_to.append(collection.folder.name))
+    app = draw(tmp_path, "Teach", classifier="kitchen")
+    app.file_uploader(key="upload to kitchen/cup 0").set_value([("a.png", picture(), "image/png")]).run()
+    app.selectbox(key="classifier").set_value("canteen").run()
+    assert not app.exception and sent_to == ["kitchen"]
 
 
 @pytest.mark.slow
@@ -120,9 +182,10 @@ def test_the_camera_is_open_for_one_class_and_each_shot_is_kept(tmp_path, draw):
     app = draw(tmp_path, "Teach")
     assert not app.camera_input
     app.button(key="camera for plate").click().run()
-    app.camera_input(key="shot for plate 0").set_value(("shot.jpg", picture("plate", form="JPEG"), "image/jpeg")).run()
+    shot = ("shot.jpg", picture("plate", form="JPEG"), "image/jpeg")
+    app.camera_input(key="shot for kitchen/plate 0").set_value(shot).run()
     assert not app.exception and [len(found) for found in collection.classes().values()] == [0, 1]
-    assert app.camera_input(key="shot for plate 1").value is None, "ready for the next picture"
+    assert app.camera_input(key="shot for kitchen/plate 1").value is None, "ready for the next picture"
     app.button(key="camera for plate").click().run()
     assert not app.camera_input
 

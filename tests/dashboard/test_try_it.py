@@ -7,7 +7,7 @@ import pytest
 
 from tests.dashboard.charts import figures
 from tests.dashboard.conftest import SCRIPT
-from transfer_utils.dashboard import store
+from transfer_utils.dashboard import answers, store
 from transfer_utils.dashboard.answers import _enlarged, explained_prediction, model_file, overlay
 from transfer_utils.errors import UserError
 from transfer_utils.records.record import RunRecord, read_record
@@ -28,6 +28,13 @@ def test_the_prediction_has_classes_and_a_heatmap(row, picture):
     # The image is red on the right, so the heatmap is strongest there.
     changed = np.abs(prediction.grad_cam.astype(int) - prediction.image).mean(axis=(0, 2))
     assert changed[-60:].mean() > changed[:60].mean()
+
+
+@pytest.mark.slow
+def test_a_picture_is_classified_once_while_records_change_and_the_page_is_drawn_again(row, picture, monkeypatch):
+    first = explained_prediction(row, model_file(row), picture)
+    monkeypatch.setattr(answers, "_load", lambda *_: pytest.fail("it was classified again"))
+    assert explained_prediction(row, model_file(row), picture) is first
 
 
 @pytest.mark.slow

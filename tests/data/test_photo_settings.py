@@ -96,27 +96,21 @@ def test_the_reason_tells_what_is_used_not_what_was_overridden(tmp_path):
     assert other.endswith("batch_size 7 (as given), epochs_stage2 20 (for their number), as they are.")
 
 
-def test_without_a_stage_2_neither_its_epochs_nor_augmentation_are_named(tmp_path):
-    settings = chosen(photos(tmp_path, 50), n_unfreeze=0)
-    reason = settings.reason(preset("photos", n_unfreeze=0, **settings.options))
-    assert reason.endswith("stored_size 40 (their own size), batch_size 32 (for their number), as they are.")
-
-
-def test_the_reason_for_the_size_of_tiny_pictures_is_the_limit(tmp_path):
-    settings = chosen(photos(tmp_path, 50, (20, 20)))
-    reason = settings.reason(preset("photos", **settings.options))
-    assert "of about 20 px" in reason and "stored_size 32 (the smallest possible)" in reason
+BY_NUMBER = "batch_size 32 and epochs_stage2 20 (for their number)"
+NO_GEOMETRY = {"rotation": 0.0, "zoom": 0.0, "width_shift": 0.0, "height_shift": 0.0}
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("size", "options", "words"),
     [
-        ({"horizontal_flip": False, "zoom": 0.0}, "turned and shifted in 4 views."),
-        ({"rotation": 0.0, "zoom": 0.0, "width_shift": 0.0, "height_shift": 0.0}, "mirrored in 4 views."),
-        ({"views": 0}, "turned, zoomed, shifted and mirrored anew in each epoch."),
-        ({"n_unfreeze": -1}, "turned, zoomed, shifted and mirrored anew in each epoch."),
+        ((20, 20), {}, "of about 20 px, 32 of them to train on: stored_size 32 (the smallest possible), "),
+        ((60, 40), {"horizontal_flip": False, "zoom": 0.0}, f"{BY_NUMBER}, turned and shifted in 4 views."),
+        ((60, 40), NO_GEOMETRY, f"{BY_NUMBER}, mirrored in 4 views."),
+        ((60, 40), {"views": 0}, f"{BY_NUMBER}, turned, zoomed, shifted and mirrored anew in each epoch."),
+        ((60, 40), {"n_unfreeze": -1}, f"{BY_NUMBER}, turned, zoomed, shifted and mirrored anew in each epoch."),
+        ((60, 40), {"n_unfreeze": 0}, "(their own size), batch_size 32 (for their number), as they are."),  # no stage 2
     ],
 )
-def test_the_reason_names_the_augmentation_that_is_on(tmp_path, options, words):
-    settings = chosen(photos(tmp_path, 50))
-    assert settings.reason(preset("photos", **settings.options | options)).endswith(f"(for their number), {words}")
+def test_the_reason_names_what_decided_the_size_and_the_augmentation_that_is_on(tmp_path, size, options, words):
+    settings = chosen(photos(tmp_path, 50, size), **options)
+    assert words in settings.reason(preset("photos", **settings.options | options))

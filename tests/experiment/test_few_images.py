@@ -53,6 +53,17 @@ def test_images_that_look_alike_neither_vouch_for_each_other_nor_narrow_the_inte
     assert (found["low"], found["high"]) == wilson_interval(round(40 * found["accuracy"]), 40)
 
 
+def test_a_note_says_that_images_that_look_alike_could_not_be_kept_together():
+    labels = np.repeat([0, 1], [32, 8])  # four images of the second class, each twice
+    twins = Split(tiny.split(n=20).store, labels, np.arange(20).repeat(2))
+    features = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    log = []
+    session = SimpleNamespace(config=preset("none"), record=RunRecord(), log=log.append)
+    record_cross_validation([features], [twins.one_hot(2)], [twins], session)
+    assert session.record.notes == log and "different" not in session.record.cross_validation
+    assert log[0].startswith("40 of 40 images look like another one, and a class has fewer than 5 that differ: ")
+
+
 def test_the_log_says_how_wide_both_intervals_are():
     record = RunRecord(
         dataset={"images": {"train": 900, "validation": 300, "test": 1}},

@@ -105,7 +105,7 @@ def test_a_completed_run_has_a_complete_record_and_keeps_no_checkpoints(uninterr
     assert (record["run_id"], uninterrupted.run.name) == ("0001-shapes-transfer", "0001-shapes-transfer")
     assert {len(values) for stage in ("stage1", "stage2") for values in record["curves"][stage].values()} == {EPOCHS}
     phases_timed = {"data", "features", "stage1", "building", "boundary", "stage2", "saving", "evaluation"}
-    phases_timed |= {"thumbnails"}
+    phases_timed |= {"loading", "thumbnails"}
     assert phases_timed | {"total"} == set(record["timing_sec"])
     assert sum(record["timing_sec"][name] for name in phases_timed) <= record["timing_sec"]["total"] + 0.01
     assert record["network"]["weights_from"] == "stage2" and record["notes"] == []
@@ -406,7 +406,7 @@ def test_time_is_summed_over_sessions_by_a_monotonic_clock(computing, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         run_experiment(config(), log=quiet)
     clock[0] = 5.0  # the next session is another process
-    assert run_experiment(config(), log=quiet).record.timing_sec == {"stage1": 20.0, "total": 21.0}
+    assert run_experiment(config(), log=quiet).record.timing_sec == {"loading": 0.0, "stage1": 20.0, "total": 21.0}
 
 
 def test_a_killed_run_has_counted_its_phase_up_to_the_last_save(monkeypatch):
@@ -498,6 +498,19 @@ def test_an_interrupted_run_of_another_user_is_left_to_them(monkeypatch):
 
     monkeypatch.setattr(FileLock, "acquire", refused)
     assert claim().folder.name == "0002-shapes-transfer"
+
+
+def test_the_lock_of_another_user_does_not_keep_a_run_of_the_same_options_from_being_computed(computing, monkeypatch):
+    acquire = FileLock.acquire
+
+    def refused(self, *args, **options):
+        if Path(self.lock_file).name.startswith("."):
+            raise PermissionError(13, "Permission denied")
+        return acquire(self, *args, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    computing(lambda session: None)
+    assert run_experiment(config(), reuse=True, log=quiet).record.status == "completed"
 
 
 def test_a_run_whose_images_have_changed_keeps_nothing_that_was_found_on_the_old_ones():
@@ -637,7 +650,7 @@ def test_a_run_over_an_image_folder_bears_its_name_whatever_the_preset(options):
     Path("my flowers\x1b[31m" + 60 * "é").mkdir()
     named = config(data_dir=next(Path().glob("my*")).name).model_copy(update=options)
     session = sessions.claim_session(named, None, quiet)
-    name = "0001-" + ("my flowers\\x1b[31m" + 60 * "é")[:60] + f"-{options.get('model', 'transfer')}"
+    name = "0001-" + ("my flowers_x1b[31m" + 60 * "é")[:60] + f"-{options.get('model', 'transfer')}"
     assert session.folder.name == name
     session.release()
 

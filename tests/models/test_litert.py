@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import keras
@@ -184,3 +185,19 @@ def test_native_messages_are_shown_only_after_a_failure(capfd):
     assert capfd.readouterr().err == "from native code"
     chatter()
     assert capfd.readouterr().err == "from native code", "standard error was not restored"
+
+
+def test_of_two_threads_the_second_waits_so_that_standard_error_is_restored(capfd):
+    inside = threading.Event()
+
+    def capture() -> None:
+        with litert._native_log_unless_error():
+            inside.set()
+
+    second = threading.Thread(target=capture)
+    with litert._native_log_unless_error():
+        second.start()
+        assert not inside.wait(0.2)
+    second.join(60)
+    os.write(2, b"afterwards")
+    assert inside.is_set() and capfd.readouterr().err == "afterwards"

@@ -213,6 +213,7 @@ ANSWERS = {
             (AUGMENT.replace("Translation(0.1, 0.1", "Translation(0.05, 0.05"), "by up to a tenth"),
             ("augment = keras.Sequential([keras.layers.RandomTranslation(0.1, 0.1, 'reflect')])", "Nothing zooms"),
             ("augment = keras.Sequential([keras.layers.RandomTranslation(0.1, 0.1, 'nearest')])", "by reflection"),
+            (AUGMENT.replace("'reflect'", "'wrap'"), "from the opposite side"),
             (AUGMENT.replace("Zoom(0.1", "Zoom(0.5"), "more than a tenth"),
             (AUGMENT + "\naugment.add(keras.layers.RandomFlip('vertical'))", "top to bottom"),
             (AUGMENT, ""),
@@ -576,6 +577,12 @@ ANSWERS = {
                 "    (t for t in confidence if correct[confidence >= t].mean() >= target), default=1.0\n"
                 ")",
                 "nothing may be answered",
+            ),
+            (
+                "choose_threshold = lambda confidence, correct, target: min(\n"
+                "    (t for t in confidence if correct[confidence >= t].mean() >= 0.9), default=np.inf\n"
+                ")",
+                "the argument target decides",
             ),
             (
                 "choose_threshold = lambda confidence, correct, target: next(\n"

@@ -74,6 +74,8 @@ def test_a_run_without_curves_is_named_in_the_legend_as_not_recorded():
 def test_an_opponent_that_takes_far_longer_does_not_crowd_the_others_together():
     figure = plotting.plot_accuracy_over_time(run([0.5, 0.6], [1.0, 2.0]), run([0.1], [31.0]))
     assert figure.axes[0].get_xscale() == "log"
+    seconds = figure.axes[0].xaxis.get_major_formatter()
+    assert [seconds(value) for value in (0.1, 1, 1000)] == ["0.1", "1", "1,000"], "no 0 on a logarithmic axis"
     assert list(lines_by_label(figure)) == ["transfer learning", "tutorial CNN"]
 
 

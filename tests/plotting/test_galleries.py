@@ -22,6 +22,12 @@ def test_only_the_first_twenty_classes_are_drawn_and_the_title_says_so():
     assert "the first 20 of 30 classes" in figure.axes[0].get_title("left")
 
 
+def test_images_are_drawn_with_sharp_pixels_unless_they_are_larger_than_their_tiles():
+    for side, interpolation in ((32, "nearest"), (160, "antialiased")):
+        figure = plotting.plot_class_grid(np.zeros((2, side, side, 3), np.uint8), np.arange(2), NAMES)
+        assert figure.axes[0].images[0].get_interpolation() == interpolation
+
+
 def test_views_follow_their_original():
     sheet = sheet_of(plotting.plot_augmented(IMAGES, VIEWS.astype(np.float32) + 0.3))
     assert np.array_equal(sheet[9:17, :8], IMAGES[1])
@@ -38,6 +44,8 @@ def test_the_most_confident_mistake_comes_first():
     assert words(plotting.plot_mistakes(IMAGES, LABELS, np.eye(2)[LABELS], NAMES)) == ["No wrong answer"]
     doubted = words(plotting.plot_mistakes(IMAGES, LABELS, PROBABILITIES, NAMES, label="label", title="Doubtful"))
     assert "Doubtful" in doubted and "dog, 80 %\nlabel: cat" in doubted
+    alike = plotting.plot_mistakes(IMAGES[:1], [1], PROBABILITIES[:1], ["Strawberry___healthy", "Strawberry___scorch"])
+    assert alike.axes[0].get_title("left") == "Strawb…althy, 70 %\ntruth: Strawb…corch"
 
 
 def test_blends_show_three_images_per_pair_and_the_largest_parts_of_the_label():

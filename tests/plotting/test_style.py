@@ -68,7 +68,7 @@ def test_untrusted_names_are_drawn_as_one_short_line_of_text():
     figure = plotting.plot_confusion_matrix(np.eye(4), hostile)
     png(figure)
     ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert ticks == ["\\$\\frac{1}\\$ and \\$", "<script>\\n\\x00", "a name that goes on…", ""]
+    assert ticks == ["\\$\\frac{1}\\$ and \\$", "<script>\\n\\x00", "a name tha…on and on", ""]
 
 
 def grid(images=IMAGES, labels=LABELS):

@@ -110,6 +110,15 @@ def test_a_log_that_copies_the_record_of_a_run_is_listed_once(small_record, tmp_
     assert [run.name for run in load_runs(tmp_path).runs] == ["0001", "0002", "nameless", "other", "same"]
 
 
+def test_a_copy_that_is_called_run_json_is_not_taken_for_the_run_itself(small_record, tmp_path):
+    """As with --json_output_path runs/run.json; a second process would resume in it what the first one computes."""
+    small_record.save(tmp_path / "0001" / "run.json")
+    small_record.save(tmp_path / "run.json")
+    assert [run.name for run in load_runs(tmp_path).runs] == ["0001"]
+    small_record.save(tmp_path / "0001" / "log.json")
+    assert [run.name for run in load_runs(tmp_path / "0001").runs] == ["0001"]
+
+
 @pytest.mark.fault(24)
 def test_markup_and_control_characters_in_names_are_kept_as_text(tmp_path):
     name = "<script>alert(1)<|script> **bold** \x1b[31m"

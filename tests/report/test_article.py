@@ -33,6 +33,7 @@ from transfer_utils.results.options import model_kind
 from transfer_utils.results.summary import Configuration, Results, collect
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.palette import MODEL_NAMES
+from transfer_utils.utils.text import command_line
 
 STUDY, RUNS = str(ROOT / "studies" / "six_stages.yaml"), str(ROOT / "runs")
 MARKERS = ("headline", "results", "opponents", "study", "verdicts")
@@ -357,13 +358,16 @@ def test_a_group_without_all_its_runs_is_left_out_and_named(tmp_path):
     damaged.write_text("{")
     write_report(STUDY, str(tmp_path / "runs"), str(tmp_path / "out"), log=lines.append)
     assert any(line.startswith(f"{damaged} cannot be read (not JSON") for line in lines)
-    assert f"Run `transfer-utils sweep {STUDY} --groups depth`" in lines[-1]
+    elsewhere = ["--output_dir", str(tmp_path / "runs"), "--data_dir", "data/cifar10"]  # other runs would not count
+    again = command_line(["transfer-utils", "sweep", STUDY, "--groups", "depth", *elsewhere])
+    assert f"Run `{again}`" in lines[-1]
+    assert "`transfer-utils sweep studies/six_stages.yaml --groups depth --data_dir data/cifar10`" in text
     assert not any("README" in line for line in lines), "there is none"
     assert not (tmp_path / "out" / "figures" / "unfreezing_depth.png").exists()
 
 
 def test_without_the_headline_the_error_names_its_command():
-    with pytest.raises(UserError, match="Run `transfer-utils compare --preset cifar10` first"):
+    with pytest.raises(UserError, match="Run `transfer-utils compare --preset cifar10 --data_dir data/cifar10` first"):
         altered(keep=lambda record: not headline(record))
 
 
@@ -438,3 +442,59 @@ def test_one_seed_that_fell_back_is_not_the_whole_setting():
 
     assert note(1, 0, 0) == " (never better than its head: 1 of 3 seeds)"
     assert note(1, 1) == " (never better than its head)" and note(0, 0) == ""
+
+
+def test_the_runs_that_the_error_names_are_enough_for_an_article():
+    recipes = [identity(preset("cifar10", model=model)) for model in ("transfer", "baseline")]
+    text = altered(keep=lambda record: identity(record.config) in recipes)
+    assert "over the tutorial CNN (1 run)" in text
+    assert "A longer recipe" not in text and "so many minutes" not in text
+
+
+def test_a_longer_recipe_is_described_as_its_records_are(text):
+    def of_longest(change):
+        return altered(lambda record: change(record) if record.config["preset"] == "cifar10-best" else None)
+
+    assert "is more accurate: it takes" in text and "If it averages several views" in text
+    equal = of_longest(lambda record: samples.set_accuracy(record, 0.863, record.dataset["images"]["test"], "test"))
+    assert "is not shown to be more accurate on test: it takes" in equal
+    without_views = of_longest(lambda record: (record.config.update(tta=False), record.metrics.pop("test_tta", None)))
+    assert "A longer recipe" in without_views and "If it averages" not in without_views
+    assert "trained that long" in text and "so many minutes" in text
+    hasty = of_longest(lambda record: record.timing_sec.update(total=500.0))
+    assert "trained that long" not in hasty and "so many minutes" not in hasty
+
+
+def test_decided_claims_are_counted(monkeypatch):
+    evaluate = report.claims.evaluate_claims
+
+    def with_one_confirmed(results: Results) -> list:
+        first, *others = evaluate(results)
+        return [first._replace(verdict="confirms"), *others]
+
+    monkeypatch.setattr(report.claims, "evaluate_claims", with_one_confirmed)
+    text = altered()
+    assert "Of these claims, our runs confirm 1 and contradict 0. `transfer-utils train" in text
+    assert "decide none of these" not in text
+
+
+def test_the_backend_of_runs_on_a_gpu_is_the_recorded_one(text):
+    assert "made on a GPU with Keras's PyTorch backend;" in text
+    other = altered(lambda record: record.network.update(backend="tensorflow"))
+    assert "made on a GPU with Keras's TensorFlow backend;" in other
+
+
+def test_an_article_on_runs_with_a_gpu_alone_does_not_speak_of_cores():
+    text = altered(lambda record: record.machine.update(gpus=["cuda:0"]), keep=against_the_tutorial_cnn)
+    assert "Transfer learning on a GPU, with" in text and "**Machine.** A GPU, " in text and "CPU core" not in text
+
+
+def test_a_time_on_another_machine_names_its_cores(text):
+    def elsewhere(record):
+        if record.config["model"] == "baseline":
+            record.machine["cores"] = 16
+
+    other = altered(elsewhere, keep=against_the_tutorial_cnn)
+    assert re.search(r"is trained from scratch and reaches .* on 16 CPU cores\.", other)
+    assert re.search(r"\| tutorial CNN \| .* \| [^|]+ on 16 cores \|", other) and "on 16 cores" not in text
+    assert "transfer learning matches the highest validation accuracy" not in other

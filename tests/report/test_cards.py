@@ -219,3 +219,19 @@ def test_the_numbers_of_the_letters_card_are_those_of_the_record_in_the_package(
         f"SHA-256 of the weights: `{record['weights']['sha256']}`",
     ):
         assert text in card, text
+
+
+def test_the_time_of_a_run_with_a_gpu_is_not_taken_for_that_of_its_cores(small_record):
+    small_record.machine = {"cores": 16, "gpus": []}
+    assert "| GPU |" not in model_card(small_record, "run")
+    small_record.machine["gpus"] = ["cuda:0"]
+    assert "| Cores | 16 |\n| GPU | yes |" in model_card(small_record, "run")
+
+
+def test_a_number_that_an_old_log_lacks_is_not_zero():
+    record = RunRecord(config={"base_model": "MobileNetV2"}, metrics={"test_end2end": 0.9156})
+    card = body(model_card(record, "old"))
+    assert "for an unnamed dataset. It is right for 91.6 % of the test images." in card
+    assert "| Accuracy on test | 91.6 % | not recorded |" in card
+    assert "0 classes" not in card + body(data_card(record))
+    assert "It is right" not in body(model_card(RunRecord(config=record.config), "older"))

@@ -15,8 +15,6 @@ from transfer_utils.report.comparison import analysis
 
 N = 200
 TRANSFER, BASELINE = np.arange(N) < 160, (np.arange(N) < 90) | (np.arange(N) >= 190)
-
-
 PREPARING = {"features": 4.0, "stage1": 11.0, "boundary": 2.0}
 
 

@@ -13,6 +13,7 @@ from transfer_utils.results.claims import CANNOT_TELL, CLAIMS, CONFIRMS, CONTRAD
 from transfer_utils.results.summary import Configuration, Results
 
 CLAIM = {claim.name: claim for claim in CLAIMS}
+FROZEN = {"n_unfreeze": 0, "image_size": 32, "head": "plain", "input_range": "zero-one"}  # as the code was published
 
 
 def made(*accuracies: float, parameters: int = 0, data: str = "CIFAR-10", **options) -> Configuration:
@@ -91,8 +92,7 @@ def test_a_claim_without_runs_says_so(name):
 
 @pytest.mark.parametrize(("cnn", "verdict"), [(0.60, CONFIRMS), (0.75, CONTRADICTS), (0.65, CANNOT_TELL)])
 def test_the_gain_needs_the_conditions_of_both_sides(cnn, verdict):
-    frozen = {"n_unfreeze": 0, "image_size": 32, "head": "plain", "input_range": "zero-one"}
-    transfer = made(0.8, 0.8, 0.8, **frozen)
+    transfer = made(0.8, 0.8, 0.8, **FROZEN)
     opponent = made(cnn, cnn, cnn, model="baseline", augment=False, parameters=545_098)
     answer = evaluate("gain", transfer, opponent)
     assert (answer.differing, answer.verdict) == ([], verdict)
@@ -117,6 +117,14 @@ def test_overfitting_and_time_are_compared_seed_by_seed():
     assert one == (2, -math.inf, math.inf, 1), "one seed has no interval"
 
 
+def test_times_on_other_numbers_of_cores_are_not_compared():
+    transfer, cnn = made(0.8, 0.8, n_unfreeze=0), made(0.6, 0.6, model="baseline")
+    for record in (*transfer.records, *cnn.records):
+        record.timing_sec, record.machine = {"total": 50.0}, {"cores": 2}
+    cnn.records[1].machine = {"cores": 16}
+    assert evaluate("fast against slow", transfer, cnn).measured == (1, -math.inf, math.inf, 1)
+
+
 def test_times_of_runs_with_a_gpu_are_not_compared():
     transfer, cnn = made(0.8, 0.8, n_unfreeze=0), made(0.6, 0.6, model="baseline")
     for record in (*transfer.records, *cnn.records):
@@ -127,22 +135,28 @@ def test_times_of_runs_with_a_gpu_are_not_compared():
     assert evaluate("fast against slow", transfer, cnn).measured is None
 
 
+def heads(*rates_and_accuracies):
+    options = {"n_unfreeze": 0, "head": "plain"}
+    return [
+        made(*accuracies, optimizer_stage1=name, learning_rate_stage1=rate, **options)
+        for name, rates, accuracies in rates_and_accuracies
+        for rate in rates
+    ]
+
+
+RATES = (1e-4, 1e-3, 1e-2)
+
+
 def test_optimizers_are_compared_each_at_its_best_of_three_rates():
-    means = {("SGD", 1e-3): 0.6, ("SGD", 1e-2): 0.71, ("SGD", 1e-1): 0.5}
-    means |= {("Adam", rate): 0.7 for rate in (1e-3, 1e-2, 1e-1)}
-    heads = {}
-    for (name, rate), mean in means.items():
-        options = {"optimizer_stage1": name, "learning_rate_stage1": rate, "n_unfreeze": 0, "head": "plain"}
-        heads[name, rate] = made(*(mean + 0.001 * seed for seed in range(3)), **options)
-    answer = evaluate("optimizers", *heads.values())
+    means = {"SGD": (0.6, 0.71, 0.5), "Adam": (0.7, 0.7, 0.7)}
+    each = [(name, rate, mean) for name in means for rate, mean in zip(RATES, means[name], strict=True)]
+    tried = heads(*((name, [rate], [mean, mean + 0.001, mean + 0.002]) for name, rate, mean in each))
+    answer = evaluate("optimizers", *tried)
     assert answer.differing == [] and answer.measured.mean == pytest.approx(1) and answer.verdict == CONFIRMS
     assert [side.config.optimizer_stage1 for side in answer.configurations] == ["Adam", "SGD"]
-    shared = evaluate("optimizers", heads["SGD", 1e-3], heads["Adam", 1e-3])
-    assert shared.measured.mean == pytest.approx(10) and shared.verdict == CANNOT_TELL
-    assert shared.differing == [("rates", 1, (3, math.inf))]
-    sgd = heads["SGD", 1e-3]
+    sgd, adam = tried[0], tried[-1]
     other_seed = dataclasses.replace(sgd, runs={9: sgd.runs[0]})
-    assert evaluate("optimizers", other_seed, heads["Adam", 1e-3]).measured is None
+    assert evaluate("optimizers", other_seed, adam).measured is None
 
 
 def test_forgetting_is_not_judged_by_the_target_task():
@@ -178,18 +192,6 @@ def test_early_stopping_is_replayed_on_a_curve_that_was_trained_to_its_end():
     assert (answer.differing, answer.verdict) == ([], CONFIRMS)
 
 
-def heads(*rates_and_accuracies):
-    options = {"n_unfreeze": 0, "head": "plain"}
-    return [
-        made(*accuracies, optimizer_stage1=name, learning_rate_stage1=rate, **options)
-        for name, rates, accuracies in rates_and_accuracies
-        for rate in rates
-    ]
-
-
-RATES = (1e-4, 1e-3, 1e-2)
-
-
 def test_each_optimizer_needs_its_rates():
     answer = evaluate("optimizers", *heads(("Adam", RATES, [0.7] * 3), ("SGD", [1e-3], [0.7] * 3)))
     assert answer.differing == [("rates", 1, (3, math.inf))] and answer.verdict == CANNOT_TELL
@@ -213,7 +215,7 @@ def test_optimizers_that_share_no_seed_are_not_said_to_differ_little():
 
 def test_an_opponent_that_cannot_be_measured_gives_way_to_one_that_can():
     cnn = {"model": "baseline", "epochs_baseline": 10, "learning_rate_baseline": 1e-3}
-    transfer = made(*[0.8] * 3, image_size=32, n_unfreeze=0, head="plain", input_range="zero-one")
+    transfer = made(*[0.8] * 3, **FROZEN)
     fits, other = made(*[0.6] * 3, augment=False, parameters=545_098, **cnn), made(*[0.6] * 3, augment=True, **cnn)
     for each, gpus in ((transfer, []), (fits, ["GPU:0"]), (other, [])):
         for run in each.runs.values():
@@ -224,16 +226,14 @@ def test_an_opponent_that_cannot_be_measured_gives_way_to_one_that_can():
 
 
 def test_of_opponents_that_meet_the_conditions_that_with_most_options_in_common_is_taken():
-    frozen = {"n_unfreeze": 0, "image_size": 32, "head": "plain", "input_range": "zero-one"}
-    transfer, cnn = made(*[0.8] * 3, **frozen), {"model": "baseline", "parameters": 545_098, "augment": False}
+    transfer, cnn = made(*[0.8] * 3, **FROZEN), {"model": "baseline", "parameters": 545_098, "augment": False}
     alike, other = made(*[0.6] * 3, **cnn), made(*[0.7] * 3, batch_size=32, **cnn)
     for pool in ((transfer, alike, other), (transfer, other, alike)):
         assert evaluate("gain", *pool).measured.mean == pytest.approx(20)
 
 
 def test_an_opponent_that_meets_the_conditions_is_not_passed_over():
-    frozen = {"n_unfreeze": 0, "image_size": 32, "head": "plain", "input_range": "zero-one"}
-    transfer, cnn = made(*[0.8] * 5, **frozen), {"model": "baseline", "parameters": 545_098}
+    transfer, cnn = made(*[0.8] * 5, **FROZEN), {"model": "baseline", "parameters": 545_098}
     fits, other = made(*[0.6] * 3, augment=False, **cnn), made(*[0.7] * 5, augment=True, **cnn)
     answer = evaluate("gain", transfer, fits, other)
     assert answer.differing == [] and answer.verdict == CONFIRMS

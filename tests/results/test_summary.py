@@ -161,18 +161,14 @@ def test_a_missing_number_is_an_error_that_names_the_file():
         incomplete.accuracy("test_end2end")
 
 
-def solved() -> Run:
-    head = run(0, 0.7)
-    head.record.curves = {}
-    return head
-
-
 def test_steps_count_repeated_images():
     assert configuration(0.7).steps == 2 * 20  # two epochs of 2,500 images in batches of 125
     repeated = configuration(0.7)
     repeated = Configuration(repeated.config.model_copy(update={"min_steps": 500}), repeated.runs)
     assert repeated.steps == 2 * 125, "500 steps were planned for 4 epochs, of which 2 were trained"
-    assert Configuration(preset("cifar10", n_unfreeze=0, min_steps=500), {0: solved()}).steps == 0
+    solved = run(0, 0.7)
+    solved.record.curves = {}
+    assert Configuration(preset("cifar10", n_unfreeze=0, min_steps=500), {0: solved}).steps == 0
 
 
 def test_the_time_of_runs_with_a_gpu_does_not_count():

@@ -121,3 +121,15 @@ def test_an_estimate_for_an_image_folder_counts_its_images_and_corrects_by_runs_
     for damaged in ({"images": {"train": "x"}}, {"images": 3}, {}):
         run.record.dataset = damaged
         assert Forecast([run]).seconds(config, large) > 0
+
+
+def test_a_forecast_for_other_options_counts_the_images_of_the_folder_on_record():
+    pets, machine = preset("photos", data_dir="pets"), {"cores": available_cores()}
+    few, all_labels = ({"train": n, "validation": 60, "test": 60} for n in (50, 240))
+    runs = [
+        write_record(pets, 1, timing_sec={"total": 60.0}, machine=machine, dataset={"images": all_labels}),
+        write_record(preset("photos", data_dir="pets", labels_per_class=5), 2, machine=machine),
+    ]
+    runs[1].record.timing_sec, runs[1].record.dataset = {"total": 60.0}, {"images": few}
+    cnn = preset("photos", data_dir="pets", model="baseline")
+    assert Forecast(runs).seconds(cnn) == estimate(cnn, all_labels)[0] < estimate(cnn)[0] / 2

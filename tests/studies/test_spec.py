@@ -147,6 +147,12 @@ def test_a_study_can_be_reduced_to_some_groups_and_seeds():
         ("n_unfreeze: [10]", "n_unfreeze: []", r"In preset offline, group depth: grid\.n_unfreeze must be a list of"),
         ("leave_out: [mixup]", "leaveout: []", "In preset offline: There is no key 'leaveout'. Did you mean 'leave_o"),
         ("groups: {depth: {options", "groups: {depth: 7, rate: {options", "group depth: it must be a mapping of keys"),
+        ("  offline:\n", "  ofline:\n", "preset must be one of .*'ofline'. Did you mean 'offline'"),
+        (
+            "    seeds: [7]\n  - name: mixup",
+            "    seeds: [7]\n    seeds: [8]\n  - name: mixup",
+            "line 14, column 5: the key 'seeds' is there twice",
+        ),
     ],
 )
 @pytest.mark.fault(29)

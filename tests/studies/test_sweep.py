@@ -411,6 +411,12 @@ def test_a_child_runs_in_the_given_folder_without_the_given_variables(tmp_path, 
     assert run_child(["a"], str(tmp_path), program, without=["OMP_NUM_THREADS"]) == (1, f"{tmp_path} - a")
 
 
+def test_the_message_of_a_child_may_hold_any_letters(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # in which Windows writes what does not go to a terminal
+    program = ["-c", "raise SystemExit('Tasse gro\\xdf')"]
+    assert run_child([], str(tmp_path), program) == (1, "Tasse groß")
+
+
 def test_the_arguments_of_a_config_give_exactly_that_config(monkeypatch):
     unusual = {"seed": 7, "data_dir": "-odd folder", "n_unfreeze": -1, "learning_rate_stage2": 1 / 3, "augment": True}
     unusual |= {"horizontal_flip": False, "dropout": 0.0}

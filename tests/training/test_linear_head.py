@@ -30,9 +30,10 @@ def features(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
         (100, 150, 0.0, 8_000),
         (60, 200, 0.2, 8_000),
         (400, 30, 0.2, 400),
+        (400, 300, 0.0, 400),
         (2 * linear_head.BLOCK + 100, 30, 0.2, 8_000),
     ],
-    ids=["many", "about as many", "few", "first on a quarter", "several blocks, the last smaller"],
+    ids=["many", "about as many", "few", "first on a quarter", "a quarter is too few", "several blocks"],
 )
 def test_the_head_is_scikit_learns(monkeypatch, n, d, smoothing, large):
     monkeypatch.setattr(linear_head, "LARGE", large)

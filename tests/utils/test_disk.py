@@ -37,6 +37,15 @@ def test_a_place_that_cannot_be_written_is_named_with_the_reason_and_the_option(
 
 
 @pytest.mark.fault(40)
+def test_a_place_on_a_drive_that_is_not_there_is_named_too(monkeypatch):
+    monkeypatch.setattr(disk.os.path, "exists", lambda path: False)  # as on Windows without a drive Z: for Z:/gone
+    with pytest.raises(UserError, match=r"output_dir cannot be in .*/gone: no such file or directory\. Choose another"):
+        disk.check_writable("output_dir", "gone")
+    not_ready = PermissionError(errno.EACCES, "The device is not ready", "gone/course")
+    assert "gone/course: The device is not ready. Change who" in disk.explain(not_ready)
+
+
+@pytest.mark.fault(40)
 def test_a_limit_that_files_cannot_exceed_is_noticed(tmp_path):
     with limited(1000), pytest.raises(UserError, match=r"output_dir cannot be in .*the disk is full"):
         disk.check_writable("output_dir", tmp_path)

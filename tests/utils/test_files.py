@@ -215,9 +215,10 @@ def test_a_lock_file_that_is_a_link_or_a_pipe_is_not_followed(tmp_path):
     assert (tmp_path / "outside").read_text() == "kept"
 
 
-def test_a_lock_on_a_network_drive_warns(tmp_path, monkeypatch, recwarn):
+def test_a_lock_on_a_network_drive_warns_also_where_that_is_mounted_on_demand(tmp_path, monkeypatch, recwarn):
     share = tmp_path / "share"
-    mounts = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in (("/", "ext4"), (str(share), "nfs4"))]
+    kinds = (("/", "ext4"), (str(share), "autofs"), (str(share), "nfs4"))  # as systemd mounts it
+    mounts = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in kinds]
     monkeypatch.setattr(files.psutil, "disk_partitions", lambda all: mounts)
     monkeypatch.setattr(files, "network_drive", files.network_drive.__wrapped__)
     lock(tmp_path / "here" / "a")
@@ -259,12 +260,6 @@ class TestCacheFolder:
 
     def test_a_chosen_folder_that_is_not_writable_is_an_error(self, tmp_path):
         (tmp_path / "file").touch()
-        with pytest.raises(UserError, match=r"is not writable: .*Choose another with --cache_dir"):
+        advice = "Choose another with the variable TRANSFER_UTILS_CACHE, or with --cache_dir"
+        with pytest.raises(UserError, match=f"is not writable: .*{advice}"):  # not all commands have the option
             cache_folder(str(tmp_path / "file" / "cache"))
-
-
-def test_a_network_drive_that_is_mounted_on_demand_is_one(tmp_path, monkeypatch):
-    kinds = (("/", "ext4"), (str(tmp_path), "autofs"), (str(tmp_path), "nfs4"))  # as systemd mounts it
-    mounts = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in kinds]
-    monkeypatch.setattr(files.psutil, "disk_partitions", lambda all: mounts)
-    assert files.network_drive.__wrapped__(tmp_path / "runs") == "nfs4"

@@ -35,6 +35,18 @@ def test_a_reader_that_has_gone_does_not_end_the_work():
     assert child.communicate("on\n", timeout=60)[1] == "done\n" and child.returncode == 0
 
 
+def test_nor_does_it_on_windows_where_it_looks_like_an_invalid_argument():
+    script = (
+        "import io, sys\nfrom transfer_utils.utils.progress import reporting\n"
+        "class Gone(io.StringIO):\n    def fileno(self):\n        return 1\n"
+        "    def flush(self):\n        raise OSError(22, 'Invalid argument')\n"
+        "sys.stdout = Gone()\nwith reporting(quiet=False) as (_, log):\n    log('first')\n"
+        "sys.stdout = sys.__stdout__\nprint('done', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "done\n")
+
+
 @pytest.fixture
 def terminal(monkeypatch):
     """Return the output of a fake terminal and a clock that the test moves."""

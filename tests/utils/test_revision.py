@@ -1,7 +1,9 @@
 """A record says which source computed it: the commit, and whether the package was edited since."""
 
+import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -38,6 +40,17 @@ def test_a_package_that_no_repository_tracks_has_no_revision(package, monkeypatc
     assert source_revision(other) == {}
     monkeypatch.setenv("PATH", "")
     assert source_revision(package) == {}
+
+
+def test_git_leaves_the_standard_input_of_a_run_alone(tmp_path):
+    """A supervised run reads it to notice the end of its starter; on Windows, git would wait for that read."""
+    git = tmp_path / "git"
+    git.write_text("#!/bin/sh\nexec /bin/cat\n")
+    git.chmod(0o755)
+    code = "import sys; from transfer_utils.utils.revision import source_revision as of; of(); print(sys.stdin.read())"
+    command, environment = [sys.executable, "-c", code], os.environ | {"PATH": str(tmp_path)}
+    done = subprocess.run(command, input="of the run", env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "of the run", done.stderr
 
 
 def test_every_committed_record_names_the_unchanged_source_that_computed_it_and_no_path_of_a_machine():

@@ -25,6 +25,7 @@ from transfer_utils.cli.options import (
 )
 from transfer_utils.cli.output import echo, log_error
 from transfer_utils.cli.teach import collect, teach
+from transfer_utils.config.options import NO_COPY
 from transfer_utils.errors import UserError
 from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.progress import reporting
@@ -102,7 +103,7 @@ def compare(quiet: bool, **options: Any) -> None:
     "--workers", default=1, show_default=True, type=WholeNumber(1, 256), help="number of runs at the same time"
 )
 @click.option("--scheduler", default="", metavar="tcp://HOST:PORT", help="use the workers of this Dask scheduler")
-@click.option("--notebook", is_flag=True, help="execute notebook 04 for each run and save the executed copies")
+@click.option("--notebook", is_flag=True, help="execute notebook 04 for each run that it supports; keep the copies")
 @click.option("--dry_run", "dry", is_flag=True, help="only list the runs with their time and disk space")
 @quiet_option
 @debug_option
@@ -133,8 +134,9 @@ def sweep(
         raise UserError("--scheduler has workers of its own: leave out --workers.")
     overrides = {name: value for name, value in overrides.items() if value is not None}
     selected = load_study(study, **overrides).chosen(_split(groups), [_seed(word) for word in _split(seeds)])
-    configs = [run.config for run in selected.planned()]
-    for config in {(config.data_dir, config.weights): config for config in configs}.values():
+    # As each run has them: its model stays in its folder.
+    configs = [run.config.model_copy(update={"model_path": NO_COPY}) for run in selected.planned()]
+    for config in {(config.data_dir, config.weights, config.model): config for config in configs}.values():
         check_paths(config)  # once, and not by the process of each run
     if dry:
         planned = plan(selected)
@@ -221,8 +223,8 @@ def notebooks(folder: Path) -> None:
 def inspect(folder: Path, output_file: Path, weights: str, cache_dir: str, quiet: bool) -> None:
     """Look at the pictures in FOLDER before training on them.
 
-    Names unreadable files, copies, pictures that look alike, classes with few pictures, labels that are likely wrong
-    and pictures unlike all others, and writes a page that shows them. No file is changed.
+    Names unreadable files, copies, pictures that look alike, classes with few pictures, doubtful labels and
+    pictures unlike all others, and writes a page that shows them. No file is changed.
     """
     from transfer_utils.cli.inspection import write_inspection
 

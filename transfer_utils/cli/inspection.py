@@ -19,7 +19,7 @@ from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.progress import Log, Progress
 from transfer_utils.utils.text import counted, data_uri, first_named, printable
 
-MAX_NAMED = 10  # files or groups that are printed
+MAX_NAMED, MAX_IN_LINE = 10, 4  # files or groups that are printed, and pictures of a group
 MAX_GROUPS, MAX_SHOWN = 100, 8  # groups on the page, and pictures of each
 MAX_SUSPECTS = 60  # pictures of each kind on the page
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 96, 80
@@ -35,14 +35,16 @@ LABELS = "A head that learned from the other pictures contradicts these labels, 
 LABELS += "its own, and more of them on classes that look alike: look at each picture and decide."
 UNUSUAL = "To the network these are unlike all others, the most unlike first: foreign pictures, scans, covers, or rare "
 UNUSUAL += "cases that are worth more examples."
+TOO_SMALL = "Labels are judged in classes of at least five different pictures, and only if there are two such classes. "
+TOO_SMALL += "These have fewer: "
 
 
 class Suspects(NamedTuple):
     """What the features of a pretrained network doubt."""
 
-    labels: Sequence[tuple[Picture, str]] = ()  # likely wrong, each with a sentence, the most doubtful first
+    labels: Sequence[tuple[Picture, str]] = ()  # in doubt, each with a sentence, the most doubtful first
     unusual: Sequence[Picture] = ()  # unlike all others, the most unlike first
-    problem: str = ""  # why these were not looked for; empty if they were
+    problem: str = ""  # what was not looked for, and why; empty if everything was
 
 
 def write_inspection(
@@ -79,27 +81,29 @@ def write_inspection(
     _log_names([f"Label in doubt: {picture.name}, {doubt}" for picture, doubt in suspects.labels], log)
     _log_names([f"Unlike all others: {picture.name}" for picture in suspects.unusual], log)
     for title, groups in (("Same content", inspection.copies), ("Look alike", inspection.similar)):
-        _log_names([f"{title}: {', '.join(picture.name for picture in group[:4])}" for group in groups], log)
+        _log_names([f"{title}: {_first_of(group)}" for group in groups], log)
     log(f"The pictures are shown in {printable(str(output))}.")
 
 
 def _find_suspects(
     inspection: Inspection, folder: Path, weights: str, cache_dir: str, progress: Progress | None
 ) -> Suspects:
-    from transfer_utils.interpret.suspects import doubtful_labels, folder_features, unlike_all_others
+    from transfer_utils.interpret.suspects import doubtful_labels, folder_features, not_judged, unlike_all_others
 
     try:
         features, labels, paths = folder_features(os.fspath(folder), weights, cache_dir, progress)
     except UserError as error:
         return Suspects(problem=f"Wrong labels and unusual pictures were not looked for: {error}")
     pictures, names = {picture.path: picture for picture in inspection.pictures}, inspection.class_names
+    groups = inspection.groups_of(paths)
     doubts = [
         (pictures[paths[doubt.at]], f"looks like {names[doubt.suggested]} ({100 * doubt.probability:.0f} %)")
-        for doubt in doubtful_labels(features, labels, inspection.groups_of(paths))
+        for doubt in doubtful_labels(features, labels, groups)
         if paths[doubt.at] in pictures
     ]
     unusual = [pictures[paths[at]] for at, _ in unlike_all_others(features) if paths[at] in pictures]
-    return Suspects(doubts, unusual)
+    small = [names[label] for label in not_judged(labels, groups)]
+    return Suspects(doubts, unusual, TOO_SMALL + first_named(small, MAX_NAMED) if small else "")
 
 
 def _log_names(lines: Sequence[str], log: Log) -> None:
@@ -107,6 +111,11 @@ def _log_names(lines: Sequence[str], log: Log) -> None:
         log(f"  {line}")
     if len(lines) > MAX_NAMED:
         log(f"  and {len(lines) - MAX_NAMED:,} more")
+
+
+def _first_of(group: Sequence[Picture]) -> str:
+    names, more = ", ".join(picture.name for picture in group[:MAX_IN_LINE]), len(group) - MAX_IN_LINE
+    return f"{names} and {more:,} more" if more > 0 else names
 
 
 def _summary(inspection: Inspection, suspects: Suspects) -> list[str]:

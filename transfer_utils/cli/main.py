@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import traceback
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0: success; 1: an error of the machine; 2: an error of the user; 129: SIGHUP; 130: Ctrl-C; 143: SIGTERM.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = [_at_home(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     _end_on_signals()
     warnings.formatwarning = lambda message, *location, **line: f"Warning: {as_lines(str(message))}\n"
     warnings.filterwarnings("ignore", module="PIL")  # damaged EXIF of a picture that can be read, without its name
@@ -56,6 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
         reason = disk.explain(error) if isinstance(error, OSError) else ""
         reason = reason or f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
         return _failed(error, f"{reason} (--debug shows the traceback)", MACHINE_ERROR, arguments)
+
+
+def _at_home(word: str) -> str:
+    """Replace ``~`` in an option such as ``--runs=~/runs``, which a shell leaves as it is after an equals sign."""
+    name, equals, value = word.partition("=")
+    return name + equals + os.path.expanduser(value) if name.startswith("--") else word
 
 
 def _hint(error: click.ClickException) -> str:

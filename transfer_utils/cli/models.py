@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
 
@@ -32,8 +33,8 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
     swapped = next((path for path in images if path.suffix in SUFFIXES), None)
     if swapped and model.suffix not in SUFFIXES:
         raise UserError(f"The model comes before the images: transfer-utils predict {swapped} {model}")
-    failed = 0
-    for path, prediction in predict_images(model, images, top):
+    paths, failed = [match for path in images for match in _matching(path)], 0
+    for path, prediction in predict_images(model, paths, top):
         if isinstance(prediction, UserError):
             failed += 1
             echo(f"Error: {prediction}", err=True)
@@ -42,7 +43,7 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
             doubt = "not sure; " if prediction.not_sure else ""
             echo(f"{printable(os.fspath(path))}: {doubt}{classes}")
     if failed:
-        raise UserError(f"{failed} of {counted(len(images), 'image')} could not be read.")
+        raise UserError(f"{failed} of {counted(len(paths), 'image')} could not be read.")
 
 
 @click.command()
@@ -85,3 +86,12 @@ def demo(model: Path, folder: Path, examples: tuple[Path, ...], cache_dir: str, 
 
     with reporting(quiet) as (progress, log):
         write_demo(model, folder, examples=examples, cache_dir=cache_dir, progress=progress, log=log)
+
+
+def _matching(path: Path) -> list[Path]:
+    """Return the files that a pattern such as ``photos/*.jpg`` names; the shells of Windows leave that to the program.
+
+    A name that exists, or that matches nothing, stays as it is.
+    """
+    matches = [] if os.path.lexists(path) else sorted(glob.glob(os.fspath(path)))
+    return [Path(name) for name in matches] or [path]

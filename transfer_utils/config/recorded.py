@@ -103,6 +103,7 @@ def ignored(options: Mapping[str, Any]) -> set[str]:
         optimizers = [get("optimizer_stage1")] * (get("epochs_stage1") != 0)
         optimizers += [get("optimizer_stage2")] * fine_tunes(options)
         names |= {"weight_decay"} if not {None, "AdamW"} & set(optimizers) else set()
+        names |= set() if optimizers else {"dropout"}  # a head that is only solved has no steps
         stops = get("epochs_stage1") != 0 or (fine_tunes(options) and get("schedule") != "cosine")
         names |= set() if stops else {"patience"}
     augmented = (from_scratch or fine_tunes(options)) and augments(options) is not False

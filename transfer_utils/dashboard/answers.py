@@ -91,6 +91,17 @@ def explained_prediction(row: Row, path: Path, content: bytes) -> ExplainedPredi
     Raises:
         UserError: the model cannot be loaded or does not classify images, or the image cannot be read.
     """
+    stamps = [(file.stat().st_mtime_ns, file.stat().st_size) for file in (path, row.run.path)]
+    resized = None if row.from_scratch else finite_number(row.config.get("image_size"))
+    return _explained(str(path), stamps, resized, content)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _explained(path: str, stamps: list[tuple[int, int]], resized: float | None, content: bytes) -> ExplainedPrediction:
+    """Classify an image once, although the page is drawn again whenever the record of any run changes.
+
+    The times and sizes of the model and of its record are part of the cache key, as in ``_load``.
+    """
     import keras
 
     from transfer_utils.data.images import decode_image, resize_images
@@ -99,13 +110,12 @@ def explained_prediction(row: Row, path: Path, content: bytes) -> ExplainedPredi
     from transfer_utils.predict import image_side, top_classes
 
     image = decode_image(content, SHOWN_PIXELS)
-    status = path.stat()
-    model = _load(str(path), status.st_mtime_ns, status.st_size)
-    stored = image_side(path, model, MAX_INPUT_SIDE)
+    model = _load(path, *stamps[0])
+    stored = image_side(Path(path), model, MAX_INPUT_SIDE)
     pixels = decode_image(content, stored)
     probabilities = keras.ops.convert_to_numpy(model(pixels[None]))[0]
-    names, threshold = names_and_threshold(path, len(probabilities))
-    resized = stored if row.from_scratch else int(finite_number(row.config.get("image_size")) or stored)
+    names, threshold = names_and_threshold(Path(path), len(probabilities))
+    resized = int(resized or stored)
     resized = resized if 0 < resized <= MAX_INPUT_SIDE else stored  # the value of a record may be wrong
     network_input = resize_images(pixels[None], resized)[0]
     heatmap = overlay(image, grad_cam(model, pixels, int(probabilities.argmax())))

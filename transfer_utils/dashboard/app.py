@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from transfer_utils.dashboard import live, state, store, style
+from transfer_utils.dashboard import parts, state, store, style
 from transfer_utils.dashboard.launch import DEFAULT_RUNS
 from transfer_utils.dashboard.pages import compare, mistakes, one_run, runs, study, teach, try_it
 from transfer_utils.dashboard.store import View
@@ -110,7 +110,7 @@ def _turn_page(run: str) -> None:
     state.open_page(page, run if page == state.ONE_RUN and not state.values(state.RUN) else "")
 
 
-@st.fragment(run_every=live.REFRESH_SECONDS)
+@st.fragment(run_every=parts.REFRESH_SECONDS)
 def _watch(view: View, preload_charts: bool) -> None:
     """Redraw the page when a record has been added, changed or deleted, or a run has ended, since ``view``."""
     if store.is_outdated(view):

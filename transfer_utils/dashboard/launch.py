@@ -30,7 +30,9 @@ def launch(runs_dir: str | os.PathLike, port: int = 8501) -> int:
     """
     missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"The dashboard needs {' and '.join(missing)}: pip install 'transfer-utils[dashboard]'")
+        needed = " and ".join(missing)
+        # In double quotes: the command prompt of Windows takes single ones for a part of the name.
+        raise UserError(f'The dashboard needs {needed}: pip install "transfer-utils[dashboard]"')
     folder = Path(runs_dir)
     if folder.exists() or str(folder) != DEFAULT_RUNS:
         check_folder(folder)

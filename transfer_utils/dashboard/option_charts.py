@@ -18,6 +18,7 @@ from transfer_utils.utils.text import MISSING, as_label, as_label_lines
 MAX_AXES, MAX_LINES_ACROSS, MAX_MARKS = 7, 150, 12
 # Training is strong and everything else pale; stage 2 and the boundary activations that it needs share a colour.
 PHASE_COLOURS = {
+    "loading": (OKABE_ITO["reddish purple"], 0.25),
     "data": (OKABE_ITO["reddish purple"], 0.5),
     "building": (OKABE_ITO["reddish purple"], 0.9),
     "source_task": (OKABE_ITO["vermillion"], 0.5),

@@ -1,4 +1,4 @@
-"""Small parts that several pages draw in the same way: a block of a record's text, a number with a note below it."""
+"""Small parts that several pages draw in the same way: how far runs have come, a block of a record's text, a number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,22 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from transfer_utils.results.progress import describe_progress, silence
+from transfer_utils.results.table import Row
 from transfer_utils.utils.text import MAX_BLOCK, as_text
+
+REFRESH_SECONDS = 2
+MAX_RUNS = 5  # unfinished runs that have a line
+
+
+@st.fragment(run_every=REFRESH_SECONDS)
+def show_progress(rows: list[Row], names: bool = True) -> None:
+    """Show, renewed every few seconds, a line for each of some unfinished runs, with or without its name."""
+    # The record, and so the page, changes after every epoch; only the time since then changes in between.
+    lines = [f"{row.name}: " * names + f"{describe_progress(row)} · {silence(row)}" for row in rows[:MAX_RUNS]]
+    if len(rows) > MAX_RUNS:
+        lines.append(f"… and {len(rows) - MAX_RUNS} more")
+    st.text("\n".join(lines))
 
 
 def show_block(value: Any, lines: bool = False) -> None:

@@ -106,14 +106,9 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
 
     Returns None if the record has no valid bins.
     """
-    recorded = (calibration.get(name) for name in ("edges", "confidence", "accuracy", "count"))
-    edges, confidence, accuracy, count = (
-        np.array([finite_number(value) for value in values] if isinstance(values, list) else [], float)
-        for values in recorded
-    )
-    n = len(accuracy)
-    if not 0 < n <= MAX_DRAWN_CLASSES or (len(edges), len(confidence), len(count)) != (n + 1, n, n):
-        return None  # their numbers do not fit each other
+    if (bins := _bins(calibration)) is None:
+        return None
+    edges, confidence, accuracy, count = bins
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.75, 0.25], vertical_spacing=0.06)
     bars = {"x": (edges[1:] + edges[:-1]) / 2, "col": 1}
     width = np.diff(edges)
@@ -156,3 +151,15 @@ def reliability(calibration: dict[str, Any]) -> go.Figure | None:
     figure.update_yaxes(range=[0, 1], tickformat=style.PERCENT_TICKS, title_text="accuracy", row=1)
     figure.update_yaxes(title_text="images", row=2, nticks=3)
     return figure
+
+
+def _bins(calibration: dict[str, Any]) -> list[np.ndarray] | None:
+    """Return the edges, confidence, accuracy and count of the bins, or None if their numbers do not fit each other."""
+    recorded = (calibration.get(name) for name in ("edges", "confidence", "accuracy", "count"))
+    bins = [
+        np.array([finite_number(value) for value in values] if isinstance(values, list) else [], float)
+        for values in recorded
+    ]
+    n = len(bins[2])
+    fit = 0 < n <= MAX_DRAWN_CLASSES and [len(array) for array in bins] == [n + 1, n, n, n]
+    return bins if fit else None

@@ -8,7 +8,7 @@ from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.groups import RunGroup, group_by, group_by_configuration
 from transfer_utils.results.table import Row, differing
 from transfer_utils.results.timing import timed_alike
-from transfer_utils.utils.text import MISSING, as_text, finite_number
+from transfer_utils.utils.text import MISSING, as_text, finite_number, spreadsheet_text
 
 SEEDS = "configuration (mean over seeds)"
 LATEX_NOTE = "% needs \\usepackage{booktabs}\n"
@@ -90,6 +90,4 @@ def as_csv(rows: list[Row]) -> bytes:
 def _cell(value: object) -> object:
     if isinstance(value, bool) or finite_number(value) is not None:
         return value
-    text = "" if value is None else as_text(value)
-    # A spreadsheet evaluates text that begins like a formula.
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return "" if value is None else spreadsheet_text(as_text(value))

@@ -125,6 +125,7 @@ def show_chart(
     name: str,
     alt: str,
     missing: str = "",
+    *,
     revision: str = "",
     min_width: int = 0,
     on_click: Callable[[dict], None] | None = None,

@@ -6,14 +6,17 @@ Nothing is decoded here. Uploaded files are written into a folder of their own u
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from transfer_utils.dashboard import state, teach_gallery
@@ -29,7 +32,10 @@ SHOWN, THUMBNAIL_PIXELS = 12, 52  # pictures of a class, and their width
 MAX_SENTENCES = 8  # about refused files
 COLUMNS = 3
 ABANDONED_SECONDS = 86_400  # a day; no upload takes that long
-CAMERA, TURN = "teach camera", "teach turn"  # entries of the session
+CAMERA, TURNS, SENT = "teach camera", "teach turns", "teach sent"  # entries of the session
+
+Target = tuple[str, str]  # the folder of a collection, and a class; empty for several classes
+Sent = dict[Target, tuple[list[str], Future[Receipt]]]  # the last files for it by their ids, and what became of them
 
 
 def draw(collection: Collection, busy: bool) -> None:
@@ -57,7 +63,7 @@ def _draw_adding(collection: Collection, classes: dict[str, list[str]]) -> None:
             _attempt(collection, "", lambda: collection.add_class(name))
     if not classes:
         label = "Or upload a zip file with a folder of pictures for each class"
-        archive = st.file_uploader(label, key=f"archive {_turn()}")
+        archive = st.file_uploader(label, key=f"archive {_turn(collection, '')}")
         if archive:
             _send(collection, "", [archive])
 
@@ -81,15 +87,15 @@ def _draw_class(collection: Collection, name: str, place: int, n: int, busy: boo
     _draw_news(collection, name)
     if busy:
         return
-    turn = _turn()
+    turn = _turn(collection, name)
     files = st.file_uploader(
         f"Pictures of class {place + 1}, or one zip file of them",
         accept_multiple_files=True,
-        key=f"upload to {name} {turn}",
+        key=f"upload to {turn}",
         label_visibility="collapsed",
     )
     open_camera = st.session_state.get(CAMERA) == (str(collection.folder), name)
-    shot = st.camera_input(f"Camera for class {place + 1}", key=f"shot for {name} {turn}") if open_camera else None
+    shot = st.camera_input(f"Camera for class {place + 1}", key=f"shot for {turn}") if open_camera else None
     label = "Close the camera" if open_camera else "Use the camera"
     if st.button(label, icon=":material/photo_camera:", key=f"camera for {name}", width="stretch"):
         st.session_state[CAMERA] = None if open_camera else (str(collection.folder), name)
@@ -98,15 +104,38 @@ def _draw_class(collection: Collection, name: str, place: int, n: int, busy: boo
         _send(collection, name, [*files, *([shot] if shot else [])])
 
 
-def _turn() -> int:
-    """Return a number that is part of the keys of uploads: after each change it is a new one, for empty widgets."""
-    return st.session_state.get(TURN, 0)
+def _turn(collection: Collection, class_name: str) -> str:
+    """Return the end of the keys of uploads. Its number is a new one after each change, for empty widgets.
+
+    The collection is part of it: another one with such a class may be opened before the files are judged.
+    """
+    turns = st.session_state.get(TURNS, {})
+    return f"{collection.folder.name}/{class_name} {turns.get((str(collection.folder), class_name), 0)}"
 
 
 def _send(collection: Collection, class_name: str, uploads: Sequence[UploadedFile]) -> None:
     """Let the command judge uploaded files, keep its news for the next run of the page, and clear the widgets."""
+    sent = st.session_state.setdefault(SENT, {})
+    target, files = (str(collection.folder), class_name), [upload.file_id for upload in uploads]
     with st.spinner(f"Looking at {counted(len(uploads), 'file')} …"):
-        _attempt(collection, class_name, lambda: submit(collection, class_name, uploads))
+        change = functools.partial(once, sent, target, files, lambda: submit(collection, class_name, uploads))
+        _attempt(collection, class_name, change, uploads)
+
+
+def once(sent: Sent, target: Target, files: list[str], judge: Callable[[], Receipt]) -> Receipt:
+    """Return what ``judge`` returns for these files, and call it only once for them.
+
+    A click in the meantime starts a newer run of the page beside this one, which finds the same files in their widget.
+    It waits for the same result; the older run ends at its next call of Streamlit.
+    """
+    known, receipt = sent.get(target, ([], Future()))
+    if known != files:
+        sent[target] = (files, receipt := Future())
+        try:
+            receipt.set_result(judge())
+        except BaseException as error:  # which is raised again below, and by those that wait
+            receipt.set_exception(error)
+    return receipt.result()
 
 
 def submit(collection: Collection, class_name: str, uploads: Sequence[UploadedFile]) -> Receipt:
@@ -125,7 +154,7 @@ def submit(collection: Collection, class_name: str, uploads: Sequence[UploadedFi
     folder.mkdir()
     try:
         for number, upload in enumerate(uploads):
-            (folder / str(number)).write_bytes(upload.getbuffer())
+            (folder / str(number)).write_bytes(upload.getvalue())
         write_model(folder / REQUEST_NAME, Upload(class_name=class_name, names=[upload.name for upload in uploads]))
         _, message = run_child(["collect", str(folder), "--supervised"], os.getcwd(), owner=str(folder))
         receipt = read_model(folder / RECEIPT_NAME, Receipt)
@@ -136,16 +165,30 @@ def submit(collection: Collection, class_name: str, uploads: Sequence[UploadedFi
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _attempt(collection: Collection, class_name: str, change: Callable[[], Receipt | None]) -> None:
-    """Change a collection, keep the message about it, and draw the page again."""
+def _attempt(
+    collection: Collection,
+    class_name: str,
+    change: Callable[[], Receipt | None],
+    uploads: Sequence[UploadedFile] = (),
+) -> None:
+    """Change a collection, keep the message about it, and draw the page again without the ``uploads``."""
     try:
         receipt = change() or Receipt()
     except (UserError, OSError) as error:
         receipt = Receipt(refused=[as_sentence(error)])
-    # Before any call of Streamlit, at which a newer run of the page would end this one.
-    st.session_state[NEWS] = (str(collection.folder), class_name, receipt)
-    st.session_state[TURN] = st.session_state.get(TURN, 0) + 1
+    target = (str(collection.folder), class_name)
+    st.session_state[NEWS] = (*target, receipt)
+    turns = st.session_state.setdefault(TURNS, {})
+    turns[target] = turns.get(target, 0) + 1  # of this class only: another one may have files that wait
+    _release(uploads)
     st.rerun()
+
+
+def _release(uploads: Sequence[UploadedFile]) -> None:
+    """Free the memory of uploaded files, which Streamlit keeps until the tab is closed, even without their widget."""
+    context = get_script_run_ctx()
+    for upload in uploads:
+        context.uploaded_file_mgr.remove_file(context.session_id, upload.file_id)
 
 
 def _draw_news(collection: Collection, class_name: str) -> None:

@@ -75,7 +75,7 @@ def copies(train: Split, **held_out: Split) -> list[str]:
             are = counted(len(pairs), f"image of the {name} split is", f"images of the {name} split are")
             notes.append(
                 f"{are} identical to a training image, for example {example} and {original}: the {name} accuracy will "
-                "be too high. `transfer-utils inspect` lists all copies."
+                "be too high. `transfer-utils inspect` shows copies and pictures that look alike."
             )
     return notes
 

@@ -269,7 +269,8 @@ def _image_names(folder: bytes, survey: _Survey) -> list[bytes]:
         inner = waiting.pop()
         with os.scandir(os.path.join(folder, inner)) as entries:
             for entry in entries:
-                name = os.path.join(inner, entry.name)
+                # Also on Windows with a slash: the order of the files decides the splits.
+                name = b"/".join((inner, entry.name)) if inner else entry.name
                 if is_hidden(entry.name):
                     continue
                 # A link to a folder may lead back to one that contains it.

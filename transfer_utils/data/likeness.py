@@ -15,7 +15,7 @@ from transfer_utils.data.images import resize_images
 # correlate at least so much. The hash is fast to compare; the correlation rejects plain pictures, whose hashes agree.
 MAX_BITS = 14
 MIN_CORRELATION = 0.9
-MAX_PAIRS = 200_000  # similar pairs that are compared further
+MAX_PAIRS = 200_000  # pairs that an inspection is given at most, and that are connected at a time
 COMPARED = 4_000_000  # pairs of pictures compared at a time, 4 to 8 bytes each
 
 # They look alike too if their grey levels, shifted against each other by at most so many of 32 pixels, correlate even

@@ -57,7 +57,7 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
     kept_together, seeds = (groups if grouped else None), range(config.seed, config.seed + repeats)
     folds = [fold for seed in seeds for fold in stratified_group_folds(labels, kept_together, seed)]
     levels, different = _levels(labels), len(np.unique(groups))
-    probabilities = predict_held_out(features, labels, folds, levels, len(names), config, progress)
+    probabilities = predict_held_out(features, labels, folds, levels, len(names), config, progress=progress)
     correct = [of_level.argmax(axis=2) == labels for of_level in probabilities]
     return Measurement(
         pictures_digest=pictures_digest,
@@ -107,6 +107,7 @@ def predict_held_out(
     levels: list[int],
     n_classes: int,
     config: RunConfig,
+    *,
     progress: Progress | None = None,
 ) -> list[np.ndarray]:
     """Solve a head for each fold and level, and classify the pictures of the fold that it has not seen.

@@ -9,6 +9,7 @@ import numpy as np
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.data.likeness import groups_of_images
 from transfer_utils.experiment.cross_validation import (
+    FOLDS,
     REPETITIONS,
     accuracy_with_interval,
     can_be_grouped,
@@ -48,6 +49,14 @@ def record_cross_validation(
     groups = groups_of_images(store[at] for store, at in (stored[place] for place in some))  # one after the other
     labels, different = y.argmax(axis=1), len(np.unique(groups))
     grouped = can_be_grouped(labels, groups)
+    if different < len(some) and not grouped:
+        alike = int((np.bincount(groups)[groups] > 1).sum())
+        note = (
+            f"{alike:,} of {len(some):,} images look like another one, and a class has fewer than {FOLDS} that differ: "
+            "they could not be kept in one fold, so the cross-validated accuracy is too high."
+        )
+        session.record.notes.append(note)
+        session.log(note)
     kept_together, seeds = (groups if grouped else None), range(config.seed, config.seed + REPETITIONS)
     repeats = [stratified_group_folds(labels, kept_together, seed) for seed in seeds]
     # The mean over several repeats depends less on how the images were dealt into folds (Kim 2009, Computational

@@ -12,7 +12,7 @@ from transfer_utils.experiment.session import RunSession
 from transfer_utils.records.predictions import Predictions
 from transfer_utils.records.thumbnails import THUMBNAILS_NAME, save_thumbnails
 from transfer_utils.utils.files import write_bytes
-from transfer_utils.utils.text import printable
+from transfer_utils.utils.text import printable, spreadsheet_text
 
 MISTAKES_NAME = "mistakes.csv"
 MAX_NAMED = 10
@@ -31,10 +31,10 @@ def name_mistakes(test: Predictions, session: RunSession) -> None:
         for at in test.mistakes()
     ]
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(
-        [("file", "class", "predicted", "probability"), *((*row, f"{p:.3f}") for *row, p in rows)]
-    )
-    write_bytes(session.folder / MISTAKES_NAME, text.getvalue().encode("utf-8", "backslashreplace"))
+    cells = [(*map(spreadsheet_text, words), f"{p:.3f}") for *words, p in rows]
+    csv.writer(text).writerows([("file", "class", "predicted", "probability"), *cells])
+    # With a byte-order mark, without which Excel shows "Zoë" as "ZoÃ«".
+    write_bytes(session.folder / MISTAKES_NAME, text.getvalue().encode("utf-8-sig", "backslashreplace"))
     session.record.files["mistakes"] = MISTAKES_NAME
     if not rows:
         return

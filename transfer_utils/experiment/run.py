@@ -74,7 +74,8 @@ def _compute(session: RunSession) -> Run:
     try:
         session.save()
         # Here, since it loads TensorFlow for seconds, in which an interrupt must be recorded already.
-        from transfer_utils.experiment.phases import compute
+        with session.phase("loading"):
+            from transfer_utils.experiment.phases import compute
 
         compute(session)
         session.close("completed")
@@ -100,6 +101,8 @@ def _one_process(config: RunConfig, log: Log) -> AbstractContextManager:
     options_lock = configuration_lock(config)
     try:
         return options_lock.acquire()
+    except PermissionError:
+        return nullcontext()  # it is another user's, whose runs in progress are left to them
     except Timeout:
         log("Another process is computing a run of these options: waiting for it.")
         return options_lock.acquire(timeout=-1)

@@ -60,7 +60,7 @@ class RunSession:
     def save(self) -> None:
         """Write the record, with the time spent so far, to the run's folder and to ``json_output_path``."""
         for phase in self._counted_until:
-            self._count(phase)  # if the run is killed, its next session goes on from here
+            self._count(phase)  # if the run is killed, its next session resumes from here
         self.record.timing_sec["total"] = round(self._seconds_before + time.monotonic() - self._started, 3)
         peaks = finite_number(self.record.machine.get("peak_memory_mb")), peak_memory_mb()
         self.record.machine["peak_memory_mb"] = max((peak for peak in peaks if peak is not None), default=None)
@@ -262,7 +262,7 @@ def _resumes(record: RunRecord, config: RunConfig) -> bool:
 def _new_folder(root: Path, config: RunConfig) -> tuple[Path, FileLock]:
     """Make the run's folder, named by a number that counts up: unlike a time, it survives a clock that is set back."""
     start = config.preset if config.preset != "none" and config.dataset != "folder" else config.dataset_name
-    start = printable(start)[:MAX_NAME]
+    start = printable(start).replace("\\", "_")[:MAX_NAME]  # Windows takes the backslash of an escape for a folder
     while True:
         numbers = [name.split("-")[0] for name in os.listdir(root)]
         number = 1 + max((int(text) for text in numbers if text.isdecimal()), default=0)

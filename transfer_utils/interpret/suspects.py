@@ -1,4 +1,4 @@
-"""Pictures to look at again before training: labels that are likely wrong, and pictures unlike all others.
+"""Pictures to look at again before training: labels in doubt, and pictures unlike all others.
 
 Both are judged on the features of a pretrained network. The first is confident learning in its simplest form
 (Northcutt, Jiang and Chuang 2021, J. Artif. Intell. Res. 70). Its authors' package cleanlab is not used, because its
@@ -63,7 +63,7 @@ def folder_features(
 
 
 def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None) -> list[DoubtfulLabel]:
-    """Return the labels that are likely wrong, the most doubtful first (confident learning).
+    """Return the labels in doubt, the most doubtful first (confident learning).
 
     The method is that of Northcutt, Jiang and Chuang (2021, J. Artif. Intell. Res. 70:1373-1411). Each picture is
     classified by a softmax regression that was fitted without its fold (five-fold cross-validation). A class is a
@@ -77,8 +77,7 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
         groups: int (n,), equal for pictures that are copies of each other, which must not vouch for their labels.
     """
     groups = np.arange(len(labels)) if groups is None else groups
-    different = [len(np.unique(groups[labels == label])) for label in range(labels.max(initial=-1) + 1)]
-    judged = np.flatnonzero(np.array(different, int)[labels] >= FOLDS)
+    judged = np.flatnonzero(~np.isin(labels, not_judged(labels, groups)))
     classes, labels = np.unique(labels[judged], return_inverse=True)
     groups = groups[judged]
     if len(classes) < 2:
@@ -99,6 +98,17 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
         probability = float(probabilities[row, other])
         labels_in_doubt.append(DoubtfulLabel(int(judged[row]), int(classes[other]), probability, float(margin[row])))
     return labels_in_doubt
+
+
+def not_judged(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the classes, int (m,), of fewer than five different pictures, whose labels are not judged.
+
+    Args:
+        labels, groups: as in ``doubtful_labels``.
+    """
+    classes = np.unique(labels)
+    few = [len(np.unique(groups[labels == label])) < FOLDS for label in classes]
+    return classes[np.array(few, bool)]
 
 
 def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:

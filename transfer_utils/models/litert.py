@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 
 MAX_TENSOR_BYTES = 1 << 30  # a network for pictures of 512 px has no tensor of a tenth of this
+
+ONE_CAPTURE = threading.RLock()  # standard error is the process's: two threads at once would not restore it
 
 
 class LiteRT:
@@ -186,11 +189,10 @@ def _native_log_unless_error() -> Iterator[None]:
     The converter and XNNPACK write there directly, regardless of Python's logging and of TF_CPP_MIN_LOG_LEVEL.
     """
     absl, stderr = logging.getLogger("absl"), 2
-    level = absl.level
-    absl.setLevel(logging.ERROR)
-    original = os.dup(stderr)
-    with warnings.catch_warnings(), tempfile.TemporaryFile() as captured:
+    with ONE_CAPTURE, warnings.catch_warnings(), tempfile.TemporaryFile() as captured:
         warnings.simplefilter("ignore")
+        level, original = absl.level, os.dup(stderr)
+        absl.setLevel(logging.ERROR)
         os.dup2(captured.fileno(), stderr)
         try:
             yield

@@ -93,7 +93,7 @@ def build_feature_extractor(
 
     Returns:
         A model from pixels (n, stored_size, stored_size, 3), 0-255, to features (n, channels) float32; MobileNetV2
-        has 1,280 channels.
+        has 1,280 channels, and more where alpha is above 1.
 
     Raises:
         UserError: the weights are unavailable or do not fit.

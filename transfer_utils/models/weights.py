@@ -93,7 +93,6 @@ def _load_imagenet(base: keras.Model, config: RunConfig, progress: Progress | No
             raise damaged(path, error) from None
     if not all(np.isfinite(value).all() for value in base.get_weights()):
         raise damaged(path, ValueError("it contains values that are not finite"))
-    update_normalization(base)
     if config.backbone == "EfficientNetB0":
         _fold_in_rescaling(base)
 

@@ -126,7 +126,7 @@ def plot_accuracy_over_time(*records: RunRecord, models: Sequence[str] = ("trans
         )
     if ends and max(ends) > 10 * min(ends):  # a linear axis would crowd the fast ones together
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_major_formatter("{x:,g}")
     else:
         axes.set_xlim(left=0)
     axes.yaxis.set_major_formatter(PERCENT)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from transfer_utils.errors import UserError
-from transfer_utils.plotting.style import MAX_LEGIBLE_CLASSES, WIDTH, canvas, draw_image, panels, sanitize, styled
+from transfer_utils.plotting.style import DPI, MAX_LEGIBLE_CLASSES, WIDTH, canvas, draw_image, panels, sanitize, styled
 
 TILE = 0.75  # inches: large enough to recognise an image of 32 px, small enough for eight in a row
 MISTAKES_A_ROW = 6
@@ -145,7 +145,8 @@ def tiled(
             sheet[down : down + height, across : across + width] = image
     left, top = 1.4 if row_names else 0.2, 0.3 + 0.2 * (bool(title) + bool(column_names))
     figure, axes = canvas(TILE * columns + left, TILE * len(rows) * height / width + top)
-    draw_image(axes, sheet)
+    # Images larger than their tiles are smoothed: left-out pixels would make their edges ragged.
+    draw_image(axes, sheet, interpolation="antialiased" if width > TILE * DPI else "nearest")
     for axis, side, names in ((axes.yaxis, height, row_names), (axes.xaxis, width, column_names)):
         axis.set_ticks((side - 1) / 2 + (side + gap) * np.arange(len(names)), names)
     axes.xaxis.tick_top()

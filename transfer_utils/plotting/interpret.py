@@ -194,7 +194,7 @@ def plot_cka(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], la
 
 @styled
 def plot_grad_cam(images: np.ndarray, heatmaps: Mapping[str, np.ndarray], titles: Sequence[str]) -> Figure:
-    """Draw images, and below them their heatmaps over the image in grey; brighter pixels count more.
+    """Draw images, and below them their heatmaps over the image in grey, from violet (0) to yellow (most).
 
     Args:
         images: shape (n, h, w, 3) uint8.

@@ -95,8 +95,8 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def draw_image(axes: Axes, image: np.ndarray, **options: Any) -> None:
-    """Draw an image with sharp pixels, without ticks, grid and frame."""
-    axes.imshow(image, interpolation="nearest", **options)
+    """Draw an image, with sharp pixels by default, without ticks, grid and frame."""
+    axes.imshow(image, **{"interpolation": "nearest", **options})
     axes.set(xticks=[], yticks=[])
     bare(axes)
 
@@ -118,8 +118,15 @@ def series(place: int) -> dict[str, Any]:
 
 
 def sanitize(name: Any, max_length: int = 20) -> str:
-    """Return an untrusted name as short text on one line, in which Matplotlib does not read "$" as a formula."""
-    return as_text(name, max_length - 1).replace("$", r"\$")
+    """Return an untrusted name as short text on one line, in which Matplotlib does not read "$" as a formula.
+
+    A long one is cut in the middle: names of classes often begin alike.
+    """
+    text = as_text(name)
+    if len(text) > max_length:
+        start, end = max_length // 2, (max_length - 1) // 2
+        text = f"{text[:start]}…{text[-end:]}"
+    return text.replace("$", r"\$")
 
 
 def with_dataset(title: str, record: RunRecord) -> str:

@@ -66,7 +66,7 @@ def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | Non
     """Read every record under ``folder``: ``run.json`` up to three folders down, and ``*.json`` logs at the top level.
 
     Links that lead out of ``folder`` and files that are not regular (pipes, devices) are listed as unreadable and never
-    opened. A file that vanishes during reading is skipped, and so is a log that copies a ``run.json``.
+    opened. A file that vanishes during reading is skipped, and so is a copy of a ``run.json`` at the top level.
 
     Args:
         read: reads one record; by default ``read_stable``. It may raise ``UnreadableRecord`` or ``OSError``.
@@ -83,8 +83,12 @@ def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | Non
             listing.unreadable[path] = str(error)
         except OSError as error:
             listing.unreadable[path] = error.strerror or type(error).__name__  # its text would name the whole path
-    own = {_id(run) for run in listing.runs if run.has_folder}
-    listing.runs = [run for run in listing.runs if run.has_folder or _id(run) not in own]
+    deeper = {_id(run) for run in listing.runs if run.folder != root}
+    own = deeper | {_id(run) for run in listing.runs if run.has_folder}
+    # At the top level even a run.json may be a copy, that of a run below it.
+    listing.runs = [
+        run for run in listing.runs if run.folder != root or _id(run) not in (deeper if run.has_folder else own)
+    ]
     return listing
 
 

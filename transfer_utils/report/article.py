@@ -70,7 +70,8 @@ def write_report(
     for line in listing.left_out():
         log(line)
     if results.missing:
-        command = f"transfer-utils sweep {study} --groups {','.join(results.missing)}"
+        folder = ["--output_dir", runs] if runs != "runs" else []
+        command = sides.command(results, "sweep", study, "--groups", ",".join(results.missing), *folder)
         log(f"Left out, because runs are missing: {', '.join(results.missing)}. Run `{command}`.")
     if results.elsewhere:
         log(f"Left out, because they are on another copy of CIFAR-10: {counted(results.elsewhere, 'run')}.")

@@ -30,6 +30,7 @@ from transfer_utils.utils.text import MAX_BLOCK, MISSING, as_label, as_text, cou
 MODEL_CARD, DATA_CARD = "model-card.md", "data-card.md"
 MAX_LISTED_CLASSES, MAX_LENGTH = 50, 500  # classes that are named; characters of one text
 USES = {"train": "training", "validation": "validation", "test": "the test"}  # of the splits
+USED_FOR = USES | {"validation": "choices: epochs, L2, thresholds", "test": "the reported accuracy, read once"}
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 # How the notes start that are not on the pictures, in all versions.
 ON_TRAINING = ("Stage 2 ", "No epoch of the baseline ")
@@ -71,7 +72,10 @@ def model_card(record: RunRecord, name: str) -> str:
 
 def data_card(record: RunRecord) -> str:
     """Return the data card of a completed run as Markdown."""
-    return _rendered("data_card.md.j2", record, name=_data_name(record), front=_yaml(_data_metadata(record)))
+    splits = [[split, f"{n:,}", USED_FOR[split]] for split, n in record.images.items()]
+    pictures = [[row[0], row[-1]] for row in _per_class(record)]
+    shown = {"name": _data_name(record), "front": _yaml(_data_metadata(record))}
+    return _rendered("data_card.md.j2", record, splits=splits, pictures=pictures, **shown)
 
 
 def short_card(
@@ -191,6 +195,7 @@ def _details(record: RunRecord) -> Rows:
         ["Seed", _md(config.get("seed", ""))],
         ["Time", f"{duration(seconds)} in all" if seconds else ""],
         ["Cores", _md(record.machine.get("cores", ""))],
+        ["GPU", "yes" if record.on_gpu else ""],
         ["Versions", ", ".join(f"{_md(name)} {_md(version)}" for name, version in record.versions.items())],
         ["Made", _md(record.created)],
     ]
@@ -201,15 +206,18 @@ def _results(record: RunRecord) -> Rows:
     """Return the rows of the table of results: what, its value with the interval, and on how many images."""
     metrics, images = record.metrics, record.images
 
+    def count(split: str) -> str:
+        return f"{images[split]:,}" if split in images else "not recorded"
+
     def row(title: str, key: str, split: str) -> list[str]:
         value, *ends = record.bounded(key)
-        return [title, with_interval(value, *ends) if value is not None else "", f"{images.get(split, 0):,}"]
+        return [title, with_interval(value, *ends) if value is not None else "", count(split)]
 
     rows = [row(f"Accuracy on {split}", f"{key}_end2end", split) for split, key in METRICS_OF.items()]
     rows.append(row("Accuracy on test, averaged over views", "test_tta", "test"))
     rows += [row(f"Accuracy on test, LiteRT file in {kind}", f"test_{kind}", "test") for kind in PRECISIONS]
     if metrics.get("test_ece") is not None:
-        rows.append(["Expected calibration error on test", percent(metrics["test_ece"]), f"{images.get('test', 0):,}"])
+        rows.append(["Expected calibration error on test", percent(metrics["test_ece"]), count("test")])
     if checked := record.cross_validation:
         value = with_interval(*(checked.get(name) for name in ("accuracy", "low", "high")))
         number = f"{checked['images']:,.0f}" if "images" in checked else MISSING

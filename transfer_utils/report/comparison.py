@@ -46,7 +46,7 @@ def analysis(transfer: RunRecord, baseline: RunRecord) -> str:
         "test accuracy, averaged views": lambda r: with_interval(*r.bounded("test_tta")),
         "validation accuracy": lambda r: with_interval(*r.bounded("val_end2end")),
         "training minus validation accuracy": lambda r: points(overfitting(r)),
-        "calibration error (ECE)": lambda r: f"{100 * r.metrics['test_ece']:.1f} %",
+        "calibration error (ECE)": lambda r: percent(r.metrics["test_ece"]),
         "epochs trained": lambda r: str(len(timeline(r))),
         "total seconds": lambda r: f"{r.timing_sec['total']:.0f}",
         "weights": lambda r: f"{r.network['parameters']:,}",

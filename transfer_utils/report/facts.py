@@ -12,7 +12,7 @@ import numpy as np
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.records.record import RunRecord
-from transfer_utils.report.sides import by_labels, gain, short, sides, strongest, validation
+from transfer_utils.report.sides import by_labels, gain, on_as_many_cores, short, sides, strongest, validation
 from transfer_utils.results.claims import NAMES, EvaluatedClaim
 from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_patience, timeline
 from transfer_utils.results.formatting import duration, labels, layers, percent, points, rate, seeds
@@ -23,15 +23,18 @@ from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import MISSING
 
 PATIENCES = (3, 5, 8, 10, math.inf)
+BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}  # of Keras
 SETTING_COLUMNS = ("question", "validation accuracy by setting", "runs of each")
 CLAIM_COLUMNS = ("published claim", "asks for", "our runs", "where they differ from its conditions", "verdict")
 FORGETTING_COLUMNS = ("learning rate", "augmentation", "letters before", "letters after", "change", "digits after")
 TIME_COLUMNS = ("model", "recipe", "time", "validation", "test", "runs")
 
 
-def any_on_gpu(results: Results) -> bool:
-    """Return whether some of the runs on record had a GPU."""
-    return any(record.on_gpu for each in results.pool for record in each.records)
+def backends_on_gpu(results: Results) -> list[str]:
+    """Return the names of Keras's backends with which runs on record had a GPU."""
+    records = [record for each in results.pool for record in each.records if record.on_gpu]
+    names = (record.network.get("backend", "tensorflow") for record in records)
+    return [BACKENDS.get(name, name) for name in dict.fromkeys(names)]
 
 
 def optimizers_at_best(evaluated: list[EvaluatedClaim]) -> list[Configuration]:
@@ -50,7 +53,7 @@ def headline(results: Results) -> list[str]:
     name, times = MODEL_NAMES[opponent.kind], [side.seconds for side in (transfer, opponent)]
     runs = min(len(side.clocked) for side in (transfer, opponent))
     each = "" if runs == gained.n else f", {seeds(runs)} each"
-    clock = f"; {' against '.join(map(duration, times))}{each}" if all(map(math.isfinite, times)) else ""
+    clock = f"; {' against '.join(map(duration, times))}{each}" if on_as_many_cores(transfer, opponent) else ""
     after = f", after {duration(first.seconds)} on {first.timed.machine['cores']} CPU cores"
     sentences = [
         f"**{_on_test(first)}** of the test images of {first.first.dataset['description']}"
@@ -123,12 +126,15 @@ def fastest(results: Results) -> list[Configuration]:
 
 def time_rows(results: Results) -> list[list[str]]:
     """Return a row for each of the ``fastest`` configurations."""
-    rows, usual = [], short(results).first.dataset["images"]["train"]
+    rows, first = [], short(results)
+    usual = first.first.dataset["images"]["train"]
     for each in fastest(results):
         images = each.first.dataset["images"]["train"]
         trained = recipe(each) + (f", {images:,} training images" if images != usual else "")
         accuracies = (percent(each.accuracy(metric)) for metric in ("val_end2end", "test_end2end"))
-        rows.append([MODEL_NAMES[each.kind], trained, duration(each.seconds), *accuracies, seeds(len(each.runs))])
+        elsewhere = first.clocked and not on_as_many_cores(each, first)
+        time = duration(each.seconds) + (f" on {each.timed.machine['cores']} cores" if elsewhere else "")
+        rows.append([MODEL_NAMES[each.kind], trained, time, *accuracies, seeds(len(each.runs))])
     return rows
 
 

@@ -11,6 +11,7 @@ from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, common_seeds, difference
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.palette import MODEL_NAMES
+from transfer_utils.utils.text import command_line
 
 FewLabels = dict[int, dict[str, Configuration]]  # the sides by labels per class, below all
 HEADLINE = "cifar10"  # the preset whose runs the article begins with
@@ -26,7 +27,7 @@ def short(results: Results) -> Configuration:
     """
     on_record = results.alike(preset(HEADLINE))
     if not on_record:
-        raise _missing()
+        raise _missing(results)
     return on_record[0]
 
 
@@ -45,7 +46,7 @@ def sides(results: Results, labels: int = 0) -> dict[str, Configuration]:
         tuned = results.alike(load_study(OPPONENTS_STUDY).of_group(TUNED)[0])
         best["transfer"] = tuned[0] if tuned else short(results)
         if not (best["tutorial"] or best["compact"]):
-            raise _missing()
+            raise _missing(results)
     return {kind: configuration for kind, configuration in best.items() if configuration}
 
 
@@ -82,8 +83,24 @@ def edges(results: Results, side: Configuration) -> list[str]:
 
 
 def saves_time(side: Configuration, other: Configuration) -> bool:
-    """Return whether a side takes less than half the time of another; False if one of them has no time on record."""
-    return side.seconds < other.seconds / 2
+    """Return whether a side takes less than half the time of another, on as many cores."""
+    return on_as_many_cores(side, other) and side.seconds < other.seconds / 2
+
+
+def on_as_many_cores(side: Configuration, other: Configuration) -> bool:
+    """Return whether both have a time on record, taken on equally many cores: other times cannot be compared."""
+    timed_runs = [each.typical for each in (side, other)]
+    return all(timed_runs) and len({run.record.machine.get("cores") for run in timed_runs}) == 1
+
+
+def longer(results: Results) -> Configuration | None:
+    """Return the best configuration of transfer learning on validation if it took longer than that of the ``sides``.
+
+    None also if the two have no seed in common, or no times that can be compared.
+    """
+    best, side = results.best("transfer"), sides(results)["transfer"]
+    slower = on_as_many_cores(best, side) and best.seconds > side.seconds
+    return best if slower and common_seeds(best, side) else None
 
 
 def best_cnn(results: Results) -> Configuration:
@@ -163,6 +180,12 @@ def on_gpu(few: FewLabels) -> list[str]:
     return _names(few, lambda side: any(record.on_gpu for record in side.records))
 
 
+def command(results: Results, *words: str) -> str:
+    """Return a command that makes runs on the copy of CIFAR-10 which counts: those on another one are left out."""
+    folder = next((each.first.config.get("data_dir") for each in results.pool), "")
+    return command_line(["transfer-utils", *words, *(["--data_dir", str(folder)] if folder else [])])
+
+
 def validation(configuration: Configuration) -> float:
     """Return the mean validation accuracy of a configuration, by which it is chosen."""
     return configuration.accuracy().mean
@@ -180,6 +203,6 @@ def _names(few: FewLabels, holds: Callable[[Configuration], bool]) -> list[str]:
     return [MODEL_NAMES[kind] for kind in dict.fromkeys(kinds)]
 
 
-def _missing() -> UserError:
-    command = f"transfer-utils compare --preset {HEADLINE}"
-    return UserError(f"The article needs a run of preset {HEADLINE} and of its baseline. Run `{command}` first.")
+def _missing(results: Results) -> UserError:
+    again = command(results, "compare", "--preset", HEADLINE)
+    return UserError(f"The article needs a run of preset {HEADLINE} and of its baseline. Run `{again}` first.")

@@ -236,8 +236,10 @@ def _spread(sides: list[Configuration], results: Results) -> Measured:
 
 
 def _times_as_long(transfer: RunRecord, cnn: RunRecord) -> float:
-    """Return the CNN's time over that of transfer learning; NaN if one of them had a GPU."""
-    return math.nan if transfer.on_gpu or cnn.on_gpu else cnn.timing_sec["total"] / transfer.timing_sec["total"]
+    """Return the CNN's time over that of transfer learning; NaN if one had a GPU or another number of cores."""
+    alike = transfer.machine.get("cores") == cnn.machine.get("cores")
+    gpu = transfer.on_gpu or cnn.on_gpu
+    return cnn.timing_sec["total"] / transfer.timing_sec["total"] if alike and not gpu else math.nan
 
 
 def _last(record: RunRecord) -> float:

@@ -246,15 +246,16 @@ def replay_patience(record: RunRecord, patience: int) -> EarlyStop:
     best, start = _before_fine_tuning(record)
     accuracy = start or 0.0
     curve = record.curves["stage2"]
-    epoch = best_epoch = 0
-    for epoch, (loss, val_accuracy) in enumerate(zip(curve["val_loss"], curve["val_accuracy"], strict=True), 1):
+    epochs = best_epoch = 0
+    for loss, val_accuracy in zip(curve["val_loss"], curve["val_accuracy"], strict=True):
+        epochs += 1
         if loss < best:
-            best, best_epoch, accuracy = loss, epoch, val_accuracy
-        elif epoch - best_epoch >= patience:
+            best, best_epoch, accuracy = loss, epochs, val_accuracy
+        elif epochs - best_epoch >= patience:
             break
     if start is not None and is_lower(accuracy, start):
         best_epoch, accuracy = 0, start
-    return EarlyStop(epoch, best_epoch, accuracy)
+    return EarlyStop(epochs, best_epoch, accuracy)
 
 
 def dip(record: RunRecord) -> int:

@@ -122,9 +122,10 @@ def resume_command(row: Row) -> str:
     config = recorded_config(record.config) if row.status in UNFINISHED else None
     if config is None or not row.run.has_folder or config.fingerprint != record.fingerprint:
         return ""
-    folder = _short(row.run.folder.parent)
+    folder, here = row.run.folder.parent.absolute(), Path.cwd()
+    shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
     arguments = config.arguments(without=("output_dir",))
-    return command_line(["transfer-utils", "train", *arguments, "--output_dir", folder])
+    return command_line(["transfer-utils", "train", *arguments, "--output_dir", str(shown)])
 
 
 def repeat_command(record: RunRecord) -> str:
@@ -134,9 +135,3 @@ def repeat_command(record: RunRecord) -> str:
     """
     config = recorded_config(record.config) if record.fingerprint else None
     return config.command() if config else record.command
-
-
-def _short(folder: Path) -> str:
-    """Return a folder relative to the current one, if it lies in it."""
-    folder, here = folder.absolute(), Path.cwd()
-    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)

@@ -10,6 +10,7 @@ from transfer_utils.records.record import RunRecord
 
 # The phases of a run in ``timing_sec``, in their usual order, as charts name them.
 PHASE_NAMES = {
+    "loading": "loading TensorFlow",
     "data": "data",
     "building": "building the network",
     "source_task": "probing the source task",

@@ -59,6 +59,7 @@ class Forecast:
     def __init__(self, runs: Iterable[Run]):
         self._durations: dict[Identity, list[float]] = defaultdict(list)
         self._corrections: dict[tuple, list[float]] = defaultdict(list)
+        self._images: dict[str, Mapping[str, int]] = {}  # of an image folder, the most that a run of it had
         for run in runs:
             record = run.record
             seconds = record.timing_sec.get("total")
@@ -70,6 +71,9 @@ class Forecast:
                 images = record.images if config.dataset == "folder" and len(record.images) == 3 else None
                 estimated = estimate(config, images)[0]
                 self._corrections[_kind(config)].append(seconds / estimated)
+                if images:
+                    known = self._images.get(config.data_dir, images)
+                    self._images[config.data_dir] = max(known, images, key=lambda each: sum(each.values()))
 
     def seconds(self, config: RunConfig, images: Mapping[str, int] | None = None, n_bytes: int = 0) -> float:
         """Return the median time of similar runs, or the estimate corrected by the runs of the same model and data.
@@ -79,6 +83,8 @@ class Forecast:
         durations = self._durations.get(identity(config, WITHOUT_EFFECT_ON_TIME))
         if durations and images is None:
             return statistics.median(durations)
+        if images is None and config.dataset == "folder":
+            images = self._images.get(config.data_dir)
         corrections = self._corrections.get(_kind(config), [1.0])
         return estimate(config, images, n_bytes)[0] * statistics.median(corrections)
 

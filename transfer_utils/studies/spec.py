@@ -102,6 +102,7 @@ class Study(_Strict):
         if "output_dir" in of_groups:
             raise ValueError("output_dir must be an option of the whole study: its runs share a folder")
         for preset, variant in self.presets.items():
+            from_preset(preset)  # refuses an unknown one, whose changes would never apply
             for name in [*variant.groups, *variant.leave_out]:
                 if name not in names:
                     hint = nearest(name, names)
@@ -173,7 +174,7 @@ def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
     """
     path = _study_file(Path(path))
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         own = sorted(file.stem for file in (project_folder() / "studies").glob("*.yaml"))
         hint = f" The studies of the course are {', '.join(own)}.{nearest(path.stem, own)}"
@@ -201,6 +202,19 @@ def _study_file(path: Path) -> Path:
     own = Path("studies", path.name).with_suffix(".yaml")
     known = path in (own, Path(own.stem)) and (project_folder() / own).is_file()
     return project_folder() / own if known and not path.is_file() else path
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice in one mapping, of which YAML's own loader keeps the last in silence."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = [key.value for key, _ in node.value]
+        for place, (key, _) in enumerate(node.value):
+            if key.value in keys[:place]:
+                problem = f"the key {key.value!r} is there twice"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+        return node
 
 
 def find_run(config: RunConfig, runs: Sequence[Run], status: Status = "completed") -> Run | None:

@@ -126,10 +126,8 @@ class Collection:
     def remove_class(self, name: str) -> None:
         """Delete a class with its pictures."""
         if name in (classes := self.classes()):
+            self.remove(name, *classes[name])
             shutil.rmtree(self.folder / name)
-            for picture in classes[name]:
-                self.thumbnail_path(picture).unlink(missing_ok=True)
-            self._forget_names()
 
     def remove(self, class_name: str, *pictures: str) -> None:
         """Delete pictures; those that are not in the collection are ignored."""

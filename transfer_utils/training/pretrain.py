@@ -57,25 +57,35 @@ def pretrain_backbone(
     """
     options = {name: value for name, value in locals().items() if name not in ("output_dir", "progress")}
     start = time.perf_counter()
-    images, labels, class_names = render_letters(n_letters, seed, progress)
+    data, class_names = _letters(n_letters, seed, progress)
     letters_seconds = time.perf_counter() - start
     keras.utils.set_random_seed(seed)
     base, model = _build(image_size, alpha, len(class_names))
-    targets = keras.utils.to_categorical(labels, len(class_names))
-    n_train = n_letters - n_letters // 20
-    data = [(images[part], targets[part]) for part in (slice(n_train), slice(n_train, None))]
     curves = _fit(model, *data, options, progress)
     weights = Path(output_dir) / f"letters_mobilenetv2_{alpha}.npz"
     save_weights_npz(base, weights)
     record = {
-        "task": "photo-letters",
         "options": options,
-        "letters": {"train": n_train, "validation": n_letters - n_train, "classes": len(class_names)},
+        "letters": {"train": len(data[0][1]), "validation": len(data[1][1]), "classes": len(class_names)},
         "timing_sec": {"letters": letters_seconds, "total": time.perf_counter() - start},
         "curves": curves,
-        "versions": versions() | {"backend": keras.backend.backend()},
-        "weights": {"file": weights.name, "sha256": sha256_of(weights)},
     }
+    return _write_record(record, weights)
+
+
+def _letters(n_letters: int, seed: int, progress: Progress | None) -> tuple[list[Batch], list[str]]:
+    """Draw letters; return those to train on, one in twenty for validation, and the names of the classes."""
+    images, labels, class_names = render_letters(n_letters, seed, progress)
+    targets = keras.utils.to_categorical(labels, len(class_names))
+    n_train = n_letters - n_letters // 20
+    return [(images[part], targets[part]) for part in (slice(n_train), slice(n_train, None))], class_names
+
+
+def _write_record(record: dict, weights: Path) -> dict:
+    """Write a record beside its weights file, with what it was made by, and return it."""
+    made_by = {"versions": versions() | {"backend": keras.backend.backend()}}
+    record = {"task": "photo-letters", **record, **made_by}
+    record["weights"] = {"file": weights.name, "sha256": sha256_of(weights)}
     write_json(weights.with_suffix(".json"), record)
     return record
 

@@ -25,7 +25,8 @@ def check_writable(option: str, folder: str | os.PathLike) -> None:
         UserError: the disk is full or read-only, or the folder belongs to somebody else; the message names ``option``.
     """
     path = Path(os.path.abspath(folder))
-    existing = next(parent for parent in (path, *path.parents) if os.path.exists(parent))
+    # A drive of Windows that is not there, such as Z:, has no folder that exists: then the attempt says so.
+    existing = next((parent for parent in (path, *path.parents) if os.path.exists(parent)), path)
     try:
         with tempfile.TemporaryFile(dir=existing) as file:
             file.write(bytes(TRIED_BYTES))
@@ -76,8 +77,8 @@ def explain(error: OSError) -> str:
         place, room = "A file", ""
     else:
         path = Path(os.path.abspath(os.fsdecode(error.filename)))
-        folder = next(parent for parent in path.parents if os.path.exists(parent))
-        place, room = printable(str(path)), f": {_room(folder)} in {printable(str(folder))}"
+        folder = next((parent for parent in path.parents if os.path.exists(parent)), None)
+        place, room = printable(str(path)), f": {_room(folder)} in {printable(str(folder))}" if folder else ""
     if not full:
         return f"{place}: {error.strerror}. Change who may use it, or choose another place."
     needed = f", and {format_bytes(error.needed)} are needed" if getattr(error, "needed", 0) else ""

@@ -196,7 +196,8 @@ def keras_home() -> Path:
     chosen, user = os.environ.get("KERAS_HOME"), os.path.expanduser("~")
     home = Path(os.path.expanduser(chosen)) if chosen else Path(user, ".keras")
     # Like Keras, which without KERAS_HOME asks only whether the user's folder is writable.
-    existing = next(each for each in (home, *home.absolute().parents) if each.exists()) if chosen else user
+    # A drive of Windows that is not there has no folder that exists, and so none that is writable.
+    existing = next((each for each in (home, *home.absolute().parents) if each.exists()), home) if chosen else user
     if os.access(existing, os.W_OK):
         return home
     return Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()) / ".keras"
@@ -223,7 +224,8 @@ def _writable_folder(chosen: str) -> Path:
         except OSError as error:
             problem = error
     reason = problem.strerror or problem
-    raise UserError(f"The cache folder {candidates[-1]} is not writable: {reason}. Choose another with --cache_dir.")
+    advice = f"Choose another with the variable {CACHE_VARIABLE}, or with --cache_dir if the command has it."
+    raise UserError(f"The cache folder {candidates[-1]} is not writable: {reason}. {advice}")
 
 
 def _remove_leftovers(path: Path) -> None:

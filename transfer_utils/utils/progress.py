@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -63,7 +64,10 @@ def open_terminal(quiet: bool) -> tuple[Console | None, Log]:
 def _print(line: str) -> None:
     try:
         print(as_lines(line), flush=True)
-    except BrokenPipeError:  # as after ``| head``: nobody reads on, but the work is still wanted
+    except OSError as error:
+        # As after ``| head``: nobody reads on, but the work is still wanted. Windows has the second number for it.
+        if error.errno not in (errno.EPIPE, errno.EINVAL):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -23,4 +23,6 @@ def source_revision(package: Path = PACKAGE) -> dict[str, str | bool]:
 
 def _git(folder: Path, *words: str) -> str:
     command = ["git", "-C", str(folder), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    # A supervised run waits for the end of its standard input; Windows would not let git, which inherits it, begin.
+    pipes = {"stdin": subprocess.DEVNULL, "capture_output": True}
+    return subprocess.run(command, **pipes, text=True, check=True, timeout=20).stdout

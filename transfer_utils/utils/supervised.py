@@ -43,6 +43,7 @@ def run_child(
         The exit status (negative for a signal) and the last line of standard error.
     """
     environment = {name: value for name, value in os.environ.items() if name not in without}
+    environment["PYTHONIOENCODING"] = "utf-8"  # into a file, Windows would write in the encoding of the system
     with tempfile.TemporaryFile() as errors:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": errors}
         with subprocess.Popen([sys.executable, *program, *arguments], cwd=folder, env=environment, **pipes) as child:

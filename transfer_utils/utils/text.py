@@ -104,6 +104,11 @@ def command_line(words: Sequence[str]) -> str:
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
+def spreadsheet_text(text: str) -> str:
+    """Return text for a cell of a CSV file; a spreadsheet would evaluate what begins like a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def data_uri(content: bytes, kind: str) -> str:
     """Return the address of a picture that a page holds itself; ``kind`` is ``png``, ``jpeg`` or ``webp``."""
     return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")

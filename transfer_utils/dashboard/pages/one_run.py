@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from transfer_utils.dashboard import curve_charts, live, result_charts, state, style
+from transfer_utils.dashboard import curve_charts, result_charts, state, style
 from transfer_utils.dashboard.curve_charts import Line
-from transfer_utils.dashboard.parts import interval_note, show_block, show_metric
+from transfer_utils.dashboard.parts import interval_note, show_block, show_metric, show_progress
 from transfer_utils.dashboard.store import View
 from transfer_utils.results.formatting import duration, percent
 from transfer_utils.results.progress import UNFINISHED, progress, repeat_command, resume_command
@@ -74,7 +74,7 @@ def _draw_summary(row: Row) -> None:
     if record.error:
         show_block(record.error, lines=True)
     if row.status in UNFINISHED:
-        live.draw([row], names=False)
+        show_progress([row], names=False)
     validation, test, time_column, size_column = st.container(key="numbers").columns(4)
     for column, label, split in ((validation, "Validation accuracy", "val"), (test, "Test accuracy", "test")):
         accuracy, low, high = record.bounded(f"{split}_end2end")

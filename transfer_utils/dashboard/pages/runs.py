@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from transfer_utils.dashboard import live, state, style
-from transfer_utils.dashboard.parts import show_metric
+from transfer_utils.dashboard import state, style
+from transfer_utils.dashboard.parts import show_metric, show_progress
 from transfer_utils.dashboard.run_tables import SEEDS, as_csv, as_latex, group_frame, grouped, grouping_options, padded
 from transfer_utils.dashboard.store import View, newest_first
 from transfer_utils.records.record import STATUSES
@@ -44,7 +44,7 @@ def draw(view: View) -> None:
         _list_unreadable(view)
         return
     if running := [row for row in view.rows if row.status == "running"]:
-        live.draw(running)
+        show_progress(running)
     hidden = set(state.values(state.HIDDEN))
     shown = [row for row in view.rows if row.name not in hidden]
     best = view.cached(("best", frozenset(hidden)), lambda: best_configurations(shown))

@@ -6,6 +6,7 @@ is shown, tried and downloaded (``teach_results``). What is trained is an ordina
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 
 import streamlit as st
@@ -23,6 +24,7 @@ from transfer_utils.utils.text import as_text
 CLASSIFIER, NETWORK = "classifier", "network"  # parameters of the address
 MEASURE, FINE_TUNE = "measure", "fine-tune"  # kinds of jobs
 REFRESH_SECONDS = 1
+COMMAS = re.compile(r"[,\u060c\uff0c\u3001]")  # also those of Arabic, Chinese and Japanese keyboards
 MISSING_WEIGHTS = "ImageNet weights"  # words in the message if they are unavailable
 # The pretrained networks to start from, with what each has learned from.
 NETWORKS = {
@@ -83,7 +85,7 @@ def _draw_new(view: View) -> None:
         if not st.form_submit_button("Create", type="primary"):
             return
     try:
-        collection = create_collection(view.folder, name, filter(str.strip, classes.split(",")))
+        collection = create_collection(view.folder, name, filter(str.strip, COMMAS.split(classes)))
     except (UserError, OSError) as error:
         st.warning("It could not be created:", icon=":material/block:")
         st.text(as_text(as_sentence(error), 400))
