@@ -152,7 +152,7 @@ def test_the_speed_table_has_ratios_targets_and_accuracies():
 
 
 def test_the_growth_table_sums_the_phases():
-    row = {"images": 4000, "seconds": {"boundary": 3.25, "stage2": 20.5}, "peak_memory_mb": 1265}
+    row = {"images": 4000, "seconds": {"boundary": 3.25, "stage2": 20.5}, "peak_memory_mb": 1265.0}
     assert growth_table({"rows": [row]}).splitlines() == [
         "| training images | boundary | stage2 | together | peak memory |",
         "|---|---|---|---|---|",

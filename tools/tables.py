@@ -75,7 +75,7 @@ def growth_table(measured: dict[str, Any]) -> str:
             f"{row['images']:,}",
             *(f"{seconds:.1f} s" for seconds in row["seconds"].values()),
             f"{sum(row['seconds'].values()):.0f} s",
-            f"{row['peak_memory_mb']:,} MiB",
+            f"{row['peak_memory_mb']:,.0f} MiB",
         ]
         for row in measured["rows"]
     ]

@@ -63,7 +63,7 @@ class RunSession:
             self._count(phase)  # if the run is killed, its next session resumes from here
         self.record.timing_sec["total"] = round(self._seconds_before + time.monotonic() - self._started, 3)
         peaks = finite_number(self.record.machine.get("peak_memory_mb")), peak_memory_mb()
-        self.record.machine["peak_memory_mb"] = max((peak for peak in peaks if peak is not None), default=None)
+        self.record.machine["peak_memory_mb"] = max((int(peak) for peak in peaks if peak is not None), default=None)
         self.record.save(self.folder / RECORD_NAME)
         if self.config.json_output_path:
             self.record.save(self.config.json_output_path)
