@@ -22,7 +22,7 @@ def test_keras_home_is_a_temporary_folder_if_the_chosen_one_is_not_writable(monk
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "to" / "be" / "made"))
     assert files.keras_home() == tmp_path / "to" / "be" / "made"
     with monkeypatch.context() as patch:
-        patch.setattr(files.Path, "exists", lambda self: False)  # as on Windows without a drive Z: for Z:/keras
+        patch.setattr(files.os.path, "exists", lambda path: False)  # as on Windows without a drive Z: for Z:/keras
         assert tmp_path not in files.keras_home().parents
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert tmp_path not in files.keras_home().parents

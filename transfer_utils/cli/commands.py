@@ -25,7 +25,6 @@ from transfer_utils.cli.options import (
 )
 from transfer_utils.cli.output import echo, log_error
 from transfer_utils.cli.teach import collect, teach
-from transfer_utils.config.options import NO_COPY
 from transfer_utils.errors import UserError
 from transfer_utils.utils.disk import check_writable
 from transfer_utils.utils.progress import reporting
@@ -134,8 +133,7 @@ def sweep(
         raise UserError("--scheduler has workers of its own: leave out --workers.")
     overrides = {name: value for name, value in overrides.items() if value is not None}
     selected = load_study(study, **overrides).chosen(_split(groups), [_seed(word) for word in _split(seeds)])
-    # As each run has them: its model stays in its folder.
-    configs = [run.config.model_copy(update={"model_path": NO_COPY}) for run in selected.planned()]
+    configs = [run.started_with for run in selected.planned()]
     for config in {(config.data_dir, config.weights, config.model): config for config in configs}.values():
         check_paths(config)  # once, and not by the process of each run
     if dry:

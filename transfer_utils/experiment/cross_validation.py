@@ -67,7 +67,7 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
         folds=FOLDS,
         repeats=repeats,
         grouped=grouped,
-        alike=int((np.bincount(groups)[groups] > 1).sum()),
+        alike=count_alike(groups),
         guessing=float(counts.max() / len(labels)),
         recall={name: float(correct[-1][:, labels == label].mean()) for label, name in enumerate(names)},
         mistakes=_mistakes(probabilities[-1], labels, names, split.names()),
@@ -78,8 +78,17 @@ def cross_validate(config: RunConfig, pictures_digest: str = "", progress: Progr
 
 def can_be_grouped(labels: np.ndarray, groups: np.ndarray) -> bool:
     """Return whether some pictures look alike and each class still has a group for every fold."""
-    per_class = [len(np.unique(groups[labels == label])) for label in np.unique(labels)]
-    return len(np.unique(groups)) < len(groups) and min(per_class) >= FOLDS
+    return len(np.unique(groups)) < len(groups) and bool((different_per_class(labels, groups) >= FOLDS).all())
+
+
+def different_per_class(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the number of different pictures, which are groups, of each class that has any: int (classes,)."""
+    return np.array([len(np.unique(groups[labels == label])) for label in np.unique(labels)], int)
+
+
+def count_alike(groups: np.ndarray) -> int:
+    """Return the number of pictures that look like another one, whose group has several."""
+    return int((np.bincount(groups)[groups] > 1).sum())
 
 
 def stratified_group_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list[Fold]:

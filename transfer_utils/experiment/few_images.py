@@ -13,9 +13,10 @@ from transfer_utils.experiment.cross_validation import (
     REPETITIONS,
     accuracy_with_interval,
     can_be_grouped,
+    count_alike,
     stratified_group_folds,
 )
-from transfer_utils.experiment.session import RunSession
+from transfer_utils.experiment.session import RunSession, add_note
 from transfer_utils.records.record import RunRecord
 from transfer_utils.training.linear_head import out_of_fold
 from transfer_utils.utils.spread import spread_evenly
@@ -50,13 +51,11 @@ def record_cross_validation(
     labels, different = y.argmax(axis=1), len(np.unique(groups))
     grouped = can_be_grouped(labels, groups)
     if different < len(some) and not grouped:
-        alike = int((np.bincount(groups)[groups] > 1).sum())
         note = (
-            f"{alike:,} of {len(some):,} images look like another one, and a class has fewer than {FOLDS} that differ: "
-            "they could not be kept in one fold, so the cross-validated accuracy is too high."
+            f"{count_alike(groups):,} of {len(some):,} images look like another one, and a class has fewer than "
+            f"{FOLDS} that differ: they could not be kept in one fold, so the cross-validated accuracy is too high."
         )
-        session.record.notes.append(note)
-        session.log(note)
+        add_note(note, session)
     kept_together, seeds = (groups if grouped else None), range(config.seed, config.seed + REPETITIONS)
     repeats = [stratified_group_folds(labels, kept_together, seed) for seed in seeds]
     # The mean over several repeats depends less on how the images were dealt into folds (Kim 2009, Computational

@@ -146,6 +146,12 @@ class RunSession:
         self._counted_until[phase] = now
 
 
+def add_note(note: str, session: RunSession) -> None:
+    """Keep a note in the record of a run, and log it."""
+    session.record.notes.append(note)
+    session.log(note)
+
+
 def claim_session(config: RunConfig, progress: Progress | None, log: Log) -> RunSession:
     """Take over an interrupted run of the same options, or claim a new folder; no other process can have either."""
     root = Path(config.output_dir)

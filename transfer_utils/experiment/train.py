@@ -12,7 +12,7 @@ from transfer_utils.config.recorded import without_effect
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.errors import UserError
 from transfer_utils.experiment.few_images import few_held_out, record_cross_validation
-from transfer_utils.experiment.session import RunSession
+from transfer_utils.experiment.session import RunSession, add_note
 from transfer_utils.experiment.source_task import probe_source_task
 from transfer_utils.features import BoundaryCache, extract_features
 from transfer_utils.models.engine import Engine, choose_engine, gpus
@@ -163,7 +163,7 @@ def _train_head(network: Network, dataset: Dataset, cache: BoundaryCache | None,
                 "Only a head of one linear layer behind BatchNorm is solved, and epochs_stage1 is 0, so stage 2 "
                 "starts with random weights in the head. Set epochs_stage1, or hidden_units 0 and head batchnorm."
             )
-            _note(note, session)
+            add_note(note, session)
         return
     starts_stage2 = config.fine_tunes and not config.epochs_stage1
     limit = START_IMAGES if starts_stage2 else len(dataset.train)
@@ -248,13 +248,8 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
             f"{100 * after.val_accuracy:.1f} % and {after.val_loss:.3f} in its best epoch), so the weights from before "
             "are kept. A lower learning_rate_stage2 may help."
         )
-        _note(note, session)
+        add_note(note, session)
     session.save()
-
-
-def _note(note: str, session: RunSession) -> None:
-    session.record.notes.append(note)
-    session.log(note)
 
 
 def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
@@ -271,7 +266,7 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
         train_baseline(model, dataset.train, validation, config, **hooks)
     _log_stage("Baseline", session.record.curves["baseline"], session)
     if fallback:
-        _note(
+        add_note(
             "No epoch of the baseline had a lower validation loss than the random weights it began with, which are "
             f"kept ({100 * fallback[0].val_accuracy:.1f} % on validation). A lower learning_rate_baseline may help.",
             session,

@@ -15,7 +15,7 @@ from transfer_utils.config.options import preset
 from transfer_utils.data.photo_settings import choose_photo_settings
 from transfer_utils.data.sources import load_source
 from transfer_utils.data.splits import whole_split
-from transfer_utils.experiment.cross_validation import FOLDS, stratified_group_folds
+from transfer_utils.experiment.cross_validation import FOLDS, different_per_class, stratified_group_folds
 from transfer_utils.features import extract_features
 from transfer_utils.models.networks import build_feature_extractor
 from transfer_utils.training.linear_head import out_of_fold
@@ -106,9 +106,7 @@ def not_judged(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     Args:
         labels, groups: as in ``doubtful_labels``.
     """
-    classes = np.unique(labels)
-    few = [len(np.unique(groups[labels == label])) < FOLDS for label in classes]
-    return classes[np.array(few, bool)]
+    return np.unique(labels)[different_per_class(labels, groups) < FOLDS]
 
 
 def unlike_all_others(features: np.ndarray) -> list[tuple[int, float]]:

@@ -21,6 +21,7 @@ from transfer_utils.report.rendering import environment, tidy
 from transfer_utils.results import claims, formatting
 from transfer_utils.results.curves import collapsed, dip, first_reaching
 from transfer_utils.results.summary import OPPONENTS, Results, collect, difference
+from transfer_utils.results.timing import comparable
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.files import write_bytes
 from transfer_utils.utils.palette import MODEL_NAMES
@@ -164,6 +165,7 @@ def _values(results: Results) -> dict[str, Any]:
         "holds": facts.holds,
         "difference": difference,
         "first_reaching": first_reaching,
+        "comparable": comparable,
         "optimizers": claims.optimizers,
         "ln": math.log,
         "names": MODEL_NAMES,

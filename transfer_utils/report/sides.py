@@ -9,6 +9,7 @@ from transfer_utils.config.options import preset
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, common_seeds, difference
+from transfer_utils.results.timing import comparable
 from transfer_utils.studies.spec import load_study
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import command_line
@@ -90,7 +91,7 @@ def saves_time(side: Configuration, other: Configuration) -> bool:
 def on_as_many_cores(side: Configuration, other: Configuration) -> bool:
     """Return whether both have a time on record, taken on equally many cores: other times cannot be compared."""
     timed_runs = [each.typical for each in (side, other)]
-    return all(timed_runs) and len({run.record.machine.get("cores") for run in timed_runs}) == 1
+    return all(timed_runs) and comparable(*(run.record for run in timed_runs))
 
 
 def longer(results: Results) -> Configuration | None:

@@ -21,6 +21,7 @@ from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import accuracy_before_fine_tuning, overfitting, replay_patience
 from transfer_utils.results.options import REPEATS
 from transfer_utils.results.summary import MIN_SEEDS, Configuration, Results, common_seeds, difference, over_seeds
+from transfer_utils.results.timing import comparable
 
 CONFIRMS, CONTRADICTS, CANNOT_TELL = "confirms", "contradicts", "cannot tell"
 LITTLE = 2.0  # points; our reading of the word
@@ -236,10 +237,8 @@ def _spread(sides: list[Configuration], results: Results) -> Measured:
 
 
 def _times_as_long(transfer: RunRecord, cnn: RunRecord) -> float:
-    """Return the CNN's time over that of transfer learning; NaN if one had a GPU or another number of cores."""
-    alike = transfer.machine.get("cores") == cnn.machine.get("cores")
-    gpu = transfer.on_gpu or cnn.on_gpu
-    return cnn.timing_sec["total"] / transfer.timing_sec["total"] if alike and not gpu else math.nan
+    """Return the CNN's time over that of transfer learning; NaN if they cannot be compared."""
+    return cnn.timing_sec["total"] / transfer.timing_sec["total"] if comparable(transfer, cnn) else math.nan
 
 
 def _last(record: RunRecord) -> float:

@@ -33,6 +33,11 @@ def timed_alike(records: Sequence[RunRecord]) -> list[RunRecord]:
     return [record for record in records if not record.on_gpu] or list(records)
 
 
+def comparable(one: RunRecord, other: RunRecord) -> bool:
+    """Return whether the times of two runs can be compared: neither had a GPU, and both had as many cores."""
+    return not (one.on_gpu or other.on_gpu) and one.machine.get("cores") == other.machine.get("cores")
+
+
 def time_spent(records: Sequence[RunRecord]) -> dict[str, float]:
     """Return the mean seconds of each phase over the runs that record any, and of the rest of their total as ``other``.
 

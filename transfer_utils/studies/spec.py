@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from transfer_utils.config.option_errors import explain_option
-from transfer_utils.config.options import RunConfig
+from transfer_utils.config.options import NO_COPY, RunConfig
 from transfer_utils.config.options import preset as from_preset
 from transfer_utils.config.recorded import Identity, identity
 from transfer_utils.errors import UserError, nearest
@@ -72,6 +72,11 @@ class Planned(BaseModel):
 
     config: RunConfig
     groups: list[str]
+
+    @property
+    def started_with(self) -> RunConfig:
+        """The config of its process, which keeps the model only in the run's folder."""
+        return self.config.model_copy(update={"model_path": NO_COPY})
 
 
 class Study(_Strict):

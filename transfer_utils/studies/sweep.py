@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
-from transfer_utils.config.options import NO_COPY, RunConfig
+from transfer_utils.config.options import RunConfig
 from transfer_utils.config.recorded import Identity, identity
 from transfer_utils.records.folder import Listing, Run, load_runs
 from transfer_utils.studies.cost import Forecast
@@ -135,7 +135,7 @@ def plan(study: Study) -> Sweep:
     runs = listing.runs
     latest, jobs = _latest(runs), []
     for item in planned:
-        job = Job(item.config.model_copy(update={"model_path": NO_COPY}), item.groups, label(item, study))
+        job = Job(item.started_with, item.groups, label(item, study))
         if completed := find_run(item.config, runs):
             job.status, job.run = ON_RECORD, completed
         elif diverged := find_run(item.config, runs, "diverged"):  # it would diverge again

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from transfer_utils.errors import UserError
+from transfer_utils.utils.files import nearest_existing
 from transfer_utils.utils.text import format_bytes, printable
 
 # EFBIG: the limit of the process on the size of its files.
@@ -25,8 +26,7 @@ def check_writable(option: str, folder: str | os.PathLike) -> None:
         UserError: the disk is full or read-only, or the folder belongs to somebody else; the message names ``option``.
     """
     path = Path(os.path.abspath(folder))
-    # A drive of Windows that is not there, such as Z:, has no folder that exists: then the attempt says so.
-    existing = next((parent for parent in (path, *path.parents) if os.path.exists(parent)), path)
+    existing = nearest_existing(path) or path  # on a drive that is not there, the attempt says so
     try:
         with tempfile.TemporaryFile(dir=existing) as file:
             file.write(bytes(TRIED_BYTES))
@@ -77,7 +77,7 @@ def explain(error: OSError) -> str:
         place, room = "A file", ""
     else:
         path = Path(os.path.abspath(os.fsdecode(error.filename)))
-        folder = next((parent for parent in path.parents if os.path.exists(parent)), None)
+        folder = nearest_existing(path.parent)
         place, room = printable(str(path)), f": {_room(folder)} in {printable(str(folder))}" if folder else ""
     if not full:
         return f"{place}: {error.strerror}. Change who may use it, or choose another place."

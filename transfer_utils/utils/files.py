@@ -191,14 +191,18 @@ def cache_folder(chosen: str = "") -> Path:
     return _writable_folder(os.path.abspath(os.path.expanduser(chosen)) if chosen else "")
 
 
+def nearest_existing(path: Path) -> Path | None:
+    """Return a path, or the nearest folder above it that exists; None on a drive of Windows that is not there."""
+    return next((each for each in (path, *path.absolute().parents) if os.path.exists(each)), None)
+
+
 def keras_home() -> Path:
     """Return the folder in which Keras stores downloads: KERAS_HOME or ~/.keras, or if not writable a temporary one."""
     chosen, user = os.environ.get("KERAS_HOME"), os.path.expanduser("~")
     home = Path(os.path.expanduser(chosen)) if chosen else Path(user, ".keras")
     # Like Keras, which without KERAS_HOME asks only whether the user's folder is writable.
-    # A drive of Windows that is not there has no folder that exists, and so none that is writable.
-    existing = next((each for each in (home, *home.absolute().parents) if each.exists()), home) if chosen else user
-    if os.access(existing, os.W_OK):
+    existing = nearest_existing(home) if chosen else user
+    if existing and os.access(existing, os.W_OK):
         return home
     return Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()) / ".keras"
 
