@@ -20,9 +20,9 @@ from transfer_utils.models.networks import (
 )
 from transfer_utils.training.optimizers import build_optimizer, compile_model, warm_up_and_cosine
 
-PREDICT_BATCHES = (32, 64, 128, 256)  # that a careful user tries
-TRAIN_BATCHES = (64, 128, 256)
-HEAD_BATCHES = (128, 512, 1024)
+PREDICT_BATCHES = (16, 32, 64, 128, 256)  # that a careful user tries
+TRAIN_BATCHES = (64, 128, 256, 512)
+HEAD_BATCHES = (128, 512, 1024, 2048)
 TRIAL_STEPS = 3
 HEAD_EPOCHS = 5  # of the head, where the recipe leaves them out because our head is solved
 

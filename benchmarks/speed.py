@@ -80,7 +80,7 @@ def head(data_dir: str, measure: Measure) -> Rows:
     measured = measure({"plain": by_adamw, "ours": by_solving})
     n = len(dataset.train)
     against = f"30 epochs of AdamW at their best batch size, {batch}"
-    row = _row(f"head, {n:,} images", against, measured, "plain", "ours", n, "images/s", 6)
+    row = _row(f"head, {n:,} images", against, compare(measured["plain"], measured["ours"], n), target=6)
     return [row | _accuracies(measured, "plain", "ours")]
 
 
@@ -120,8 +120,8 @@ def stage2_epoch(data_dir: str, measure: Measure) -> Rows:
     against, n = f"augmented and pushed through all layers, at its best batch size, {batch}", len(part)
     whole = f"the same, {views} cached views counted in over {epochs} epochs"
     return [
-        _row("stage-2 epoch", against, measured, "plain", "ours", n, "images/s", 6),
-        _row(whole, against, measured, "plain", "whole", n, "images/s", None),
+        _row("stage-2 epoch", against, compare(measured["plain"], measured["ours"], n), target=6),
+        _row(whole, against, compare(measured["plain"], measured["whole"], n)),
     ]
 
 
@@ -149,7 +149,7 @@ def batch_norm(data_dir: str, measure: Measure) -> Rows:
     for name, build in (("all layers, 128 px", mobilenet), ("the compact CNN", compact)):
         measured = measure({"plain": steps(build(lambda model: model)), "ours": steps(build(with_fast_layers))})
         what, against = f"steps with trained BatchNorm, {name}", "the layers of Keras"
-        rows.append(_row(what, against, measured, "plain", "ours", n, "images/s", None))
+        rows.append(_row(what, against, compare(measured["plain"], measured["ours"], n)))
     return rows
 
 
@@ -171,7 +171,7 @@ def single_image(data_dir: str, measure: Measure) -> Rows:
         answer(images[0])  # traced before it is timed
     measured = measure({name: lambda f=f: [f(image) for image in images] for name, f in sides.items()})
     return [
-        _row("single image, exported", against, measured, name, "ours", len(images), "images/s", target)
+        _row("single image, exported", against, compare(measured[name], measured["ours"], len(images)), target=target)
         for name, against, target in (
             ("predict", "`model.predict`", None),
             ("call", "`model(x)`", None),
@@ -205,32 +205,39 @@ def _both_stages(images: str, data_dir: str, measure: Measure, pairs: list[tuple
     Both systems with the same recipe tell the gain of the system from that of the recipe. The aim stands beside a row
     of two recipes only if ours ended at least as accurate as plain Keras in every round.
     """
-    sides = {}
+    sides, batches = {}, {}
     for plain_recipe, our_recipe in pairs:
-        for name, recipe in ((f"plain {plain_recipe}", plain_recipe), (f"ours {our_recipe}", our_recipe)):
-            if name not in sides:
-                config, dataset = _cifar10(data_dir, RECIPES[recipe], **options)
-                sides[name] = _plain_side(config, dataset) if name.startswith("plain") else _our_side(config)
+        if plain_recipe not in batches:
+            config, dataset = _cifar10(data_dir, RECIPES[plain_recipe], **options)
+            batches[plain_recipe] = _best_batches(config, dataset)
+            sides[f"plain {plain_recipe}"] = _plain_side(config, *batches[plain_recipe])
+        sides[f"ours {our_recipe}"] = _our_side(_cifar10(data_dir, RECIPES[our_recipe], **options)[0])
     measured = measure(sides)
     rows = []
     for plain_recipe, our_recipe in pairs:
         slow, fast = f"plain {plain_recipe}", f"ours {our_recipe}"
-        against = f"plain Keras with the {plain_recipe} recipe, ours with the {our_recipe} one"
+        tuned = "in batches of {} for inference and {} for fine-tuning".format(*batches[plain_recipe])
+        against = f"plain Keras with the {plain_recipe} recipe, {tuned}; ours with the {our_recipe} one"
         if plain_recipe == our_recipe:
-            against = f"plain Keras, both with the {our_recipe} recipe"
+            against = f"plain Keras, {tuned}; both with the {our_recipe} recipe"
         accuracies = _accuracies(measured, slow, fast)
         each_round = zip(*accuracies["val_accuracy"].values(), strict=True)
         as_accurate = our_recipe == "fast" and all(ours >= plains for plains, ours in each_round)
-        target = 10 if as_accurate else None
-        rows.append(_row(f"both stages, {images}", against, measured, slow, fast, 1, "runs/s", target) | accuracies)
+        compared, target = compare(measured[slow], measured[fast], 1), 10 if as_accurate else None
+        rows.append(_row(f"both stages, {images}", against, compared, target=target, unit="runs/s") | accuracies)
     return rows
 
 
-def _plain_side(config: RunConfig, dataset: Dataset) -> Callable[[], Timed]:
-    """Return what trains with plain Keras, at its best batch sizes, and gives its validation accuracy."""
+def _best_batches(config: RunConfig, dataset: Dataset) -> tuple[int, int]:
+    """Return the batch sizes at which plain Keras is fastest, for inference and for fine-tuning."""
     extractor = build_feature_extractor(config, build_backbone(config)[0])
-    predict_batch = plain.best_predict_batch(extractor, dataset.train.take(np.arange(min(512, len(dataset.train)))))
-    config = config.model_copy(update={"batch_size": plain.best_train_batch(dataset.train, 10, config)})
+    some = dataset.train.take(np.arange(min(512, len(dataset.train))))
+    return plain.best_predict_batch(extractor, some), plain.best_train_batch(dataset.train, 10, config)
+
+
+def _plain_side(config: RunConfig, predict_batch: int, train_batch: int) -> Callable[[], Timed]:
+    """Return what trains with plain Keras, in batches of these sizes, and gives its validation accuracy."""
+    config = config.model_copy(update={"batch_size": train_batch})
     seeds = iter(range(1000))
 
     def train() -> Timed:
@@ -281,7 +288,8 @@ def _trunk_rows(alpha: float, n: int, measure: Measure) -> Rows:
     a, b = (measured[name]["results"][-1] for name in ("predict", "ours"))
     cosine = float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
     return [
-        _row(f"trunk, alpha {alpha:g}", against, measured, name, "ours", n, "images/s", target) | {"min_cosine": cosine}
+        _row(f"trunk, alpha {alpha:g}", against, compare(measured[name], measured["ours"], n), target=target)
+        | {"min_cosine": cosine}
         for name, against, target in (
             ("predict", "`predict` as it comes", None),
             ("best", f"`predict_on_batch` at its best batch size, {batch}", 5 if alpha < 1 else 3),
@@ -295,10 +303,9 @@ def _cifar10(data_dir: str, name: str, **options: Any) -> tuple[RunConfig, Datas
 
 
 def _row(
-    what: str, against: str, measured: dict, slow: str, fast: str, n: int, unit: str, target: float | None
+    what: str, against: str, compared: dict, *, target: float | None = None, unit: str = "images/s"
 ) -> dict[str, Any]:
     """Return one line of the table: both rates, how many times faster, its spread, the load, and the aim."""
-    compared = compare(measured[slow], measured[fast], n)
     return {"what": what, "against": against, "unit": unit, "target": target, **compared}
 
 

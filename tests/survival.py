@@ -160,6 +160,8 @@ def title_of(item: pytest.Item) -> str:
 
 def table(counts: dict[str, dict[str, dict[str, int]]]) -> str:
     """Return the table of faults with the sums of ``counts`` and a summary sentence."""
+    from transfer_utils.results.formatting import markdown_table
+
     rows, tried, lost, survived = [], 0, 0, 0
     for number, fault in FAULTS.items():
         tests = counts.get(str(number), {}).values()
@@ -167,10 +169,10 @@ def table(counts: dict[str, dict[str, dict[str, int]]]) -> str:
         survived += bool(tests) and sums[1] == 0
         tried, lost = tried + sums[0], lost + sums[1]
         cells = [f"{n:,}" for n in (len(tests), *sums)] if tests else ["–"] * 3
-        rows.append("| " + " | ".join([str(number), *fault, *cells]) + " |")
+        rows.append([str(number), *fault, *cells])
     summary = f"{survived} of {len(FAULTS)} faults survived; tried {tried:,} times; lost {lost:,} times."
-    head = "| | what goes wrong | what happens then | tests | tried | lost |\n|---|---|---|---:|---:|---:|"
-    return "\n".join([summary, "", head, *rows, ""])
+    columns = ["", "what goes wrong", "what happens then", "tests", "tried", "lost"]
+    return "\n".join([summary, "", markdown_table(columns, rows), ""])
 
 
 def with_fresh_table(folder: Path) -> str:

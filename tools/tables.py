@@ -11,9 +11,10 @@ from typing import Any
 
 from transfer_utils.config.options import RunConfig
 from transfer_utils.config.presets import PRESET_PURPOSE, PRESETS
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.records.folder import Run, load_runs
 from transfer_utils.report.readme import results_table, with_tables
-from transfer_utils.results.formatting import markdown_table, percent
+from transfer_utils.results.formatting import markdown_table
 from transfer_utils.utils.text import MISSING
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks" / "results"

@@ -13,10 +13,10 @@ from tests.conftest import ROOT
 from transfer_utils.cli.main import main
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import Estimate
+from transfer_utils.evaluation.percent import percent, with_interval
 from transfer_utils.records.folder import load_runs
 from transfer_utils.records.record import RunRecord
 from transfer_utils.report.cards import data_card, model_card, write_cards
-from transfer_utils.results.formatting import percent, with_interval
 
 LETTERS = ROOT / "transfer_utils" / "letters"
 # Numbers of the templates that are not of the record: pixel values, the level of intervals, names of hashes and scores.

@@ -3,15 +3,8 @@
 import pytest
 
 from transfer_utils.evaluation.intervals import Estimate
-from transfer_utils.results.formatting import (
-    duration,
-    markdown_table,
-    p_value,
-    percent,
-    points,
-    with_deviation,
-    with_interval,
-)
+from transfer_utils.evaluation.percent import percent, points, with_deviation, with_interval
+from transfer_utils.results.formatting import duration, markdown_table, p_value
 from transfer_utils.utils.text import enumerated
 
 

@@ -259,12 +259,13 @@ def pretrain(output_dir: str, n_letters: int, epochs: int, seed: int, quiet: boo
     It learns to classify letters drawn over photographs, and its weights are saved.
     """
     check_writable("output_dir", output_dir)
+    from transfer_utils.evaluation.percent import percent
     from transfer_utils.training.pretrain import pretrain_backbone
 
     with reporting(quiet) as (progress, log):
         record = pretrain_backbone(output_dir, n_letters=n_letters, epochs=epochs, seed=seed, progress=progress)
         accuracy = record["curves"]["val_accuracy"][-1]
-        log(f"Wrote {record['weights']['file']} to {output_dir}: validation accuracy {100 * accuracy:.1f} %.")
+        log(f"Wrote {record['weights']['file']} to {output_dir}: validation accuracy {percent(accuracy)}.")
 
 
 @cli.command()

@@ -28,6 +28,7 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
     .tflite). The threshold of "not sure" was chosen when the model was trained (--not_sure_rate), and is kept in a file
     beside the model.
     """
+    from transfer_utils.evaluation.percent import percent
     from transfer_utils.predict import SUFFIXES, predict_images
 
     swapped = next((path for path in images if path.suffix in SUFFIXES), None)
@@ -39,7 +40,7 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
             failed += 1
             echo(f"Error: {prediction}", err=True)
         else:
-            classes = ", ".join(f"{as_text(name)} {100 * probability:.1f} %" for name, probability in prediction.best)
+            classes = ", ".join(f"{as_text(name)} {percent(probability)}" for name, probability in prediction.best)
             doubt = "not sure; " if prediction.not_sure else ""
             echo(f"{printable(os.fspath(path))}: {doubt}{classes}")
     if failed:

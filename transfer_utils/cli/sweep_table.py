@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from rich.live import Live
 from rich.table import Column, Table
 
-from transfer_utils.results.formatting import duration, percent, plain_text
+from transfer_utils.evaluation.percent import percent
+from transfer_utils.results.formatting import duration, plain_text
 from transfer_utils.studies.cost import disk
 from transfer_utils.studies.sweep import ENDED_BADLY, ON_RECORD, WAITING, Job, OnUpdate, Sweep
 from transfer_utils.utils.progress import Log, open_terminal

@@ -14,7 +14,7 @@ from transfer_utils.config.options import MODEL_SUFFIXES
 from transfer_utils.dashboard import style
 from transfer_utils.dashboard.store import file_beside
 from transfer_utils.errors import UserError
-from transfer_utils.results.formatting import percent
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.results.table import Row
 from transfer_utils.utils.palette import PERCEPTUAL
 from transfer_utils.utils.text import as_label, as_text, finite_number

@@ -7,7 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from transfer_utils.dashboard import style
-from transfer_utils.results.formatting import duration, percent
+from transfer_utils.evaluation.percent import percent
+from transfer_utils.results.formatting import duration
 from transfer_utils.results.groups import RunGroup
 from transfer_utils.results.options import REPEATS, sort_key
 from transfer_utils.results.table import Row, differing

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from transfer_utils.results.formatting import duration, percent
+from transfer_utils.evaluation.percent import percent
+from transfer_utils.results.formatting import duration
 from transfer_utils.results.groups import RunGroup, group_by, group_by_configuration
 from transfer_utils.results.table import Row, differing
 from transfer_utils.results.timing import timed_alike

@@ -15,8 +15,8 @@ from transfer_utils.dashboard.parts import interval_note, show_block, show_metri
 from transfer_utils.dashboard.store import View, newest_first
 from transfer_utils.dashboard.teach_gallery import remove
 from transfer_utils.evaluation.intervals import Estimate
+from transfer_utils.evaluation.percent import percent, points
 from transfer_utils.records.record import RECORD_NAME
-from transfer_utils.results.formatting import percent, points
 from transfer_utils.results.progress import repeat_command
 from transfer_utils.results.table import Row
 from transfer_utils.teach.collection import MIN_PICTURES, Collection

@@ -12,9 +12,9 @@ import streamlit as st
 
 from transfer_utils.dashboard.result_charts import class_labels
 from transfer_utils.dashboard.store import file_beside
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.records.predictions import PREDICTIONS_NAME, Predictions, load_predictions
 from transfer_utils.records.thumbnails import THUMBNAILS_NAME, load_thumbnails
-from transfer_utils.results.formatting import percent
 from transfer_utils.results.table import Row
 from transfer_utils.teach.collection import FOLDER, Collection, collections
 from transfer_utils.utils.text import as_text

@@ -15,6 +15,7 @@ import scipy  # the submodules load on first use, which keeps this import fast
 
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import UPPER, Estimate, wilson_interval
+from transfer_utils.evaluation.percent import percent
 
 SCORE = "largest probability"  # its name in records and cards
 
@@ -104,5 +105,5 @@ def auroc(known: np.ndarray, foreign: np.ndarray) -> Estimate:
 def sentence(not_sure: dict[str, Any]) -> str:
     """Return what ``describe_not_sure`` found on the test split, in a sentence."""
     share, threshold, accuracy = (not_sure[name] for name in ("test_share", "threshold", "test_accuracy"))
-    start = f"Not sure of {100 * share:.1f} % of the test images, whose largest probability is below {threshold:.2f}"
-    return f"{start}." if accuracy is None else f"{start}; {100 * accuracy:.1f} % of the others are right."
+    start = f"Not sure of {percent(share)} of the test images, whose largest probability is below {threshold:.2f}"
+    return f"{start}." if accuracy is None else f"{start}; {percent(accuracy)} of the others are right."

@@ -192,8 +192,8 @@ def _curve(correct: list[np.ndarray], levels: list[int], largest_class: int, gro
     # mean is that over the pictures, with the deviation of a ratio of sums (Cochran 1977, Sampling Techniques, ch. 6).
     gain = difference.mean()
     of_groups = gain + np.bincount(groups, difference - gain) / sizes.mean()
-    found = summarise_seeds(of_groups)
-    return {"curve": curve, "gain": found["mean"], "gain_low": found["low"], "gain_high": found["high"]}
+    estimate = summarise_seeds(of_groups)
+    return {"curve": curve, "gain": estimate["mean"], "gain_low": estimate["low"], "gain_high": estimate["high"]}
 
 
 def _mistakes(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str], files: list[str]) -> list[Mistake]:

@@ -12,6 +12,7 @@ from transfer_utils.data.augment import tta_views
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.evaluation import metrics
 from transfer_utils.evaluation.not_sure import describe_not_sure, not_sure_threshold
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.experiment.session import RunSession
 from transfer_utils.features import CHUNK, image_chunks
 from transfer_utils.models.engine import Engine
@@ -101,7 +102,7 @@ def evaluate_exports(precisions: tuple[str, ...], dataset: Dataset, session: Run
         record.not_sure = {**record.not_sure, f"threshold_{precision}": threshold}
         name_classes(file, record)
         accuracy, size = record.metrics[f"test_{precision}"], file.stat().st_size
-        session.log(f"{file}: {size / 1e6:.2f} MB, test accuracy {100 * accuracy:.1f} %.")
+        session.log(f"{file}: {size / 1e6:.2f} MB, test accuracy {percent(accuracy)}.")
 
 
 def predict_probabilities(

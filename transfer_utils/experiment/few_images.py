@@ -8,6 +8,7 @@ import numpy as np
 
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.data.likeness import groups_of_images
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.experiment.cross_validation import (
     FOLDS,
     REPETITIONS,
@@ -83,6 +84,6 @@ def certainty(record: RunRecord) -> str:
         f"Few images leave an accuracy uncertain: its 95 % interval is {' and '.join(widths)}. Cross-validated on "
         f"{checked['images']:,.0f} images in {checked['folds']:.0f} stratified folds{alike}, "
         f"{checked['repeats']:.0f} times, a linear head on the frozen features classifies "
-        f"{100 * checked['accuracy']:.1f} % correctly (95 % interval "
+        f"{percent(checked['accuracy'])} correctly (95 % interval "
         f"{100 * checked['low']:.1f} to {100 * checked['high']:.1f})."
     )

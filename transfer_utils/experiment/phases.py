@@ -7,6 +7,7 @@ import keras
 from transfer_utils.data.dataset import Dataset
 from transfer_utils.data.splits import load_dataset
 from transfer_utils.evaluation import not_sure
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.experiment.evaluate import evaluate_exports, evaluate_model
 from transfer_utils.experiment.few_images import certainty
 from transfer_utils.experiment.mistakes import keep_thumbnails, name_mistakes
@@ -69,10 +70,10 @@ def _describe(dataset: Dataset, session: RunSession) -> None:
 def _log_results(session: RunSession) -> None:
     """Log the test accuracy, when the model is not sure and, with few images, how much the accuracies can tell."""
     record, metrics = session.record, session.record.metrics
-    line = f"Test accuracy {100 * metrics['test_end2end']:.1f} %"
+    line = f"Test accuracy {percent(metrics['test_end2end'])}"
     line += f" (95 % interval {100 * metrics['test_low']:.1f} to {100 * metrics['test_high']:.1f})"
     if metrics.get("test_tta") is not None:
-        line += f", {100 * metrics['test_tta']:.1f} % with test-time augmentation"
+        line += f", {percent(metrics['test_tta'])} with test-time augmentation"
     session.log(line + ".")
     if session.config.not_sure_rate:
         session.log(not_sure.sentence(record.not_sure))

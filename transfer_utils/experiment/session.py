@@ -27,7 +27,7 @@ from transfer_utils.utils.text import finite_number, printable
 
 # The fields of the record that are emptied where training starts again.
 OF_TRAINING = ("curves", "metrics", "timing_sec", "inference", "confusion_matrix", "per_class", "calibration")
-OF_TRAINING += ("not_sure", "cross_validation", "test_correct", "files", "sessions")
+OF_TRAINING += ("not_sure", "cross_validation", "test_correct", "files", "sessions", "peak_memory_mb")
 
 # What the temporary file of the longest note adds to the name of a model.
 MAX_SUFFIX = "..classes.json.4194304-4194304.tmp.json"
@@ -132,7 +132,7 @@ class RunSession:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the seconds of a block to ``timing_sec[name]``, on top of those of earlier sessions."""
+        """Add the seconds of a block to ``timing_sec[name]``, and keep the peak memory until its end."""
         self._counted_until[name] = time.monotonic()
         try:
             yield
@@ -144,6 +144,9 @@ class RunSession:
         now, before = time.monotonic(), self.record.timing_sec.get(phase) or 0.0
         self.record.timing_sec[phase] = round(before + now - self._counted_until[phase], 3)
         self._counted_until[phase] = now
+        if (peak := peak_memory_mb()) is not None:
+            peaks = self.record.peak_memory_mb
+            peaks[phase] = max(peak, peaks.get(phase, 0))
 
 
 def add_note(note: str, session: RunSession) -> None:

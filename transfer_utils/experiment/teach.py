@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transfer_utils.config.options import RunConfig
 from transfer_utils.errors import UserError
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.experiment.run import run_experiment
 from transfer_utils.records.folder import Run
 from transfer_utils.teach.collection import BESIDE, Collection
@@ -34,7 +35,7 @@ def teach(config: RunConfig, *, log: Log = print) -> Run:
         report("Loading the network", 0, 1)
         measurement = cross_validate(config, collection.digest(), report)
         write_model(collection.measurement, measurement)
-        log(f"Cross-validation: {100 * measurement.accuracy:.1f} % of {measurement.n:,} pictures.")
+        log(f"Cross-validation: {percent(measurement.accuracy)} of {measurement.n:,} pictures.")
         report("Training the head", 0, 1)
         return run_experiment(config, reuse=True, progress=report, log=log)
     finally:

@@ -11,6 +11,7 @@ import numpy as np
 from transfer_utils.config.recorded import without_effect
 from transfer_utils.data.dataset import Dataset, Split
 from transfer_utils.errors import UserError
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.experiment.few_images import few_held_out, record_cross_validation
 from transfer_utils.experiment.session import RunSession, add_note
 from transfer_utils.experiment.source_task import probe_source_task
@@ -86,7 +87,7 @@ def _probe(when: str, base: keras.Model, session: RunSession) -> None:
     name = f"source_{when}"
     session.record.metrics |= {name: measured.mean, f"{name}_low": measured.low, f"{name}_high": measured.high}
     session.log(
-        f"A linear probe {when} stage 2 classifies {100 * measured.mean:.1f} % of the source task's letters correctly."
+        f"A linear probe {when} stage 2 classifies {percent(measured.mean)} of the source task's letters correctly."
     )
 
 
@@ -213,7 +214,7 @@ def _start_from_solution(head: keras.Model, train: Batch, validation: Batch, ses
     session.record.metrics |= {"val_convex": solution.val_accuracy, "val_convex_loss": solution.val_loss}
     session.log(
         "Softmax regression on the frozen features: validation accuracy "
-        f"{100 * solution.val_accuracy:.1f} % (L2 {solution.l2:.2g}, {len(train[1]):,} images)."
+        f"{percent(solution.val_accuracy)} (L2 {solution.l2:.2g}, {len(train[1]):,} images)."
     )
     session.save()  # before the first checkpoint: a session that resumes from one does not come here
 
@@ -244,8 +245,8 @@ def _fine_tune(network: Network, dataset: Dataset, cache: BoundaryCache | None, 
         before, after = fallback
         note = (
             "Stage 2 is kept only if it lowers the validation loss without lowering the accuracy. It did not "
-            f"({100 * before.val_accuracy:.1f} % and a loss of {before.val_loss:.3f} before, "
-            f"{100 * after.val_accuracy:.1f} % and {after.val_loss:.3f} in its best epoch), so the weights from before "
+            f"({percent(before.val_accuracy)} and a loss of {before.val_loss:.3f} before, "
+            f"{percent(after.val_accuracy)} and {after.val_loss:.3f} in its best epoch), so the weights from before "
             "are kept. A lower learning_rate_stage2 may help."
         )
         add_note(note, session)
@@ -268,7 +269,7 @@ def _train_baseline(dataset: Dataset, session: RunSession) -> keras.Model:
     if fallback:
         add_note(
             "No epoch of the baseline had a lower validation loss than the random weights it began with, which are "
-            f"kept ({100 * fallback[0].val_accuracy:.1f} % on validation). A lower learning_rate_baseline may help.",
+            f"kept ({percent(fallback[0].val_accuracy)} on validation). A lower learning_rate_baseline may help.",
             session,
         )
     return model
@@ -293,6 +294,6 @@ def _log_stage(title: str, curves: Curves, session: RunSession) -> None:
     if session.config.selection == "validation":
         which, kept = "best", int(np.argmin(curves["val_loss"]))
     session.log(
-        f"{title}: validation accuracy {100 * curves['val_accuracy'][kept]:.1f} % in the {which} of "
+        f"{title}: validation accuracy {percent(curves['val_accuracy'][kept])} in the {which} of "
         f"{counted(len(curves['val_loss']), 'epoch')}, {sum(curves['seconds']):.0f} s."
     )

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from transfer_utils.errors import UserError
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.plotting.style import DOTTED, MODEL_STYLES, PERCENT, WIDTH, canvas, panels, sanitize, styled
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import fell_back
@@ -35,7 +36,7 @@ def plot_accuracy_by_setting(accuracies: Mapping[str, Sequence[float]], setting:
     axes.errorbar(range(len(mean)), mean, [mean - low, high - mean], label="validation", **style)
     for place, value in enumerate(mean):
         offset = (-7, -15) if place and value < mean[place - 1] else (-7, 7)  # away from the line
-        axes.annotate(f"{100 * value:.1f} %", (place, value), offset, textcoords="offset points", ha="right")
+        axes.annotate(percent(value), (place, value), offset, textcoords="offset points", ha="right")
     axes.set_xticks(range(len(mean)), [sanitize(name, 24) for name in accuracies])
     axes.set_xlim(-0.55, len(mean) - 0.55)
     axes.margins(y=0.14)

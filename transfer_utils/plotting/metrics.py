@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import wilson_interval
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.plotting.style import (
     DOTTED,
     MAX_LEGIBLE_CLASSES,
@@ -138,7 +139,7 @@ def plot_reliability(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
         ends = [wilson_interval(round(a * n), n) for a, n in zip(accuracy, counts[filled].tolist(), strict=True)]
         whiskers = np.abs(np.transpose(ends) - accuracy)
         points = {"marker": line["marker"], "markersize": 5, "elinewidth": 0.9}
-        name = f"{sanitize(label, 40)}: ECE {100 * calibration['ece']:.1f} %"
+        name = f"{sanitize(label, 40)}: ECE {percent(calibration['ece'])}"
         axes.errorbar(confidence, accuracy, whiskers, label=name, **points, **style)
         below.stairs(counts / counts.sum(), calibration["edges"], **style)
     for panel in (axes, below):
@@ -192,4 +193,4 @@ def _write_accuracy(axes: Axes, x: float, value: float, low: float, high: float)
     interval = f"{100 * low:.1f} to {100 * high:.1f}" if has_interval else f"interval\n{NOT_RECORDED}"
     above = {"textcoords": "offset points", "ha": "center", "bbox": ON_PAPER}
     note = axes.annotate(interval, (x, high if has_interval else value), (0, 5), fontsize=8, color=NOTE, **above)
-    axes.annotate(f"{100 * value:.1f} %", (0.5, 1), (0, 3), xycoords=note, fontweight="bold", **above)
+    axes.annotate(percent(value), (0.5, 1), (0, 3), xycoords=note, fontweight="bold", **above)

@@ -49,6 +49,8 @@ class RunRecord(BaseModel):
             ``val_convex_loss`` has label smoothing; null if unavailable. ``val_end2end`` and ``test_end2end`` are the
             accuracies of the final model, ``*_low`` and ``*_high`` the bounds of a 95 % Wilson interval.
         timing_sec: seconds of a monotonic clock, per phase and in ``total``, summed over the sessions of a resumed run.
+        peak_memory_mb: the most memory that the process held, in MiB, from its start to the end of each phase; of a
+            resumed run the most in any session. Records of older versions do not have it, nor do those of Windows.
         network: sizes of the network; ``weights_from`` is ``stage1`` if stage 2 was no better on validation than the
             weights it began with, which were kept, else ``stage2``. Records of older versions do not have it.
         source: the ``commit`` of the package and whether it was ``changed`` since; empty outside a git checkout.
@@ -82,6 +84,7 @@ class RunRecord(BaseModel):
     curves: dict[str, dict[str, Curve]] = Field(default_factory=dict)
     metrics: dict[str, float | None] = Field(default_factory=dict)
     timing_sec: dict[str, float | None] = Field(default_factory=dict)
+    peak_memory_mb: dict[str, Count] = Field(default_factory=dict)
     inference: dict[str, float] = Field(default_factory=dict)
     source: dict[str, str | bool] = Field(default_factory=dict)
     sessions: Annotated[list[dict[str, Any]], FailFast()] = Field(default_factory=list)

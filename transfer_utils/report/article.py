@@ -13,6 +13,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
+from transfer_utils.evaluation.percent import percent, points
 from transfer_utils.records.folder import Listing, check_folder, load_runs
 from transfer_utils.report import facts, sides
 from transfer_utils.report.figures import draw_figures, figures_of
@@ -152,8 +153,8 @@ def _values(results: Results) -> dict[str, Any]:
     alts = figures_of(results)
     compared, evaluated = sides.sides(results), claims.evaluate_claims(results)
     verdicts = [each.verdict for each in evaluated]
-    names = ("percent", "points", "rate", "duration", "layers", "seeds")
-    return {name: getattr(formatting, name) for name in names} | {
+    formats = (percent, points, formatting.rate, formatting.duration, formatting.layers, formatting.seeds)
+    return {function.__name__: function for function in formats} | {
         "figure": lambda name, caption: (
             f"![{alts[name]}](../figures/{name}.png)\n\n*Figure {list(alts).index(name) + 1}. {caption}*"
         ),

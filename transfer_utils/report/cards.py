@@ -15,12 +15,13 @@ from typing import Any
 import yaml
 
 from transfer_utils.errors import UserError
+from transfer_utils.evaluation.percent import percent, with_interval
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import LEFT_OUT, PRECISIONS, RECORD_NAME, RunRecord, read_record
 from transfer_utils.records.salvage import UnreadableRecord
 from transfer_utils.report.rendering import environment, tidy
 from transfer_utils.results.curves import STAGE_NAMES, fell_back
-from transfer_utils.results.formatting import duration, markdown_table, percent, with_interval
+from transfer_utils.results.formatting import duration, markdown_table
 from transfer_utils.results.options import model_name
 from transfer_utils.results.progress import repeat_command
 from transfer_utils.results.table import METRICS_OF, Row

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from transfer_utils.evaluation.intervals import difference_interval, mcnemar
+from transfer_utils.evaluation.percent import percent, points, with_interval
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord, unpack_bits
 from transfer_utils.results.curves import first_reaching, overfitting, timeline
-from transfer_utils.results.formatting import markdown_table, p_value, percent, points, with_interval
+from transfer_utils.results.formatting import markdown_table, p_value
 from transfer_utils.results.options import model_name
 
 ANALYSIS_NAME = "comparison.md"

@@ -11,11 +11,12 @@ import numpy as np
 
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import Estimate
+from transfer_utils.evaluation.percent import percent, points
 from transfer_utils.records.record import RunRecord
 from transfer_utils.report.sides import by_labels, gain, on_as_many_cores, short, sides, strongest, validation
 from transfer_utils.results.claims import NAMES, EvaluatedClaim
 from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_patience, timeline
-from transfer_utils.results.formatting import duration, labels, layers, percent, points, rate, seeds
+from transfer_utils.results.formatting import duration, labels, layers, rate, seeds
 from transfer_utils.results.options import option_text, repeating_preset, value_text
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
 from transfer_utils.studies.spec import StudyGroup

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from transfer_utils.errors import UserError
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.records.folder import Run
 from transfer_utils.records.record import RunRecord
-from transfer_utils.results.formatting import markdown_table, percent
+from transfer_utils.results.formatting import markdown_table
 from transfer_utils.results.options import model_name, repeating_preset
 from transfer_utils.results.summary import Configuration, configurations
 from transfer_utils.utils.text import MISSING

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from transfer_utils.config.recorded import Identity
+from transfer_utils.evaluation.percent import with_deviation
 from transfer_utils.records.record import RunRecord
-from transfer_utils.results.formatting import with_deviation
 from transfer_utils.results.options import ORDER, REPEATS, model_name, option_text, sort_key
 from transfer_utils.results.table import Row, differing
 from transfer_utils.utils.text import MISSING, as_text, counted

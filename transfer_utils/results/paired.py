@@ -10,9 +10,9 @@ import numpy as np
 import scipy
 
 from transfer_utils.evaluation.intervals import UPPER, Estimate, difference_interval
+from transfer_utils.evaluation.percent import points
 from transfer_utils.records.record import RunRecord
 from transfer_utils.records.salvage import UnreadableRecord
-from transfer_utils.results.formatting import points
 from transfer_utils.results.groups import RunGroup, diverged_seeds
 from transfer_utils.results.summary import answers_on_test, over_seeds, tested_on
 from transfer_utils.utils.text import counted

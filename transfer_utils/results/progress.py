@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from transfer_utils.config.recorded import recorded_config
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.records.record import RESUMABLE, RunRecord
 from transfer_utils.results.curves import STAGE_NAMES
-from transfer_utils.results.formatting import duration, percent
+from transfer_utils.results.formatting import duration
 from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.text import command_line
 

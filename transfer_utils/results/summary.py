@@ -51,7 +51,9 @@ class Configuration:
 
     @property
     def first(self) -> RunRecord:
-        return self.records[0]
+        """The record of the first seed whose run was completed; of the first seed if all diverged."""
+        completed = [run.record for run in self._completed]
+        return (completed or self.records)[0]
 
     @property
     def kind(self) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 from transfer_utils.config.options import PATH_OPTIONS
 from transfer_utils.config.recorded import Identity, augments, fine_tunes, identity, ignored
+from transfer_utils.evaluation.percent import with_interval
 from transfer_utils.records.folder import Listing, Run
 from transfer_utils.records.record import RunRecord
 from transfer_utils.results.curves import History, mean_history
-from transfer_utils.results.formatting import with_interval
 from transfer_utils.results.options import (
     ORDER,
     REPEATS,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from transfer_utils.config.options import RunConfig
 from transfer_utils.config.recorded import Identity, identity
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.records.folder import Listing, Run, load_runs
 from transfer_utils.studies.cost import Forecast
 from transfer_utils.studies.spec import Planned, Study, find_run
@@ -222,7 +223,7 @@ def _finish(job: Job, future: Future) -> None:
 
 def _line(job: Job, sweep: Sweep) -> str:
     done = sum(other.ended for other in sweep.jobs)
-    accuracy = f", validation {100 * job.validation:.1f} %" if job.validation is not None else ""
+    accuracy = f", validation {percent(job.validation)}" if job.validation is not None else ""
     name = f" ({job.run.name})" if job.run else ""
     return f"[{done}/{len(sweep.jobs)}] {job.label}{name}: {job.status}{accuracy}, {job.seconds:.0f} s"
 

@@ -19,7 +19,10 @@ UNINITIALISED = "uninitialized_variables"
 
 
 def save_h5(model: keras.Model, file: h5py.File) -> None:
-    """Write ``model`` into an open HDF5 file; ``model.save`` takes a path only."""
+    """Write ``model`` into an open HDF5 file.
+
+    ``model.save`` takes a path only: https://github.com/keras-team/keras/issues/14411.
+    """
     legacy_h5_format.save_model_to_hdf5(model, file)
 
 
@@ -28,7 +31,7 @@ def without_memory() -> Iterator[None]:
     """Give the variables that are made in the block their shapes, but no memory: such a model can only be looked at.
 
     Weights that are loaded must fit these shapes. Keras would allocate the variables when the next scope ends, so they
-    are taken off its list.
+    are taken off its list. We found no request for such a scope among the issues of Keras.
     """
     pending = list(global_state.get_global_attribute(UNINITIALISED, []))
     try:
@@ -51,7 +54,8 @@ def trace_once(model: keras.Model) -> None:
     """Make TensorFlow trace a step of training and one of validation once each, for batches of every size.
 
     Keras's own functions are traced again for the last batch of an epoch, which is smaller: for the tail of a
-    MobileNetV2, that takes longer than many epochs on few images.
+    MobileNetV2, that takes longer than many epochs on few images. It was a regression of
+    TensorFlow once: https://github.com/tensorflow/tensorflow/issues/38742.
     """
     import tensorflow as tf
 
@@ -69,7 +73,8 @@ def trace_once(model: keras.Model) -> None:
 def callback_state(callback: keras.callbacks.Callback) -> dict[str, float | int | None]:
     """Return what a Keras callback counts, its public attributes that are plain numbers, so that it can be resumed.
 
-    Callbacks have no interface for this. ``min_delta`` is left out: Keras flips its sign at the first epoch.
+    Callbacks have no interface for this: https://github.com/keras-team/keras/issues/14862. ``min_delta`` is left out,
+    because Keras flips its sign at the first epoch.
     """
     return {
         name: value.item() if isinstance(value, np.generic) else value

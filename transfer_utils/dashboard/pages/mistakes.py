@@ -15,8 +15,8 @@ from transfer_utils.dashboard.pages.one_run import choose_run
 from transfer_utils.dashboard.parts import show_block
 from transfer_utils.dashboard.store import View
 from transfer_utils.dashboard.tested import Tested, keeps_predictions, read_tested
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.records.salvage import UnreadableRecord
-from transfer_utils.results.formatting import percent
 from transfer_utils.results.progress import UNFINISHED, repeat_command
 from transfer_utils.results.table import Row
 from transfer_utils.utils.text import as_text, counted

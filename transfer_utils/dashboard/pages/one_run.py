@@ -13,7 +13,8 @@ from transfer_utils.dashboard import curve_charts, result_charts, state, style
 from transfer_utils.dashboard.curve_charts import Line
 from transfer_utils.dashboard.parts import interval_note, show_block, show_metric, show_progress
 from transfer_utils.dashboard.store import View
-from transfer_utils.results.formatting import duration, percent
+from transfer_utils.evaluation.percent import percent
+from transfer_utils.results.formatting import duration
 from transfer_utils.results.progress import UNFINISHED, progress, repeat_command, resume_command
 from transfer_utils.results.table import STOPPED, Row
 from transfer_utils.utils.text import MISSING, as_text, finite_number, format_bytes

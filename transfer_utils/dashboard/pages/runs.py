@@ -12,8 +12,8 @@ from transfer_utils.dashboard import state, style
 from transfer_utils.dashboard.parts import show_metric, show_progress
 from transfer_utils.dashboard.run_tables import SEEDS, as_csv, as_latex, group_frame, grouped, grouping_options, padded
 from transfer_utils.dashboard.store import View, newest_first
+from transfer_utils.evaluation.percent import percent
 from transfer_utils.records.record import STATUSES
-from transfer_utils.results.formatting import percent
 from transfer_utils.results.groups import Best, RunGroup, best_configurations, dataset_order
 from transfer_utils.results.progress import UNFINISHED, epochs_text, progress
 from transfer_utils.results.search import parse_search

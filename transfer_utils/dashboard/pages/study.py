@@ -10,7 +10,7 @@ import streamlit as st
 
 from transfer_utils.dashboard import option_charts, state, study_charts, style
 from transfer_utils.dashboard.store import View
-from transfer_utils.results.formatting import points
+from transfer_utils.evaluation.percent import points
 from transfer_utils.results.groups import Family, RunGroup, dataset_names, describe, families, group_by_configuration
 from transfer_utils.results.options import REPEATS
 from transfer_utils.results.table import METRICS_OF, Row, differing

@@ -30,7 +30,7 @@ export async function load() {
 }
 
 async function fetched(name) {
-  const answer = await fetch(new URL(name, import.meta.url));
+  const answer = await fetch(new URL(name, import.meta.url), { cache: "no-cache" }); // the page may have been rewritten
   if (!answer.ok) throw new Error(`${name}: ${answer.status} ${answer.statusText}`);
   return new Uint8Array(await answer.arrayBuffer());
 }
