@@ -29,6 +29,7 @@ from tests.dashboard.server import CENTRE, chromium, served
 from tests.samples import TESTED_CLASSES, predictions, write_study, write_tested
 from transfer_utils.records.record import RECORD_NAME, read_record
 from transfer_utils.utils.files import lock, write_json
+from transfer_utils.utils.revision import source_revision
 
 RESULT = Path(__file__).parent / "results" / "dashboard.json"
 MAX_MEGABYTES = 300  # of memory that the server may take
@@ -64,6 +65,7 @@ def measure() -> dict:
             memory = psutil.Process(server.pid).memory_info().rss
             time_cells(browser, clicks)
     return {
+        "source": source_revision(),
         "runs": n,
         "cores": os.cpu_count(),
         "machine": platform.machine(),

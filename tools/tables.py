@@ -70,11 +70,11 @@ def speed_table(measured: list[dict[str, Any]]) -> str:
 
 
 def growth_table(measured: dict[str, Any]) -> str:
-    """Return a row for each number of training images: the seconds of each phase and the peak memory."""
+    """Return a row for each number of training images: seconds, and the peak memory until the end of each phase."""
     rows = [
         [
             f"{row['images']:,}",
-            *(f"{seconds:.1f} s" for seconds in row["seconds"].values()),
+            *(f"{row['seconds'][phase]:.1f} s, {peak:,} MiB" for phase, peak in row["peak_memory_mb_until"].items()),
             f"{sum(row['seconds'].values()):.0f} s",
             f"{row['peak_memory_mb']:,.0f} MiB",
         ]

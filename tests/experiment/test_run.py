@@ -472,11 +472,24 @@ def test_a_resumed_run_keeps_the_gpus_and_the_peak_memory_of_its_earlier_session
     session.release()
     session = claim()
     assert session.record.machine | earlier == session.record.machine and session.record.on_gpu
+    session.record.peak_memory_mb = {"stage2": 10**6}
     session.restart_if_changed("The images", "old", "new")
+    assert session.record.peak_memory_mb == {}
     session.save()
     session.save()  # the second time, it compares with the first
     peak = session.record.machine["peak_memory_mb"]
     assert "gpus" not in session.record.machine and peak < 10**6 and isinstance(peak, int)
+
+
+def test_the_peak_memory_of_a_phase_is_that_of_its_greediest_session(monkeypatch):
+    session, phases = claim(), ("features", "stage2", "features", "stage2")
+    peaks = iter([300, 500, 400, 200])
+    monkeypatch.setattr(sessions, "peak_memory_mb", lambda: next(peaks))
+    for phase in phases:
+        with session.phase(phase):
+            pass
+    assert session.record.peak_memory_mb == {"features": 400, "stage2": 500}
+    session.release()
 
 
 def test_a_record_that_cannot_be_read_is_named_before_a_new_run_begins():

@@ -62,6 +62,16 @@ def test_a_diverged_run_counts_as_guessing():
     assert diverged.accuracy("test_end2end").mean == diverged.trained.mean == 0.1
 
 
+def test_a_diverged_first_seed_does_not_stand_for_the_others():
+    """The article shows curves and mistakes of the first run, which a diverged one does not have."""
+    several = configuration(0.7, 0.8)
+    lost, kept = several.records
+    lost.status = "diverged"
+    assert several.first is kept
+    kept.status = "diverged"
+    assert several.first is lost
+
+
 def test_differences_are_taken_seed_by_seed_and_image_by_image():
     gap = difference(configuration(0.70, 0.80, 0.90), configuration(0.65, 0.75))
     assert gap == pytest.approx((5, 5, 5, 2))

@@ -10,6 +10,7 @@ from transfer_utils.utils.text import (
     as_text,
     command_line,
     counted,
+    enumerated,
     finite_number,
     format_bytes,
 )
@@ -76,6 +77,11 @@ def test_sizes_have_a_fitting_unit(n, text):
 def test_a_number_has_its_noun_in_the_singular_or_plural():
     assert [counted(n, "file") for n in (0, 1, 1200)] == ["0 files", "1 file", "1,200 files"]
     assert counted(2, "class has", "classes have") == "2 classes have"
+
+
+def test_words_become_a_list_in_a_sentence():
+    assert [enumerated(list(words)) for words in ("a", "ab")] == ["a", "a and b"]
+    assert enumerated(["a", "b", "c"], "or") == "a, b or c"
 
 
 def test_a_command_can_be_pasted_into_the_terminal_of_its_system(monkeypatch):
