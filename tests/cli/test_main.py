@@ -68,7 +68,7 @@ WRONG = [
     ("predict model.keras", "Missing argument 'IMAGES...'"),
     ("predict none.keras a.png", "There is no model file none.keras."),
     ("predict a.png model.h5", "The model comes before the images: transfer-utils predict model.h5 a.png"),
-    ("sweep six_stage", "The studies of the course are forgetting, opponents, six_stages. Did you mean 'six_stages'?"),
+    ("sweep six_stage", "augmentation, forgetting, opponents, six_stages. Did you mean 'six_stages'?"),
     ("sweep a\x1b[31mb.yaml", "The study a\\x1b[31mb.yaml cannot be read"),
     ("sweep six_stages --workers 0", "workers must be a whole number from 1 to 256, got '0'."),
     ("sweep six_stages --seeds ,", "a list such as 0,1 is expected, got ','."),

@@ -16,7 +16,7 @@ import pytest
 
 from tests import samples
 from tests.conftest import ROOT
-from tests.results.test_summary import configuration
+from tests.results.test_summary import configuration, run
 from transfer_utils.cli.main import main
 from transfer_utils.config.options import preset
 from transfer_utils.config.recorded import identity
@@ -498,3 +498,14 @@ def test_a_time_on_another_machine_names_its_cores(text):
     assert re.search(r"is trained from scratch and reaches .* on 16 CPU cores\.", other)
     assert re.search(r"\| tutorial CNN \| .* \| [^|]+ on 16 cores \|", other) and "on 16 cores" not in text
     assert "transfer learning matches the highest validation accuracy" not in other
+
+
+def test_augmentation_is_judged_by_pairs_that_differ_in_it_alone():
+    """The runs of the study of augmentation may be on record for other reasons: those of the preset are."""
+    both = [run(seed, 0.7 + 0.1 * augment, str(augment), augment=augment) for augment in (0, 1) for seed in range(3)]
+    longer = run(0, 0.9, "longer", augment=True, epochs_stage2=12)
+    study = load_study(STUDY)
+    assert facts.augmentation_rows(collect(study, [*both, longer])) == [
+        ["2,500", "2", "70.0 % (70.0–70.0)", "80.0 % (80.0–80.0)", "+10.0 points (+10.0 to +10.0)", "–", "3 seeds"]
+    ]
+    assert facts.augmentation_rows(collect(study, both[3:])) == []

@@ -120,9 +120,9 @@ def sweep(
 ) -> None:
     """Run every experiment of a STUDY that is not recorded yet.
 
-    STUDY is a YAML file, or six_stages, opponents or forgetting for a study of the course. Each run is a separate
-    process; a failed run does not stop the others and is listed at the end. Run the same command again to continue an
-    interrupted sweep.
+    STUDY is a YAML file, or six_stages, opponents, augmentation or forgetting for a study of the course. Each run is a
+    separate process; a failed run does not stop the others and is listed at the end. Run the same command again to
+    continue an interrupted sweep.
     """
     from transfer_utils.cli.sweep_table import dry_run, watching
     from transfer_utils.experiment.session import check_paths

@@ -18,8 +18,8 @@ from transfer_utils.results.claims import NAMES, EvaluatedClaim
 from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_patience, timeline
 from transfer_utils.results.formatting import duration, labels, layers, rate, seeds
 from transfer_utils.results.options import option_text, repeating_preset, value_text
-from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
-from transfer_utils.studies.spec import StudyGroup
+from transfer_utils.results.summary import OPPONENTS, Configuration, Results, common_seeds, difference
+from transfer_utils.studies.spec import StudyGroup, load_study
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import MISSING
 
@@ -27,6 +27,7 @@ PATIENCES = (3, 5, 8, 10, math.inf)
 BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}  # of Keras
 SETTING_COLUMNS = ("question", "validation accuracy by setting", "runs of each")
 CLAIM_COLUMNS = ("published claim", "asks for", "our runs", "where they differ from its conditions", "verdict")
+AUGMENTATION_COLUMNS = ("training images", "epochs", "plain", "augmented", "gain", "time", "runs of each")
 FORGETTING_COLUMNS = ("learning rate", "augmentation", "letters before", "letters after", "change", "digits after")
 TIME_COLUMNS = ("model", "recipe", "time", "validation", "test", "runs")
 
@@ -169,6 +170,32 @@ def setting_rows(results: Results) -> list[list[str]]:
             cells.append(f"{text}: {percent(each.trained)}{_note(each)}")
         repeats = min(len(each.runs) for each in results.groups[group.name])
         rows.append([group.question, "; ".join(cells), seeds(repeats)])
+    return rows
+
+
+def augmentation(results: Results) -> list[tuple[Configuration, Configuration]]:
+    """Return the pairs of the study of augmentation that are on record, each without it and with it."""
+    study = load_study("augmentation")
+    planned = [config for group in study.groups for config in study.of_group(group.name) if not config.augment]
+    pairs = []
+    for config in (config for config in planned if config.seed == study.seeds[0]):
+        on_record = [results.alike(config.model_copy(update={"augment": augment})) for augment in (False, True)]
+        if all(on_record):
+            [plain], [augmented] = on_record
+            if common_seeds(plain, augmented):
+                pairs.append((plain, augmented))
+    return pairs
+
+
+def augmentation_rows(results: Results) -> list[list[str]]:
+    """Return a row for each pair of ``augmentation``: validation accuracies, their difference, and both times."""
+    rows = []
+    for pair in augmentation(results):
+        plain, augmented = pair
+        gain, images = difference(augmented, plain), f"{plain.first.dataset['images']['train']:,}"
+        times = " and ".join(duration(side.seconds) for side in pair) if on_as_many_cores(*pair) else MISSING
+        accuracies = [percent(side.accuracy()) for side in pair]
+        rows.append([images, str(plain.epochs), *accuracies, points(gain), times, seeds(gain.n)])
     return rows
 
 

@@ -170,7 +170,8 @@ def load_study(path: str | Path, preset: str = "", **overrides: Any) -> Study:
     """Read a study from a YAML file and check every run of it.
 
     Args:
-        path: of the file, or the name of a study of the course: ``six_stages``, ``opponents`` or ``forgetting``.
+        path: of the file, or the name of a study of the course: ``six_stages``, ``opponents``,
+            ``augmentation`` or ``forgetting``.
         preset: replaces the study's own preset.
         overrides: options of every run that take precedence over the study, such as ``data_dir`` or ``output_dir``.
 
