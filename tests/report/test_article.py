@@ -506,6 +506,6 @@ def test_augmentation_is_judged_by_pairs_that_differ_in_it_alone():
     longer = run(0, 0.9, "longer", augment=True, epochs_stage2=12)
     study = load_study(STUDY)
     assert facts.augmentation_rows(collect(study, [*both, longer])) == [
-        ["2,500", "2", "70.0 % (70.0–70.0)", "80.0 % (80.0–80.0)", "+10.0 points (+10.0 to +10.0)", "–", "3 seeds"]
+        ["2,500", "40", "70.0 % (70.0–70.0)", "80.0 % (80.0–80.0)", "+10.0 points (+10.0 to +10.0)", "–", "3 seeds"]
     ]
     assert facts.augmentation_rows(collect(study, both[3:])) == []

@@ -27,7 +27,7 @@ PATIENCES = (3, 5, 8, 10, math.inf)
 BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}  # of Keras
 SETTING_COLUMNS = ("question", "validation accuracy by setting", "runs of each")
 CLAIM_COLUMNS = ("published claim", "asks for", "our runs", "where they differ from its conditions", "verdict")
-AUGMENTATION_COLUMNS = ("training images", "epochs", "plain", "augmented", "gain", "time", "runs of each")
+AUGMENTATION_COLUMNS = ("training images", "steps", "plain", "augmented", "gain", "time", "runs of each")
 FORGETTING_COLUMNS = ("learning rate", "augmentation", "letters before", "letters after", "change", "digits after")
 TIME_COLUMNS = ("model", "recipe", "time", "validation", "test", "runs")
 
@@ -195,7 +195,7 @@ def augmentation_rows(results: Results) -> list[list[str]]:
         gain, images = difference(augmented, plain), f"{plain.first.dataset['images']['train']:,}"
         times = " and ".join(duration(side.seconds) for side in pair) if on_as_many_cores(*pair) else MISSING
         accuracies = [percent(side.accuracy()) for side in pair]
-        rows.append([images, str(plain.epochs), *accuracies, points(gain), times, seeds(gain.n)])
+        rows.append([images, f"{plain.steps:,}", *accuracies, points(gain), times, seeds(gain.n)])
     return rows
 
 
