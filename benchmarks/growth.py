@@ -19,7 +19,8 @@ PHASES = ("boundary", "features", "stage1", "stage2")
 def growth(data_dir: str, max_wait: float = 0.0) -> list[dict[str, Any]]:
     """Return for each number of training images the seconds of each phase, the peak memory, and the busy cores.
 
-    The memory is in MiB: of the whole process, and from its start to the end of each phase.
+    The memory is in MiB: of the whole process, and from its start to the end of each phase. The system must report it,
+    which Windows does not.
 
     Args:
         max_wait: seconds to wait before each run until other processes keep few cores busy.
@@ -35,7 +36,7 @@ def growth(data_dir: str, max_wait: float = 0.0) -> list[dict[str, Any]]:
             subprocess.run([sys.executable, "-m", "transfer_utils", *words], check=True)
             record = json.loads(next(Path(folder).glob("*/run.json")).read_text("utf-8"))
         seconds = {phase: record["timing_sec"].get(phase) or 0.0 for phase in PHASES}
-        until = {phase: record["peak_memory_mb"].get(phase) for phase in PHASES}
+        until = {phase: record["peak_memory_mb"][phase] for phase in PHASES}
         images, memory = record["dataset"]["images"]["train"], record["machine"]["peak_memory_mb"]
         row = {"images": images, "seconds": seconds, "peak_memory_mb": memory, "peak_memory_mb_until": until}
         rows.append(row | {"load": round(load, 2)})

@@ -211,12 +211,13 @@ def _both_stages(images: str, data_dir: str, measure: Measure, pairs: list[tuple
             config, dataset = _cifar10(data_dir, RECIPES[plain_recipe], **options)
             batches[plain_recipe] = _best_batches(config, dataset)
             sides[f"plain {plain_recipe}"] = _plain_side(config, *batches[plain_recipe])
-        sides[f"ours {our_recipe}"] = _our_side(_cifar10(data_dir, RECIPES[our_recipe], **options)[0])
+        if f"ours {our_recipe}" not in sides:
+            sides[f"ours {our_recipe}"] = _our_side(_cifar10(data_dir, RECIPES[our_recipe], **options)[0])
     measured = measure(sides)
     rows = []
     for plain_recipe, our_recipe in pairs:
         slow, fast = f"plain {plain_recipe}", f"ours {our_recipe}"
-        tuned = "in batches of {} for inference and {} for fine-tuning".format(*batches[plain_recipe])
+        tuned = "in batches of {} for inference and {} for training".format(*batches[plain_recipe])
         against = f"plain Keras with the {plain_recipe} recipe, {tuned}; ours with the {our_recipe} one"
         if plain_recipe == our_recipe:
             against = f"plain Keras, {tuned}; both with the {our_recipe} recipe"
@@ -229,7 +230,7 @@ def _both_stages(images: str, data_dir: str, measure: Measure, pairs: list[tuple
 
 
 def _best_batches(config: RunConfig, dataset: Dataset) -> tuple[int, int]:
-    """Return the batch sizes at which plain Keras is fastest, for inference and for fine-tuning."""
+    """Return the batch sizes at which plain Keras is fastest, for inference and for training."""
     extractor = build_feature_extractor(config, build_backbone(config)[0])
     some = dataset.train.take(np.arange(min(512, len(dataset.train))))
     return plain.best_predict_batch(extractor, some), plain.best_train_batch(dataset.train, 10, config)

@@ -53,7 +53,7 @@ def speed_table(measured: list[dict[str, Any]]) -> str:
     rows = []
     for row in (row for file in measured for row in file["rows"]):
         ratio, accuracy = row["ratio"], row.get("val_accuracy")
-        means = [f"{100 * mean(accuracy[side]):.1f} %" for side in ("plain", "ours")] if accuracy else []
+        means = [percent(mean(accuracy[side])) for side in ("plain", "ours")] if accuracy else []
         rows.append(
             [
                 row["what"],

@@ -488,6 +488,9 @@ def test_the_peak_memory_of_a_phase_is_that_of_its_greediest_session(monkeypatch
     for phase in phases:
         with session.phase(phase):
             pass
+    monkeypatch.setattr(sessions, "peak_memory_mb", lambda: None)  # as on Windows
+    with session.phase("export"):
+        pass
     assert session.record.peak_memory_mb == {"features": 400, "stage2": 500}
     session.release()
 

@@ -16,7 +16,8 @@ import pytest
 
 from tests import samples
 from tests.conftest import ROOT
-from tests.results.test_summary import configuration, run
+from tests.results.test_summary import configuration
+from tests.results.test_summary import run as made
 from transfer_utils.cli.main import main
 from transfer_utils.config.options import preset
 from transfer_utils.config.recorded import identity
@@ -502,10 +503,12 @@ def test_a_time_on_another_machine_names_its_cores(text):
 
 def test_augmentation_is_judged_by_pairs_that_differ_in_it_alone():
     """The runs of the study of augmentation may be on record for other reasons: those of the preset are."""
-    both = [run(seed, 0.7 + 0.1 * augment, str(augment), augment=augment) for augment in (0, 1) for seed in range(3)]
-    longer = run(0, 0.9, "longer", augment=True, epochs_stage2=12)
-    study = load_study(STUDY)
-    assert facts.augmentation_rows(collect(study, [*both, longer])) == [
-        ["2,500", "40", "70.0 % (70.0–70.0)", "80.0 % (80.0–80.0)", "+10.0 points (+10.0 to +10.0)", "–", "3 seeds"]
+    both = [made(seed, 0.7 + 0.1 * augment, str(augment), augment=augment) for augment in (0, 1) for seed in range(3)]
+    for each in both:
+        each.record.timing_sec, each.record.machine = {"total": 60.0}, {"cores": 2}
+    others = [made(3, 0.9, "unpaired"), made(0, 0.9, "longer", augment=True, epochs_stage2=12)]
+    study, times = load_study(STUDY), "1 min 00 s and 1 min 00 s"
+    assert facts.augmentation_rows(collect(study, [*both, *others])) == [
+        ["2,500", "40", "70.0 % (70.0–70.0)", "80.0 % (80.0–80.0)", "+10.0 points (+10.0 to +10.0)", times, "3 seeds"]
     ]
     assert facts.augmentation_rows(collect(study, both[3:])) == []

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from transfer_utils.records.folder import Run
-from transfer_utils.report.facts import CLAIM_COLUMNS, FORGETTING_COLUMNS, depths, fastest, setting_groups
+from transfer_utils.report.facts import (
+    AUGMENTATION_COLUMNS,
+    CLAIM_COLUMNS,
+    FORGETTING_COLUMNS,
+    augmentation,
+    depths,
+    fastest,
+    setting_groups,
+)
 from transfer_utils.report.figures import figures_of
 from transfer_utils.report.sides import best_cnn, by_labels, short, sides, timed
 from transfer_utils.results.claims import evaluate_claims
@@ -47,6 +55,7 @@ def table_sources(results: Results) -> dict[str, list[Run]]:
         "question": _unique(run for group in setting_groups(results) for run in _runs(results.groups[group.name])),
         "patience": _runs(each for each in results.groups.get("early_stopping", []) if not each.config.patience),
         CLAIM_COLUMNS[0]: _unique(run for claim in claims for run in _runs(claim.configurations)),
+        AUGMENTATION_COLUMNS[0]: _runs(each for pair in augmentation(results) for each in pair),
         FORGETTING_COLUMNS[0]: _runs(results.probed),
     }
     return {title: runs for title, runs in tables.items() if runs}

@@ -132,7 +132,7 @@ class RunSession:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the seconds of a block to ``timing_sec[name]``, and keep the peak memory until its end."""
+        """Add the seconds of a block to those of earlier sessions, and record the peak memory at its end."""
         self._counted_until[name] = time.monotonic()
         try:
             yield

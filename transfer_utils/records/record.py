@@ -50,7 +50,7 @@ class RunRecord(BaseModel):
             accuracies of the final model, ``*_low`` and ``*_high`` the bounds of a 95 % Wilson interval.
         timing_sec: seconds of a monotonic clock, per phase and in ``total``, summed over the sessions of a resumed run.
         peak_memory_mb: the most memory that the process held, in MiB, from its start to the end of each phase; of a
-            resumed run the most in any session. Records of older versions do not have it, nor do those of Windows.
+            resumed run the most in any session. Empty in records of older versions and of Windows.
         network: sizes of the network; ``weights_from`` is ``stage1`` if stage 2 was no better on validation than the
             weights it began with, which were kept, else ``stage2``. Records of older versions do not have it.
         source: the ``commit`` of the package and whether it was ``changed`` since; empty outside a git checkout.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +28,7 @@ PATIENCES = (3, 5, 8, 10, math.inf)
 BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}  # of Keras
 SETTING_COLUMNS = ("question", "validation accuracy by setting", "runs of each")
 CLAIM_COLUMNS = ("published claim", "asks for", "our runs", "where they differ from its conditions", "verdict")
-AUGMENTATION_COLUMNS = ("training images", "steps", "plain", "augmented", "gain", "time", "runs of each")
+AUGMENTATION_COLUMNS = ("training images", "steps", "plain", "augmented", "gain", "times", "runs of each")
 FORGETTING_COLUMNS = ("learning rate", "augmentation", "letters before", "letters after", "change", "digits after")
 TIME_COLUMNS = ("model", "recipe", "time", "validation", "test", "runs")
 
@@ -174,16 +175,15 @@ def setting_rows(results: Results) -> list[list[str]]:
 
 
 def augmentation(results: Results) -> list[tuple[Configuration, Configuration]]:
-    """Return the pairs of the study of augmentation that are on record, each without it and with it."""
-    study = load_study("augmentation")
-    planned = [config for group in study.groups for config in study.of_group(group.name) if not config.augment]
-    pairs = []
-    for config in (config for config in planned if config.seed == study.seeds[0]):
-        on_record = [results.alike(config.model_copy(update={"augment": augment})) for augment in (False, True)]
-        if all(on_record):
-            [plain], [augmented] = on_record
-            if common_seeds(plain, augmented):
-                pairs.append((plain, augmented))
+    """Return the pairs of the study of augmentation on record, plain and augmented, with the seeds that both have."""
+    study, pairs = load_study("augmentation"), []
+    for config in (each.config for each in study.chosen(seeds=study.seeds[:1]).planned()):
+        found = [results.alike(config.model_copy(update={"augment": augment})) for augment in (False, True)]
+        if not config.augment and all(found):
+            plain, augmented = (alike[0] for alike in found)
+            if shared := common_seeds(plain, augmented):
+                pair = (replace(side, runs={seed: side.runs[seed] for seed in shared}) for side in (plain, augmented))
+                pairs.append(tuple(pair))
     return pairs
 
 

@@ -48,7 +48,7 @@ def pretrain_backbone(
         alpha: width of MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381), as `keras.applications` takes it.
         batch_size: letters per step, at least 1.
         learning_rate: at the peak of the schedule.
-        seed: drives letters, initial weights and order. Keras has one seed for the whole process, which is set to it.
+        seed: drives letters, initial weights and order; it becomes the global seed of Python, NumPy and Keras.
         progress: called with ("letters", done, n_letters), then ("steps", done, steps).
 
     Returns:

@@ -54,8 +54,8 @@ def trace_once(model: keras.Model) -> None:
     """Make TensorFlow trace a step of training and one of validation once each, for batches of every size.
 
     Keras's own functions are traced again for the last batch of an epoch, which is smaller: for the tail of a
-    MobileNetV2, that takes longer than many epochs on few images. It was a regression of
-    TensorFlow once: https://github.com/tensorflow/tensorflow/issues/38742.
+    MobileNetV2, that takes longer than many epochs on few images. TensorFlow treated the same in
+    ``train_on_batch`` as a regression: https://github.com/tensorflow/tensorflow/issues/38742.
     """
     import tensorflow as tf
 
