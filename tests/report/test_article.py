@@ -326,6 +326,14 @@ def test_every_side_is_said_to_have_had_its_number_of_settings(results, text):
         assert f", the best of {tries(results, side)} settings of learning rate and length" in line
 
 
+def test_a_run_of_another_study_is_no_try_of_a_side(results):
+    transfer = sides(results)["transfer"]
+    [again] = [run for run in committed() if run.path == transfer.runs[0].path]
+    again.record.config |= {"epochs_stage2": 3 * transfer.epochs}
+    more = collect(load_study(STUDY), [*committed(), again])
+    assert tries(more, sides(more)["transfer"]) == tries(results, transfer)
+
+
 def test_who_used_validation_labels_or_too_few_steps_with_few_labels_is_said(text):
     assert "No run chose its epoch or its L2 on validation labels." in text
     assert "was trained for 4,000 steps" in text and "flatter transfer learning" not in text

@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 
 from transfer_utils.config.options import preset
+from transfer_utils.config.recorded import identity
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import Estimate
+from transfer_utils.results.options import REPEATS
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, common_seeds, difference
 from transfer_utils.results.timing import comparable
 from transfer_utils.studies.spec import load_study
@@ -193,9 +195,15 @@ def validation(configuration: Configuration) -> float:
 
 
 def _grid(results: Results, side: Configuration) -> list[Configuration]:
-    """Return every configuration on record that differs from a side in nothing but learning rate and epochs."""
+    """Return every configuration on record that differs from a side in nothing but learning rate and epochs.
+
+    Of a side of the study of opponents, those of that study alone: it was chosen among them, whatever else was run.
+    """
     turned = (f"{what}_{stage}" for what in ("learning_rate", "epochs") for stage in ("stage2", "baseline"))
-    return results.alike(side.config, *turned)
+    alike = results.alike(side.config, *turned)
+    planned = {identity(each.config, ignoring=REPEATS) for each in load_study(OPPONENTS_STUDY).planned()}
+    studied = [each for each in alike if identity(each.config, ignoring=REPEATS) in planned]
+    return studied if side in studied else alike
 
 
 def _names(few: FewLabels, holds: Callable[[Configuration], bool]) -> list[str]:
