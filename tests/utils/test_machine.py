@@ -3,7 +3,11 @@
 import importlib.metadata
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -38,3 +42,11 @@ def test_the_facts_are_json_and_do_not_contain_the_host_name():
 def test_the_peak_memory_is_at_least_the_current_memory_and_in_megabytes():
     current = psutil.Process().memory_info().rss >> 20
     assert current - 1 <= machine.peak_memory_mb() < 100 * current
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's own peak apart")
+def test_the_peak_memory_is_not_that_of_the_process_that_started_this_one():
+    held = np.ones(400 << 17)  # 400 MiB
+    command = [sys.executable, "-c", "from transfer_utils.utils import machine; print(machine.peak_memory_mb())"]
+    assert int(subprocess.check_output(command, text=True)) < 300
+    assert held.nbytes >> 20 == 400 < machine.peak_memory_mb()
