@@ -472,9 +472,7 @@ def test_a_resumed_run_keeps_the_gpus_and_the_peak_memory_of_its_earlier_session
     session.release()
     session = claim()
     assert session.record.machine | earlier == session.record.machine and session.record.on_gpu
-    session.record.peak_memory_mb = {"stage2": 10**6}
     session.restart_if_changed("The images", "old", "new")
-    assert session.record.peak_memory_mb == {}
     session.save()
     session.save()  # the second time, it compares with the first
     peak = session.record.machine["peak_memory_mb"]
@@ -538,12 +536,13 @@ def test_a_run_whose_images_have_changed_keeps_nothing_that_was_found_on_the_old
     session.record.test_correct, session.record.confusion_matrix = "AA==", [[1]]
     session._seconds_before = 1e6
     with session.phase("data"):
-        session.record.timing_sec["stage1"] = 60.0
+        session.record.timing_sec["stage1"], session.record.peak_memory_mb["stage1"] = 60.0, 500
         session.restart_if_changed("The images", "old", "new")
     assert list(session.record.timing_sec) == ["data"], "the time of this session counts"
+    assert "stage1" not in session.record.peak_memory_mb
     session.save()
     assert session.record.timing_sec["total"] < 1e6
-    session.record.timing_sec = before.timing_sec
+    session.record.timing_sec, session.record.peak_memory_mb = before.timing_sec, before.peak_memory_mb
     assert session.record.model_dump(exclude={"updated"}) == before.model_dump(exclude={"updated"})
 
 
