@@ -515,7 +515,7 @@ def test_augmentation_is_judged_by_pairs_that_differ_in_it_alone():
     for each in both:
         each.record.timing_sec, each.record.machine = {"total": 60.0}, {"cores": 2}
     others = [made(3, 0.9, "unpaired"), made(0, 0.9, "longer", augment=True, epochs_stage2=12)]
-    study, times = load_study(STUDY), "1 min 00 s and 1 min 00 s"
+    study, times = load_study(STUDY), "1 min 00 s, 1 min 00 s"
     assert facts.augmentation_rows(collect(study, [*both, *others])) == [
         ["2,500", "40", "70.0 % (70.0–70.0)", "80.0 % (80.0–80.0)", "+10.0 points (+10.0 to +10.0)", times, "3 seeds"]
     ]

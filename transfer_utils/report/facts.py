@@ -193,7 +193,7 @@ def augmentation_rows(results: Results) -> list[list[str]]:
     for pair in augmentation(results):
         plain, augmented = pair
         gain, images = difference(augmented, plain), f"{plain.first.dataset['images']['train']:,}"
-        times = " and ".join(duration(side.seconds) for side in pair) if on_as_many_cores(*pair) else MISSING
+        times = ", ".join(duration(side.seconds) for side in pair) if on_as_many_cores(*pair) else MISSING
         accuracies = [percent(side.accuracy()) for side in pair]
         rows.append([images, f"{plain.steps:,}", *accuracies, points(gain), times, seeds(gain.n)])
     return rows
