@@ -1,4 +1,4 @@
-"""Fractions in percent, and differences in percentage points, with their intervals: one format for each."""
+"""Fractions in percent, and differences in percentage points, with their intervals."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ PATIENCES = (3, 5, 8, 10, math.inf)
 BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}  # of Keras
 SETTING_COLUMNS = ("question", "validation accuracy by setting", "runs of each")
 CLAIM_COLUMNS = ("published claim", "asks for", "our runs", "where they differ from its conditions", "verdict")
-AUGMENTATION_COLUMNS = ("training images", "steps", "plain", "augmented", "gain", "times", "runs of each")
+AUGMENTATION_COLUMNS = ("training images", "steps", "rate", "plain", "augmented", "gain", "times", "runs of each")
 FORGETTING_COLUMNS = ("learning rate", "augmentation", "letters before", "letters after", "change", "digits after")
 TIME_COLUMNS = ("model", "recipe", "time", "validation", "test", "runs")
 
@@ -77,12 +77,23 @@ def headline(results: Results) -> list[str]:
     sentences.append(
         f"With all labels, {shown} over the best opponent on record, the {name}, which is trained from "
         f"scratch. {tuned}: {_on_test(transfer)} against {_on_test(opponent)} "
-        f"({seeds(gained.n)}{clock})."
+        f"({seeds(gained.n)}{clock}).{_outside_the_grid(results)}"
     )
     for level, compared in list(by_labels(results).items())[-1:]:
         few, name = gain(compared), MODEL_NAMES[strongest(compared).kind]
         sentences.append(f"With {labels(level)} labels per class, **{points(few)}** over the {name} ({seeds(few.n)}).")
     return sentences
+
+
+def _outside_the_grid(results: Results) -> str:
+    outside = augmented_gain(results)
+    if not outside:
+        return ""
+    side, gained = outside
+    return (
+        f" Outside that grid, whose images are plain, {side.epochs} epochs on augmented images gain "
+        f"**{points(gained)}** after {duration(side.seconds)} ({seeds(gained.n)})."
+    )
 
 
 def _on_test(side: Configuration) -> str:
@@ -149,6 +160,7 @@ def recipe(each: Configuration) -> str:
         depth = f"{layers(config.n_unfreeze)} layers" if config.fine_tunes else "backbone frozen"
         grows = f"{config.image_size_start} to " if config.image_size_start and config.fine_tunes else ""
         parts += [f"{grows}{config.image_size} px", depth]
+        parts += ["augmented images"] * (config.augment and config.fine_tunes)
     named = repeating_preset(config)
     return (f"`{named.preset}`: " if named else "") + ", ".join(parts)
 
@@ -177,9 +189,9 @@ def setting_rows(results: Results) -> list[list[str]]:
 def augmentation(results: Results) -> list[tuple[Configuration, Configuration]]:
     """Return the pairs of the study of augmentation on record, plain and augmented, with the seeds that both have."""
     study, pairs = load_study("augmentation"), []
-    for config in (each.config for each in study.chosen(seeds=study.seeds[:1]).planned()):
+    for config in (each.config for each in study.chosen(seeds=study.seeds[:1]).planned() if not each.config.augment):
         found = [results.alike(config.model_copy(update={"augment": augment})) for augment in (False, True)]
-        if not config.augment and all(found):
+        if all(found):
             plain, augmented = (alike[0] for alike in found)
             if shared := common_seeds(plain, augmented):
                 pair = (replace(side, runs={seed: side.runs[seed] for seed in shared}) for side in (plain, augmented))
@@ -188,15 +200,30 @@ def augmentation(results: Results) -> list[tuple[Configuration, Configuration]]:
 
 
 def augmentation_rows(results: Results) -> list[list[str]]:
-    """Return a row for each pair of ``augmentation``: validation accuracies, their difference, and both times."""
+    """Return a row for each pair of ``augmentation``: validation accuracies, their difference, both times in order."""
     rows = []
     for pair in augmentation(results):
         plain, augmented = pair
         gain, images = difference(augmented, plain), f"{plain.first.dataset['images']['train']:,}"
         times = ", ".join(duration(side.seconds) for side in pair) if on_as_many_cores(*pair) else MISSING
         accuracies = [percent(side.accuracy()) for side in pair]
-        rows.append([images, f"{plain.steps:,}", *accuracies, points(gain), times, seeds(gain.n)])
+        rows.append([images, f"{plain.steps:,}", rate(plain.rate), *accuracies, points(gain), times, seeds(gain.n)])
     return rows
+
+
+def augmented_gain(results: Results) -> tuple[Configuration, Estimate] | None:
+    """Return the best side of ``augmentation`` with all labels, and its gain on test over the strongest opponent.
+
+    None if transfer learning in the grid is augmented as well, gains by itself, or if this side is not shown to gain.
+    """
+    compared = sides(results)
+    opponent, augmented = strongest(compared), [side for _, side in augmentation(results)]
+    with_all = [side for side in augmented if not side.config.labels_per_class and common_seeds(side, opponent)]
+    if not with_all or compared["transfer"].config.augment or gain(compared).low > 0:
+        return None
+    best = max(with_all, key=validation)
+    gained = difference(best, opponent, "test_end2end")
+    return (best, gained) if gained.low > 0 and on_as_many_cores(best, opponent) else None
 
 
 def forgetting_rows(results: Results) -> list[list[str]]:

@@ -66,7 +66,7 @@ def timed(results: Results) -> dict[str, Configuration]:
 
 
 def tries(results: Results, side: Configuration) -> int:
-    """Return how many settings of learning rate and epochs a side was tried with, all else being equal."""
+    """Return how many settings of learning rate and epochs the grid of a side has on record, all else being equal."""
     return len(_grid(results, side))
 
 
@@ -133,9 +133,10 @@ def by_labels(results: Results) -> FewLabels:
 
 
 def other_rates(results: Results, few: FewLabels) -> dict[str, dict[int, tuple[Configuration, Estimate]]]:
-    """Return the best other setting of each side with few labels, and what it gains on validation, by side and labels.
+    """Return the best other setting in the grid of each side with few labels, by side and labels, with its gain.
 
-    A side that was tried at one setting alone is left out, and so is a setting without a seed in common.
+    The gain is on validation. A side that was tried at one setting alone is left out, and so is a setting without a
+    seed in common.
     """
     best_other: dict[str, dict[int, tuple[Configuration, Estimate]]] = {}
     for n, compared in few.items():
@@ -197,7 +198,7 @@ def validation(configuration: Configuration) -> float:
 def _grid(results: Results, side: Configuration) -> list[Configuration]:
     """Return every configuration on record that differs from a side in nothing but learning rate and epochs.
 
-    Of a side of the study of opponents, those of that study alone: it was chosen among them, whatever else was run.
+    Of a side of the study of opponents, only those of that study: runs for other questions are not tries of this side.
     """
     turned = (f"{what}_{stage}" for what in ("learning_rate", "epochs") for stage in ("stage2", "baseline"))
     alike = results.alike(side.config, *turned)
