@@ -29,7 +29,7 @@ from transfer_utils.report import article as report
 from transfer_utils.report import facts
 from transfer_utils.report.article import article, page, write_report
 from transfer_utils.report.rendering import environment
-from transfer_utils.report.sides import sides, timed, tries
+from transfer_utils.report.sides import augmentation, sides, timed, tries
 from transfer_utils.results.options import model_kind
 from transfer_utils.results.summary import Configuration, Results, collect
 from transfer_utils.studies.spec import load_study
@@ -516,10 +516,10 @@ def test_augmentation_is_judged_by_pairs_that_differ_in_it_alone():
         each.record.timing_sec, each.record.machine = {"total": 60.0}, {"cores": 2}
     others = [made(3, 0.9, "unpaired"), made(0, 0.9, "longer", augment=True, epochs_stage2=12)]
     study, gain, times = load_study(STUDY), "+10.0 points (+10.0 to +10.0)", "1 min 00 s, 1 min 00 s"
-    assert facts.augmentation_rows(collect(study, [*both, *others])) == [
+    assert facts.augmentation_rows(augmentation(collect(study, [*both, *others]))) == [
         ["2,500", "40", "0.001", "70.0 % (70.0–70.0)", "80.0 % (80.0–80.0)", gain, times, "3 seeds"]
     ]
-    assert facts.augmentation_rows(collect(study, both[3:])) == []
+    assert facts.augmentation_rows(augmentation(collect(study, both[3:]))) == []
 
 
 def test_a_gain_on_augmented_images_outside_the_grid_is_named(text):

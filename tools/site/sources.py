@@ -9,13 +9,12 @@ from transfer_utils.report.facts import (
     AUGMENTATION_COLUMNS,
     CLAIM_COLUMNS,
     FORGETTING_COLUMNS,
-    augmentation,
     depths,
     fastest,
     setting_groups,
 )
 from transfer_utils.report.figures import figures_of
-from transfer_utils.report.sides import best_cnn, by_labels, short, sides, timed
+from transfer_utils.report.sides import augmentation, best_cnn, by_labels, short, sides, timed
 from transfer_utils.results.claims import evaluate_claims
 from transfer_utils.results.summary import Configuration, Results
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,13 +13,22 @@ from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.evaluation.percent import percent, points
 from transfer_utils.records.record import RunRecord
-from transfer_utils.report.sides import by_labels, gain, on_as_many_cores, short, sides, strongest, validation
+from transfer_utils.report.sides import (
+    augmented_gain,
+    by_labels,
+    gain,
+    on_as_many_cores,
+    short,
+    sides,
+    strongest,
+    validation,
+)
 from transfer_utils.results.claims import NAMES, EvaluatedClaim
 from transfer_utils.results.curves import Moment, collapsed, fell_back, replay_patience, timeline
 from transfer_utils.results.formatting import duration, labels, layers, rate, seeds
 from transfer_utils.results.options import option_text, repeating_preset, value_text
-from transfer_utils.results.summary import OPPONENTS, Configuration, Results, common_seeds, difference
-from transfer_utils.studies.spec import StudyGroup, load_study
+from transfer_utils.results.summary import OPPONENTS, Configuration, Results, difference
+from transfer_utils.studies.spec import StudyGroup
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import MISSING
 
@@ -186,44 +194,16 @@ def setting_rows(results: Results) -> list[list[str]]:
     return rows
 
 
-def augmentation(results: Results) -> list[tuple[Configuration, Configuration]]:
-    """Return the pairs of the study of augmentation on record, plain and augmented, with the seeds that both have."""
-    study, pairs = load_study("augmentation"), []
-    for config in (each.config for each in study.chosen(seeds=study.seeds[:1]).planned() if not each.config.augment):
-        found = [results.alike(config.model_copy(update={"augment": augment})) for augment in (False, True)]
-        if all(found):
-            plain, augmented = (alike[0] for alike in found)
-            if shared := common_seeds(plain, augmented):
-                pair = (replace(side, runs={seed: side.runs[seed] for seed in shared}) for side in (plain, augmented))
-                pairs.append(tuple(pair))
-    return pairs
-
-
-def augmentation_rows(results: Results) -> list[list[str]]:
-    """Return a row for each pair of ``augmentation``: validation accuracies, their difference, both times in order."""
+def augmentation_rows(pairs: list[tuple[Configuration, Configuration]]) -> list[list[str]]:
+    """Return a row for each of the ``sides.augmentation``: validation accuracies, their difference, both times."""
     rows = []
-    for pair in augmentation(results):
+    for pair in pairs:
         plain, augmented = pair
         gain, images = difference(augmented, plain), f"{plain.first.dataset['images']['train']:,}"
         times = ", ".join(duration(side.seconds) for side in pair) if on_as_many_cores(*pair) else MISSING
         accuracies = [percent(side.accuracy()) for side in pair]
         rows.append([images, f"{plain.steps:,}", rate(plain.rate), *accuracies, points(gain), times, seeds(gain.n)])
     return rows
-
-
-def augmented_gain(results: Results) -> tuple[Configuration, Estimate] | None:
-    """Return the best side of ``augmentation`` with all labels, and its gain on test over the strongest opponent.
-
-    None if transfer learning in the grid is augmented as well, gains by itself, or if this side is not shown to gain.
-    """
-    compared = sides(results)
-    opponent, augmented = strongest(compared), [side for _, side in augmentation(results)]
-    with_all = [side for side in augmented if not side.config.labels_per_class and common_seeds(side, opponent)]
-    if not with_all or compared["transfer"].config.augment or gain(compared).low > 0:
-        return None
-    best = max(with_all, key=validation)
-    gained = difference(best, opponent, "test_end2end")
-    return (best, gained) if gained.low > 0 and on_as_many_cores(best, opponent) else None
 
 
 def forgetting_rows(results: Results) -> list[list[str]]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from transfer_utils.config.options import preset
-from transfer_utils.config.recorded import identity
+from transfer_utils.config.recorded import Identity, identity
 from transfer_utils.errors import UserError
 from transfer_utils.evaluation.intervals import Estimate
 from transfer_utils.results.options import REPEATS
 from transfer_utils.results.summary import OPPONENTS, Configuration, Results, common_seeds, difference
 from transfer_utils.results.timing import comparable
-from transfer_utils.studies.spec import load_study
+from transfer_utils.studies.spec import Study, load_study
 from transfer_utils.utils.palette import MODEL_NAMES
 from transfer_utils.utils.text import command_line
 
 FewLabels = dict[int, dict[str, Configuration]]  # the sides by labels per class, below all
 HEADLINE = "cifar10"  # the preset whose runs the article begins with
+AUGMENTATION_STUDY = "augmentation"
 OPPONENTS_STUDY, TUNED = "opponents", "transfer_tuned"  # where transfer learning is tuned as its opponents are
 ENOUGH_STEPS = 500  # of a CNN with few labels, so that it is not judged while it is still learning
 
@@ -46,7 +49,7 @@ def sides(results: Results, labels: int = 0) -> dict[str, Configuration]:
     """
     best = {kind: results.best(kind, labels) for kind in ("transfer", *OPPONENTS)}
     if not labels:
-        tuned = results.alike(load_study(OPPONENTS_STUDY).of_group(TUNED)[0])
+        tuned = results.alike(_study(OPPONENTS_STUDY).of_group(TUNED)[0])
         best["transfer"] = tuned[0] if tuned else short(results)
         if not (best["tutorial"] or best["compact"]):
             raise _missing(results)
@@ -119,6 +122,35 @@ def strongest(compared: Mapping[str, Configuration]) -> Configuration:
 def gain(compared: Mapping[str, Configuration]) -> Estimate:
     """Return the gain on test over the strongest opponent, in points."""
     return difference(compared["transfer"], strongest(compared), "test_end2end")
+
+
+def augmentation(results: Results) -> list[tuple[Configuration, Configuration]]:
+    """Return the pairs of the study of augmentation on record, plain and augmented, with the seeds that both have."""
+    study, pairs = _study(AUGMENTATION_STUDY), []
+    for config in (each.config for each in study.chosen(seeds=study.seeds[:1]).planned() if not each.config.augment):
+        found = [results.alike(config.model_copy(update={"augment": augment})) for augment in (False, True)]
+        if all(found):
+            plain, augmented = (alike[0] for alike in found)
+            if shared := common_seeds(plain, augmented):
+                pair = (replace(side, runs={seed: side.runs[seed] for seed in shared}) for side in (plain, augmented))
+                pairs.append(tuple(pair))
+    return pairs
+
+
+def augmented_gain(results: Results) -> tuple[Configuration, Estimate] | None:
+    """Return the best side of ``augmentation`` with all labels, and its gain on test over the strongest opponent.
+
+    None if transfer learning in the grid is augmented as well or gains by itself, and if this side is not shown to gain
+    or has no time to compare.
+    """
+    compared = sides(results)
+    opponent, augmented = strongest(compared), [side for _, side in augmentation(results)]
+    with_all = [side for side in augmented if not side.config.labels_per_class and common_seeds(side, opponent)]
+    if not with_all or compared["transfer"].config.augment or gain(compared).low > 0:
+        return None
+    best = max(with_all, key=validation)
+    gained = difference(best, opponent, "test_end2end")
+    return (best, gained) if gained.low > 0 and on_as_many_cores(best, opponent) else None
 
 
 def by_labels(results: Results) -> FewLabels:
@@ -202,9 +234,20 @@ def _grid(results: Results, side: Configuration) -> list[Configuration]:
     """
     turned = (f"{what}_{stage}" for what in ("learning_rate", "epochs") for stage in ("stage2", "baseline"))
     alike = results.alike(side.config, *turned)
-    planned = {identity(each.config, ignoring=REPEATS) for each in load_study(OPPONENTS_STUDY).planned()}
-    studied = [each for each in alike if identity(each.config, ignoring=REPEATS) in planned]
+    studied = [each for each in alike if identity(each.config, ignoring=REPEATS) in _tries()]
     return studied if side in studied else alike
+
+
+@functools.cache
+def _tries() -> frozenset[Identity]:
+    """Return what tells the settings of the study of opponents from all others."""
+    return frozenset(identity(each.config, ignoring=REPEATS) for each in _study(OPPONENTS_STUDY).planned())
+
+
+@functools.cache
+def _study(name: str) -> Study:
+    """Return a study of the course, read once: an article asks for it dozens of times."""
+    return load_study(name)
 
 
 def _names(few: FewLabels, holds: Callable[[Configuration], bool]) -> list[str]:
