@@ -153,9 +153,9 @@ def test_the_speed_table_has_ratios_targets_and_accuracies():
 
 def test_the_growth_table_sums_the_phases():
     row = {"images": 4000, "seconds": {"boundary": 3.25, "stage2": 20.5}, "peak_memory_mb": 1265}
-    row["peak_memory_mb_until"] = {"boundary": 800, "stage2": 1200}
+    row |= {"peak_own_memory_mb": 620, "peak_memory_mb_until": {"boundary": 800, "stage2": 1200}}
     assert growth_table({"rows": [row]}).splitlines() == [
-        "| training images | boundary | stage2 | together | peak memory |",
-        "|---|---|---|---|---|",
-        "| 4,000 | 3.2 s, 800 MiB | 20.5 s, 1,200 MiB | 24 s | 1,265 MiB |",
+        "| training images | boundary | stage2 | together | peak memory | peak own memory |",
+        "|---|---|---|---|---|---|",
+        "| 4,000 | 3.2 s, 800 MiB | 20.5 s, 1,200 MiB | 24 s | 1,265 MiB | 620 MiB |",
     ]

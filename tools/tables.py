@@ -70,17 +70,21 @@ def speed_table(measured: list[dict[str, Any]]) -> str:
 
 
 def growth_table(measured: dict[str, Any]) -> str:
-    """Return a row for each number of training images: seconds, and the peak memory until the end of each phase."""
+    """Return a row for each number of training images: seconds, and the peak memory until the end of each phase.
+
+    The last column is the process's own memory, without the pages of the files that it maps.
+    """
     rows = [
         [
             f"{row['images']:,}",
             *(f"{row['seconds'][phase]:.1f} s, {peak:,} MiB" for phase, peak in row["peak_memory_mb_until"].items()),
             f"{sum(row['seconds'].values()):.0f} s",
             f"{row['peak_memory_mb']:,.0f} MiB",
+            f"{row['peak_own_memory_mb']:,.0f} MiB",
         ]
         for row in measured["rows"]
     ]
-    columns = ["training images", *measured["rows"][0]["seconds"], "together", "peak memory"]
+    columns = ["training images", *measured["rows"][0]["seconds"], "together", "peak memory", "peak own memory"]
     return markdown_table(columns, rows) + "\n"
 
 

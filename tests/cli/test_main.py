@@ -191,6 +191,7 @@ def test_an_error_of_the_user_prints_a_message_and_exits_2(capsys, small_backbon
         (OSError(5, "I/O error"), 1, "Error: OSError: [Errno 5] I/O error (--debug shows the traceback)\n"),
         (MemoryError(), 1, "Error: MemoryError (--debug shows the traceback)\n"),
         (RuntimeError("a\nb"), 1, "Error: RuntimeError: a (--debug shows the traceback)\n"),
+        (EOFError("No data left in file"), 1, "Error: EOFError: No data left in file (--debug shows the traceback)\n"),
         (KeyboardInterrupt(), 130, "Interrupted. Run the same command again to continue.\n"),
         (SystemExit(143), 143, "Interrupted. Run the same command again to continue.\n"),
         (SystemExit(129), 129, "Interrupted. Run the same command again to continue.\n"),

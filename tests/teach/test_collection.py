@@ -22,6 +22,7 @@ from transfer_utils.teach.collection import (
     [
         ("", "needs a name"),
         (" . ", "needs a name"),
+        ("\u200d \u200d", "needs a name"),
         ("x" * 300, "at most 60 characters, got 300"),
         ("漢" * 60 + "字" * 7, "at most 60 characters, got 67"),
         ("🐕" * 55, "at most 200 bytes in UTF-8, got 220"),
@@ -63,8 +64,10 @@ def test_a_classifier_whose_folder_cannot_be_filled_leaves_nothing_behind(tmp_pa
 
 def test_names_in_any_script_are_taken_without_the_spaces_around_them():
     assert checked_name("  Tasse groß ", "class") == "Tasse groß"
-    assert checked_name("茶碗", "class") == "茶碗"
-    assert checked_name("cat .", "class") == checked_name("cat. .", "class") == "cat"
+    for name in ("茶碗", "می\u200cخواند", "👩\u200d🏫"):  # joiners belong to words and emoji
+        assert checked_name(name, "class") == name
+    for name in ("cat .", "cat. .", "cat\u200d", "\u200d cat"):
+        assert checked_name(name, "class") == "cat"
     assert checked_name("e\u0301", "class") == "\u00e9", "both spellings are one folder"
 
 

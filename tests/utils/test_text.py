@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transfer_utils.utils.text import (
+    JOINERS,
     as_label,
     as_label_lines,
     as_text,
@@ -25,7 +26,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_text_is_printable_and_bounded(value):
     shown = as_text(value, 50)
-    assert shown.isprintable()
+    assert all(c.isprintable() or c in JOINERS for c in shown)
     assert len(shown) <= 50 * len("\\U0010ffff") + 1
     shown.encode("utf-8")
 
@@ -42,6 +43,7 @@ def test_text_is_printable_and_bounded(value):
         ("\x1b[31mred", "\\x1b[31mred"),
         ("right\u202eleft", "right\\u202eleft"),
         ("half \ud800", "half \\ud800"),
+        ("می\u200cخواند\n", "می\u200cخواند\\n"),
         ([1, "a"], '[1, "a"]'),
         ("x" * 201, "x" * 200 + "…"),
     ],

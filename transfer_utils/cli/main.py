@@ -41,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         cli.main(arguments, prog_name="transfer-utils", standalone_mode=False)
         return 0
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (click.exceptions.Abort, KeyboardInterrupt) as stop:
+        if isinstance(stop.__cause__, EOFError):  # a file that ends too early, which Click takes for Ctrl-D
+            return _machine_failed(stop.__cause__, arguments)
         return _interrupted(INTERRUPTED, arguments)
     except SystemExit as stop:
         return _interrupted(stop.code, arguments) if stop.code in (HUNG_UP, TERMINATED) else int(stop.code or 0)
@@ -54,9 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             return _failed(error, f"The file name is too long: {error.filename}", USER_ERROR, arguments)
-        reason = disk.explain(error) if isinstance(error, OSError) else ""
-        reason = reason or f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
-        return _failed(error, f"{reason} (--debug shows the traceback)", MACHINE_ERROR, arguments)
+        return _machine_failed(error, arguments)
 
 
 def _at_home(word: str) -> str:
@@ -89,6 +89,12 @@ def _interrupted(status: int, arguments: list[str]) -> int:
     with suppress(OSError):  # the terminal may be gone
         click.echo(f"Interrupted.{advice}", err=True)
     return status
+
+
+def _machine_failed(error: Exception, arguments: list[str]) -> int:
+    reason = disk.explain(error) if isinstance(error, OSError) else ""
+    reason = reason or f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+    return _failed(error, f"{reason} (--debug shows the traceback)", MACHINE_ERROR, arguments)
 
 
 def _failed(error: Exception, message: str, status: int, arguments: list[str]) -> int:

@@ -83,12 +83,14 @@ def load_runs(folder: str | os.PathLike, read: Callable[[Path], RunRecord] | Non
             listing.unreadable[path] = str(error)
         except OSError as error:
             listing.unreadable[path] = error.strerror or type(error).__name__  # its text would name the whole path
-    deeper = {_id(run) for run in listing.runs if run.folder != root}
-    own = deeper | {_id(run) for run in listing.runs if run.has_folder}
-    # At the top level even a run.json may be a copy, that of a run below it.
-    listing.runs = [
-        run for run in listing.runs if run.folder != root or _id(run) not in (deeper if run.has_folder else own)
-    ]
+    below = {_id(run) for run in listing.runs if run.folder != root}
+    with_folder = {_id(run) for run in listing.runs if run.has_folder}
+
+    def is_copy(run: Run) -> bool:
+        # At the top level even a run.json may be a copy, that of a run below it.
+        return run.folder == root and (_id(run) in below or (not run.has_folder and _id(run) in with_folder))
+
+    listing.runs = [run for run in listing.runs if not is_copy(run)]
     return listing
 
 

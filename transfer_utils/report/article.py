@@ -5,6 +5,7 @@ The same records always give the same bytes. If a number is missing, the error n
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -44,6 +45,8 @@ def write_report(
 ) -> list[Path]:
     """Write the figures, the article, its HTML page and the README's tables of results; return the paths.
 
+    Sentences of the article that the records do not bear out are left out and logged.
+
     Args:
         study: the study's YAML file.
         runs: folder of run records.
@@ -54,7 +57,8 @@ def write_report(
         UserError: the study cannot be read, or a run that the article needs is missing.
     """
     results, listing = read_results(study, runs)
-    root, text = Path(output_dir), article(results)
+    unsupported: list[str] = []
+    root, text = Path(output_dir), article(results, unsupported.append, study)
     texts = {ARTICLE: text, PAGE: page(text)}
     own = (root / README).read_text("utf-8") if (root / README).is_file() else ""
     if "<!-- results -->" in own:
@@ -71,6 +75,8 @@ def write_report(
     log(f"{root / ARTICLE}: {results.recorded} of {results.planned} planned runs, {len(alts)} figures.")
     for line in listing.left_out():
         log(line)
+    for sentence in unsupported:
+        log(f"Left out, because the records do not bear it out: {sentence}")
     if results.missing:
         folder = ["--output_dir", runs] if runs != "runs" else []
         command = sides.command(results, "sweep", study, "--groups", ",".join(results.missing), *folder)
@@ -91,15 +97,19 @@ def read_results(study: str = STUDY, runs: str = "runs") -> tuple[Results, Listi
     return collect(load_study(study), listing.runs), listing
 
 
-def article(results: Results) -> str:
+def article(results: Results, unsupported: Callable[[str], None] | None = None, study: str = STUDY) -> str:
     """Return the article as Markdown.
 
+    Args:
+        unsupported: called with each sentence of the template that the numbers do not bear out; it is then left out.
+        study: how the command line names the study of the results.
+
     Raises:
-        UserError: a run or a number is missing, or a sentence of the template no longer fits the numbers.
+        UserError: a run or a number is missing or, without ``unsupported``, the numbers do not bear out a sentence.
     """
     templates = environment()
     templates.tests["collapsed"], templates.filters["dip"] = collapsed, dip
-    return tidy(templates.get_template("blog_post.md.j2").render(_values(results)))
+    return tidy(templates.get_template("blog_post.md.j2").render(study=study, **_values(results, unsupported)))
 
 
 def page(markdown: str) -> str:
@@ -148,7 +158,7 @@ def _as_list(table: Sequence[str]) -> str:
     return "".join(f"- **{first}** – {others}\n" for others, first in cells)
 
 
-def _values(results: Results) -> dict[str, Any]:
+def _values(results: Results, unsupported: Callable[[str], None] | None) -> dict[str, Any]:
     """Return the values and functions that the template uses."""
     alts = figures_of(results)
     compared, evaluated = sides.sides(results), claims.evaluate_claims(results)
@@ -163,7 +173,7 @@ def _values(results: Results) -> dict[str, Any]:
         "enumerated": enumerated,
         "facts": facts,
         "sides": sides,
-        "holds": facts.holds,
+        "holds": functools.partial(facts.holds, unsupported=unsupported),
         "difference": difference,
         "first_reaching": first_reaching,
         "comparable": comparable,

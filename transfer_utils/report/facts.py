@@ -81,7 +81,8 @@ def headline(results: Results) -> list[str]:
     tuned = "Each side has the best setting of its grid of learning rates and lengths"
     if transfer is first:
         tuned = "Transfer learning has its short recipe, the opponent its best setting on record"
-    shown = f"**{points(gained)}**" if gained.low > 0 else f"**no gain in accuracy is shown**: {points(gained)}"
+    differs = gained.low > 0 or gained.high < 0
+    shown = f"**{points(gained)}**" if differs else f"**no gain in accuracy is shown**: {points(gained)}"
     sentences.append(
         f"With all labels, {shown} over the best opponent on record, the {name}, which is trained from "
         f"scratch. {tuned}: {_on_test(transfer)} against {_on_test(opponent)} "
@@ -273,19 +274,25 @@ def every_step_gains(configurations: list[Configuration]) -> bool:
     return all(difference(later, earlier).low > 0 for earlier, later in pairwise(configurations))
 
 
-def holds(condition: Any, caller: Callable[[], str]) -> str:
+def holds(condition: Any, caller: Callable[[], str], unsupported: Callable[[str], None] | None = None) -> str:
     """Return a sentence of the template that is true only under a condition on the numbers.
 
+    Args:
+        unsupported: called with the sentence if the condition is false; it is then left out.
+
     Raises:
-        UserError: the condition is false, so that the sentence must be written anew.
+        UserError: the condition is false and there is no ``unsupported``, so that the sentence must be written anew.
     """
     sentence = caller()
-    if not condition:
-        raise UserError(
-            f"The records no longer bear out this sentence of the article: {sentence!r}. "
-            "Change it in report/templates/blog_post.md.j2 of the package."
-        )
-    return sentence
+    if condition:
+        return sentence
+    if unsupported:
+        unsupported(sentence.strip())
+        return ""
+    raise UserError(
+        f"The records no longer bear out this sentence of the article: {sentence.strip()!r}. "
+        "Change it in report/templates/blog_post.md.j2 of the package."
+    )
 
 
 def _note(configuration: Configuration) -> str:

@@ -19,7 +19,7 @@ from filelock import Timeout
 
 from transfer_utils.errors import UserError
 from transfer_utils.utils.files import lock, write_json
-from transfer_utils.utils.text import as_text, format_bytes
+from transfer_utils.utils.text import JOINERS, as_text, format_bytes, is_printable
 
 FOLDER = "teach"  # in the runs folder; it holds the collections
 BESIDE = ".teach"  # in a collection, hidden from training: what is no picture
@@ -118,7 +118,7 @@ class Collection:
         """
         name, taken = checked_name(name, "class"), self.classes()
         if name.casefold() in {other.casefold() for other in taken}:
-            raise UserError(f"There is a class {name!r} already.")
+            raise UserError(f"There is a class '{name}' already.")
         if len(taken) >= MAX_CLASSES:
             raise UserError(f"There may be at most {MAX_CLASSES} classes.")
         (self.folder / name).mkdir()
@@ -188,7 +188,7 @@ def create_collection(runs: Path, name: str, classes: Iterable[str] = ()) -> Col
     try:
         (place / name).mkdir()
     except FileExistsError:
-        raise UserError(f"There is a classifier {name!r} already: open it, or choose another name.") from None
+        raise UserError(f"There is a classifier '{name}' already: open it, or choose another name.") from None
     collection = Collection(place / name)
     try:
         collection.beside.mkdir()
@@ -206,20 +206,21 @@ def checked_name(name: str, what: str) -> str:
     Raises:
         UserError: it cannot; the message says why.
     """
-    name = unicodedata.normalize("NFC", name).strip().rstrip(". ")
+    # With joiners at an end, two names would look alike.
+    name = unicodedata.normalize("NFC", name).strip().rstrip(". " + JOINERS).lstrip(" " + JOINERS)
     if not name:
         raise UserError(f"The {what} needs a name.")
     if len(name) > MAX_CLASS_NAME:
         raise UserError(f"The name of a {what} may have at most {MAX_CLASS_NAME} characters, got {len(name)}.")
     if (size := len(name.encode("utf-8", "replace"))) > MAX_NAME_BYTES:
         raise UserError(f"The name of a {what} may have at most {MAX_NAME_BYTES} bytes in UTF-8, got {size}.")
-    if FORBIDDEN.search(name) or not name.isprintable() or name[0] in "._":
+    if FORBIDDEN.search(name) or not is_printable(name) or name[0] in "._":
         raise UserError(
             f"The name of a {what} must not begin with . or _ nor contain control characters or any of "
-            f'/ \\ : * ? " < > |, got {as_text(name)!r}.'
+            f"/ \\ : * ? \" < > |, got '{as_text(name)}'."
         )
     if name.split(".")[0].rstrip().upper() in RESERVED:
-        raise UserError(f"A {what} cannot be called {name!r}: Windows keeps this name for a device.")
+        raise UserError(f"A {what} cannot be called '{name}': Windows keeps this name for a device.")
     return name
 
 

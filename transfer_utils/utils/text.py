@@ -22,6 +22,9 @@ MAX_LENGTH = 200  # characters of one value; a longer one would fill the page
 MAX_BLOCK = 5000  # characters of a command or an error, which has a block of its own
 MAX_LABEL_LINES = 4
 
+# Invisible characters that shape Persian and Indic words and emoji; Python counts them as unprintable.
+JOINERS = "\u200c\u200d"
+
 
 def as_text(value: Any, max_length: int = MAX_LENGTH, lines: bool = False) -> str:
     """Return a value as printable text; control characters, lone surrogates and direction marks become escapes.
@@ -34,6 +37,11 @@ def as_text(value: Any, max_length: int = MAX_LENGTH, lines: bool = False) -> st
     text = value if isinstance(value, str) else _to_text(value)
     shown = _escaped(text[:max_length], keep="\n\t" if lines else "")
     return shown + "…" if len(text) > max_length else shown
+
+
+def is_printable(text: str) -> bool:
+    """Return whether a text can be shown as it is: without control characters, lone surrogates or direction marks."""
+    return all(c.isprintable() or c in JOINERS for c in text)
 
 
 def without_surrogates(text: str) -> str:
@@ -130,6 +138,6 @@ def _to_text(value: Any) -> str:
 
 
 def _escaped(text: str, keep: str = "") -> str:
-    if text.isprintable():
+    if is_printable(text):
         return text
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(c if is_printable(c) or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
