@@ -227,13 +227,15 @@ def test_sentences_that_do_not_fit_their_numbers_are_left_out_of_the_report_with
 
 
 def test_without_a_gain_the_article_says_so():
-    def change(record: RunRecord) -> None:
-        if headline(record):
-            set_accuracy(record, 0.5)
-        elif record.config["n_unfreeze"] == 60:
-            set_accuracy(record, 0.6)
-
-    text = altered(change, unsupported=[].append)
+    runs = committed()
+    for run in runs:
+        if headline(run.record):
+            set_accuracy(run.record, 0.5)
+        elif run.record.config["n_unfreeze"] == 60:
+            set_accuracy(run.record, 0.6)
+    results = collect(load_study(STUDY), runs)
+    assert re.search(r"With all labels, \*\*−\d+\.\d points .*\*\* over the best", " ".join(facts.headline(results)))
+    text = article(results, [].append)
     assert "Transfer learning is less accurate than the compact CNN: the difference is −" in text
     assert "Not every step to more unfrozen layers is shown to gain: " in text and "unfreeze many layers" not in text
 
