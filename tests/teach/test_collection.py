@@ -75,6 +75,8 @@ def test_a_class_is_added_once_and_there_are_at_most_ten(tmp_path):
     collection = new_collection(tmp_path, ("cup", "plate"))
     with pytest.raises(UserError, match="There is a class 'CUP' already"):
         collection.add_class("CUP")
+    with pytest.raises(UserError, match="There is a class"):
+        collection.add_class("c\u200dup")
     for number in range(8):
         collection.add_class(f"class {number}")
     with pytest.raises(UserError, match="at most 10 classes"):

@@ -23,6 +23,7 @@ from transfer_utils.teach.collection import (
     Collection,
     check_upload,
     checked_name,
+    spelling,
 )
 from transfer_utils.teach.messages import RECEIPT_NAME, REQUEST_NAME, Receipt, Upload, read_model, write_model
 from transfer_utils.utils.files import lock, write_bytes, write_json
@@ -110,16 +111,16 @@ class _Keeper:
         if not folders or "" in folders:
             raise UserError(f"{as_text(name)} must hold a folder for each class and no picture outside of them.")
         names = {folder: checked_name(folder, "class") for folder in folders}
-        existing = {known.casefold(): known for known in self._classes}
-        if len({*existing, *(new.casefold() for new in names.values())}) > MAX_CLASSES:
+        existing = {spelling(known): known for known in self._classes}
+        if len({*existing, *map(spelling, names.values())}) > MAX_CLASSES:
             raise UserError(f"{as_text(name)} holds {len(folders)} classes; there may be at most {MAX_CLASSES} in all.")
         for folder, new in names.items():
-            if new.casefold() not in existing:
+            if spelling(new) not in existing:
                 self._collection.add_class(new)
-                existing[new.casefold()] = new
+                existing[spelling(new)] = new
                 self._classes.add(new)
                 self._created.add(new)
-            names[folder] = existing[new.casefold()]
+            names[folder] = existing[spelling(new)]
         return names
 
     def _keep(self, class_name: str, name: str, content: bytes, size: int) -> None:

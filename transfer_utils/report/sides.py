@@ -218,8 +218,13 @@ def on_gpu(few: FewLabels) -> list[str]:
 
 def command(results: Results, *words: str) -> str:
     """Return a command that makes runs on the copy of CIFAR-10 which counts: those on another one are left out."""
-    folder = next((each.first.config.get("data_dir") for each in results.pool), "")
-    return command_line(["transfer-utils", *words, *(["--data_dir", str(folder)] if folder else [])])
+    folder = data_dir(results)
+    return command_line(["transfer-utils", *words, *(["--data_dir", folder] if folder else [])])
+
+
+def data_dir(results: Results) -> str:
+    """Return the folder of the copy of CIFAR-10 which counts; empty for the original images."""
+    return str(next((each.first.config.get("data_dir") for each in results.pool), "") or "")
 
 
 def validation(configuration: Configuration) -> float:

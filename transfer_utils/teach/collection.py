@@ -117,7 +117,7 @@ class Collection:
             UserError: the name cannot be that of a folder or is taken, or there are ten classes already.
         """
         name, taken = checked_name(name, "class"), self.classes()
-        if name.casefold() in {other.casefold() for other in taken}:
+        if spelling(name) in map(spelling, taken):
             raise UserError(f"There is a class '{name}' already.")
         if len(taken) >= MAX_CLASSES:
             raise UserError(f"There may be at most {MAX_CLASSES} classes.")
@@ -206,7 +206,6 @@ def checked_name(name: str, what: str) -> str:
     Raises:
         UserError: it cannot; the message says why.
     """
-    # With joiners at an end, two names would look alike.
     name = unicodedata.normalize("NFC", name).strip().rstrip(". " + JOINERS).lstrip(" " + JOINERS)
     if not name:
         raise UserError(f"The {what} needs a name.")
@@ -222,6 +221,11 @@ def checked_name(name: str, what: str) -> str:
     if name.split(".")[0].rstrip().upper() in RESERVED:
         raise UserError(f"A {what} cannot be called '{name}': Windows keeps this name for a device.")
     return name
+
+
+def spelling(name: str) -> str:
+    """Return what the names of classes that look alike have in common: all but case and joiners."""
+    return "".join(c for c in name.casefold() if c not in JOINERS)
 
 
 def check_upload(sizes: list[int]) -> None:
