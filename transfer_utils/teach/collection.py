@@ -19,7 +19,7 @@ from filelock import Timeout
 
 from transfer_utils.errors import UserError
 from transfer_utils.utils.files import lock, write_json
-from transfer_utils.utils.text import JOINERS, as_text, format_bytes, is_printable
+from transfer_utils.utils.text import JOINERS, as_text, format_bytes, is_printable, without_joiners
 
 FOLDER = "teach"  # in the runs folder; it holds the collections
 BESIDE = ".teach"  # in a collection, hidden from training: what is no picture
@@ -225,7 +225,7 @@ def checked_name(name: str, what: str) -> str:
 
 def spelling(name: str) -> str:
     """Return what the names of classes that look alike have in common: all but case and joiners."""
-    return "".join(c for c in name.casefold() if c not in JOINERS)
+    return without_joiners(name.casefold())
 
 
 def check_upload(sizes: list[int]) -> None:

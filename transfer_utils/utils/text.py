@@ -41,7 +41,14 @@ def as_text(value: Any, max_length: int = MAX_LENGTH, lines: bool = False) -> st
 
 def is_printable(text: str) -> bool:
     """Return whether a text can be shown as it is: without control characters, lone surrogates or direction marks."""
-    return all(c.isprintable() or c in JOINERS for c in text)
+    return without_joiners(text).isprintable()
+
+
+def without_joiners(text: str) -> str:
+    """Return a text without the ``JOINERS``, which looks much the same."""
+    for joiner in JOINERS:  # ten times as fast as str.translate, and every cell of a table comes here
+        text = text.replace(joiner, "")
+    return text
 
 
 def without_surrogates(text: str) -> str:
